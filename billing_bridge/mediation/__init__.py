@@ -1,0 +1,1 @@
+"""Validate, de-duplicate, correlate and aggregate usage."""

@@ -1,0 +1,1 @@
+"""Pure price models."""

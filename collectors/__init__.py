@@ -1,0 +1,1 @@
+"""What the network is asked about: SNMP, NETCONF, MQTT."""

@@ -1,0 +1,1 @@
+"""CPE telemetry over MQTT."""

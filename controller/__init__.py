@@ -1,0 +1,1 @@
+"""The controller: shared language, storage, HTTP, workflows, pages and the composition root."""

@@ -1,0 +1,10 @@
+"""Every room's tables in the one MetaData. Only this module imports all of them; Alembic and the tests start here."""
+
+from __future__ import annotations
+
+from controller.store import audit, outbox
+from controller.store.metadata import metadata
+
+__all__ = ["metadata"]
+
+TABLE_MODULES = (audit, outbox)

@@ -1,0 +1,42 @@
+"""A charge: what rating hands to finance, rounded once, with the evidence it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from controller.domain.identity import AccountId, BillRunId, ChargeId, OfferingVersionId, ServiceId, SubscriptionId
+from controller.domain.money import Money
+
+
+class ChargeKind(StrEnum):
+    RECURRING = "recurring"
+    USAGE = "usage"
+    ONE_OFF = "one-off"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One line for an invoice. `first_on` … `until_on` is half-open, in the entity's zone.
+
+    `charge_id` is deterministic (same subscription, period, component and attempt → same id), so that a repeated bill
+    run finds its own charges instead of making new ones. `quantity` is in `unit` ("day", "GB" …), `net` excludes tax.
+    """
+
+    charge_id: ChargeId
+    bill_run_id: BillRunId
+    account_id: AccountId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    version_id: OfferingVersionId
+    kind: ChargeKind
+    first_on: date
+    until_on: date
+    description: str
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal
+    net: Money
+    tax_percent: Decimal

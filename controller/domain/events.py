@@ -1,0 +1,148 @@
+"""Facts that other rooms must see. They go to the outbox in the transaction that makes them true.
+
+Delivered at least once, in order of commit; handlers are idempotent by `event_id`. An event carries no secret: what a
+room needs beyond the fact it is given by a workflow, or keeps itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    CustomerId,
+    InvoiceId,
+    OfferingVersionId,
+    OrderId,
+    PaymentId,
+    ServiceId,
+    SubscriptionId,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`actor` is who caused it: "user:<name>", "token:<name>" or "system:<room>"."""
+
+    name: ClassVar[str] = ""
+    event_id: str
+    at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerCreated(Event):
+    name: ClassVar[str] = "customer.created"
+    customer_id: CustomerId
+    account_id: AccountId
+    display_name: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOrdered(Event):
+    """An order was accepted: stock is reserved and the subscription waits for its service."""
+
+    name: ClassVar[str] = "service.ordered"
+    order_id: OrderId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    account_id: AccountId
+    version_id: OfferingVersionId
+    action: str
+    """TMF622 order item action: add, modify or delete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceActivated(Event):
+    """The service was read back and equals what was desired: charging starts at `at`."""
+
+    name: ClassVar[str] = "service.activated"
+    order_id: OrderId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    account_id: AccountId
+    version_id: OfferingVersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChanged(Event):
+    """A plan change was verified on every device that carries the service; the new price holds from `at`."""
+
+    name: ClassVar[str] = "service.changed"
+    order_id: OrderId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    account_id: AccountId
+    from_version_id: OfferingVersionId
+    version_id: OfferingVersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTerminated(Event):
+    name: ClassVar[str] = "service.terminated"
+    order_id: OrderId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    account_id: AccountId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHeld(Event):
+    """An order fell out: `cause` says why in words, `owner_team` who must act. Nothing is lost; a re-drive continues."""
+
+    name: ClassVar[str] = "order.held"
+    order_id: OrderId
+    cause: str
+    step: str
+    owner_team: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargesRated(Event):
+    """A batch of one bill run was rated; the charges are read from billing_bridge by run and batch."""
+
+    name: ClassVar[str] = "charges.rated"
+    bill_run_id: BillRunId
+    batch: int
+    charges: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceIssued(Event):
+    name: ClassVar[str] = "invoice.issued"
+    invoice_id: InvoiceId
+    number: str
+    account_id: AccountId
+    total_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentReceived(Event):
+    name: ClassVar[str] = "payment.received"
+    payment_id: PaymentId
+    account_id: AccountId
+    amount_minor: int
+    currency: str
+    invoice_ids: tuple[str, ...] = field(default=())
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    kind.name: kind
+    for kind in (
+        CustomerCreated,
+        ServiceOrdered,
+        ServiceActivated,
+        ServiceChanged,
+        ServiceTerminated,
+        OrderHeld,
+        ChargesRated,
+        InvoiceIssued,
+        PaymentReceived,
+    )
+}
+"""Every event that may stand in the outbox, by its name."""

@@ -1,0 +1,289 @@
+"""What rooms need of each other, as Protocols. Implementations meet their users in `controller.app.wiring` only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from controller.domain.charge import Charge
+from controller.domain.identity import BillRunId, DeviceId, OfferingVersionId, ServiceId
+from controller.domain.service import DesiredService, ObservedService, SpeedProfile
+from controller.domain.tariff import TariffVersion
+from controller.domain.usage import CounterSample
+
+
+class Secret:
+    """A secret text that no repr, str or format shows. `reveal()` is the only way to read it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEndpoint:
+    """How a device is reached. `secret` is plain only while a session is being opened, and its repr is masked."""
+
+    device_id: DeviceId
+    name: str
+    driver: str
+    """Key of `drivers.registry`: "bbf-olt", "napalm-router" …"""
+    host: str
+    port: int
+    username: str
+    secret: Secret
+    host_key_sha256: str | None = None
+    """Pinned SSH host key ("SHA256:…", as ssh-keygen -l prints it); None trusts on first use and records it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change on one device. `rendered` is exactly what will be sent, shown by a dry run, secrets masked."""
+
+    summary: str
+    rendered: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps that lead from observed to desired; empty when the device already is as desired."""
+
+    device_id: DeviceId
+    service_id: ServiceId
+    steps: tuple[Step, ...]
+    diff: str
+    """Unified text, before → after, for people."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps
+
+
+class ServiceDriver(Protocol):
+    """A device family that can carry access services.
+
+    Every method opens its own session, bounded in time, and raises TemporaryDeviceError or PermanentDeviceError.
+    `apply` leaves the device either changed and confirmed, or as it was. What `apply` returns proves nothing: callers
+    `observe` afterwards and compare.
+    """
+
+    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService: ...
+
+    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan: ...
+
+    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CoaOutcome:
+    """What a NAS answered to CoA or Disconnect: "ack", "nak" (with Error-Cause, RFC 5176 §3.5) or "timeout"."""
+
+    result: str
+    error_cause: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRate:
+    """Evidence of the speed a live session runs at: `source` names it (Class echoed in accounting, a rate attribute)."""
+
+    session_key: str
+    profile_name: str | None
+    downstream_bps: int | None
+    upstream_bps: int | None
+    observed_at: datetime
+    source: str
+
+
+class SessionControl(Protocol):
+    """Live sessions of a service, as provisioning sees them: change their speed, then look what is observed next."""
+
+    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
+        """Session keys of the service's live sessions."""
+        ...
+
+    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome: ...
+
+    async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
+        """What was seen of the session's speed after `since`; None while nothing was seen yet."""
+        ...
+
+
+class SubscriberDirectory(Protocol):
+    """RADIUS's own copy of who may log in. Called by workflows; passwords pass through here, never through events."""
+
+    async def put_subscriber(
+        self,
+        *,
+        service_id: ServiceId,
+        username: str,
+        password: Secret,
+        profile: SpeedProfile,
+        framed_ipv4: str | None,
+        enabled: bool,
+        actor: str,
+    ) -> None: ...
+
+    async def set_profile(self, *, service_id: ServiceId, profile: SpeedProfile, actor: str) -> None: ...
+
+    async def set_enabled(self, *, service_id: ServiceId, enabled: bool, actor: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One aggregated point: [start, start + step). `value` is None where there was no sample: a gap is never a zero."""
+
+    start: datetime
+    value: float | None
+
+
+class TimeSeries(Protocol):
+    """Samples in, aggregates out. A write is complete when the store holds it."""
+
+    async def write(self, samples: Sequence[CounterSample]) -> None: ...
+
+    async def read(
+        self,
+        measurement: str,
+        field: str,
+        *,
+        since: datetime,
+        until: datetime,
+        step_s: int,
+        tags: Sequence[tuple[str, str]] = (),
+        aggregate: str = "sum",
+    ) -> Sequence[Bucket]:
+        """Aggregate ("sum", "avg", "max", "last") over all series whose tags contain `tags`, per bucket."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsageInterval:
+    """Octets of one service between two accounting records of one session, half-open [since, until).
+
+    `record_ids` are the usage-log ids of the records the difference was taken from.
+    """
+
+    service_id: ServiceId
+    session_key: str
+    since: datetime
+    until: datetime
+    upstream_octets: int
+    downstream_octets: int
+    record_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """One row of the usage log with the proof around it, as `explain` prints it.
+
+    `record_sha256` covers `packet_sha256` and every stored field; `intact` is whether it still does.
+    """
+
+    record_id: int
+    kind: str
+    session_key: str
+    nas_id: str
+    acct_session_id: bytes
+    username: str
+    service_id: str | None
+    event_at: datetime
+    received_at: datetime
+    session_time_s: int | None
+    upstream_octets: int | None
+    downstream_octets: int | None
+    packet_sha256: bytes
+    record_sha256: bytes
+    intact: bool
+
+
+class UsageReader(Protocol):
+    """The append-only usage log as mediation, explain and checks read it."""
+
+    async def watermark(self) -> int:
+        """Highest record id below which no record can still appear."""
+        ...
+
+    def records_after(self, record_id: int, until: int, limit: int) -> AsyncIterator[LoggedRecord]: ...
+
+    async def records(self, record_ids: Sequence[int]) -> Sequence[LoggedRecord]: ...
+
+    async def verify_chain(self, record_ids: Sequence[int]) -> Sequence[str]:
+        """Recompute the hash-chain links that cover `record_ids`; return a sentence for each fault found."""
+        ...
+
+
+class TextPublisher(Protocol):
+    """Live updates for pages: fire and forget, bounded, never a source of truth."""
+
+    def publish(self, topic: str, payload: dict[str, object]) -> None: ...
+
+
+class TariffSource(Protocol):
+    """Offering versions as rating needs them; a version never changes, so callers may keep what they got."""
+
+    async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
+        """Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnmpTarget:
+    """A device that answers SNMP. Version "2c" needs `community`; "3" needs user and keys (RFC 3414, 3826)."""
+
+    device_id: DeviceId
+    name: str
+    host: str
+    port: int
+    version: str
+    community: Secret | None = None
+    user: str | None = None
+    auth_protocol: str | None = None
+    auth_key: Secret | None = None
+    priv_protocol: str | None = None
+    priv_key: Secret | None = None
+
+
+class PollTargets(Protocol):
+    """The device registry as collectors see it."""
+
+    async def snmp_targets(self) -> Sequence[SnmpTarget]: ...
+
+    async def netconf_targets(self) -> Sequence[DeviceEndpoint]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """Last word about a device. `reachable` holds until `valid_until`: presence has an expiry, it is never a flag."""
+
+    device_id: DeviceId
+    reachable: bool
+    checked_at: datetime
+    valid_until: datetime
+    detail: str
+    uptime_s: int | None = None
+
+
+class ChargeReader(Protocol):
+    """Rated charges, read by batch as ChargesRated announces them."""
+
+    async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]: ...

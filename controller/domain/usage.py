@@ -1,0 +1,70 @@
+"""Usage as it is recorded: accounting records of sessions, and counter samples of interfaces.
+
+A `UsageRecord` is one accounting packet, stored before it is acknowledged; its octets are the session's running totals
+(gigawords folded in), not deltas. None means the packet did not say: absent is never zero.
+A `CounterSample` is a second source for the same service; it is compared with the first, never added to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class RecordKind(StrEnum):
+    """Acct-Status-Type (RFC 2866 §5.1)."""
+
+    START = "start"
+    INTERIM = "interim"
+    STOP = "stop"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One accounting packet, decoded.
+
+    `session_key` is ours (NAS, Acct-Session-Id and life of that id); `acct_session_id` is the NAS's, opaque bytes.
+    `event_at` is Event-Timestamp where sent, else arrival less Acct-Delay-Time; `received_at` the arrival.
+    `packet_sha256` is the digest of the datagram as it arrived.
+    """
+
+    kind: RecordKind
+    session_key: str
+    nas_id: str
+    acct_session_id: bytes
+    username: str
+    service_id: str | None
+    event_at: datetime
+    received_at: datetime
+    session_time_s: int | None
+    upstream_octets: int | None
+    downstream_octets: int | None
+    packet_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSample:
+    """The value of one series at one instant. `series` is a label set such as olt=…,service=…,direction=…"""
+
+    measurement: str
+    tags: tuple[tuple[str, str], ...]
+    field: str
+    at: datetime
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTotals:
+    """What a session is known to have carried so far. Totals never fall: late and repeated records change nothing."""
+
+    upstream_octets: int = 0
+    downstream_octets: int = 0
+
+    def grown_by(self, upstream_octets: int | None, downstream_octets: int | None) -> SessionTotals:
+        """The totals after a record reported these running totals. None means absent, and absent is not zero."""
+        return SessionTotals(
+            max(self.upstream_octets, upstream_octets or 0), max(self.downstream_octets, downstream_octets or 0)
+        )

@@ -1,0 +1,1 @@
+"""How an HTTP endpoint is declared; knows no room."""

@@ -1,0 +1,98 @@
+"""How an endpoint is declared: method, path, scope, models and one handler. Rooms list theirs in `routes.endpoints`.
+
+    Endpoint("GET", "/customers/{customer_id}", scope="crm:read", handler=show, returns=CustomerOut)
+
+The handler is given a `Call` and returns a model, a Page, or a Starlette Response. There is no endpoint without a
+scope: `PUBLIC` must be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+PUBLIC = "public"
+"""The scope of endpoints that need no token, such as /healthz."""
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `actor` goes into events and the audit log: "user:anna", "token:demo"."""
+
+    actor: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        """A scope is "area:verb"; "area:*" and "*" grant more."""
+        return scope == PUBLIC or bool(self.scopes & {scope, scope.split(":")[0] + ":*", "*"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, already authorised and validated."""
+
+    principal: Principal
+    now: datetime
+    path: dict[str, str]
+    body: BaseModel | None
+    query: BaseModel | None
+    request: Request
+
+    @property
+    def actor(self) -> str:
+        return self.principal.actor
+
+    def body_as(self, model: type[ModelT]) -> ModelT:
+        return cast(ModelT, self.body)
+
+    def query_as(self, model: type[ModelT]) -> ModelT:
+        return cast(ModelT, self.query)
+
+
+class PageQuery(BaseModel):
+    """Keyset pagination: `after` is the `next` of the page before."""
+
+    after: str | None = None
+    limit: int = 50
+
+    model_config = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list: {"items": […], "next": cursor or null}."""
+
+    items: Sequence[BaseModel]
+    next: str | None
+
+
+Result = BaseModel | Page | Response | None
+Handler = Callable[[Call], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`path` is below /api/v1. `returns` is the model of the answer, or of one item when `paged`. None means 204."""
+
+    method: str
+    path: str
+    scope: str
+    handler: Handler
+    summary: str
+    returns: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    status: int = 200
+    paged: bool = False
+    problems: Sequence[int] = field(default=())
+    """Statuses beyond the usual (400, 401, 403, 404, 409, 422) that the handler may answer with problem+json."""
+    media_type: str = "application/json"
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Desired state of access services, reconciled against devices through a driver port; owns the device registry."""

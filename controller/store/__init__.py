@@ -1,0 +1,1 @@
+"""Where data rests: engines, outbox, durable jobs, usage log, time series and secrets."""

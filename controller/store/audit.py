@@ -1,0 +1,86 @@
+"""The audit log: who changed what, when, from what to what, and why. Written in the transaction of the change.
+
+Rows form a hash chain (each covers the one before), so an edited or deleted row is found by `verify`. Secrets are
+never written here: callers pass what a reader of the API may see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, LargeBinary, String, Table, Text, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.store.metadata import BigId, Instant, metadata, to_micros
+
+audit = Table(
+    "store_audit",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False, index=True),
+    Column("actor", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object", String(160), nullable=False, index=True),
+    Column("before", Text),
+    Column("after", Text),
+    Column("reason", Text),
+    Column("digest", LargeBinary(32), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+_CHAIN_LOCK = 0x4845_4144_0002
+
+
+async def record(
+    conn: AsyncConnection,
+    *,
+    now: datetime,
+    actor: str,
+    action: str,
+    subject: str,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    reason: str | None = None,
+) -> None:
+    """Add one entry. `subject` names the object as "kind:id"; `action` is "kind.verb"."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
+    previous = await conn.scalar(select(audit.c.digest).order_by(audit.c.sequence.desc()).limit(1)) or bytes(32)
+    row = {
+        "at": now,
+        "actor": actor,
+        "action": action,
+        "object": subject,
+        "before": None if before is None else json.dumps(before, sort_keys=True, default=str),
+        "after": None if after is None else json.dumps(after, sort_keys=True, default=str),
+        "reason": reason,
+    }
+    await conn.execute(insert(audit).values(**row, digest=_digest(previous, row)))
+
+
+async def entries(conn: AsyncConnection, *, before: int | None, limit: int) -> list[dict[str, Any]]:
+    """Newest first; `before` is the sequence to go on from."""
+    query = select(audit).order_by(audit.c.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.sequence < before)
+    return [dict(row._mapping) for row in await conn.execute(query)]
+
+
+async def verify(conn: AsyncConnection) -> list[int]:
+    """Sequences at which the chain does not hold; empty when the log is as it was written."""
+    faults, previous = [], bytes(32)
+    result = await conn.stream(select(audit).order_by(audit.c.sequence))
+    async for row in result:
+        values = dict(row._mapping)
+        if _digest(previous, values) != row.digest:
+            faults.append(row.sequence)
+        previous = row.digest
+    return faults
+
+
+def _digest(previous: bytes, row: dict[str, Any]) -> bytes:
+    fields = [to_micros(row["at"]), *(row[k] for k in ("actor", "action", "object", "before", "after", "reason"))]
+    return hashlib.sha256(previous + json.dumps(fields, separators=(",", ":")).encode()).digest()

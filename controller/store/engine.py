@@ -1,0 +1,106 @@
+"""Opens a database and hands out transactions: SQLite (WAL) in the data directory, or PostgreSQL.
+
+    async with database.begin() as conn:   # a write transaction, committed at the end of the block
+    async with database.read() as conn:    # a read-only look
+
+On SQLite one writer may write at a time and waiting writers are not queued fairly, so `begin` queues them here, in
+order of arrival: the accounting commit loop cannot starve a bill run, nor a bill run the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+BUSY_TIMEOUT_S = 30
+"""How long a statement waits for another process's SQLite transaction (a CLI beside the server)."""
+
+
+class Database:
+    """One database. `is_sqlite` tells which of the two it is; everything else is the same for callers."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._after_commit: list[Callable[[], None]] = []
+        self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
+        if self.is_sqlite:
+            self.engine: AsyncEngine = create_async_engine(
+                self.url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=pool_size
+            )
+            event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+
+    @property
+    def writer(self) -> AbstractAsyncContextManager[Any]:
+        """The fair queue of writers. Only for code that writes on a connection of its own (the usage log)."""
+        return self._writer
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction. An exception in the block rolls it back."""
+        async with self._writer, self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection = await connection.execution_options(headend_write=True)
+            async with connection.begin():
+                yield connection
+        self.notify_committed()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent read: one snapshot for the whole block. Writing in it is an error on PostgreSQL."""
+        async with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            async with connection.begin():
+                yield connection
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each commit made here: wakes the outbox at once instead of at its next poll."""
+        self._after_commit.append(callback)
+
+    def notify_committed(self) -> None:
+        for callback in self._after_commit:
+            callback()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    async def check(self) -> None:
+        """Prove that the database answers. Raises what the driver raises."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+def throwaway_engine(url: str) -> AsyncEngine:
+    """An engine without a pool for a single use, such as a migration."""
+    engine = create_async_engine(make_url(url), poolclass=NullPool)
+    if make_url(url).get_backend_name() == "sqlite":
+        event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    """Durable (synchronous=FULL) WAL with foreign keys enforced; transactions are ours, not the driver's."""
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    """BEGIN IMMEDIATE for writers: a deferred transaction that later writes fails at once under WAL, untried."""
+    write = connection.get_execution_options().get("headend_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

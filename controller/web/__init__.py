@@ -1,0 +1,1 @@
+"""Pages: templates, static sources and the HTTP handlers that render them."""

@@ -1,0 +1,1 @@
+"""Device families behind the provisioning driver port."""

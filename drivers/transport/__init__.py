@@ -1,0 +1,1 @@
+"""Sessions to devices: NETCONF over SSH."""

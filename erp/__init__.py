@@ -1,0 +1,1 @@
+"""The business: customers, catalogue, stock, orders and finance."""

@@ -1,0 +1,1 @@
+"""Product offerings and their versions."""

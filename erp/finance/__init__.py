@@ -1,0 +1,1 @@
+"""Invoices, payments, journal and ledger."""

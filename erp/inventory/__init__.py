@@ -1,0 +1,1 @@
+"""Stock items with one place per serial."""

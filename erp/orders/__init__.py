@@ -1,0 +1,1 @@
+"""Product orders and subscriptions."""

@@ -1,0 +1,1 @@
+"""RADIUS AAA for NAS and BRAS."""

@@ -1,0 +1,1 @@
+"""From accounting packet to usage record and session."""

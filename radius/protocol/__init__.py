@@ -1,0 +1,1 @@
+"""Sans-I/O RADIUS: codec, authenticators, duplicates; no socket, clock or log."""

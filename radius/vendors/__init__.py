@@ -1,0 +1,1 @@
+"""One file per vendor: SpeedProfile to reply attributes."""

@@ -1,0 +1,5 @@
+"""Fixtures that every test may use. Each real server is started by the tests themselves, on loopback, once per run."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.support.databases"]

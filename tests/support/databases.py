@@ -1,0 +1,132 @@
+"""Databases for tests: every store and scenario test runs on SQLite and on a PostgreSQL that we start ourselves.
+
+    async def test_something(database: Database) -> None: ...
+
+`database` is parametrised over both; its tables exist. PostgreSQL is skipped, with the reason, where it is not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from controller.app.schema import metadata
+from controller.store.engine import Database
+
+
+def postgres_binaries() -> Path | None:
+    """The newest installed PostgreSQL's bin directory (Debian keeps one per major version)."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class PostgresServer:
+    """A PostgreSQL of our own on a free port of 127.0.0.1, durable settings as in production."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        binaries = postgres_binaries()
+        assert binaries is not None
+        # PostgreSQL refuses to run as root: it is then started as the package's own user.
+        identity = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        directory.mkdir(parents=True, exist_ok=True)
+        if identity:
+            shutil.chown(directory, "postgres", "postgres")
+        data = directory / "data"
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            **identity,
+        )
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [
+                binaries / "postgres", "-D", data, "-p", str(self.port), "-k", str(directory),
+                "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", *options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=(directory / "log").open("wb"),
+            cwd="/",
+            **identity,
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg.connect(self.dsn("postgres"), autocommit=True).close()
+                return
+            except psycopg.OperationalError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((directory / "log").read_text()) from None
+                time.sleep(0.05)
+
+    def dsn(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
+
+    def create(self, name: str) -> str:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    if postgres_binaries() is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    directory = Path("/tmp") / f"headend-pg-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # short: socket paths are limited
+    server = PostgresServer(directory)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database with every table and trigger, once on SQLite and once on PostgreSQL."""
+    server: PostgresServer | None = None
+    name = f"t{uuid.uuid4().hex}"
+    if request.param == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path}/headend.db"
+    else:
+        server = request.getfixturevalue("postgres")
+        url = server.create(name)
+    opened = Database(url)
+    async with opened.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+        if server is not None:
+            server.drop(name)
