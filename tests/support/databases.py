@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from controller.app.schema import metadata
 from controller.store.engine import Database
 

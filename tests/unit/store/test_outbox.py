@@ -1,10 +1,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy.exc import IntegrityError
+
 from controller.domain.events import InvoiceIssued, OrderHeld
 from controller.store import outbox
 from controller.store.engine import Database
-from sqlalchemy.exc import IntegrityError
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
