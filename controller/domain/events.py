@@ -92,7 +92,7 @@ class ServiceTerminated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderHeld(Event):
-    """An order fell out: `cause` says why in words, `owner_team` who must act. Nothing is lost; a re-drive continues."""
+    """An order fell out: `cause` in words, `owner_team` who must act. Nothing is lost; a re-drive goes on."""
 
     name: ClassVar[str] = "order.held"
     order_id: OrderId

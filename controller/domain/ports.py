@@ -102,7 +102,7 @@ class CoaOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SessionRate:
-    """Evidence of the speed a live session runs at: `source` names it (Class echoed in accounting, a rate attribute)."""
+    """Evidence of the speed a live session runs at; `source` names it: Class echoed, a rate attribute …"""
 
     session_key: str
     profile_name: str | None

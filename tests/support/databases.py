@@ -2,7 +2,7 @@
 
     async def test_something(database: Database) -> None: ...
 
-`database` is parametrised over both; its tables exist. PostgreSQL is skipped, with the reason, where it is not installed.
+`database` is parametrised over both; its tables exist. PostgreSQL is skipped, with the reason, where it is missing.
 """
 
 from __future__ import annotations
