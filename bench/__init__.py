@@ -1,0 +1,1 @@
+"""What `make bench` runs: our hot paths beside their peers."""

@@ -1,0 +1,117 @@
+"""Delivers outbox events to their handlers, at least once and in order per subscriber.
+
+A handler runs in the transaction that also moves its subscriber's position, so its effects in the database happen
+exactly once. A handler that keeps failing has its event parked after `MAX_ATTEMPTS`: it is counted, logged, listed by
+`outbox.list_parked`, and the events behind it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tenacity import AsyncRetrying, RetryError, stop_after_attempt, wait_exponential
+
+from controller.domain.clock import Clock
+from controller.domain.events import Event
+from controller.store import outbox
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+Handler = Callable[[AsyncConnection, Any], Awaitable[None]]
+Subscriptions = Mapping[str, Mapping[type[Event], Handler]]
+"""Subscriber → event type → handler. The one instance is `app.wiring.subscriptions`."""
+
+BATCH = 100
+MAX_ATTEMPTS = 5
+POLL_S = 2.0
+"""Another process's events are seen by polling; our own wake the bus at commit."""
+
+_delivered = Counter("headend_bus_delivered_total", "Events handled", ["subscriber", "event"])
+_parked = Counter("headend_bus_parked_total", "Events set aside after repeated failure", ["subscriber", "event"])
+_lag = Gauge("headend_bus_pending", "Events seen waiting in the last look", ["subscriber"])
+
+
+class Bus:
+    """One task per subscriber, started by `run`."""
+
+    def __init__(self, database: Database, clock: Clock, subscriptions: Subscriptions) -> None:
+        self._database = database
+        self._clock = clock
+        self._subscriptions = subscriptions
+        self._wakeups = {name: asyncio.Event() for name in subscriptions}
+        database.on_commit(self._wake)
+
+    def _wake(self) -> None:
+        for event in self._wakeups.values():
+            event.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._subscriptions:
+                tasks.create_task(self._follow(name), name=f"bus:{name}")
+
+    async def drain(self) -> None:
+        """Deliver everything that is pending now; for tests and clean stops."""
+        while any([await self._deliver_batch(name) for name in self._subscriptions]):
+            pass
+
+    async def _follow(self, subscriber: str) -> None:
+        wakeup = self._wakeups[subscriber]
+        while True:
+            wakeup.clear()
+            try:
+                more = await self._deliver_batch(subscriber)
+            except DBAPIError as error:
+                log.warning("bus.database_unavailable", subscriber=subscriber, error=str(error.orig))
+                more = False
+            if not more:
+                try:
+                    await asyncio.wait_for(wakeup.wait(), POLL_S)
+                except TimeoutError:
+                    continue
+
+    async def _deliver_batch(self, subscriber: str) -> bool:
+        """Handle up to BATCH events; True when there was any."""
+        handlers = {kind.name: handler for kind, handler in self._subscriptions[subscriber].items()}
+        async with self._database.read() as conn:
+            deliveries = await outbox.pending(conn, subscriber, list(handlers), BATCH)
+        _lag.labels(subscriber).set(len(deliveries))
+        for delivery in deliveries:
+            await self._deliver(subscriber, handlers[delivery.event.name], delivery)
+        return bool(deliveries)
+
+    async def _deliver(self, subscriber: str, handler: Handler, delivery: outbox.Delivery) -> None:
+        name = delivery.event.name
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_attempt(MAX_ATTEMPTS), wait=wait_exponential(multiplier=0.1, max=5)
+            ):
+                with attempt:
+                    async with self._database.begin() as conn:
+                        await handler(conn, delivery.event)
+                        await outbox.settle(conn, subscriber, delivery.position)
+        except RetryError as failure:
+            error = failure.last_attempt.exception()
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise error from failure
+            log.error("bus.parked", subscriber=subscriber, event_name=name, position=delivery.position, exc_info=error)
+            async with self._database.begin() as conn:
+                await outbox.park(
+                    conn,
+                    subscriber,
+                    delivery.position,
+                    error=f"{type(error).__name__}: {error}",
+                    attempts=MAX_ATTEMPTS,
+                    now=self._clock.now(),
+                )
+                await outbox.settle(conn, subscriber, delivery.position)
+            _parked.labels(subscriber, name).inc()
+        else:
+            _delivered.labels(subscriber, name).inc()

@@ -1,0 +1,107 @@
+"""Brings a database to this program's schema, and refuses one that a newer program has been at.
+
+On SQLite the file is copied beside itself first (SQLite's online backup, so a copy is whole even while others read).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+
+from controller.app.schema import metadata
+from controller.domain.errors import RuleError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATE_LOCK = 0x4845_4144_0003
+
+
+class SchemaIsNewer(RuleError):
+    code = "schema-newer"
+
+
+def migrate(url: str, now: datetime) -> str:
+    """Run what is missing; returns one sentence that says what was done. Raises SchemaIsNewer."""
+    target = make_url(url)
+    with _connect(target) as connection:
+        script = ScriptDirectory.from_config(_config(connection))
+        current = MigrationContext.configure(connection).get_current_revision()
+        connection.rollback()
+        head = script.get_current_head()
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise SchemaIsNewer(
+                f"the database has schema {current}, which this program does not know: start a newer headend, "
+                "or restore the backup that was made before that one migrated"
+            )
+        if current == head:
+            return f"schema {head}: up to date"
+        saved = ""
+        if current is not None and (path := _sqlite_file(target)) is not None:
+            saved = f", backup in {back_up_sqlite(path, now).name}"
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATE_LOCK})
+            connection.commit()
+        command.upgrade(_config(connection), "head")
+        connection.commit()
+        return f"schema {current or 'empty'} → {head}{saved}"
+
+
+def differences(url: str) -> list[str]:
+    """What a migrated database lacks compared with the tables in the code; empty when migrations are up to date."""
+    with _connect(make_url(url)) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [str(difference) for difference in compare_metadata(context, metadata)]
+
+
+def new_revision(url: str, message: str) -> None:
+    """Write a migration from the difference between the database at `url` and the tables in the code."""
+    with _connect(make_url(url)) as connection:
+        command.revision(_config(connection), message=message, autogenerate=True)
+
+
+def back_up_sqlite(path: Path, now: datetime) -> Path:
+    """Copy an SQLite file to `<name>.before-<UTC instant>` beside it and return the copy's path."""
+    copy = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%S%f}Z")
+    source, target = sqlite3.connect(path), sqlite3.connect(copy)
+    try:
+        source.backup(target)
+    finally:
+        source.close()
+        target.close()
+    copy.chmod(0o600)
+    return copy
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connect(url: URL) -> Iterator[Connection]:
+    plain = url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url
+    engine = create_engine(plain)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA foreign_keys=OFF"))
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _sqlite_file(url: URL) -> Path | None:
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None

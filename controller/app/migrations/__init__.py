@@ -1,0 +1,1 @@
+"""Schema migrations, run by `headend serve` at start and by `headend migrate`."""

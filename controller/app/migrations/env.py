@@ -1,0 +1,18 @@
+"""Alembic's entry point. `controller.app.migration` runs it with a ready connection; there is no alembic.ini."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from controller.app.schema import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=True,
+    compare_type=True,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,99 @@
+"""What an operator may set, from the environment (HEADEND_…) or a file named by HEADEND_ENV_FILE.
+
+Everything has a default that works on one machine with no server. All problems are reported together, at start.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROLES = ("radius", "collect", "provision", "bill", "api")
+
+
+def default_data_dir() -> Path:
+    """`headend` below the user's data directory (XDG Base Directory specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "headend"
+
+
+class Settings(BaseSettings):
+    """Read once, at start; frozen afterwards."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADEND_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Key file, SQLite files and documents live here; made with mode 0700."""
+    database_url: str = ""
+    """Empty: SQLite in the data directory. Else postgresql://user:password@host/name."""
+    timeseries_url: str = ""
+    """Empty: SQLite in the data directory. Else http(s)://host:8428 of VictoriaMetrics or InfluxDB."""
+    mqtt_url: str = ""
+    """mqtt://user:password@host:1883 of the broker CPE report to; empty: no MQTT."""
+    bind: str = "127.0.0.1"
+    """Address of every listening socket. Loopback until an operator says otherwise."""
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    auth_port: int = Field(default=1812, ge=0, le=65535)
+    acct_port: int = Field(default=1813, ge=0, le=65535)
+    https: bool = False
+    """Say that a TLS proxy stands in front: HSTS is sent and links are https."""
+    roles: str = ",".join(ROLES)
+    """Comma-separated roles of this process."""
+    clock: Literal["system", "demo"] = "system"
+    """demo: the clock stands and is moved by PUT /api/v1/demo/clock. Never for a real ISP."""
+    demo_start: str = ""
+    """ISO 8601 instant at which the demo's clock starts; needed with clock=demo."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    executor_id: str = "headend-1"
+    """Stable name of this process among those that share the database: it takes up its own unfinished work."""
+    admin_password: SecretStr | None = None
+    """Makes the user "admin" at first start. Without it, `headend user add` does."""
+    admin_token: SecretStr | None = None
+    """Makes an API token with every scope at first start."""
+    entity_name: str = "Headend Demo Net GmbH"
+    entity_zone: str = "Europe/Berlin"
+    entity_currency: str = Field(default="EUR", pattern="^[A-Z]{3}$")
+    entity_locale: str = "de_DE"
+    entity_address: str = "Kabelweg 1\n10115 Berlin"
+    entity_tax_id: str = "DE123456788"
+
+    @field_validator("entity_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: str) -> str:
+        unknown = {role.strip() for role in value.split(",")} - set(ROLES)
+        if unknown:
+            raise ValueError(f"unknown roles {', '.join(sorted(unknown))}; known: {', '.join(ROLES)}")
+        return value
+
+    def has_role(self, role: str) -> bool:
+        return role in {r.strip() for r in self.roles.split(",")}
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{self.data_dir}/headend.db"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+
+
+def load() -> Settings:
+    """Settings from the environment. Raises SystemExit naming every problem at once."""
+    try:
+        return Settings(_env_file=os.environ.get("HEADEND_ENV_FILE"))
+    except ValidationError as error:
+        lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise SystemExit("These settings cannot be used:\n" + "\n".join(lines)) from None
