@@ -1,0 +1,56 @@
+"""Where the halves of the room meet: what the listener needs of accounting, what CoA needs of the session table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from controller.domain.identity import NasId
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+
+
+class Recorder(Protocol):
+    """Stores accounting packets, many in one commit."""
+
+    def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Callable[[], None]) -> None:
+        """Take a verified Accounting-Request that is not a duplicate.
+
+        `received_us` is the arrival in UTC microseconds since 1970. `respond` sends the Accounting-Response; it is
+        called once, on the event loop's thread, and only after the record is durable (RFC 2866 §4.1: "the server MUST
+        transmit an Accounting-Response … only after it successfully records"). Not calling it leaves the NAS to
+        retransmit. Raises PeerError for a packet that cannot be a record (no Acct-Status-Type, no Acct-Session-Id):
+        the listener counts and drops it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A live session as CoA needs it. `last_class` and `last_rate` are what the newest accounting record carried.
+
+    `last_class` is the raw Class value (see radius.vendors.rfc), `last_rate` the text of the vendor's rate attribute
+    such as Mikrotik-Rate-Limit, `evidence_at` the arrival of the record that carried them.
+    """
+
+    session_key: str
+    nas_id: NasId
+    acct_session_id: bytes
+    username: str
+    service_id: str | None
+    framed_ipv4: str | None
+    last_class: bytes | None
+    last_rate: str | None
+    evidence_at: datetime | None
+
+
+class Sessions(Protocol):
+    """The session table, read by CoA and Disconnect."""
+
+    async def live_session(self, session_key: str) -> LiveSession | None:
+        """None when the session is unknown or has ended."""
+        ...
+
+    async def live_sessions_of(self, service_id: str) -> list[LiveSession]: ...

@@ -1,0 +1,28 @@
+"""A NAS as the protocol core knows it: who may speak to us from an address, and with which secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.domain.identity import NasId
+from radius.protocol.authenticator import SharedSecret
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nas:
+    """One RADIUS client, known by the source address of its datagrams (RFC 2865 §3).
+
+    `vendor` is a key of `radius.vendors`. `coa_port` is where it listens for CoA and Disconnect (RFC 5176 §2.1 says
+    3799; boxes differ). `require_message_authenticator` drops Access-Requests without one; whatever carries one is
+    verified in any case. Compared by identity: a changed NAS is a new object.
+    """
+
+    nas_id: NasId
+    name: str
+    address: str
+    secret: SharedSecret = field(repr=False)
+    vendor: str = "rfc"
+    coa_port: int = 3799
+    interim_interval_s: int = 300
+    require_message_authenticator: bool = False
+    enabled: bool = True

@@ -1,0 +1,33 @@
+"""Our mark in the Class attribute: which service, under which speed profile, a session was authorised for.
+
+A NAS returns Class unmodified in every accounting record (RFC 2865 §5.25). So the next record after a CoA proves
+which profile the session has, and a record names its service without a look-up by user name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PREFIX = b"h1/"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMark:
+    service_id: str
+    profile_name: str
+
+
+def class_value(service_id: str, profile_name: str) -> bytes:
+    """`h1/<service id>/<profile>`: text, so that it reads in a packet dump; at most 68 octets."""
+    return _PREFIX + f"{service_id}/{profile_name}".encode()
+
+
+def read_class(value: bytes | None) -> ServiceMark | None:
+    """The mark in a Class value; None for a Class that is not ours."""
+    if value is None or not value.startswith(_PREFIX):
+        return None
+    try:
+        service_id, separator, profile_name = value[len(_PREFIX) :].decode("ascii").partition("/")
+    except UnicodeDecodeError:
+        return None
+    return ServiceMark(service_id, profile_name) if separator and service_id and profile_name else None
