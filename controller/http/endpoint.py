@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
+
+from controller.domain.errors import NotFound
 
 PUBLIC = "public"
 """The scope of endpoints that need no token, such as /healthz."""
@@ -53,6 +55,13 @@ class Call:
     def body_as(self, model: type[ModelT]) -> ModelT:
         return cast(ModelT, self.body)
 
+    def path_int(self, name: str) -> int:
+        """A path parameter that is a number, such as a record id. Raises NotFound when it cannot be one."""
+        text = self.path[name]
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise NotFound(f"{name} is a number")
+        return int(text)
+
     def query_as(self, model: type[ModelT]) -> ModelT:
         return cast(ModelT, self.query)
 
@@ -60,8 +69,8 @@ class Call:
 class PageQuery(BaseModel):
     """Keyset pagination: `after` is the `next` of the page before."""
 
-    after: str | None = None
-    limit: int = 50
+    after: str | None = Field(default=None, max_length=400)
+    limit: int = Field(default=50, ge=1, le=500)
 
     model_config = {"extra": "forbid"}
 
