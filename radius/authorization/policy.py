@@ -1,0 +1,59 @@
+"""The decision on an Access-Request: accepted with the plan's attributes, or rejected for a reason in words.
+
+The reason is for operators. It is not sent to the subscriber: an answer that tells an unknown name from a wrong
+password helps whoever guesses.
+"""
+
+from __future__ import annotations
+
+from radius.authorization import chap, pap
+from radius.authorization.directory import Directory
+from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+from radius.protocol.server import Decision
+
+_USER_NAME = int(Attr.USER_NAME)
+_USER_PASSWORD = int(Attr.USER_PASSWORD)
+_CHAP_PASSWORD = int(Attr.CHAP_PASSWORD)
+
+
+def _rejection(reason: str) -> Decision:
+    return Decision(ACCESS_REJECT, b"", "reject", reason)
+
+
+NO_USER_NAME = _rejection("no User-Name")
+UNKNOWN_USER = _rejection("unknown user")
+WRONG_PASSWORD = _rejection("wrong password")
+NO_CREDENTIALS = _rejection("neither User-Password nor CHAP-Password: no method we serve")
+DISABLED = _rejection("the service is not enabled")
+
+
+class Policy:
+    """Decides from the directory alone; pure but for that look-up."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def decide(self, packet: Packet, nas: Nas) -> Decision:
+        """Raises PeerError when the credentials are malformed: such a packet gets no answer."""
+        name = packet.get(_USER_NAME)
+        if name is None:
+            return NO_USER_NAME
+        hidden, chap_password = packet.get(_USER_PASSWORD), packet.get(_CHAP_PASSWORD)
+        subscriber = self._directory.find(name)
+        if subscriber is None:
+            return UNKNOWN_USER
+        # "An Access-Request MUST NOT contain both a User-Password and a CHAP-Password" (RFC 2865 §4.1): the stronger
+        # claim is the one that counts then, and it must hold.
+        if chap_password is not None:
+            right = chap.matches(packet, chap_password, subscriber.password)
+        elif hidden is not None:
+            right = pap.matches(packet, hidden, nas, subscriber.password)
+        else:
+            return NO_CREDENTIALS
+        if not right:
+            return WRONG_PASSWORD
+        if not subscriber.enabled:
+            return DISABLED
+        return Decision(ACCESS_ACCEPT, subscriber.plan.attributes(nas) + subscriber.attributes, "accept")

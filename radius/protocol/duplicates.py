@@ -1,0 +1,69 @@
+"""Remembers what was answered, so that a retransmission gets the same octets again (RFC 5080 §2.2.2).
+
+A request is known by source address and port, code, identifier and request authenticator. The same identifier under
+another authenticator is a new request: NAS with few identifiers reuse them within a second.
+
+Entries live in two generations. A generation is given up as a whole when the one after it is full or old, so nothing
+is ever searched, memory is bounded, and an entry lives between one and two lifetimes unless the load is above
+`capacity` per lifetime. The caller passes the time in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.domain.errors import RuleError
+
+Source = tuple[str, int]
+Key = tuple[Source, int, int, bytes]
+"""Source (address, port), code, identifier, request authenticator."""
+
+PENDING: Final = b""
+"""Stands for a request that is being worked on: no reply is empty."""
+
+
+class Duplicates:
+    """One per listening port. `lifetime_s` 5…30 as RFC 5080 §2.2.2 recommends; `capacity` requests per generation."""
+
+    __slots__ = ("_born_s", "_capacity", "_lifetime_s", "_old", "_young")
+
+    def __init__(self, *, lifetime_s: float = 5.0, capacity: int = 65_536) -> None:
+        if not 5.0 <= lifetime_s <= 30.0:
+            raise RuleError(f"replies are remembered for 5 to 30 s (RFC 5080 §2.2.2), not {lifetime_s} s")
+        self._lifetime_s = lifetime_s
+        self._capacity = capacity
+        self._young: dict[Key, bytes] = {}
+        self._old: dict[Key, bytes] = {}
+        self._born_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def find(self, key: Key, now_s: float) -> bytes | None:
+        """The reply sent to this request, PENDING while there is none yet, None for a new request."""
+        if now_s - self._born_s >= self._lifetime_s:
+            self._turn(now_s)
+        reply = self._young.get(key)
+        return self._old.get(key) if reply is None else reply
+
+    def keep(self, key: Key, reply: bytes, now_s: float) -> None:
+        """Remember `reply` (or PENDING) from `now_s` on."""
+        if len(self._young) >= self._capacity:
+            self._turn(now_s)
+        self._young[key] = reply
+
+    def answer(self, key: Key, reply: bytes) -> None:
+        """Put the reply in the place of PENDING. A key that has expired meanwhile is kept anew."""
+        (self._old if key in self._old else self._young)[key] = reply
+
+    def forget(self, key: Key) -> None:
+        """Make the request unknown again, so that its retransmission is worked on."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    def _turn(self, now_s: float) -> None:
+        # After a pause of two lifetimes both generations are over.
+        stale = now_s - self._born_s >= 2 * self._lifetime_s
+        self._old = {} if stale else self._young
+        self._young = {}
+        self._born_s = now_s

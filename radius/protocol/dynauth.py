@@ -1,0 +1,82 @@
+"""CoA and Disconnect (RFC 5176): requests that we send to a NAS, and what its answers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.domain.errors import PeerError
+from radius.protocol.authenticator import SharedSecret
+from radius.protocol.codes import (
+    COA_ACK,
+    COA_NAK,
+    COA_REQUEST,
+    DISCONNECT_ACK,
+    DISCONNECT_NAK,
+    DISCONNECT_REQUEST,
+    Attr,
+)
+from radius.protocol.packet import Packet
+
+_ERROR_CAUSE = int(Attr.ERROR_CAUSE)
+_ANSWERS = {COA_REQUEST: (COA_ACK, COA_NAK), DISCONNECT_REQUEST: (DISCONNECT_ACK, DISCONNECT_NAK)}
+
+ERROR_CAUSES = {
+    201: "Residual Session Context Removed",
+    202: "Invalid EAP Packet (Ignored)",
+    401: "Unsupported Attribute",
+    402: "Missing Attribute",
+    403: "NAS Identification Mismatch",
+    404: "Invalid Request",
+    405: "Unsupported Service",
+    406: "Unsupported Extension",
+    407: "Invalid Attribute Value",
+    501: "Administratively Prohibited",
+    502: "Request Not Routable (Proxy)",
+    503: "Session Context Not Found",
+    504: "Session Context Not Removable",
+    505: "Other Proxy Processing Error",
+    506: "Resources Unavailable",
+    507: "Request Initiated",
+    508: "Multiple Session Selection Unsupported",
+}
+"""Values of Error-Cause (RFC 5176 §3.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicRequest:
+    """One request on its way. It is retransmitted octet for octet: same identifier, same authenticator."""
+
+    datagram: bytes
+    secret: SharedSecret
+
+    @classmethod
+    def encode(cls, code: int, identifier: int, attributes: bytes, secret: SharedSecret) -> DynamicRequest:
+        """`code` is COA_REQUEST or DISCONNECT_REQUEST; the authenticator covers the packet (RFC 5176 §2.3)."""
+        return cls(secret.request(code, identifier, attributes, signed=False), secret)
+
+    def read(self, datagram: bytes) -> DynamicAnswer:
+        """The verified answer. Raises PeerError for anything that is not one: wait on, the true one may follow."""
+        packet = Packet.decode(datagram)
+        if packet.identifier != self.datagram[1]:
+            raise PeerError("identifier", f"answer to {packet.identifier}, not {self.datagram[1]}")
+        ack, nak = _ANSWERS[self.datagram[0]]
+        if packet.code not in (ack, nak):
+            raise PeerError("code", f"packet code {packet.code} answers no request of code {self.datagram[0]}")
+        self.secret.check_response(packet, self.datagram[4:20])
+        cause = packet.integer(_ERROR_CAUSE)
+        return DynamicAnswer(packet.code == ack, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicAnswer:
+    """ACK or NAK. Neither is the truth about the session: what is observed next is (a NAK may follow half a change)."""
+
+    acknowledged: bool
+    error_cause: int | None
+
+    @property
+    def words(self) -> str:
+        """The Error-Cause in words; a NAK without one says so."""
+        if self.error_cause is not None:
+            return ERROR_CAUSES.get(self.error_cause, f"Error-Cause {self.error_cause}")
+        return "" if self.acknowledged else "no Error-Cause given"

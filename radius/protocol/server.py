@@ -1,0 +1,181 @@
+"""The two server ports as state machines: a datagram goes in, a verdict comes out, nothing is sent and nothing awaited.
+
+    datagram ─ known NAS? ─ lengths ─ authenticators ─ seen before? ─┬─ Access-Request → decide → reply
+                  │            │            │               │        ├─ Status-Server → reply (RFC 5997)
+                  └────────────┴─ dropped ──┘          same octets   └─ Accounting-Request → "record": the caller has it
+                                                       again                stored, then asks for the response
+
+Whoever cannot be verified gets no answer at all (RFC 2865 §3); every verdict names its reason for the counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controller.domain.errors import PeerError
+from radius.protocol.codes import (
+    ACCESS_ACCEPT,
+    ACCESS_REQUEST,
+    ACCOUNTING_REQUEST,
+    ACCOUNTING_RESPONSE,
+    CODE_NAMES,
+    STATUS_SERVER,
+    Attr,
+)
+from radius.protocol.duplicates import PENDING, Duplicates, Key, Source
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet, attribute
+
+_PROXY_STATE = int(Attr.PROXY_STATE)
+_EAP_MESSAGE = int(Attr.EAP_MESSAGE)
+
+RECORD = "record"
+"""Result of a verdict that asks the caller to store the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What authorization decided: packet code, encoded reply attributes, a word for the counters, a reason in words."""
+
+    code: int
+    attributes: bytes
+    result: str
+    reason: str = ""
+
+
+Decide = Callable[[Packet, Nas], Decision]
+
+
+class Verdict:
+    """What became of one datagram. `reply` is to be sent to its source, None means silence.
+
+    `result` is a short word ("accept", "reject", "duplicate", "unknown-nas", "authenticator" …), `reason` words for
+    people, `packet` what was decoded, as far as it came.
+    """
+
+    __slots__ = ("code", "nas", "packet", "reason", "reply", "result")
+
+    def __init__(
+        self, result: str, nas: Nas | None, code: int, reply: bytes | None, packet: Packet | None, reason: str = ""
+    ) -> None:
+        self.result = result
+        self.nas = nas
+        self.code = code
+        self.reply = reply
+        self.packet = packet
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.result!r}, {CODE_NAMES.get(self.code, self.code)}, {self.reason!r})"
+
+
+class AuthenticationServer:
+    """Port 1812. `registry` maps a source address to its NAS and may change at any time; `decide` is pure."""
+
+    def __init__(self, registry: Mapping[str, Nas], decide: Decide, duplicates: Duplicates) -> None:
+        self._registry = registry
+        self._decide = decide
+        self._duplicates = duplicates
+
+    def receive(self, datagram: bytes, source: Source, now_s: float) -> Verdict:
+        """Judge one datagram. Raises nothing: what the peer did wrong is in the verdict."""
+        nas = self._registry.get(source[0])
+        if nas is None:
+            return Verdict("unknown-nas", None, 0, None, None)
+        packet = None
+        try:
+            packet = Packet.decode(datagram)
+            if packet.code == ACCESS_REQUEST:
+                return self._access(packet, nas, source, now_s)
+            if packet.code == STATUS_SERVER:
+                _check_status(packet, nas)
+                reply = _reply(ACCESS_ACCEPT, packet, nas, b"", True)
+                return Verdict("status", nas, STATUS_SERVER, reply, packet)
+            raise PeerError("code", f"packet code {packet.code} on the authentication port")
+        except PeerError as error:
+            return _dropped(error, nas, packet)
+
+    def _access(self, packet: Packet, nas: Nas, source: Source, now_s: float) -> Verdict:
+        signed = nas.secret.check_message_authenticator(packet)
+        if not signed:
+            if nas.require_message_authenticator:
+                raise PeerError("message-authenticator-missing", "this NAS must sign its requests")
+            if _EAP_MESSAGE in packet.offsets:
+                # "Access-Request packets including EAP-Message attribute(s) without a Message-Authenticator
+                # attribute SHOULD be silently discarded" (RFC 3579 §3.1).
+                raise PeerError("message-authenticator-missing", "EAP without Message-Authenticator")
+        key: Key = (source, ACCESS_REQUEST, packet.identifier, packet.authenticator)
+        known = self._duplicates.find(key, now_s)
+        if known is not None:
+            return Verdict("duplicate", nas, ACCESS_REQUEST, known, packet)
+        decision = self._decide(packet, nas)
+        reply = _reply(decision.code, packet, nas, decision.attributes, True)
+        self._duplicates.keep(key, reply, now_s)
+        return Verdict(decision.result, nas, ACCESS_REQUEST, reply, packet, decision.reason)
+
+
+class AccountingServer:
+    """Port 1813. A verdict "record" obliges the caller to store the packet and then to send `respond`'s octets."""
+
+    def __init__(self, registry: Mapping[str, Nas], duplicates: Duplicates) -> None:
+        self._registry = registry
+        self._duplicates = duplicates
+
+    def receive(self, datagram: bytes, source: Source, now_s: float) -> Verdict:
+        """Judge one datagram. Raises nothing: what the peer did wrong is in the verdict."""
+        nas = self._registry.get(source[0])
+        if nas is None:
+            return Verdict("unknown-nas", None, 0, None, None)
+        packet = None
+        try:
+            packet = Packet.decode(datagram)
+            if packet.code == ACCOUNTING_REQUEST:
+                return self._account(packet, nas, source, now_s)
+            if packet.code == STATUS_SERVER:
+                # On this port the answer is an Accounting-Response (RFC 5997 §4.1).
+                _check_status(packet, nas)
+                return Verdict(
+                    "status", nas, STATUS_SERVER, _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True), packet
+                )
+            raise PeerError("code", f"packet code {packet.code} on the accounting port")
+        except PeerError as error:
+            return _dropped(error, nas, packet)
+
+    def _account(self, packet: Packet, nas: Nas, source: Source, now_s: float) -> Verdict:
+        nas.secret.check_request_authenticator(packet)
+        key: Key = (source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator)
+        known = self._duplicates.find(key, now_s)
+        if known is None:
+            self._duplicates.keep(key, PENDING, now_s)
+            return Verdict(RECORD, nas, ACCOUNTING_REQUEST, None, packet)
+        if known is PENDING:
+            return Verdict("in-flight", nas, ACCOUNTING_REQUEST, None, packet)
+        return Verdict("duplicate", nas, ACCOUNTING_REQUEST, known, packet)
+
+    def respond(self, packet: Packet, nas: Nas, source: Source) -> bytes:
+        """The Accounting-Response to a packet that is now stored; its retransmissions get the same octets."""
+        reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
+        self._duplicates.answer((source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator), reply)
+        return reply
+
+    def refuse(self, packet: Packet, source: Source) -> None:
+        """The packet could not be stored: let its retransmission be a new one."""
+        self._duplicates.forget((source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator))
+
+
+def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool) -> bytes:
+    # "The server MUST include any Proxy-State attributes, unmodified and in the same order" (RFC 2865 §5.33).
+    if _PROXY_STATE in packet.offsets:
+        attributes += b"".join(attribute(_PROXY_STATE, value) for value in packet.get_all(_PROXY_STATE))
+    return nas.secret.response(code, packet, attributes, signed=signed)
+
+
+def _check_status(packet: Packet, nas: Nas) -> None:
+    # "Status-Server packets MUST include a Message-Authenticator attribute" (RFC 5997 §3).
+    if not nas.secret.check_message_authenticator(packet):
+        raise PeerError("message-authenticator-missing", "Status-Server without Message-Authenticator")
+
+
+def _dropped(error: PeerError, nas: Nas, packet: Packet | None) -> Verdict:
+    return Verdict(error.reason, nas, 0 if packet is None else packet.code, None, packet, error.detail)

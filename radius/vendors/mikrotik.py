@@ -1,0 +1,51 @@
+"""MikroTik RouterOS: Mikrotik-Rate-Limit, "rx-rate/tx-rate" seen from the router.
+
+What the router receives is what the subscriber sends, so rx is upstream and tx downstream. Rates are numbers with an
+optional k (1,000) or M (1,000,000) bit/s; further fields (burst, priority) may follow and do not change the limit.
+"""
+
+from __future__ import annotations
+
+import re
+
+from controller.domain.service import SpeedProfile
+from radius.protocol.codes import MIKROTIK, MIKROTIK_RATE_LIMIT
+from radius.protocol.packet import vendor_attribute
+from radius.vendors.model import Rates, Vendor
+
+_UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_LIMIT = re.compile(r"(\d{1,12})([kMG]?)(?:/(\d{1,12})([kMG]?))?(?:\s.*)?", re.ASCII)
+
+
+def rate_limit(profile: SpeedProfile) -> str:
+    """`20M/100M` for 100 Mbit/s downstream and 20 Mbit/s upstream."""
+    return f"{_rate(profile.upstream_bps)}/{_rate(profile.downstream_bps)}"
+
+
+def read_rate_limit(text: str) -> Rates | None:
+    """The rates of a Mikrotik-Rate-Limit; one rate alone holds for both directions."""
+    match = _LIMIT.fullmatch(text.strip())
+    if match is None:
+        return None
+    receive = int(match[1]) * _UNITS[match[2]]
+    transmit = receive if match[3] is None else int(match[3]) * _UNITS[match[4]]
+    return Rates(downstream_bps=transmit, upstream_bps=receive)
+
+
+def speed_attributes(profile: SpeedProfile) -> bytes:
+    return vendor_attribute(MIKROTIK, MIKROTIK_RATE_LIMIT, rate_limit(profile).encode())
+
+
+def _rate(rate_bps: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if rate_bps % size == 0:
+            return f"{rate_bps // size}{unit}"
+    return str(rate_bps)
+
+
+VENDOR = Vendor(
+    name="mikrotik",
+    speed_attributes=speed_attributes,
+    rate_attribute=(MIKROTIK, MIKROTIK_RATE_LIMIT),
+    read_rate=read_rate_limit,
+)

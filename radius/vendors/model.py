@@ -1,0 +1,39 @@
+"""What a vendor profile is: how a plan's speed is written in its attributes, and read back from its accounting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controller.domain.service import SpeedProfile
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTerms:
+    """Timers of a session, in seconds; 0 leaves the attribute out."""
+
+    session_timeout_s: int
+    idle_timeout_s: int
+    interim_interval_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """bit/s in the subscriber's directions."""
+
+    downstream_bps: int
+    upstream_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """`speed_attributes` encodes a speed, in Access-Accept and CoA-Request alike.
+
+    `rate_attribute` is the (vendor id, type) in which the NAS may report the rate it applies; `read_rate` reads its
+    text and returns None for what it cannot read.
+    """
+
+    name: str
+    speed_attributes: Callable[[SpeedProfile], bytes]
+    rate_attribute: tuple[int, int] | None
+    read_rate: Callable[[str], Rates | None] | None
