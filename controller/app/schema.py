@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from controller.store import audit, outbox
+from controller.app import auth_tables
+from controller.store import audit, outbox, usage_log
 from controller.store.metadata import metadata
 
 __all__ = ["metadata"]
 
-TABLE_MODULES = (audit, outbox)
+TABLE_MODULES = (audit, outbox, auth_tables, usage_log)
