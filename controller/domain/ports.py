@@ -53,6 +53,14 @@ class DeviceEndpoint:
     """Pinned SSH host key ("SHA256:…", as ssh-keygen -l prints it); None trusts on first use and records it."""
 
 
+class HostKeyStore(Protocol):
+    """Where SSH host keys seen for the first time are pinned, before any password is sent."""
+
+    async def pin(self, device_id: DeviceId, host_key_sha256: str) -> str:
+        """Record the key when none is pinned yet; return the pinned one. The caller refuses a host that shows another."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One change on one device. `rendered` is exactly what will be sent, shown by a dry run, secrets masked."""

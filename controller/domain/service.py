@@ -65,6 +65,8 @@ class ObservedService:
     pon_port: str | None = None
     subscriber_vlan: int | None = None
     details: dict[str, str] = field(default_factory=dict)
+    driver_state: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What the same driver's `plan` needs of its own reading; opaque to everyone else and never stored."""
 
 
 class ServiceState(StrEnum):
