@@ -1,0 +1,104 @@
+"""Sends CoA and Disconnect requests to a NAS and waits for the answer (RFC 5176).
+
+Each request has a socket, and so a source port, of its own: identifiers never run out at 256, and an answer that is
+late for one request cannot be taken for another's. It is retransmitted octet for octet, with the waits doubled
+(RFC 5080 §2.2.1). What does not verify is counted and waited past: whoever forges a NAK ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+
+import structlog
+from prometheus_client import Counter
+
+from controller.domain.errors import PeerError
+from controller.domain.ports import CoaOutcome
+from radius.protocol.codes import CODE_NAMES
+from radius.protocol.dynauth import DynamicRequest
+from radius.protocol.nas import Nas
+from radius.settings import RadiusSettings
+
+log = structlog.get_logger()
+
+OUTCOMES = Counter(
+    "headend_radius_dynamic_requests", "CoA and Disconnect requests by outcome.", ["nas", "code", "result"]
+)
+
+
+class CoaClient:
+    """One per process. `send` may be called from any number of tasks; more than `coa_concurrency` of them queue."""
+
+    def __init__(self, settings: RadiusSettings) -> None:
+        self._first_timeout_s = settings.coa_first_timeout_s
+        self._tries = settings.coa_tries
+        self._places = asyncio.Semaphore(settings.coa_concurrency)
+
+    async def send(self, nas: Nas, code: int, attributes: bytes) -> CoaOutcome:
+        """Send COA_REQUEST or DISCONNECT_REQUEST to the NAS's `coa_port` and return what it answered.
+
+        Bounded by the sum of the waits: first, doubled for each further try. An ACK is the NAS's claim, no proof.
+        """
+        request = DynamicRequest.encode(code, secrets.randbelow(256), attributes, nas.secret)
+        async with self._places:
+            try:
+                outcome = await self._exchange(nas, request)
+            except OSError as error:
+                outcome = CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
+        OUTCOMES.labels(nas.name, CODE_NAMES[code], outcome.result).inc()
+        log.info(
+            "radius.dynamic",
+            nas_ip=nas.address,
+            code=CODE_NAMES[code],
+            result=outcome.result,
+            error_cause=outcome.error_cause,
+            detail=outcome.detail,
+        )
+        return outcome
+
+    async def _exchange(self, nas: Nas, request: DynamicRequest) -> CoaOutcome:
+        loop = asyncio.get_running_loop()
+        answers = _Answers(nas, request)
+        family = socket.AF_INET6 if ":" in nas.address else socket.AF_INET
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: answers, remote_addr=(nas.address, nas.coa_port), family=family
+        )
+        try:
+            wait_s = self._first_timeout_s
+            for _ in range(self._tries):
+                transport.sendto(request.datagram)
+                done, _ = await asyncio.wait((answers.outcome,), timeout=wait_s)
+                if done:
+                    return answers.outcome.result()
+                wait_s *= 2
+            return CoaOutcome("timeout", detail=answers.trouble or f"no answer to {self._tries} transmissions")
+        finally:
+            answers.outcome.cancel()
+            transport.close()
+
+
+class _Answers(asyncio.DatagramProtocol):
+    """Takes the first datagram that verifies; remembers why others did not."""
+
+    def __init__(self, nas: Nas, request: DynamicRequest) -> None:
+        self._nas = nas
+        self._request = request
+        self.outcome: asyncio.Future[CoaOutcome] = asyncio.get_running_loop().create_future()
+        self.trouble = ""
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        try:
+            answer = self._request.read(data)
+        except PeerError as error:
+            self.trouble = f"answers did not verify ({error})"
+            log.info("radius.dynamic.unverified", nas_ip=self._nas.address, reason=str(error))
+            return
+        if not self.outcome.done():
+            result = "ack" if answer.acknowledged else "nak"
+            self.outcome.set_result(CoaOutcome(result, answer.error_cause, answer.words))
+
+    def error_received(self, exc: Exception) -> None:
+        # ICMP port unreachable: the NAS may be starting, so go on trying until the time is up.
+        self.trouble = f"{self._nas.address} port {self._nas.coa_port}: {exc}"

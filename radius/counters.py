@@ -1,0 +1,60 @@
+"""Counts of what the ports did, as plain ints; a collector turns them into metrics when they are asked for.
+
+A counter object with its lock and label look-up would cost more than verifying the packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from radius.authorization.directory import Directory
+from radius.protocol.codes import CODE_NAMES
+from radius.protocol.nas import Nas
+
+
+class Counters:
+    """(NAS name, packet code, result) → how many. `""` stands for an unknown NAS, code 0 for an unreadable packet."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, int, str], int] = {}
+
+    def count(self, nas: Nas | None, code: int, result: str) -> None:
+        key = ("" if nas is None else nas.name, code, result)
+        requests = self.requests
+        try:
+            requests[key] += 1
+        except KeyError:
+            requests[key] = 1
+
+    def total(self, result: str) -> int:
+        """Over all NAS and codes."""
+        return sum(value for (_, _, name), value in self.requests.items() if name == result)
+
+
+class RadiusCollector(Collector):
+    """Register with `prometheus_client.REGISTRY.register(...)`."""
+
+    def __init__(self, counters: Counters, directory: Directory) -> None:
+        self._counters = counters
+        self._directory = directory
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "headend_radius_requests",
+            "Datagrams on the RADIUS ports, by NAS, packet code and what became of them.",
+            labels=("nas", "code", "result"),
+        )
+        for (nas, code, result), value in self._counters.requests.items():
+            requests.add_metric((nas, _code_label(code), result), value)
+        yield requests
+        yield GaugeMetricFamily(
+            "headend_radius_directory_subscribers", "Logins in the directory in memory.", len(self._directory)
+        )
+
+
+def _code_label(code: int) -> str:
+    # A closed set: the peer chooses the code, and must not choose how many series we keep.
+    return CODE_NAMES.get(code, "other")

@@ -1,0 +1,206 @@
+"""The sockets of ports 1812 and 1813: datagrams in, verdicts to counters and log, replies out.
+
+One wake-up takes many datagrams, until the socket is empty or `drain_limit` is reached, and answers each at once with
+sendto. A reply that the kernel does not take is counted and given up: the NAS retransmits and gets the kept reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from controller.domain.clock import Clock
+from controller.domain.errors import PeerError
+from controller.store.metadata import to_micros
+from radius.counters import Counters
+from radius.ports import Recorder
+from radius.protocol.codes import CODE_NAMES, Attr
+from radius.protocol.duplicates import Source
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+from radius.protocol.server import RECORD, AccountingServer, AuthenticationServer, Verdict
+from radius.settings import RadiusSettings
+
+log = structlog.get_logger()
+
+_DATAGRAM = 4096
+"""The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
+_SO_RCVBUFFORCE = 33
+_ROUTINE = frozenset({"accept", "duplicate", "in-flight", "status", RECORD})
+"""Results that are counted but not logged."""
+
+
+class Listener:
+    """Both ports of one process. `start` binds them, `close` gives them back."""
+
+    def __init__(
+        self,
+        settings: RadiusSettings,
+        clock: Clock,
+        authentication: AuthenticationServer,
+        accounting: AccountingServer,
+        recorder: Recorder,
+        counters: Counters,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._authentication = authentication
+        self._accounting = accounting
+        self._recorder = recorder
+        self._counters = counters
+        self._quota = _LogQuota(settings.log_limit_per_s)
+        self._sockets: list[socket.socket] = []
+        self.auth_port = 0
+        self.acct_port = 0
+
+    async def start(self) -> None:
+        """Bind both ports and serve. Raises OSError naming the port that is taken."""
+        try:
+            authentication = self._bind(self._settings.auth_port)
+            accounting = self._bind(self._settings.acct_port)
+        except OSError:
+            self.close()
+            raise
+        self.auth_port = authentication.getsockname()[1]
+        self.acct_port = accounting.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        loop.add_reader(authentication, self._drain_authentication, authentication)
+        loop.add_reader(accounting, self._drain_accounting, accounting)
+        log.info("radius.listening", host=self._settings.host, auth_port=self.auth_port, acct_port=self.acct_port)
+
+    def close(self) -> None:
+        """Stop reading and close both ports; what is being recorded is answered no more."""
+        for opened in self._sockets:
+            if opened.fileno() != -1:
+                asyncio.get_running_loop().remove_reader(opened)
+                opened.close()
+        self._sockets.clear()
+
+    def _bind(self, port: int) -> socket.socket:
+        host = self._settings.host
+        opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self._sockets.append(opened)
+        opened.setblocking(False)
+        if self._settings.reuse_port:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            # Beyond net.core.rmem_max, where we are allowed to.
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._settings.receive_buffer_octets)
+        except PermissionError:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._settings.receive_buffer_octets)
+        try:
+            opened.bind((host, port))
+        except OSError as error:
+            raise OSError(error.errno, f"UDP port {port} of {host}: {error.strerror}") from error
+        return opened
+
+    def _drain_authentication(self, opened: socket.socket) -> None:
+        receive, recvfrom, sendto = self._authentication.receive, opened.recvfrom, opened.sendto
+        count, now_s = self._counters.count, time.monotonic()
+        for _ in range(self._settings.drain_limit):
+            try:
+                datagram, source = recvfrom(_DATAGRAM)
+            except BlockingIOError:
+                return
+            verdict = receive(datagram, source, now_s)
+            count(verdict.nas, verdict.code, verdict.result)
+            if verdict.reply is not None:
+                try:
+                    sendto(verdict.reply, source)
+                except OSError as error:
+                    self._send_failed(verdict.nas, verdict.code, source, error)
+            if verdict.result not in _ROUTINE:
+                self._log(verdict, source, now_s)
+
+    def _drain_accounting(self, opened: socket.socket) -> None:
+        receive, recvfrom = self._accounting.receive, opened.recvfrom
+        count, now_s = self._counters.count, time.monotonic()
+        received_us = to_micros(self._clock.now())
+        for _ in range(self._settings.drain_limit):
+            try:
+                datagram, source = recvfrom(_DATAGRAM)
+            except BlockingIOError:
+                return
+            verdict = receive(datagram, source, now_s)
+            if verdict.result == RECORD:
+                self._record(opened, verdict, source, received_us, now_s)
+                continue
+            count(verdict.nas, verdict.code, verdict.result)
+            if verdict.reply is not None:
+                self._send(opened, verdict.reply, source, verdict.nas, verdict.code)
+            if verdict.result not in _ROUTINE:
+                self._log(verdict, source, now_s)
+
+    def _record(self, opened: socket.socket, verdict: Verdict, source: Source, received_us: int, now_s: float) -> None:
+        packet, nas = verdict.packet, verdict.nas
+        assert packet is not None, "a record has a packet"
+        assert nas is not None, "a record has a NAS"
+        respond: Callable[[], None] = partial(self._respond, opened, packet, nas, source)
+        try:
+            self._recorder.submit(packet, nas, received_us, respond)
+        except PeerError as error:
+            self._accounting.refuse(packet, source)
+            self._counters.count(nas, verdict.code, error.reason)
+            self._log(Verdict(error.reason, nas, verdict.code, None, packet, error.detail), source, now_s)
+
+    def _respond(self, opened: socket.socket, packet: Packet, nas: Nas, source: Source) -> None:
+        reply = self._accounting.respond(packet, nas, source)
+        self._counters.count(nas, packet.code, "response")
+        if opened.fileno() != -1:
+            self._send(opened, reply, source, nas, packet.code)
+
+    def _send(self, opened: socket.socket, reply: bytes, source: Source, nas: Nas | None, code: int) -> None:
+        try:
+            opened.sendto(reply, source)
+        except OSError as error:
+            self._send_failed(nas, code, source, error)
+
+    def _send_failed(self, nas: Nas | None, code: int, source: Source, error: OSError) -> None:
+        self._counters.count(nas, code, "send-failed")
+        if self._quota.take(time.monotonic()):
+            log.warning("radius.send-failed", nas_ip=source[0], error=str(error))
+
+    def _log(self, verdict: Verdict, source: Source, now_s: float) -> None:
+        if not self._quota.take(now_s):
+            return
+        suppressed = self._quota.suppressed()
+        username = None if verdict.packet is None else verdict.packet.get(Attr.USER_NAME)
+        log.info(
+            "radius.reject" if verdict.result == "reject" else "radius.drop",
+            nas_ip=source[0],
+            code=CODE_NAMES.get(verdict.code, "other"),
+            result=verdict.result,
+            reason=verdict.reason,
+            username=None if username is None else username.decode(errors="backslashreplace"),
+            not_logged=suppressed,
+        )
+
+
+class _LogQuota:
+    """So many lines per second: a NAS with a wrong secret must not fill the disk."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._second = -1
+        self._used = 0
+        self._suppressed = 0
+
+    def take(self, now_s: float) -> bool:
+        second = int(now_s)
+        if second != self._second:
+            self._second, self._used = second, 0
+        if self._used >= self._per_s:
+            self._suppressed += 1
+            return False
+        self._used += 1
+        return True
+
+    def suppressed(self) -> int:
+        """Lines not written since the last one, told once."""
+        count, self._suppressed = self._suppressed, 0
+        return count

@@ -1,0 +1,77 @@
+"""The room put together: memory, machines, sockets and services, in the order in which they start."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from controller.domain.clock import Clock
+from controller.store.engine import Database
+from controller.store.secrets import SecretBox
+from radius.authorization.directory import Directory
+from radius.authorization.policy import Policy
+from radius.coa import CoaClient
+from radius.counters import Counters, RadiusCollector
+from radius.follower import Follower, Registry
+from radius.listener import Listener
+from radius.ports import Recorder, Sessions
+from radius.protocol.duplicates import Duplicates
+from radius.protocol.server import AccountingServer, AuthenticationServer
+from radius.service import NasService, SubscriberService
+from radius.sessions import SessionController
+from radius.settings import RadiusSettings
+
+
+class RadiusRoom:
+    """`await start()` loads the directory and opens the ports, `run()` follows other processes, `close()` ends it.
+
+    `nas` and `subscribers` are the services, `sessions` is the SessionControl, `counters` what the ports did.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        box: SecretBox,
+        settings: RadiusSettings,
+        *,
+        recorder: Recorder,
+        sessions: Sessions,
+    ) -> None:
+        self.settings = settings
+        self.registry = Registry()
+        self.directory = Directory(session_timeout_s=settings.session_timeout_s, idle_timeout_s=settings.idle_timeout_s)
+        self.counters = Counters()
+        self.follower = Follower(database, box, self.registry, self.directory, refresh_s=settings.refresh_s)
+        self.nas = NasService(database, clock, box, self.follower)
+        self.subscribers = SubscriberService(database, clock, box, self.follower)
+        self.coa = CoaClient(settings)
+        self.sessions = SessionController(database, clock, self.registry, sessions, self.coa)
+        nas, policy = self.registry.by_address, Policy(self.directory)
+        self.listener = Listener(
+            settings,
+            clock,
+            AuthenticationServer(nas, policy.decide, _duplicates(settings)),
+            AccountingServer(nas, _duplicates(settings)),
+            recorder,
+            self.counters,
+        )
+
+    async def start(self) -> None:
+        """Load the directory, then open the ports: nobody is refused for being not loaded yet."""
+        await self.follower.load()
+        await self.listener.start()
+
+    async def run(self) -> None:
+        """Follow what other processes change, for ever."""
+        await self.follower.run()
+
+    def close(self) -> None:
+        self.listener.close()
+
+    def register_metrics(self, registry: CollectorRegistry) -> None:
+        """Once per process: with prometheus_client.REGISTRY."""
+        registry.register(RadiusCollector(self.counters, self.directory))
+
+
+def _duplicates(settings: RadiusSettings) -> Duplicates:
+    return Duplicates(lifetime_s=settings.duplicate_lifetime_s, capacity=settings.duplicate_capacity)

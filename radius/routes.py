@@ -1,0 +1,125 @@
+"""HTTP of the RADIUS room: the NAS registry, and the end of a session. A shared secret goes in and never comes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from controller.domain.ports import Secret
+from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from radius.repository import NasRow
+from radius.service import NasChange, NasService
+from radius.sessions import SessionController
+
+
+class NasIn(BaseModel):
+    """A NAS to register. `secret` is shared with the NAS (RFC 2865 §3)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64)
+    address: str = Field(description="Source address of its datagrams", max_length=45)
+    secret: SecretStr = Field(min_length=1, max_length=128)
+    vendor: str = Field(default="rfc", description="Whose attributes it understands: rfc or mikrotik")
+    coa_port: int = Field(default=3799, ge=1, le=65_535)
+    interim_interval_s: int = Field(default=300, ge=60, le=86_400)
+    require_message_authenticator: bool = Field(
+        default=False, description="Drop Access-Requests without Message-Authenticator"
+    )
+    enabled: bool = True
+
+
+class NasPatch(BaseModel):
+    """What to change; fields left out stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(default=None, min_length=1, max_length=64)
+    address: str | None = Field(default=None, max_length=45)
+    secret: SecretStr | None = Field(default=None, min_length=1, max_length=128)
+    vendor: str | None = None
+    coa_port: int | None = Field(default=None, ge=1, le=65_535)
+    interim_interval_s: int | None = Field(default=None, ge=60, le=86_400)
+    require_message_authenticator: bool | None = None
+    enabled: bool | None = None
+
+
+class NasOut(BaseModel):
+    nas_id: str
+    name: str
+    address: str
+    vendor: str
+    coa_port: int
+    interim_interval_s: int
+    require_message_authenticator: bool
+    enabled: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class DisconnectIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = Field(default=None, max_length=200)
+
+
+class DisconnectOut(BaseModel):
+    """What the NAS answered. "ack" is its word: the session has ended when its Stop has arrived."""
+
+    result: str
+    error_cause: int | None
+    detail: str
+
+
+def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
+    """The room's endpoints, except the reading of sessions (radius.accounting.routes)."""
+
+    async def register(call: Call) -> NasOut:
+        body = call.body_as(NasIn)
+        values = body.model_dump(exclude={"secret"})
+        return _out(await nas.register(**values, secret=_secret(body.secret), actor=call.actor))
+
+    async def show(call: Call) -> NasOut:
+        return _out(await nas.show(call.path["nas_id"]))
+
+    async def index(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        rows = await nas.list(after=query.after, limit=query.limit + 1)
+        items = rows[: query.limit]
+        return Page([_out(row) for row in items], items[-1].nas_id if len(rows) > query.limit else None)
+
+    async def change(call: Call) -> NasOut:
+        body = call.body_as(NasPatch)
+        values = body.model_dump(exclude={"secret"})
+        secret = None if body.secret is None else _secret(body.secret)
+        return _out(await nas.change(call.path["nas_id"], NasChange(**values, secret=secret), actor=call.actor))
+
+    async def disconnect(call: Call) -> DisconnectOut:
+        reason = call.body_as(DisconnectIn).reason
+        outcome = await sessions.disconnect(call.path["key"], actor=call.actor, reason=reason)
+        return DisconnectOut(result=outcome.result, error_cause=outcome.error_cause, detail=outcome.detail)
+
+    return [
+        Endpoint("POST", "/nas", "radius:write", register, "Register a NAS", returns=NasOut, body=NasIn, status=201),
+        Endpoint("GET", "/nas", "radius:read", index, "List NAS", returns=NasOut, query=PageQuery, paged=True),
+        Endpoint("GET", "/nas/{nas_id}", "radius:read", show, "Show a NAS", returns=NasOut),
+        Endpoint("PATCH", "/nas/{nas_id}", "radius:write", change, "Change a NAS", returns=NasOut, body=NasPatch),
+        Endpoint(
+            "POST",
+            "/sessions/{key}/disconnect",
+            "radius:write",
+            disconnect,
+            "Ask the NAS to end a session (RFC 5176 §2.1)",
+            returns=DisconnectOut,
+            body=DisconnectIn,
+        ),
+    ]
+
+
+def _out(row: NasRow) -> NasOut:
+    return NasOut(**{name: getattr(row, name) for name in NasOut.model_fields})
+
+
+def _secret(value: SecretStr) -> Secret:
+    return Secret(value.get_secret_value())

@@ -1,0 +1,283 @@
+"""Use cases of the RADIUS room: register a NAS, and say who may log in (the SubscriberDirectory of the other rooms).
+
+Each is one transaction with its audit entry; afterwards this process's memory follows at once, so that the next packet
+is judged by what was just committed. No restart is ever needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock
+from controller.domain.errors import Conflict, NotFound, RuleError
+from controller.domain.identity import NasId, ServiceId, new_id
+from controller.domain.ports import Secret
+from controller.domain.service import SpeedProfile
+from controller.store import audit
+from controller.store.engine import Database
+from controller.store.secrets import SecretBox
+from radius import repository
+from radius.follower import Follower
+from radius.repository import NasRow
+from radius.vendors import reply
+
+MAX_PASSWORD_OCTETS = 128
+"""What User-Password can carry (RFC 2865 §5.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NasChange:
+    """Fields of a NAS to set; None leaves one as it is."""
+
+    name: str | None = None
+    address: str | None = None
+    secret: Secret | None = None
+    vendor: str | None = None
+    coa_port: int | None = None
+    interim_interval_s: int | None = None
+    require_message_authenticator: bool | None = None
+    enabled: bool | None = None
+
+
+class NasService:
+    """The registry of NAS. A NAS is known by the source address of its datagrams."""
+
+    def __init__(self, database: Database, clock: Clock, box: SecretBox, follower: Follower) -> None:
+        self._database = database
+        self._clock = clock
+        self._box = box
+        self._follower = follower
+
+    async def register(
+        self,
+        *,
+        name: str,
+        address: str,
+        secret: Secret,
+        vendor: str = "rfc",
+        coa_port: int = 3799,
+        interim_interval_s: int = 300,
+        require_message_authenticator: bool = False,
+        enabled: bool = True,
+        actor: str,
+    ) -> NasRow:
+        """Raises Conflict when the name or the address is taken, RuleError for a value that cannot be."""
+        now = self._clock.now()
+        row = NasRow(
+            nas_id=NasId(new_id(now)),
+            name=name,
+            address=address,
+            vendor=vendor,
+            coa_port=coa_port,
+            interim_interval_s=interim_interval_s,
+            require_message_authenticator=require_message_authenticator,
+            enabled=enabled,
+            created_at=now,
+            updated_at=now,
+        )
+        row = _checked(row)
+        async with self._database.begin() as conn:
+            await self._refuse_twins(conn, row)
+            await repository.insert_nas(conn, row, self._seal(row.nas_id, secret))
+            await audit.record(
+                conn, now=now, actor=actor, action="nas.register", subject=f"nas:{row.nas_id}", after=_shown(row)
+            )
+        await self._follower.refresh()
+        return row
+
+    async def change(self, nas_id: str, change: NasChange, *, actor: str) -> NasRow:
+        """Raises NotFound, and what `register` raises."""
+        now = self._clock.now()
+        values = {
+            field.name: getattr(change, field.name)
+            for field in dataclasses.fields(change)
+            if field.name != "secret" and getattr(change, field.name) is not None
+        }
+        async with self._database.begin() as conn:
+            before = await repository.get_nas(conn, nas_id)
+            if before is None:
+                raise NotFound(f"no NAS {nas_id}")
+            row = _checked(dataclasses.replace(before, **values, updated_at=now))
+            await self._refuse_twins(conn, row)
+            sealed = None if change.secret is None else self._seal(row.nas_id, change.secret)
+            await repository.update_nas(conn, row, sealed)
+            after = _shown(row) | ({"secret": "changed"} if sealed else {})
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="nas.change",
+                subject=f"nas:{nas_id}",
+                before=_shown(before),
+                after=after,
+            )
+        await self._follower.refresh()
+        return row
+
+    async def show(self, nas_id: str) -> NasRow:
+        """Raises NotFound."""
+        async with self._database.read() as conn:
+            row = await repository.get_nas(conn, nas_id)
+        if row is None:
+            raise NotFound(f"no NAS {nas_id}")
+        return row
+
+    async def list(self, *, after: str | None, limit: int) -> list[NasRow]:
+        async with self._database.read() as conn:
+            return await repository.list_nas(conn, after=after, limit=limit)
+
+    def _seal(self, nas_id: str, secret: Secret) -> bytes:
+        if not secret.reveal():
+            raise RuleError("a shared secret must not be empty (RFC 2865 §3)")
+        return self._box.seal(secret, repository.nas_context(nas_id))
+
+    @staticmethod
+    async def _refuse_twins(conn: AsyncConnection, row: NasRow) -> None:
+        for other in await repository.find_nas(conn, name=row.name, address=row.address):
+            if other.nas_id != row.nas_id:
+                taken = f"name {row.name!r}" if other.name == row.name else f"address {row.address}"
+                raise Conflict(f"the {taken} belongs to NAS {other.nas_id} already")
+
+
+def _checked(row: NasRow) -> NasRow:
+    """The row with its address in canonical form. Raises RuleError for values that cannot be."""
+    try:
+        address = str(ipaddress.ip_address(row.address))
+    except ValueError:
+        raise RuleError(f"{row.address!r} is no IP address") from None
+    reply.vendor(row.vendor)
+    if not 1 <= row.coa_port <= 65_535:
+        raise RuleError(f"coa_port {row.coa_port} is no UDP port")
+    if row.interim_interval_s < 60:
+        # "the value MUST NOT be smaller than 60" seconds (RFC 2869 §5.16)
+        raise RuleError(f"interim_interval_s {row.interim_interval_s}: RFC 2869 §5.16 allows no less than 60")
+    return dataclasses.replace(row, address=address)
+
+
+def _shown(row: NasRow) -> dict[str, Any]:
+    """What the audit log keeps of a NAS."""
+    return {
+        name: getattr(row, name) for name in NasRow.__dataclass_fields__ if name not in ("created_at", "updated_at")
+    }
+
+
+class SubscriberService:
+    """Who may log in: implements controller.domain.ports.SubscriberDirectory. Every call may be repeated."""
+
+    def __init__(self, database: Database, clock: Clock, box: SecretBox, follower: Follower) -> None:
+        self._database = database
+        self._clock = clock
+        self._box = box
+        self._follower = follower
+
+    async def put_subscriber(
+        self,
+        *,
+        service_id: ServiceId,
+        username: str,
+        password: Secret,
+        profile: SpeedProfile,
+        framed_ipv4: str | None,
+        enabled: bool,
+        actor: str,
+    ) -> None:
+        """Write a service's login, new or changed. Raises Conflict when another service has the user name."""
+        _check_login(username, password, framed_ipv4)
+        now = self._clock.now()
+        values = {
+            "service_id": service_id,
+            "password": repository.seal_password(self._box, password, service_id),
+            "framed_ipv4": framed_ipv4,
+            "enabled": enabled,
+            "withdrawn": False,
+            "updated_at": now,
+        } | _profile_columns(profile)
+        async with self._database.begin() as conn:
+            before = await repository.get_subscriber(conn, service_id)
+            holder = await repository.get_login(conn, username)
+            if holder is not None and holder["service_id"] != service_id and not holder["withdrawn"]:
+                raise Conflict(f"user name {username!r} belongs to service {holder['service_id']}")
+            if before is not None and before["username"] != username:
+                await repository.update_subscriber(
+                    conn, before["username"], withdrawn=True, enabled=False, updated_at=now
+                )
+            if holder is None:
+                await repository.insert_subscribers(conn, [values | {"username": username}])
+            else:
+                await repository.update_subscriber(conn, username, **values)
+            await self._record(conn, now, actor, "subscriber.put", service_id, before, values | {"username": username})
+        await self._follower.refresh()
+
+    async def set_profile(self, *, service_id: ServiceId, profile: SpeedProfile, actor: str) -> None:
+        """The speed of the next login; live sessions are changed by CoA. Raises NotFound."""
+        await self._set(service_id, "subscriber.set-profile", actor, _profile_columns(profile))
+
+    async def set_enabled(self, *, service_id: ServiceId, enabled: bool, actor: str) -> None:
+        """Whether the next login is accepted; live sessions stay. Raises NotFound."""
+        await self._set(service_id, "subscriber.set-enabled", actor, {"enabled": enabled})
+
+    async def _set(self, service_id: ServiceId, action: str, actor: str, values: dict[str, Any]) -> None:
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            before = await repository.get_subscriber(conn, service_id)
+            if before is None:
+                raise NotFound(f"service {service_id} has no RADIUS login")
+            if all(before[name] == value for name, value in values.items()):
+                return
+            await repository.update_subscriber(conn, before["username"], **values, updated_at=now)
+            await self._record(conn, now, actor, action, service_id, before, before | values)
+        await self._follower.refresh()
+
+    @staticmethod
+    async def _record(
+        conn: AsyncConnection,
+        now: datetime,
+        actor: str,
+        action: str,
+        service_id: str,
+        before: dict[str, Any] | None,
+        after: dict[str, Any],
+    ) -> None:
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action=action,
+            subject=f"service:{service_id}",
+            before=None if before is None else _shown_login(before),
+            after=_shown_login(after),
+        )
+
+
+def _profile_columns(profile: SpeedProfile) -> dict[str, Any]:
+    return {
+        "profile_name": profile.name,
+        "downstream_bps": profile.downstream_bps,
+        "upstream_bps": profile.upstream_bps,
+    }
+
+
+def _shown_login(row: dict[str, Any]) -> dict[str, Any]:
+    """What the audit log keeps of a login: never the password."""
+    shown = ("username", "profile_name", "downstream_bps", "upstream_bps", "framed_ipv4", "enabled")
+    return {name: row[name] for name in shown}
+
+
+def _check_login(username: str, password: Secret, framed_ipv4: str | None) -> None:
+    if not 0 < len(username.encode()) <= 253:
+        raise RuleError("a user name has 1 to 253 octets (RFC 2865 §5.1)")
+    if not 0 < len(password.reveal().encode()) <= MAX_PASSWORD_OCTETS:
+        raise RuleError(f"a password has 1 to {MAX_PASSWORD_OCTETS} octets (RFC 2865 §5.2)")
+    if "\0" in password.reveal():
+        raise RuleError("a password contains no NUL: RADIUS pads with it (RFC 2865 §5.2)")
+    if framed_ipv4 is not None:
+        try:
+            ipaddress.IPv4Address(framed_ipv4)
+        except ValueError:
+            raise RuleError(f"{framed_ipv4!r} is no IPv4 address") from None

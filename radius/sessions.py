@@ -1,0 +1,111 @@
+"""Live sessions under control: change a speed by CoA, end a session by Disconnect, and look what was observed next.
+
+Implements controller.domain.ports.SessionControl. An ACK is the NAS's word; the proof is the next accounting record,
+which returns the Class of the CoA or names the rate in the vendor's own attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from controller.domain.clock import Clock
+from controller.domain.errors import NotFound
+from controller.domain.identity import ServiceId
+from controller.domain.ports import CoaOutcome, SessionRate
+from controller.domain.service import SpeedProfile
+from controller.store import audit
+from controller.store.engine import Database
+from radius.coa import CoaClient
+from radius.follower import Registry
+from radius.ports import LiveSession, Sessions
+from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import attribute
+from radius.vendors import reply
+from radius.vendors.mark import read_class
+
+SESSION_CONTEXT_NOT_FOUND = 503
+"""Error-Cause of RFC 5176 §3.5; also our own answer when there is nobody to send to."""
+
+
+class SessionController:
+    """Finds the session, its NAS and the vendor's words, and sends."""
+
+    def __init__(
+        self, database: Database, clock: Clock, registry: Registry, sessions: Sessions, client: CoaClient
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._registry = registry
+        self._sessions = sessions
+        self._client = client
+
+    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
+        return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
+
+    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
+        """Send the plan's attributes and a new Class naming it. "nak" 503 when the session is not live any more."""
+        session = await self._sessions.live_session(session_key)
+        nas = None if session is None else self._registry.by_id.get(session.nas_id)
+        if session is None or nas is None or session.service_id is None:
+            return CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such live session")
+        plan = reply.plan_attributes(reply.vendor(nas.vendor), profile, session.service_id)
+        return await self._client.send(nas, COA_REQUEST, _identity(session) + plan)
+
+    async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
+        """The evidence of the newest accounting record after `since`; None until there is one that says something."""
+        session = await self._sessions.live_session(session_key)
+        if session is None or session.evidence_at is None or session.evidence_at <= since:
+            return None
+        nas = self._registry.by_id.get(session.nas_id)
+        rates = None
+        if nas is not None and session.last_rate is not None:
+            read_rate = reply.vendor(nas.vendor).read_rate
+            rates = None if read_rate is None else read_rate(session.last_rate)
+        mark = read_class(session.last_class)
+        if mark is None and rates is None:
+            return None
+        return SessionRate(
+            session_key=session_key,
+            profile_name=None if mark is None else mark.profile_name,
+            downstream_bps=None if rates is None else rates.downstream_bps,
+            upstream_bps=None if rates is None else rates.upstream_bps,
+            observed_at=session.evidence_at,
+            source=_source(mark is not None, rates is not None),
+        )
+
+    async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome:
+        """End one session; its row ends with the Stop, not with the ACK. Raises NotFound when it is not live."""
+        session = await self._sessions.live_session(session_key)
+        if session is None:
+            raise NotFound(f"no live session {session_key}")
+        nas: Nas | None = self._registry.by_id.get(session.nas_id)
+        if nas is None:
+            raise NotFound(f"the NAS {session.nas_id} of session {session_key} is not registered any more")
+        outcome = await self._client.send(nas, DISCONNECT_REQUEST, _identity(session))
+        async with self._database.begin() as conn:
+            await audit.record(
+                conn,
+                now=self._clock.now(),
+                actor=actor,
+                action="session.disconnect",
+                subject=f"session:{session_key}",
+                after={"result": outcome.result, "error_cause": outcome.error_cause, "detail": outcome.detail},
+                reason=reason,
+            )
+        return outcome
+
+
+def _identity(session: LiveSession) -> bytes:
+    """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
+
+    A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503.
+    """
+    return attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
+
+
+def _source(by_class: bool, by_rate: bool) -> str:
+    if by_class and by_rate:
+        return "Class and rate attribute of an accounting record"
+    return "Class of an accounting record" if by_class else "rate attribute of an accounting record"

@@ -1,0 +1,41 @@
+"""What an operator may tune in the RADIUS room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RadiusSettings:
+    """Defaults serve 100,000 subscribers on one machine."""
+
+    host: str = "127.0.0.1"
+    """Address both ports listen on. Loopback until an operator says otherwise."""
+    auth_port: int = 1812
+    """Authentication port; 0 lets the system choose (RFC 2865 §3 registers 1812)."""
+    acct_port: int = 1813
+    """Accounting port; 0 lets the system choose (RFC 2866 §3 registers 1813)."""
+    reuse_port: bool = False
+    """SO_REUSEPORT: several processes share the ports. Off, so that a second server by mistake is an error."""
+    receive_buffer_octets: int = 8 * 2**20
+    """Kernel buffer per port: holds 20,000 requests while a commit or a garbage collection takes its time."""
+    drain_limit: int = 256
+    """Datagrams taken per wake-up before other work of the process gets its turn."""
+    duplicate_lifetime_s: float = 5.0
+    """A reply is resent to retransmissions for at least this long, and at most twice (RFC 5080 §2.2.2: 5 to 30 s)."""
+    duplicate_capacity: int = 65_536
+    """Requests remembered per lifetime; above 13,000 requests/s the lifetime shrinks instead of memory growing."""
+    session_timeout_s: int = 86_400
+    """Session-Timeout of every session; 0 sends none."""
+    idle_timeout_s: int = 3_600
+    """Idle-Timeout of every session; 0 sends none."""
+    refresh_s: float = 1.0
+    """How often the directory looks for rows that another process changed."""
+    coa_first_timeout_s: float = 1.0
+    """Wait before the first retransmission of a CoA or Disconnect; doubled each time (RFC 5080 §2.2.1)."""
+    coa_tries: int = 4
+    """Transmissions of one CoA or Disconnect: 1 + 2 + 4 + 8 s until it counts as a timeout."""
+    coa_concurrency: int = 256
+    """CoA and Disconnect requests under way at once, each from a source port of its own."""
+    log_limit_per_s: int = 20
+    """Rejects and drops logged per second; what is above is counted and said in one line."""

@@ -1,0 +1,48 @@
+"""Tables of the RADIUS room: who may speak to us, and who may log in. Secrets are sealed (controller.store.secrets)."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, text
+
+from controller.store.metadata import Id, Instant, metadata
+
+nas = Table(
+    "radius_nas",
+    metadata,
+    Column("nas_id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("address", String(45), nullable=False, unique=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("vendor", String(32), nullable=False),
+    Column("coa_port", Integer, nullable=False),
+    Column("interim_interval_s", Integer, nullable=False),
+    Column("require_message_authenticator", Boolean, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+# A user name that its service gave up stays as a withdrawn row: processes that follow by revision learn of its end.
+subscriber = Table(
+    "radius_subscriber",
+    metadata,
+    Column("username", String(253), primary_key=True),
+    Column("service_id", Id, nullable=False),
+    Column("password", LargeBinary, nullable=False),
+    Column("profile_name", String(32), nullable=False),
+    Column("downstream_bps", BigInteger, nullable=False),
+    Column("upstream_bps", BigInteger, nullable=False),
+    Column("framed_ipv4", String(15)),
+    Column("enabled", Boolean, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("updated_at", Instant, nullable=False),
+    Index(
+        "uq_radius_subscriber_service_id",
+        "service_id",
+        unique=True,
+        sqlite_where=text("withdrawn = 0"),
+        postgresql_where=text("NOT withdrawn"),
+    ),
+)
