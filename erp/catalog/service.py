@@ -1,0 +1,117 @@
+"""The catalogue's use cases. `CatalogService` is the TariffSource that rating is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock
+from controller.domain.identity import OfferingId, OfferingVersionId, new_id
+from controller.domain.tariff import TariffVersion
+from controller.store import audit
+from controller.store.engine import Database
+from erp.catalog import repository
+from erp.catalog.errors import NameTaken, NoOffering, NoVersion
+from erp.catalog.model import Offering, VersionTerms, check_profile, check_terms, in_force, new_tariff
+
+
+class CatalogService:
+    """Methods that take `conn` join the caller's transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._tariffs: dict[OfferingVersionId, TariffVersion] = {}
+
+    async def create_offering(self, name: str, description: str, terms: VersionTerms, *, actor: str) -> Offering:
+        """An offering with its first version. Raises NameTaken, BadVersion."""
+        check_terms(terms)
+        now = self._clock.now()
+        offering_id = OfferingId(new_id(now))
+        try:
+            async with self._database.begin() as conn:
+                if await repository.name_exists(conn, name):
+                    raise NameTaken(f"an offering {name!r} exists")
+                await repository.add_offering(conn, offering_id, name, description, now)
+                await self._add_version(conn, offering_id, name, terms, now, actor)
+        except IntegrityError as error:  # another process took the name between the look and the insert
+            raise NameTaken(f"an offering {name!r} exists") from error
+        return await self.offering(offering_id)
+
+    async def add_version(self, offering_id: OfferingId, terms: VersionTerms, *, actor: str) -> Offering:
+        """A new price from its effective date on; existing subscriptions keep theirs. Raises NoOffering, BadVersion."""
+        check_terms(terms)
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            found = await repository.find_offering(conn, offering_id)
+            if found is None:
+                raise NoOffering(f"no offering {offering_id}")
+            await self._add_version(conn, offering_id, found.name, terms, now, actor)
+        return await self.offering(offering_id)
+
+    async def offering(self, offering_id: OfferingId) -> Offering:
+        """Raises NoOffering."""
+        async with self._database.read() as conn:
+            found = await repository.find_offering(conn, offering_id)
+        if found is None:
+            raise NoOffering(f"no offering {offering_id}")
+        return found
+
+    async def offerings(self, after: str | None, limit: int) -> Sequence[Offering]:
+        async with self._database.read() as conn:
+            return await repository.list_offerings(conn, after, limit)
+
+    async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
+        """Raises NoVersion. What was read once is kept: versions never change."""
+        if version_id not in self._tariffs:
+            async with self._database.read() as conn:
+                self._tariffs[version_id] = await self.tariff_in(conn, version_id)
+        return self._tariffs[version_id]
+
+    async def tariff_in(self, conn: AsyncConnection, version_id: OfferingVersionId) -> TariffVersion:
+        found = await repository.find_version(conn, version_id)
+        if found is None:
+            raise NoVersion(f"no offering version {version_id}")
+        return found
+
+    async def in_force(self, offering_id: OfferingId, on: date) -> TariffVersion:
+        """The version a new subscriber gets on day `on`. Raises NoOffering, NotInForce."""
+        async with self._database.read() as conn:
+            return await self.in_force_in(conn, offering_id, on)
+
+    async def in_force_in(self, conn: AsyncConnection, offering_id: OfferingId, on: date) -> TariffVersion:
+        versions = await repository.tariffs(conn, offering_id)
+        if not versions:
+            raise NoOffering(f"no offering {offering_id}")
+        return in_force(versions, on)
+
+    async def mark_used_in(self, conn: AsyncConnection, version_id: OfferingVersionId, now: datetime) -> None:
+        """In the transaction of an order: the version can no longer be changed by anyone."""
+        await repository.mark_used(conn, version_id, now)
+
+    async def _add_version(
+        self,
+        conn: AsyncConnection,
+        offering_id: OfferingId,
+        name: str,
+        terms: VersionTerms,
+        now: datetime,
+        actor: str,
+    ) -> None:
+        check_profile(terms.profile, await repository.profiles_named(conn, terms.profile.name))
+        number = await repository.next_number(conn, offering_id)
+        version_id = OfferingVersionId(new_id(now))
+        made = new_tariff(terms, version_id=version_id, offering_id=offering_id, name=name, number=number)
+        await repository.add_version(conn, made, now)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="offering.version",
+            subject=f"offering:{offering_id}",
+            after={**asdict(made), "name": name},
+        )

@@ -1,0 +1,104 @@
+"""Rows of customers as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.identity import AccountId, CustomerId, EntityId
+from erp.crm.model import Account, Contact, Customer, Entity
+from erp.crm.tables import account, customer, entity
+
+
+async def add_entity(conn: AsyncConnection, made: Entity, now: datetime) -> None:
+    await conn.execute(
+        insert(entity).values(
+            entity_id=made.entity_id,
+            name=made.name,
+            zone=made.zone,
+            currency=made.currency,
+            locale=made.locale,
+            address=made.address,
+            tax_id=made.tax_id,
+            created_at=now,
+        )
+    )
+
+
+async def find_entity(conn: AsyncConnection, entity_id: EntityId | None) -> Entity | None:
+    """The entity, or with None the one that was created first."""
+    query = select(entity).order_by(entity.c.created_at, entity.c.entity_id).limit(1)
+    if entity_id is not None:
+        query = query.where(entity.c.entity_id == entity_id)
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else _entity(row)
+
+
+async def add_customer(conn: AsyncConnection, made: Customer) -> None:
+    """The customer and its billing account."""
+    contact = made.contact
+    await conn.execute(
+        insert(customer).values(
+            customer_id=made.customer_id,
+            entity_id=made.entity_id,
+            name=contact.name,
+            email=contact.email,
+            phone=contact.phone,
+            address=contact.address,
+            language=contact.language,
+            tax_id=contact.tax_id,
+            created_at=made.created_at,
+        )
+    )
+    await conn.execute(
+        insert(account).values(
+            account_id=made.account.account_id,
+            customer_id=made.customer_id,
+            currency=made.account.currency,
+            created_at=made.created_at,
+        )
+    )
+
+
+async def find_customer(conn: AsyncConnection, customer_id: CustomerId) -> Customer | None:
+    row = (await conn.execute(_customers().where(customer.c.customer_id == customer_id))).one_or_none()
+    return None if row is None else _customer(row)
+
+
+async def find_customer_of(conn: AsyncConnection, account_id: AccountId) -> Customer | None:
+    row = (await conn.execute(_customers().where(account.c.account_id == account_id))).one_or_none()
+    return None if row is None else _customer(row)
+
+
+async def list_customers(conn: AsyncConnection, after: str | None, limit: int) -> Sequence[Customer]:
+    """In order of creation: ids sort by time."""
+    query = _customers().order_by(customer.c.customer_id).limit(limit)
+    if after is not None:
+        query = query.where(customer.c.customer_id > after)
+    return [_customer(row) for row in await conn.execute(query)]
+
+
+def _customers() -> Select[Any]:
+    return (
+        select(customer, account.c.account_id, account.c.currency, entity.c.zone)
+        .join(account, account.c.customer_id == customer.c.customer_id)
+        .join(entity, entity.c.entity_id == customer.c.entity_id)
+    )
+
+
+def _entity(row: Row[Any]) -> Entity:
+    return Entity(row.entity_id, row.name, row.zone, row.currency, row.locale, row.address, row.tax_id)
+
+
+def _customer(row: Row[Any]) -> Customer:
+    return Customer(
+        customer_id=row.customer_id,
+        entity_id=row.entity_id,
+        account=Account(row.account_id, row.customer_id, row.entity_id, row.currency, row.zone),
+        contact=Contact(row.name, row.email, row.phone, row.address, row.language, row.tax_id),
+        created_at=row.created_at,
+    )

@@ -1,0 +1,43 @@
+"""Tables of customers, and of the legal entities that serve them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, String, Table, Text
+
+from controller.store.metadata import Id, Instant, metadata
+
+entity = Table(
+    "crm_entity",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("zone", String(64), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("locale", String(16), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("tax_id", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+customer = Table(
+    "crm_customer",
+    metadata,
+    Column("customer_id", Id, primary_key=True),
+    Column("entity_id", Id, ForeignKey("crm_entity.entity_id"), nullable=False, index=True),
+    Column("name", String(120), nullable=False),
+    Column("email", String(254), nullable=False),
+    Column("phone", String(40), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("language", String(35), nullable=False),
+    Column("tax_id", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+account = Table(
+    "crm_account",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("customer_id", Id, ForeignKey("crm_customer.customer_id"), nullable=False, unique=True),
+    Column("currency", String(3), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)

@@ -1,0 +1,148 @@
+import dataclasses
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
+
+from controller.domain.clock import MovableClock
+from controller.domain.identity import OfferingId, OfferingVersionId
+from controller.domain.service import SpeedProfile
+from controller.domain.tariff import TariffVersion
+from controller.store.engine import Database
+from erp.catalog import tables
+from erp.catalog.errors import BadVersion, NameTaken, NoOffering, NotInForce, NoVersion
+from erp.catalog.model import VersionTerms, in_force, profile_name
+from erp.catalog.service import CatalogService
+
+NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
+TERMS = VersionTerms(
+    effective_on=date(2026, 9, 1),
+    currency="EUR",
+    monthly_fee=Decimal("39.90"),
+    included_octets=100 * 10**9,
+    overage_price=Decimal("0.05"),
+    overage_unit="GB",
+    tax_percent=Decimal("19"),
+    profile=SpeedProfile("100m-20m", 100_000_000, 20_000_000),
+)
+
+
+def catalog_on(database: Database) -> CatalogService:
+    return CatalogService(database, MovableClock(NOW))
+
+
+async def test_subscribers_keep_their_version_while_new_ones_get_the_new_price(database: Database) -> None:
+    catalog = catalog_on(database)
+    made = await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    dearer = dataclasses.replace(TERMS, effective_on=date(2026, 11, 1), monthly_fee=Decimal("44.90"))
+    made = await catalog.add_version(made.offering_id, dearer, actor="user:t")
+    first, second = (version.tariff for version in made.versions)
+    assert await catalog.in_force(made.offering_id, date(2026, 10, 31)) == first
+    assert await catalog.in_force(made.offering_id, date(2026, 11, 1)) == second
+    assert (await catalog.tariff(first.version_id)).monthly_fee == Decimal("39.90")
+    assert (first.number, second.number) == (1, 2)
+    with pytest.raises(NotInForce):
+        await catalog.in_force(made.offering_id, date(2026, 8, 31))
+
+
+async def test_the_database_refuses_to_change_or_delete_a_version_in_use(database: Database) -> None:
+    catalog = catalog_on(database)
+    made = await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    version_id = made.versions[0].tariff.version_id
+    async with database.begin() as conn:
+        await catalog.mark_used_in(conn, version_id, NOW)
+        await catalog.mark_used_in(conn, version_id, NOW)
+    for statement in (
+        update(tables.version).values(monthly_fee=Decimal(1)),
+        update(tables.version).values(used_at=None),
+        delete(tables.version),
+    ):
+        with pytest.raises(IntegrityError, match="in use is never changed"):
+            async with database.begin() as conn:
+                await conn.execute(statement)
+    assert (await catalog_on(database).tariff(version_id)).monthly_fee == Decimal("39.90")
+
+
+async def test_a_speed_profile_name_means_one_pair_of_rates(database: Database) -> None:
+    catalog = catalog_on(database)
+    await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    other = dataclasses.replace(TERMS, profile=SpeedProfile("100m-20m", 100_000_000, 40_000_000))
+    with pytest.raises(BadVersion, match="already 100000000/20000000"):
+        await catalog.create_offering("Fibre 100 plus", "", other, actor="user:t")
+    assert [offering.name for offering in await catalog.offerings(None, 10)] == ["Fibre 100"]
+
+
+async def test_an_offering_name_stands_once(database: Database) -> None:
+    catalog = catalog_on(database)
+    await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    with pytest.raises(NameTaken):
+        await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+
+
+async def test_unknown_ids_are_named(database: Database) -> None:
+    catalog = catalog_on(database)
+    with pytest.raises(NoOffering):
+        await catalog.add_version(OfferingId("x"), TERMS, actor="user:t")
+    with pytest.raises(NoVersion):
+        await catalog.tariff(OfferingVersionId("x"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"monthly_fee": Decimal("39.905")}, "decimals of EUR"),
+        ({"monthly_fee": Decimal("-1")}, "negative"),
+        ({"overage_price": Decimal("0.0000001")}, "decimals"),
+        ({"overage_unit": "G"}, "overage_unit"),
+        ({"included_octets": -1}, "included_octets"),
+        ({"tax_percent": Decimal("100.1")}, "above 100"),
+        ({"profile": SpeedProfile("Fast", 1, 1)}, "speed profile"),
+    ],
+)
+async def test_terms_that_no_invoice_or_device_could_carry_are_refused(
+    database: Database, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadVersion, match=message):
+        await catalog_on(database).create_offering("X", "", dataclasses.replace(TERMS, **change), actor="user:t")
+
+
+def tariff(number: int, effective_on: date) -> TariffVersion:
+    return TariffVersion(
+        version_id=OfferingVersionId(str(number)),
+        offering_id=OfferingId("o"),
+        offering_name="o",
+        number=number,
+        effective_on=effective_on,
+        currency="EUR",
+        monthly_fee=Decimal(1),
+        included_octets=None,
+        overage_price=Decimal(0),
+        overage_unit="GB",
+        tax_percent=Decimal(0),
+        profile=TERMS.profile,
+    )
+
+
+days = st.dates(date(2026, 1, 1), date(2026, 3, 1))
+
+
+@given(st.lists(days, min_size=1, max_size=8), days)
+def test_the_version_in_force_is_the_latest_effective_and_of_equals_the_newest(effective: list[date], on: date) -> None:
+    versions = [tariff(number, day) for number, day in enumerate(effective, 1)]
+    eligible = [version for version in versions if version.effective_on <= on]
+    if not eligible:
+        with pytest.raises(NotInForce):
+            in_force(versions, on)
+        return
+    chosen = in_force(reversed(versions), on)
+    assert chosen in eligible
+    assert all((v.effective_on, v.number) <= (chosen.effective_on, chosen.number) for v in eligible)
+
+
+def test_a_profile_name_is_made_of_its_rates() -> None:
+    assert profile_name(1_000_000_000, 512_000) == "1000m-512k"
+    assert profile_name(1_500, 20_000_000) == "1500-20m"

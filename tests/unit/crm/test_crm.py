@@ -1,0 +1,71 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from controller.domain.clock import MovableClock
+from controller.domain.events import CustomerCreated
+from controller.store import outbox
+from controller.store.engine import Database
+from erp.crm.errors import NoAccount, NoCustomer, NoEntity
+from erp.crm.model import Contact
+from erp.crm.service import CrmService
+
+NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
+ENTITY = {
+    "name": "Net GmbH",
+    "zone": "Europe/Berlin",
+    "currency": "EUR",
+    "locale": "de_DE",
+    "address": "Weg 1",
+    "tax_id": "DE1",
+}
+
+
+def crm_on(database: Database) -> CrmService:
+    return CrmService(database, MovableClock(NOW))
+
+
+async def test_the_default_entity_is_made_once_and_later_settings_do_not_change_it(database: Database) -> None:
+    crm = crm_on(database)
+    with pytest.raises(NoEntity):
+        await crm.entity()
+    first = await crm.ensure_entity(**ENTITY)
+    assert await crm.ensure_entity(**{**ENTITY, "zone": "Pacific/Auckland"}) == first
+    assert await crm.entity() == first
+    assert first.zone_info.key == "Europe/Berlin"
+
+
+async def test_a_customer_has_one_account_in_the_currency_and_zone_of_its_entity(database: Database) -> None:
+    crm = crm_on(database)
+    entity = await crm.ensure_entity(**ENTITY)
+    contact = Contact("Anna Muster", "anna@example.net", "+49 30 1", "Allee 2", "de", "")
+    made = await crm.create_customer(contact, actor="user:t")
+    assert (made.account.currency, made.account.zone) == ("EUR", "Europe/Berlin")
+    assert await crm.customer(made.customer_id) == made
+    assert await crm.customer_of(made.account.account_id) == made
+    assert made.entity_id == entity.entity_id
+    async with database.read() as conn:
+        (delivery,) = await outbox.pending(conn, "s", ["customer.created"], 10)
+    event = delivery.event
+    assert isinstance(event, CustomerCreated)
+    assert (event.account_id, event.display_name) == (made.account.account_id, "Anna Muster")
+
+
+async def test_customers_are_listed_in_order_of_creation(database: Database) -> None:
+    clock = MovableClock(NOW)
+    crm = CrmService(database, clock)
+    await crm.ensure_entity(**ENTITY)
+    made = []
+    for minute in range(3):
+        clock.move_to(NOW.replace(minute=minute))
+        made.append(await crm.create_customer(Contact(f"c{minute}"), actor="user:t"))
+    assert list(await crm.customers(None, 10)) == made
+    assert list(await crm.customers(made[0].customer_id, 1)) == made[1:2]
+
+
+async def test_unknown_ids_are_named(database: Database) -> None:
+    crm = crm_on(database)
+    with pytest.raises(NoCustomer, match="nobody"):
+        await crm.customer("nobody")  # type: ignore[arg-type]
+    with pytest.raises(NoAccount, match="nothing"):
+        await crm.customer_of("nothing")  # type: ignore[arg-type]
