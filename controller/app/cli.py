@@ -1,0 +1,141 @@
+"""The command `headend`: serve, migrate, first users, and questions to the data on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from controller.app import settings as app_settings
+from controller.app.auth import AuthService
+from controller.app.auth_model import Role
+from controller.app.migration import migrate as migrate_schema
+from controller.domain.clock import SystemClock
+from controller.domain.errors import RuleError
+from controller.domain.ports import Secret
+from controller.http.endpoint import Principal
+from controller.store.engine import Database
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Headend: RADIUS AAA, provisioning, collection, rating and a double-entry ledger in one controller.",
+    epilog="Settings come from HEADEND_… variables; `headend settings` lists them with their values.",
+)
+user_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
+token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
+
+
+@app.command()
+def serve() -> None:
+    """Run the controller until SIGTERM or Ctrl-C."""
+    from controller.app import process  # everything it imports would slow the small commands down
+
+    sys.exit(process.serve(app_settings.load()))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this program's schema (serve does so too). SQLite is backed up first."""
+    settings = app_settings.load()
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    print(_refusing(lambda: migrate_schema(settings.url, datetime.now(UTC))))
+
+
+@app.command()
+def settings() -> None:
+    """Every setting with its value; secrets masked."""
+    for name, value in app_settings.load().model_dump().items():
+        print(f"HEADEND_{name.upper()}={value}")
+
+
+@app.command()
+def explain(line_id: Annotated[str, typer.Argument(help="Id of an invoice line.")]) -> None:
+    """Show what an invoice line was made from, down to the packets, and add it up again.
+
+    Exit status 1 when a record was altered or the sum differs.
+    """
+    from controller.app import questions
+
+    explanation, text = asyncio.run(_answered(questions.explain(app_settings.load(), line_id)))
+    print(text)
+    sys.exit(0 if explanation.intact else 1)
+
+
+@user_app.command("add")
+def user_add(
+    name: Annotated[str, typer.Argument(help="What the person signs in with.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.READONLY,
+) -> None:
+    """Add a person. The password is asked for, or read from HEADEND_PASSWORD."""
+    password = os.environ.get("HEADEND_PASSWORD") or getpass.getpass("Password: ")
+
+    async def add(auth: AuthService) -> None:
+        await auth.add_user(name, Secret(password), role, actor=_operator())
+
+    _with_auth(add)
+    print(f"{name} may sign in as {role.value}")
+
+
+@token_app.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(help="What the token is for.")],
+    scope: Annotated[list[str], typer.Option(help="Such as crm:read or radius:*; repeat for more.")],
+) -> None:
+    """Make an API token and print it, this once."""
+
+    async def create(auth: AuthService) -> str:
+        # Whoever can read the data directory may do everything; the token gets no more than was asked for.
+        by = Principal(_operator(), frozenset({"*"}))
+        _, value = await auth.create_token(name, scope, expires_at=None, by=by)
+        return value.reveal()
+
+    print(_with_auth(create))
+
+
+def _with_auth(work: Callable[[AuthService], Coroutine[Any, Any, Any]]) -> Any:
+    settings = app_settings.load()
+
+    async def run() -> Any:
+        database = Database(settings.url)
+        try:
+            return await work(AuthService(database, SystemClock()))
+        finally:
+            await database.close()
+
+    return asyncio.run(_answered(run()))
+
+
+def _operator() -> str:
+    return f"cli:{getpass.getuser()}"
+
+
+async def _answered(work: Coroutine[Any, Any, Any]) -> Any:
+    """A refusal becomes one line and exit status 2 instead of a traceback."""
+    try:
+        return await work
+    except RuleError as error:
+        raise SystemExit(f"headend: {error}") from None
+
+
+def _refusing(work: Callable[[], str]) -> str:
+    try:
+        return work()
+    except RuleError as error:
+        raise SystemExit(f"headend: {error}") from None
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

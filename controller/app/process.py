@@ -1,0 +1,63 @@
+"""One `headend serve` process: brings the schema up to date, starts what the roles say, and stops cleanly.
+
+SIGTERM and SIGINT stop it: sockets stop taking work, what is being committed is committed and acknowledged, streams
+end. A part that dies of a bug ends the process with its traceback; a supervisor starts it again and nothing
+acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+
+import structlog
+import uvloop
+
+from controller.app import telemetry, wiring
+from controller.app.migration import migrate
+from controller.app.settings import Settings
+from controller.domain.errors import RuleError
+
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> int:
+    """Run until a signal. Returns the exit status: 0 after a clean stop, 2 when it could not start."""
+    telemetry.configure(settings.log_level)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.info("schema", result=migrate(settings.url, datetime.now(UTC)))
+        uvloop.run(_serve(settings))
+    except (RuleError, OSError) as error:
+        print(f"headend cannot start: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    program = await wiring.build(settings)
+    try:
+        await program.start()
+        log.info("serving", http=program.http.url, pid=os.getpid(), roles=settings.roles)
+        await _run_until(stop, program)
+    finally:
+        await program.close()
+        log.info("stopped")
+
+
+async def _run_until(stop: asyncio.Event, program: wiring.Program) -> None:
+    """Run every background task in one group until `stop`; a task that fails ends all of them."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(), name=name) for name, run in program.tasks]
+        await stop.wait()
+        log.info("stopping")
+        program.stop_taking_work()
+        for task in tasks:
+            task.cancel()
