@@ -1,0 +1,252 @@
+"""Time series in a server that takes InfluxDB line protocol and answers PromQL: VictoriaMetrics.
+
+VictoriaMetrics answers 204 to malformed lines, and to instants outside its retention, and drops them. So 204 proves
+nothing here: `write` compares the server's own counters before and after, and where they do not settle it, reads
+samples back. It also keeps a point twice that was sent twice unless told to de-duplicate; `flaws` names each setting
+of the server under which answers from here would be wrong. Start it with
+
+    -dedup.minScrapeInterval=1ms -search.latencyOffset=0s -retentionPeriod=…
+
+Refuses to overwrite: which of two different values for one (series, instant) the server keeps is not defined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, cast
+
+import httpx2
+import structlog
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+from urllib3.exceptions import HTTPError
+
+from controller.domain.ports import Bucket, Secret
+from controller.domain.usage import CounterSample
+from controller.store.timeseries_series import Grid, Point, Tags, TimeSeriesUnavailable, canonical_tags, grid, point
+
+log = structlog.get_logger()
+
+LINES_PER_REQUEST = 5_000
+# The class of constants is typed as if its members were instances of it.
+_MILLISECONDS = cast(WritePrecision, WritePrecision.MS)
+_PROOF_SAMPLES = 8
+_PROOF_TIMEOUT_S = 20.0
+# A series asked for before it can be found is remembered as absent for about ten seconds (seen with 1.79.5).
+_FIRST_LOOK_AFTER_S = 1.5
+_COUNTER = re.compile(
+    r'^vm_rows_(inserted_total\{type="influx"|invalid_total\{type="influx"|ignored_total\{).*\} (\S+)$'
+)
+_QUERY = {
+    "sum": ("sum(sum_over_time({s}[{w}]))",),
+    "avg": ("sum(sum_over_time({s}[{w}]))", "sum(count_over_time({s}[{w}]))"),
+    "max": ("max(max_over_time({s}[{w}]))",),
+    "last": ("last_over_time({s}[{w}])", "tlast_over_time({s}[{w}])"),
+}
+
+
+class WriteNotProved(TimeSeriesUnavailable):
+    """The server took the lines and does not have them: wrong retention, or it dropped them as malformed."""
+
+
+class InfluxTimeSeries:
+    """`TimeSeries` in VictoriaMetrics at `url`. The server ignores bucket and org."""
+
+    def __init__(
+        self, url: str, *, token: Secret | None = None, org: str = "-", bucket: str = "headend", timeout_s: float = 10.0
+    ) -> None:
+        revealed = token.reveal() if token else ""
+        self._client = InfluxDBClient(url, token=revealed, org=org, timeout=int(timeout_s * 1000))
+        self._write = self._client.write_api(write_options=SYNCHRONOUS)
+        self._bucket, self._org = bucket, org
+        headers = {"Authorization": f"Token {revealed}"} if revealed else {}
+        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout_s, headers=headers)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="timeseries-write")
+        self._one_writer = asyncio.Lock()
+        self._looked_at_settings = False
+
+    async def write(self, samples: Sequence[CounterSample]) -> None:
+        """Returns when the server has the samples. Raises TimeSeriesUnavailable or WriteNotProved."""
+        points = [point(sample) for sample in samples]
+        async with self._one_writer:
+            if not self._looked_at_settings:
+                for flaw in await self.flaws():
+                    log.warning("timeseries.server_setting", detail=flaw)
+                self._looked_at_settings = True
+            for start in range(0, len(points), LINES_PER_REQUEST):
+                await self._write_proved(points[start : start + LINES_PER_REQUEST])
+
+    async def read(
+        self,
+        measurement: str,
+        field: str,
+        *,
+        since: datetime,
+        until: datetime,
+        step_s: int,
+        tags: Sequence[tuple[str, str]] = (),
+        aggregate: str = "sum",
+    ) -> Sequence[Bucket]:
+        wanted = grid(since, until, step_s, aggregate)
+        selector = _selector(measurement, field, canonical_tags(tags))
+        queries = [q.format(s=selector, w=f"{wanted.step_ms}ms") for q in _QUERY[aggregate]]
+        answers = await asyncio.gather(*(self._query_range(query, wanted) for query in queries))
+        return wanted.buckets(_combine(aggregate, answers))
+
+    async def flaws(self) -> list[str]:
+        """Settings of the server under which reads from here would be wrong, as sentences; empty when all is well."""
+        text = await self._get("/flags")
+        found = []
+        if not re.search(r'dedup\.minScrapeInterval="1ms"', text):
+            found.append("without -dedup.minScrapeInterval=1ms a sample that is sent again counts twice")
+        if not re.search(r'search\.latencyOffset="0s?"', text):
+            found.append("without -search.latencyOffset=0s the last 30 seconds cannot be read")
+        return found
+
+    async def expire(self, now: datetime) -> int:
+        """Nothing to do: the server's own -retentionPeriod decides."""
+        return 0
+
+    async def close(self) -> None:
+        await self._http.aclose()
+        await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._client.close)
+
+    async def _write_proved(self, points: Sequence[Point]) -> None:
+        before = await self._row_counters()
+        text = "\n".join(_lines(points))
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._send, text)
+        after = await self._row_counters()
+        if before and after:
+            inserted, dropped = after[0] - before[0], after[1] - before[1]
+            if inserted >= len(points) and dropped == 0:
+                return
+        await self._read_back(points)
+
+    def _send(self, lines: str) -> None:
+        try:
+            self._write.write(bucket=self._bucket, org=self._org, record=lines, write_precision=_MILLISECONDS)
+        except (ApiException, HTTPError) as error:
+            raise TimeSeriesUnavailable(f"write: {error}") from error
+
+    async def _row_counters(self) -> tuple[float, float] | None:
+        """(rows inserted, rows dropped) since the server started; None where it does not tell."""
+        inserted, dropped, seen = 0.0, 0.0, False
+        for line in (await self._get("/metrics", required=False)).splitlines():
+            if match := _COUNTER.match(line):
+                if match[1].startswith("inserted"):
+                    inserted, seen = inserted + float(match[2]), True
+                else:
+                    dropped += float(match[2])
+        return (inserted, dropped) if seen else None
+
+    async def _read_back(self, points: Sequence[Point]) -> None:
+        """Look for a few of the points, spread over the batch, until each is there or the time is up."""
+        step = max(1, len(points) // _PROOF_SAMPLES)
+        missing = [*points[::step], points[-1]]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PROOF_TIMEOUT_S
+        while missing:
+            if loop.time() > deadline:
+                lost = missing[0]
+                raise WriteNotProved(
+                    f"{len(missing)} of {len(points)} not found, such as {lost.key} at {lost.at_ms} ms"
+                )
+            await asyncio.sleep(_FIRST_LOOK_AFTER_S)
+            missing = [p for p in missing if not await self._holds(p)]
+
+    async def _holds(self, wanted: Point) -> bool:
+        measurement, tags, field = wanted.key
+        at_s = wanted.at_ms / 1000
+        window = {"match[]": _selector(measurement, field, tags), "start": f"{at_s:.3f}", "end": f"{at_s:.3f}"}
+        text = await self._get("/api/v1/export", window)
+        return any(wanted.at_ms in json.loads(line)["timestamps"] for line in text.splitlines() if line)
+
+    async def _query_range(self, query: str, wanted: Grid) -> list[dict[str, Any]]:
+        # PromQL looks back over (t − w, t]; one millisecond before a bucket's end that is exactly [start, start + w).
+        first = wanted.since_ms + wanted.step_ms - 1
+        last = wanted.until_ms - 1
+        text = await self._get(
+            "/api/v1/query_range",
+            {
+                "query": query,
+                "start": f"{first / 1000:.3f}",
+                "end": f"{last / 1000:.3f}",
+                "step": f"{wanted.step_ms}ms",
+                "nocache": "1",  # its cache would move start and end to multiples of the step
+            },
+        )
+        series: list[dict[str, Any]] = json.loads(text)["data"]["result"]
+        for one in series:
+            one["buckets"] = {
+                round((float(t) * 1000 - first) / wanted.step_ms): float(value) for t, value in one["values"]
+            }
+        return series
+
+    async def _get(self, path: str, parameters: dict[str, str] | None = None, *, required: bool = True) -> str:
+        try:
+            answer = await self._http.get(path, params=parameters)
+        except httpx2.HTTPError as error:
+            raise TimeSeriesUnavailable(f"{path}: {type(error).__name__} {error}") from error
+        if answer.status_code == 200:
+            return answer.text
+        if required:
+            raise TimeSeriesUnavailable(f"{path}: {answer.status_code} {answer.text[:200]}")
+        return ""
+
+
+def _combine(aggregate: str, answers: Sequence[list[dict[str, Any]]]) -> dict[int, float]:
+    if aggregate == "last":
+        return _newest(answers[0], answers[1])
+    if not answers[0]:
+        return {}
+    values: dict[int, float] = answers[0][0]["buckets"]
+    if aggregate == "avg":
+        counts = answers[1][0]["buckets"]
+        return {n: total / counts[n] for n, total in values.items()}
+    return values
+
+
+def _newest(values: list[dict[str, Any]], instants: list[dict[str, Any]]) -> dict[int, float]:
+    """Per bucket the value of the series that was written last; of several at one instant, the greatest."""
+    label: Callable[[dict[str, Any]], Tags] = lambda one: tuple(  # noqa: E731
+        sorted((k, v) for k, v in one["metric"].items() if k != "__name__")
+    )
+    when = {label(one): one["buckets"] for one in instants}
+    best: dict[int, tuple[float, float]] = {}
+    for one in values:
+        for n, value in one["buckets"].items():
+            best[n] = max(best.get(n, (0.0, 0.0)), (when[label(one)][n], value))
+    return {n: value for n, (_, value) in best.items()}
+
+
+def _selector(measurement: str, field: str, tags: Tags) -> str:
+    """The server names a series measurement_field."""
+    labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in tags)
+    return f"{measurement}_{field}{{{labels}}}"
+
+
+def _lines(points: Sequence[Point]) -> Iterable[str]:
+    """Ready-made lines: influxdb-client's Point objects cost about four times as much."""
+    heads: dict[object, str] = {}
+    for key, at_ms, value in points:
+        head = heads.get(key)
+        if head is None:
+            head = heads[key] = _head(key.measurement, key.tags, key.field)
+        yield f"{head}{value}i {at_ms}" if isinstance(value, int) else f"{head}{value!r} {at_ms}"
+
+
+def _head(measurement: str, tags: Tags, field: str) -> str:
+    """`measurement,tag=value field=`; in tag values comma, equals sign and space are escaped."""
+    labels = "".join(
+        f",{name}={value.replace(',', chr(92) + ',').replace('=', chr(92) + '=').replace(' ', chr(92) + ' ')}"
+        for name, value in tags
+    )
+    return f"{measurement}{labels} {field}="

@@ -1,0 +1,245 @@
+"""The embedded time series: one SQLite file of its own (WAL), clustered by (hour, series, slot).
+
+    series  id ← (measurement, field, tags)         labels  (name, value) → series, for filters
+    sample  (hour, series, slot) → value            WITHOUT ROWID: the key is the order on disk
+
+New samples land at the end of the file's order, one subscriber's month is one seek per hour, and retention deletes
+from the front. Writers' batches are joined while a commit is under way; one thread writes, others read. A late sample
+goes where it belongs, and the same (series, instant) again replaces the value, so writing twice changes nothing.
+Nothing is aggregated ahead: what a read says was computed from the samples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from controller.domain.ports import Bucket
+from controller.domain.usage import CounterSample
+from controller.store.timeseries_series import (
+    Grid,
+    Point,
+    SeriesKey,
+    Tags,
+    TimeSeriesUnavailable,
+    canonical_tags,
+    grid,
+    millis,
+    point,
+)
+
+_HOUR_MS = 3_600_000
+_READERS = 2
+MAX_WAITING = 200_000
+"""Samples that may wait for the commit under way before `write` holds its callers back."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS series (
+  id INTEGER PRIMARY KEY, measurement TEXT NOT NULL, field TEXT NOT NULL, tags TEXT NOT NULL,
+  UNIQUE (measurement, field, tags));
+CREATE TABLE IF NOT EXISTS label (
+  name TEXT NOT NULL, value TEXT NOT NULL, series INTEGER NOT NULL,
+  PRIMARY KEY (name, value, series)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sample (
+  hour INTEGER NOT NULL, series INTEGER NOT NULL, slot INTEGER NOT NULL, value NOT NULL,
+  PRIMARY KEY (hour, series, slot)) WITHOUT ROWID;
+"""
+
+_HOURS = "WITH RECURSIVE hours(hour) AS (SELECT :first UNION ALL SELECT hour + 1 FROM hours WHERE hour < :last),"
+_SAMPLES = """
+    FROM hours CROSS JOIN wanted CROSS JOIN sample s ON s.hour = hours.hour AND s.series = wanted.series
+    WHERE s.hour * 3600000 + s.slot >= :since AND s.hour * 3600000 + s.slot < :until
+"""
+_BUCKET = "(s.hour * 3600000 + s.slot - :since) / :step AS bucket"
+
+# CROSS JOIN fixes the order: one seek per (hour, series), which follows the order on disk. total() rather than sum():
+# SQLite's sum() of integers fails beyond 64 bits.
+_SELECT = {
+    "sum": f"SELECT {_BUCKET}, total(s.value) {_SAMPLES} GROUP BY bucket",
+    "avg": f"SELECT {_BUCKET}, total(s.value) / count(*) {_SAMPLES} GROUP BY bucket",
+    "max": f"SELECT {_BUCKET}, max(s.value) {_SAMPLES} GROUP BY bucket",
+    # The newest sample of the bucket; among series with the same newest instant, the greatest.
+    "last": f"""
+        SELECT bucket, value FROM (
+            SELECT {_BUCKET}, s.value AS value, row_number() OVER (
+                PARTITION BY (s.hour * 3600000 + s.slot - :since) / :step
+                ORDER BY s.hour DESC, s.slot DESC, s.value DESC) AS place
+            {_SAMPLES})
+        WHERE place = 1""",  # noqa: S608 - only texts of this module
+}
+
+
+class SqliteTimeSeries:
+    """`TimeSeries` in one file. `retention` bounds what is kept; None keeps everything."""
+
+    def __init__(self, path: Path, *, retention: timedelta | None = timedelta(days=800)) -> None:
+        self._path = path
+        self._retention = retention
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="timeseries-write")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="timeseries-read")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._ids: dict[SeriesKey, int] = {}
+        self._waiting: list[Point] = []
+        self._batch: asyncio.Future[None] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+        self._room = asyncio.Condition()
+
+    async def write(self, samples: Sequence[CounterSample]) -> None:
+        """Returns when the samples are on disk, in one commit with whatever else is written meanwhile.
+
+        Raises RuleError for a sample no store can hold, TimeSeriesUnavailable when the file cannot be written.
+        """
+        points = [point(sample) for sample in samples]
+        if not points:
+            return
+        async with self._room:
+            await self._room.wait_for(lambda: len(self._waiting) < MAX_WAITING)
+        self._waiting += points
+        if self._batch is None:
+            self._batch = asyncio.get_running_loop().create_future()
+        batch = self._batch
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await asyncio.shield(batch)
+
+    async def read(
+        self,
+        measurement: str,
+        field: str,
+        *,
+        since: datetime,
+        until: datetime,
+        step_s: int,
+        tags: Sequence[tuple[str, str]] = (),
+        aggregate: str = "sum",
+    ) -> Sequence[Bucket]:
+        wanted = grid(since, until, step_s, aggregate)
+        loop = asyncio.get_running_loop()
+        values = await loop.run_in_executor(
+            self._readers, self._read, measurement, field, canonical_tags(tags), wanted, aggregate
+        )
+        return wanted.buckets(values)
+
+    async def expire(self, now: datetime) -> int:
+        """Delete what is older than the retention, whole hours at a time; returns the number of samples."""
+        if self._retention is None:
+            return 0
+        before = millis(now - self._retention) // _HOUR_MS
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._writer, self._expire, before)
+        except sqlite3.Error as error:
+            raise TimeSeriesUnavailable(f"{self._path}: {error}") from error
+
+    async def close(self) -> None:
+        """Finish the commit under way and close the file."""
+        if self._flusher is not None:
+            await self._flusher
+        await asyncio.to_thread(self._shut_down)
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._batch is not None:
+            points, batch = self._waiting, self._batch
+            self._waiting, self._batch = [], None
+            async with self._room:
+                self._room.notify_all()
+            try:
+                await loop.run_in_executor(self._writer, self._store, points)
+            except Exception as error:  # handed to every caller whose samples were in this batch
+                unavailable = isinstance(error, sqlite3.Error)
+                batch.set_exception(TimeSeriesUnavailable(f"{self._path}: {error}") if unavailable else error)
+                batch.exception()  # a caller that was cancelled meanwhile does not look any more
+            else:
+                batch.set_result(None)
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection; the first one to come makes the tables."""
+        existing: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if existing is not None:
+            return existing
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=30, check_same_thread=False)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=1073741824"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.executescript(_SCHEMA)
+        self._connections.append(connection)
+        self._local.connection = connection
+        return connection
+
+    def _store(self, points: Sequence[Point]) -> None:
+        connection = self._connection()
+        fresh: dict[SeriesKey, int] = {}
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows = []
+            for key, at_ms, value in points:
+                series = self._ids.get(key) or fresh.get(key)
+                if series is None:
+                    series = fresh[key] = _register(connection, key)
+                rows.append((*divmod(at_ms, _HOUR_MS), series, value))
+            rows.sort(key=lambda row: (row[0], row[2], row[1]))
+            connection.executemany(
+                "INSERT INTO sample (hour, slot, series, value) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET value = excluded.value",
+                rows,
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        self._ids.update(fresh)
+
+    def _read(self, measurement: str, field: str, tags: Tags, wanted: Grid, aggregate: str) -> dict[int, float]:
+        series, parameters = _matching(measurement, field, tags)
+        parameters |= {
+            "since": wanted.since_ms,
+            "until": wanted.until_ms,
+            "step": wanted.step_ms,
+            "first": wanted.since_ms // _HOUR_MS,
+            "last": (wanted.until_ms - 1) // _HOUR_MS,
+        }
+        query = " ".join((_HOURS, "wanted(series) AS MATERIALIZED (", series, ")", _SELECT[aggregate]))
+        return {bucket: float(value) for bucket, value in self._connection().execute(query, parameters)}
+
+    def _expire(self, before_hour: int) -> int:
+        connection, deleted = self._connection(), 0
+        while True:  # one hour per transaction, so that writers need not wait for a month to go
+            oldest = connection.execute("SELECT min(hour) FROM sample").fetchone()[0]
+            if oldest is None or oldest >= before_hour:
+                return deleted
+            deleted += connection.execute("DELETE FROM sample WHERE hour = ?", (oldest,)).rowcount
+
+    def _shut_down(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+
+def _register(connection: sqlite3.Connection, key: SeriesKey) -> int:
+    tags = json.dumps(key.tags, ensure_ascii=False, separators=(",", ":"))
+    identity = (key.measurement, key.field, tags)
+    row = connection.execute("SELECT id FROM series WHERE measurement = ? AND field = ? AND tags = ?", identity)
+    known = row.fetchone()
+    if known is not None:
+        return int(known[0])
+    made = connection.execute("INSERT INTO series (measurement, field, tags) VALUES (?, ?, ?)", identity).lastrowid
+    assert made is not None
+    connection.executemany("INSERT INTO label VALUES (?, ?, ?)", [(name, value, made) for name, value in key.tags])
+    return made
+
+
+def _matching(measurement: str, field: str, tags: Tags) -> tuple[str, dict[str, str | int]]:
+    """SQL and parameters that select the ids of the series whose tags contain `tags`."""
+    query = "SELECT id FROM series WHERE measurement = :measurement AND field = :field"
+    parameters: dict[str, str | int] = {"measurement": measurement, "field": field}
+    for n, (name, value) in enumerate(tags):
+        query += f" AND id IN (SELECT series FROM label WHERE name = :name{n} AND value = :value{n})"  # noqa: S608
+        parameters |= {f"name{n}": name, f"value{n}": value}
+    return query + " ORDER BY id", parameters
