@@ -18,13 +18,13 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import structlog
 
 from controller.domain.errors import HeadendError, PermanentDeviceError, TemporaryDeviceError
-from controller.domain.ports import DeviceEndpoint, Plan
+from controller.domain.ports import DeviceEndpoint, HostKeyStore, Plan
 from controller.domain.service import DesiredService, ObservedService
 from drivers.napalm_router import parse, render
 
@@ -53,8 +53,10 @@ class NapalmRouterSettings:
 class NapalmRouter:
     """Implements controller.domain.ports.ServiceDriver. Needs the extra `[napalm]`; it is imported on first use."""
 
-    def __init__(self, settings: NapalmRouterSettings | None = None) -> None:
+    def __init__(self, settings: NapalmRouterSettings | None = None, host_keys: HostKeyStore | None = None) -> None:
+        """`host_keys` pins certificates seen for the first time; without it only what is pinned already is checked."""
         self._settings = settings or NapalmRouterSettings()
+        self._host_keys = host_keys
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="napalm")
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -176,7 +178,20 @@ class NapalmRouter:
 
     # -- around the thread ------------------------------------------------------------------------------------------
 
+    async def _pinned(self, device: DeviceEndpoint) -> DeviceEndpoint:
+        """Pin an unknown device's certificate before any password is sent to it. Raises TemporaryDeviceError."""
+        if device.host_key_sha256 is not None or self._host_keys is None:
+            return device
+        address = (device.host, device.port)
+        try:
+            pem = await asyncio.to_thread(ssl.get_server_certificate, address, timeout=self._settings.network_timeout_s)
+        except OSError as error:
+            raise TemporaryDeviceError(f"{device.name}: {error}") from error
+        pinned = await self._host_keys.pin(device.device_id, certificate_fingerprint(pem))
+        return replace(device, host_key_sha256=pinned)
+
     async def _call(self, device: DeviceEndpoint, work: Callable[[Any], T]) -> T:
+        device = await self._pinned(device)
         lock = self._locks.setdefault(device.device_id, asyncio.Lock())
         try:
             async with asyncio.timeout(self._settings.call_timeout_s):

@@ -177,6 +177,26 @@ async def test_another_certificate_than_the_pinned_one_is_permanent(bench: Bench
         await bench.driver.observe(replace(pinned, host_key_sha256="SHA256:other"), desired())
 
 
+async def test_a_certificate_seen_first_is_pinned_before_the_password_is_sent(bench: Bench) -> None:
+    class Keys:
+        def __init__(self) -> None:
+            self.pins: dict[str, str] = {}
+
+        async def pin(self, device_id: DeviceId, host_key_sha256: str) -> str:
+            return self.pins.setdefault(device_id, host_key_sha256)
+
+    keys = Keys()
+    driver = NapalmRouter(NapalmRouterSettings(network_timeout_s=5), keys)
+    await driver.observe(bench.device, desired())
+    assert keys.pins == {"r1": certificate_fingerprint((bench.router.files / "eapi.crt").read_text())}
+    keys.pins["r1"] = "SHA256:other"
+    asked = bench.server.requests
+    with pytest.raises(PermanentDeviceError, match="another certificate"):
+        await driver.observe(bench.device, desired())
+    assert bench.server.requests == asked
+    driver.close()
+
+
 async def test_a_session_left_by_a_dead_process_is_aborted_and_a_fresh_one_is_waited_for(bench: Bench) -> None:
     bench.router.execute([f"configure session headend_{int(time.time()) - 1000}_dead", "end"], "json")
     assert await bench.converge(desired()) == 1
