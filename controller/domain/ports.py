@@ -57,7 +57,7 @@ class HostKeyStore(Protocol):
     """Where SSH host keys seen for the first time are pinned, before any password is sent."""
 
     async def pin(self, device_id: DeviceId, host_key_sha256: str) -> str:
-        """Record the key when none is pinned yet; return the pinned one. The caller refuses a host that shows another."""
+        """Record the key when none is pinned yet; return the pinned one: a host that shows another is refused."""
         ...
 
 

@@ -1,0 +1,26 @@
+"""Every driver by its name, as devices are registered with it: a literal table, read by `controller.app.wiring`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.domain.ports import HostKeyStore, ServiceDriver
+from drivers.bbf_olt.driver import BbfOltDriver
+from drivers.bbf_olt.render import BbfOltSettings
+from drivers.transport.netconf import NetconfSettings, NetconfTransport
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """Settings of all drivers."""
+
+    netconf: NetconfSettings = field(default_factory=NetconfSettings)
+    bbf_olt: BbfOltSettings = field(default_factory=BbfOltSettings)
+
+
+def service_drivers(settings: DriverSettings, host_keys: HostKeyStore) -> dict[str, ServiceDriver]:
+    """The drivers of this process. They share one NETCONF transport, and with it one session per device."""
+    netconf = NetconfTransport(settings.netconf, host_keys)
+    return {
+        "bbf-olt": BbfOltDriver(netconf, settings.bbf_olt),
+    }
