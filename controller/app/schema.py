@@ -6,9 +6,9 @@ from billing_bridge import tables as billing_bridge_tables
 from controller.app import auth_tables
 from controller.store import audit, outbox, usage_log
 from controller.store.metadata import metadata
-from erp.finance import tables as finance_tables
 from erp.catalog import tables as catalog_tables
 from erp.crm import tables as crm_tables
+from erp.finance import tables as finance_tables
 from erp.inventory import tables as inventory_tables
 from radius import tables as radius_tables
 
@@ -22,4 +22,7 @@ TABLE_MODULES = (
     radius_tables,
     crm_tables,
     catalog_tables,
-    inventory_tables, billing_bridge_tables, finance_tables)
+    inventory_tables,
+    billing_bridge_tables,
+    finance_tables,
+)

@@ -40,3 +40,7 @@ class Charge:
     unit_price: Decimal
     net: Money
     tax_percent: Decimal
+    item: str = ""
+    """Name of the offering as the customer knows it; `description` adds what the line is for, in English."""
+    adjustment: bool = False
+    """True when the line corrects a period that was billed before, such as usage that arrived late."""

@@ -1,0 +1,114 @@
+"""Values of billing: rated charges with their arithmetic and evidence, bill runs and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from billing_bridge.rating.proration import Change, DaySpan
+from billing_bridge.rating.rate import Charged, DueKey
+from controller.domain.charge import Charge
+from controller.domain.identity import AccountId, BillRunId, OfferingVersionId, OrderId, ServiceId, SubscriptionId
+from controller.domain.ports import UsageInterval
+from controller.domain.tariff import TariffVersion
+
+OPEN, RATED, INVOICED = "open", "rated", "invoiced"
+QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """Octets of a service on a local day: the sum of its intervals up to `last_interval_id`."""
+
+    service_id: ServiceId
+    day: date
+    upstream_octets: int
+    downstream_octets: int
+    intervals: int
+    last_interval_id: int
+
+    @property
+    def octets(self) -> int:
+        return self.upstream_octets + self.downstream_octets
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a bill run knows of one subscription, read under its lock."""
+
+    subscription_id: SubscriptionId
+    account_id: AccountId
+    service_id: ServiceId
+    anchor_day: int
+    rate_from_on: date
+    usage_billed_until_on: date | None
+    changes: Sequence[Change]
+    charged: Mapping[DueKey, Charged]
+    usage: Sequence[DayUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """One entry of a timeline, with the event that is its evidence."""
+
+    at: datetime
+    version_id: OfferingVersionId | None
+    event_id: str
+    event_name: str
+    order_id: OrderId
+
+
+@dataclass(frozen=True, slots=True)
+class RatedCharge:
+    """A charge with everything that explains it. `arithmetic` is plain JSON."""
+
+    charge: Charge
+    period: DaySpan
+    attempt: int
+    octets: int
+    days: int
+    arithmetic: Mapping[str, Any]
+    evidence: Sequence[DayUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class BookedInterval:
+    """A usage interval as it was booked on `day`; a part of a longer one when that crossed midnight."""
+
+    interval_id: int
+    day: date
+    adjustment: bool
+    interval: UsageInterval
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeDetail:
+    """All that stands behind a charge, for `explain`."""
+
+    rated: RatedCharge
+    tariff: TariffVersion
+    timeline: Sequence[Entitlement]
+    intervals: Sequence[BookedInterval]
+
+
+@dataclass(frozen=True, slots=True)
+class BillRun:
+    """A bill run and how far it is. `account_id` None means every account."""
+
+    bill_run_id: BillRunId
+    as_of: datetime
+    account_id: AccountId | None
+    state: str
+    usage_watermark: int
+    event_watermark: int
+    accounts: int
+    batches: int
+    batches_done: int
+    charges: int
+    documents: int
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
+    error: str | None

@@ -1,0 +1,385 @@
+"""Rows of billing: timelines, copies of prices, and charges with their evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.model import (
+    BookedInterval,
+    DayUsage,
+    Entitlement,
+    RatedCharge,
+    Subscription,
+)
+from billing_bridge.rating.proration import Change, DaySpan
+from billing_bridge.rating.rate import Charged, DueKey
+from billing_bridge.tables import charge, charge_usage, entitlement, subscription, tariff, usage_day, usage_interval
+from controller.domain.charge import Charge, ChargeKind
+from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    OfferingId,
+    OfferingVersionId,
+    OrderId,
+    ServiceId,
+    SubscriptionId,
+)
+from controller.domain.money import Money
+from controller.domain.ports import UsageInterval
+from controller.domain.service import SpeedProfile
+from controller.domain.tariff import TariffVersion
+
+Lifecycle = ServiceActivated | ServiceChanged | ServiceTerminated
+
+
+async def put_tariff(conn: AsyncConnection, version: TariffVersion) -> None:
+    """Keep a copy of a version; a second copy changes nothing."""
+    values = {
+        "version_id": version.version_id,
+        "offering_id": version.offering_id,
+        "offering_name": version.offering_name,
+        "number": version.number,
+        "effective_on": version.effective_on,
+        "currency": version.currency,
+        "monthly_fee": version.monthly_fee,
+        "included_octets": version.included_octets,
+        "overage_price": version.overage_price,
+        "overage_unit": version.overage_unit,
+        "tax_percent": version.tax_percent,
+        "profile_name": version.profile.name,
+        "downstream_bps": version.profile.downstream_bps,
+        "upstream_bps": version.profile.upstream_bps,
+    }
+    await conn.execute(upsert(conn)(tariff).values(**values).on_conflict_do_nothing())
+
+
+async def tariffs(conn: AsyncConnection, version_ids: Iterable[str]) -> dict[OfferingVersionId, TariffVersion]:
+    rows = await conn.execute(select(tariff).where(tariff.c.version_id.in_(sorted(set(version_ids)))))
+    return {OfferingVersionId(row.version_id): _tariff(row) for row in rows}
+
+
+async def put_subscription(conn: AsyncConnection, event: Lifecycle, anchor_day: int, on: date) -> None:
+    """Make the subscription known, or let what it owes be computed again from the day `on`."""
+    values = {
+        "subscription_id": event.subscription_id,
+        "account_id": event.account_id,
+        "service_id": event.service_id,
+        "anchor_day": anchor_day,
+        "rate_from_on": on,
+    }
+    await conn.execute(upsert(conn)(subscription).values(**values).on_conflict_do_nothing())
+    await conn.execute(
+        update(subscription)
+        .where(subscription.c.subscription_id == event.subscription_id, subscription.c.rate_from_on > on)
+        .values(rate_from_on=on)
+    )
+
+
+async def add_entitlement(conn: AsyncConnection, event: Lifecycle, version_id: OfferingVersionId | None) -> None:
+    """One entry of the timeline per event, however often the event is delivered."""
+    values = {
+        "subscription_id": event.subscription_id,
+        "at": event.at,
+        "version_id": version_id,
+        "event_id": event.event_id,
+        "event_name": event.name,
+        "order_id": event.order_id,
+    }
+    await conn.execute(
+        upsert(conn)(entitlement).values(**values).on_conflict_do_nothing(index_elements=[entitlement.c.event_id])
+    )
+
+
+async def account_ids(conn: AsyncConnection, only: AccountId | None) -> list[AccountId]:
+    """Accounts with a subscription, in order of id."""
+    query = select(subscription.c.account_id).distinct().order_by(subscription.c.account_id)
+    if only is not None:
+        query = query.where(subscription.c.account_id == only)
+    return [AccountId(i) for i in await conn.scalars(query)]
+
+
+async def lock_subscriptions(
+    conn: AsyncConnection, accounts: Sequence[str], to_day: Callable[[datetime], date]
+) -> list[Subscription]:
+    """The accounts' subscriptions with all that decides what they owe, held until the transaction ends.
+
+    Two bill runs of one account meet at this lock; the second then sees the charges of the first.
+    """
+    query = (
+        select(subscription)
+        .where(subscription.c.account_id.in_(accounts))
+        .order_by(subscription.c.subscription_id)
+        .with_for_update()
+    )
+    rows = (await conn.execute(query)).all()
+    if not rows:
+        return []
+    ids = [row.subscription_id for row in rows]
+    # A period begins at most 31 days before the day that made it due again.
+    since = min(row.rate_from_on for row in rows) - timedelta(days=31)
+    changes = await _changes(conn, ids, to_day)
+    charged = await _charged(conn, ids, since)
+    usage = await _usage(conn, [row.service_id for row in rows], since)
+    return [
+        Subscription(
+            SubscriptionId(row.subscription_id),
+            AccountId(row.account_id),
+            ServiceId(row.service_id),
+            row.anchor_day,
+            row.rate_from_on,
+            row.usage_billed_until_on,
+            changes.get(row.subscription_id, []),
+            charged.get(row.subscription_id, {}),
+            usage.get(row.service_id, []),
+        )
+        for row in rows
+    ]
+
+
+async def mark_rated(conn: AsyncConnection, rated: Sequence[tuple[SubscriptionId, date, date]]) -> None:
+    """(subscription, rate from, usage billed until) after a run."""
+    for subscription_id, rate_from_on, billed_until_on in rated:
+        await conn.execute(
+            update(subscription)
+            .where(subscription.c.subscription_id == subscription_id)
+            .where(
+                or_(
+                    subscription.c.rate_from_on != rate_from_on,
+                    subscription.c.usage_billed_until_on.is_(None),
+                    subscription.c.usage_billed_until_on != billed_until_on,
+                )
+            )
+            .values(rate_from_on=rate_from_on, usage_billed_until_on=billed_until_on)
+        )
+
+
+async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
+    """Write charges and their evidence."""
+    if not rated:
+        return
+    await conn.execute(insert(charge), [_charge_row(r, batch, now) for r in rated])
+    evidence = [
+        {
+            "charge_id": r.charge.charge_id,
+            "day": u.day,
+            "service_id": u.service_id,
+            "upstream_octets": u.upstream_octets,
+            "downstream_octets": u.downstream_octets,
+            "intervals": u.intervals,
+            "last_interval_id": u.last_interval_id,
+        }
+        for r in rated
+        for u in r.evidence
+    ]
+    if evidence:
+        await conn.execute(insert(charge_usage), evidence)
+
+
+async def charges_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[Charge]:
+    query = select(charge).where(charge.c.bill_run_id == bill_run_id, charge.c.batch == batch)
+    query = query.order_by(
+        charge.c.account_id, charge.c.period_first_on, charge.c.subscription_id, charge.c.net_minor, charge.c.charge_id
+    )
+    return [to_charge(row) for row in await conn.execute(query)]
+
+
+async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharge | None:
+    row = (await conn.execute(select(charge).where(charge.c.charge_id == charge_id))).one_or_none()
+    if row is None:
+        return None
+    evidence = await conn.execute(
+        select(charge_usage).where(charge_usage.c.charge_id == charge_id).order_by(charge_usage.c.day)
+    )
+    return RatedCharge(
+        to_charge(row),
+        DaySpan(row.period_first_on, row.period_until_on),
+        row.attempt,
+        row.octets,
+        row.days,
+        json.loads(row.arithmetic),
+        tuple(_day(e) for e in evidence),
+    )
+
+
+async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[Entitlement]:
+    query = select(entitlement).where(entitlement.c.subscription_id == subscription_id)
+    rows = await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence))
+    return [
+        Entitlement(
+            row.at,
+            None if row.version_id is None else OfferingVersionId(row.version_id),
+            row.event_id,
+            row.event_name,
+            OrderId(row.order_id),
+        )
+        for row in rows
+    ]
+
+
+async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInterval]:
+    """The intervals that a row of evidence names."""
+    query = (
+        select(usage_interval)
+        .where(usage_interval.c.service_id == evidence.service_id, usage_interval.c.day == evidence.day)
+        .where(usage_interval.c.interval_id <= evidence.last_interval_id)
+        .order_by(usage_interval.c.interval_id)
+    )
+    return [to_interval(row) for row in await conn.execute(query)]
+
+
+def to_interval(row: Row[Any]) -> BookedInterval:
+    return BookedInterval(
+        row.interval_id,
+        row.day,
+        row.adjustment,
+        UsageInterval(
+            ServiceId(row.service_id),
+            row.session_key,
+            row.since,
+            row.until,
+            row.upstream_octets,
+            row.downstream_octets,
+            tuple(int(i) for i in row.record_ids.split(",")),
+        ),
+    )
+
+
+def upsert(conn: AsyncConnection) -> Any:
+    """`insert` of the connection's dialect, which knows ON CONFLICT."""
+    return pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
+
+
+async def _changes(
+    conn: AsyncConnection, subscription_ids: Sequence[str], to_day: Callable[[datetime], date]
+) -> dict[str, list[Change]]:
+    query = select(entitlement).where(entitlement.c.subscription_id.in_(subscription_ids))
+    found: dict[str, list[Change]] = {}
+    for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
+        found.setdefault(row.subscription_id, []).append(Change(to_day(row.at), row.version_id))
+    return found
+
+
+async def _charged(
+    conn: AsyncConnection, subscription_ids: Sequence[str], since: date
+) -> dict[str, dict[DueKey, Charged]]:
+    """What was charged so far, per subscription and key, of periods that begin on `since` or later."""
+    query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
+    rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
+    for row in await conn.execute(query.order_by(charge.c.attempt)):
+        key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id))
+        rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
+    return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
+
+
+def _sum(charges: Sequence[Row[Any]]) -> Charged:
+    days: set[date] = set()
+    for row in charges:
+        named = set(DaySpan(row.first_on, row.until_on).each_day())
+        days = days | named if row.net_minor > 0 else days - named
+    return Charged(
+        net_minor=sum(row.net_minor for row in charges),
+        octets=sum(row.octets for row in charges),
+        days=sum(row.days for row in charges),
+        charges=len(charges),
+        span=DaySpan(min(days), max(days) + timedelta(days=1)) if days else None,
+    )
+
+
+async def _usage(conn: AsyncConnection, service_ids: Sequence[str], since: date) -> Mapping[str, list[DayUsage]]:
+    query = select(usage_day).where(usage_day.c.service_id.in_(service_ids), usage_day.c.day >= since)
+    found: dict[str, list[DayUsage]] = {}
+    for row in await conn.execute(query.order_by(usage_day.c.day)):
+        found.setdefault(row.service_id, []).append(_day(row))
+    return found
+
+
+def _day(row: Row[Any]) -> DayUsage:
+    return DayUsage(
+        ServiceId(row.service_id),
+        row.day,
+        row.upstream_octets,
+        row.downstream_octets,
+        row.intervals,
+        row.last_interval_id,
+    )
+
+
+def _tariff(row: Row[Any]) -> TariffVersion:
+    return TariffVersion(
+        OfferingVersionId(row.version_id),
+        OfferingId(row.offering_id),
+        row.offering_name,
+        row.number,
+        row.effective_on,
+        row.currency,
+        row.monthly_fee,
+        row.included_octets,
+        row.overage_price,
+        row.overage_unit,
+        row.tax_percent,
+        SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps),
+    )
+
+
+def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
+    c = r.charge
+    return {
+        "charge_id": c.charge_id,
+        "bill_run_id": c.bill_run_id,
+        "batch": batch,
+        "account_id": c.account_id,
+        "subscription_id": c.subscription_id,
+        "service_id": c.service_id,
+        "version_id": c.version_id,
+        "kind": c.kind.value,
+        "period_first_on": r.period.first_on,
+        "period_until_on": r.period.until_on,
+        "attempt": r.attempt,
+        "first_on": c.first_on,
+        "until_on": c.until_on,
+        "item": c.item,
+        "description": c.description,
+        "quantity": c.quantity,
+        "unit": c.unit,
+        "unit_price": c.unit_price,
+        "net_minor": c.net.minor,
+        "currency": c.net.currency,
+        "tax_percent": c.tax_percent,
+        "octets": r.octets,
+        "days": r.days,
+        "adjustment": c.adjustment,
+        "arithmetic": json.dumps(r.arithmetic, sort_keys=True),
+        "created_at": now,
+    }
+
+
+def to_charge(row: Row[Any]) -> Charge:
+    return Charge(
+        charge_id=ChargeId(row.charge_id),
+        bill_run_id=BillRunId(row.bill_run_id),
+        account_id=AccountId(row.account_id),
+        subscription_id=SubscriptionId(row.subscription_id),
+        service_id=ServiceId(row.service_id),
+        version_id=OfferingVersionId(row.version_id),
+        kind=ChargeKind(row.kind),
+        first_on=row.first_on,
+        until_on=row.until_on,
+        description=row.description,
+        quantity=row.quantity,
+        unit=row.unit,
+        unit_price=row.unit_price,
+        net=Money(row.net_minor, row.currency),
+        tax_percent=row.tax_percent,
+        item=row.item,
+        adjustment=row.adjustment,
+    )

@@ -1,0 +1,248 @@
+"""Charges: who is entitled to what since when, and what a bill run finds due.
+
+Entitlements come as events of verified services and are this room's own copy: billing goes on while orders and catalog
+are away. A bill run rates batch by batch; each batch is one transaction that either exists with all its charges or not
+at all, and is found again, not repeated, when a run is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import repository, runs
+from billing_bridge.billing.charges import charge_of
+from billing_bridge.billing.cycle import period_containing, periods_from
+from billing_bridge.billing.model import (
+    DONE,
+    FAILED,
+    INVOICED,
+    OPEN,
+    QUEUED,
+    BillRun,
+    ChargeDetail,
+    RatedCharge,
+    Subscription,
+)
+from billing_bridge.errors import FutureBillRun, UnknownBillRun, UnknownCharge
+from billing_bridge.rating.rate import Facts, due
+from billing_bridge.settings import BillingSettings
+from controller.domain.charge import Charge
+from controller.domain.clock import Clock, local_date, require_utc
+from controller.domain.events import ChargesRated, ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    OfferingVersionId,
+    SubscriptionId,
+    new_id,
+)
+from controller.domain.ports import TariffSource
+from controller.domain.tariff import TariffVersion
+from controller.store import audit, outbox
+from controller.store.engine import Database
+
+_ACTOR = "system:billing_bridge"
+
+
+class BillingService:
+    """Implements ports.ChargeReader."""
+
+    def __init__(self, database: Database, clock: Clock, tariffs: TariffSource, settings: BillingSettings) -> None:
+        self._database = database
+        self._clock = clock
+        self._tariffs = tariffs
+        self._settings = settings
+
+    async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
+        """Open the timeline: the fee is due from the local day of verification."""
+        await self._entitle(conn, event, event.version_id)
+
+    async def on_service_changed(self, conn: AsyncConnection, event: ServiceChanged) -> None:
+        """The new plan holds for the whole local day of the change."""
+        await self._entitle(conn, event, event.version_id)
+
+    async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
+        """The local day of the termination is not charged."""
+        await self._entitle(conn, event, None)
+
+    async def open_run(
+        self,
+        *,
+        as_of: datetime | None,
+        account_id: AccountId | None,
+        usage_watermark: int,
+        event_watermark: int,
+        actor: str,
+    ) -> BillRun:
+        """Record that a run shall happen. Raises FutureBillRun for an instant that has not come."""
+        now = self._clock.now()
+        at = require_utc(as_of) if as_of is not None else now
+        if at > now:
+            raise FutureBillRun(f"as_of {at.isoformat()} lies in the future; it is {now.isoformat()}")
+        run = BillRun(
+            bill_run_id=BillRunId(new_id(now)),
+            as_of=at,
+            account_id=account_id,
+            state=QUEUED,
+            usage_watermark=usage_watermark,
+            event_watermark=event_watermark,
+            accounts=0,
+            batches=0,
+            batches_done=0,
+            charges=0,
+            documents=0,
+            actor=actor,
+            created_at=now,
+            finished_at=None,
+            error=None,
+        )
+        async with self._database.begin() as conn:
+            await runs.add(conn, run)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="bill-run.start",
+                subject=f"bill-run:{run.bill_run_id}",
+                after={"as_of": at.isoformat(), "account_id": account_id},
+            )
+        return run
+
+    async def plan_run(self, bill_run_id: BillRunId) -> int:
+        """Freeze the accounts into batches, once; returns the number of batches."""
+        run = await self.bill_run(bill_run_id)
+        size = self._settings.accounts_per_batch
+        async with self._database.begin() as conn:
+            accounts = await repository.account_ids(conn, run.account_id)
+            batches = [accounts[n : n + size] for n in range(0, len(accounts), size)]
+            return await runs.freeze(conn, bill_run_id, batches)
+
+    async def rate_batch(self, bill_run_id: BillRunId, batch: int) -> int:
+        """Rate the accounts of one batch; returns how many charges it has. A rated batch is left as it is."""
+        run = await self.bill_run(bill_run_id)
+        now, today = self._clock.now(), self._day(run.as_of)
+        async with self._database.begin() as conn:
+            frozen = await runs.lock_batch(conn, bill_run_id, batch)
+            if frozen.state != OPEN:
+                return frozen.charges
+            subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
+            rated = await self._rate(conn, subscriptions, bill_run_id, today)
+            await repository.add_charges(conn, batch, rated, now)
+            await repository.mark_rated(conn, [_after(s, today) for s in subscriptions])
+            await runs.set_rated(conn, bill_run_id, batch, len(rated))
+            if rated:
+                event = ChargesRated(
+                    event_id=new_id(now),
+                    at=now,
+                    actor=_ACTOR,
+                    bill_run_id=bill_run_id,
+                    batch=batch,
+                    charges=len(rated),
+                )
+                await outbox.append(conn, event)
+        return len(rated)
+
+    async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]:
+        """The charges of one batch, ordered by account, then period."""
+        async with self._database.read() as conn:
+            return await repository.charges_of(conn, bill_run_id, batch)
+
+    async def batch_invoiced(self, bill_run_id: BillRunId, batch: int) -> bool:
+        async with self._database.begin() as conn:
+            return (await runs.lock_batch(conn, bill_run_id, batch)).state == INVOICED
+
+    async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
+        """Finance has issued the documents of this batch."""
+        async with self._database.begin() as conn:
+            await runs.set_invoiced(conn, bill_run_id, batch, documents)
+
+    async def finish_run(self, bill_run_id: BillRunId, *, error: str | None = None) -> None:
+        """The run is done, or failed with `error`; a new run takes up what is left."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await runs.finish(conn, bill_run_id, FAILED if error else DONE, now, error)
+            run = await runs.get(conn, bill_run_id)
+            assert run is not None
+            await audit.record(
+                conn,
+                now=now,
+                actor=_ACTOR,
+                action="bill-run.finish",
+                subject=f"bill-run:{bill_run_id}",
+                after={"state": run.state, "charges": run.charges, "documents": run.documents},
+                reason=error,
+            )
+
+    async def bill_run(self, bill_run_id: BillRunId) -> BillRun:
+        """Raises UnknownBillRun."""
+        async with self._database.read() as conn:
+            run = await runs.get(conn, bill_run_id)
+        if run is None:
+            raise UnknownBillRun(f"no bill run {bill_run_id}")
+        return run
+
+    async def bill_runs(self, after: tuple[int, str] | None, limit: int) -> list[BillRun]:
+        async with self._database.read() as conn:
+            return await runs.page(conn, after, limit)
+
+    async def unfinished_runs(self) -> list[BillRunId]:
+        async with self._database.read() as conn:
+            return await runs.unfinished(conn)
+
+    async def detail(self, charge_id: ChargeId) -> ChargeDetail:
+        """Everything behind a charge. Raises UnknownCharge."""
+        async with self._database.read() as conn:
+            rated = await repository.rated_charge(conn, charge_id)
+            if rated is None:
+                raise UnknownCharge(f"no charge {charge_id}")
+            versions = await repository.tariffs(conn, [rated.charge.version_id])
+            timeline = await repository.timeline(conn, rated.charge.subscription_id)
+            booked = [i for day in rated.evidence for i in await repository.intervals(conn, day)]
+        return ChargeDetail(rated, versions[rated.charge.version_id], timeline, booked)
+
+    async def _entitle(
+        self, conn: AsyncConnection, event: repository.Lifecycle, version_id: OfferingVersionId | None
+    ) -> None:
+        if version_id is not None:
+            await repository.put_tariff(conn, await self._tariffs.tariff(version_id))
+        await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
+        await repository.add_entitlement(conn, event, version_id)
+
+    async def _rate(
+        self, conn: AsyncConnection, subscriptions: Sequence[Subscription], bill_run_id: BillRunId, today: date
+    ) -> list[RatedCharge]:
+        versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
+        versions |= {key.version_id for s in subscriptions for key in s.charged}
+        tariffs = await repository.tariffs(conn, versions)
+        return [r for s in subscriptions for r in self._rate_one(s, tariffs, bill_run_id, today)]
+
+    def _rate_one(
+        self,
+        subscription: Subscription,
+        tariffs: dict[OfferingVersionId, TariffVersion],
+        bill_run_id: BillRunId,
+        today: date,
+    ) -> list[RatedCharge]:
+        rounding = self._settings.rounding
+        used = {u.day: u.octets for u in subscription.usage}
+        facts = Facts(subscription.changes, tariffs, used, subscription.charged)
+        periods = periods_from(subscription.rate_from_on, today, subscription.anchor_day)
+        return [
+            charge_of(found, subscription, tariffs[found.key.version_id], bill_run_id, rounding)
+            for found in due(facts, periods, today, rounding)
+        ]
+
+    def _day(self, at: datetime) -> date:
+        return local_date(at, self._settings.zone)
+
+
+def _after(subscription: Subscription, today: date) -> tuple[SubscriptionId, date, date]:
+    """Where the next run begins: at the running period, whose fee is charged and whose usage is not."""
+    running = period_containing(today, subscription.anchor_day).first_on
+    # A subscription that begins after the instant of this run has not been rated at all.
+    rate_from_on = max(running, subscription.rate_from_on) if subscription.rate_from_on > today else running
+    return subscription.subscription_id, rate_from_on, max(running, subscription.usage_billed_until_on or running)

@@ -1,0 +1,76 @@
+"""From accounting records to growth: what each record adds to what its session is known to have carried.
+
+Records report running totals, arrive late, twice and shuffled; totals never fall, so a record adds only what no record
+before it in the log has said. The sum of all growth of a session is therefore its highest total, in any order of
+arrival. Pure.
+
+A growth names the records it was taken from, the present one last: folding `SessionTotals.grown_by` over the others
+and then over the last one gives the same difference again, which is how a bill is proved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from controller.domain.ports import LoggedRecord
+from controller.domain.usage import RecordKind, SessionTotals
+
+_WHOLE_NAS = {RecordKind.ON.value, RecordKind.OFF.value}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """How far a session is known. `…_record_id` is the record that set that total, None while it is zero."""
+
+    session_key: str
+    service_id: str | None
+    totals: SessionTotals
+    upstream_record_id: int | None
+    downstream_record_id: int | None
+    seen_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Octets that a session gained in [since, until), from `record_ids`."""
+
+    session_key: str
+    service_id: str | None
+    since: datetime
+    until: datetime
+    upstream_octets: int
+    downstream_octets: int
+    record_ids: tuple[int, ...]
+
+
+def follow(state: SessionState | None, record: LoggedRecord) -> tuple[SessionState | None, Growth | None]:
+    """The session after `record`, and what the record added; None when it added nothing."""
+    if record.kind in _WHOLE_NAS:
+        return state, None
+    if state is None:
+        state = SessionState(record.session_key, record.service_id, SessionTotals(), None, None, _began(record))
+    service_id = record.service_id or state.service_id
+    totals = state.totals.grown_by(record.upstream_octets, record.downstream_octets)
+    upstream = totals.upstream_octets - state.totals.upstream_octets
+    downstream = totals.downstream_octets - state.totals.downstream_octets
+    after = replace(
+        state,
+        service_id=service_id,
+        totals=totals,
+        upstream_record_id=record.record_id if upstream else state.upstream_record_id,
+        downstream_record_id=record.record_id if downstream else state.downstream_record_id,
+        seen_until=max(state.seen_until, record.event_at),
+    )
+    if not upstream and not downstream:
+        return after, None
+    before = {i for i in (state.upstream_record_id, state.downstream_record_id) if i is not None}
+    # A record that is late, yet adds something, belongs to its own instant: the time before it is already told.
+    since = min(state.seen_until, record.event_at)
+    ids = (*sorted(before), record.record_id)
+    return after, Growth(record.session_key, service_id, since, record.event_at, upstream, downstream, ids)
+
+
+def _began(record: LoggedRecord) -> datetime:
+    """When a session began that is first heard of by this record (Acct-Session-Time, RFC 2866 §5.7)."""
+    return record.event_at - timedelta(seconds=record.session_time_s or 0)

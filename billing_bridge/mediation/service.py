@@ -1,0 +1,157 @@
+"""Follows the usage log and books what each record added, by service and local day. Each record counts once.
+
+Position, session totals, intervals and day sums move in one transaction, so a crash repeats a batch from the start and
+adds nothing twice. What cannot be charged to anybody is kept in suspense; nothing is dropped.
+
+                     ┌ service known ─→ usage_interval, usage_day   (adjustment, when that day was billed already)
+    record → growth ─┤
+                     └ else ──────────→ suspense                    (reason, since when, octets)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.mediation import repository
+from billing_bridge.mediation.attribution import split_by_day
+from billing_bridge.mediation.growth import Growth, SessionState, follow
+from billing_bridge.mediation.repository import Booking, Position
+from billing_bridge.settings import BillingSettings
+from controller.domain.clock import Clock
+from controller.domain.ports import LoggedRecord, UsageReader
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+_records = Counter(
+    "headend_billing_bridge_usage_records_total", "Usage records mediated, by what became of them", ["result"]
+)
+_lag = Gauge("headend_billing_bridge_usage_lag_records", "Record ids between the usage log's watermark and mediation")
+
+NO_SERVICE = "unknown-service"
+ALTERED = "altered-record"
+
+
+class MediationService:
+    """One mediator per database does the work; others wait behind its lock and then find nothing left."""
+
+    def __init__(self, database: Database, clock: Clock, usage: UsageReader, settings: BillingSettings) -> None:
+        self._database = database
+        self._clock = clock
+        self._usage = usage
+        self._settings = settings
+        self._wakeup = asyncio.Event()
+        database.on_commit(self._wakeup.set)
+
+    async def run(self) -> None:
+        """Keep up with the log for ever. A database that is away is waited for, and nothing else is survived."""
+        while True:
+            self._wakeup.clear()
+            try:
+                while await self.step():
+                    pass
+            except DBAPIError as error:
+                log.warning("mediation.database_unavailable", error=str(error.orig))
+            try:
+                await asyncio.wait_for(self._wakeup.wait(), self._settings.poll_s)
+            except TimeoutError:
+                continue
+            # Accounting commits many times a second; one batch of ours for a bunch of them leaves it the disk.
+            await asyncio.sleep(self._settings.gather_s)
+
+    async def position(self) -> int:
+        """Every record up to this id is booked or in suspense."""
+        async with self._database.read() as conn:
+            return (await repository.read_position(conn)).record_id
+
+    async def catch_up(self, record_id: int) -> None:
+        """Mediate until the position has reached `record_id`, which must not be above the log's watermark."""
+        while await self.position() < record_id:
+            await self.step()
+
+    async def step(self) -> bool:
+        """Book one batch; False when there was nothing new."""
+        start = await self.position()
+        watermark = await self._usage.watermark()
+        _lag.set(max(0, watermark - start))
+        if watermark <= start:
+            return False
+        limit = self._settings.records_per_batch
+        records = [r async for r in self._usage.records_after(start, watermark, limit)]
+        reached = records[-1].record_id if len(records) >= limit else watermark
+        async with self._database.begin() as conn:
+            at = await repository.lock_position(conn)
+            if at.record_id != start:
+                return True  # another mediator booked this batch while we read it
+            last_interval_id = await self._book(conn, records, at)
+            await repository.move_position(conn, Position(reached, last_interval_id))
+        return True
+
+    async def _book(self, conn: AsyncConnection, records: Sequence[LoggedRecord], at: Position) -> int:
+        """Book the growth of `records`; returns the id of the last interval written."""
+        states: dict[str, SessionState] = await repository.sessions(conn, (r.session_key for r in records))
+        grown: list[tuple[Growth, LoggedRecord]] = []
+        for record in records:
+            state, growth = follow(states.get(record.session_key), record)
+            if state is not None:
+                states[record.session_key] = state
+            if growth is not None:
+                grown.append((growth, record))
+        known = [(g, r) for g, r in grown if g.service_id is not None and r.intact]
+        held = [
+            (g, ALTERED if g.service_id is not None else NO_SERVICE, r.username, r.nas_id)
+            for g, r in grown
+            if g.service_id is None or not r.intact
+        ]
+        await repository.store_sessions(conn, list(states.values()))
+        bookings = await self._bookings(conn, [g for g, _ in known], at.last_interval_id)
+        await repository.book(conn, bookings)
+        await repository.suspend(conn, held, self._clock.now())
+        self._count(records, grown, held)
+        return bookings[-1].interval_id if bookings else at.last_interval_id
+
+    async def _bookings(self, conn: AsyncConnection, grown: Sequence[Growth], last_id: int) -> list[Booking]:
+        billed = await repository.billed_until(conn, (str(g.service_id) for g in grown))
+        bookings: list[Booking] = []
+        late: dict[str, date] = {}
+        for growth in grown:
+            service_id = str(growth.service_id)
+            for part in split_by_day(
+                growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, self._settings.zone
+            ):
+                if not part.upstream_octets and not part.downstream_octets:
+                    continue
+                adjustment = part.day < billed.get(service_id, date.min)
+                if adjustment:
+                    late[service_id] = min(late.get(service_id, part.day), part.day)
+                last_id += 1
+                bookings.append(
+                    Booking(
+                        last_id,
+                        service_id,
+                        part.day,
+                        growth.session_key,
+                        part.since,
+                        part.until,
+                        part.upstream_octets,
+                        part.downstream_octets,
+                        growth.record_ids,
+                        adjustment,
+                    )
+                )
+        await repository.rate_again(conn, late)
+        return bookings
+
+    def _count(self, records: Sequence[LoggedRecord], grown: Sequence[object], held: Sequence[object]) -> None:
+        _records.labels("booked").inc(len(grown) - len(held))
+        _records.labels("suspense").inc(len(held))
+        _records.labels("nothing-new").inc(len(records) - len(grown))
+        if held:
+            log.warning("mediation.suspense", records=len(held), until_record=records[-1].record_id)

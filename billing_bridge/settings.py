@@ -1,0 +1,27 @@
+"""Settings of the billing bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class BillingSettings:
+    """How days are counted, cents decided and work cut."""
+
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Europe/Berlin"))
+    """Zone of the legal entity: days and months of charges and usage are counted in it."""
+    rounding: str = ROUND_HALF_UP
+    """decimal.ROUND_* mode of the one rounding of each charge. Commercial rounding is the habit of the trade."""
+    anchor_day: int = 1
+    """Day of the month (1 … 31) on which the periods of new subscriptions begin. Stored with each subscription."""
+    accounts_per_batch: int = 100
+    """Accounts rated and invoiced in one transaction each: large enough to be fast, small enough to show progress."""
+    records_per_batch: int = 2000
+    """Usage records mediated in one transaction: bounds memory and how long the SQLite writer is held (about 0.1 s)."""
+    poll_s: float = 1.0
+    """Seconds between looks at the usage log when no commit of this process woke mediation earlier."""
+    gather_s: float = 0.2
+    """Seconds that mediation lets records gather after it was woken, so that it does not write once per commit."""

@@ -1,0 +1,218 @@
+"""Columns of the billing bridge: copies of prices, entitlement timelines, usage by day, charges and bill runs.
+
+Foreign keys stay inside the room; ids of other rooms (account, service, order) are plain indexed columns. Usage
+intervals, entitlements and charges are only ever added.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from controller.store.metadata import BigId, ExactDecimal, Id, Instant, metadata
+
+tariff = Table(
+    "billing_bridge_tariff",
+    metadata,
+    Column("version_id", Id, primary_key=True),
+    Column("offering_id", Id, nullable=False),
+    Column("offering_name", String(200), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("effective_on", Date, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("monthly_fee", ExactDecimal, nullable=False),
+    Column("included_octets", BigInteger),
+    Column("overage_price", ExactDecimal, nullable=False),
+    Column("overage_unit", String(8), nullable=False),
+    Column("tax_percent", ExactDecimal, nullable=False),
+    Column("profile_name", String(32), nullable=False),
+    Column("downstream_bps", BigInteger, nullable=False),
+    Column("upstream_bps", BigInteger, nullable=False),
+)
+"""Offering versions as they were when a subscription first used them. A version never changes, so a copy stays true."""
+
+subscription = Table(
+    "billing_bridge_subscription",
+    metadata,
+    Column("subscription_id", Id, primary_key=True),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("service_id", Id, nullable=False, index=True),
+    Column("anchor_day", Integer, nullable=False),
+    Column("rate_from_on", Date, nullable=False),
+    Column("usage_billed_until_on", Date),
+)
+"""`rate_from_on`: the earliest day whose period must be rated again. Late facts move it back, a bill run forward."""
+
+entitlement = Table(
+    "billing_bridge_entitlement",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column(
+        "subscription_id", Id, ForeignKey("billing_bridge_subscription.subscription_id"), nullable=False, index=True
+    ),
+    Column("at", Instant, nullable=False),
+    Column("version_id", Id, ForeignKey("billing_bridge_tariff.version_id")),
+    Column("event_id", Id, nullable=False, unique=True),
+    Column("event_name", String(64), nullable=False),
+    Column("order_id", Id, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""The timeline: from `at` on the subscription is entitled to `version_id`; NULL ends it."""
+
+position = Table(
+    "billing_bridge_position",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("record_id", BigInteger, nullable=False),
+    Column("last_interval_id", BigInteger, nullable=False),
+)
+"""How far the usage log was mediated; moves in the transaction of what it produced."""
+
+session = Table(
+    "billing_bridge_session",
+    metadata,
+    Column("session_key", String(64), primary_key=True),
+    Column("service_id", Id),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("upstream_record_id", BigInteger),
+    Column("downstream_record_id", BigInteger),
+    Column("seen_until", Instant, nullable=False),
+)
+
+usage_interval = Table(
+    "billing_bridge_usage_interval",
+    metadata,
+    Column("interval_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("service_id", Id, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("session_key", String(64), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("record_ids", String(64), nullable=False),
+    Column("adjustment", Boolean, nullable=False),
+    Index("ix_billing_bridge_usage_interval_service_id_day", "service_id", "day", "interval_id"),
+)
+"""What one record added, on one local day. `record_ids`: comma-separated ids in the usage log, the present one last."""
+
+usage_day = Table(
+    "billing_bridge_usage_day",
+    metadata,
+    Column("service_id", Id, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("intervals", Integer, nullable=False),
+    Column("last_interval_id", BigInteger, nullable=False),
+)
+"""Sums of the intervals of a service and day up to `last_interval_id`."""
+
+suspense = Table(
+    "billing_bridge_suspense",
+    metadata,
+    Column("suspense_id", BigId, primary_key=True, autoincrement=True),
+    Column("reason", String(32), nullable=False, index=True),
+    Column("session_key", String(64), nullable=False, index=True),
+    Column("username", String(253), nullable=False),
+    Column("nas_id", Id, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("record_ids", String(64), nullable=False),
+    Column("entered_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Usage that cannot be charged to anybody yet: its age is counted from `entered_at`, its value is its octets."""
+
+charge = Table(
+    "billing_bridge_charge",
+    metadata,
+    Column("charge_id", Id, primary_key=True),
+    Column("bill_run_id", Id, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("subscription_id", Id, ForeignKey("billing_bridge_subscription.subscription_id"), nullable=False),
+    Column("service_id", Id, nullable=False),
+    Column("version_id", Id, ForeignKey("billing_bridge_tariff.version_id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("period_first_on", Date, nullable=False),
+    Column("period_until_on", Date, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("item", String(200), nullable=False),
+    Column("description", String(400), nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("unit", String(8), nullable=False),
+    Column("unit_price", ExactDecimal, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("tax_percent", ExactDecimal, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("days", Integer, nullable=False),
+    Column("adjustment", Boolean, nullable=False),
+    Column("arithmetic", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("subscription_id", "period_first_on", "version_id", "kind", "attempt"),
+    Index("ix_billing_bridge_charge_bill_run_id_batch", "bill_run_id", "batch"),
+)
+"""`arithmetic` is JSON: what was computed, from what, less what had been charged before."""
+
+charge_usage = Table(
+    "billing_bridge_charge_usage",
+    metadata,
+    Column("charge_id", Id, ForeignKey("billing_bridge_charge.charge_id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("service_id", Id, nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("intervals", Integer, nullable=False),
+    Column("last_interval_id", BigInteger, nullable=False),
+)
+"""Evidence of a usage charge: the intervals of that service and day whose id is at most `last_interval_id`.
+
+Intervals are only ever added and their ids only ever rise, so one row names any number of them for good.
+"""
+
+bill_run = Table(
+    "billing_bridge_bill_run",
+    metadata,
+    Column("bill_run_id", Id, primary_key=True),
+    Column("as_of", Instant, nullable=False),
+    Column("account_id", Id),
+    Column("state", String(16), nullable=False, index=True),
+    Column("usage_watermark", BigInteger, nullable=False),
+    Column("event_watermark", BigInteger, nullable=False),
+    Column("accounts", Integer, nullable=False),
+    Column("batches", Integer, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("error", Text),
+)
+
+bill_batch = Table(
+    "billing_bridge_bill_batch",
+    metadata,
+    Column("bill_run_id", Id, ForeignKey("billing_bridge_bill_run.bill_run_id"), primary_key=True),
+    Column("batch", Integer, primary_key=True),
+    Column("account_ids", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("charges", Integer, nullable=False),
+    Column("documents", Integer, nullable=False),
+)
+"""A frozen list of accounts (comma-separated ids). State: open, rated, invoiced."""

@@ -1,0 +1,77 @@
+"""What a document says, as plain JSON: the parties as they were named at issue, lines, taxes and totals. Pure.
+
+The digest of its canonical text (sorted keys, no spaces, UTF-8) is stored with the invoice, and the PDF is drawn from
+this content alone: a later change of a customer's name changes no document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from controller.domain.charge import Charge
+from controller.domain.money import Money
+from erp.crm.model import Customer, Entity
+from erp.finance.model import Draft
+
+
+def content_of(
+    document: Draft, *, number: str, issued_on: date, due_on: date, seller: Entity, buyer: Customer, iban: str
+) -> dict[str, Any]:
+    """The content of an invoice or credit note."""
+    return {
+        "version": 1,
+        "kind": document.kind,
+        "number": number,
+        "issued_on": issued_on.isoformat(),
+        "due_on": due_on.isoformat(),
+        "locale": buyer.contact.language.replace("-", "_") or seller.locale,
+        "currency": document.total.currency,
+        "seller": {"name": seller.name, "address": seller.address, "tax_id": seller.tax_id, "iban": iban},
+        "buyer": {
+            "name": buyer.contact.name,
+            "address": buyer.contact.address,
+            "tax_id": buyer.contact.tax_id,
+            "customer_id": buyer.customer_id,
+            "account_id": buyer.account.account_id,
+        },
+        "lines": _lines(document.charges, document.taxes),
+        "taxes": [
+            {"percent": str(g.percent), "net_minor": g.net.minor, "tax_minor": g.tax.minor} for g in document.groups
+        ],
+        "net_minor": document.net.minor,
+        "tax_minor": document.tax.minor,
+        "total_minor": document.total.minor,
+    }
+
+
+def canonical(content: dict[str, Any]) -> tuple[str, bytes]:
+    """The text that is stored, and its SHA-256."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text, digest(text)
+
+
+def digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _lines(charges: Sequence[Charge], taxes: Sequence[Money]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": c.kind.value,
+            "item": c.item or c.description,
+            "adjustment": c.adjustment,
+            "first_on": c.first_on.isoformat(),
+            "until_on": c.until_on.isoformat(),
+            "quantity": str(c.quantity),
+            "unit": c.unit,
+            "unit_price": str(c.unit_price),
+            "tax_percent": str(c.tax_percent),
+            "net_minor": c.net.minor,
+            "tax_minor": tax.minor,
+        }
+        for c, tax in zip(charges, taxes, strict=True)
+    ]

@@ -1,0 +1,225 @@
+"""Rows of documents: invoices with their lines, series of numbers, the papers themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, insert, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    CustomerId,
+    EntityId,
+    InvoiceId,
+    InvoiceLineId,
+)
+from controller.domain.money import Money
+from controller.store.metadata import from_micros
+from erp.finance.ledger import upsert
+from erp.finance.model import Invoice, InvoiceLine, Open
+from erp.finance.tables import allocation, document, invoice, invoice_line, payment, series
+
+
+async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, count: int) -> int:
+    """Take `count` consecutive numbers of a series; returns the first.
+
+    The row stays locked until the transaction ends, and a rollback gives the numbers back: no gap, no duplicate.
+    """
+    fresh = upsert(conn)(series).values(entity_id=entity_id, series=name, last_number=0)
+    await conn.execute(fresh.on_conflict_do_nothing())
+    last = await conn.scalar(
+        update(series)
+        .where(series.c.entity_id == entity_id, series.c.series == name)
+        .values(last_number=series.c.last_number + count)
+        .returning(series.c.last_number)
+    )
+    assert last is not None
+    return int(last) - count + 1
+
+
+async def add_invoices(
+    conn: AsyncConnection, rows: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
+) -> None:
+    if rows:
+        await conn.execute(insert(invoice), rows)
+        await conn.execute(insert(invoice_line), lines)
+
+
+async def invoiced_accounts(conn: AsyncConnection, bill_run_id: BillRunId) -> set[tuple[str, str]]:
+    """(account, currency) that already have their document of this run."""
+    query = select(invoice.c.account_id, invoice.c.currency).where(invoice.c.bill_run_id == bill_run_id)
+    return {(row.account_id, row.currency) for row in await conn.execute(query)}
+
+
+async def get_invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice | None:
+    row = (await conn.execute(_invoices().where(invoice.c.invoice_id == invoice_id))).one_or_none()
+    return _invoice(row) if row else None
+
+
+async def page(
+    conn: AsyncConnection, account_id: str | None, bill_run_id: str | None, after: tuple[int, str] | None, limit: int
+) -> list[Invoice]:
+    """Newest first; `after` is (issued_at in microseconds, id) of the last one seen."""
+    query = _invoices().order_by(invoice.c.issued_at.desc(), invoice.c.invoice_id.desc()).limit(limit)
+    if account_id is not None:
+        query = query.where(invoice.c.account_id == account_id)
+    if bill_run_id is not None:
+        query = query.where(invoice.c.bill_run_id == bill_run_id)
+    if after is not None:
+        last = tuple_(from_micros(after[0]), after[1])
+        query = query.where(tuple_(invoice.c.issued_at, invoice.c.invoice_id) < last)
+    return [_invoice(row) for row in await conn.execute(query)]
+
+
+async def lines(conn: AsyncConnection, invoice_id: InvoiceId) -> list[InvoiceLine]:
+    query = select(invoice_line, invoice.c.currency).join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
+    query = query.where(invoice_line.c.invoice_id == invoice_id).order_by(invoice_line.c.position)
+    return [_line(row) for row in await conn.execute(query)]
+
+
+async def get_line(conn: AsyncConnection, line_id: InvoiceLineId) -> InvoiceLine | None:
+    query = select(invoice_line, invoice.c.currency).join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
+    row = (await conn.execute(query.where(invoice_line.c.line_id == line_id))).one_or_none()
+    return _line(row) if row else None
+
+
+async def content(conn: AsyncConnection, invoice_id: InvoiceId) -> tuple[str, bytes] | None:
+    """What the paper says, as it was written, and the digest it was issued with."""
+    query = select(invoice.c.content, invoice.c.content_sha256).where(invoice.c.invoice_id == invoice_id)
+    row = (await conn.execute(query)).one_or_none()
+    return (row.content, row.content_sha256) if row else None
+
+
+async def get_document(conn: AsyncConnection, invoice_id: InvoiceId) -> tuple[bytes, bytes] | None:
+    """(PDF, digest) as first handed out."""
+    row = (await conn.execute(select(document).where(document.c.invoice_id == invoice_id))).one_or_none()
+    return (row.pdf, row.sha256) if row else None
+
+
+async def add_document(conn: AsyncConnection, invoice_id: InvoiceId, sha256: bytes, pdf: bytes, now: datetime) -> None:
+    await conn.execute(insert(document).values(invoice_id=invoice_id, sha256=sha256, pdf=pdf, rendered_at=now))
+
+
+async def open_items(
+    conn: AsyncConnection, account_ids: Iterable[str], currency: str
+) -> dict[str, tuple[list[Open], list[Open]]]:
+    """Per account: invoices not settled, and credits with a remainder, oldest first. Keys are "kind:id"."""
+    ids = sorted(set(account_ids))
+    found: dict[str, tuple[list[Open], list[Open]]] = {i: ([], []) for i in ids}
+    settled = _sum_by(allocation.c.invoice_id)
+    used_notes = _sum_by(allocation.c.credit_note_id)
+    used_payments = _sum_by(allocation.c.payment_id)
+    spent = func.coalesce(settled.c.minor, 0) - func.coalesce(used_notes.c.minor, 0)
+    documents = (
+        select(invoice.c.account_id, invoice.c.invoice_id, (invoice.c.total_minor - spent).label("left"))
+        .outerjoin(settled, settled.c.key == invoice.c.invoice_id)
+        .outerjoin(used_notes, used_notes.c.key == invoice.c.invoice_id)
+        .where(invoice.c.account_id.in_(ids), invoice.c.currency == currency, invoice.c.total_minor != spent)
+        .order_by(invoice.c.issued_at, invoice.c.invoice_id)
+    )
+    for row in await conn.execute(documents):
+        invoices, credits = found[row.account_id]
+        if row.left > 0:
+            invoices.append(Open(f"invoice:{row.invoice_id}", int(row.left)))
+        else:
+            credits.append(Open(f"credit-note:{row.invoice_id}", -int(row.left)))
+    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0)
+    payments = (
+        select(payment.c.account_id, payment.c.payment_id, left.label("left"))
+        .outerjoin(used_payments, used_payments.c.key == payment.c.payment_id)
+        .where(payment.c.account_id.in_(ids), payment.c.currency == currency, left > 0)
+        .order_by(payment.c.recorded_at, payment.c.payment_id)
+    )
+    for row in await conn.execute(payments):
+        found[row.account_id][1].append(Open(f"payment:{row.payment_id}", int(row.left)))
+    return found
+
+
+async def add_allocations(conn: AsyncConnection, matched: Sequence[tuple[str, str, int]], now: datetime) -> None:
+    """(invoice, credit, minor units), keys as in `open_items`."""
+    rows = []
+    for invoice_key, credit_key, minor in matched:
+        kind, _, credit_id = credit_key.partition(":")
+        rows.append(
+            {
+                "invoice_id": invoice_key.partition(":")[2],
+                "payment_id": credit_id if kind == "payment" else None,
+                "credit_note_id": credit_id if kind == "credit-note" else None,
+                "amount_minor": minor,
+                "at": now,
+            }
+        )
+    if rows:
+        await conn.execute(insert(allocation), rows)
+
+
+def _sum_by(column: Any) -> Any:
+    query = select(column.label("key"), func.sum(allocation.c.amount_minor).label("minor"))
+    return query.where(column.is_not(None)).group_by(column).subquery()
+
+
+def _invoices() -> Select[Any]:
+    allocated = (
+        select(func.coalesce(func.sum(allocation.c.amount_minor), 0))
+        .where(allocation.c.invoice_id == invoice.c.invoice_id)
+        .scalar_subquery()
+        .label("allocated_minor")
+    )
+    columns = [c for c in invoice.c if c.name != "content"]
+    return select(*columns, allocated)
+
+
+def _invoice(row: Row[Any]) -> Invoice:
+    return Invoice(
+        invoice_id=InvoiceId(row.invoice_id),
+        entity_id=EntityId(row.entity_id),
+        number=row.number,
+        kind=row.kind,
+        account_id=AccountId(row.account_id),
+        customer_id=CustomerId(row.customer_id),
+        bill_run_id=BillRunId(row.bill_run_id),
+        issued_at=row.issued_at,
+        issued_on=row.issued_on,
+        due_on=row.due_on,
+        net=Money(row.net_minor, row.currency),
+        tax=Money(row.tax_minor, row.currency),
+        total=Money(row.total_minor, row.currency),
+        allocated_minor=int(row.allocated_minor),
+        content_sha256=row.content_sha256,
+    )
+
+
+def _line(row: Row[Any]) -> InvoiceLine:
+    return InvoiceLine(
+        line_id=InvoiceLineId(row.line_id),
+        invoice_id=InvoiceId(row.invoice_id),
+        position=row.position,
+        charge_id=ChargeId(row.charge_id),
+        subscription_id=row.subscription_id,
+        service_id=row.service_id,
+        version_id=row.version_id,
+        kind=row.kind,
+        item=row.item,
+        description=row.description,
+        first_on=row.first_on,
+        until_on=row.until_on,
+        quantity=row.quantity,
+        unit=row.unit,
+        unit_price=row.unit_price,
+        net=Money(row.net_minor, row.currency),
+        tax_percent=row.tax_percent,
+        tax=Money(row.tax_minor, row.currency),
+        adjustment=row.adjustment,
+    )
+
+
+def parse_content(text: str) -> dict[str, Any]:
+    """The stored content of a document."""
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed

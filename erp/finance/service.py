@@ -1,0 +1,421 @@
+"""Documents and money: invoices issued exactly once, payments booked exactly once, books that balance.
+
+Everything about a batch of invoices happens in one transaction: numbers, documents, postings, settlement by credits
+that were waiting, audit and events. What was issued is never edited; a correction is a new document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.charge import Charge
+from controller.domain.clock import Clock, local_date
+from controller.domain.events import InvoiceIssued, PaymentReceived
+from controller.domain.identity import AccountId, BillRunId, EntityId, InvoiceId, InvoiceLineId, PaymentId, new_id
+from controller.domain.money import Money
+from controller.store import audit, outbox
+from controller.store.engine import Database
+from erp.crm import repository as parties
+from erp.crm.model import Customer, Entity
+from erp.crm.service import CrmService
+from erp.finance import journal, ledger, repository
+from erp.finance.content import canonical, content_of, digest
+from erp.finance.document import render
+from erp.finance.errors import (
+    DocumentAltered,
+    PaymentMismatch,
+    UnknownInvoice,
+    UnknownInvoiceLine,
+    UnknownPayment,
+    WrongCurrency,
+)
+from erp.finance.journal import AccountBalance, Entry
+from erp.finance.ledger import Payment
+from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, draft, settle, split_by_account
+from erp.finance.settings import FinanceSettings
+
+_ACTOR = "system:finance"
+_BOOKS_LOCK = 0x4845_4144_0010
+
+
+@dataclass(frozen=True, slots=True)
+class _Issue:
+    """One document about to be written."""
+
+    invoice_id: InvoiceId
+    entry_id: str | None
+    number: str
+    series: str
+    sequence: int
+    document: Draft
+    seller: Entity
+    buyer: Customer
+
+
+class FinanceService:
+    """The one writer of documents and of the journal."""
+
+    def __init__(self, database: Database, clock: Clock, crm: CrmService, settings: FinanceSettings) -> None:
+        self._database = database
+        self._clock = clock
+        self._crm = crm
+        self._settings = settings
+
+    async def issue(self, bill_run_id: BillRunId, charges: Sequence[Charge], *, actor: str = _ACTOR) -> list[InvoiceId]:
+        """Issue one document per account and currency for the charges of a bill run; returns the new ones.
+
+        Accounts that already have their document of this run are left alone, so the call may be repeated.
+        """
+        if not charges:
+            return []
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await _lock_books(conn)
+            done = await repository.invoiced_accounts(conn, bill_run_id)
+            todo = {key: found for key, found in split_by_account(charges).items() if key not in done}
+            drafts = [(account_id, draft(c, self._settings.tax_rounding)) for (account_id, _), c in todo.items()]
+            issues = await self._number(conn, drafts, now)
+            await self._write(conn, bill_run_id, issues, now)
+            await self._settle(conn, issues, now)
+            for issue in issues:
+                await _audit_issue(conn, issue, now, actor)
+            await outbox.append(conn, *(_issued(issue, now, actor) for issue in issues))
+        return [issue.invoice_id for issue in issues]
+
+    async def invoice(self, invoice_id: InvoiceId) -> Invoice:
+        """Raises UnknownInvoice."""
+        async with self._database.read() as conn:
+            found = await repository.get_invoice(conn, invoice_id)
+        if found is None:
+            raise UnknownInvoice(f"no invoice {invoice_id}")
+        return found
+
+    async def lines(self, invoice_id: InvoiceId) -> list[InvoiceLine]:
+        async with self._database.read() as conn:
+            return await repository.lines(conn, invoice_id)
+
+    async def line(self, line_id: InvoiceLineId) -> InvoiceLine:
+        """Raises UnknownInvoiceLine."""
+        async with self._database.read() as conn:
+            found = await repository.get_line(conn, line_id)
+        if found is None:
+            raise UnknownInvoiceLine(f"no invoice line {line_id}")
+        return found
+
+    async def invoices(
+        self, *, account_id: str | None, bill_run_id: str | None, after: tuple[int, str] | None, limit: int
+    ) -> list[Invoice]:
+        async with self._database.read() as conn:
+            return await repository.page(conn, account_id, bill_run_id, after, limit)
+
+    async def content(self, invoice_id: InvoiceId) -> dict[str, Any]:
+        """What the document says. Raises UnknownInvoice, or DocumentAltered when it is not what was issued."""
+        async with self._database.read() as conn:
+            found = await repository.content(conn, invoice_id)
+        if found is None:
+            raise UnknownInvoice(f"no invoice {invoice_id}")
+        if digest(found[0]) != found[1]:
+            raise DocumentAltered(f"the content of invoice {invoice_id} is not what was issued")
+        return repository.parse_content(found[0])
+
+    async def pdf(self, invoice_id: InvoiceId) -> tuple[bytes, bytes]:
+        """(PDF, SHA-256), drawn at the first request and kept. Raises UnknownInvoice or DocumentAltered."""
+        content = await self.content(invoice_id)
+        async with self._database.read() as conn:
+            kept = await repository.get_document(conn, invoice_id)
+        if kept is None:
+            kept = await self._keep(invoice_id, render(content))
+        pdf, sha256 = kept
+        if hashlib.sha256(pdf).digest() != sha256:
+            raise DocumentAltered(f"the PDF of invoice {invoice_id} is not what was handed out")
+        return pdf, sha256
+
+    async def receive(
+        self,
+        *,
+        account_id: AccountId,
+        amount: Money,
+        method: str,
+        reference: str,
+        received_at: datetime | None,
+        actor: str,
+    ) -> tuple[Payment, bool]:
+        """Book a payment and settle the oldest open invoices; (payment, whether it is new).
+
+        The same method and reference again is the same payment. Raises PaymentMismatch when it then names another
+        amount or account, WrongCurrency when the account is not kept in this currency, RuleError for no account.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            customer = await self._crm.customer_of_in(conn, account_id)
+            if amount.currency != customer.account.currency:
+                raise WrongCurrency(f"account {account_id} is kept in {customer.account.currency}")
+            await _lock_books(conn)
+            known = await ledger.find_payment(conn, method, reference)
+            if known is not None:
+                if (known.account_id, known.amount) != (account_id, amount):
+                    raise PaymentMismatch(f"{method} {reference} was booked as {known.amount} of {known.account_id}")
+                return known, False
+            made = Payment(
+                PaymentId(new_id(now)),
+                customer.entity_id,
+                account_id,
+                amount,
+                method,
+                reference,
+                received_at or now,
+                now,
+                new_id(now),
+                actor,
+            )
+            await self._book(conn, made, customer, now)
+            invoice_ids = await self._settle_account(conn, account_id, amount.currency, now)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="payment.receive",
+                subject=f"payment:{made.payment_id}",
+                after={"account_id": account_id, "amount": str(amount), "method": method, "reference": reference},
+            )
+            event = PaymentReceived(
+                event_id=new_id(now),
+                at=now,
+                actor=actor,
+                payment_id=made.payment_id,
+                account_id=account_id,
+                amount_minor=amount.minor,
+                currency=amount.currency,
+                invoice_ids=tuple(invoice_ids),
+            )
+            await outbox.append(conn, event)
+            stored = await ledger.get_payment(conn, made.payment_id)
+        assert stored is not None
+        return stored, True
+
+    async def payment(self, payment_id: PaymentId) -> Payment:
+        """Raises UnknownPayment."""
+        async with self._database.read() as conn:
+            found = await ledger.get_payment(conn, payment_id)
+        if found is None:
+            raise UnknownPayment(f"no payment {payment_id}")
+        return found
+
+    async def payments(self, *, account_id: str | None, after: tuple[int, str] | None, limit: int) -> list[Payment]:
+        async with self._database.read() as conn:
+            return await ledger.payments(conn, account_id, after, limit)
+
+    async def journal_entries(self, *, after: tuple[int, str] | None, limit: int) -> list[Entry]:
+        async with self._database.read() as conn:
+            return await ledger.entries(conn, after, limit)
+
+    async def trial_balance(self) -> list[AccountBalance]:
+        async with self._database.read() as conn:
+            return await ledger.trial_balance(conn)
+
+    async def _number(
+        self, conn: AsyncConnection, drafts: Sequence[tuple[AccountId, Draft]], now: datetime
+    ) -> list[_Issue]:
+        """Give each document its parties, and the next number of its series."""
+        entities: dict[EntityId, Entity] = {}
+        addressed = []
+        for account_id, document in drafts:
+            buyer = await self._crm.customer_of_in(conn, account_id)
+            seller = entities.get(buyer.entity_id) or await _entity_of(conn, buyer)
+            entities[buyer.entity_id] = seller
+            addressed.append((document, seller, buyer, self._series(document, seller, now)))
+        issues = []
+        for entity_id, series in sorted({(seller.entity_id, series) for _, seller, _, series in addressed}):
+            members = [a for a in addressed if (a[1].entity_id, a[3]) == (entity_id, series)]
+            first = await repository.take_numbers(conn, entity_id, series, len(members))
+            for sequence, (document, seller, buyer, _) in enumerate(members, first):
+                entry_id = new_id(now) if journal.of_document(document) else None
+                number = f"{series}-{sequence:06d}"
+                issues.append(
+                    _Issue(InvoiceId(new_id(now)), entry_id, number, series, sequence, document, seller, buyer)
+                )
+        return issues
+
+    def _series(self, document: Draft, seller: Entity, now: datetime) -> str:
+        settings = self._settings
+        prefix = settings.credit_note_series if document.kind == CREDIT_NOTE else settings.invoice_series
+        return f"{prefix}-{local_date(now, seller.zone_info).year}"
+
+    async def _write(
+        self, conn: AsyncConnection, bill_run_id: BillRunId, issues: Sequence[_Issue], now: datetime
+    ) -> None:
+        for entity_id, currency in sorted({(i.seller.entity_id, i.document.total.currency) for i in issues}):
+            await ledger.ensure_chart(conn, entity_id, currency)
+        await ledger.post(conn, [_entry(i, now) for i in issues if i.entry_id is not None])
+        rows = [self._invoice_row(i, bill_run_id, now) for i in issues]
+        await repository.add_invoices(conn, rows, [row for i in issues for row in _line_rows(i, now)])
+
+    def _invoice_row(self, issue: _Issue, bill_run_id: BillRunId, now: datetime) -> dict[str, Any]:
+        document, seller, buyer = issue.document, issue.seller, issue.buyer
+        issued_on = local_date(now, seller.zone_info)
+        due_on = issued_on + timedelta(days=self._settings.due_days)
+        content, sha256 = canonical(
+            content_of(
+                document,
+                number=issue.number,
+                issued_on=issued_on,
+                due_on=due_on,
+                seller=seller,
+                buyer=buyer,
+                iban=self._settings.iban,
+            )
+        )
+        return {
+            "invoice_id": issue.invoice_id,
+            "entity_id": seller.entity_id,
+            "series": issue.series,
+            "sequence": issue.sequence,
+            "number": issue.number,
+            "kind": document.kind,
+            "account_id": buyer.account.account_id,
+            "customer_id": buyer.customer_id,
+            "bill_run_id": bill_run_id,
+            "entry_id": issue.entry_id,
+            "issued_at": now,
+            "issued_on": issued_on,
+            "due_on": due_on,
+            "currency": document.total.currency,
+            "net_minor": document.net.minor,
+            "tax_minor": document.tax.minor,
+            "total_minor": document.total.minor,
+            "content": content,
+            "content_sha256": sha256,
+        }
+
+    async def _settle(self, conn: AsyncConnection, issues: Sequence[_Issue], now: datetime) -> None:
+        """Credits that waited (payments, credit notes) settle the new invoices at once."""
+        for currency in sorted({i.document.total.currency for i in issues}):
+            accounts = [i.buyer.account.account_id for i in issues if i.document.total.currency == currency]
+            items = await repository.open_items(conn, accounts, currency)
+            matched = [m for invoices, credits in items.values() for m in settle(invoices, credits)]
+            await repository.add_allocations(conn, matched, now)
+
+    async def _settle_account(
+        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime
+    ) -> list[str]:
+        """Returns the invoices that were settled, wholly or in part."""
+        invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
+        matched = settle(invoices, credits)
+        await repository.add_allocations(conn, matched, now)
+        return list(dict.fromkeys(key.partition(":")[2] for key, _, _ in matched))
+
+    async def _book(self, conn: AsyncConnection, made: Payment, customer: Customer, now: datetime) -> None:
+        entity = await _entity_of(conn, customer)
+        await ledger.ensure_chart(conn, entity.entity_id, made.amount.currency)
+        entry = Entry(
+            made.entry_id,
+            entity.entity_id,
+            now,
+            local_date(now, entity.zone_info),
+            f"Payment {made.method} {made.reference}"[:200],
+            f"payment:{made.payment_id}",
+            journal.of_payment(made.amount),
+        )
+        await ledger.post(conn, [entry])
+        await ledger.add_payment(conn, made)
+
+    async def _keep(self, invoice_id: InvoiceId, pdf: bytes) -> tuple[bytes, bytes]:
+        """Store the first rendering; who comes second gets what is stored."""
+        sha256 = hashlib.sha256(pdf).digest()
+        async with self._database.begin() as conn:
+            if conn.dialect.name == "postgresql":
+                await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": int(invoice_id[-15:], 16)})
+            kept = await repository.get_document(conn, invoice_id)
+            if kept is not None:
+                return kept
+            await repository.add_document(conn, invoice_id, sha256, pdf, self._clock.now())
+        return pdf, sha256
+
+
+async def _entity_of(conn: AsyncConnection, customer: Customer) -> Entity:
+    """The legal entity, read in the caller's transaction."""
+    found = await parties.find_entity(conn, customer.entity_id)
+    assert found is not None, "a customer's entity is a foreign key"
+    return found
+
+
+async def _lock_books(conn: AsyncConnection) -> None:
+    """One writer of the books at a time: whoever matches credits with invoices sees what the others matched."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BOOKS_LOCK})
+
+
+def _entry(issue: _Issue, now: datetime) -> Entry:
+    assert issue.entry_id is not None
+    what = "Credit note" if issue.document.kind == CREDIT_NOTE else "Invoice"
+    return Entry(
+        issue.entry_id,
+        issue.seller.entity_id,
+        now,
+        local_date(now, issue.seller.zone_info),
+        f"{what} {issue.number}",
+        f"invoice:{issue.invoice_id}",
+        journal.of_document(issue.document),
+    )
+
+
+def _line_rows(issue: _Issue, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "line_id": InvoiceLineId(new_id(now)),
+            "invoice_id": issue.invoice_id,
+            "position": position,
+            "charge_id": charge.charge_id,
+            "subscription_id": charge.subscription_id,
+            "service_id": charge.service_id,
+            "version_id": charge.version_id,
+            "kind": charge.kind.value,
+            "item": charge.item or charge.description,
+            "description": charge.description,
+            "first_on": charge.first_on,
+            "until_on": charge.until_on,
+            "quantity": charge.quantity,
+            "unit": charge.unit,
+            "unit_price": charge.unit_price,
+            "net_minor": charge.net.minor,
+            "tax_percent": charge.tax_percent,
+            "tax_minor": tax.minor,
+            "adjustment": charge.adjustment,
+        }
+        for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1)
+    ]
+
+
+async def _audit_issue(conn: AsyncConnection, issue: _Issue, now: datetime, actor: str) -> None:
+    await audit.record(
+        conn,
+        now=now,
+        actor=actor,
+        action=f"{issue.document.kind}.issue",
+        subject=f"invoice:{issue.invoice_id}",
+        after={
+            "number": issue.number,
+            "account_id": issue.buyer.account.account_id,
+            "total": str(issue.document.total),
+        },
+    )
+
+
+def _issued(issue: _Issue, now: datetime, actor: str) -> InvoiceIssued:
+    return InvoiceIssued(
+        event_id=new_id(now),
+        at=now,
+        actor=actor,
+        invoice_id=issue.invoice_id,
+        number=issue.number,
+        account_id=issue.buyer.account.account_id,
+        total_minor=issue.document.total.minor,
+        currency=issue.document.total.currency,
+    )

@@ -1,0 +1,22 @@
+"""Settings of finance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP
+
+
+@dataclass(frozen=True, slots=True)
+class FinanceSettings:
+    """How documents are numbered, taxed and due."""
+
+    invoice_series: str = "INV"
+    """Prefix of invoice numbers: INV-2026-000001. A series runs per entity and calendar year, without gaps."""
+    credit_note_series: str = "CN"
+    """Prefix of credit notes, which have a series of their own."""
+    due_days: int = 14
+    """Days from issue until an invoice is due."""
+    tax_rounding: str = ROUND_HALF_UP
+    """decimal.ROUND_* mode of the tax of each rate group (EN 16931 rounds per group, commercially)."""
+    iban: str = ""
+    """Account named on invoices for bank transfers; empty: none is printed."""

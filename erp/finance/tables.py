@@ -1,0 +1,207 @@
+"""Columns of finance: the chart of accounts, the journal, invoices, payments and their allocations.
+
+Everything here but the number series is only ever added: the triggers of `triggers` refuse to change or delete posted
+rows, and refuse at COMMIT a journal entry that does not balance. Amounts are integer minor units; a posting is positive
+for debit and negative for credit.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from controller.store.metadata import BigId, ExactDecimal, Id, Instant, metadata
+from erp.finance import triggers
+
+account = Table(
+    "finance_account",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("code", String(8), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+)
+"""The chart of accounts, per entity and currency."""
+
+series = Table(
+    "finance_series",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("series", String(24), primary_key=True),
+    Column("last_number", BigInteger, nullable=False),
+)
+"""The last number given in each series. Its row is the lock under which numbers stay consecutive."""
+
+journal_entry = Table(
+    "finance_journal_entry",
+    metadata,
+    Column("entry_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("posted_at", Instant, nullable=False),
+    Column("booked_on", Date, nullable=False),
+    Column("description", String(200), nullable=False),
+    Column("source", String(80), nullable=False, unique=True),
+    Column("postings", Integer, CheckConstraint("postings >= 2", name="two_sides"), nullable=False),
+    Index("ix_finance_journal_entry_posted_at", "posted_at", "entry_id"),
+)
+"""`source` names the document as "kind:id": a document is posted once. `postings` fixes how many lines it has."""
+
+posting = Table(
+    "finance_posting",
+    metadata,
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("code", String(8), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor <> 0", name="not_zero"), nullable=False),
+    ForeignKeyConstraint(
+        ["entity_id", "code", "currency"],
+        ["finance_account.entity_id", "finance_account.code", "finance_account.currency"],
+    ),
+    Index("ix_finance_posting_entity_id", "entity_id", "code", "currency"),
+)
+
+zero = Table(
+    "finance_zero",
+    metadata,
+    Column("z", BigInteger, CheckConstraint("z = 0", name="zero"), primary_key=True, autoincrement=False),
+)
+
+balance = Table(
+    "finance_balance",
+    metadata,
+    Column("entry_id", Id, primary_key=True),
+    Column("what", String(3), primary_key=True),
+    Column(
+        "amount",
+        BigInteger,
+        ForeignKey("finance_zero.z", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+)
+"""SQLite only: what an entry still lacks to be balanced; must be 0, a row of finance_zero, when COMMIT looks."""
+
+invoice = Table(
+    "finance_invoice",
+    metadata,
+    Column("invoice_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("series", String(24), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("number", String(40), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("account_id", Id, nullable=False),
+    Column("customer_id", Id, nullable=False, index=True),
+    Column("bill_run_id", Id, nullable=False, index=True),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id")),
+    Column("issued_at", Instant, nullable=False),
+    Column("issued_on", Date, nullable=False),
+    Column("due_on", Date, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    CheckConstraint("total_minor = net_minor + tax_minor", name="total"),
+    UniqueConstraint("account_id", "bill_run_id", "currency", name="uq_finance_invoice_account_id_bill_run_id"),
+    UniqueConstraint("entity_id", "series", "sequence", name="uq_finance_invoice_series_sequence"),
+    UniqueConstraint("entity_id", "number", name="uq_finance_invoice_number"),
+    Index("ix_finance_invoice_account_id_issued_at", "account_id", "issued_at"),
+    Index("ix_finance_invoice_issued_at", "issued_at", "invoice_id"),
+)
+"""`content` is everything the paper says, as canonical JSON, and `content_sha256` its digest."""
+
+invoice_line = Table(
+    "finance_invoice_line",
+    metadata,
+    Column("line_id", Id, primary_key=True),
+    Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("charge_id", Id, nullable=False, unique=True),
+    Column("subscription_id", Id, nullable=False),
+    Column("service_id", Id, nullable=False),
+    Column("version_id", Id, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("item", String(200), nullable=False),
+    Column("description", String(400), nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("unit", String(8), nullable=False),
+    Column("unit_price", ExactDecimal, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("tax_percent", ExactDecimal, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("adjustment", Boolean, nullable=False),
+    UniqueConstraint("invoice_id", "position"),
+)
+"""A charge stands on one line of one document: `charge_id` is unique."""
+
+document = Table(
+    "finance_document",
+    metadata,
+    Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), primary_key=True),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("pdf", LargeBinary, nullable=False),
+    Column("rendered_at", Instant, nullable=False),
+)
+"""The PDF as it was first handed out. Later versions of the template do not touch it."""
+
+payment = Table(
+    "finance_payment",
+    metadata,
+    Column("payment_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("reference", String(140), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
+    Column("actor", String(128), nullable=False),
+    UniqueConstraint("method", "reference"),
+    Index("ix_finance_payment_recorded_at", "recorded_at", "payment_id"),
+)
+"""The same money told twice, by the same method and reference, is one payment."""
+
+allocation = Table(
+    "finance_allocation",
+    metadata,
+    Column("allocation_id", BigId, primary_key=True, autoincrement=True),
+    Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False, index=True),
+    Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), index=True),
+    Column("credit_note_id", Id, ForeignKey("finance_invoice.invoice_id"), index=True),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
+    Column("at", Instant, nullable=False),
+    CheckConstraint("(payment_id IS NULL) <> (credit_note_id IS NULL)", name="one_source"),
+    sqlite_autoincrement=True,
+)
+"""Which credit settles which invoice. What an invoice is still owed is its total less its allocations."""
+
+triggers.forbid_changes(journal_entry)
+triggers.forbid_changes(posting)
+triggers.forbid_changes(invoice, ("entity_id", "series", "sequence"), ("entity_id", "number"))
+triggers.forbid_changes(invoice_line, ("charge_id",), ("invoice_id", "position"))
+triggers.forbid_changes(document)
+triggers.forbid_changes(payment, ("method", "reference"))
+triggers.forbid_changes(allocation)
+triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)

@@ -1,0 +1,133 @@
+"""What the database itself refuses: a changed document, and an entry that does not balance at COMMIT.
+
+PostgreSQL has deferred constraint triggers. SQLite has none, but it has deferred foreign keys: triggers keep, per
+entry, what is missing to its balance, and that number must be found in a table whose only row is 0 at COMMIT.
+Both also count the postings an entry said it would have, so nothing can be added to an entry later.
+
+The rules hang on the tables (`after_create`), so that whoever creates the tables has them.
+"""
+
+# ruff: noqa: S608 - the statements are made of our own table names only
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import DDL, Table, event
+
+
+def forbid_changes(table: Table, *unique: Sequence[str]) -> None:
+    """Refuse UPDATE, DELETE and TRUNCATE; on SQLite also REPLACE, over the primary key or one of `unique`."""
+    name = table.name
+    message = f"{name}: posted rows are never changed or deleted"
+    for action in ("UPDATE", "DELETE"):
+        _on_sqlite(
+            table,
+            f"CREATE TRIGGER {name}_no_{action.lower()} BEFORE {action} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
+        )
+    # INSERT OR REPLACE deletes the old row without asking delete triggers.
+    keys = [tuple(c.name for c in table.primary_key), *unique]
+    clash = " OR ".join("(" + " AND ".join(f"{c} = NEW.{c}" for c in key) + ")" for key in keys)
+    _on_sqlite(
+        table,
+        f"CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name} WHEN EXISTS (SELECT 1 FROM {name} WHERE {clash}) "
+        f"BEGIN SELECT RAISE(ABORT, '{message} (UNIQUE constraint failed)'); END",
+    )
+    _on_postgresql(
+        table,
+        f"CREATE FUNCTION {name}_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN RAISE EXCEPTION USING MESSAGE = '{message}', ERRCODE = 'restrict_violation'; END $$",
+    )
+    _on_postgresql(
+        table,
+        f"CREATE TRIGGER {name}_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}_frozen()",
+    )
+
+
+def require_balance(*, journal_entry: Table, posting: Table, zero: Table, balance: Table) -> None:
+    """Each entry sums to zero per currency and has exactly the postings it announced, or COMMIT fails."""
+    _require_on_postgresql(journal_entry, posting)
+    _require_on_sqlite(zero, balance, journal_entry, posting)
+
+
+def _require_on_postgresql(journal_entry: Table, posting: Table) -> None:
+    # The function names the posting table, which need not exist yet: plpgsql looks when it runs.
+    _on_postgresql(
+        journal_entry,
+        f"""
+        CREATE FUNCTION finance_entry_balances() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE wrong text; expected int; found int;
+        BEGIN
+          SELECT currency INTO wrong FROM {posting.name} WHERE entry_id = NEW.entry_id
+            GROUP BY currency HAVING SUM(amount_minor) <> 0 LIMIT 1;
+          IF wrong IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+              MESSAGE = 'journal entry ' || NEW.entry_id || ' does not balance in ' || wrong;
+          END IF;
+          SELECT postings INTO expected FROM {journal_entry.name} WHERE entry_id = NEW.entry_id;
+          SELECT COUNT(*) INTO found FROM {posting.name} WHERE entry_id = NEW.entry_id;
+          IF found IS DISTINCT FROM expected THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation',
+              MESSAGE = 'journal entry ' || NEW.entry_id || ' has ' || found || ' postings instead of ' || expected;
+          END IF;
+          RETURN NULL;
+        END $$
+        """,
+    )
+    for table in (journal_entry, posting):
+        _on_postgresql(
+            table,
+            f"CREATE CONSTRAINT TRIGGER {table.name}_balances AFTER INSERT ON {table.name} "
+            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION finance_entry_balances()",
+        )
+
+
+def _require_on_sqlite(zero: Table, balance: Table, journal_entry: Table, posting: Table) -> None:
+    e, p, b, z = journal_entry.name, posting.name, balance.name, zero.name
+    missing = (
+        f"(SELECT postings FROM {e} WHERE entry_id = NEW.entry_id)"
+        f" - (SELECT COUNT(*) FROM {p} WHERE entry_id = NEW.entry_id)"
+    )
+    total = f"(SELECT SUM(amount_minor) FROM {p} WHERE entry_id = NEW.entry_id AND currency = NEW.{{}})"
+    _on_sqlite(zero, f"INSERT INTO {z} (z) VALUES (0)")
+    _on_sqlite(
+        zero,
+        f"CREATE TRIGGER {z}_stays BEFORE DELETE ON {z} BEGIN SELECT RAISE(ABORT, '{z}: the zero stays'); END",
+    )
+    _on_sqlite(
+        journal_entry,
+        f"CREATE TRIGGER {e}_opens AFTER INSERT ON {e} "
+        f"BEGIN INSERT INTO {b} (entry_id, what, amount) VALUES (NEW.entry_id, '#', NEW.postings); END",
+    )
+    _on_sqlite(
+        posting,
+        f"CREATE TRIGGER {p}_counts AFTER INSERT ON {p} BEGIN "
+        f"INSERT OR IGNORE INTO {b} (entry_id, what, amount) VALUES (NEW.entry_id, NEW.currency, NEW.amount_minor); "
+        f"UPDATE {b} SET amount = {total.format('currency')} WHERE entry_id = NEW.entry_id AND what = NEW.currency; "
+        f"UPDATE {b} SET amount = {missing} WHERE entry_id = NEW.entry_id AND what = '#'; END",
+    )
+    # Nobody writes the balance but these triggers: any other amount than the true one is refused.
+    _on_sqlite(
+        posting,
+        f"CREATE TRIGGER {b}_true BEFORE UPDATE ON {b} WHEN NEW.entry_id <> OLD.entry_id OR NEW.what <> OLD.what "
+        f"OR NEW.amount <> CASE NEW.what WHEN '#' THEN {missing} ELSE {total.format('what')} END "
+        f"BEGIN SELECT RAISE(ABORT, '{b}: kept by triggers only'); END",
+    )
+    _on_sqlite(
+        posting,
+        f"CREATE TRIGGER {b}_stays BEFORE DELETE ON {b} BEGIN SELECT RAISE(ABORT, '{b}: kept by triggers only'); END",
+    )
+
+
+def _on_sqlite(table: Table, statement: str) -> None:
+    _after_create(table, statement, "sqlite")
+
+
+def _on_postgresql(table: Table, statement: str) -> None:
+    _after_create(table, statement, "postgresql")
+
+
+def _after_create(table: Table, statement: str, dialect: str) -> None:
+    event.listen(table, "after_create", DDL(statement).execute_if(dialect=dialect))  # type: ignore[no-untyped-call]

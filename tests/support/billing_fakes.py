@@ -1,0 +1,118 @@
+"""Fakes of the ports that billing reads: a usage log in memory and a price list."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+
+from controller.domain.errors import NotFound
+from controller.domain.identity import OfferingId, OfferingVersionId
+from controller.domain.ports import LoggedRecord
+from controller.domain.service import SpeedProfile
+from controller.domain.tariff import TariffVersion
+from controller.domain.units import GB
+
+
+def tariff(
+    version_id: str,
+    fee: str,
+    *,
+    included: int | None = None,
+    overage: str = "0.50",
+    name: str = "Fibre 100",
+    currency: str = "EUR",
+    tax: str = "19",
+) -> TariffVersion:
+    return TariffVersion(
+        OfferingVersionId(version_id),
+        OfferingId("offering"),
+        name,
+        1,
+        date(2026, 1, 1),
+        currency,
+        Decimal(fee),
+        included,
+        Decimal(overage),
+        "GB",
+        Decimal(tax),
+        SpeedProfile("p100", 100_000_000, 50_000_000),
+    )
+
+
+class PriceList:
+    """A TariffSource of fixed versions."""
+
+    def __init__(self, versions: Iterable[TariffVersion]) -> None:
+        self._versions: Mapping[str, TariffVersion] = {v.version_id: v for v in versions}
+
+    async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
+        try:
+            return self._versions[version_id]
+        except KeyError:
+            raise NotFound(f"no offering version {version_id}") from None
+
+
+def record(
+    session: str,
+    at: datetime,
+    upstream: int | None,
+    downstream: int | None,
+    *,
+    service: str | None = "svc-1",
+    kind: str = "interim",
+    session_time_s: int | None = None,
+    arrived: datetime | None = None,
+) -> LoggedRecord:
+    digest = hashlib.sha256(f"{session} {at} {upstream} {downstream} {kind}".encode()).digest()
+    return LoggedRecord(
+        record_id=0,
+        kind=kind,
+        session_key=session,
+        nas_id="nas-1",
+        acct_session_id=session.encode(),
+        username=f"user-of-{session}",
+        service_id=service,
+        event_at=at,
+        received_at=arrived or at,
+        session_time_s=session_time_s,
+        upstream_octets=upstream,
+        downstream_octets=downstream,
+        packet_sha256=digest,
+        record_sha256=digest,
+        intact=True,
+    )
+
+
+class UsageLogInMemory:
+    """A UsageReader over a list; ids are 1, 2, 3 … in order of arrival."""
+
+    def __init__(self) -> None:
+        self.rows: list[LoggedRecord] = []
+        self.faults: list[str] = []
+
+    def append(self, *records: LoggedRecord) -> None:
+        for r in records:
+            self.rows.append(replace(r, record_id=len(self.rows) + 1))
+
+    def alter(self, record_id: int, **changes: object) -> None:
+        """What somebody with SQL would do to a stored record."""
+        self.rows[record_id - 1] = replace(self.rows[record_id - 1], intact=False, **changes)  # type: ignore[arg-type]
+
+    async def watermark(self) -> int:
+        return len(self.rows)
+
+    async def records_after(self, record_id: int, until: int, limit: int) -> AsyncIterator[LoggedRecord]:
+        for row in self.rows[record_id : min(until, record_id + limit)]:
+            yield row
+
+    async def records(self, record_ids: Sequence[int]) -> Sequence[LoggedRecord]:
+        return [self.rows[i - 1] for i in sorted(record_ids)]
+
+    async def verify_chain(self, record_ids: Sequence[int]) -> Sequence[str]:
+        return list(self.faults)
+
+
+GB_100 = 100 * GB
