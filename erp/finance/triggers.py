@@ -110,13 +110,13 @@ def _require_on_sqlite(zero: Table, balance: Table, journal_entry: Table, postin
     )
     # Nobody writes the balance but these triggers: any other amount than the true one is refused.
     _on_sqlite(
-        posting,
+        balance,
         f"CREATE TRIGGER {b}_true BEFORE UPDATE ON {b} WHEN NEW.entry_id <> OLD.entry_id OR NEW.what <> OLD.what "
         f"OR NEW.amount <> CASE NEW.what WHEN '#' THEN {missing} ELSE {total.format('what')} END "
         f"BEGIN SELECT RAISE(ABORT, '{b}: kept by triggers only'); END",
     )
     _on_sqlite(
-        posting,
+        balance,
         f"CREATE TRIGGER {b}_stays BEFORE DELETE ON {b} BEGIN SELECT RAISE(ABORT, '{b}: kept by triggers only'); END",
     )
 

@@ -1,0 +1,138 @@
+"""What the database itself refuses, on SQLite and on PostgreSQL: unbalanced entries, and changes of posted rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.identity import EntityId
+from controller.store.engine import Database
+from erp.finance import ledger
+from erp.finance.tables import balance, journal_entry, posting
+
+ENTITY = EntityId("e" * 32)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+async def write(conn: AsyncConnection, entry_id: str, *amounts: int, announced: int | None = None) -> None:
+    await ledger.ensure_chart(conn, ENTITY, "EUR")
+    await ledger.ensure_chart(conn, ENTITY, "USD")
+    await conn.execute(
+        insert(journal_entry).values(
+            entry_id=entry_id,
+            entity_id=ENTITY,
+            posted_at=NOW,
+            booked_on=date(2026, 11, 1),
+            description="test",
+            source=f"test:{entry_id}",
+            postings=len(amounts) if announced is None else announced,
+        )
+    )
+    for n, amount in enumerate(amounts, 1):
+        await conn.execute(insert(posting).values(line(entry_id, n, amount)))
+
+
+def line(entry_id: str, n: int, amount: int, currency: str = "EUR") -> dict[str, Any]:
+    return {
+        "entry_id": entry_id,
+        "line": n,
+        "entity_id": ENTITY,
+        "code": "1200",
+        "currency": currency,
+        "amount_minor": amount,
+    }
+
+
+async def entries(database: Database) -> list[str]:
+    async with database.read() as conn:
+        return list(await conn.scalars(select(journal_entry.c.entry_id)))
+
+
+async def test_balanced_entry_is_committed(database: Database) -> None:
+    async with database.begin() as conn:
+        await write(conn, "a", 119, -100, -19)
+    assert await entries(database) == ["a"]
+
+
+async def test_unbalanced_entry_is_refused_at_commit(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.begin() as conn:
+            await write(conn, "a", 119, -100)
+    assert await entries(database) == []
+
+
+async def test_entry_that_balances_only_across_currencies_is_refused(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.begin() as conn:
+            await write(conn, "a", 100, announced=2)
+            await conn.execute(insert(posting).values(line("a", 2, -100, "USD")))
+    assert await entries(database) == []
+
+
+async def test_entry_without_its_postings_is_refused(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.begin() as conn:
+            await write(conn, "a", announced=2)
+    assert await entries(database) == []
+
+
+async def test_balanced_postings_cannot_be_added_to_an_entry_later(database: Database) -> None:
+    async with database.begin() as conn:
+        await write(conn, "a", 100, -100)
+    with pytest.raises(IntegrityError):
+        async with database.begin() as conn:
+            await conn.execute(insert(posting).values(line("a", 3, 50)))
+            await conn.execute(insert(posting).values(line("a", 4, -50)))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE finance_posting SET amount_minor = 1",
+        "DELETE FROM finance_posting",
+        "UPDATE finance_journal_entry SET description = 'x'",
+        "DELETE FROM finance_journal_entry",
+    ],
+)
+async def test_posted_rows_are_neither_changed_nor_deleted(database: Database, statement: str) -> None:
+    async with database.begin() as conn:
+        await write(conn, "a", 100, -100)
+    with pytest.raises(DBAPIError, match="never changed or deleted"):
+        async with database.begin() as conn:
+            await conn.execute(text(statement))
+
+
+async def test_sqlite_replace_does_not_pass_for_an_insert(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("REPLACE is SQLite's")
+    async with database.begin() as conn:
+        await write(conn, "a", 100, -100)
+    with pytest.raises(IntegrityError, match="never changed or deleted"):
+        async with database.begin() as conn:
+            await conn.execute(insert(posting).prefix_with("OR REPLACE").values(line("a", 1, 70)))
+
+
+async def test_sqlite_balance_cannot_be_written_by_hand(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("the balance table serves SQLite")
+    with pytest.raises(DBAPIError, match="kept by triggers only"):
+        async with database.begin() as conn:
+            await write(conn, "a", 100, announced=2)
+            await conn.execute(balance.update().values(amount=0))
+    with pytest.raises(DBAPIError, match="kept by triggers only"):
+        async with database.begin() as conn:
+            await write(conn, "b", 100, announced=2)
+            await conn.execute(balance.delete())
+
+
+async def test_truncate_is_refused_on_postgresql(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite has no TRUNCATE")
+    with pytest.raises(DBAPIError, match="never changed or deleted"):
+        async with database.begin() as conn:
+            await conn.execute(text("TRUNCATE finance_posting, finance_journal_entry CASCADE"))
