@@ -30,7 +30,7 @@ class ServerFailed(Exception):
     """The child did not come up, or died too often. The message carries the end of its log."""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -118,7 +118,7 @@ class Supervisor:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
 
     async def _until_ready(self) -> None:

@@ -146,15 +146,23 @@ def write_private(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-def make_world(subscribers: int, experiments: int, history_days: int, seed: int = 20_26) -> World:
-    """A new world. A third of the subscribers come on the first days, the others over the whole time."""
+UNKNOWN_PORT = "pon-9"
+"""Where the order that must fall out is to be attached: the OLT has no such port."""
+
+
+def make_world(subscribers: int, experiments: int, history_days: int, seed: int = 2026) -> World:
+    """A new world of `subscribers`, the last `experiments` of whom stay offline.
+
+    A third of the others come on the first days, the rest over the whole time; the last of them orders a line on a
+    port that the OLT does not have.
+    """
     chance = random.Random(seed)
     offerings = [offering.key for offering in OFFERINGS for _ in range(offering.share)]
     people = []
-    for index in range(subscribers + experiments):
+    for index in range(subscribers):
         first, last = chance.choice(FIRST), chance.choice(LAST)
         day = chance.choice((0, 0, 1)) if chance.random() < 0.35 else int(chance.uniform(0, max(1, history_days - 2)))
-        experiment = index >= subscribers
+        experiment = index >= subscribers - experiments
         people.append(
             Subscriber(
                 index=index,
@@ -172,6 +180,8 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
                 experiment=experiment,
             )
         )
+    unlucky = people[subscribers - experiments - 1]
+    unlucky.pon_port, unlucky.ordered_on_day = UNKNOWN_PORT, max(0, history_days - 3)
     return World(
         seed=seed,
         admin_password=secrets.token_urlsafe(12),

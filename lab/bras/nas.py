@@ -88,19 +88,27 @@ class Bras:
         assert self._coa is not None, "not open"
         return int(self._coa.getsockname()[1])
 
+    def number_from(self, serial: int) -> None:
+        """Begin session ids at `serial` instead of announcing a first boot: for a NAS that keeps no state."""
+        self._serial = serial
+
     def add_line(self, line: Line) -> None:
         self.lines[line.username] = line
 
     def session_of(self, username: str) -> Session | None:
         return self._by_username.get(username)
 
-    async def open(self) -> None:
-        """Bind the sockets; tell the server of a first boot; repeat stops that were never acknowledged."""
-        first_boot = self._serial == 0
+    def bind(self) -> None:
+        """Bind the sockets; nothing is sent yet."""
         self.client.open()
         self._coa = self._bind_coa()
         asyncio.get_running_loop().add_reader(self._coa, self._drain_coa)
-        if first_boot:
+
+    async def open(self) -> None:
+        """Bind, if that was not done; tell the server of a first boot; repeat stops that were never acknowledged."""
+        if self._coa is None:
+            self.bind()
+        if self._serial == 0:
             self._serial = 1
             await self._account(
                 [(codec.ACCT_STATUS_TYPE, codec.number(ACCOUNTING_ON)), *self._nas_attributes()],

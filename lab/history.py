@@ -1,0 +1,173 @@
+"""Two months in under a minute: the same orders, packets and bill runs as in real life, on a clock that is moved.
+
+    per day, local time   02:00  records; on the 1st also the bill run
+                          08:00  records; the day's orders, each until it is settled
+                          14:00  records; on the 6th most customers pay; on one day a plan change
+                          20:00  records; some sessions end and begin again
+
+Accounting carries Event-Timestamps spread over the step before, so that no two sessions report at the same instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from lab.api import ApiRefused
+from lab.bras.nas import Bras
+from lab.clock import DemoClock
+from lab.console import Bar
+from lab.office import Office
+from lab.world import Subscriber, World
+
+ZONE = ZoneInfo("Europe/Berlin")
+HOURS = (2, 8, 14, 20)
+RECONNECTS_PER_DAY = 0.03
+PAYING_SHARE = 0.85
+PAID_ON_DAY = 6
+AT_ONCE = 8
+T = TypeVar("T")
+
+
+def first_day(today: date, days: int) -> date:
+    return today - timedelta(days=days)
+
+
+def steps(first: date, until: datetime) -> list[datetime]:
+    """The instants the clock is moved to: four a day, and `until` itself."""
+    days = (first + timedelta(days=n) for n in range((until.astimezone(ZONE).date() - first).days + 1))
+    at = (datetime.combine(day, time(hour), tzinfo=ZONE) for day in days for hour in HOURS)
+    return [*(instant for instant in at if instant < until - timedelta(minutes=10)), until]
+
+
+@dataclass(slots=True)
+class History:
+    """Makes the history of `world` between `first` and `until`."""
+
+    world: World
+    office: Office
+    bras: Bras
+    clock: DemoClock
+    first: date
+    until: datetime
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+    held: list[str] = field(default_factory=list)
+    _changed: bool = False
+
+    async def make(self, bar: Bar) -> None:
+        """Raises ApiRefused when the controller refuses what it should not."""
+        all_steps = steps(self.first, self.until)
+        await self._open_shop()
+        before = self.clock.at
+        for number, at in enumerate(all_steps):
+            bar.to(number, f"{at:%d %B %Y}")
+            await self.clock.move_to(at)
+            await self._account(before, at)
+            await self._events(at)
+            before = at
+        await self._stragglers()
+
+    async def _events(self, at: datetime) -> None:
+        local = at.astimezone(ZONE)
+        if local.hour == HOURS[0] and local.day == 1:
+            await self.office.bill()
+        elif local.hour == HOURS[1]:
+            await self._orders((local.date() - self.first).days)
+        elif local.hour == HOURS[2] and local.day == PAID_ON_DAY:
+            await self._payments()
+        elif local.hour == HOURS[2] and not self._changed and at - timedelta(days=9) > self._start():
+            await self._plan_change()
+        elif local.hour == HOURS[3]:
+            await self._reconnect()
+
+    def _start(self) -> datetime:
+        return datetime.combine(self.first, time(0), tzinfo=ZONE)
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    async def _open_shop(self) -> None:
+        await self.office.create_offerings(self.first.isoformat())
+        await each(self.world.subscribers, self.office.create_customer)
+        await each(self.world.subscribers, self.office.receive_onu)
+
+    async def _orders(self, day: int) -> None:
+        due = [s for s in self.world.subscribers if s.ordered_on_day == day and not s.order_id]
+        await each(due, self._activate)
+
+    async def _activate(self, subscriber: Subscriber) -> None:
+        """Order a line and wait; when it works, the subscriber connects."""
+        order = await self.office.order_line(subscriber)
+        settled = await self.office.settled(order["order_id"])
+        if settled["state"] != "completed":
+            self.held.append(f"{subscriber.name}: {settled.get('cause') or settled['state']}")
+            return
+        subscriber.active = True
+        if not subscriber.experiment:
+            await self.bras.login(subscriber.username, wait_for_start=True)
+
+    async def _plan_change(self) -> None:
+        """One subscriber gets faster in the middle of a session; its next record is the evidence."""
+        subscriber = next(
+            (s for s in self.world.subscribers if s.offering == "fibre-100" and self.bras.session_of(s.username)), None
+        )
+        if subscriber is None:
+            return
+        self._changed = True
+        order = await self.office.change_plan(subscriber, "fibre-300")
+        settling = asyncio.ensure_future(self.office.settled(order["order_id"]))
+        while not settling.done():
+            await asyncio.wait({settling}, timeout=0.3)
+            session = self.bras.session_of(subscriber.username)
+            await self.clock.move_to(self.clock.at + timedelta(seconds=5))
+            if session is not None and not settling.done():
+                await self.bras.interim(session)
+        settled = await settling
+        if settled["state"] != "completed":
+            self.held.append(f"{subscriber.name}: {settled.get('cause') or settled['state']}")
+
+    async def _account(self, before: datetime, at: datetime) -> None:
+        """One interim record of every session, each at its own instant of the step."""
+
+        async def report(username: str) -> None:
+            session = self.bras.session_of(username)
+            if session is not None:
+                share = 0.05 + 0.95 * (self.bras.lines[username].port * 0.618 % 1)
+                when = before + (at - before) * share
+                if when > session.started_at:
+                    await self.bras.interim(session, when)
+
+        await asyncio.gather(*[report(session.username) for session in list(self.bras.sessions.values())])
+
+    async def _reconnect(self) -> None:
+        leaving = [s.username for s in self.bras.sessions.values() if self.chance.random() < RECONNECTS_PER_DAY]
+        await each(leaving, self.bras.logout)
+        await each(leaving, lambda username: self.bras.login(username, wait_for_start=True))
+
+    async def _payments(self) -> None:
+        unpaid = [i for i in await self.office.invoices() if self.chance.random() < PAYING_SHARE]
+        await each(unpaid, lambda invoice: self.office.pay(invoice, f"transfer {invoice['number']}"))
+
+    async def _stragglers(self) -> None:
+        """Whoever was to be ordered at an hour that has not come yet today."""
+        await each([s for s in self.world.subscribers if not s.order_id], self._activate)
+
+
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], at_once: int = AT_ONCE) -> None:
+    """`work` on every item, `at_once` at a time. The first exception ends all."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(item: T) -> None:
+        async with slots:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            group.create_task(one(item))
+
+
+__all__ = ["ZONE", "ApiRefused", "History", "each", "first_day", "steps"]

@@ -1,0 +1,143 @@
+"""The ISP's office: registering equipment, selling lines, billing and taking payments, all through the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from lab.api import Api, ApiRefused, Json
+from lab.settings import BRAS_ADDRESS, LOOPBACK
+from lab.world import OFFERINGS, OfferingPlan, Subscriber, World
+
+OPEN_ORDER_STATES = ("acknowledged", "inProgress")
+POLL_S = 0.1
+
+
+@dataclass(slots=True)
+class Office:
+    """Office work against one controller. What it makes is noted in `world`."""
+
+    api: Api
+    world: World
+
+    # -- equipment --------------------------------------------------------------------------------------------------
+
+    async def register_nas(self, coa_port: int) -> None:
+        """The lab's BRAS, and this machine itself as a NAS of its own for whoever experiments."""
+        for key, body in (
+            ("bras", self._nas("bras-1", BRAS_ADDRESS, self.world.bras_secret, "mikrotik", coa_port)),
+            ("experiments", self._nas("experiments", LOOPBACK, self.world.nas_secret, "mikrotik", 3799)),
+        ):
+            self.world.nas[key] = (await self.api.post("/nas", body))["nas_id"]
+
+    @staticmethod
+    def _nas(name: str, address: str, secret: str, vendor: str, coa_port: int) -> Json:
+        return {"name": name, "address": address, "secret": secret, "vendor": vendor, "coa_port": coa_port}
+
+    async def move_coa(self, coa_port: int) -> None:
+        """Tell the controller where the BRAS listens now, when that has changed."""
+        known = await self.api.get(f"/nas/{self.world.nas['bras']}")
+        if known["coa_port"] != coa_port:
+            await self.api.patch(f"/nas/{self.world.nas['bras']}", {"coa_port": coa_port})
+
+    async def register_device(self, key: str, body: Json) -> str:
+        """Register a device under our `key`, or move a registered one to its present port."""
+        if key not in self.world.devices:
+            self.world.devices[key] = (await self.api.post("/devices", body))["device_id"]
+        return self.world.devices[key]
+
+    # -- selling ----------------------------------------------------------------------------------------------------
+
+    async def create_offerings(self, effective_on: str) -> None:
+        for plan in OFFERINGS:
+            self.world.offerings[plan.key] = await self._create_offering(plan, effective_on)
+
+    async def _create_offering(self, plan: OfferingPlan, effective_on: str) -> str:
+        made = await self.api.post("/offerings", plan.body(effective_on))
+        return str(made["versions"][0]["version_id"])
+
+    async def create_customer(self, subscriber: Subscriber) -> None:
+        made = await self.api.post(
+            "/customers",
+            {"name": subscriber.name, "email": subscriber.email, "address": subscriber.address, "language": "de"},
+        )
+        subscriber.customer_id, subscriber.account_id = made["customer_id"], made["account_id"]
+
+    async def receive_onu(self, subscriber: Subscriber) -> None:
+        await self.api.post("/stock-items", {"kind": "onu", "serial": subscriber.serial, "model": "XGS-PON ONT"})
+
+    async def order_line(self, subscriber: Subscriber) -> Json:
+        """Order a line; returns the order. Raises ApiRefused."""
+        order = await self.api.post("/orders", self.order_body(subscriber))
+        subscriber.order_id, subscriber.service_id = order["order_id"], order["service_id"]
+        subscriber.subscription_id = order["subscription_id"]
+        return order
+
+    def order_body(self, subscriber: Subscriber) -> Json:
+        return {
+            "action": "add",
+            "account_id": subscriber.account_id,
+            "version_id": self.world.offerings[subscriber.offering],
+            "username": subscriber.username,
+            "password": subscriber.password,
+            "attachment": {
+                "olt_id": self.world.devices["olt"],
+                "pon_port": subscriber.pon_port,
+                "onu_serial": subscriber.serial,
+            },
+        }
+
+    async def change_plan(self, subscriber: Subscriber, offering: str) -> Json:
+        order = await self.api.post(
+            "/orders",
+            {
+                "action": "modify",
+                "subscription_id": subscriber.subscription_id,
+                "version_id": self.world.offerings[offering],
+            },
+        )
+        subscriber.offering = offering
+        return order
+
+    async def order(self, order_id: str) -> Json:
+        return await self.api.get(f"/orders/{order_id}")
+
+    async def settled(self, order_id: str, timeout_s: float = 60.0) -> Json:
+        """The order once it is no longer being worked on. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                order = await self.order(order_id)
+                if order["state"] not in OPEN_ORDER_STATES:
+                    return order
+                await asyncio.sleep(POLL_S)
+
+    # -- money ------------------------------------------------------------------------------------------------------
+
+    async def bill(self, body: Json | None = None, timeout_s: float = 120.0) -> Json:
+        """Start a bill run and return it when it has ended. Raises TimeoutError."""
+        run = await self.api.post("/bill-runs", body or {})
+        async with asyncio.timeout(timeout_s):
+            while run["state"] not in ("done", "failed"):
+                await asyncio.sleep(POLL_S)
+                run = await self.api.get(f"/bill-runs/{run['bill_run_id']}")
+        return run
+
+    async def invoices(self, **query: Any) -> list[Json]:
+        return [invoice async for invoice in self.api.all("/invoices", **query)]
+
+    async def pay(self, invoice: Json, reference: str) -> None:
+        """A bank transfer for one whole invoice; one that was paid already is left alone."""
+        try:
+            await self.api.post(
+                "/payments",
+                {
+                    "account_id": invoice["account_id"],
+                    "amount": invoice["total"],
+                    "reference": reference,
+                    "invoice_ids": [invoice["invoice_id"]],
+                },
+            )
+        except ApiRefused as refused:
+            if refused.status != 409:
+                raise
