@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.domain.service import SpeedProfile
+from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.vendors import reply
+from radius.vendors.mark import read_class
 from radius.vendors.model import SessionTerms
 
 
@@ -93,6 +95,17 @@ class Directory:
             return
         own = reply.subscriber_attributes(row.service_id, row.profile, row.framed_ipv4)
         self._subscribers[name] = Subscriber(row.password.encode(), self._plan(row.profile), own, row.enabled)
+
+    def service_of(self, username: bytes) -> str | None:
+        """Whose login this is, read from the Class it is given; None for nobody's. For records without our Class."""
+        subscriber = self.find(username)
+        if subscriber is None:
+            return None
+        attributes, offset = subscriber.attributes, 0
+        while attributes[offset] != Attr.CLASS:
+            offset += attributes[offset + 1]
+        mark = read_class(attributes[offset + 2 : offset + attributes[offset + 1]])
+        return None if mark is None else mark.service_id
 
     def _plan(self, profile: SpeedProfile) -> Plan:
         plan = self._plans.get(profile)
