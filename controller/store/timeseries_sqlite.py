@@ -22,6 +22,7 @@ from pathlib import Path
 
 from controller.domain.ports import Bucket
 from controller.domain.usage import CounterSample
+from controller.store.timeseries_batch import Batches
 from controller.store.timeseries_series import (
     Grid,
     Point,
@@ -36,8 +37,6 @@ from controller.store.timeseries_series import (
 
 _HOUR_MS = 3_600_000
 _READERS = 2
-MAX_WAITING = 200_000
-"""Samples that may wait for the commit under way before `write` holds its callers back."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -86,28 +85,14 @@ class SqliteTimeSeries:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._ids: dict[SeriesKey, int] = {}
-        self._waiting: list[Point] = []
-        self._batch: asyncio.Future[None] | None = None
-        self._flusher: asyncio.Task[None] | None = None
-        self._room = asyncio.Condition()
+        self._batches = Batches(self._commit)
 
     async def write(self, samples: Sequence[CounterSample]) -> None:
         """Returns when the samples are on disk, in one commit with whatever else is written meanwhile.
 
         Raises RuleError for a sample no store can hold, TimeSeriesUnavailable when the file cannot be written.
         """
-        points = [point(sample) for sample in samples]
-        if not points:
-            return
-        async with self._room:
-            await self._room.wait_for(lambda: len(self._waiting) < MAX_WAITING)
-        self._waiting += points
-        if self._batch is None:
-            self._batch = asyncio.get_running_loop().create_future()
-        batch = self._batch
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        await asyncio.shield(batch)
+        await self._batches.add([point(sample) for sample in samples])
 
     async def read(
         self,
@@ -139,25 +124,14 @@ class SqliteTimeSeries:
 
     async def close(self) -> None:
         """Finish the commit under way and close the file."""
-        if self._flusher is not None:
-            await self._flusher
+        await self._batches.finish()
         await asyncio.to_thread(self._shut_down)
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._batch is not None:
-            points, batch = self._waiting, self._batch
-            self._waiting, self._batch = [], None
-            async with self._room:
-                self._room.notify_all()
-            try:
-                await loop.run_in_executor(self._writer, self._store, points)
-            except Exception as error:  # handed to every caller whose samples were in this batch
-                unavailable = isinstance(error, sqlite3.Error)
-                batch.set_exception(TimeSeriesUnavailable(f"{self._path}: {error}") if unavailable else error)
-                batch.exception()  # a caller that was cancelled meanwhile does not look any more
-            else:
-                batch.set_result(None)
+    async def _commit(self, points: Sequence[Point]) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._store, points)
+        except sqlite3.Error as error:
+            raise TimeSeriesUnavailable(f"{self._path}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection; the first one to come makes the tables."""
