@@ -1,13 +1,15 @@
 """Sends CoA and Disconnect requests to a NAS and waits for the answer (RFC 5176).
 
 Each request has a socket, and so a source port, of its own: identifiers never run out at 256, and an answer that is
-late for one request cannot be taken for another's. It is retransmitted octet for octet, with the waits doubled
-(RFC 5080 §2.2.1). What does not verify is counted and waited past: whoever forges a NAK ends nothing.
+late for one request cannot be taken for another's. It is retransmitted octet for octet, with the waits doubled and
+spread by a tenth, so that a thousand changed plans do not come back in one burst (RFC 5080 §2.2.1). What does not
+verify is logged and waited past: whoever forges a NAK ends nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import socket
 
@@ -69,7 +71,7 @@ class CoaClient:
             wait_s = self._first_timeout_s
             for _ in range(self._tries):
                 transport.sendto(request.datagram)
-                done, _ = await asyncio.wait((answers.outcome,), timeout=wait_s)
+                done, _ = await asyncio.wait((answers.outcome,), timeout=wait_s * random.uniform(0.9, 1.1))
                 if done:
                     return answers.outcome.result()
                 wait_s *= 2
