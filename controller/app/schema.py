@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from billing_bridge import tables as billing_bridge_tables
 from controller.app import auth_tables
+from controller.provisioning import tables as provisioning_tables
 from controller.store import audit, outbox, usage_log
 from controller.store.metadata import metadata
 from erp.catalog import tables as catalog_tables
 from erp.crm import tables as crm_tables
 from erp.finance import tables as finance_tables
 from erp.inventory import tables as inventory_tables
+from erp.orders import tables as orders_tables
 from radius import tables as radius_tables
+from radius.accounting import tables as accounting_tables
 
 __all__ = ["metadata"]
 
@@ -20,9 +23,12 @@ TABLE_MODULES = (
     auth_tables,
     usage_log,
     radius_tables,
+    provisioning_tables,
+    accounting_tables,
     crm_tables,
     catalog_tables,
     inventory_tables,
+    orders_tables,
     billing_bridge_tables,
     finance_tables,
 )

@@ -31,6 +31,7 @@ class OnuAttachment:
     """Where a fibre service meets the network: an OLT, its PON channel termination and the ONU's serial.
 
     `onu_serial` is the ITU-T G.984.3 form: four letters of vendor id and eight hexadecimal digits.
+    A `subscriber_vlan` of 0 names none: provisioning then chooses a free one of that OLT.
     """
 
     olt_id: DeviceId

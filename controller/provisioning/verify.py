@@ -1,0 +1,79 @@
+"""Observed == desired? Pure: what differs, in words. Everything that decides whether a service is active is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.domain.ports import Plan, SessionRate
+from controller.domain.service import DesiredService, ObservedService, SpeedProfile
+from controller.domain.units import human_rate
+from controller.provisioning.model import SessionVerification
+
+
+def differences(desired: DesiredService, observed: ObservedService) -> tuple[str, ...]:
+    """What of `desired` the device does not show; empty when it is as desired."""
+    if not desired.present:
+        return ("the service is still on the device",) if observed.present else ()
+    if not observed.present:
+        return ("the service is not on the device",)
+    found = [
+        _rate("downstream", desired.profile.downstream_bps, observed.downstream_bps),
+        _rate("upstream", desired.profile.upstream_bps, observed.upstream_bps),
+    ]
+    attachment = desired.attachment
+    if attachment is not None:
+        serial = observed.onu_serial.upper() if observed.onu_serial else None
+        found += [
+            _value("ONU serial", attachment.onu_serial.upper(), serial),
+            _value("PON port", attachment.pon_port, observed.pon_port),
+            _value("subscriber VLAN", attachment.subscriber_vlan, observed.subscriber_vlan),
+        ]
+    return tuple(filter(None, found))
+
+
+def remaining(desired: DesiredService, observed: ObservedService, plan: Plan) -> tuple[str, ...]:
+    """As `differences`, and what else the driver would still change: parts of a device's model we have no word for."""
+    found = differences(desired, observed)
+    if found or plan.is_empty:
+        return found
+    return tuple(f"the device would still need: {step.summary}" for step in plan.steps)
+
+
+def sessions(profile: SpeedProfile, seen: Sequence[tuple[str, SessionRate | None]]) -> SessionVerification:
+    """Compare live sessions, by key, with what was seen of each after the change."""
+    if not seen:
+        return SessionVerification("no-session", ())
+    states, details = zip(*(_session(profile, key, rate) for key, rate in seen), strict=True)
+    for state in ("mismatch", "pending"):
+        if state in states:
+            return SessionVerification(state, details)
+    return SessionVerification("verified", details)
+
+
+def _session(profile: SpeedProfile, key: str, rate: SessionRate | None) -> tuple[str, str]:
+    if rate is None:
+        return "pending", f"session {key}: nothing seen yet"
+    shown = [
+        (name, wanted, seen)
+        for name, wanted, seen in (
+            ("downstream", profile.downstream_bps, rate.downstream_bps),
+            ("upstream", profile.upstream_bps, rate.upstream_bps),
+        )
+        if seen is not None
+    ]
+    wrong = [_rate(name, wanted, seen) for name, wanted, seen in shown if seen != wanted]
+    if not shown and rate.profile_name != profile.name:
+        wrong.append(_value("profile", profile.name, rate.profile_name))
+    if wrong:
+        return "mismatch", f"session {key}: " + ", ".join(wrong) + f" ({rate.source})"
+    return "verified", f"session {key}: as desired at {rate.observed_at.isoformat()} ({rate.source})"
+
+
+def _rate(name: str, wanted: int, seen: int | None) -> str:
+    if seen == wanted:
+        return ""
+    return f"{name} is {'unknown' if seen is None else human_rate(seen)}, desired {human_rate(wanted)}"
+
+
+def _value(name: str, wanted: object, seen: object) -> str:
+    return "" if seen == wanted else f"{name} is {'unknown' if seen is None else seen}, desired {wanted}"
