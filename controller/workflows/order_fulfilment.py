@@ -1,0 +1,356 @@
+"""From an accepted order to a verified service: the durable workflow `order.v1`, one run per attempt of an order.
+
+    add      begin → subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
+    modify   begin → desired → converge → profile → sessions → complete: ServiceChanged
+    delete   begin → disable → desired → converge → complete: ServiceTerminated
+
+Each step looks into the order's own record first and is skipped when it is done there, so neither a crash nor a
+re-drive does one twice; between its effect and that record a step may run again, therefore every effect reads before
+it writes. A device that does not answer leaves the order inProgress, waiting and saying for what. Everything else that
+goes wrong holds it, with cause, step and the team that must act. Nothing here decides by what a device acknowledged:
+only by what was read back, or seen of a live session afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from controller.domain.clock import Clock
+from controller.domain.errors import PermanentDeviceError, RuleError, TemporaryDeviceError
+from controller.domain.identity import OrderId, ServiceId
+from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
+from controller.domain.service import DesiredService
+from controller.store.jobs import Jobs, RetryPolicy
+from erp.orders.model import Action, Order, OrderState
+from erp.orders.placement import OrderPlacement, Placed, Preview, Repeat, Request
+from erp.orders.service import OrderService, Work
+
+log = structlog.get_logger()
+
+WORKFLOW = "order.v1"
+
+STEPS: dict[Action, tuple[str, ...]] = {
+    Action.ADD: ("begin", "subscriber", "desired", "converge", "enable", "complete"),
+    Action.MODIFY: ("begin", "desired", "converge", "profile", "sessions", "complete"),
+    Action.DELETE: ("begin", "disable", "desired", "converge", "complete"),
+}
+"""The road of each action. A changed road is another workflow name: a run in flight replays by position."""
+
+NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
+"""Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
+
+_DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
+_steps_ended = Counter("headend_orders_steps_total", "Steps of orders by how they ended", ["step", "end"])
+
+
+class Verification(Protocol):
+    """What was read back after a change: equal to what was desired, or how not."""
+
+    @property
+    def verified(self) -> bool: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def differences(self) -> tuple[str, ...]: ...
+
+
+class SessionVerification(Protocol):
+    """Evidence of live sessions: "verified", "pending", "mismatch" or "no-session"."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def details(self) -> tuple[str, ...]: ...
+
+
+class SessionChange(Protocol):
+    """What the NAS of one live session answered; it proves nothing, and is told only when evidence stays away."""
+
+    @property
+    def session_key(self) -> str: ...
+    @property
+    def outcome(self) -> CoaOutcome: ...
+
+
+class Provisioning(Protocol):
+    """What this workflow needs of controller.provisioning.ProvisioningService. All of it may be called again."""
+
+    async def set_desired(self, desired: DesiredService, *, actor: str) -> None: ...
+
+    async def dry_run(self, desired: DesiredService) -> Sequence[Plan]: ...
+
+    async def converge(self, service_id: ServiceId, *, actor: str) -> Verification: ...
+
+    async def change_live_sessions(self, service_id: ServiceId) -> Sequence[SessionChange]: ...
+
+    async def verify_live_sessions(self, service_id: ServiceId, since: datetime) -> SessionVerification: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FulfilmentSettings:
+    """How patient order fulfilment is."""
+
+    first_wait_s: float = 2.0
+    """Before a device that did not answer is tried again; doubled each time."""
+    longest_wait_s: float = 60.0
+    """A dead OLT costs one attempt a minute, and its orders go on within a minute of its return."""
+    evidence_wait_s: float = 1200.0
+    """How long the next accounting record may take to show the new speed: longer than one interim interval."""
+    evidence_poll_s: float = 1.0
+    """Between two looks for that evidence."""
+    sweep_s: float = 30.0
+    """Between two searches for accepted orders whose workflow was never started: the process died in between."""
+
+
+class Fallout(Exception):
+    """A step ended in a way that a person must look at."""
+
+    def __init__(self, owner_team: str, cause: str) -> None:
+        super().__init__(cause)
+        self.owner_team = owner_team
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What an order would change: for the customer the price, for the devices exactly what would be sent."""
+
+    preview: Preview
+    plans: Sequence[Plan]
+
+
+class OrderFulfilment:
+    """Registers the workflow with `jobs`; make it before `jobs.launch()`. `run` is its background task."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        jobs: Jobs,
+        *,
+        placement: OrderPlacement,
+        orders: OrderService,
+        provisioning: Provisioning,
+        directory: SubscriberDirectory,
+        settings: FulfilmentSettings | None = None,
+    ) -> None:
+        self._clock = clock
+        self._jobs = jobs
+        self._placement = placement
+        self._orders = orders
+        self._provisioning = provisioning
+        self._directory = directory
+        self._settings = settings or FulfilmentSettings()
+        self._effects: dict[str, Callable[[Work], Awaitable[dict[str, Any]]]] = {
+            "begin": self._begin,
+            "subscriber": self._put_subscriber,
+            "desired": self._set_desired,
+            "converge": self._converge,
+            "enable": self._enable,
+            "profile": self._set_profile,
+            "sessions": self._change_sessions,
+            "disable": self._disable,
+        }
+        jobs.register(WORKFLOW, self._fulfil)
+
+    async def place(self, request: Request, *, actor: str, repeat: Repeat | None = None) -> Placed:
+        """Accept an order and start its fulfilment. Raises what `OrderPlacement.place` raises."""
+        placed = await self._placement.place(request, actor=actor, repeat=repeat)
+        if placed.order.is_open:
+            await self._start(placed.order)
+        return placed
+
+    async def redrive(self, order_id: OrderId, *, actor: str) -> Order:
+        """Go on with a held order where it stopped. Raises NoOrder, NotAllowed."""
+        order = await self._orders.redrive(order_id, actor=actor)
+        await self._start(order)
+        return order
+
+    async def dry_run(self, request: Request) -> DryRun:
+        """Show what an order would do; writes nothing and changes no device."""
+        preview = await self._placement.preview(request)
+        return DryRun(preview, await self._provisioning.dry_run(preview.desired))
+
+    async def run(self) -> None:
+        """For ever: start what was accepted and not started, and hold what a bug of ours ended."""
+        while True:
+            try:
+                await self.sweep()
+            except _DATABASE_AWAY as error:
+                log.warning("orders.sweep_failed", error=str(error))
+            await asyncio.sleep(self._settings.sweep_s)
+
+    async def sweep(self) -> None:
+        """One search through the open orders; starting one that runs already changes nothing."""
+        before: str | None = None
+        while True:
+            orders = await self._orders.orders(
+                states=(OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS), before=before, limit=200
+            )
+            for order in orders:
+                await self._take_up(order)
+            if not orders:
+                return
+            before = orders[-1].order_id
+
+    async def _take_up(self, order: Order) -> None:
+        status = await self._jobs.status(_job_id(order))
+        if status is None:
+            await self._start(order)
+        elif status.state == "failed":
+            await self._orders.begin(order.order_id)
+            cause = "the workflow ended by an error of the controller; the log tells it"
+            log.error("orders.workflow_failed", order_id=order.order_id, error=status.error)
+            await self._orders.hold(order.order_id, order.step or "begin", cause=cause, owner_team=ENGINEERING)
+
+    async def _start(self, order: Order) -> None:
+        await self._jobs.start(WORKFLOW, _job_id(order), order.order_id, order.attempt, order.action.value)
+
+    async def _fulfil(self, order_id: str, attempt: int, action: str) -> str:
+        """The workflow. Its arguments and results are kept in the jobs database: ids and words, no secret."""
+        for step in STEPS[Action(action)]:
+            retry = RetryPolicy(
+                on=(TemporaryDeviceError, *_DATABASE_AWAY),
+                first_wait_s=self._settings.first_wait_s,
+                longest_wait_s=self._settings.longest_wait_s,
+                waiting=partial(self._note_waiting, OrderId(order_id), step),
+            )
+            end = await self._jobs.step(step, self._take_step, OrderId(order_id), attempt, step, retry=retry)
+            if end != "done":
+                return end
+        return "completed"
+
+    async def _take_step(self, order_id: OrderId, attempt: int, step: str) -> str:
+        """One step: "done", "held", or "superseded" when the order went another way meanwhile."""
+        work = await self._orders.work(order_id)
+        if work.order.state is OrderState.COMPLETED or step in work.done:
+            return "done"
+        if not work.order.is_open or work.order.attempt != attempt:
+            return "superseded"
+        if work.order.state is OrderState.HELD:
+            return "held"
+        try:
+            if step == "complete":
+                await self._orders.complete(order_id, step, _verified_at(work))
+            else:
+                result = await self._effects[step](work)
+                await self._orders.finish_step(order_id, step, result, forget_password=step == "subscriber")
+        except (TemporaryDeviceError, *_DATABASE_AWAY):
+            raise
+        except Exception as error:
+            return await self._hold(work.order, step, error)
+        _steps_ended.labels(step, "done").inc()
+        return "done"
+
+    async def _hold(self, order: Order, step: str, error: Exception) -> str:
+        """Every failure becomes a visible state. A bug's message may hold anything: it goes to the log alone."""
+        match error:
+            case Fallout():
+                team, cause = error.owner_team, error.cause
+            case PermanentDeviceError():
+                team, cause = NETWORK, str(error)
+            case RuleError():
+                team, cause = SERVICE_DESK, str(error)
+            case _:
+                team, cause = ENGINEERING, f"error of the controller: {type(error).__name__}; the log tells more"
+                log.error("orders.step_failed", order_id=order.order_id, step=step, exc_info=error)
+        await self._orders.hold(order.order_id, step, cause=cause, owner_team=team)
+        _steps_ended.labels(step, "held").inc()
+        log.warning("orders.held", order_id=order.order_id, service_id=order.service_id, step=step, owner_team=team)
+        return "held"
+
+    async def _note_waiting(self, order_id: OrderId, step: str, attempt: int, error: Exception) -> None:
+        _steps_ended.labels(step, "retried").inc()
+        log.info("orders.waiting", order_id=order_id, step=step, attempt=attempt, error=type(error).__name__)
+        if isinstance(error, TemporaryDeviceError):
+            try:
+                await self._orders.wait(order_id, step, str(error))
+            except _DATABASE_AWAY as away:
+                log.warning("orders.waiting_not_shown", order_id=order_id, error=str(away))
+
+    async def _begin(self, work: Work) -> dict[str, Any]:
+        await self._orders.begin(work.order.order_id)
+        return {}
+
+    async def _put_subscriber(self, work: Work) -> dict[str, Any]:
+        subscription = work.subscription
+        await self._directory.put_subscriber(
+            service_id=subscription.service_id,
+            username=subscription.username,
+            password=await self._orders.password(work.order.order_id),
+            profile=work.tariff.profile,
+            framed_ipv4=subscription.framed_ipv4,
+            enabled=False,
+            actor=work.order.requested_by,
+        )
+        return {}
+
+    async def _set_desired(self, work: Work) -> dict[str, Any]:
+        await self._provisioning.set_desired(work.desired, actor=work.order.requested_by)
+        return {}
+
+    async def _converge(self, work: Work) -> dict[str, Any]:
+        await self._orders.start_step(work.order.order_id, "converge")
+        seen = await self._provisioning.converge(work.order.service_id, actor=work.order.requested_by)
+        if not seen.verified:
+            raise Fallout(NETWORK, "read back is not as ordered: " + "; ".join(seen.differences))
+        return {"at": seen.at.isoformat()}
+
+    async def _enable(self, work: Work) -> dict[str, Any]:
+        await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.order.requested_by)
+        return {}
+
+    async def _disable(self, work: Work) -> dict[str, Any]:
+        await self._directory.set_enabled(
+            service_id=work.order.service_id, enabled=False, actor=work.order.requested_by
+        )
+        return {}
+
+    async def _set_profile(self, work: Work) -> dict[str, Any]:
+        await self._directory.set_profile(
+            service_id=work.order.service_id, profile=work.tariff.profile, actor=work.order.requested_by
+        )
+        return {}
+
+    async def _change_sessions(self, work: Work) -> dict[str, Any]:
+        """Tell live sessions the new speed, then wait, but not for ever, until it was seen on them."""
+        order = work.order
+        await self._orders.start_step(order.order_id, "sessions")
+        since = self._clock.now()
+        answers = await self._provisioning.change_live_sessions(order.service_id)
+        give_up_at = asyncio.get_running_loop().time() + self._settings.evidence_wait_s
+        shown = False
+        while True:
+            seen = await self._provisioning.verify_live_sessions(order.service_id, since)
+            if seen.state in ("verified", "no-session"):
+                return {"at": self._clock.now().isoformat(), "evidence": "; ".join(seen.details)}
+            if asyncio.get_running_loop().time() >= give_up_at:
+                raise Fallout(NETWORK, _no_evidence(seen, answers))
+            if not shown:
+                await self._orders.wait(order.order_id, "sessions", "a live session has not shown the new speed yet")
+                shown = True
+            await asyncio.sleep(self._settings.evidence_poll_s)
+
+
+def _job_id(order: Order) -> str:
+    return f"{WORKFLOW}:{order.order_id}:{order.attempt}"
+
+
+def _no_evidence(seen: SessionVerification, answers: Sequence[SessionChange]) -> str:
+    told = [f"{answer.session_key} answered {answer.outcome.result} {answer.outcome.detail}" for answer in answers]
+    return f"the live session was not seen at the new speed ({seen.state}): " + "; ".join([*seen.details, *told])
+
+
+def _verified_at(work: Work) -> datetime:
+    """The last moment at which the network was seen to be as ordered."""
+    return max(datetime.fromisoformat(result["at"]) for result in work.done.values() if "at" in result)

@@ -1,0 +1,50 @@
+"""What can go wrong with orders.
+
+RuleError
+├── NotFound
+│   ├── NoOrder
+│   └── NoSubscription
+├── Conflict
+│   ├── NotAllowed        the order's or subscription's state forbids it
+│   ├── OrderOpen         the subscription has an open order
+│   └── UsernameTaken
+├── NothingToChange       the subscription has that version already
+├── WrongCurrency         the offering is not sold in the account's currency
+└── KeyReused             the Idempotency-Key was used with another body
+"""
+
+from __future__ import annotations
+
+from controller.domain.errors import Conflict, NotFound, RuleError
+
+
+class NoOrder(NotFound):
+    code = "no-order"
+
+
+class NoSubscription(NotFound):
+    code = "no-subscription"
+
+
+class NotAllowed(Conflict):
+    code = "not-allowed-in-state"
+
+
+class OrderOpen(Conflict):
+    code = "order-open"
+
+
+class UsernameTaken(Conflict):
+    code = "username-taken"
+
+
+class NothingToChange(RuleError):
+    code = "nothing-to-change"
+
+
+class WrongCurrency(RuleError):
+    code = "wrong-currency"
+
+
+class KeyReused(RuleError):
+    code = "idempotency-key-reused"

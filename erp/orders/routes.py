@@ -1,0 +1,213 @@
+"""Reading orders and subscriptions over HTTP. Placing them takes several rooms: controller.workflows.routes_orders."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from controller.domain.clock import Clock
+from controller.domain.identity import OrderId
+from controller.http import cursor
+from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from controller.http.models import IdText, Instant, Out
+from erp.orders.model import Order, OrderState, Subscription, times_in_state
+from erp.orders.service import OrderService, Story
+
+
+class OrderQuery(PageQuery):
+    state: Literal["acknowledged", "inProgress", "held", "completed", "cancelled", "failed"] | None = None
+    account_id: IdText | None = None
+    subscription_id: IdText | None = None
+
+
+class SubscriptionQuery(PageQuery):
+    account_id: IdText | None = None
+    service_id: IdText | None = None
+
+
+class OrderOut(Out):
+    """While `waiting`, `cause` tells what for and a retry comes by itself; a held order needs `owner_team`."""
+
+    order_id: str
+    action: str
+    state: str
+    account_id: str
+    subscription_id: str
+    service_id: str
+    version_id: str
+    from_version_id: str | None
+    step: str | None
+    waiting: bool
+    cause: str | None
+    owner_team: str | None
+    attempt: int
+    requested_by: str
+    created_at: Instant
+    changed_at: Instant
+
+    @classmethod
+    def of(cls, order: Order) -> OrderOut:
+        return cls(
+            order_id=order.order_id,
+            action=order.action.value,
+            state=order.state.value,
+            account_id=order.account_id,
+            subscription_id=order.subscription_id,
+            service_id=order.service_id,
+            version_id=order.version_id,
+            from_version_id=order.from_version_id,
+            step=order.step,
+            waiting=order.waiting,
+            cause=order.cause,
+            owner_team=order.owner_team,
+            attempt=order.attempt,
+            requested_by=order.requested_by,
+            created_at=order.created_at,
+            changed_at=order.changed_at,
+        )
+
+
+class TransitionOut(Out):
+    state: str
+    at: Instant
+    actor: str
+    cause: str | None
+    seconds_in_state: float
+
+
+class OrderStepOut(Out):
+    name: str
+    state: str
+    started_at: Instant
+    ended_at: Instant | None
+    tries: int
+    cause: str | None
+
+
+class OrderDetailOut(OrderOut):
+    username: str
+    history: list[TransitionOut]
+    steps: list[OrderStepOut]
+
+
+class SubscriptionOut(Out):
+    subscription_id: str
+    account_id: str
+    service_id: str
+    version_id: str
+    state: str
+    username: str
+    framed_ipv4: str | None
+    olt_id: str | None
+    pon_port: str | None
+    onu_serial: str | None
+    subscriber_vlan: int | None
+    ordered_at: Instant
+    activated_at: Instant | None
+    ended_at: Instant | None
+
+    @classmethod
+    def of(cls, subscription: Subscription) -> SubscriptionOut:
+        attachment = subscription.attachment
+        return cls(
+            subscription_id=subscription.subscription_id,
+            account_id=subscription.account_id,
+            service_id=subscription.service_id,
+            version_id=subscription.version_id,
+            state=subscription.state.value,
+            username=subscription.username,
+            framed_ipv4=subscription.framed_ipv4,
+            olt_id=attachment.olt_id if attachment else None,
+            pon_port=attachment.pon_port if attachment else None,
+            onu_serial=attachment.onu_serial if attachment else None,
+            subscriber_vlan=attachment.subscriber_vlan if attachment else None,
+            ordered_at=subscription.ordered_at,
+            activated_at=subscription.activated_at,
+            ended_at=subscription.ended_at,
+        )
+
+
+def endpoints(orders: OrderService, clock: Clock) -> list[Endpoint]:
+    async def index(call: Call) -> Page:
+        query = call.query_as(OrderQuery)
+        before = None if query.after is None else cursor.decode(query.after, str)[0]
+        found = await orders.orders(
+            states=() if query.state is None else (OrderState(query.state),),
+            account_id=query.account_id,
+            subscription_id=query.subscription_id,
+            before=before,
+            limit=query.limit + 1,
+        )
+        page, following = cursor.cut(found, query.limit, lambda order: (str(order.order_id),))
+        return Page([OrderOut.of(order) for order in page], following)
+
+    async def show(call: Call) -> OrderDetailOut:
+        return _detail(await orders.story(OrderId(call.path["order_id"])), clock)
+
+    async def subscriptions(call: Call) -> Page:
+        query = call.query_as(SubscriptionQuery)
+        after = None if query.after is None else cursor.decode(query.after, str)[0]
+        found = await orders.subscriptions(
+            account_id=query.account_id, service_id=query.service_id, after=after, limit=query.limit + 1
+        )
+        page, following = cursor.cut(found, query.limit, lambda made: (str(made.subscription_id),))
+        return Page([SubscriptionOut.of(subscription) for subscription in page], following)
+
+    return [
+        Endpoint(
+            "GET",
+            "/orders",
+            scope="orders:read",
+            handler=index,
+            summary="Orders, newest first",
+            query=OrderQuery,
+            returns=OrderOut,
+            paged=True,
+        ),
+        Endpoint(
+            "GET",
+            "/orders/{order_id}",
+            scope="orders:read",
+            handler=show,
+            summary="One order with its states, their duration and its steps",
+            returns=OrderDetailOut,
+        ),
+        Endpoint(
+            "GET",
+            "/subscriptions",
+            scope="orders:read",
+            handler=subscriptions,
+            summary="Subscriptions in order of creation",
+            query=SubscriptionQuery,
+            returns=SubscriptionOut,
+            paged=True,
+        ),
+    ]
+
+
+def _detail(story: Story, clock: Clock) -> OrderDetailOut:
+    durations = times_in_state(story.history, clock.now())
+    return OrderDetailOut(
+        **OrderOut.of(story.order).model_dump(),
+        username=story.subscription.username,
+        history=[
+            TransitionOut(
+                state=entry.state.value,
+                at=entry.at,
+                actor=entry.actor,
+                cause=entry.cause,
+                seconds_in_state=duration.total_seconds(),
+            )
+            for entry, duration in zip(story.history, durations, strict=True)
+        ],
+        steps=[
+            OrderStepOut(
+                name=step.name,
+                state=step.state.value,
+                started_at=step.started_at,
+                ended_at=step.ended_at,
+                tries=step.tries,
+                cause=step.cause,
+            )
+            for step in story.steps
+        ],
+    )

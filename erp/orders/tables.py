@@ -1,0 +1,111 @@
+"""Tables of orders and subscriptions.
+
+What must never be true at once is refused by unique indexes: two open orders of one subscription, one username on two
+living subscriptions, two orders for one idempotency key.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, text
+
+from controller.store.metadata import BigId, Id, Instant, metadata
+
+subscription = Table(
+    "orders_subscription",
+    metadata,
+    Column("subscription_id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("service_id", Id, nullable=False, unique=True),
+    Column("version_id", Id, ForeignKey("catalog_version.version_id"), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("username", String(63), nullable=False),
+    Column("framed_ipv4", String(15)),
+    Column("olt_id", Id, index=True),
+    Column("pon_port", String(64)),
+    Column("onu_serial", String(12)),
+    Column("subscriber_vlan", Integer),
+    Column("ordered_at", Instant, nullable=False),
+    Column("activated_at", Instant),
+    Column("ended_at", Instant),
+)
+_LIVING = text("state <> 'terminated'")
+Index(
+    "uq_orders_subscription_username",
+    subscription.c.username,
+    unique=True,
+    sqlite_where=_LIVING,
+    postgresql_where=_LIVING,
+)
+
+order = Table(
+    "orders_order",
+    metadata,
+    Column("order_id", Id, primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("open_subscription_id", Id, unique=True),
+    Column("attempt", Integer, nullable=False),
+    Column("requested_by", String(128), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("step", String(32)),
+    Column("waiting", Boolean, nullable=False),
+    Column("cause", Text),
+    Column("owner_team", String(32)),
+)
+
+line = Table(
+    "orders_line",
+    metadata,
+    Column("order_id", Id, ForeignKey("orders_order.order_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("action", String(8), nullable=False),
+    Column("subscription_id", Id, ForeignKey("orders_subscription.subscription_id"), nullable=False, index=True),
+    Column("service_id", Id, nullable=False, index=True),
+    Column("version_id", Id, ForeignKey("catalog_version.version_id"), nullable=False),
+    Column("from_version_id", Id, ForeignKey("catalog_version.version_id")),
+)
+
+step = Table(
+    "orders_step",
+    metadata,
+    Column("order_id", Id, ForeignKey("orders_order.order_id"), primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("tries", Integer, nullable=False),
+    Column("cause", Text),
+    Column("result", Text),
+)
+
+transition = Table(
+    "orders_transition",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("order_id", Id, ForeignKey("orders_order.order_id"), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("cause", Text),
+    sqlite_autoincrement=True,
+)
+
+secret = Table(
+    "orders_secret",
+    metadata,
+    Column("order_id", Id, ForeignKey("orders_order.order_id"), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    comment="A new subscriber's password, sealed, until RADIUS has it; deleted then.",
+)
+
+idempotency = Table(
+    "orders_idempotency",
+    metadata,
+    Column("actor", String(128), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("body", LargeBinary, nullable=False, comment="Digest of the body, sealed: it covers a password."),
+    Column("order_id", Id, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
