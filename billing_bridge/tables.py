@@ -98,6 +98,7 @@ usage_interval = Table(
     Column("service_id", Id, nullable=False),
     Column("day", Date, nullable=False),
     Column("session_key", String(64), nullable=False),
+    Column("grown_since", Instant, nullable=False),
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
     Column("upstream_octets", BigInteger, nullable=False),
@@ -106,7 +107,10 @@ usage_interval = Table(
     Column("adjustment", Boolean, nullable=False),
     Index("ix_billing_bridge_usage_interval_service_id_day", "service_id", "day", "interval_id"),
 )
-"""What one record added, on one local day. `record_ids`: comma-separated ids in the usage log, the present one last."""
+"""What one record added, on one local day. `record_ids`: comma-separated ids in the usage log, the present one last.
+
+`grown_since` is where the whole growth began, of which [since, until) is the part on this day.
+"""
 
 usage_day = Table(
     "billing_bridge_usage_day",

@@ -7,7 +7,6 @@ repeated bill run finds its own charges, and the database refuses a second one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -51,7 +50,7 @@ def charge_of(
     if found.key.kind is ChargeKind.USAGE and found.entitled is not None:
         spans = found.entitled.spans
         evidence = tuple(u for u in subscription.usage if any(u.day in span for span in spans))
-    arithmetic = _arithmetic(found, tariff, rounding)
+    arithmetic = _arithmetic(found, tariff, rounding) | {"timeline_sequence": subscription.timeline_sequence}
     return RatedCharge(charge, found.period, attempt, found.octets, found.days, arithmetic, evidence)
 
 
@@ -87,7 +86,7 @@ def _description(found: Due, tariff: TariffVersion) -> str:
     return f"{tariff.offering_name}: {'credit of ' if found.net.minor < 0 else ''}monthly fee{part}"
 
 
-def _arithmetic(found: Due, tariff: TariffVersion, rounding: str) -> Mapping[str, Any]:
+def _arithmetic(found: Due, tariff: TariffVersion, rounding: str) -> dict[str, Any]:
     held, over = found.entitled, found.overage
     steps: dict[str, Any] = {
         "rounding": rounding,

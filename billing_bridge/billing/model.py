@@ -45,14 +45,17 @@ class Subscription:
     rate_from_on: date
     usage_billed_until_on: date | None
     changes: Sequence[Change]
+    timeline_sequence: int
+    """The last entry of the timeline that `changes` holds."""
     charged: Mapping[DueKey, Charged]
     usage: Sequence[DayUsage]
 
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """One entry of a timeline, with the event that is its evidence."""
+    """One entry of a timeline, with the event that is its evidence. `sequence` is the order in which they came."""
 
+    sequence: int
     at: datetime
     version_id: OfferingVersionId | None
     event_id: str
@@ -80,6 +83,7 @@ class BookedInterval:
     interval_id: int
     day: date
     adjustment: bool
+    grown_since: datetime
     interval: UsageInterval
 
 
@@ -88,6 +92,8 @@ class ChargeDetail:
     """All that stands behind a charge, for `explain`."""
 
     rated: RatedCharge
+    earlier_minor: int
+    """What the charges before this one, for the same period, version and kind, amount to."""
     tariff: TariffVersion
     timeline: Sequence[Entitlement]
     intervals: Sequence[BookedInterval]

@@ -138,7 +138,8 @@ async def lock_subscriptions(
             row.anchor_day,
             row.rate_from_on,
             row.usage_billed_until_on,
-            changes.get(row.subscription_id, []),
+            [change for _, change in changes.get(row.subscription_id, [])],
+            max((sequence for sequence, _ in changes.get(row.subscription_id, [])), default=0),
             charged.get(row.subscription_id, {}),
             usage.get(row.service_id, []),
         )
@@ -211,11 +212,24 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
     )
 
 
+async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
+    """The sum of the charges for the same key that came before `rated`."""
+    query = select(charge.c.net_minor).where(
+        charge.c.subscription_id == rated.charge.subscription_id,
+        charge.c.period_first_on == rated.period.first_on,
+        charge.c.version_id == rated.charge.version_id,
+        charge.c.kind == rated.charge.kind.value,
+        charge.c.attempt < rated.attempt,
+    )
+    return sum(await conn.scalars(query))
+
+
 async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[Entitlement]:
     query = select(entitlement).where(entitlement.c.subscription_id == subscription_id)
     rows = await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence))
     return [
         Entitlement(
+            row.sequence,
             row.at,
             None if row.version_id is None else OfferingVersionId(row.version_id),
             row.event_id,
@@ -242,6 +256,7 @@ def to_interval(row: Row[Any]) -> BookedInterval:
         row.interval_id,
         row.day,
         row.adjustment,
+        row.grown_since,
         UsageInterval(
             ServiceId(row.service_id),
             row.session_key,
@@ -261,11 +276,11 @@ def upsert(conn: AsyncConnection) -> Any:
 
 async def _changes(
     conn: AsyncConnection, subscription_ids: Sequence[str], to_day: Callable[[datetime], date]
-) -> dict[str, list[Change]]:
+) -> dict[str, list[tuple[int, Change]]]:
     query = select(entitlement).where(entitlement.c.subscription_id.in_(subscription_ids))
-    found: dict[str, list[Change]] = {}
+    found: dict[str, list[tuple[int, Change]]] = {}
     for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
-        found.setdefault(row.subscription_id, []).append(Change(to_day(row.at), row.version_id))
+        found.setdefault(row.subscription_id, []).append((row.sequence, Change(to_day(row.at), row.version_id)))
     return found
 
 

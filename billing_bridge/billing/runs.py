@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, tuple_, update
+from sqlalchemy import Row, Select, case, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import DONE, FAILED, INVOICED, OPEN, RATED, RUNNING, BillRun
+from billing_bridge.billing.model import DONE, FAILED, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
 from billing_bridge.tables import bill_batch, bill_run
 from controller.domain.identity import AccountId, BillRunId
 from controller.store.metadata import from_micros
@@ -63,7 +63,7 @@ async def unfinished(conn: AsyncConnection) -> list[BillRunId]:
 async def freeze(conn: AsyncConnection, bill_run_id: BillRunId, batches: Sequence[Sequence[AccountId]]) -> int:
     """Fix the accounts of each batch, once; returns how many batches the run has."""
     row = (await conn.execute(select(bill_run).where(bill_run.c.bill_run_id == bill_run_id).with_for_update())).one()
-    if row.state != "queued":
+    if row.state != QUEUED:
         return int(row.batches)
     rows = [
         {
@@ -94,6 +94,16 @@ async def set_rated(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, c
 
 async def set_invoiced(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, documents: int) -> None:
     await _update_batch(conn, bill_run_id, batch, state=INVOICED, documents=documents)
+
+
+async def reopen(conn: AsyncConnection, bill_run_id: BillRunId) -> None:
+    """Failed becomes running again, or queued when it had not frozen its batches."""
+    planned = select(bill_batch.c.batch).where(bill_batch.c.bill_run_id == bill_run_id).exists()
+    await conn.execute(
+        update(bill_run)
+        .where(bill_run.c.bill_run_id == bill_run_id, bill_run.c.state == FAILED)
+        .values(state=case((planned, RUNNING), else_=QUEUED), finished_at=None, error=None)
+    )
 
 
 async def finish(

@@ -18,7 +18,6 @@ from billing_bridge.billing.cycle import period_containing, periods_from
 from billing_bridge.billing.model import (
     DONE,
     FAILED,
-    INVOICED,
     OPEN,
     QUEUED,
     BillRun,
@@ -151,10 +150,6 @@ class BillingService:
         async with self._database.read() as conn:
             return await repository.charges_of(conn, bill_run_id, batch)
 
-    async def batch_invoiced(self, bill_run_id: BillRunId, batch: int) -> bool:
-        async with self._database.begin() as conn:
-            return (await runs.lock_batch(conn, bill_run_id, batch)).state == INVOICED
-
     async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
         """Finance has issued the documents of this batch."""
         async with self._database.begin() as conn:
@@ -176,6 +171,11 @@ class BillingService:
                 after={"state": run.state, "charges": run.charges, "documents": run.documents},
                 reason=error,
             )
+
+    async def reopen_run(self, bill_run_id: BillRunId) -> None:
+        """Let a failed run go on; its batches stand as they were."""
+        async with self._database.begin() as conn:
+            await runs.reopen(conn, bill_run_id)
 
     async def bill_run(self, bill_run_id: BillRunId) -> BillRun:
         """Raises UnknownBillRun."""
@@ -200,9 +200,10 @@ class BillingService:
             if rated is None:
                 raise UnknownCharge(f"no charge {charge_id}")
             versions = await repository.tariffs(conn, [rated.charge.version_id])
+            earlier = await repository.earlier_minor(conn, rated)
             timeline = await repository.timeline(conn, rated.charge.subscription_id)
             booked = [i for day in rated.evidence for i in await repository.intervals(conn, day)]
-        return ChargeDetail(rated, versions[rated.charge.version_id], timeline, booked)
+        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], timeline, booked)
 
     async def _entitle(
         self, conn: AsyncConnection, event: repository.Lifecycle, version_id: OfferingVersionId | None

@@ -35,6 +35,7 @@ class Booking:
     service_id: str
     day: date
     session_key: str
+    grown_since: datetime
     since: datetime
     until: datetime
     upstream_octets: int
@@ -120,6 +121,7 @@ async def book(conn: AsyncConnection, bookings: Sequence[Booking]) -> None:
             "service_id": b.service_id,
             "day": b.day,
             "session_key": b.session_key,
+            "grown_since": b.grown_since,
             "since": b.since,
             "until": b.until,
             "upstream_octets": b.upstream_octets,

@@ -138,6 +138,7 @@ class MediationService:
                         service_id,
                         part.day,
                         growth.session_key,
+                        growth.since,
                         part.since,
                         part.until,
                         part.upstream_octets,

@@ -1,0 +1,148 @@
+"""The bill run: wait for the facts, rate batch by batch, let finance issue each account's document exactly once.
+
+    POST /bill-runs → run recorded with both watermarks → job bill-run.v1:<id>
+      step  events up to the watermark are handled, usage up to the watermark is mediated
+      step  accounts are frozen into batches
+      step  per batch: rate (charges, ChargesRated) → issue (documents, postings) → mark invoiced
+      step  finish
+
+Every step may run again after a crash and then finds what it did: a batch that is rated keeps its charges, an account
+that has its document of this run is left alone. A second run of the same period has no difference to charge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from billing_bridge.billing.model import DONE, BillRun
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.service import MediationService
+from controller.domain.clock import Clock
+from controller.domain.errors import Conflict
+from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.identity import AccountId, BillRunId, new_id
+from controller.domain.ports import UsageReader
+from controller.store import outbox
+from controller.store.engine import Database
+from controller.store.jobs import Jobs, RetryPolicy
+from erp.finance.service import FinanceService
+
+log = structlog.get_logger()
+
+WORKFLOW = "bill-run.v1"
+_ENTITLEMENTS = (ServiceActivated.name, ServiceChanged.name, ServiceTerminated.name)
+_LOOK_AGAIN_S = 0.5
+_PATIENT = RetryPolicy(on=(DBAPIError,), first_wait_s=0.2, longest_wait_s=30.0)
+
+
+class BillRuns:
+    """`subscriber` is the name under which the bus delivers entitlement events to billing."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        jobs: Jobs,
+        billing: BillingService,
+        mediation: MediationService,
+        finance: FinanceService,
+        usage: UsageReader,
+        *,
+        subscriber: str = "billing_bridge",
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._jobs = jobs
+        self._billing = billing
+        self._mediation = mediation
+        self._finance = finance
+        self._usage = usage
+        self._subscriber = subscriber
+        self._committed = asyncio.Event()
+        database.on_commit(self._committed.set)
+
+    def register(self) -> None:
+        """Make the workflow known; before `jobs.launch()`."""
+        self._jobs.register(WORKFLOW, self.run)
+
+    async def start(self, *, as_of: datetime | None, account_id: AccountId | None, actor: str) -> BillRun:
+        """Record a run and start it. Raises FutureBillRun."""
+        usage_watermark = await self._usage.watermark()
+        async with self._database.read() as conn:
+            newest = await outbox.recent(conn, 1)
+        run = await self._billing.open_run(
+            as_of=as_of,
+            account_id=account_id,
+            usage_watermark=usage_watermark,
+            event_watermark=newest[0].position if newest else 0,
+            actor=actor,
+        )
+        await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{run.bill_run_id}", run.bill_run_id)
+        return run
+
+    async def resume(self) -> None:
+        """Start what was recorded, but whose job was not yet: the process died in between. After `jobs.launch()`."""
+        for bill_run_id in await self._billing.unfinished_runs():
+            await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}", bill_run_id)
+
+    async def redrive(self, bill_run_id: BillRunId) -> BillRun:
+        """Go on with a run that failed. Raises UnknownBillRun, or Conflict for a run that is done."""
+        run = await self._billing.bill_run(bill_run_id)
+        if run.state == DONE:
+            raise Conflict(f"bill run {bill_run_id} is done; start another one")
+        await self._billing.reopen_run(bill_run_id)
+        await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}:{new_id(self._clock.now())}", bill_run_id)
+        return await self._billing.bill_run(bill_run_id)
+
+    async def run(self, run_id: str) -> int:
+        """The workflow; returns the number of documents. A failure is recorded with the run, and redriven by hand."""
+        bill_run_id = BillRunId(run_id)
+        try:
+            await self._jobs.step("facts", self._wait_for_facts, bill_run_id, retry=_PATIENT)
+            batches = await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
+            documents = 0
+            for batch in range(batches):
+                documents += await self._jobs.step("bill", self._bill, bill_run_id, batch, retry=_PATIENT)
+        except Exception as error:
+            await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
+            raise
+        await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
+        return documents
+
+    async def _wait_for_facts(self, bill_run_id: BillRunId) -> None:
+        """Everything that was known when the run was started: entitlements by event, usage by record."""
+        run = await self._billing.bill_run(bill_run_id)
+        while await self._entitlements_pending(run.event_watermark):
+            self._committed.clear()
+            try:
+                await asyncio.wait_for(self._committed.wait(), _LOOK_AGAIN_S)
+            except TimeoutError:
+                log.info("bill_run.waiting_for_events", bill_run_id=bill_run_id, event_watermark=run.event_watermark)
+        await self._mediation.catch_up(run.usage_watermark)
+
+    async def _entitlements_pending(self, watermark: int) -> bool:
+        async with self._database.read() as conn:
+            waiting = await outbox.pending(conn, self._subscriber, _ENTITLEMENTS, 1)
+        return bool(waiting) and waiting[0].position <= watermark
+
+    async def _bill(self, bill_run_id: BillRunId, batch: int) -> int:
+        """Rate and invoice one batch; returns the documents this batch has."""
+        await self._billing.rate_batch(bill_run_id, batch)
+        charges = await self._billing.charges(bill_run_id, batch)
+        await self._finance.issue(bill_run_id, charges)
+        documents = len({(c.account_id, c.net.currency) for c in charges})
+        await self._billing.set_invoiced(bill_run_id, batch, documents)
+        return documents
+
+    async def _finish(self, bill_run_id: BillRunId) -> None:
+        await self._billing.finish_run(bill_run_id)
+        run = await self._billing.bill_run(bill_run_id)
+        log.info("bill_run.done", bill_run_id=bill_run_id, charges=run.charges, documents=run.documents)
+
+    async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
+        await self._billing.finish_run(bill_run_id, error=error[:2000])
+        log.error("bill_run.failed", bill_run_id=bill_run_id, error=error)

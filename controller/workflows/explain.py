@@ -1,0 +1,228 @@
+"""Explains an invoice line down to the accounting packets it came from, and adds them up again.
+
+    invoice line → charge → price version, arithmetic
+                      ├─ recurring: entitled days, and the verified event that opened them
+                      └─ usage: days → intervals → records of the usage log, each with digest and hash chain
+
+Nothing stored is believed that can be computed: growth is taken from the records again, cut at midnight again, summed
+and priced again, and compared with what the line says. Every difference is a fault that names its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from billing_bridge.billing.model import BookedInterval, ChargeDetail
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.attribution import split_by_day
+from billing_bridge.rating.proration import Change, stretches
+from controller.domain.charge import ChargeKind
+from controller.domain.clock import local_date
+from controller.domain.identity import InvoiceLineId
+from controller.domain.money import Money
+from controller.domain.ports import LoggedRecord, UsageReader
+from controller.domain.units import octets_in
+from controller.domain.usage import SessionTotals
+from erp.finance.errors import DocumentAltered
+from erp.finance.model import Invoice, InvoiceLine
+from erp.finance.service import FinanceService
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvidence:
+    """One record behind a line, and what it added on the days of the line, computed from the records."""
+
+    record: LoggedRecord
+    upstream_octets: int
+    downstream_octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`steps` is the arithmetic in words, `faults` everything that does not hold."""
+
+    invoice: Invoice
+    line: InvoiceLine
+    detail: ChargeDetail
+    steps: tuple[str, ...]
+    records: tuple[RecordEvidence, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def intact(self) -> bool:
+        """Whether every figure was found again."""
+        return not self.faults
+
+
+class Explainer:
+    """`zone` is that of the legal entity: in it the days of usage were counted."""
+
+    def __init__(self, finance: FinanceService, billing: BillingService, usage: UsageReader, zone: ZoneInfo) -> None:
+        self._finance = finance
+        self._billing = billing
+        self._usage = usage
+        self._zone = zone
+
+    async def explain(self, line_id: str) -> Explanation:
+        """Raises UnknownInvoiceLine."""
+        line = await self._finance.line(InvoiceLineId(line_id))
+        invoice = await self._finance.invoice(line.invoice_id)
+        detail = await self._billing.detail(line.charge_id)
+        faults = await self._document_faults(invoice, line, detail)
+        if detail.rated.charge.kind is ChargeKind.USAGE:
+            ids = sorted({i for booked in detail.intervals for i in booked.interval.record_ids})
+            records = {r.record_id: r for r in await self._usage.records(ids)}
+            added = added_up(detail.intervals, records, self._zone)
+            faults += _record_faults(ids, records) + added.faults
+            faults += list(await self._usage.verify_chain(ids)) if ids else []
+            steps, wrong = _usage_steps(detail, added.octets)
+            evidence = tuple(added.evidence)
+        else:
+            steps, wrong = _fee_steps(detail, self._zone)
+            evidence = ()
+        return Explanation(invoice, line, detail, tuple(steps), evidence, tuple(dict.fromkeys(faults + wrong)))
+
+    async def _document_faults(self, invoice: Invoice, line: InvoiceLine, detail: ChargeDetail) -> list[str]:
+        """The line is the charge, and the document says what it said when it was issued."""
+        faults = []
+        charge = detail.rated.charge
+        said = (line.net, line.quantity, line.unit_price, line.first_on, line.until_on, line.tax_percent)
+        rated = (charge.net, charge.quantity, charge.unit_price, charge.first_on, charge.until_on, charge.tax_percent)
+        if said != rated:
+            faults.append(f"line {line.line_id}: does not say what its charge {charge.charge_id} says")
+        try:
+            content = await self._finance.content(invoice.invoice_id)
+        except DocumentAltered as error:
+            return [*faults, str(error)]
+        printed = content["lines"][line.position - 1]
+        if (printed["net_minor"], printed["tax_minor"]) != (line.net.minor, line.tax.minor):
+            faults.append(f"line {line.line_id}: the document {invoice.number} prints another amount")
+        return faults
+
+
+@dataclass(frozen=True, slots=True)
+class AddedUp:
+    """Octets per local day, and what each record added, both computed from the records alone."""
+
+    octets: Mapping[date, int]
+    evidence: Sequence[RecordEvidence]
+    faults: list[str]
+
+
+def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRecord], zone: ZoneInfo) -> AddedUp:
+    """Recompute every interval from the records it names. A difference is a fault naming the record."""
+    octets: dict[date, int] = {}
+    by_record: dict[int, tuple[int, int]] = {}
+    faults: list[str] = []
+    for booked in intervals:
+        last = records.get(booked.interval.record_ids[-1])
+        if last is None:
+            continue  # named as missing with the records
+        upstream, downstream = _part(booked, last, records, zone)
+        if (upstream, downstream) != (booked.interval.upstream_octets, booked.interval.downstream_octets):
+            faults.append(
+                f"record {last.record_id}: adds {upstream}/{downstream} octets up/down on {booked.day}, "
+                f"charged were {booked.interval.upstream_octets}/{booked.interval.downstream_octets}"
+            )
+        if last.service_id is not None and last.service_id != booked.interval.service_id:
+            faults.append(f"record {last.record_id}: belongs to service {last.service_id}")
+        octets[booked.day] = octets.get(booked.day, 0) + upstream + downstream
+        before = by_record.get(last.record_id, (0, 0))
+        by_record[last.record_id] = (before[0] + upstream, before[1] + downstream)
+    named = sorted({i for booked in intervals for i in booked.interval.record_ids} & set(records))
+    evidence = [RecordEvidence(records[i], *by_record.get(i, (0, 0))) for i in named]
+    return AddedUp(octets, evidence, faults)
+
+
+def _part(
+    booked: BookedInterval, last: LoggedRecord, records: Mapping[int, LoggedRecord], zone: ZoneInfo
+) -> tuple[int, int]:
+    """What the last record of an interval added on the interval's day."""
+    before = SessionTotals()
+    for record_id in booked.interval.record_ids[:-1]:
+        known = records.get(record_id)
+        if known is not None:
+            before = before.grown_by(known.upstream_octets, known.downstream_octets)
+    after = before.grown_by(last.upstream_octets, last.downstream_octets)
+    parts = split_by_day(
+        booked.grown_since,
+        last.event_at,
+        after.upstream_octets - before.upstream_octets,
+        after.downstream_octets - before.downstream_octets,
+        zone,
+    )
+    return next(((p.upstream_octets, p.downstream_octets) for p in parts if p.day == booked.day), (0, 0))
+
+
+def _record_faults(ids: Sequence[int], records: Mapping[int, LoggedRecord]) -> list[str]:
+    faults = [f"record {i}: missing from the usage log" for i in ids if i not in records]
+    altered = [r.record_id for r in records.values() if not r.intact]
+    return faults + [f"record {i}: its digest does not cover what is stored" for i in altered]
+
+
+def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int]) -> tuple[list[str], list[str]]:
+    """The arithmetic of an overage line, recomputed from the octets the records add up to."""
+    rated, tariff, a = detail.rated, detail.tariff, detail.rated.arithmetic
+    currency = tariff.currency
+    used = sum(octets.values())
+    steps, faults = [], []
+    for day in rated.evidence:
+        steps.append(f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals")
+        if octets.get(day.day, 0) != day.octets:
+            faults.append(f"{day.day}: records add up to {octets.get(day.day, 0)} octets, charged were {day.octets}")
+    steps.append(f"used {used} octets")
+    included = 0
+    if tariff.included_octets is not None and a["entitled_days"]:
+        included = -(-tariff.included_octets * a["entitled_days"] // a["period_days"])
+        steps.append(
+            f"included {tariff.included_octets} octets × {a['entitled_days']} of {a['period_days']} days = {included}"
+        )
+    over = max(0, used - included) if a["entitled_days"] else 0
+    price = tariff.overage_price * octets_in(over, tariff.overage_unit)
+    amount = Money.rounded(price, currency, a["rounding"])
+    steps.append(f"beyond it {over} octets = {octets_in(over, tariff.overage_unit)} {tariff.overage_unit}")
+    steps.append(f"× {tariff.overage_price} {currency} per {tariff.overage_unit} = {price}")
+    steps.append(f"rounded once ({a['rounding']}): {amount}")
+    return _difference(detail, amount, steps, faults)
+
+
+def _fee_steps(detail: ChargeDetail, zone: ZoneInfo) -> tuple[list[str], list[str]]:
+    """The arithmetic of a fee line, and the events that entitle to its days."""
+    tariff, a = detail.tariff, detail.rated.arithmetic
+    steps, faults = [], []
+    for entry in detail.timeline:
+        what = f"version {entry.version_id}" if entry.version_id else "nothing"
+        steps.append(
+            f"from {entry.at.isoformat()} entitled to {what}: {entry.event_name}, order {entry.order_id}, "
+            f"event {entry.event_id}"
+        )
+    known = [e for e in detail.timeline if e.sequence <= a["timeline_sequence"]]
+    changes = [Change(local_date(e.at, zone), e.version_id) for e in known]
+    held = [s.span for s in stretches(changes, detail.rated.period) if s.version_id == tariff.version_id]
+    steps += [f"{s.first_on} until {s.until_on} (exclusive): {s.days} days" for s in held]
+    days = sum(s.days for s in held)
+    if days != a["entitled_days"]:
+        faults.append(f"the timeline entitles to {days} days, charged were {a['entitled_days']}")
+    exact = tariff.monthly_fee * days / Decimal(a["period_days"])
+    amount = Money.rounded(exact, tariff.currency, a["rounding"])
+    steps.append(f"{tariff.monthly_fee} {tariff.currency} × {days} ÷ {a['period_days']} days = {exact}")
+    steps.append(f"rounded once ({a['rounding']}): {amount}")
+    return _difference(detail, amount, steps, faults)
+
+
+def _difference(
+    detail: ChargeDetail, amount: Money, steps: list[str], faults: list[str]
+) -> tuple[list[str], list[str]]:
+    """What the period costs, less what had been charged for it, is the line."""
+    charge = detail.rated.charge
+    earlier = Money(detail.earlier_minor, amount.currency)
+    net = amount - earlier
+    if earlier or detail.rated.attempt:
+        steps.append(f"less {earlier} charged before in {detail.rated.attempt} charges = {net}")
+    if net != charge.net:
+        faults.append(f"charge {charge.charge_id}: comes to {net}, charged were {charge.net}")
+    return steps, faults

@@ -1,0 +1,62 @@
+"""Writes an explanation as text, for a terminal: what `headend explain LINE_ID` prints. Pure."""
+
+from __future__ import annotations
+
+from controller.workflows.explain import Explanation
+
+
+def render(found: Explanation) -> str:
+    """The whole explanation, one fact per line, the verdict last."""
+    return "\n".join([*_head(found), *_price(found), *_arithmetic(found), *_records(found), *_verdict(found)]) + "\n"
+
+
+def _head(found: Explanation) -> list[str]:
+    line, invoice = found.line, found.invoice
+    return [
+        f"{invoice.kind} {invoice.number} of {invoice.issued_on}, line {line.position}: {line.description}",
+        f"  days       {line.first_on} until {line.until_on} (exclusive)",
+        f"  quantity   {line.quantity} {line.unit} × {line.unit_price} {line.net.currency}",
+        f"  net        {line.net}   tax {line.tax_percent} % {line.tax}",
+        f"  account    {invoice.account_id}   subscription {line.subscription_id}   service {line.service_id}",
+        f"  charge     {line.charge_id}" + ("   (corrects an earlier bill)" if line.adjustment else ""),
+    ]
+
+
+def _price(found: Explanation) -> list[str]:
+    tariff = found.detail.tariff
+    included = "unmetered" if tariff.included_octets is None else f"{tariff.included_octets} octets included"
+    return [
+        "",
+        f"Price: {tariff.offering_name}, version {tariff.number} ({tariff.version_id}) of {tariff.effective_on}",
+        f"  {tariff.monthly_fee} {tariff.currency} per period, {included}, "
+        f"{tariff.overage_price} {tariff.currency} per {tariff.overage_unit} beyond",
+    ]
+
+
+def _arithmetic(found: Explanation) -> list[str]:
+    period = found.detail.rated.period
+    return ["", f"Arithmetic for {period.first_on} until {period.until_on}:", *(f"  {step}" for step in found.steps)]
+
+
+def _records(found: Explanation) -> list[str]:
+    if not found.records:
+        return []
+    lines = ["", f"Usage records ({len(found.records)}), running totals as sent, and what each added on these days:"]
+    for evidence in found.records:
+        r = evidence.record
+        lines.append(
+            f"  {r.record_id}  {r.kind:<7} session {r.session_key} ({r.acct_session_id!r})"
+            f"  up {r.upstream_octets} down {r.downstream_octets}"
+            f"  +{evidence.upstream_octets}/+{evidence.downstream_octets}"
+            f"  at {r.event_at.isoformat()} arrived {r.received_at.isoformat()}"
+            f"  sha256 {r.packet_sha256.hex()}{'' if r.intact else '  ALTERED'}"
+        )
+    up = sum(e.upstream_octets for e in found.records)
+    down = sum(e.downstream_octets for e in found.records)
+    return [*lines, f"  sum from the records: up {up} + down {down} = {up + down} octets"]
+
+
+def _verdict(found: Explanation) -> list[str]:
+    if found.intact:
+        return ["", "Intact: every figure was found again from its evidence."]
+    return ["", "NOT INTACT:", *(f"  {fault}" for fault in found.faults)]
