@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from controller.domain.ports import HostKeyStore, ServiceDriver
 from drivers.bbf_olt.driver import BbfOltDriver
 from drivers.bbf_olt.render import BbfOltSettings
+from drivers.napalm_router.driver import NapalmRouter, NapalmRouterSettings
 from drivers.transport.netconf import NetconfSettings, NetconfTransport
 
 
@@ -16,6 +17,11 @@ class DriverSettings:
 
     netconf: NetconfSettings = field(default_factory=NetconfSettings)
     bbf_olt: BbfOltSettings = field(default_factory=BbfOltSettings)
+    napalm_router: NapalmRouterSettings = field(default_factory=NapalmRouterSettings)
+
+
+DRIVER_NAMES = ("bbf-olt", "napalm-router")
+"""What a device may be registered with."""
 
 
 def service_drivers(settings: DriverSettings, host_keys: HostKeyStore) -> dict[str, ServiceDriver]:
@@ -23,4 +29,5 @@ def service_drivers(settings: DriverSettings, host_keys: HostKeyStore) -> dict[s
     netconf = NetconfTransport(settings.netconf, host_keys)
     return {
         "bbf-olt": BbfOltDriver(netconf, settings.bbf_olt),
+        "napalm-router": NapalmRouter(settings.napalm_router, host_keys),
     }

@@ -25,6 +25,7 @@ from controller.store.engine import Database
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Headend: RADIUS AAA, provisioning, collection, rating and a double-entry ledger in one controller.",
     epilog="Settings come from HEADEND_… variables; `headend settings` lists them with their values.",
 )

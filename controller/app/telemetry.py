@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(level: str) -> None:
-    """JSON lines when standard error is a file or pipe, coloured text on a terminal. Secrets are masked by their type."""
+    """JSON lines when standard error is a file or pipe, coloured text on a terminal."""
     number = getattr(logging, level.upper())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(default=str)
@@ -26,4 +26,5 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    libraries = max(number, logging.WARNING)
+    logging.basicConfig(level=libraries, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")

@@ -1,0 +1,960 @@
+CREATE TABLE billing_bridge_tariff (
+    version_id VARCHAR(32) NOT NULL,
+    offering_id VARCHAR(32) NOT NULL,
+    offering_name VARCHAR(200) NOT NULL,
+    number INTEGER NOT NULL,
+    effective_on DATE NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    monthly_fee VARCHAR(40) NOT NULL,
+    included_octets BIGINT,
+    overage_price VARCHAR(40) NOT NULL,
+    overage_unit VARCHAR(8) NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    downstream_bps BIGINT NOT NULL,
+    upstream_bps BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_tariff PRIMARY KEY (version_id)
+)
+;;
+CREATE TABLE billing_bridge_subscription (
+    subscription_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    anchor_day INTEGER NOT NULL,
+    rate_from_on DATE NOT NULL,
+    usage_billed_until_on DATE,
+    CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE TABLE billing_bridge_position (
+    name VARCHAR(32) NOT NULL,
+    record_id BIGINT NOT NULL,
+    last_interval_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_position PRIMARY KEY (name)
+)
+;;
+CREATE TABLE billing_bridge_session (
+    session_key VARCHAR(64) NOT NULL,
+    service_id VARCHAR(32),
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    upstream_record_id BIGINT,
+    downstream_record_id BIGINT,
+    seen_until BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_session PRIMARY KEY (session_key)
+)
+;;
+CREATE TABLE billing_bridge_usage_interval (
+    interval_id INTEGER NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    session_key VARCHAR(64) NOT NULL,
+    grown_since BIGINT NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    record_ids VARCHAR(64) NOT NULL,
+    adjustment BOOLEAN NOT NULL,
+    CONSTRAINT pk_billing_bridge_usage_interval PRIMARY KEY (interval_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_usage_interval_service_id_day ON billing_bridge_usage_interval (service_id, day, interval_id)
+;;
+CREATE TABLE billing_bridge_usage_day (
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    intervals INTEGER NOT NULL,
+    last_interval_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_usage_day PRIMARY KEY (service_id, day)
+)
+;;
+CREATE TABLE billing_bridge_suspense (
+    suspense_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    reason VARCHAR(32) NOT NULL,
+    session_key VARCHAR(64) NOT NULL,
+    username VARCHAR(253) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    record_ids VARCHAR(64) NOT NULL,
+    entered_at BIGINT NOT NULL
+)
+;;
+CREATE INDEX ix_billing_bridge_suspense_reason ON billing_bridge_suspense (reason)
+;;
+CREATE INDEX ix_billing_bridge_suspense_session_key ON billing_bridge_suspense (session_key)
+;;
+CREATE TABLE billing_bridge_bill_run (
+    bill_run_id VARCHAR(32) NOT NULL,
+    as_of BIGINT NOT NULL,
+    account_id VARCHAR(32),
+    state VARCHAR(16) NOT NULL,
+    usage_watermark BIGINT NOT NULL,
+    event_watermark BIGINT NOT NULL,
+    accounts INTEGER NOT NULL,
+    batches INTEGER NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    error TEXT,
+    CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE TABLE app_user (
+    user_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    password_hash TEXT NOT NULL,
+    role VARCHAR(16) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_app_user PRIMARY KEY (user_id),
+    CONSTRAINT ck_app_user_state CHECK (state IN ('active', 'disabled')),
+    CONSTRAINT uq_app_user_name UNIQUE (name)
+)
+;;
+CREATE TABLE app_token (
+    token_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    prefix VARCHAR(16) NOT NULL,
+    digest BLOB NOT NULL,
+    scopes TEXT NOT NULL,
+    created_by VARCHAR(128) NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT,
+    CONSTRAINT pk_app_token PRIMARY KEY (token_id),
+    CONSTRAINT uq_app_token_digest UNIQUE (digest)
+)
+;;
+CREATE TABLE provisioning_device (
+    device_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    host VARCHAR(255) NOT NULL,
+    driver VARCHAR(32),
+    port INTEGER NOT NULL,
+    username VARCHAR(64) NOT NULL,
+    secret BLOB,
+    host_key_sha256 VARCHAR(64),
+    snmp_version VARCHAR(4),
+    snmp_port INTEGER,
+    snmp_user VARCHAR(64),
+    snmp_auth_protocol VARCHAR(16),
+    snmp_priv_protocol VARCHAR(16),
+    snmp_community BLOB,
+    snmp_auth_key BLOB,
+    snmp_priv_key BLOB,
+    created_at BIGINT NOT NULL,
+    lease_holder VARCHAR(64),
+    lease_until BIGINT,
+    CONSTRAINT pk_provisioning_device PRIMARY KEY (device_id),
+    CONSTRAINT uq_provisioning_device_name UNIQUE (name)
+)
+;;
+CREATE TABLE store_audit (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    action VARCHAR(64) NOT NULL,
+    object VARCHAR(160) NOT NULL,
+    "before" TEXT,
+    "after" TEXT,
+    reason TEXT,
+    digest BLOB NOT NULL
+)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE TABLE store_outbox (
+    position INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    event_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    payload TEXT NOT NULL,
+    CONSTRAINT uq_store_outbox_event_id UNIQUE (event_id)
+)
+;;
+CREATE TABLE store_outbox_position (
+    subscriber VARCHAR(64) NOT NULL,
+    position INTEGER NOT NULL,
+    CONSTRAINT pk_store_outbox_position PRIMARY KEY (subscriber)
+)
+;;
+CREATE TABLE store_outbox_parked (
+    subscriber VARCHAR(64) NOT NULL,
+    position INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    parked_at BIGINT NOT NULL,
+    CONSTRAINT pk_store_outbox_parked PRIMARY KEY (subscriber, position)
+)
+;;
+CREATE INDEX ix_store_outbox_parked_parked_at ON store_outbox_parked (parked_at)
+;;
+CREATE TABLE store_usage_record (
+    record_id INTEGER NOT NULL,
+    writer VARCHAR(64) NOT NULL,
+    link_number BIGINT NOT NULL,
+    kind VARCHAR(8) NOT NULL,
+    session_key VARCHAR(32) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    acct_session_id BLOB NOT NULL,
+    username VARCHAR(253) NOT NULL,
+    service_id VARCHAR(32),
+    event_us BIGINT NOT NULL,
+    received_us BIGINT NOT NULL,
+    session_time_s BIGINT,
+    upstream_octets BIGINT,
+    downstream_octets BIGINT,
+    packet_sha256 BLOB NOT NULL,
+    record_sha256 BLOB NOT NULL,
+    CONSTRAINT pk_store_usage_record PRIMARY KEY (record_id)
+)
+;;
+CREATE TRIGGER store_usage_record_no_update BEFORE UPDATE ON store_usage_record BEGIN SELECT RAISE(ABORT, 'the usage log is append-only'); END
+;;
+CREATE TRIGGER store_usage_record_no_delete BEFORE DELETE ON store_usage_record BEGIN SELECT RAISE(ABORT, 'the usage log is append-only'); END
+;;
+CREATE TABLE store_usage_link (
+    writer VARCHAR(64) NOT NULL,
+    number BIGINT NOT NULL,
+    first_record_id BIGINT NOT NULL,
+    last_record_id BIGINT NOT NULL,
+    records INTEGER NOT NULL,
+    previous BLOB NOT NULL,
+    link BLOB NOT NULL,
+    committed_us BIGINT NOT NULL,
+    transaction_id BIGINT,
+    CONSTRAINT pk_store_usage_link PRIMARY KEY (writer, number),
+    CONSTRAINT uq_store_usage_link_first_record_id UNIQUE (first_record_id),
+    CONSTRAINT uq_store_usage_link_last_record_id UNIQUE (last_record_id)
+)
+;;
+CREATE TRIGGER store_usage_link_no_update BEFORE UPDATE ON store_usage_link BEGIN SELECT RAISE(ABORT, 'the usage log is append-only'); END
+;;
+CREATE TRIGGER store_usage_link_no_delete BEFORE DELETE ON store_usage_link BEGIN SELECT RAISE(ABORT, 'the usage log is append-only'); END
+;;
+CREATE TABLE catalog_offering (
+    offering_id VARCHAR(32) NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    description TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_catalog_offering PRIMARY KEY (offering_id),
+    CONSTRAINT uq_catalog_offering_name UNIQUE (name)
+)
+;;
+CREATE TABLE crm_entity (
+    entity_id VARCHAR(32) NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    zone VARCHAR(64) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    locale VARCHAR(16) NOT NULL,
+    address TEXT NOT NULL,
+    tax_id VARCHAR(64) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_crm_entity PRIMARY KEY (entity_id),
+    CONSTRAINT uq_crm_entity_name UNIQUE (name)
+)
+;;
+CREATE TABLE finance_account (
+    entity_id VARCHAR(32) NOT NULL,
+    code VARCHAR(8) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    name VARCHAR(80) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code, currency)
+)
+;;
+CREATE TABLE finance_series (
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    last_number BIGINT NOT NULL,
+    CONSTRAINT pk_finance_series PRIMARY KEY (entity_id, series)
+)
+;;
+CREATE TABLE finance_journal_entry (
+    entry_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    posted_at BIGINT NOT NULL,
+    booked_on DATE NOT NULL,
+    description VARCHAR(200) NOT NULL,
+    source VARCHAR(80) NOT NULL,
+    postings INTEGER NOT NULL CONSTRAINT ck_finance_journal_entry_two_sides CHECK (postings >= 2),
+    CONSTRAINT pk_finance_journal_entry PRIMARY KEY (entry_id),
+    CONSTRAINT uq_finance_journal_entry_source UNIQUE (source)
+)
+;;
+CREATE INDEX ix_finance_journal_entry_posted_at ON finance_journal_entry (posted_at, entry_id)
+;;
+CREATE TRIGGER finance_journal_entry_no_update BEFORE UPDATE ON finance_journal_entry BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_journal_entry_no_delete BEFORE DELETE ON finance_journal_entry BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_journal_entry_no_replace BEFORE INSERT ON finance_journal_entry WHEN EXISTS (SELECT 1 FROM finance_journal_entry WHERE (entry_id = NEW.entry_id)) BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TRIGGER finance_journal_entry_opens AFTER INSERT ON finance_journal_entry BEGIN INSERT INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, '#', NEW.postings); END
+;;
+CREATE TABLE finance_zero (
+    z BIGINT NOT NULL CONSTRAINT ck_finance_zero_zero CHECK (z = 0),
+    CONSTRAINT pk_finance_zero PRIMARY KEY (z)
+)
+;;
+INSERT INTO finance_zero (z) VALUES (0)
+;;
+CREATE TRIGGER finance_zero_stays BEFORE DELETE ON finance_zero BEGIN SELECT RAISE(ABORT, 'finance_zero: the zero stays'); END
+;;
+CREATE TABLE inventory_item (
+    item_id VARCHAR(32) NOT NULL,
+    serial VARCHAR(64) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    model VARCHAR(120) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    place VARCHAR(120) NOT NULL,
+    holder VARCHAR(160) NOT NULL,
+    order_id VARCHAR(32),
+    service_id VARCHAR(32),
+    received_at BIGINT NOT NULL,
+    moved_at BIGINT NOT NULL,
+    CONSTRAINT pk_inventory_item PRIMARY KEY (item_id),
+    CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
+)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE TABLE orders_idempotency (
+    actor VARCHAR(128) NOT NULL,
+    "key" VARCHAR(128) NOT NULL,
+    body BLOB NOT NULL,
+    order_id VARCHAR(32) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_orders_idempotency PRIMARY KEY (actor, "key")
+)
+;;
+CREATE TABLE radius_nas (
+    nas_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    address VARCHAR(45) NOT NULL,
+    secret BLOB NOT NULL,
+    vendor VARCHAR(32) NOT NULL,
+    coa_port INTEGER NOT NULL,
+    interim_interval_s INTEGER NOT NULL,
+    require_message_authenticator BOOLEAN NOT NULL,
+    enabled BOOLEAN NOT NULL,
+    revision BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_nas PRIMARY KEY (nas_id),
+    CONSTRAINT uq_radius_nas_name UNIQUE (name),
+    CONSTRAINT uq_radius_nas_address UNIQUE (address)
+)
+;;
+CREATE INDEX ix_radius_nas_revision ON radius_nas (revision)
+;;
+CREATE TABLE radius_subscriber (
+    username VARCHAR(253) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    password BLOB NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    downstream_bps BIGINT NOT NULL,
+    upstream_bps BIGINT NOT NULL,
+    framed_ipv4 VARCHAR(15),
+    enabled BOOLEAN NOT NULL,
+    withdrawn BOOLEAN NOT NULL,
+    revision BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
+)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE TABLE radius_session (
+    session_key VARCHAR(32) NOT NULL,
+    revision BIGINT NOT NULL,
+    last_event_us BIGINT NOT NULL,
+    last_seen_us BIGINT NOT NULL,
+    session_time_s BIGINT,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    evidence_us BIGINT,
+    recent BLOB NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    started_us BIGINT NOT NULL,
+    start_seen BOOLEAN NOT NULL,
+    ended_us BIGINT,
+    end_cause VARCHAR(32),
+    provisional BOOLEAN NOT NULL,
+    final_unknown BOOLEAN NOT NULL,
+    counter_fell BOOLEAN NOT NULL,
+    framed_ipv4 VARCHAR(15),
+    last_class BLOB,
+    last_rate VARCHAR(253),
+    service_id VARCHAR(32),
+    nas_id VARCHAR(32) NOT NULL,
+    acct_session_id BLOB NOT NULL,
+    life INTEGER NOT NULL,
+    username VARCHAR(253) NOT NULL,
+    interim_s INTEGER NOT NULL,
+    calling_station_id VARCHAR(253),
+    nas_port_id VARCHAR(253),
+    CONSTRAINT pk_radius_session PRIMARY KEY (session_key)
+)
+ WITHOUT ROWID
+;;
+CREATE INDEX ix_radius_session_username ON radius_session (username)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE INDEX ix_radius_session_started_us ON radius_session (started_us, session_key)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE TABLE radius_session_history (
+    session_key VARCHAR(32) NOT NULL,
+    revision BIGINT NOT NULL,
+    last_event_us BIGINT NOT NULL,
+    last_seen_us BIGINT NOT NULL,
+    session_time_s BIGINT,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    evidence_us BIGINT,
+    recent BLOB NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    started_us BIGINT NOT NULL,
+    start_seen BOOLEAN NOT NULL,
+    ended_us BIGINT,
+    end_cause VARCHAR(32),
+    provisional BOOLEAN NOT NULL,
+    final_unknown BOOLEAN NOT NULL,
+    counter_fell BOOLEAN NOT NULL,
+    framed_ipv4 VARCHAR(15),
+    last_class BLOB,
+    last_rate VARCHAR(253),
+    service_id VARCHAR(32),
+    nas_id VARCHAR(32) NOT NULL,
+    acct_session_id BLOB NOT NULL,
+    life INTEGER NOT NULL,
+    username VARCHAR(253) NOT NULL,
+    interim_s INTEGER NOT NULL,
+    calling_station_id VARCHAR(253),
+    nas_port_id VARCHAR(253),
+    CONSTRAINT pk_radius_session_history PRIMARY KEY (session_key)
+)
+ WITHOUT ROWID
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+;;
+CREATE INDEX ix_radius_session_history_started_us ON radius_session_history (started_us, session_key)
+;;
+CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+;;
+CREATE TABLE radius_nas_restart (
+    nas_id VARCHAR(32) NOT NULL,
+    boundary_us BIGINT NOT NULL,
+    seen_us BIGINT NOT NULL,
+    kind VARCHAR(8) NOT NULL,
+    recent BLOB NOT NULL,
+    CONSTRAINT pk_radius_nas_restart PRIMARY KEY (nas_id)
+)
+;;
+CREATE TABLE billing_bridge_entitlement (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    subscription_id VARCHAR(32) NOT NULL,
+    at BIGINT NOT NULL,
+    version_id VARCHAR(32),
+    event_id VARCHAR(32) NOT NULL,
+    event_name VARCHAR(64) NOT NULL,
+    order_id VARCHAR(32) NOT NULL,
+    CONSTRAINT fk_billing_bridge_entitlement_subscription_id_billing_bridge_subscription FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
+    CONSTRAINT fk_billing_bridge_entitlement_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id),
+    CONSTRAINT uq_billing_bridge_entitlement_event_id UNIQUE (event_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_entitlement_subscription_id ON billing_bridge_entitlement (subscription_id)
+;;
+CREATE TABLE billing_bridge_charge (
+    charge_id VARCHAR(32) NOT NULL,
+    bill_run_id VARCHAR(32) NOT NULL,
+    batch INTEGER NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    subscription_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    version_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    period_first_on DATE NOT NULL,
+    period_until_on DATE NOT NULL,
+    attempt INTEGER NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    item VARCHAR(200) NOT NULL,
+    description VARCHAR(400) NOT NULL,
+    quantity VARCHAR(40) NOT NULL,
+    unit VARCHAR(8) NOT NULL,
+    unit_price VARCHAR(40) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    octets BIGINT NOT NULL,
+    days INTEGER NOT NULL,
+    adjustment BOOLEAN NOT NULL,
+    arithmetic TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_charge PRIMARY KEY (charge_id),
+    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, attempt),
+    CONSTRAINT fk_billing_bridge_charge_subscription_id_billing_bridge_subscription FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
+    CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE TABLE billing_bridge_bill_batch (
+    bill_run_id VARCHAR(32) NOT NULL,
+    batch INTEGER NOT NULL,
+    account_ids TEXT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    charges INTEGER NOT NULL,
+    documents INTEGER NOT NULL,
+    CONSTRAINT pk_billing_bridge_bill_batch PRIMARY KEY (bill_run_id, batch),
+    CONSTRAINT fk_billing_bridge_bill_batch_bill_run_id_billing_bridge_bill_run FOREIGN KEY(bill_run_id) REFERENCES billing_bridge_bill_run (bill_run_id)
+)
+;;
+CREATE TABLE app_browser_session (
+    digest BLOB NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    CONSTRAINT pk_app_browser_session PRIMARY KEY (digest),
+    CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
+)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE TABLE provisioning_service (
+    service_id VARCHAR(32) NOT NULL,
+    present BOOLEAN NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    downstream_bps BIGINT NOT NULL,
+    upstream_bps BIGINT NOT NULL,
+    device_id VARCHAR(32),
+    pon_port VARCHAR(64),
+    onu_serial VARCHAR(16),
+    subscriber_vlan INTEGER,
+    bound_serial VARCHAR(16),
+    bound_vlan INTEGER,
+    revision INTEGER NOT NULL,
+    desired_at BIGINT NOT NULL,
+    desired_by VARCHAR(128) NOT NULL,
+    standing VARCHAR(16) NOT NULL,
+    observed TEXT,
+    observed_at BIGINT,
+    verified_at BIGINT,
+    differences TEXT NOT NULL,
+    last_error TEXT,
+    checked_at BIGINT,
+    CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id),
+    CONSTRAINT uq_provisioning_service_device_vlan UNIQUE (device_id, bound_vlan),
+    CONSTRAINT fk_provisioning_service_device_id_provisioning_device FOREIGN KEY(device_id) REFERENCES provisioning_device (device_id),
+    CONSTRAINT uq_provisioning_service_bound_serial UNIQUE (bound_serial)
+)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
+CREATE TABLE catalog_version (
+    version_id VARCHAR(32) NOT NULL,
+    offering_id VARCHAR(32) NOT NULL,
+    number INTEGER NOT NULL,
+    effective_on DATE NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    monthly_fee VARCHAR(40) NOT NULL,
+    included_octets BIGINT,
+    overage_price VARCHAR(40) NOT NULL,
+    overage_unit VARCHAR(8) NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    downstream_bps BIGINT NOT NULL,
+    upstream_bps BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    used_at BIGINT,
+    CONSTRAINT pk_catalog_version PRIMARY KEY (version_id),
+    CONSTRAINT uq_catalog_version_offering_id UNIQUE (offering_id, number),
+    CONSTRAINT fk_catalog_version_offering_id_catalog_offering FOREIGN KEY(offering_id) REFERENCES catalog_offering (offering_id)
+)
+;;
+CREATE INDEX ix_catalog_version_profile_name ON catalog_version (profile_name)
+;;
+CREATE TRIGGER catalog_version_immutable_update BEFORE UPDATE ON catalog_version WHEN OLD.used_at IS NOT NULL BEGIN SELECT RAISE(ABORT, 'an offering version in use is never changed'); END
+;;
+CREATE TRIGGER catalog_version_immutable_delete BEFORE DELETE ON catalog_version WHEN OLD.used_at IS NOT NULL BEGIN SELECT RAISE(ABORT, 'an offering version in use is never changed'); END
+;;
+CREATE TABLE crm_customer (
+    customer_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    email VARCHAR(254) NOT NULL,
+    phone VARCHAR(40) NOT NULL,
+    address TEXT NOT NULL,
+    language VARCHAR(35) NOT NULL,
+    tax_id VARCHAR(64) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_crm_customer PRIMARY KEY (customer_id),
+    CONSTRAINT fk_crm_customer_entity_id_crm_entity FOREIGN KEY(entity_id) REFERENCES crm_entity (entity_id)
+)
+;;
+CREATE INDEX ix_crm_customer_entity_id ON crm_customer (entity_id)
+;;
+CREATE TABLE finance_posting (
+    entry_id VARCHAR(32) NOT NULL,
+    line INTEGER NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    code VARCHAR(8) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_posting_not_zero CHECK (amount_minor <> 0),
+    CONSTRAINT pk_finance_posting PRIMARY KEY (entry_id, line),
+    CONSTRAINT fk_finance_posting_entity_id_finance_account FOREIGN KEY(entity_id, code, currency) REFERENCES finance_account (entity_id, code, currency),
+    CONSTRAINT fk_finance_posting_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_posting_entity_id ON finance_posting (entity_id, code, currency)
+;;
+CREATE TRIGGER finance_posting_no_update BEFORE UPDATE ON finance_posting BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_posting_no_delete BEFORE DELETE ON finance_posting BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_posting_no_replace BEFORE INSERT ON finance_posting WHEN EXISTS (SELECT 1 FROM finance_posting WHERE (entry_id = NEW.entry_id AND line = NEW.line)) BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TRIGGER finance_posting_counts AFTER INSERT ON finance_posting BEGIN INSERT OR IGNORE INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, NEW.currency, NEW.amount_minor); UPDATE finance_balance SET amount = (SELECT SUM(amount_minor) FROM finance_posting WHERE entry_id = NEW.entry_id AND currency = NEW.currency) WHERE entry_id = NEW.entry_id AND what = NEW.currency; UPDATE finance_balance SET amount = (SELECT postings FROM finance_journal_entry WHERE entry_id = NEW.entry_id) - (SELECT COUNT(*) FROM finance_posting WHERE entry_id = NEW.entry_id) WHERE entry_id = NEW.entry_id AND what = '#'; END
+;;
+CREATE TABLE finance_balance (
+    entry_id VARCHAR(32) NOT NULL,
+    what VARCHAR(3) NOT NULL,
+    amount BIGINT NOT NULL,
+    CONSTRAINT pk_finance_balance PRIMARY KEY (entry_id, what),
+    CONSTRAINT fk_finance_balance_amount_finance_zero FOREIGN KEY(amount) REFERENCES finance_zero (z) DEFERRABLE INITIALLY DEFERRED
+)
+;;
+CREATE TRIGGER finance_balance_true BEFORE UPDATE ON finance_balance WHEN NEW.entry_id <> OLD.entry_id OR NEW.what <> OLD.what OR NEW.amount <> CASE NEW.what WHEN '#' THEN (SELECT postings FROM finance_journal_entry WHERE entry_id = NEW.entry_id) - (SELECT COUNT(*) FROM finance_posting WHERE entry_id = NEW.entry_id) ELSE (SELECT SUM(amount_minor) FROM finance_posting WHERE entry_id = NEW.entry_id AND currency = NEW.what) END BEGIN SELECT RAISE(ABORT, 'finance_balance: kept by triggers only'); END
+;;
+CREATE TRIGGER finance_balance_stays BEFORE DELETE ON finance_balance BEGIN SELECT RAISE(ABORT, 'finance_balance: kept by triggers only'); END
+;;
+CREATE TABLE finance_invoice (
+    invoice_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    sequence BIGINT NOT NULL,
+    number VARCHAR(40) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    customer_id VARCHAR(32) NOT NULL,
+    bill_run_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32),
+    issued_at BIGINT NOT NULL,
+    issued_on DATE NOT NULL,
+    due_on DATE NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    total_minor BIGINT NOT NULL,
+    content TEXT NOT NULL,
+    content_sha256 BLOB NOT NULL,
+    CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
+    CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
+    CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
+    CONSTRAINT uq_finance_invoice_series_sequence UNIQUE (entity_id, series, sequence),
+    CONSTRAINT uq_finance_invoice_number UNIQUE (entity_id, number),
+    CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_invoice_no_delete BEFORE DELETE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_invoice_no_replace BEFORE INSERT ON finance_invoice WHEN EXISTS (SELECT 1 FROM finance_invoice WHERE (invoice_id = NEW.invoice_id) OR (entity_id = NEW.entity_id AND series = NEW.series AND sequence = NEW.sequence) OR (entity_id = NEW.entity_id AND number = NEW.number)) BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_payment (
+    payment_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_positive CHECK (amount_minor > 0),
+    currency VARCHAR(3) NOT NULL,
+    method VARCHAR(32) NOT NULL,
+    reference VARCHAR(140) NOT NULL,
+    received_at BIGINT NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_payment PRIMARY KEY (payment_id),
+    CONSTRAINT uq_finance_payment_method UNIQUE (method, reference),
+    CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_payment_no_delete BEFORE DELETE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_payment_no_replace BEFORE INSERT ON finance_payment WHEN EXISTS (SELECT 1 FROM finance_payment WHERE (payment_id = NEW.payment_id) OR (method = NEW.method AND reference = NEW.reference)) BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE inventory_move (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    item_id VARCHAR(32) NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    from_place VARCHAR(120) NOT NULL,
+    to_place VARCHAR(120) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    why TEXT NOT NULL,
+    CONSTRAINT fk_inventory_move_item_id_inventory_item FOREIGN KEY(item_id) REFERENCES inventory_item (item_id)
+)
+;;
+CREATE INDEX ix_inventory_move_item_id ON inventory_move (item_id)
+;;
+CREATE TRIGGER inventory_move_immutable_update BEFORE UPDATE ON inventory_move BEGIN SELECT RAISE(ABORT, 'stock moves are never changed'); END
+;;
+CREATE TRIGGER inventory_move_immutable_delete BEFORE DELETE ON inventory_move BEGIN SELECT RAISE(ABORT, 'stock moves are never changed'); END
+;;
+CREATE TABLE billing_bridge_charge_usage (
+    charge_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    intervals INTEGER NOT NULL,
+    last_interval_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
+    CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
+)
+;;
+CREATE TABLE provisioning_session_change (
+    change_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    service_id VARCHAR(32) NOT NULL,
+    session_key VARCHAR(160) NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    requested_at BIGINT NOT NULL,
+    result VARCHAR(16) NOT NULL,
+    error_cause INTEGER,
+    detail TEXT NOT NULL,
+    CONSTRAINT fk_provisioning_session_change_service_id_provisioning_service FOREIGN KEY(service_id) REFERENCES provisioning_service (service_id)
+)
+;;
+CREATE INDEX ix_provisioning_session_change_service_id ON provisioning_session_change (service_id)
+;;
+CREATE TABLE crm_account (
+    account_id VARCHAR(32) NOT NULL,
+    customer_id VARCHAR(32) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    created_at BIGINT NOT NULL,
+    CONSTRAINT pk_crm_account PRIMARY KEY (account_id),
+    CONSTRAINT uq_crm_account_customer_id UNIQUE (customer_id),
+    CONSTRAINT fk_crm_account_customer_id_crm_customer FOREIGN KEY(customer_id) REFERENCES crm_customer (customer_id)
+)
+;;
+CREATE TABLE finance_invoice_line (
+    line_id VARCHAR(32) NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    position INTEGER NOT NULL,
+    charge_id VARCHAR(32) NOT NULL,
+    subscription_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    version_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    item VARCHAR(200) NOT NULL,
+    description VARCHAR(400) NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    quantity VARCHAR(40) NOT NULL,
+    unit VARCHAR(8) NOT NULL,
+    unit_price VARCHAR(40) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    adjustment BOOLEAN NOT NULL,
+    CONSTRAINT pk_finance_invoice_line PRIMARY KEY (line_id),
+    CONSTRAINT uq_finance_invoice_line_invoice_id UNIQUE (invoice_id, position),
+    CONSTRAINT fk_finance_invoice_line_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT uq_finance_invoice_line_charge_id UNIQUE (charge_id)
+)
+;;
+CREATE TRIGGER finance_invoice_line_no_update BEFORE UPDATE ON finance_invoice_line BEGIN SELECT RAISE(ABORT, 'finance_invoice_line: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_invoice_line_no_delete BEFORE DELETE ON finance_invoice_line BEGIN SELECT RAISE(ABORT, 'finance_invoice_line: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_invoice_line_no_replace BEFORE INSERT ON finance_invoice_line WHEN EXISTS (SELECT 1 FROM finance_invoice_line WHERE (line_id = NEW.line_id) OR (charge_id = NEW.charge_id) OR (invoice_id = NEW.invoice_id AND position = NEW.position)) BEGIN SELECT RAISE(ABORT, 'finance_invoice_line: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_document (
+    invoice_id VARCHAR(32) NOT NULL,
+    sha256 BLOB NOT NULL,
+    pdf BLOB NOT NULL,
+    rendered_at BIGINT NOT NULL,
+    CONSTRAINT pk_finance_document PRIMARY KEY (invoice_id),
+    CONSTRAINT fk_finance_document_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id)
+)
+;;
+CREATE TRIGGER finance_document_no_update BEFORE UPDATE ON finance_document BEGIN SELECT RAISE(ABORT, 'finance_document: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_document_no_delete BEFORE DELETE ON finance_document BEGIN SELECT RAISE(ABORT, 'finance_document: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_document_no_replace BEFORE INSERT ON finance_document WHEN EXISTS (SELECT 1 FROM finance_document WHERE (invoice_id = NEW.invoice_id)) BEGIN SELECT RAISE(ABORT, 'finance_document: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_allocation (
+    allocation_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    invoice_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32),
+    credit_note_id VARCHAR(32),
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_allocation_positive CHECK (amount_minor > 0),
+    at BIGINT NOT NULL,
+    CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
+    CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
+)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_allocation_no_delete BEFORE DELETE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_allocation_no_replace BEFORE INSERT ON finance_allocation WHEN EXISTS (SELECT 1 FROM finance_allocation WHERE (allocation_id = NEW.allocation_id)) BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE orders_subscription (
+    subscription_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    version_id VARCHAR(32) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    username VARCHAR(63) NOT NULL,
+    framed_ipv4 VARCHAR(15),
+    olt_id VARCHAR(32),
+    pon_port VARCHAR(64),
+    onu_serial VARCHAR(12),
+    subscriber_vlan INTEGER,
+    ordered_at BIGINT NOT NULL,
+    activated_at BIGINT,
+    ended_at BIGINT,
+    CONSTRAINT pk_orders_subscription PRIMARY KEY (subscription_id),
+    CONSTRAINT fk_orders_subscription_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT uq_orders_subscription_service_id UNIQUE (service_id),
+    CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
+)
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
+CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE TABLE orders_order (
+    order_id VARCHAR(32) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    open_subscription_id VARCHAR(32),
+    attempt INTEGER NOT NULL,
+    requested_by VARCHAR(128) NOT NULL,
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    step VARCHAR(32),
+    waiting BOOLEAN NOT NULL,
+    cause TEXT,
+    owner_team VARCHAR(32),
+    CONSTRAINT pk_orders_order PRIMARY KEY (order_id),
+    CONSTRAINT fk_orders_order_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
+)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE TABLE orders_line (
+    order_id VARCHAR(32) NOT NULL,
+    number INTEGER NOT NULL,
+    action VARCHAR(8) NOT NULL,
+    subscription_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    version_id VARCHAR(32) NOT NULL,
+    from_version_id VARCHAR(32),
+    CONSTRAINT pk_orders_line PRIMARY KEY (order_id, number),
+    CONSTRAINT fk_orders_line_order_id_orders_order FOREIGN KEY(order_id) REFERENCES orders_order (order_id),
+    CONSTRAINT fk_orders_line_subscription_id_orders_subscription FOREIGN KEY(subscription_id) REFERENCES orders_subscription (subscription_id),
+    CONSTRAINT fk_orders_line_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id),
+    CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
+)
+;;
+CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
+;;
+CREATE TABLE orders_step (
+    order_id VARCHAR(32) NOT NULL,
+    name VARCHAR(32) NOT NULL,
+    number INTEGER NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    tries INTEGER NOT NULL,
+    cause TEXT,
+    result TEXT,
+    CONSTRAINT pk_orders_step PRIMARY KEY (order_id, name),
+    CONSTRAINT fk_orders_step_order_id_orders_order FOREIGN KEY(order_id) REFERENCES orders_order (order_id)
+)
+;;
+CREATE TABLE orders_transition (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    order_id VARCHAR(32) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    cause TEXT,
+    CONSTRAINT fk_orders_transition_order_id_orders_order FOREIGN KEY(order_id) REFERENCES orders_order (order_id)
+)
+;;
+CREATE INDEX ix_orders_transition_order_id ON orders_transition (order_id)
+;;
+CREATE TABLE orders_secret (
+    order_id VARCHAR(32) NOT NULL,
+    sealed BLOB NOT NULL,
+    CONSTRAINT pk_orders_secret PRIMARY KEY (order_id),
+    CONSTRAINT fk_orders_secret_order_id_orders_order FOREIGN KEY(order_id) REFERENCES orders_order (order_id)
+)

@@ -1,0 +1,278 @@
+"""Puts the program together: opens what it stands on, makes each room's services, and says who hears which event.
+
+Reading `subscriptions` is reading the system. Nothing here decides anything: a rule belongs into a room's `model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from prometheus_client import REGISTRY
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.settings import BillingSettings
+from controller.app import auth_routes, demo_routes, record_routes
+from controller.app.auth import AuthService
+from controller.app.bus import Bus, Subscriptions
+from controller.app.server import Health, HttpServer, build_app
+from controller.app.settings import Settings
+from controller.domain.clock import Clock, MovableClock, SystemClock
+from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.ports import Secret
+from controller.http.endpoint import Endpoint
+from controller.provisioning import routes as provisioning_routes
+from controller.provisioning.devices import DeviceRegistry
+from controller.provisioning.reconcile import Reconciler
+from controller.provisioning.service import ProvisioningService
+from controller.provisioning.settings import ProvisioningSettings
+from controller.store import secrets
+from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from controller.store.secrets import SecretBox
+from controller.store.stream import Stream
+from controller.store.timeseries import KeptTimeSeries, TimeSeriesSettings, keep_within_retention, open_time_series
+from controller.store.usage_log import UsageLog
+from controller.store.usage_reader import UsageLogReader
+from controller.workflows import routes_orders
+from controller.workflows.order_fulfilment import OrderFulfilment
+from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
+from erp.catalog import routes as catalog_routes
+from erp.catalog.service import CatalogService
+from erp.crm import routes as crm_routes
+from erp.crm.service import CrmService
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+from erp.inventory import routes as inventory_routes
+from erp.inventory.service import InventoryService
+from erp.orders import routes as orders_routes
+from erp.orders.placement import OrderPlacement
+from erp.orders.service import OrderService
+from radius import routes as radius_routes
+from radius.accounting import routes as session_routes
+from radius.accounting.counters import RecorderCollector
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionRepository
+from radius.room import RadiusRoom
+from radius.settings import RadiusSettings
+
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What every room stands on."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    box: SecretBox
+    series: KeptTimeSeries
+    usage: UsageLogReader
+    jobs: Jobs
+    stream: Stream
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+
+class Erp:
+    """Customers, catalogue, stock, orders and the ledger."""
+
+    def __init__(self, base: Foundation) -> None:
+        self.crm = CrmService(base.database, base.clock)
+        self.catalog = CatalogService(base.database, base.clock)
+        self.inventory = InventoryService(base.database, base.clock)
+        self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
+        self.placement = OrderPlacement(
+            base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
+        )
+        self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
+
+
+class Network:
+    """RADIUS and provisioning, which meet here as SessionControl."""
+
+    def __init__(self, base: Foundation) -> None:
+        settings = base.settings
+        self.usage_log = UsageLog(base.database, writer=settings.executor_id)
+        self.recorder = AccountingRecorder(base.database, base.clock, self.usage_log, self._service_of)
+        self.sessions = SessionRepository(base.database)
+        self.radius = RadiusRoom(
+            base.database,
+            base.clock,
+            base.box,
+            RadiusSettings(host=settings.bind, auth_port=settings.auth_port, acct_port=settings.acct_port),
+            recorder=self.recorder,
+            sessions=self.sessions,
+        )
+        self.devices = DeviceRegistry(base.database, base.clock, base.box, list(DRIVER_NAMES))
+        self.drivers = service_drivers(DriverSettings(), self.devices)
+        provisioning_settings = ProvisioningSettings()
+        self.provisioning = ProvisioningService(
+            base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
+        )
+        self.reconciler = Reconciler(self.provisioning, base.clock, provisioning_settings)
+
+    def _service_of(self, username: bytes) -> str | None:
+        return self.radius.directory.service_of(username)
+
+
+class Money:
+    """Mediation, rating and billing."""
+
+    def __init__(self, base: Foundation, erp: Erp) -> None:
+        settings = BillingSettings(zone=ZoneInfo(base.settings.entity_zone))
+        self.mediation = MediationService(base.database, base.clock, base.usage, settings)
+        self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
+
+
+def subscriptions(money: Money) -> Subscriptions:
+    """Who hears what."""
+    return {
+        "billing": {
+            ServiceActivated: money.billing.on_service_activated,
+            ServiceChanged: money.billing.on_service_changed,
+            ServiceTerminated: money.billing.on_service_terminated,
+        },
+    }
+
+
+class Program:
+    """Everything, put together. `start`, run the `tasks`, `stop_taking_work`, cancel the tasks, `close`."""
+
+    def __init__(self, base: Foundation) -> None:
+        self.base = base
+        settings = base.settings
+        self.erp = Erp(base)
+        self.network = Network(base)
+        self.money = Money(base, self.erp)
+        self.auth = AuthService(base.database, base.clock)
+        self.fulfilment = OrderFulfilment(
+            base.clock,
+            base.jobs,
+            placement=self.erp.placement,
+            orders=self.erp.orders,
+            provisioning=self.network.provisioning,
+            directory=self.network.radius.subscribers,
+        )
+        self.bus = Bus(base.database, base.clock, subscriptions(self.money))
+        self.is_ready = False
+        app = build_app(
+            endpoints=self.endpoints(),
+            pages=[],
+            authenticator=self.auth,
+            clock=base.clock,
+            health=self.health,
+            https=settings.https,
+        )
+        self.http = HttpServer(app, host=settings.bind, port=settings.http_port, on_stop=base.stream.close)
+
+    def endpoints(self) -> list[Endpoint]:
+        """The whole API. Each room lists its own."""
+        found = [
+            *crm_routes.endpoints(self.erp.crm),
+            *catalog_routes.endpoints(self.erp.catalog),
+            *inventory_routes.endpoints(self.erp.inventory),
+            *orders_routes.endpoints(self.erp.orders, self.base.clock),
+            *routes_orders.endpoints(self.fulfilment),
+            *provisioning_routes.endpoints(self.network.provisioning),
+            *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
+            *session_routes.endpoints(self.network.sessions),
+            *auth_routes.endpoints(self.auth),
+            *record_routes.endpoints(self.base.database),
+        ]
+        if isinstance(self.base.clock, MovableClock):
+            found += demo_routes.endpoints(self.base.clock)
+        return found
+
+    @property
+    def tasks(self) -> list[tuple[str, Run]]:
+        """Background work by the role that wants it; HTTP is always there, for health and metrics."""
+        settings = self.base.settings
+        wanted: list[tuple[str, str, Run]] = [
+            ("radius", "recorder", self.network.recorder.run),
+            ("radius", "radius", self.network.radius.run),
+            ("provision", "reconciler", self.network.reconciler.run),
+            ("provision", "orders", self.fulfilment.run),
+            ("bill", "mediation", self.money.mediation.run),
+            ("bill", "bus", self.bus.run),
+            ("collect", "retention", self._keep_series),
+        ]
+        return [("http", self.http.run), *((name, run) for role, name, run in wanted if settings.has_role(role))]
+
+    async def _keep_series(self) -> None:
+        await keep_within_retention(self.base.series, self.base.clock)
+
+    async def start(self) -> None:
+        """First data, then workers, then ports: nobody is answered by something half there."""
+        settings = self.base.settings
+        await self.erp.crm.ensure_entity(
+            name=settings.entity_name,
+            zone=settings.entity_zone,
+            currency=settings.entity_currency,
+            locale=settings.entity_locale,
+            address=settings.entity_address,
+            tax_id=settings.entity_tax_id,
+        )
+        password, token = settings.admin_password, settings.admin_token
+        await self.auth.ensure_first_admin(
+            Secret(password.get_secret_value()) if password else None,
+            Secret(token.get_secret_value()) if token else None,
+        )
+        if settings.has_role("provision") or settings.has_role("bill"):
+            await self.base.jobs.launch()
+        if settings.has_role("radius"):
+            self.network.radius.register_metrics(REGISTRY)
+            recorder = self.network.recorder
+            REGISTRY.register(
+                RecorderCollector(recorder.counters, lambda: recorder.depth, lambda: recorder.sessions_in_memory)
+            )
+            await self.network.radius.start()
+        self.is_ready = True
+
+    async def health(self) -> Health:
+        """Ready when the store answers, the ports are bound and workers run."""
+        try:
+            await self.base.database.check()
+        except SQLAlchemyError as error:
+            return Health(False, {"store": type(error).__name__})
+        return Health(self.is_ready, {"store": "ok", "radius": "ok" if self.is_ready else "starting"})
+
+    def stop_taking_work(self) -> None:
+        """Close the RADIUS ports: what was not answered the NAS sends again, to whoever is next."""
+        self.is_ready = False
+        self.network.radius.close()
+
+    async def close(self) -> None:
+        self.stop_taking_work()
+        await self.base.jobs.close()
+        await self.network.usage_log.close()
+        await self.base.series.close()
+        await self.base.database.close()
+
+
+async def build(settings: Settings) -> Program:
+    """Open the stores and make the program. Raises RuleError or OSError for what cannot be opened."""
+    clock: Clock = SystemClock()
+    if settings.clock == "demo":
+        clock = MovableClock(datetime.fromisoformat(settings.demo_start))
+    database = Database(settings.url)
+    base = Foundation(
+        settings=settings,
+        database=database,
+        clock=clock,
+        box=secrets.load_or_create(settings.data_dir / "headend.key"),
+        series=open_time_series(TimeSeriesSettings(url=settings.timeseries_url), settings.data_dir),
+        usage=UsageLogReader(database),
+        jobs=Jobs(database.url, settings.data_dir, executor_id=settings.executor_id),
+        stream=Stream(),
+    )
+    return Program(base)
