@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -295,3 +295,19 @@ class ChargeReader(Protocol):
     """Rated charges, read by batch as ChargesRated announces them."""
 
     async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]: ...
+
+
+class NetconfReader(Protocol):
+    """One NETCONF operation that reads, on a device: a session opened, used and closed, everything bounded in time."""
+
+    async def read(self, device: DeviceEndpoint, operation: str) -> str:
+        """`operation` and the returned <rpc-reply> are XML. Raises Temporary- or PermanentDeviceError."""
+        ...
+
+
+class AccessMap(Protocol):
+    """Which service is attached by which ONU. What is not known is not in the map; nobody guesses."""
+
+    async def services_by_onu(self) -> Mapping[str, ServiceId]:
+        """Serial number (ITU-T G.984.3 form, upper case) → service."""
+        ...
