@@ -71,7 +71,7 @@ class SqliteBulk:
         )
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._statements: dict[tuple[str, str, int], str] = {}
+        self._statements: dict[tuple[str, str, int, int], str] = {}
 
     def begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -85,7 +85,7 @@ class SqliteBulk:
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         for chunk in _chunks(rows):
-            key = ("insert", table, len(chunk))
+            key = ("insert", table, len(columns), len(chunk))
             statement = self._statements.get(key)
             if statement is None:
                 values = _placeholders(len(columns), len(chunk))
@@ -96,7 +96,7 @@ class SqliteBulk:
     def update(self, table: str, columns: Sequence[str], guard: str, rows: Sequence[Row]) -> int:
         changed = 0
         for chunk in _chunks(rows):
-            key = ("update", table, len(chunk))
+            key = ("update", table, len(columns), len(chunk))
             statement = self._statements.get(key)
             if statement is None:
                 values = _placeholders(len(columns) + 1, len(chunk))
@@ -112,7 +112,7 @@ class SqliteBulk:
     def lookup(self, table: str, columns: Sequence[str], keys: Sequence[str], wanted: Sequence[Row]) -> list[Row]:
         found: list[Row] = []
         for chunk in _chunks(wanted):
-            key = ("lookup", table, len(chunk))
+            key = ("lookup", table, len(columns), len(chunk))
             statement = self._statements.get(key)
             if statement is None:
                 names = ", ".join(f"t.{name}" for name in columns)
@@ -147,7 +147,7 @@ class PostgresBulk:
         # The limits end a transaction whose client is gone: the watermark and other writers wait for it.
         limits = "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
         self._connection = psycopg.connect(conninfo, autocommit=True, options=f"{limits} -c synchronous_commit=on")
-        self._staged: dict[str, str] = {}
+        self._staged: set[str] = set()
 
     def begin(self) -> None:
         self._connection.execute("BEGIN")
@@ -171,7 +171,7 @@ class PostgresBulk:
         self._copy(f"COPY {stage} FROM STDIN", rows)
         settings = ", ".join(f"{name} = s.{name}" for name in columns[1:])
         return self._connection.execute(
-            f"UPDATE {table} AS t SET {settings} FROM {stage} AS s"  # type: ignore[arg-type]  # noqa: S608
+            f"UPDATE {table} AS t SET {settings} FROM {stage} AS s"  # noqa: S608
             f" WHERE t.{columns[0]} = s.{columns[0]} AND t.{guard} = s.expected_guard"
         ).rowcount
 
@@ -182,14 +182,14 @@ class PostgresBulk:
         first, second = zip(*wanted, strict=True)
         casts = ["bytea[]" if isinstance(example, bytes) else "text[]" for example in wanted[0]]
         return self._connection.execute(
-            f"SELECT {names} FROM unnest(%s::{casts[0]}, %s::{casts[1]}) AS v(a, b)"  # type: ignore[arg-type]  # noqa: S608
+            f"SELECT {names} FROM unnest(%s::{casts[0]}, %s::{casts[1]}) AS v(a, b)"  # noqa: S608
             f" JOIN {table} AS t ON t.{keys[0]} = v.a AND t.{keys[1]} = v.b",
             (list(first), list(second)),
             binary=True,
         ).fetchall()
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._connection.execute(statement, values or None)  # type: ignore[arg-type]
+        cursor = self._connection.execute(statement, values or None)
         rows: list[Row] = []
         while True:
             if cursor.description is not None:
@@ -204,20 +204,19 @@ class PostgresBulk:
         self._connection.close()
 
     def _copy(self, statement: str, rows: Iterable[Row]) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[arg-type]
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
 
     def _stage(self, table: str, columns: Sequence[str], guard: str) -> str:
         """A temporary table with the columns to set, emptied by each commit."""
-        stage = self._staged.get(table)
-        if stage is None:
-            stage = f"stage_{table}"
+        stage = f"stage_{table}_{len(columns)}"
+        if stage not in self._staged:
             self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS"  # type: ignore[arg-type]  # noqa: S608
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS"  # noqa: S608
                 f" SELECT {', '.join(columns)}, {guard} AS expected_guard FROM {table} WITH NO DATA"
             )
-            self._staged[table] = stage
+            self._staged.add(stage)
         return stage
 
 

@@ -153,12 +153,11 @@ class UsageLog:
     ) -> Appended | None:
         """Commit `rows` (of `log_row`) and what `also` writes; when this returns, they are on disk.
 
-        Returns None when there were no rows. Any exception means that nothing was written.
+        Returns None when there were no rows. Any exception means that nothing was written. Followers of the log are not
+        woken: commits are many, and the caller knows when enough have come together (`Database.notify_committed`).
         """
         async with self._database.writer:
-            appended = await self.call(lambda bulk: _commit(bulk, self._writer, rows, committed_us, also))
-        self._database.notify_committed()
-        return appended
+            return await self.call(lambda bulk: _commit(bulk, self._writer, rows, committed_us, also))
 
     async def durability(self) -> dict[str, str]:
         """What the committing connection says about its own durability (`synchronous`, or `fsync` …)."""

@@ -1,0 +1,71 @@
+"""What the recorder did, as plain ints; a collector turns them into metrics when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class RecorderCounters:
+    """`stored` records are on disk and answered; `duplicates` were answered without a second row; `refused` met a full
+    queue; `rejected` could not be stored by themselves and were never answered."""
+
+    __slots__ = (
+        "commit_s",
+        "commits",
+        "conflicts",
+        "duplicates",
+        "failures",
+        "last_commit_s",
+        "refused",
+        "rejected",
+        "stored",
+    )
+
+    def __init__(self) -> None:
+        self.stored = 0
+        self.duplicates = 0
+        self.refused = 0
+        self.rejected = 0
+        self.commits = 0
+        self.conflicts = 0
+        self.failures = 0
+        self.commit_s = 0.0
+        self.last_commit_s = 0.0
+
+
+class RecorderCollector(Collector):
+    """Register with `prometheus_client.REGISTRY.register(...)`. `depth` tells how many records wait now."""
+
+    def __init__(self, counters: RecorderCounters, depth: Callable[[], int], sessions: Callable[[], int]) -> None:
+        self._counters = counters
+        self._depth = depth
+        self._sessions = sessions
+
+    def collect(self) -> Iterator[Metric]:
+        counted = self._counters
+        records = CounterMetricFamily(
+            "headend_radius_accounting_records", "Accounting records, by what became of them.", labels=("result",)
+        )
+        for result in ("stored", "duplicates", "refused", "rejected"):
+            records.add_metric((result,), getattr(counted, result))
+        yield records
+        yield CounterMetricFamily("headend_radius_accounting_commits", "Group commits.", counted.commits)
+        yield CounterMetricFamily(
+            "headend_radius_accounting_commit_seconds", "Time spent in group commits.", counted.commit_s
+        )
+        yield CounterMetricFamily(
+            "headend_radius_accounting_commit_failures", "Group commits done again.", counted.failures
+        )
+        yield CounterMetricFamily(
+            "headend_radius_accounting_conflicts", "Commits that met another worker's session.", counted.conflicts
+        )
+        yield GaugeMetricFamily("headend_radius_accounting_queue", "Records waiting to be stored.", self._depth())
+        yield GaugeMetricFamily(
+            "headend_radius_accounting_last_commit_seconds", "Duration of the last commit.", counted.last_commit_s
+        )
+        yield GaugeMetricFamily(
+            "headend_radius_accounting_sessions_in_memory", "Acct-Session-Ids held in memory.", self._sessions()
+        )

@@ -1,0 +1,165 @@
+"""Packet → what it says about a session. Pure; the words input and output stop here.
+
+`Acct-Input-Octets` counts "octets … received from the port over the course of this service being provided" (RFC 2866
+§5.3): what came from the subscriber, which is upstream. Absent counters stay None: absent is not zero.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from struct import Struct
+
+from controller.domain.errors import PeerError
+from radius.protocol.codes import Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+from radius.vendors import reply
+
+KINDS = {1: "start", 2: "stop", 3: "interim", 7: "on", 8: "off"}
+"""Acct-Status-Type (RFC 2866 §5.1) to controller.domain.usage.RecordKind's values."""
+
+TERMINATE_CAUSES = {
+    1: "user-request", 2: "lost-carrier", 3: "lost-service", 4: "idle-timeout", 5: "session-timeout", 6: "admin-reset",
+    7: "admin-reboot", 8: "port-error", 9: "nas-error", 10: "nas-request", 11: "nas-reboot", 12: "port-unneeded",
+    13: "port-preempted", 14: "port-suspended", 15: "service-unavailable", 16: "callback", 17: "user-error",
+    18: "host-request",
+}  # fmt: skip
+"""Acct-Terminate-Cause (RFC 2866 §5.10)."""
+
+_STATUS, _SESSION, _USER, _CLASS = (
+    int(Attr.ACCT_STATUS_TYPE),
+    int(Attr.ACCT_SESSION_ID),
+    int(Attr.USER_NAME),
+    int(Attr.CLASS),
+)
+_TIMESTAMP, _DELAY, _TIME = int(Attr.EVENT_TIMESTAMP), int(Attr.ACCT_DELAY_TIME), int(Attr.ACCT_SESSION_TIME)
+_INPUT, _OUTPUT = int(Attr.ACCT_INPUT_OCTETS), int(Attr.ACCT_OUTPUT_OCTETS)
+_INPUT_GIGA, _OUTPUT_GIGA = int(Attr.ACCT_INPUT_GIGAWORDS), int(Attr.ACCT_OUTPUT_GIGAWORDS)
+_VENDOR = int(Attr.VENDOR_SPECIFIC)
+
+_MAX_OCTETS = 2**63 - 1
+_CLOCK_SET_US = 1_262_304_000_000_000  # 2010-01-01: a clock that shows less was never set
+_AHEAD_US = 86_400_000_000
+
+_u32 = Struct(">I").unpack_from
+
+
+class AccountingRecord:
+    """One Accounting-Request, decoded; instants are UTC microseconds.
+
+    `exact` tells whether `event_us` is the NAS's own Event-Timestamp (RFC 2869 §5.3) or was derived from the arrival.
+    `begun_us` is when the session must have begun by this record's own words, None when it does not say.
+    """
+
+    __slots__ = (
+        "acct_session_id",
+        "begun_us",
+        "class_value",
+        "delay_s",
+        "downstream_octets",
+        "event_us",
+        "exact",
+        "kind",
+        "nas",
+        "nas_id",
+        "packet",
+        "packet_sha256",
+        "received_us",
+        "session_time_s",
+        "upstream_octets",
+        "username",
+    )
+
+    def __init__(self, packet: Packet, nas: Nas, received_us: int) -> None:
+        """Raises PeerError: "no-status-type", "status-type", "no-session-id", "attribute-value"."""
+        data, offsets = packet.data, packet.offsets
+        self.packet = packet
+        self.nas = nas
+        self.nas_id: str = nas.nas_id
+        self.received_us = received_us
+        kind = KINDS.get(_integer(data, offsets, _STATUS) or 0)
+        if kind is None:
+            raise PeerError("status-type" if _STATUS in offsets else "no-status-type")
+        self.kind = kind
+        at = offsets.get(_SESSION)
+        if at is not None:
+            self.acct_session_id = data[at + 2 : at + data[at + 1]]
+        elif kind in ("on", "off"):
+            self.acct_session_id = b""  # of no session; many a NAS leaves it out here
+        else:
+            raise PeerError("no-session-id")
+        at = offsets.get(_USER)
+        self.username = "" if at is None else _text(data[at + 2 : at + data[at + 1]])
+        at = offsets.get(_CLASS)
+        self.class_value = None if at is None else data[at + 2 : at + data[at + 1]]
+        self.delay_s = delay_s = _integer(data, offsets, _DELAY) or 0
+        stamp_us = (_integer(data, offsets, _TIMESTAMP) or 0) * 1_000_000
+        if _CLOCK_SET_US <= stamp_us <= received_us + _AHEAD_US:
+            self.event_us, self.exact = stamp_us, True
+        else:
+            # "can be subtracted from the time of arrival on the server to find the approximate time of the event
+            # generating this Accounting-Request" (RFC 2866 §5.2).
+            self.event_us, self.exact = received_us - delay_s * 1_000_000, False
+        self.session_time_s = seconds = _integer(data, offsets, _TIME)
+        if seconds is not None:
+            self.begun_us: int | None = self.event_us - seconds * 1_000_000
+        else:
+            self.begun_us = self.event_us if kind == "start" else None
+        self.upstream_octets = _octets(data, offsets, _INPUT, _INPUT_GIGA)
+        self.downstream_octets = _octets(data, offsets, _OUTPUT, _OUTPUT_GIGA)
+        self.packet_sha256 = sha256(data).digest()
+
+    def rate(self) -> str | None:
+        """The vendor's rate attribute (such as Mikrotik-Rate-Limit), where the NAS sends it in accounting."""
+        if _VENDOR not in self.packet.offsets:
+            return None
+        vendor = reply.VENDORS.get(self.nas.vendor)
+        attribute = None if vendor is None else vendor.rate_attribute
+        value = None if attribute is None else self.packet.vendor(*attribute)
+        return None if value is None else _text(value)
+
+    def framed_ipv4(self) -> str | None:
+        value = self.packet.get(Attr.FRAMED_IP_ADDRESS)
+        # 255.255.255.255 and 255.255.255.254 mean "chosen by user" and "by NAS" (RFC 2865 §5.8): no address.
+        if value is None or len(value) != 4 or value[:3] == b"\xff\xff\xff":
+            return None
+        return f"{value[0]}.{value[1]}.{value[2]}.{value[3]}"
+
+    def text(self, kind: int) -> str | None:
+        """An attribute of people's words, such as Calling-Station-Id."""
+        value = self.packet.get(kind)
+        return None if value is None else _text(value)
+
+    def terminate_cause(self) -> str:
+        """Acct-Terminate-Cause by name; "unknown" when the Stop does not say."""
+        value = self.packet.get(Attr.ACCT_TERMINATE_CAUSE)
+        if value is None:
+            return "unknown"
+        code = int.from_bytes(value[-4:], "big")
+        return TERMINATE_CAUSES.get(code, f"cause-{code}")
+
+
+def _integer(data: bytes, offsets: dict[int, int], kind: int) -> int | None:
+    at = offsets.get(kind)
+    if at is None:
+        return None
+    if data[at + 1] != 6:
+        raise PeerError("attribute-value", f"attribute {kind} has {data[at + 1] - 2} octets instead of 4")
+    value: int = _u32(data, at + 2)[0]
+    return value
+
+
+def _octets(data: bytes, offsets: dict[int, int], low: int, high: int) -> int | None:
+    """A counter with its gigawords: "how many times the … counter has wrapped around 2^32" (RFC 2869 §5.1, §5.2)."""
+    octets = _integer(data, offsets, low)
+    if high in offsets:
+        octets = (octets or 0) | (_integer(data, offsets, high) or 0) << 32
+        if octets > _MAX_OCTETS:
+            return None  # more than nine exabytes is no measurement; the packet stays in the log by its digest
+    return octets
+
+
+def _text(value: bytes) -> str:
+    """Text that every database takes: UTF-8 (RFC 2865 §5), what is not replaced by U+FFFD, and NUL too."""
+    text = value.decode("utf-8", "replace")
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text

@@ -1,0 +1,267 @@
+"""The group commit: accounting records go to disk together, and each is answered when it is there.
+
+    submit ─→ staged ──┐   commit again as soon as the previous commit has ended,
+    submit ─→ staged ──┼─→ with whatever arrived meanwhile ─→ log + sessions, one transaction ─→ respond()
+    submit ─→ waiting ─┘
+              (its sessions must be read from the tables first)
+
+Records wait in a queue of bounded size; when it is full a record is refused, so its answer is late and the NAS sends it
+again. No record is ever answered before it is stored. A record that makes a commit fail by itself is found by halving,
+and set aside with a log line, so that it cannot hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from functools import partial
+
+import psycopg
+import structlog
+
+from controller.domain.clock import Clock
+from controller.domain.errors import PeerError
+from controller.store.engine import Database
+from controller.store.metadata import to_micros
+from controller.store.usage_log import UsageLog
+from radius.accounting import repository
+from radius.accounting.counters import RecorderCounters
+from radius.accounting.record import AccountingRecord
+from radius.accounting.repository import Key, SessionConflict
+from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
+from radius.accounting.settings import AccountingSettings
+from radius.accounting.staging import Batch, Pending, Respond, ServiceOf, Staging
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+
+log = structlog.get_logger()
+
+_CONFLICTS = (SessionConflict, sqlite3.IntegrityError, psycopg.IntegrityError)
+"""Another worker was faster with one of these sessions; when it happens again and again, a record is to blame."""
+_UNFIT = (*_CONFLICTS, sqlite3.DataError, psycopg.DataError, OverflowError, UnicodeError)
+"""Something in the batch cannot be stored."""
+_AWAY = (sqlite3.Error, psycopg.Error)
+"""Everything else that a driver raises: the database is not there, busy, full, not migrated. It may succeed later."""
+_FIRST_PAUSE_S = 0.05
+_CONFLICTS_IN_A_ROW = 5
+_SWEEP_LIMIT = 2_000
+
+
+class AccountingRecorder:
+    """radius.ports.Recorder. `run` is its loop; nothing is stored or answered while it does not run."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        usage_log: UsageLog,
+        service_of: ServiceOf,
+        settings: AccountingSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._log = usage_log
+        self.settings = settings or AccountingSettings()
+        self.counters = RecorderCounters()
+        self._staging = Staging(clock, service_of, self.settings.max_sessions_in_memory)
+        self._waiting: list[Pending] = []
+        self._depth = 0
+        self._stage_limit = self.settings.max_pending
+        self._failures = 0
+        self._ready = False
+        self._sweep_at_s = 0.0
+        self._wake = asyncio.Event()
+        self._notify: asyncio.TimerHandle | None = None
+
+    @property
+    def depth(self) -> int:
+        """Records taken and not yet answered."""
+        return self._depth
+
+    @property
+    def sessions_in_memory(self) -> int:
+        return len(self._staging)
+
+    def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Respond) -> None:
+        """See the port. Raises PeerError("overload") too, when the queue is full."""
+        if self._depth >= self.settings.max_pending:
+            self.counters.refused += 1
+            raise PeerError("overload", f"{self._depth} records wait to be stored")
+        record = AccountingRecord(packet, nas, received_us)
+        self._depth += 1
+        if self._ready and self._stage_limit >= self.settings.max_pending and self._can_stage(record):
+            self._staging.stage(record, respond)
+        else:
+            self._waiting.append((record, respond))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit for ever. Survives a database that is away: records wait, and their answers with them."""
+        while True:
+            try:
+                await self._turn()
+            except _AWAY as error:
+                await self._pause(error)
+
+    async def _turn(self) -> None:
+        """One turn: read what is missing, commit what is staged, answer, and look after silent sessions."""
+        if not self._ready:
+            self._staging.learn_restarts(await self._log.call(repository.load_restarts))
+            self._ready = True
+        if self._waiting:
+            await self._stage_waiting()
+        if not self._staging.is_empty:
+            await self._commit(self._staging.take())
+        now_s = time.monotonic()
+        if now_s >= self._sweep_at_s:
+            self._sweep_at_s = now_s + self.settings.sweep_interval_s
+            await self.sweep()
+        if not self._waiting and self._staging.is_empty:
+            await self._sleep_until_woken()
+
+    async def _sleep_until_woken(self) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(max(0.01, self._sweep_at_s - time.monotonic())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _can_stage(self, record: AccountingRecord) -> bool:
+        return record.kind in ("on", "off") or self._staging.knows((record.nas_id, record.acct_session_id))
+
+    async def _stage_waiting(self) -> None:
+        """Read the sessions of waiting records, then stage them in the order of their arrival."""
+        turn = self._waiting[: self._stage_limit]
+        missing: dict[Key, None] = {}
+        for record, _ in turn:
+            if not self._can_stage(record):
+                missing[record.nas_id, record.acct_session_id] = None
+        if missing:
+            self._staging.learn(await self._log.call(partial(repository.load, keys=list(missing))))
+        # Taken off only now: when reading fails, they are all still waiting.
+        del self._waiting[: len(turn)]
+        for record, respond in turn:
+            self._staging.stage(record, respond)
+
+    async def _commit(self, batch: Batch) -> None:
+        started_s = time.perf_counter()
+        committed_us = to_micros(self._clock.now())
+        try:
+            await self._log.append(batch.rows, committed_us, partial(repository.write, changes=batch.changes))
+        except Exception as error:
+            self._start_again(batch, error)
+            if not isinstance(error, _UNFIT):
+                raise
+            return
+        self._failures = 0
+        self._stage_limit = min(self.settings.max_pending, self._stage_limit * 2)
+        counters = self.counters
+        counters.last_commit_s = time.perf_counter() - started_s
+        counters.commit_s += counters.last_commit_s
+        counters.commits += 1
+        counters.stored += len(batch.rows)
+        counters.duplicates = self._staging.duplicates
+        self._depth -= len(batch.pending)
+        for _, respond in batch.pending:
+            respond()
+        self._notify_followers()
+
+    def _start_again(self, batch: Batch, error: Exception) -> None:
+        """Nothing of `batch` was written: forget what it assumed, and have its records wait to be staged again."""
+        self.counters.failures += 1
+        self._waiting[:0] = batch.pending + self._staging.reset()
+        self._ready = False
+        if not isinstance(error, _UNFIT):
+            return
+        if isinstance(error, _CONFLICTS) and self._failures < _CONFLICTS_IN_A_ROW:
+            self.counters.conflicts += 1
+            self._failures += 1
+            return
+        self._isolate(batch, error)
+
+    def _isolate(self, batch: Batch, error: Exception) -> None:
+        """Halve what is committed at once, until the record that cannot be stored stands alone; then set it aside."""
+        if len(batch.pending) > 1:
+            self._stage_limit = max(1, len(batch.pending) // 2)
+            return
+        self.counters.rejected += len(batch.pending)
+        for record, _ in batch.pending:
+            self._depth -= 1
+            self._waiting.pop(0)
+            log.error(
+                "radius.accounting.rejected",
+                nas_ip=record.nas.address,
+                session_id=record.acct_session_id.hex(),
+                packet_sha256=record.packet_sha256.hex(),
+                exc_info=error,
+            )
+        if not batch.pending:
+            raise error
+
+    async def sweep(self) -> None:
+        """End sessions that fell silent, and move what ended long ago to the history. `run` does it now and then."""
+        settings, now_us = self.settings, to_micros(self._clock.now())
+        grace_us = settings.restart_grace_s * 1_000_000
+        find = partial(
+            repository.find_silent,
+            now_us=now_us,
+            missed_interims=settings.missed_interims,
+            restart_grace_us=grace_us,
+            limit=_SWEEP_LIMIT,
+        )
+        silent = list(dict.fromkeys((row[0], row[1]) for row in await self._log.call(find)))
+        unknown = [key for key in silent if not self._staging.knows(key)]
+        if unknown:
+            self._staging.learn(await self._log.call(partial(repository.load, keys=unknown)))
+        for key in silent:
+            for session in self._staging.lives(key):
+                self._end_if_silent(session, now_us, grace_us)
+        self._wake.set()
+        await self._archive(now_us - settings.archive_after_s * 1_000_000)
+        if len(silent) == _SWEEP_LIMIT:
+            self._sweep_at_s = 0.0
+
+    def _end_if_silent(self, session: Session, now_us: int, grace_us: int) -> None:
+        """Memory is newer than the row that was found: a record may have come meanwhile."""
+        if session.state != LIVE:
+            return
+        restart = self._staging.restart(session.nas_id)
+        if restart is not None and session.last_event_us <= restart.boundary_us and restart.seen_us < now_us - grace_us:
+            end_provisionally(session, NAS_RESTART)
+        elif is_stale(session, now_us, self.settings.missed_interims):
+            end_provisionally(session, STALE)
+        else:
+            return
+        self._staging.touch(session)
+
+    async def _archive(self, before_us: int) -> None:
+        past = await self._log.call(partial(repository.find_past, before_us=before_us, limit=_SWEEP_LIMIT))
+        keys = {(row[1], row[2]): None for row in past}
+        # Those with something to be written stay for the next time. The others are forgotten first: a record that
+        # comes from here on makes them be read again, wherever they are then.
+        free = {key for key in keys if not self._staging.is_touched(key)}
+        session_keys = [row[0] for row in past if (row[1], row[2]) in free]
+        if not session_keys:
+            return
+        self._staging.forget(free)
+        await self._log.append([], 0, partial(repository.archive, session_keys=session_keys, before_us=before_us))
+        if len(past) == _SWEEP_LIMIT:
+            self._sweep_at_s = 0.0
+
+    async def _pause(self, error: Exception) -> None:
+        self._failures += 1
+        pause_s = min(self.settings.retry_max_s, _FIRST_PAUSE_S * 2 ** min(self._failures, 10))
+        log.warning("radius.accounting.database_away", error=str(error), waiting=self._depth, pause_s=pause_s)
+        await asyncio.sleep(pause_s)
+
+    def _notify_followers(self) -> None:
+        """Wake those who follow the log, soon and once for many commits."""
+        if self._notify is None:
+            loop = asyncio.get_running_loop()
+            self._notify = loop.call_later(self.settings.notify_interval_s, self._notify_now)
+
+    def _notify_now(self) -> None:
+        self._notify = None
+        self._database.notify_committed()

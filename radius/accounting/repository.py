@@ -1,0 +1,311 @@
+"""Sessions between rows and memory: bulk on the accounting path, SQLAlchemy Core for everybody who looks.
+
+Whoever writes a session says which revision of its row the new one was made from. When another worker was faster, the
+row does not match, `SessionConflict` ends the transaction, and the recorder starts again from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Table, and_, func, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from controller.domain.identity import NasId
+from controller.store.bulk import Bulk
+from controller.store.bulk import Row as BulkRow
+from controller.store.engine import Database
+from controller.store.metadata import from_micros
+from radius.accounting.session import (
+    CHANGING,
+    COLUMNS,
+    ENDED,
+    LIVE,
+    MOVING,
+    VOID,
+    Session,
+    all_values,
+    changing_values,
+    moving_values,
+)
+from radius.accounting.tables import history, nas_restarts, sessions
+from radius.ports import LiveSession
+
+Key = tuple[str, bytes]
+"""NAS and Acct-Session-Id, under which all lives of that id are found."""
+
+
+class SessionConflict(Exception):
+    """Another worker wrote one of these sessions since we read it."""
+
+
+@dataclass(slots=True)
+class Restart:
+    """The newest Accounting-On or -Off of one NAS."""
+
+    nas_id: str
+    boundary_us: int
+    seen_us: int
+    kind: str
+    recent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanges:
+    """What one commit writes about sessions, as rows: nothing here changes when the sessions go on."""
+
+    new: list[BulkRow]
+    moved: list[BulkRow]
+    changed: list[BulkRow]
+    revived: list[str]
+    """Keys whose rows leave the history, because `new` puts them back into the hot table."""
+    restarts: list[Restart]
+
+
+def changes_of(touched: Sequence[Session], restarts: Sequence[Restart]) -> SessionChanges:
+    """Rows for sessions that changed since they were last written; from here on they count as written."""
+    changes = SessionChanges([], [], [], [], list(restarts))
+    for session in touched:
+        before = session.revision
+        session.revision = before + 1
+        if not session.stored:
+            if session.archived:
+                changes.revived.append(session.session_key)
+                session.archived = False
+            session.stored = True
+            changes.new.append(all_values(session))
+        elif session.touched:
+            changes.changed.append((*changing_values(session), before))
+        else:
+            changes.moved.append((*moving_values(session), before))
+        session.touched = False
+    return changes
+
+
+def write(bulk: Bulk, changes: SessionChanges) -> None:
+    """Write them in the caller's transaction. Raises SessionConflict, or the driver's error for a life that exists."""
+    if changes.revived:
+        marks = ", ".join(["?" if bulk.is_sqlite else "%s"] * len(changes.revived))
+        bulk.query(f"DELETE FROM radius_session_history WHERE session_key IN ({marks})", changes.revived)  # noqa: S608
+    bulk.insert("radius_session", COLUMNS, changes.new)
+    changed = bulk.update("radius_session", MOVING, "revision", changes.moved)
+    changed += bulk.update("radius_session", CHANGING, "revision", changes.changed)
+    if changed != len(changes.moved) + len(changes.changed):
+        raise SessionConflict
+    for restart in changes.restarts:
+        _write_restart(bulk, restart)
+
+
+def load(bulk: Bulk, keys: Sequence[Key]) -> dict[Key, list[Session]]:
+    """All lives of these ids, oldest first; an empty list for an id never seen."""
+    found: dict[Key, list[Session]] = {key: [] for key in keys}
+    for table, archived in (("radius_session", False), ("radius_session_history", True)):
+        for row in bulk.lookup(table, COLUMNS, ("nas_id", "acct_session_id"), keys):
+            session = Session(*row)
+            session.stored, session.archived, session.touched = not archived, archived, archived
+            found[session.nas_id, session.acct_session_id].append(session)
+    for lives in found.values():
+        lives.sort(key=lambda life: life.started_us)
+    return found
+
+
+def load_restarts(bulk: Bulk) -> dict[str, Restart]:
+    rows = bulk.query("SELECT nas_id, boundary_us, seen_us, kind, recent FROM radius_nas_restart")
+    return {row[0]: Restart(*row) for row in rows}
+
+
+def find_silent(bulk: Bulk, now_us: int, missed_interims: int, restart_grace_us: int, limit: int) -> list[BulkRow]:
+    """(nas_id, acct_session_id) of live sessions that are stale, or suspect since their NAS restarted."""
+    mark = "?" if bulk.is_sqlite else "%s"
+    return bulk.query(
+        "SELECT s.nas_id, s.acct_session_id FROM radius_session AS s"  # noqa: S608
+        " LEFT JOIN radius_nas_restart AS r ON r.nas_id = s.nas_id AND s.last_event_us <= r.boundary_us"
+        f" AND r.seen_us < {mark} WHERE s.state = 'live'"
+        f" AND (r.nas_id IS NOT NULL OR s.last_seen_us < {mark} - s.interim_s * {missed_interims * 1_000_000})"
+        f" LIMIT {limit}",
+        (now_us - restart_grace_us, now_us),
+    )
+
+
+def find_past(bulk: Bulk, before_us: int, limit: int) -> list[BulkRow]:
+    """(session_key, nas_id, acct_session_id) of sessions that ended, unheard of since `before_us`."""
+    mark = "?" if bulk.is_sqlite else "%s"
+    return bulk.query(
+        "SELECT session_key, nas_id, acct_session_id FROM radius_session"  # noqa: S608
+        f" WHERE state <> 'live' AND last_seen_us < {mark} LIMIT {limit}",
+        (before_us,),
+    )
+
+
+def archive(bulk: Bulk, session_keys: Sequence[str], before_us: int) -> None:
+    """Move them to the history, as far as nothing happened to them meanwhile; lives that were void just end."""
+    mark = "?" if bulk.is_sqlite else "%s"
+    marks = ", ".join([mark] * len(session_keys))
+    columns = ", ".join(COLUMNS)
+    past = f"session_key IN ({marks}) AND state <> 'live' AND last_seen_us < {mark}"
+    values = (*session_keys, before_us)
+    if not bulk.is_sqlite:
+        # Rows first locked stay as they are until both statements have seen them.
+        bulk.query(f"SELECT session_key FROM radius_session WHERE {past} FOR UPDATE", values)  # noqa: S608
+    bulk.query(
+        f"INSERT INTO radius_session_history ({columns}) SELECT {columns} FROM radius_session"  # noqa: S608
+        f" WHERE {past} AND state <> 'void'",
+        values,
+    )
+    bulk.query(f"DELETE FROM radius_session WHERE {past}", values)  # noqa: S608
+
+
+def _write_restart(bulk: Bulk, restart: Restart) -> None:
+    marks = ", ".join(["?" if bulk.is_sqlite else "%s"] * 5)
+    bulk.query(
+        "INSERT INTO radius_nas_restart (nas_id, boundary_us, seen_us, kind, recent)"  # noqa: S608
+        f" VALUES ({marks}) ON CONFLICT (nas_id) DO UPDATE SET boundary_us = excluded.boundary_us,"
+        " seen_us = excluded.seen_us, kind = excluded.kind, recent = excluded.recent"
+        " WHERE excluded.boundary_us >= radius_nas_restart.boundary_us",
+        (restart.nas_id, restart.boundary_us, restart.seen_us, restart.kind, restart.recent),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as people see it. `is_suspect`: its NAS restarted, and nothing was heard of it since."""
+
+    session_key: str
+    nas_id: str
+    acct_session_id: bytes
+    life: int
+    username: str
+    service_id: str | None
+    is_live: bool
+    is_suspect: bool
+    is_provisional: bool
+    started_at: datetime
+    ended_at: datetime | None
+    end_cause: str | None
+    last_event_at: datetime
+    session_time_s: int | None
+    upstream_octets: int
+    downstream_octets: int
+    final_unknown: bool
+    counter_fell: bool
+    framed_ipv4: str | None
+    calling_station_id: str | None
+    nas_port_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """None leaves a criterion out. `acct_session_ids` are the octets that the text asked for may stand for."""
+
+    acct_session_ids: Sequence[bytes] | None = None
+    service_id: str | None = None
+    username: str | None = None
+    is_live: bool | None = None
+
+
+class SessionRepository:
+    """radius.ports.Sessions, and the list of sessions for the API."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def live_session(self, session_key: str) -> LiveSession | None:
+        found = await self._live(sessions.c.session_key == session_key)
+        return found[0] if found else None
+
+    async def live_sessions_of(self, service_id: str) -> list[LiveSession]:
+        return await self._live(sessions.c.service_id == service_id)
+
+    async def find(self, wanted: SessionFilter, *, before: tuple[int, str] | None, limit: int) -> list[SessionView]:
+        """Live and ended ones, newest beginning first; `before` is (started_us, session_key) to go on from."""
+        tables = (sessions,) if wanted.is_live else (sessions, history)
+        parts = [
+            select(table, nas_restarts.c.boundary_us)
+            .outerjoin(nas_restarts, nas_restarts.c.nas_id == table.c.nas_id)
+            .where(*_conditions(table, wanted, before))
+            .order_by(table.c.started_us.desc(), table.c.session_key.desc())
+            .limit(limit)
+            for table in tables
+        ]
+        async with self._database.read() as conn:
+            rows: list[Row[Any]] = []
+            for part in parts:
+                rows += (await conn.execute(part)).all()
+        rows.sort(key=lambda row: (row.started_us, row.session_key), reverse=True)
+        return [_view(row) for row in rows[:limit]]
+
+    async def count_live(self) -> int:
+        """How many sessions are live now."""
+        async with self._database.read() as conn:
+            return await conn.scalar(select(func.count()).select_from(sessions).where(sessions.c.state == LIVE)) or 0
+
+    async def _live(self, condition: ColumnElement[bool]) -> list[LiveSession]:
+        query = select(sessions).where(condition, sessions.c.state == LIVE).order_by(sessions.c.session_key)
+        async with self._database.read() as conn:
+            return [_live_session(row) for row in await conn.execute(query)]
+
+
+def _conditions(table: Table, wanted: SessionFilter, before: tuple[int, str] | None) -> list[ColumnElement[bool]]:
+    columns = table.c
+    conditions: list[ColumnElement[bool]] = [columns.state != VOID]
+    if wanted.acct_session_ids is not None:
+        conditions.append(columns.acct_session_id.in_(wanted.acct_session_ids))
+    if wanted.service_id is not None:
+        conditions.append(columns.service_id == wanted.service_id)
+    if wanted.username is not None:
+        conditions.append(columns.username == wanted.username)
+    if wanted.is_live is not None:
+        conditions.append(columns.state == (LIVE if wanted.is_live else ENDED))
+    if before is not None:
+        started_us, session_key = before
+        conditions.append(
+            or_(
+                columns.started_us < started_us,
+                and_(columns.started_us == started_us, columns.session_key < session_key),
+            )
+        )
+    return conditions
+
+
+def _view(row: Row[Any]) -> SessionView:
+    is_live = row.state == LIVE
+    return SessionView(
+        session_key=row.session_key,
+        nas_id=row.nas_id,
+        acct_session_id=row.acct_session_id,
+        life=row.life,
+        username=row.username,
+        service_id=row.service_id,
+        is_live=is_live,
+        is_suspect=is_live and row.boundary_us is not None and row.last_event_us <= row.boundary_us,
+        is_provisional=row.provisional,
+        started_at=from_micros(row.started_us),
+        ended_at=None if row.ended_us is None else from_micros(row.ended_us),
+        end_cause=row.end_cause,
+        last_event_at=from_micros(row.last_event_us),
+        session_time_s=row.session_time_s,
+        upstream_octets=row.upstream_octets,
+        downstream_octets=row.downstream_octets,
+        final_unknown=row.final_unknown,
+        counter_fell=row.counter_fell,
+        framed_ipv4=row.framed_ipv4,
+        calling_station_id=row.calling_station_id,
+        nas_port_id=row.nas_port_id,
+    )
+
+
+def _live_session(row: Row[Any]) -> LiveSession:
+    return LiveSession(
+        session_key=row.session_key,
+        nas_id=NasId(row.nas_id),
+        acct_session_id=row.acct_session_id,
+        username=row.username,
+        service_id=row.service_id,
+        framed_ipv4=row.framed_ipv4,
+        last_class=row.last_class,
+        last_rate=row.last_rate,
+        evidence_at=None if row.evidence_us is None else from_micros(row.evidence_us),
+    )

@@ -1,0 +1,378 @@
+"""What accounting records say about sessions: which life of an Acct-Session-Id a record belongs to, and what it adds.
+Pure: no clock, no table.
+
+An Acct-Session-Id is not unique: a NAS that restarted hands out the same ids again, some hand out one id for ever. So
+a session is NAS + Acct-Session-Id + *life*, and a record finds its life by when its session must have begun
+(event − Acct-Session-Time). Records may come twice, late and in any order:
+
+    life 1  |start ······ interim ······ stop|        late interim → raises life 1, opens nothing
+    life 2                                      |start ··· interim ···
+
+Totals never fall. A Stop ends a session; silence or a restarted NAS ends it provisionally, and later evidence opens it
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from radius.accounting.record import AccountingRecord
+from radius.protocol.codes import Attr
+
+LIVE = "live"
+ENDED = "ended"
+VOID = "void"
+"""A life that was opened by a Start which turned out to repeat an older one: some NAS start all sessions again after
+they lost their server. It never carried anything and is shown to nobody."""
+
+STALE = "stale"
+NAS_RESTART = "nas-restart"
+"""Causes of provisional ends, beside Acct-Terminate-Cause's names."""
+
+EXACT_SLACK_US = 5_000_000
+"""How far two records of one session may disagree about its beginning: clocks count whole seconds, and some boxes send
+Start a moment after they begin to count."""
+ARRIVAL_SLACK_US = 10_000_000
+"""The same where the event was derived from the arrival: network, queues and retransmissions come in between."""
+RESTART_TIME_S = 60
+"""An Acct-Session-Time that fell back below this, with lower counters, is a new session and no old packet."""
+
+_RECENT_DIGESTS = 8
+_DIGEST_OCTETS = 8
+
+MOVING = (
+    "session_key",
+    "revision",
+    "last_event_us",
+    "last_seen_us",
+    "session_time_s",
+    "upstream_octets",
+    "downstream_octets",
+    "evidence_us",
+    "recent",
+)
+"""What every Interim changes, behind the key."""
+
+CHANGING = (
+    *MOVING,
+    "state",
+    "started_us",
+    "start_seen",
+    "ended_us",
+    "end_cause",
+    "provisional",
+    "final_unknown",
+    "counter_fell",
+    "framed_ipv4",
+    "last_class",
+    "last_rate",
+    "service_id",
+)
+"""What may change at all."""
+
+COLUMNS = (
+    *CHANGING,
+    "nas_id",
+    "acct_session_id",
+    "life",
+    "username",
+    "interim_s",
+    "calling_station_id",
+    "nas_port_id",
+)
+"""All of a session, in the order of Session's constructor."""
+
+
+class Session:
+    """One life of one Acct-Session-Id, as far as records told. Instants are UTC microseconds.
+
+    `last_event_us` is the newest event, `last_seen_us` the newest arrival. `start_seen`: a Start was seen, so
+    `started_us` is certain; before that it is derived. `provisional`: ended without a Stop. `final_unknown`: its Stop
+    carried no octets. `counter_fell`: a counter went backwards within the life (a NAS without gigawords wraps at 2^32).
+    `last_class` and `last_rate` are of the newest record that carried them, `evidence_us` its arrival. `recent` holds
+    prefixes of the newest packet digests, so that a retransmission is known across restarts.
+
+    `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written.
+    """
+
+    __slots__ = (*COLUMNS, "archived", "stored", "touched")
+
+    def __init__(
+        self,
+        session_key: str,
+        revision: int,
+        last_event_us: int,
+        last_seen_us: int,
+        session_time_s: int | None,
+        upstream_octets: int,
+        downstream_octets: int,
+        evidence_us: int | None,
+        recent: bytes,
+        state: str,
+        started_us: int,
+        start_seen: bool,
+        ended_us: int | None,
+        end_cause: str | None,
+        provisional: bool,
+        final_unknown: bool,
+        counter_fell: bool,
+        framed_ipv4: str | None,
+        last_class: bytes | None,
+        last_rate: str | None,
+        service_id: str | None,
+        nas_id: str,
+        acct_session_id: bytes,
+        life: int,
+        username: str,
+        interim_s: int,
+        calling_station_id: str | None,
+        nas_port_id: str | None,
+    ) -> None:
+        self.session_key = session_key
+        self.revision = revision
+        self.last_event_us = last_event_us
+        self.last_seen_us = last_seen_us
+        self.session_time_s = session_time_s
+        self.upstream_octets = upstream_octets
+        self.downstream_octets = downstream_octets
+        self.evidence_us = evidence_us
+        self.recent = recent
+        self.state = state
+        self.started_us = started_us
+        self.start_seen = start_seen
+        self.ended_us = ended_us
+        self.end_cause = end_cause
+        self.provisional = provisional
+        self.final_unknown = final_unknown
+        self.counter_fell = counter_fell
+        self.framed_ipv4 = framed_ipv4
+        self.last_class = last_class
+        self.last_rate = last_rate
+        self.service_id = service_id
+        self.nas_id = nas_id
+        self.acct_session_id = acct_session_id
+        self.life = life
+        self.username = username
+        self.interim_s = interim_s
+        self.calling_station_id = calling_station_id
+        self.nas_port_id = nas_port_id
+        self.stored = False
+        self.archived = False
+        self.touched = True
+
+    @property
+    def is_over(self) -> bool:
+        """Ended by a Stop, not merely believed to have ended."""
+        return self.state == ENDED and not self.provisional
+
+    @property
+    def is_only_started(self) -> bool:
+        """Nothing but Starts was seen of it."""
+        return self.session_time_s is None and not self.upstream_octets and not self.downstream_octets
+
+
+moving_values = attrgetter(*MOVING)
+changing_values = attrgetter(*CHANGING)
+all_values = attrgetter(*COLUMNS)
+
+
+def place(lives: Sequence[Session], record: AccountingRecord) -> Session | None:
+    """The life that `record` belongs to, of all that are known of its Acct-Session-Id; None for a new one.
+
+    `lives` are in order of their beginning.
+    """
+    candidate = None
+    slack_us = EXACT_SLACK_US if record.exact else ARRIVAL_SLACK_US
+    for life in reversed(lives):
+        if life.state != VOID and life.started_us <= record.event_us + slack_us:
+            candidate = life
+            break
+    if candidate is None:
+        oldest = next((life for life in lives if life.state != VOID), None)
+        # Older than everything known: of an earlier life, unless nothing told yet when that one began.
+        return None if oldest is None or oldest.start_seen or oldest.session_time_s is not None else oldest
+    begun_us = record.begun_us
+    if begun_us is not None and begun_us < candidate.started_us - slack_us:
+        earlier = _earlier_life(lives, candidate, record, begun_us)
+        if earlier is not None:
+            return earlier
+    return None if _begins_anew(candidate, record, slack_us) else candidate
+
+
+def _earlier_life(
+    lives: Sequence[Session], candidate: Session, record: AccountingRecord, begun_us: int
+) -> Session | None:
+    """The life before `candidate` that began when this record's session did."""
+    for life in reversed(lives):
+        if life is candidate or life.state == VOID or abs(life.started_us - begun_us) > EXACT_SLACK_US:
+            continue
+        if not life.is_over or record.event_us <= (life.ended_us or 0) + EXACT_SLACK_US:
+            return life
+    return None
+
+
+def _begins_anew(session: Session, record: AccountingRecord, slack_us: int) -> bool:
+    """Whether `record` tells of a session that began after all that is known of `session`."""
+    begun_us = record.begun_us
+    known_until_us = (session.ended_us or 0) if session.is_over else session.last_event_us
+    if record.kind == "start" and record.session_time_s is None:
+        return _starts_anew(session, record, known_until_us, slack_us)
+    if begun_us is not None and begun_us > known_until_us and begun_us > session.started_us + slack_us:
+        return True
+    return not session.is_over and _fell_back(session, record)
+
+
+def _starts_anew(session: Session, record: AccountingRecord, known_until_us: int, slack_us: int) -> bool:
+    event_us = record.event_us
+    if record.exact and session.start_seen and event_us == session.started_us:
+        return False  # the same Start again: whatever else changed, the moment is the same
+    if event_us < known_until_us:
+        return False
+    if session.start_seen and not record.delay_s and not (session.is_only_started and session.state == LIVE):
+        # Newer than everything known, and not waiting at the NAS (an old Start that is sent again has a delay).
+        return True
+    return event_us > max(known_until_us, session.started_us + slack_us)
+
+
+def _fell_back(session: Session, record: AccountingRecord) -> bool:
+    """Acct-Session-Time is back near zero and a counter is lower, in a newer record: Stop and Start were lost."""
+    seconds = record.session_time_s
+    if seconds is None or seconds > RESTART_TIME_S or record.event_us < session.last_event_us:
+        return False
+    if 2 * seconds >= (session.session_time_s or 0):
+        return False
+    up, down = record.upstream_octets, record.downstream_octets
+    return (up is not None and up < session.upstream_octets) or (down is not None and down < session.downstream_octets)
+
+
+def begin(record: AccountingRecord, session_key: str, life: int, service_id: str | None) -> Session:
+    """A new life; `observe` must be given the same record next. Without a Start it began by its own session time."""
+    return Session(
+        session_key=session_key,
+        revision=0,
+        last_event_us=record.event_us,
+        last_seen_us=record.received_us,
+        session_time_s=None,
+        upstream_octets=0,
+        downstream_octets=0,
+        evidence_us=None,
+        recent=b"",
+        state=LIVE,
+        started_us=record.event_us if record.begun_us is None else record.begun_us,
+        start_seen=False,
+        ended_us=None,
+        end_cause=None,
+        provisional=False,
+        final_unknown=False,
+        counter_fell=False,
+        framed_ipv4=None,
+        last_class=None,
+        last_rate=None,
+        service_id=service_id,
+        nas_id=record.nas_id,
+        acct_session_id=record.acct_session_id,
+        life=life,
+        username=record.username,
+        interim_s=record.nas.interim_interval_s,
+        calling_station_id=record.text(Attr.CALLING_STATION_ID),
+        nas_port_id=record.text(Attr.NAS_PORT_ID),
+    )
+
+
+def has_seen(session: Session, record: AccountingRecord) -> bool:
+    """Whether this very datagram is among the session's newest."""
+    return record.packet_sha256[:_DIGEST_OCTETS] in session.recent
+
+
+def observe(session: Session, record: AccountingRecord) -> None:
+    """Take over what `record` says about the session it belongs to."""
+    newest = record.event_us >= session.last_event_us
+    session.recent = (session.recent + record.packet_sha256[:_DIGEST_OCTETS])[-_RECENT_DIGESTS * _DIGEST_OCTETS :]
+    _grow(session, record, newest)
+    if record.kind == "start":
+        _start(session, record)
+    elif not session.start_seen and record.begun_us is not None and record.begun_us < session.started_us:
+        session.started_us = record.begun_us
+        session.touched = True
+    if record.kind == "stop":
+        _stop(session, record)
+    elif session.provisional and record.event_us > session.last_event_us:
+        session.state, session.ended_us, session.end_cause, session.provisional = LIVE, None, None, False
+        session.touched = True
+    if newest:
+        session.last_event_us = record.event_us
+        _take_evidence(session, record)
+    if record.received_us > session.last_seen_us:
+        session.last_seen_us = record.received_us
+    if session.framed_ipv4 is None:
+        session.framed_ipv4 = record.framed_ipv4()
+        session.touched |= session.framed_ipv4 is not None
+
+
+def _grow(session: Session, record: AccountingRecord, newest: bool) -> None:
+    up, down, seconds = record.upstream_octets, record.downstream_octets, record.session_time_s
+    if up is not None and up > session.upstream_octets:
+        session.upstream_octets = up
+    elif newest and up is not None and up < session.upstream_octets:
+        session.counter_fell = session.touched = True
+    if down is not None and down > session.downstream_octets:
+        session.downstream_octets = down
+    elif newest and down is not None and down < session.downstream_octets:
+        session.counter_fell = session.touched = True
+    if seconds is not None and seconds > (session.session_time_s or -1):
+        session.session_time_s = seconds
+
+
+def _start(session: Session, record: AccountingRecord) -> None:
+    begun_us = record.event_us if record.begun_us is None else record.begun_us
+    if not session.start_seen or begun_us < session.started_us:
+        session.started_us = begun_us
+        session.start_seen = session.touched = True
+
+
+def _stop(session: Session, record: AccountingRecord) -> None:
+    """The session is over at this event. Of several Stops the earliest event counts, so their order does not."""
+    session.touched = True
+    silent = record.upstream_octets is None and record.downstream_octets is None
+    session.final_unknown = silent and (session.final_unknown or not session.is_over)
+    if not session.is_over or record.event_us < (session.ended_us or 0):
+        session.ended_us = record.event_us
+        session.end_cause = record.terminate_cause()
+    session.state, session.provisional = ENDED, False
+
+
+def _take_evidence(session: Session, record: AccountingRecord) -> None:
+    """Class and rate as the newest record carries them: what speed the session now runs at."""
+    rate = record.rate()
+    if record.class_value is None and rate is None:
+        return
+    if record.class_value != session.last_class or rate != session.last_rate:
+        session.last_class, session.last_rate = record.class_value, rate
+        session.touched = True
+    session.evidence_us = record.received_us
+
+
+def repeats_older(lives: Sequence[Session], session: Session, record: AccountingRecord) -> list[Session]:
+    """Lives after `session` that were opened by a Start alone, although `session` went on through it: to be void."""
+    return [
+        life
+        for life in lives
+        if life is not session
+        and life.state == LIVE
+        and life.started_us > session.started_us
+        and life.is_only_started
+        and record.event_us >= life.started_us
+    ]
+
+
+def end_provisionally(session: Session, cause: str) -> None:
+    """Believed to have ended when it was last heard of. Later evidence opens it again."""
+    session.state, session.ended_us, session.end_cause = ENDED, session.last_event_us, cause
+    session.provisional = session.touched = True
+
+
+def is_stale(session: Session, now_us: int, missed_interims: int) -> bool:
+    """Whether a live session has been silent for so many interim intervals of its NAS."""
+    silence_us = now_us - session.last_seen_us
+    return session.state == LIVE and silence_us > missed_interims * session.interim_s * 1_000_000

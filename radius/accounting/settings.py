@@ -1,0 +1,28 @@
+"""What an operator may tune about accounting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AccountingSettings:
+    """Defaults serve 100,000 live sessions on one machine."""
+
+    max_pending: int = 20_000
+    """Records taken but not yet stored. Above it records are refused, so their answers are late and the NAS repeats
+    them: about one second of work, as no NAS waits longer than a few seconds."""
+    max_sessions_in_memory: int = 250_000
+    """Acct-Session-Ids whose lives are kept in memory (about 1.5 kB each); others are read when they report."""
+    missed_interims: int = 3
+    """A session silent for so many interim intervals of its NAS is ended provisionally."""
+    restart_grace_s: int = 60
+    """After Accounting-On or -Off, sessions of that NAS have so long to report again before they are ended."""
+    sweep_interval_s: float = 15.0
+    """How often silent sessions are looked for."""
+    archive_after_s: int = 3_600
+    """Ended sessions unheard of for so long move to the history: late records mostly come earlier."""
+    retry_max_s: float = 5.0
+    """Longest pause between attempts while the database is away; the first is 0.05 s, doubled each time."""
+    notify_interval_s: float = 0.25
+    """At most so often are followers of the usage log woken by commits."""

@@ -1,0 +1,202 @@
+"""The next commit in the making: records become rows for the log and changes of sessions, in memory alone.
+
+Sessions that records touched lately are kept here. That is a cache of committed rows and of what is on its way to
+them: any worker can make it from the tables, and when a commit fails it is forgotten, read again and done again.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+
+from controller.domain.clock import Clock
+from controller.domain.identity import new_id
+from controller.store.bulk import Row
+from controller.store.usage_log import log_row
+from radius.accounting import session as rules
+from radius.accounting.record import AccountingRecord
+from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
+from radius.accounting.session import VOID, Session
+from radius.vendors.mark import read_class
+
+Respond = Callable[[], None]
+Pending = tuple[AccountingRecord, Respond]
+ServiceOf = Callable[[bytes], str | None]
+"""User name → service id at this instant; None for a name that is nobody's."""
+
+SESSIONLESS = ""
+"""Session key of Accounting-On and -Off in the log: they belong to a NAS."""
+
+_RECENT_OCTETS = 64
+_by_beginning = attrgetter("started_us")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One commit: `rows` for the log, `changes` of sessions, and `pending`, who is answered afterwards."""
+
+    pending: list[Pending]
+    rows: list[Row]
+    changes: SessionChanges
+
+
+class Staging:
+    """`stage` applies records one by one, `take` closes the batch that they made."""
+
+    def __init__(self, clock: Clock, service_of: ServiceOf, max_sessions: int) -> None:
+        self._clock = clock
+        self._service_of = service_of
+        self._max_sessions = max_sessions
+        self._lives: dict[Key, list[Session]] = {}
+        self._restarts: dict[str, Restart] = {}
+        self.duplicates = 0
+        self._renew()
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._pending or self._touched)
+
+    def knows(self, key: Key) -> bool:
+        return key in self._lives
+
+    def learn(self, lives: dict[Key, list[Session]]) -> None:
+        """Take over what was read from the tables."""
+        self._lives.update(lives)
+        excess = len(self._lives) - self._max_sessions
+        if excess > 0:
+            self._evict(excess, keep=lives)
+
+    def learn_restarts(self, restarts: dict[str, Restart]) -> None:
+        self._restarts = restarts
+
+    def lives(self, key: Key) -> list[Session]:
+        return self._lives.get(key, [])
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._lives.pop(key, None)
+
+    def touch(self, session: Session) -> None:
+        """Have a session written with the next commit."""
+        self._touched[session] = None
+
+    def is_touched(self, key: Key) -> bool:
+        return any(session in self._touched for session in self.lives(key))
+
+    def stage(self, record: AccountingRecord, respond: Respond) -> None:
+        """Apply one record, whose lives are known. A datagram seen before is answered with the rest and not stored."""
+        self._pending.append((record, respond))
+        if record.kind in ("on", "off"):
+            self._stage_restart(record)
+            return
+        key = (record.nas_id, record.acct_session_id)
+        lives = self._lives[key]
+        digest = record.packet_sha256[:8]
+        for life in lives:
+            if digest in life.recent:
+                self.duplicates += 1
+                return
+        service_id = self._service_of(record.username.encode()) or _service_by_class(record)
+        session = rules.place(lives, record)
+        if session is None:
+            session = rules.begin(record, new_id(self._clock.now()), _next_life(lives), service_id)
+            insort(lives, session, key=_by_beginning)
+        elif session.service_id is None and service_id is not None:
+            session.service_id, session.touched = service_id, True
+        began_us = session.started_us
+        rules.observe(session, record)
+        self._touched[session] = None
+        if len(lives) > 1:
+            self._settle_lives(lives, session, record)
+            if session.started_us != began_us:
+                lives.sort(key=_by_beginning)
+        self._log(record, session.session_key, service_id)
+
+    def take(self) -> Batch:
+        """Close the batch: whatever is staged from now on belongs to the next one."""
+        changes = changes_of(list(self._touched), list(self._restarted.values()))
+        batch = Batch(self._pending, self._rows, changes)
+        self._renew()
+        return batch
+
+    def reset(self) -> list[Pending]:
+        """Forget everything, and return the records of the batch in the making: they must be staged again."""
+        pending = self._pending
+        self._lives.clear()
+        self._restarts = {}
+        self._renew()
+        return pending
+
+    def restart(self, nas_id: str) -> Restart | None:
+        """The newest Accounting-On or -Off of a NAS."""
+        return self._restarts.get(nas_id)
+
+    def _renew(self) -> None:
+        self._pending: list[Pending] = []
+        self._rows: list[Row] = []
+        self._touched: dict[Session, None] = {}
+        self._restarted: dict[str, Restart] = {}
+
+    def _settle_lives(self, lives: list[Session], session: Session, record: AccountingRecord) -> None:
+        for other in rules.repeats_older(lives, session, record):
+            other.state, other.touched = VOID, True
+            self._touched[other] = None
+
+    def _stage_restart(self, record: AccountingRecord) -> None:
+        """Accounting-On and -Off: one row for the NAS, however many sessions it has."""
+        digest = record.packet_sha256[:8]
+        known = self._restarts.get(record.nas_id)
+        if known is not None and digest in known.recent:
+            self.duplicates += 1
+            return
+        recent = ((b"" if known is None else known.recent) + digest)[-_RECENT_OCTETS:]
+        restart = Restart(record.nas_id, record.event_us, record.received_us, record.kind, recent)
+        if known is not None and known.boundary_us > restart.boundary_us:
+            restart = Restart(known.nas_id, known.boundary_us, known.seen_us, known.kind, recent)
+        self._restarts[record.nas_id] = self._restarted[record.nas_id] = restart
+        self._log(record, SESSIONLESS, None)
+
+    def _log(self, record: AccountingRecord, session_key: str, service_id: str | None) -> None:
+        self._rows.append(
+            log_row(
+                record.packet_sha256,
+                (
+                    record.kind,
+                    session_key,
+                    record.nas_id,
+                    record.acct_session_id,
+                    record.username,
+                    service_id,
+                    record.event_us,
+                    record.received_us,
+                    record.session_time_s,
+                    record.upstream_octets,
+                    record.downstream_octets,
+                ),
+            )
+        )
+
+    def _evict(self, count: int, keep: dict[Key, list[Session]]) -> None:
+        """Forget the ids that were learnt first and that nothing is waiting to be written for."""
+        chosen: list[Key] = []
+        for key in self._lives:
+            if len(chosen) >= count:
+                break
+            if key not in keep and not self.is_touched(key):
+                chosen.append(key)
+        self.forget(chosen)
+
+
+def _service_by_class(record: AccountingRecord) -> str | None:
+    """The service that our own Class names: what the session was authorised for."""
+    mark = read_class(record.class_value)
+    return None if mark is None or len(mark.service_id) > 32 else mark.service_id
+
+
+def _next_life(lives: list[Session]) -> int:
+    return max((life.life for life in lives), default=0) + 1

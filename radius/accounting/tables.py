@@ -1,0 +1,82 @@
+"""Tables of accounting: sessions that live or ended lately, sessions of the past, and restarts of NAS.
+
+The hot table stays small: what ended some time ago moves to the history in the background. Both have the same columns.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table
+
+from controller.store.metadata import Id, metadata
+
+
+def _columns() -> list[Column[object]]:
+    return [
+        Column("session_key", Id, primary_key=True),
+        Column("revision", BigInteger, nullable=False),
+        Column("last_event_us", BigInteger, nullable=False),
+        Column("last_seen_us", BigInteger, nullable=False),
+        Column("session_time_s", BigInteger),
+        Column("upstream_octets", BigInteger, nullable=False),
+        Column("downstream_octets", BigInteger, nullable=False),
+        Column("evidence_us", BigInteger),
+        Column("recent", LargeBinary(64), nullable=False),
+        Column("state", String(8), nullable=False),
+        Column("started_us", BigInteger, nullable=False),
+        Column("start_seen", Boolean, nullable=False),
+        Column("ended_us", BigInteger),
+        Column("end_cause", String(32)),
+        Column("provisional", Boolean, nullable=False),
+        Column("final_unknown", Boolean, nullable=False),
+        Column("counter_fell", Boolean, nullable=False),
+        Column("framed_ipv4", String(15)),
+        Column("last_class", LargeBinary(253)),
+        Column("last_rate", String(253)),
+        Column("service_id", Id),
+        Column("nas_id", Id, nullable=False),
+        # Opaque octets, all of them: ids cut to fit a column collide, and CoA no longer matches.
+        Column("acct_session_id", LargeBinary(253), nullable=False),
+        Column("life", Integer, nullable=False),
+        Column("username", String(253), nullable=False),
+        Column("interim_s", Integer, nullable=False),
+        Column("calling_station_id", String(253)),
+        Column("nas_port_id", String(253)),
+    ]
+
+
+def _indexes(name: str) -> list[Index]:
+    # Two workers that open the same life at once meet in the unique one; the second looks again.
+    return [
+        Index(f"uq_{name}_life", "acct_session_id", "nas_id", "life", unique=True),
+        Index(f"ix_{name}_service_id", "service_id"),
+        Index(f"ix_{name}_username", "username"),
+        Index(f"ix_{name}_started_us", "started_us", "session_key"),
+    ]
+
+
+# Rows are rewritten at every Interim. Keys ascend with time, so sessions that report together lie together; and
+# PostgreSQL keeps a new version on the same page when there is room, without touching an index.
+sessions = Table(
+    "radius_session",
+    metadata,
+    *_columns(),
+    *_indexes("radius_session"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 60},
+)
+
+history = Table(
+    "radius_session_history", metadata, *_columns(), *_indexes("radius_session_history"), sqlite_with_rowid=False
+)
+
+# Accounting-On and -Off: whatever a NAS reported before `boundary_us` is suspect. One row per NAS, so that a restart
+# costs the same with ten sessions and with ten thousand.
+nas_restarts = Table(
+    "radius_nas_restart",
+    metadata,
+    Column("nas_id", Id, primary_key=True),
+    Column("boundary_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("recent", LargeBinary(64), nullable=False),
+)

@@ -1,0 +1,399 @@
+"""The group commit: answered only when stored, stored once, and summed right in whatever order records come."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from controller.domain.clock import MovableClock
+from controller.domain.errors import PeerError
+from controller.store.engine import Database
+from controller.store.metadata import to_micros
+from controller.store.usage_log import UsageLog
+from controller.store.usage_reader import UsageLogReader
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.settings import AccountingSettings
+from radius.protocol.codes import Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet, attribute, vendor_attribute
+from radius.vendors.mark import class_value
+from tests.support.accounting import NAS, OTHER_NAS, accounting
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+T = int(NOW.timestamp())
+SERVICE = "5" * 32
+
+
+class Bench:
+    """A recorder on a database, its clock, and what a test asks of it."""
+
+    def __init__(
+        self, database: Database, settings: AccountingSettings | None = None, writer: str = "radius-1"
+    ) -> None:
+        self.database = database
+        self.clock = MovableClock(NOW)
+        self.log = UsageLog(database, writer)
+        self.recorder = AccountingRecorder(
+            database, self.clock, self.log, {b"anna": SERVICE}.get, settings or AccountingSettings()
+        )
+        self.sessions = SessionRepository(database)
+        self.reader = UsageLogReader(database)
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.recorder.run())
+
+    async def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+            if not self.task.cancelled():
+                self.task.result()
+        await self.log.close()
+
+    async def send(self, *packets: Packet, nas: Nas = NAS) -> None:
+        """Submit all, and wait until each was answered."""
+        if self.task is None:
+            self.start()
+        answered: list[asyncio.Future[None]] = []
+        for packet in packets:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answered.append(future)
+            self.recorder.submit(packet, nas, to_micros(self.clock.now()), lambda f=future: f.set_result(None))  # type: ignore[misc]
+        async with asyncio.timeout(20):
+            assert self.task is not None
+            gathered = asyncio.gather(*answered)
+            await asyncio.wait([gathered, self.task], return_when=asyncio.FIRST_COMPLETED)
+            if self.task.done():
+                self.task.result()
+            await gathered
+
+    async def found(self, session: bytes = b"0001") -> list[SessionView]:
+        """All lives of an Acct-Session-Id, oldest first."""
+        rows = await self.sessions.find(SessionFilter(acct_session_ids=[session]), before=None, limit=100)
+        return rows[::-1]
+
+    async def one(self, session: bytes = b"0001") -> SessionView:
+        (row,) = await self.found(session)
+        return row
+
+    async def logged(self) -> int:
+        async with self.database.read() as conn:
+            return int(await conn.scalar(text("SELECT count(*) FROM store_usage_record")) or 0)
+
+
+@pytest.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    made = Bench(database)
+    yield made
+    await made.stop()
+
+
+def trace(sessions: int, interims: int) -> list[Packet]:
+    """Sessions of a NAS that knows the time, with ever growing totals."""
+    packets = []
+    for n in range(sessions):
+        name, began = f"s{n:04}".encode(), T + n
+        packets.append(accounting("start", name, at=began))
+        for k in range(1, interims + 1):
+            grown = {"at": began + 300 * k, "seconds": 300 * k, "up": 1000 * k + n, "down": (5 << 30) * k + n}
+            packets.append(accounting("stop" if k == interims else "interim", name, **grown))
+    return packets
+
+
+async def sums(bench: Bench) -> list[tuple[bytes, int, int, int, str, datetime, datetime | None]]:
+    rows = await bench.sessions.find(SessionFilter(), before=None, limit=10_000)
+    return sorted(
+        (r.acct_session_id, r.life, r.upstream_octets, r.downstream_octets, r.username, r.started_at, r.ended_at)
+        for r in rows
+    )
+
+
+async def test_rfc2866_4_1_nothing_is_answered_before_it_is_stored(bench: Bench) -> None:
+    answered: list[int] = []
+    bench.recorder.submit(accounting("start", at=T), NAS, to_micros(NOW), lambda: answered.append(1))
+    await asyncio.sleep(0)
+    assert answered == []
+    await bench.send(accounting("interim", at=T + 300, seconds=300, up=10, down=20))
+    assert answered == [1]
+    assert await bench.logged() == 2
+
+
+async def test_a_session_is_seen_live_and_then_ended(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T))
+    assert (await bench.one()).is_live
+    await bench.send(accounting("interim", at=T + 300, seconds=300, up=10, down=20))
+    await bench.send(accounting("stop", at=T + 400, seconds=400, up=15, down=5 << 32))
+    session = await bench.one()
+    assert not session.is_live
+    assert (session.upstream_octets, session.downstream_octets) == (15, 5 << 32)
+    assert session.started_at == NOW
+    assert session.ended_at == NOW + timedelta(seconds=400)
+    assert session.service_id == SERVICE
+    assert await bench.reader.verify_all() == []
+
+
+async def test_the_same_trace_twice_and_shuffled_gives_the_same_sums(bench: Bench) -> None:
+    packets = trace(60, 5)
+    await bench.send(*packets)
+    expected = await sums(bench)
+    assert len(expected) == 60
+    assert expected[3][2:4] == (5003, (25 << 30) + 3)
+    random.Random(4).shuffle(packets)
+    await bench.send(*packets)
+    assert await sums(bench) == expected
+
+
+async def test_a_shuffled_trace_gives_the_sums_of_the_ordered_one(bench: Bench, database: Database) -> None:
+    packets = trace(60, 5)
+    random.Random(7).shuffle(packets)
+    for start in range(0, len(packets), 37):
+        await bench.send(*packets[start : start + 37])
+    found = await sums(bench)
+    assert [row[0] for row in found] == [f"s{n:04}".encode() for n in range(60)]
+    for n, row in enumerate(found):
+        began = NOW + timedelta(seconds=n)
+        assert row[1:] == (1, 5000 + n, (25 << 30) + n, "anna", began, began + timedelta(seconds=1500))
+
+
+async def test_a_retransmission_is_answered_and_stored_once_even_after_a_restart(bench: Bench) -> None:
+    packet = accounting("start", at=T)
+    await bench.send(packet, packet)
+    again = Bench(bench.database)
+    await again.send(packet, accounting("on", None, at=T + 1), accounting("on", None, at=T + 1))
+    await again.stop()
+    assert again.recorder.counters.duplicates == 2
+    assert await bench.logged() == 2
+
+
+async def test_rfc2866_5_2_a_repetition_with_another_delay_adds_nothing(bench: Bench) -> None:
+    await bench.send(accounting("start"))
+    bench.clock.advance(timedelta(seconds=300))
+    await bench.send(accounting("interim", seconds=300, up=10, down=20))
+    bench.clock.advance(timedelta(seconds=5))
+    await bench.send(accounting("interim", seconds=300, up=10, down=20, delay=5), accounting("start", delay=305))
+    session = await bench.one()
+    assert (session.upstream_octets, session.downstream_octets, session.started_at) == (10, 20, NOW)
+
+
+async def test_an_interim_later_than_its_stop_only_raises_the_ended_session(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T), accounting("stop", at=T + 600, seconds=600, up=100, down=100))
+    await bench.send(accounting("interim", at=T + 590, seconds=590, up=90, down=120))
+    session = await bench.one()
+    assert not session.is_live
+    assert (session.upstream_octets, session.downstream_octets) == (100, 120)
+    assert session.ended_at == NOW + timedelta(seconds=600)
+
+
+async def test_an_id_used_again_is_a_new_session(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T), accounting("stop", at=T + 600, seconds=600, up=100, down=1000))
+    await bench.send(accounting("start", at=T + 700), accounting("interim", at=T + 1000, seconds=300, up=5, down=7))
+    first, second = await bench.found()
+    assert (first.life, first.downstream_octets, first.is_live) == (1, 1000, False)
+    assert (second.life, second.downstream_octets, second.is_live) == (2, 7, True)
+
+
+async def test_ids_are_octets_and_belong_to_their_nas(bench: Bench) -> None:
+    long, similar = bytes(range(253)), bytes(range(252)) + b"x"
+    await bench.send(accounting("start", long, at=T), accounting("start", similar, at=T), accounting("start", at=T))
+    await bench.send(accounting("start", at=T), nas=OTHER_NAS)
+    assert len(await bench.found(long)) == 1
+    assert len(await bench.found(similar)) == 1
+    assert {row.nas_id for row in await bench.found()} == {NAS.nas_id, OTHER_NAS.nas_id}
+
+
+async def test_a_user_nobody_knows_is_stored_without_service(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T, user=b"nobody\x00\xff"))
+    session = await bench.one()
+    assert session.service_id is None
+    assert session.username == "nobody\ufffd\ufffd"
+    assert [r.service_id async for r in bench.reader.records_after(0, 10, 10)] == [None]
+
+
+async def test_class_names_the_service_of_a_user_nobody_knows(bench: Bench) -> None:
+    mark = attribute(Attr.CLASS, class_value("7" * 32, "fibre-100"))
+    await bench.send(accounting("start", at=T, user=b"nobody", more=mark))
+    assert (await bench.one()).service_id == "7" * 32
+
+
+async def test_class_and_rate_of_the_newest_record_are_the_evidence_of_speed(bench: Bench) -> None:
+    def said(profile: str, rate: str) -> bytes:
+        return attribute(Attr.CLASS, class_value(SERVICE, profile)) + vendor_attribute(14988, 8, rate.encode())
+
+    await bench.send(accounting("start", at=T, more=said("f100", "20M/100M")))
+    bench.clock.advance(timedelta(seconds=300))
+    await bench.send(accounting("interim", at=T + 300, seconds=300, up=1, down=1, more=said("f300", "50M/300M")))
+    await bench.send(accounting("interim", at=T + 100, seconds=100, up=1, down=1, more=said("f100", "20M/100M")))
+    (live,) = await bench.sessions.live_sessions_of(SERVICE)
+    assert live.last_class == class_value(SERVICE, "f300")
+    assert live.last_rate == "50M/300M"
+    assert live.evidence_at == NOW + timedelta(seconds=300)
+    assert await bench.sessions.live_session(live.session_key) == live
+
+
+async def test_accounting_on_makes_sessions_suspect_and_ends_the_silent_ones(bench: Bench) -> None:
+    await bench.send(*(accounting("start", name, at=T) for name in (b"a", b"b")))
+    await bench.send(accounting("on", None, at=T + 10))
+    assert (await bench.one(b"a")).is_suspect
+    await bench.send(accounting("interim", b"b", at=T + 20, seconds=20, up=1, down=1))
+    bench.clock.advance(timedelta(seconds=90))
+    await bench.recorder.sweep()
+    await bench.send(accounting("start", b"c", at=T + 90))
+    gone, back = await bench.one(b"a"), await bench.one(b"b")
+    assert (gone.is_live, gone.end_cause, gone.is_provisional) == (False, "nas-restart", True)
+    assert (back.is_live, back.is_suspect) == (True, False)
+
+
+async def test_a_silent_session_ends_when_last_heard_of_and_later_evidence_opens_it_again(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T))
+    bench.clock.advance(timedelta(seconds=3 * NAS.interim_interval_s + 1))
+    await bench.recorder.sweep()
+    await bench.send(accounting("start", b"other", at=T))
+    session = await bench.one()
+    assert (session.is_live, session.end_cause, session.ended_at) == (False, "stale", NOW)
+    await bench.send(accounting("interim", at=T + 905, seconds=905, up=1, down=2))
+    session = await bench.one()
+    assert (session.is_live, session.ended_at, session.downstream_octets) == (True, None, 2)
+
+
+async def test_a_session_of_the_past_leaves_the_hot_table_and_a_late_record_still_finds_it(bench: Bench) -> None:
+    await bench.send(accounting("start", at=T), accounting("stop", at=T + 60, seconds=60, up=1, down=2))
+    await bench.send(accounting("start", b"live", at=T))
+    bench.clock.advance(timedelta(hours=2))
+    await bench.send(accounting("interim", b"live", at=T + 7200, seconds=7200, up=1, down=2))
+    await bench.recorder.sweep()
+    async with bench.database.read() as conn:
+        assert (await conn.execute(text("SELECT count(*) FROM radius_session"))).scalar() == 1
+        assert (await conn.execute(text("SELECT count(*) FROM radius_session_history"))).scalar() == 1
+    assert (await bench.one()).downstream_octets == 2
+    await bench.send(accounting("interim", at=T + 50, seconds=50, up=1, down=9))
+    session = await bench.one()
+    assert (session.downstream_octets, session.is_live) == (9, False)
+
+
+async def test_any_worker_goes_on_with_a_session_that_another_began(bench: Bench) -> None:
+    other = Bench(bench.database, writer="radius-2")
+    await bench.send(accounting("start", at=T))
+    await other.send(accounting("interim", at=T + 300, seconds=300, up=10, down=20))
+    await bench.send(accounting("interim", at=T + 600, seconds=600, up=15, down=25))
+    await asyncio.gather(
+        *(
+            worker.send(*(accounting("interim", at=T + n, seconds=n, up=n, down=n) for n in range(first, 1400, 2)))
+            for worker, first in ((bench, 700), (other, 701))
+        )
+    )
+    await other.stop()
+    session = await bench.one()
+    assert (session.upstream_octets, session.downstream_octets) == (1399, 1399)
+    assert await bench.logged() == 703
+    assert await bench.reader.verify_all() == []
+
+
+async def test_workers_that_open_the_same_session_at_once_make_one(bench: Bench) -> None:
+    other = Bench(bench.database, writer="radius-2")
+    names = [f"n{n}".encode() for n in range(50)]
+    await asyncio.gather(
+        bench.send(*(accounting("start", name, at=T) for name in names)),
+        other.send(*(accounting("interim", name, at=T + 300, seconds=300, up=1, down=1) for name in names[::-1])),
+    )
+    await other.stop()
+    for name in names:
+        assert (await bench.one(name)).downstream_octets == 1
+
+
+async def test_a_record_that_cannot_be_stored_does_not_hold_up_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = accounting("start", b"poison", at=T)
+    rest = [accounting("start", f"n{n}".encode(), at=T) for n in range(20)]
+    async with bench.database.begin() as conn:
+        if bench.database.is_sqlite:
+            await conn.execute(
+                text(
+                    "CREATE TRIGGER poison BEFORE INSERT ON store_usage_record"
+                    " WHEN NEW.acct_session_id = x'706f69736f6e' BEGIN SELECT RAISE(ABORT, 'poison'); END"
+                )
+            )
+        else:
+            await conn.execute(
+                text(
+                    "ALTER TABLE store_usage_record ADD CONSTRAINT poison CHECK (acct_session_id <> '\\x706f69736f6e')"
+                )
+            )
+    never: list[int] = []
+    bench.recorder.submit(poison, NAS, to_micros(NOW), lambda: never.append(1))
+    await bench.send(*rest)
+    assert bench.recorder.counters.rejected == 1
+    assert never == []
+    assert await bench.logged() == 20
+
+
+async def test_records_wait_for_a_database_that_is_away(bench: Bench) -> None:
+    async with bench.database.begin() as conn:
+        await conn.execute(text("ALTER TABLE store_usage_link RENAME TO gone"))
+    waiting = asyncio.create_task(bench.send(accounting("start", at=T)))
+    async with asyncio.timeout(10):
+        while bench.recorder.counters.failures < 2 and not waiting.done():  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.01)
+    assert not waiting.done()
+    async with bench.database.begin() as conn:
+        await conn.execute(text("ALTER TABLE gone RENAME TO store_usage_link"))
+    await waiting
+    assert (await bench.one()).is_live
+    assert await bench.logged() == 1
+
+
+async def test_a_full_queue_refuses_instead_of_answering_early(database: Database) -> None:
+    bench = Bench(database, AccountingSettings(max_pending=3))
+    for n in range(3):
+        bench.recorder.submit(accounting("start", b"%d" % n, at=T), NAS, to_micros(NOW), lambda: None)
+    with pytest.raises(PeerError, match="overload"):
+        bench.recorder.submit(accounting("start", b"4", at=T), NAS, to_micros(NOW), lambda: None)
+    assert bench.recorder.counters.refused == 1
+    bench.start()
+    async with asyncio.timeout(10):
+        while bench.recorder.depth:  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.01)
+    await bench.send(accounting("start", b"4", at=T))
+    assert await bench.logged() == 4
+    await bench.stop()
+
+
+async def test_memory_of_sessions_is_bounded_and_made_again_from_the_tables(database: Database) -> None:
+    bench = Bench(database, AccountingSettings(max_sessions_in_memory=10))
+    names = [b"%d" % n for n in range(40)]
+    for name in names:
+        await bench.send(accounting("start", name, at=T))
+    assert bench.recorder.sessions_in_memory <= 10
+    await bench.send(*(accounting("interim", name, at=T + 300, seconds=300, up=1, down=1) for name in names))
+    for name in names:
+        assert (await bench.one(name)).upstream_octets == 1
+    await bench.stop()
+
+
+def pages(items: Iterable[SessionView]) -> list[str]:
+    return [row.session_key for row in items]
+
+
+async def test_sessions_are_listed_newest_first_page_by_page(bench: Bench) -> None:
+    await bench.send(*trace(5, 1), *(accounting("start", f"l{n}".encode(), at=T + n) for n in range(5)))
+    everything = await bench.sessions.find(SessionFilter(), before=None, limit=100)
+    seen: list[str] = []
+    before = None
+    while True:
+        page = await bench.sessions.find(SessionFilter(), before=before, limit=3)
+        if not page:
+            break
+        seen += pages(page)
+        before = (to_micros(page[-1].started_at), page[-1].session_key)
+    assert seen == pages(everything)
+    assert len(seen) == len(set(seen)) == 10
+    live = await bench.sessions.find(SessionFilter(is_live=True, username="anna"), before=None, limit=100)
+    assert {row.acct_session_id for row in live} == {f"l{n}".encode() for n in range(5)}
+    assert await bench.sessions.count_live() == 5
