@@ -122,6 +122,7 @@ class NetconfSession:
         self._socket: socket.socket | None = None
         self._session: Any = None
         self._aborted = False
+        self._broken = False
 
     # --- life
 
@@ -236,8 +237,14 @@ class NetconfSession:
         self.rpc(_operation("cancel-commit"))
 
     def rpc(self, operation: Element) -> Element:
-        """Send one operation as it is; return the <rpc-reply>."""
+        """Send one operation as it is; return the <rpc-reply>.
+
+        After a time-out or a break the session is of no use any more: everything else on it fails at once, and the
+        device undoes what was not confirmed when the connection is closed.
+        """
         name = etree.QName(operation).localname
+        if self._broken or self._aborted:
+            raise DeviceUnreachable(f"{self.device.name}: the session is over, {name} was not sent")
         request = Dispatch(
             self._session, self._handler, timeout=self._settings.rpc_timeout_s, raise_mode=RaiseMode.ERRORS
         )
@@ -246,10 +253,12 @@ class NetconfSession:
         except RPCError as error:
             raise _refusal(self.device.name, name, error) from RefusedRpc(error)
         except TimeoutExpiredError as error:
+            self._broken = True
             raise DeviceTimeout(
                 f"{self.device.name}: no reply to {name} within {self._settings.rpc_timeout_s:g} s"
             ) from error
         except (OSError, EOFError, TransportError, SessionError, SSHException) as error:
+            self._broken = True
             raise DeviceUnreachable(f"{self.device.name}: the session broke off at {name}: {_words(error)}") from error
         return etree.fromstring(reply.xml.encode())
 
@@ -262,7 +271,7 @@ class RefusedRpc(Exception):
         info = getattr(error, "_info", None)
         self.session_id = None
         if info:
-            holder = etree.fromstring(info).find(f".//{_nc('session-id')}")
+            holder = etree.fromstring(info.encode()).find(f".//{_nc('session-id')}")
             self.session_id = None if holder is None else (holder.text or "").strip()
 
 

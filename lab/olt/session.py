@@ -133,6 +133,7 @@ class Session:
         )
 
     def _close(self, rpc: Element) -> None:
+        self._olt.close_session(self.number)
         self.closing = True
 
     def _kill(self, rpc: Element) -> None:
