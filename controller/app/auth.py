@@ -36,6 +36,7 @@ from controller.domain.errors import Conflict, NotFound, RuleError
 from controller.domain.identity import new_id
 from controller.domain.ports import Secret
 from controller.http import browser
+from controller.http.browser import NewSession, SignInRefused
 from controller.http.dispatch import unauthorized
 from controller.http.endpoint import Principal
 from controller.store import audit
@@ -59,25 +60,6 @@ class AuthSettings:
     free_attempts_per_name: int = 5
     free_attempts_per_address: int = 20
     """More than per name: an office shares an address."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A new browser session: `secret` goes into the cookie and nowhere else."""
-
-    secret: str
-    max_age_s: int
-    user: User
-
-
-class SignInRefused(RuleError):
-    """Wrong name or password, or too many attempts: then `wait` says how long to wait."""
-
-    code = "sign-in"
-
-    def __init__(self, message: str, wait: timedelta = timedelta(0)) -> None:
-        super().__init__(message)
-        self.wait = wait
 
 
 class AuthService:
@@ -137,13 +119,15 @@ class AuthService:
 
     # Signing in and out
 
-    async def sign_in(self, name: str, password: Secret, address: str) -> SignedIn:
+    async def sign_in(self, name: str, password: Secret, address: str) -> NewSession:
         """A new session. Raises SignInRefused, which does not tell a wrong name from a wrong password."""
         now, name = self._clock.now(), name.strip().lower()[:64]
         wait = max(self._by_name.wait(name, now), self._by_address.wait(address, now))
         if wait:
             SIGN_INS.labels("slowed").inc()
-            raise SignInRefused(f"Too many attempts. Try again in {max(1, round(wait.total_seconds()))} s.", wait)
+            raise SignInRefused(
+                f"Too many attempts. Try again in {max(1, round(wait.total_seconds()))} s.", wait.total_seconds()
+            )
         # Noted as failed before the slow hash: attempts sent at the same time do not slip past the limit.
         self._by_name.failed(name, now)
         self._by_address.failed(address, now)
@@ -174,7 +158,7 @@ class AuthService:
         except argon2.exceptions.VerificationError:
             return False
 
-    async def _open_session(self, user: User, now: datetime, address: str) -> SignedIn:
+    async def _open_session(self, user: User, now: datetime, address: str) -> NewSession:
         secret = browser.new_session_secret()
         async with self._database.begin() as conn:
             await repository.forget_expired_sessions(conn, now=now, idle_since=now - self._settings.idle)
@@ -193,7 +177,7 @@ class AuthService:
                 subject=f"user:{user.user_id}",
                 after={"address": address},
             )
-        return SignedIn(secret, int(self._settings.absolute.total_seconds()), user)
+        return NewSession(secret, int(self._settings.absolute.total_seconds()), user.name)
 
     async def sign_out(self, secret: str) -> None:
         async with self._database.begin() as conn:

@@ -11,10 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from controller.domain.errors import RuleError
+from controller.domain.ports import Secret
 from controller.http.problem import Problem
 
 COOKIE = "__Host-headend"
@@ -26,6 +30,35 @@ Firefox do, Safari does not); from any other host name, signing in needs https.
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A browser that has just signed in: `secret` goes into its cookie and nowhere else."""
+
+    secret: str
+    max_age_s: int
+    user_name: str
+
+
+class SignInRefused(RuleError):
+    """Wrong name or password, or too many attempts: then `wait_s` says how long to wait."""
+
+    code = "sign-in"
+
+    def __init__(self, message: str, wait_s: float = 0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class SignIn(Protocol):
+    """What the login page needs of the user directory."""
+
+    async def sign_in(self, name: str, password: Secret, address: str) -> NewSession:
+        """Raises SignInRefused, which does not tell a wrong name from a wrong password."""
+        ...
+
+    async def sign_out(self, secret: str) -> None: ...
 
 
 def new_session_secret() -> str:

@@ -6,6 +6,7 @@ learns nothing and costs nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -53,7 +54,8 @@ def _handle(
     async def handle(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         try:
-            return answer(endpoint, await endpoint.handler(await _call(endpoint, request, authenticator, clock)))
+            principal = await _principal(endpoint, request, authenticator)
+            return answer(endpoint, await endpoint.handler(await _call(endpoint, request, principal, clock)))
         except HTTPException:
             raise
         except Exception as error:
@@ -62,8 +64,7 @@ def _handle(
     return handle
 
 
-async def _call(endpoint: Endpoint, request: Request, authenticator: Authenticator, clock: Clock) -> Call:
-    principal = await _principal(endpoint, request, authenticator)
+async def _call(endpoint: Endpoint, request: Request, principal: Principal, clock: Clock) -> Call:
     path = check_path(request.path_params)
     query = parse_query(request.query_params.multi_items(), endpoint.query)
     body: BaseModel | None = None
@@ -78,9 +79,14 @@ async def _principal(endpoint: Endpoint, request: Request, authenticator: Authen
     principal = await authenticator(request)
     if principal is None:
         raise unauthorized("Sign in, or send a token: Authorization: Bearer …")
-    if not principal.may(endpoint.scope):
-        raise Problem(403, f"This needs the scope {endpoint.scope}.", code="scope")
+    require(principal, endpoint.scope)
     return principal
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Raises Problem 403 when the caller lacks the scope."""
+    if not principal.may(scope):
+        raise Problem(403, f"This needs the scope {scope}.", code="scope")
 
 
 def unauthorized(detail: str, *, error: str | None = None) -> Problem:
@@ -97,7 +103,7 @@ def answer(endpoint: Endpoint, result: Result) -> Response:
         return Response(status_code=204)
     if isinstance(result, Page):
         items = b",".join(item.model_dump_json().encode() for item in result.items)
-        following = b"null" if result.next is None else b'"' + result.next.encode("ascii") + b'"'
+        following = json.dumps(result.next).encode()
         content = b'{"items":[' + items + b'],"next":' + following + b"}"
     else:
         content = result.model_dump_json().encode()

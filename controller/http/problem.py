@@ -91,14 +91,20 @@ def respond_to(error: Exception) -> Response:
     problem = from_error(error)
     if problem is not None:
         return respond(problem)
-    error_id = secrets.token_hex(8)
-    log.error("http.failure", error_id=error_id, exc_info=error)
+    error_id = log_failure(error)
     return respond(
         Problem(
             500, "The request failed inside the server; its log has the cause under this error_id.", code="internal"
         ),
         error_id=error_id,
     )
+
+
+def log_failure(error: Exception) -> str:
+    """Log what nobody foresaw; the id under which it stands is all that a caller is told."""
+    error_id = secrets.token_hex(8)
+    log.error("http.failure", error_id=error_id, exc_info=error)
+    return error_id
 
 
 def from_error(error: Exception) -> Problem | None:

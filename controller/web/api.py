@@ -1,0 +1,72 @@
+"""The public API, called by pages inside the process: same endpoints, same scopes, same answers as over the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from controller.http.content import parse_query
+from controller.http.dispatch import answer, require
+from controller.http.endpoint import Call, Endpoint
+from controller.http.problem import Problem
+from controller.web.site import Visit
+
+
+class Api:
+    """Endpoints by method and path."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self._endpoints = {(endpoint.method, endpoint.path): endpoint for endpoint in endpoints}
+
+    def has(self, method: str, path: str) -> bool:
+        return (method, path) in self._endpoints
+
+    async def get(self, visit: Visit, path: str, *, query: Mapping[str, str] | None = None, **parts: str) -> Any:
+        """The JSON of GET `path`, its {parameters} filled by `parts`. Empty query values are left out.
+
+        Raises what the endpoint raises, Problem 403 for a missing scope, and Problem 404 for an endpoint that this
+        process does not serve.
+        """
+        return json.loads(bytes((await self.fetch(visit, path, query=query, **parts)).body))
+
+    async def fetch(self, visit: Visit, path: str, *, query: Mapping[str, str] | None = None, **parts: str) -> Response:
+        """The answer of GET `path` as it is: for documents."""
+        endpoint = self._find("GET", path)
+        require(visit.principal, endpoint.scope)
+        pairs = [(name, value) for name, value in (query or {}).items() if value]
+        call = Call(
+            principal=visit.principal,
+            now=visit.now,
+            path=dict(parts),
+            body=None,
+            query=parse_query(pairs, endpoint.query),
+            request=visit.request,
+        )
+        return answer(endpoint, await endpoint.handler(call))
+
+    async def post(self, visit: Visit, path: str, *, body: Mapping[str, object] | None = None, **parts: str) -> Any:
+        """The JSON of POST `path`, or None. The page's own CSRF check has admitted the visit already."""
+        endpoint = self._find("POST", path)
+        require(visit.principal, endpoint.scope)
+        model = None if endpoint.body is None else endpoint.body.model_validate(body or {})
+        call = Call(
+            principal=visit.principal, now=visit.now, path=dict(parts), body=model, query=None, request=visit.request
+        )
+        content = bytes(answer(endpoint, await endpoint.handler(call)).body)
+        return json.loads(content) if content else None
+
+    def _find(self, method: str, path: str) -> Endpoint:
+        try:
+            return self._endpoints[(method, path)]
+        except KeyError:
+            raise Problem(404, f"This process does not serve {method} {path}.", code="not-served") from None
+
+
+def address(path: str, **query: str) -> str:
+    """An address of ours with a query string, empty values left out."""
+    pairs = [f"{name}={quote(value)}" for name, value in query.items() if value]
+    return path + ("?" + "&".join(pairs) if pairs else "")

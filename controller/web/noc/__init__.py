@@ -1,0 +1,1 @@
+"""The page of the network operations centre: what is alive now, moving."""

@@ -1,0 +1,1 @@
+"""Plain pages over the public API: sessions, orders, customers, invoices, devices."""

@@ -1,0 +1,130 @@
+"""The fields of each kind of thing, as its lists and its own page show them."""
+
+from __future__ import annotations
+
+from controller.web.office.table import Column
+
+SESSIONS = (
+    Column("User name", "username", sub="framed_ipv4"),
+    Column("State", "state", "state"),
+    Column("Session id", "session_id", "mono"),
+    Column("Started", "started_at", "instant"),
+    Column("Last heard", "last_event_at", "instant"),
+    Column("Ended", "ended_at", "instant", sub="end_cause"),
+    Column("Upstream", "upstream_octets", "octets"),
+    Column("Downstream", "downstream_octets", "octets"),
+)
+
+ORDERS = (
+    Column("Order", "order_id", "mono", link="/orders/{order_id}"),
+    Column("Action", "action"),
+    Column("State", "state", "state"),
+    Column("Step", "step"),
+    Column("Cause", "cause", sub="owner_team"),
+    Column("Made", "created_at", "instant"),
+    Column("Changed", "changed_at", "instant"),
+)
+ORDER = (
+    *ORDERS[1:5],
+    Column("User name", "username"),
+    Column("Service", "service_id", "mono", link="/services/{service_id}"),
+    Column("Attempt", "attempt"),
+    Column("Requested by", "requested_by"),
+    Column("Made", "created_at", "instant"),
+    Column("Changed", "changed_at", "instant"),
+)
+ORDER_HISTORY = (
+    Column("State", "state", "state"),
+    Column("At", "at", "instant"),
+    Column("By", "actor"),
+    Column("Cause", "cause"),
+)
+ORDER_STEPS = (
+    Column("Step", "name"),
+    Column("State", "state", "state"),
+    Column("Started", "started_at", "instant"),
+    Column("Ended", "ended_at", "instant"),
+    Column("Tries", "tries"),
+    Column("Cause", "cause"),
+)
+
+CUSTOMERS = (
+    Column("Name", "name", link="/customers/{customer_id}"),
+    Column("E-mail", "email"),
+    Column("Address", "address"),
+    Column("Since", "created_at", "instant"),
+)
+CUSTOMER = (
+    Column("Customer", "customer_id", "mono"),
+    Column("Account", "account_id", "mono"),
+    *CUSTOMERS[1:3],
+    Column("Phone", "phone"),
+    Column("Tax id", "tax_id"),
+    Column("Currency", "currency"),
+    Column("Since", "created_at", "instant"),
+)
+SUBSCRIPTIONS = (
+    Column("User name", "username", link="/sessions?q={username}"),
+    Column("State", "state", "state"),
+    Column("Service", "service_id", "mono", link="/services/{service_id}"),
+    Column("ONU", "onu_serial", "mono", sub="pon_port"),
+    Column("Active since", "activated_at", "instant"),
+    Column("Ended", "ended_at", "instant"),
+)
+
+SERVICE = (
+    Column("Standing", "standing", "state"),
+    Column("Profile", "profile_name"),
+    Column("Downstream", "downstream_bps", "rate"),
+    Column("Upstream", "upstream_bps", "rate"),
+    Column("OLT", "attachment.olt_id", "mono"),
+    Column("PON port", "attachment.pon_port"),
+    Column("ONU", "attachment.onu_serial", "mono"),
+    Column("VLAN", "attachment.subscriber_vlan"),
+    Column("Desired since", "desired_at", "instant"),
+    Column("Observed", "observed_at", "instant"),
+    Column("Verified", "verified_at", "instant"),
+    Column("Last error", "last_error"),
+)
+OBSERVED = (
+    Column("Present", "observed.present", "flag"),
+    Column("Downstream", "observed.downstream_bps", "rate"),
+    Column("Upstream", "observed.upstream_bps", "rate"),
+    Column("ONU", "observed.onu_serial", "mono"),
+    Column("PON port", "observed.pon_port"),
+    Column("VLAN", "observed.subscriber_vlan"),
+)
+SESSION_CHANGES = (
+    Column("Asked at", "requested_at", "instant"),
+    Column("Session", "session_key", "mono"),
+    Column("Profile", "profile_name"),
+    Column("Answer", "result", sub="detail"),
+)
+
+DEVICES = (
+    Column("Device", "name", link="/devices/{device_id}"),
+    Column("State", "state", "state", sub="detail"),
+    Column("Driver", "driver"),
+    Column("Address", "host", "mono"),
+    Column("Last word", "checked_at", "instant"),
+)
+DEVICE = (
+    *DEVICES[1:4],
+    Column("Port", "port"),
+    Column("User", "username"),
+    Column("Host key", "host_key_sha256", "mono"),
+    Column("SNMP", "snmp_version"),
+    Column("SNMP port", "snmp_port"),
+    Column("Last word", "checked_at", "instant"),
+    Column("Registered", "created_at", "instant"),
+)
+
+AUDIT = (
+    Column("At", "at", "instant"),
+    Column("Who", "actor"),
+    Column("What", "action"),
+    Column("Object", "object", "mono"),
+    Column("Before", "before", "mono"),
+    Column("After", "after", "mono"),
+    Column("Why", "reason"),
+)

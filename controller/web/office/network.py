@@ -1,0 +1,121 @@
+"""Pages of the network: sessions, services, devices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import RedirectResponse, Response
+
+from controller.web.api import Api
+from controller.web.office import fields
+from controller.web.office.table import facts
+from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
+from controller.web.site import Site, Visit, WebPage
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    return [*_session_pages(site, api), *_service_pages(site, api), *_device_pages(site, api)]
+
+
+def _session_pages(site: Site, api: Api) -> list[WebPage]:
+    async def sessions(visit: Visit) -> Response:
+        def end(row: Row) -> Action | None:
+            if row["state"] != "live" or not visit.principal.may("radius:write"):
+                return None
+            href = f"/sessions/{quote(row['session_key'], safe='')}/disconnect"
+            return Action("Disconnect", href, f"End the session of {row['username']}?")
+
+        return list_page(
+            site,
+            visit,
+            "Sessions",
+            await _find_sessions(api, visit),
+            fields.SESSIONS,
+            filters=(
+                Filter("q", "Search", "user name, session id or service id"),
+                Filter("state", "State", choices=("live", "ended")),
+            ),
+            nothing="No session fits.",
+            actions=end,
+        )
+
+    async def disconnect(visit: Visit) -> Response:
+        await api.post(visit, "/sessions/{key}/disconnect", body={"reason": "from the page"}, key=visit.path["key"])
+        return RedirectResponse("/sessions", status_code=303)
+
+    return [
+        WebPage("GET", "/sessions", "radius:read", sessions),
+        WebPage("POST", "/sessions/{key}/disconnect", "radius:write", disconnect),
+    ]
+
+
+async def _find_sessions(api: Api, visit: Visit) -> Mapping[str, Any]:
+    """What is typed is a service id, else a user name, else the id that the NAS gave the session."""
+    wanted = visit.query("q")
+    base = {"state": visit.query("state"), "after": visit.query("after")}
+    if _ID.fullmatch(wanted):
+        return await _sessions(api, visit, base | {"service_id": wanted})
+    if not wanted:
+        return await _sessions(api, visit, base)
+    found = await _sessions(api, visit, base | {"username": wanted})
+    return found if found["items"] else await _sessions(api, visit, base | {"session_id": wanted})
+
+
+async def _sessions(api: Api, visit: Visit, query: Mapping[str, str]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = await api.get(visit, "/sessions", query=query)
+    return found
+
+
+def _service_pages(site: Site, api: Api) -> list[WebPage]:
+    async def service(visit: Visit) -> Response:
+        service_id = visit.path["service_id"]
+        answer = await api.get(visit, "/services/{service_id}", service_id=service_id)
+        found = answer["service"]
+        parts = [
+            Part("Seen on the device", facts=facts(found, fields.OBSERVED)),
+            Part("Changes of live sessions", answer["session_changes"], fields.SESSION_CHANGES, "None was needed."),
+            *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
+        ]
+        return detail_page(
+            site, visit, f"Service {service_id}", found, fields.SERVICE,
+            back=Link("Sessions", "/sessions"), parts=parts, messages=found["differences"],
+        )  # fmt: skip
+
+    return [WebPage("GET", "/services/{service_id}", "services:read", service)]
+
+
+def _device_pages(site: Site, api: Api) -> list[WebPage]:
+    async def devices(visit: Visit) -> Response:
+        page = await api.get(visit, "/devices", query={"after": visit.query("after")})
+        health = await _health(api, visit)
+        rows = {"items": [row | health.get(row["device_id"], {}) for row in page["items"]], "next": page["next"]}
+        return list_page(site, visit, "Devices", rows, fields.DEVICES, nothing="No device is registered yet.")
+
+    async def device(visit: Visit) -> Response:
+        row = await api.get(visit, "/devices/{device_id}", device_id=visit.path["device_id"])
+        health = (await _health(api, visit)).get(row["device_id"], {})
+        return detail_page(site, visit, row["name"], row | health, fields.DEVICE, back=Link("Devices", "/devices"))
+
+    return [
+        WebPage("GET", "/devices", "devices:read", devices),
+        WebPage("GET", "/devices/{device_id}", "devices:read", device),
+    ]
+
+
+async def _health(api: Api, visit: Visit) -> dict[str, dict[str, Any]]:
+    """The last word about each device, by its id. Presence has an expiry: past it, the state is unknown."""
+    if not api.has("GET", "/device-health"):
+        return {}
+    page = await api.get(visit, "/device-health")
+    now = visit.now.isoformat()
+    health = {}
+    for row in page["items"]:
+        fresh = row["valid_until"] > now
+        state = ("up" if row["reachable"] else "down") if fresh else "unknown"
+        health[row["device_id"]] = {"state": state, "detail": row["detail"], "checked_at": row["checked_at"]}
+    return health

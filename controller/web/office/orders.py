@@ -1,0 +1,51 @@
+"""Pages of orders: what is going on, what fell out and why, and the button that drives it on."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from controller.web.api import Api
+from controller.web.office import fields
+from controller.web.office.view import Action, Filter, Link, Part, detail_page, list_page
+from controller.web.site import Site, Visit, WebPage
+
+STATES = ("acknowledged", "inProgress", "held", "completed", "cancelled", "failed")
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    async def orders(visit: Visit) -> Response:
+        state = visit.query("state")
+        query = {"state": state if state in STATES else "", "after": visit.query("after")}
+        page = await api.get(visit, "/orders", query=query)
+        return list_page(
+            site, visit, "Orders", page, fields.ORDERS,
+            filters=(Filter("state", "State", choices=STATES),), nothing="No order fits.",
+        )  # fmt: skip
+
+    async def order(visit: Visit) -> Response:
+        row = await api.get(visit, "/orders/{order_id}", order_id=visit.path["order_id"])
+        actions = []
+        if row["state"] == "held" and visit.principal.may("orders:write"):
+            actions.append(Action("Drive on", f"/orders/{row['order_id']}/redrive"))
+        held = f"Held at {row['step']}: {row['cause']}. {row['owner_team']} must act; then drive it on."
+        return detail_page(
+            site, visit, f"Order to {row['action']}", row, fields.ORDER,
+            back=Link("Orders", "/orders"),
+            parts=[
+                Part("Steps", row["steps"], fields.ORDER_STEPS, "Nothing has been done yet."),
+                Part("History", row["history"], fields.ORDER_HISTORY),
+            ],
+            actions=actions,
+            messages=[held] if row["state"] == "held" else [],
+        )  # fmt: skip
+
+    async def redrive(visit: Visit) -> Response:
+        order_id = visit.path["order_id"]
+        await api.post(visit, "/orders/{order_id}/redrive", order_id=order_id)
+        return RedirectResponse(f"/orders/{order_id}", status_code=303)
+
+    return [
+        WebPage("GET", "/orders", "orders:read", orders),
+        WebPage("GET", "/orders/{order_id}", "orders:read", order),
+        WebPage("POST", "/orders/{order_id}/redrive", "orders:write", redrive),
+    ]

@@ -1,0 +1,71 @@
+"""Tables of things that the API answers: which fields, in which order, written how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from controller.web import templating
+
+_WRITERS: dict[str, Callable[[Any], Markup]] = {
+    "plain": templating.plain,
+    "instant": templating.instant,
+    "octets": templating.octets,
+    "rate": templating.rate,
+    "money": templating.money,
+    "state": templating.state,
+}
+_NUMERIC = frozenset({"octets", "rate", "money", "number"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`key` is a field of the API's answer, dotted for nested ones; `link` an address made of the row's fields."""
+
+    label: str
+    key: str
+    kind: str = "plain"
+    link: str = ""
+    sub: str = ""
+    """A second field, small below the first."""
+
+    @property
+    def numeric(self) -> bool:
+        return self.kind in _NUMERIC
+
+    def write(self, row: Mapping[str, Any]) -> Markup:
+        """The cell's content, escaped."""
+        content = write(self.kind, value(row, self.key))
+        if self.link and value(row, self.key) is not None:
+            content = Markup('<a href="{}">{}</a>').format(self.link.format_map(row), content)
+        if self.sub and value(row, self.sub):
+            content += Markup('<span class="sub">{}</span>').format(value(row, self.sub))
+        return content
+
+
+def value(row: Mapping[str, Any], key: str) -> Any:
+    """A field by its dotted name; None where it is absent."""
+    found: Any = row
+    for part in key.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(part)
+    return found
+
+
+def write(kind: str, content: Any) -> Markup:
+    if kind == "mono":
+        return Markup('<span class="mono">{}</span>').format(templating.plain(content))
+    if kind == "flag":
+        return templating.plain(None if content is None else "yes" if content else "no")
+    if kind == "number":
+        return templating.plain(None if content is None else f"{content:,}".replace(",", "\u202f"))
+    return _WRITERS[kind](content)
+
+
+def facts(row: Mapping[str, Any], columns: Sequence[Column]) -> list[tuple[str, Markup]]:
+    """Label and content of each field of one thing."""
+    return [(column.label, column.write(row)) for column in columns]

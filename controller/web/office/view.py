@@ -1,0 +1,121 @@
+"""The two shapes of a plain page: a list with filters, and one thing with its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from controller.web.api import Api, address
+from controller.web.office.table import Column, facts
+from controller.web.site import Site, Visit
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A field above a list. `choices` make it a selection; otherwise it is a search box with a `hint`."""
+
+    name: str
+    label: str
+    hint: str = ""
+    choices: Sequence[str] = ()
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button that changes something; `question` is asked first."""
+
+    label: str
+    href: str
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    label: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A card below one thing: a table, facts, or text as it is."""
+
+    title: str
+    rows: Sequence[Row] = ()
+    columns: Sequence[Column] = ()
+    nothing: str = "Nothing here."
+    facts: Sequence[tuple[str, Markup]] | None = None
+    text: str | None = None
+
+
+def list_page(
+    site: Site,
+    visit: Visit,
+    title: str,
+    page: Mapping[str, Any],
+    columns: Sequence[Column],
+    *,
+    filters: Sequence[Filter] = (),
+    nothing: str = "Nothing here yet.",
+    intro: str = "",
+    actions: Callable[[Row], Action | None] | None = None,
+) -> Response:
+    """A page of an API list; the next page keeps the filters."""
+    kept = {f.name: visit.query(f.name) for f in filters}
+    here = visit.request.url.path
+    return site.html(
+        visit,
+        "list.html",
+        title=title,
+        intro=intro,
+        rows=page["items"],
+        columns=columns,
+        actions=actions,
+        filters=[Filter(f.name, f.label, f.hint, f.choices, kept[f.name]) for f in filters],
+        nothing=nothing,
+        newer=address(here, **kept) if visit.query("after") else "",
+        older=address(here, **kept, after=page["next"]) if page["next"] else "",
+    )
+
+
+def detail_page(
+    site: Site,
+    visit: Visit,
+    title: str,
+    row: Row,
+    columns: Sequence[Column],
+    *,
+    back: Link,
+    parts: Sequence[Part] = (),
+    links: Sequence[Link] = (),
+    actions: Sequence[Action] = (),
+    messages: Sequence[str] = (),
+) -> Response:
+    """One thing, its facts first."""
+    return site.html(
+        visit,
+        "detail.html",
+        title=title,
+        facts=facts(row, columns),
+        back=back,
+        parts=parts,
+        links=links,
+        actions=actions,
+        messages=messages,
+    )
+
+
+async def part_of(
+    api: Api, visit: Visit, title: str, path: str, scope: str, columns: Sequence[Column], **query: str
+) -> list[Part]:
+    """The card of a list of the API: none when the viewer may not read it or this process does not serve it."""
+    if not visit.principal.may(scope) or not api.has("GET", path):
+        return []
+    page = await api.get(visit, path, query={"limit": "100", **query})
+    return [Part(title, page["items"], columns)]

@@ -1,0 +1,98 @@
+/* uPlot with our colours: a chart of a few series over time, drawn anew when its box or the colour scheme changes. */
+"use strict";
+
+const charts = (() => {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function rate(bps) {
+    if (bps === null || bps === undefined) return "–";
+    for (const [size, unit] of [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"]]) {
+      if (Math.abs(bps) >= size) return `${digits(bps / size)} ${unit}`;
+    }
+    return `${Math.round(bps)} bit/s`;
+  }
+
+  function digits(value) {
+    return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  }
+
+  function each(value) {
+    if (value === null || value === undefined) return "–";
+    return value === 0 ? "0" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  }
+
+  function time(seconds, span) {
+    const at = new Date(seconds * 1000);
+    if (span > 5 * 86400) return headend.day.format(at);
+    const clock = headend.clock.format(at);
+    return span > 900 ? clock.slice(0, 5) : clock;
+  }
+
+  class Chart {
+    /* series: [{label, colour: css variable, fill}], format: value → text */
+    constructor(element, series, format) {
+      this.element = element;
+      this.series = series;
+      this.format = format;
+      this.columns = [[], ...series.map(() => [])];
+      this.from = null;
+      this.until = null;
+      this.draw();
+      new ResizeObserver(() => this.resize()).observe(element);
+      window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    }
+
+    size() {
+      const legend = this.plot?.root.querySelector(".u-legend");
+      return { width: this.element.clientWidth, height: this.element.clientHeight - (legend ? legend.offsetHeight : 26) };
+    }
+
+    resize() {
+      const size = this.size();
+      if (this.plot && size.width > 0 && (size.width !== this.plot.width || size.height !== this.plot.height)) this.plot.setSize(size);
+    }
+
+    draw() {
+      this.plot?.destroy();
+      const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+      this.plot = new uPlot({
+        ...this.size(),
+        padding: [8, 6, 0, 0],
+        cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+        legend: { live: true },
+        scales: {
+          x: { time: true, range: (_plot, low, high) => (this.from === null ? [low, high] : [this.from, this.until]) },
+          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
+        },
+        axes: [
+          { ...axis, space: 74, size: 28, values: (plot, splits) => splits.map((s) => time(s, plot.scales.x.max - plot.scales.x.min)) },
+          { ...axis, space: 34, size: (_plot, values) => 14 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)), values: (_plot, splits) => splits.map((v) => this.format(v)) },
+        ],
+        series: [
+          { label: "Time" },
+          ...this.series.map((s) => ({
+            label: s.label,
+            stroke: colour(s.colour),
+            fill: s.fill ? `${colour(s.colour)}1f` : undefined,
+            width: 2,
+            dash: s.dash,
+            points: { show: false },
+            spanGaps: false,
+            value: (_plot, value) => this.format(value),
+          })),
+        ],
+      }, this.columns, this.element);
+      this.resize();
+    }
+
+    /* The whole chart: columns [seconds, …values], drawn from … until (seconds). */
+    show(columns, from, until) {
+      this.columns = columns;
+      this.from = from;
+      this.until = until;
+      this.plot.setData(columns);
+    }
+  }
+
+  return { Chart, rate, each };
+})();

@@ -1,0 +1,91 @@
+"""Templates, and how values are written for people. Everything is escaped; exact values stand beside rounded ones."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from controller.domain.units import human_octets, human_rate
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+VENDOR_FILES = ("htmx.min.js", "hx-sse.min.js", "uPlot.iife.min.js", "uPlot.min.css")
+
+
+def missing_assets() -> list[str]:
+    """Browser libraries that were not fetched: pages say so, with the command, instead of failing in silence."""
+    return [name for name in VENDOR_FILES if not (STATIC / "vendor" / name).is_file()]
+
+
+def render(template: str, **context: Any) -> str:
+    return _environment.get_template(template).render(**context)
+
+
+def instant(value: datetime | str | None) -> Markup:
+    """A <time> element: UTC in the markup, written in the viewer's zone by the page's script."""
+    if value is None:
+        return _NOTHING
+    text = value.isoformat() if isinstance(value, datetime) else value
+    readable = text.replace("T", " ").replace("Z", "").replace("+00:00", "")[:19] + " UTC"
+    return Markup('<time datetime="{}">{}</time>').format(text, readable)
+
+
+def octets(value: int | None) -> Markup:
+    if value is None:
+        return _NOTHING
+    return Markup('<span class="number" data-value="{}" title="{} octets">{}</span>').format(
+        value, f"{value:,}", human_octets(value)
+    )
+
+
+def rate(value: int | None) -> Markup:
+    if value is None:
+        return _NOTHING
+    return Markup('<span class="number" data-value="{}">{}</span>').format(value, human_rate(value))
+
+
+def money(value: dict[str, str] | None) -> Markup:
+    if value is None:
+        return _NOTHING
+    return Markup('<span class="number">{} {}</span>').format(value["amount"], value["currency"])
+
+
+def plain(value: object) -> Markup:
+    """Text as it is; absent is a dash, never an empty cell."""
+    return _NOTHING if value is None or value == "" else escape(value)
+
+
+GOOD = frozenset({"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "true"})
+BAD = frozenset({"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false"})
+WAITING = frozenset(
+    {"inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended"}
+)
+SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}
+
+
+def tone(state: object) -> str:
+    """Which colour a state has. The state's own word and a sign of its own shape stand beside it."""
+    word = str(state).lower().replace("-", "").replace(" ", "")
+    return "good" if word in GOOD else "bad" if word in BAD else "waiting" if word in WAITING else "neutral"
+
+
+def state(value: object) -> Markup:
+    if value is None or value == "":
+        return _NOTHING
+    kind = tone(value)
+    return Markup('<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>').format(
+        kind, SIGNS[kind], value
+    )
+
+
+_NOTHING = Markup('<span class="nothing" title="not known">–</span>')
+
+_environment = Environment(
+    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+_environment.filters.update(instant=instant, octets=octets, rate=rate, money=money, plain=plain, state=state, tone=tone)

@@ -1,0 +1,77 @@
+"""Debian's Chromium under playwright, kept from talking to anyone but the server under test.
+
+@pytest.mark.browser
+def test_page(chromium: Chromium) -> None:
+    page = chromium.page(width=1440)
+    ...
+    chromium.assert_clean()   # no console error, no request to another host
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--disable-domain-reliability",
+    "--no-first-run",
+    "--no-pings",
+    "--disable-dev-shm-usage",
+    "--disable-features=OptimizationHints,MediaRouter,Translate,CertificateTransparencyComponentUpdater",
+]
+
+
+class Chromium:
+    """Pages of one browser; what they logged and asked for is kept."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+
+    def page(self, *, width: int = 1440, height: int = 1000, dark: bool = False, **options: Any) -> Page:
+        context = self._browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            locale="en-GB",
+            **options,
+        )
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda r: self._note(r.url))
+        return page
+
+    def _note(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob"):
+            self.hosts.add(parts.netloc)
+
+    def assert_clean(self, base_url: str) -> None:
+        assert self.complaints == []
+        assert self.hosts <= {urlsplit(base_url).netloc}
+
+
+@pytest.fixture
+def chromium() -> Iterator[Chromium]:
+    """A browser for one test. Its driver ends with it: while it runs, it holds this thread's event loop."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            yield Chromium(browser)
+        finally:
+            browser.close()

@@ -1,0 +1,106 @@
+"""Endpoints that answer like the rooms' do, from plain data: for tests of pages, which read only the API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from controller.domain.errors import NotFound
+from controller.http.endpoint import Call, Endpoint, PageQuery
+from controller.http.models import In
+
+AT = "2026-11-20T18:05:12Z"
+
+SESSIONS = [
+    {
+        "session_key": f"n1:{n:04x}:1", "session_id": f"8a3f{n:04x}", "nas_id": "n" * 32, "username": f"sub{n:03d}@isp.example",
+        "service_id": f"{n:032x}", "state": "live" if n % 4 else "ended", "started_at": AT, "last_event_at": AT,
+        "ended_at": None if n % 4 else AT, "end_cause": None if n % 4 else "User-Request",
+        "upstream_octets": 12_345_678 * n, "downstream_octets": 987_654_321 * n, "framed_ipv4": f"100.64.0.{n}",
+    }
+    for n in range(1, 25)
+]  # fmt: skip
+ORDERS = [
+    {
+        "order_id": "0" * 31 + "1", "action": "modify", "state": "held", "account_id": "a" * 32, "subscription_id": "b" * 32,
+        "service_id": "c" * 32, "step": "verify", "waiting": False, "cause": "OLT shows 100 Mbit/s, 300 wanted",
+        "owner_team": "network", "attempt": 1, "requested_by": "user:anna", "created_at": AT, "changed_at": AT,
+        "username": "sub001@isp.example",
+        "history": [{"state": "acknowledged", "at": AT, "actor": "user:anna", "cause": None, "seconds_in_state": 1.0}],
+        "steps": [{"name": "converge", "state": "completed", "started_at": AT, "ended_at": AT, "tries": 1, "cause": None}],
+    },
+    {
+        "order_id": "0" * 31 + "2", "action": "add", "state": "completed", "account_id": "a" * 32, "subscription_id": "b" * 32,
+        "service_id": "c" * 32, "step": None, "waiting": False, "cause": None, "owner_team": None, "attempt": 1,
+        "requested_by": "token:demo", "created_at": AT, "changed_at": AT, "username": "sub002@isp.example",
+        "history": [], "steps": [],
+    },
+]  # fmt: skip
+CUSTOMERS = [
+    {
+        "customer_id": "d" * 32, "account_id": "a" * 32, "name": "Bäckerei Krüger & <Söhne>", "email": "info@krueger.example",
+        "address": "Hauptstr. 1, 10115 Berlin", "phone": "", "tax_id": "", "currency": "EUR", "created_at": AT,
+    }
+]  # fmt: skip
+DEVICES = [
+    {
+        "device_id": "e" * 32, "name": "olt-1.ber", "driver": "bbf-olt", "host": "127.0.0.1", "port": 830, "username": "headend",
+        "host_key_sha256": "SHA256:abc", "snmp_version": "2c", "snmp_port": 161, "created_at": AT,
+    }
+]  # fmt: skip
+
+
+class Anything(PageQuery):
+    model_config = {"extra": "allow"}
+
+
+class ReasonIn(In):
+    reason: str | None = None
+
+
+def endpoints(log: list[str]) -> list[Endpoint]:
+    """`log` receives what was asked to change."""
+
+    def page(path: str, scope: str, rows: list[dict[str, Any]]) -> Endpoint:
+        async def index(call: Call) -> Response:
+            asked = {k: v for k, v in call.query_as(Anything).model_dump().items() if v and k not in ("limit", "after")}
+            found = [row for row in rows if all(row.get(k) == v for k, v in asked.items())]
+            return _json({"items": found, "next": None})
+
+        return Endpoint("GET", path, scope, index, "List", query=Anything)
+
+    def one(path: str, scope: str, rows: list[dict[str, Any]], key: str) -> Endpoint:
+        async def show(call: Call) -> Response:
+            found = [row for row in rows if row[key] == call.path[key]]
+            if not found:
+                raise NotFound("no such thing")
+            return _json(found[0])
+
+        return Endpoint("GET", path, scope, show, "Show")
+
+    async def disconnect(call: Call) -> Response:
+        log.append(f"disconnect {call.path['key']} by {call.actor}")
+        return _json({"result": "ack", "error_cause": None, "detail": ""})
+
+    async def redrive(call: Call) -> Response:
+        log.append(f"redrive {call.path['order_id']} by {call.actor}")
+        return _json({})
+
+    return [
+        page("/sessions", "radius:read", SESSIONS),
+        Endpoint("POST", "/sessions/{key}/disconnect", "radius:write", disconnect, "End", body=ReasonIn),
+        page("/orders", "orders:read", ORDERS),
+        one("/orders/{order_id}", "orders:read", ORDERS, "order_id"),
+        Endpoint("POST", "/orders/{order_id}/redrive", "orders:write", redrive, "Drive on"),
+        page("/customers", "crm:read", CUSTOMERS),
+        one("/customers/{customer_id}", "crm:read", CUSTOMERS, "customer_id"),
+        page("/devices", "devices:read", DEVICES),
+        one("/devices/{device_id}", "devices:read", DEVICES, "device_id"),
+        page("/invoices", "finance:read", []),
+    ]
+
+
+def _json(content: object) -> Response:
+    return Response(json.dumps(content), media_type="application/json")

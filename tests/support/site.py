@@ -1,0 +1,68 @@
+"""The whole web application over fakes, for tests of pages: real sign-in, real server, a fake network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp
+
+from controller.app.auth import AuthService
+from controller.app.auth_model import Role
+from controller.app.server import Health, build_app
+from controller.app.site import web_site
+from controller.domain.clock import Clock, SystemClock
+from controller.domain.ports import Secret
+from controller.http.endpoint import Endpoint
+from controller.store.engine import Database
+from controller.store.stream import Stream
+from controller.web.noc.feed import NocFeed
+from tests.support.noc import FakeNoc
+
+PASSWORD = "correct horse battery"
+EndpointMaker = Callable[[Database, AuthService], Sequence[Endpoint]]
+
+
+@dataclass
+class World:
+    """What a test moves: the fake network and the clock. Made before the server's loop exists."""
+
+    noc: FakeNoc = field(default_factory=FakeNoc)
+    clock: Clock = field(default_factory=SystemClock)
+    endpoints: EndpointMaker = lambda database, auth: []
+    app: ASGIApp | None = None
+    auth: AuthService | None = None
+    stream: Stream | None = None
+    feed: NocFeed | None = None
+
+    async def build(self, database: Database) -> ASGIApp:
+        """The application on `database`, with one user per role, all with PASSWORD, named like the role."""
+        auth = self.auth = AuthService(database, self.clock)
+        for role in Role:
+            await auth.add_user(f"{role.value}-user", Secret(PASSWORD), role, actor="system:test")
+        self.stream = Stream()
+        self.feed = NocFeed(self.noc, self.stream)
+        endpoints = self.endpoints(database, auth)
+
+        async def health() -> Health:
+            return Health(True, {"store": "ok"})
+
+        site, pages = web_site(
+            endpoints=endpoints,
+            authenticator=auth,
+            sign_in=auth,
+            clock=self.clock,
+            noc=self.noc,
+            feed=self.feed,
+            stream=self.stream,
+            isp_name="Kabelnetz Nord",
+        )
+        self.app = build_app(
+            endpoints=endpoints,
+            pages=pages,
+            authenticator=auth,
+            clock=self.clock,
+            health=health,
+            on_page_error=site.on_error,
+        )
+        return self.app
