@@ -60,7 +60,7 @@ class Network:
                 "host": LOOPBACK,
                 "port": self.olt.port,
                 "username": self.olt.username,
-                "secret": self._world.olt_password,
+                "password": self._world.olt_password,
                 "host_key_sha256": self.olt.host_key_sha256,
             },
         )
@@ -72,7 +72,7 @@ class Network:
                 "host": LOOPBACK,
                 "port": self.router.port,
                 "username": self.router.username,
-                "secret": self._world.router_password,
+                "password": self._world.router_password,
             },
         )
 

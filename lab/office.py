@@ -41,11 +41,13 @@ class Office:
         if known["coa_port"] != coa_port:
             await self.api.patch(f"/nas/{self.world.nas['bras']}", {"coa_port": coa_port})
 
-    async def register_device(self, key: str, body: Json) -> str:
-        """Register a device under our `key`, or move a registered one to its present port."""
-        if key not in self.world.devices:
+    async def register_device(self, key: str, body: Json) -> None:
+        """Register a device under our `key`; one that is known is told its present port when that has changed."""
+        known = self.world.devices.get(key)
+        if known is None:
             self.world.devices[key] = (await self.api.post("/devices", body))["device_id"]
-        return self.world.devices[key]
+        elif (await self.api.get(f"/devices/{known}"))["port"] != body["port"]:
+            await self.api.patch(f"/devices/{known}", {"port": body["port"]})
 
     # -- selling ----------------------------------------------------------------------------------------------------
 
