@@ -18,7 +18,7 @@ from controller.provisioning.service import ProvisioningService
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:_-]{1,255}$")]
 Username = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,64}$")]
-SecretText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00\ud800-\udfff]*$")]
+SecretText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 HostKey = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 
 

@@ -397,9 +397,9 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -434,13 +434,13 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 60)
 ;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
 CREATE INDEX ix_radius_session_username ON radius_session (username)
 ;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE INDEX ix_radius_session_started_us ON radius_session (started_us, session_key)
-;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -476,11 +476,11 @@ CREATE TABLE radius_session_history (
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
 CREATE INDEX ix_radius_session_history_started_us ON radius_session_history (started_us, session_key)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -702,11 +702,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -729,9 +729,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -850,9 +850,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
@@ -881,13 +881,13 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,

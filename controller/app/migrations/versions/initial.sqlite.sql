@@ -380,9 +380,9 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -417,13 +417,13 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
 CREATE INDEX ix_radius_session_username ON radius_session (username)
 ;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE INDEX ix_radius_session_started_us ON radius_session (started_us, session_key)
-;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -460,11 +460,11 @@ CREATE TABLE radius_session_history (
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
 CREATE INDEX ix_radius_session_history_started_us ON radius_session_history (started_us, session_key)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -691,11 +691,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -720,9 +720,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -844,9 +844,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
@@ -877,13 +877,13 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
