@@ -52,7 +52,7 @@ class BillRuns:
         finance: FinanceService,
         usage: UsageReader,
         *,
-        subscriber: str = "billing_bridge",
+        subscriber: str = "billing",
     ) -> None:
         self._database = database
         self._clock = clock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import ConfigDict
 from starlette.responses import Response
 
 from controller.domain.errors import NotFound
@@ -15,7 +16,8 @@ AT = "2026-11-20T18:05:12Z"
 
 SESSIONS = [
     {
-        "session_key": f"n1:{n:04x}:1", "session_id": f"8a3f{n:04x}", "nas_id": "n" * 32, "username": f"sub{n:03d}@isp.example",
+        "session_key": f"n1:{n:04x}:1", "session_id": f"8a3f{n:04x}", "nas_id": "n" * 32,
+        "username": f"sub{n:03d}@isp.example",
         "service_id": f"{n:032x}", "state": "live" if n % 4 else "ended", "started_at": AT, "last_event_at": AT,
         "ended_at": None if n % 4 else AT, "end_cause": None if n % 4 else "User-Request",
         "upstream_octets": 12_345_678 * n, "downstream_octets": 987_654_321 * n, "framed_ipv4": f"100.64.0.{n}",
@@ -24,15 +26,19 @@ SESSIONS = [
 ]  # fmt: skip
 ORDERS = [
     {
-        "order_id": "0" * 31 + "1", "action": "modify", "state": "held", "account_id": "a" * 32, "subscription_id": "b" * 32,
+        "order_id": "0" * 31 + "1", "action": "modify", "state": "held", "account_id": "a" * 32,
+        "subscription_id": "b" * 32,
         "service_id": "c" * 32, "step": "verify", "waiting": False, "cause": "OLT shows 100 Mbit/s, 300 wanted",
         "owner_team": "network", "attempt": 1, "requested_by": "user:anna", "created_at": AT, "changed_at": AT,
         "username": "sub001@isp.example",
         "history": [{"state": "acknowledged", "at": AT, "actor": "user:anna", "cause": None, "seconds_in_state": 1.0}],
-        "steps": [{"name": "converge", "state": "completed", "started_at": AT, "ended_at": AT, "tries": 1, "cause": None}],
+        "steps": [
+            {"name": "converge", "state": "completed", "started_at": AT, "ended_at": AT, "tries": 1, "cause": None}
+        ],
     },
     {
-        "order_id": "0" * 31 + "2", "action": "add", "state": "completed", "account_id": "a" * 32, "subscription_id": "b" * 32,
+        "order_id": "0" * 31 + "2", "action": "add", "state": "completed", "account_id": "a" * 32,
+        "subscription_id": "b" * 32,
         "service_id": "c" * 32, "step": None, "waiting": False, "cause": None, "owner_team": None, "attempt": 1,
         "requested_by": "token:demo", "created_at": AT, "changed_at": AT, "username": "sub002@isp.example",
         "history": [], "steps": [],
@@ -40,20 +46,22 @@ ORDERS = [
 ]  # fmt: skip
 CUSTOMERS = [
     {
-        "customer_id": "d" * 32, "account_id": "a" * 32, "name": "Bäckerei Krüger & <Söhne>", "email": "info@krueger.example",
+        "customer_id": "d" * 32, "account_id": "a" * 32, "name": "Bäckerei Krüger & <Söhne>",
+        "email": "info@krueger.example",
         "address": "Hauptstr. 1, 10115 Berlin", "phone": "", "tax_id": "", "currency": "EUR", "created_at": AT,
     }
 ]  # fmt: skip
 DEVICES = [
     {
-        "device_id": "e" * 32, "name": "olt-1.ber", "driver": "bbf-olt", "host": "127.0.0.1", "port": 830, "username": "headend",
+        "device_id": "e" * 32, "name": "olt-1.ber", "driver": "bbf-olt", "host": "127.0.0.1", "port": 830,
+        "username": "headend",
         "host_key_sha256": "SHA256:abc", "snmp_version": "2c", "snmp_port": 161, "created_at": AT,
     }
 ]  # fmt: skip
 
 
 class Anything(PageQuery):
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
 
 class ReasonIn(In):

@@ -4,12 +4,20 @@
 const charts = (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  const axisRate = (bps) => rate(bps).replace(/\.?0+(?= )/, "");
+  const axisEach = (value) => String(Number(value.toPrecision(3)));
+
   function rate(bps) {
     if (bps === null || bps === undefined) return "–";
     for (const [size, unit] of [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"]]) {
       if (Math.abs(bps) >= size) return `${digits(bps / size)} ${unit}`;
     }
     return `${Math.round(bps)} bit/s`;
+  }
+
+  function newest(column) {
+    for (let i = column.length - 1; i >= 0; i--) if (column[i] !== null) return column[i];
+    return null;
   }
 
   function digits(value) {
@@ -30,10 +38,11 @@ const charts = (() => {
 
   class Chart {
     /* series: [{label, colour: css variable, fill}], format: value → text */
-    constructor(element, series, format) {
+    constructor(element, series, format, axisFormat) {
       this.element = element;
       this.series = series;
       this.format = format;
+      this.axisFormat = axisFormat;
       this.columns = [[], ...series.map(() => [])];
       this.from = null;
       this.until = null;
@@ -66,7 +75,7 @@ const charts = (() => {
         },
         axes: [
           { ...axis, space: 74, size: 28, values: (plot, splits) => splits.map((s) => time(s, plot.scales.x.max - plot.scales.x.min)) },
-          { ...axis, space: 34, size: (_plot, values) => 14 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)), values: (_plot, splits) => splits.map((v) => this.format(v)) },
+          { ...axis, space: 34, size: (_plot, values) => 14 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)), values: (_plot, splits) => splits.map((v) => this.axisFormat(v)) },
         ],
         series: [
           { label: "Time" },
@@ -78,7 +87,8 @@ const charts = (() => {
             dash: s.dash,
             points: { show: false },
             spanGaps: false,
-            value: (_plot, value) => this.format(value),
+            // Without a cursor the legend tells the newest value.
+            value: (plot, value, index, at) => this.format(at === null ? newest(plot.data[index]) : value),
           })),
         ],
       }, this.columns, this.element);
@@ -94,5 +104,5 @@ const charts = (() => {
     }
   }
 
-  return { Chart, rate, each };
+  return { Chart, rate, each, axisRate, axisEach };
 })();

@@ -78,16 +78,16 @@
 
   const rows = {
     devices: (d) => [
-      cell([link(d.name, `/devices/${encodeURIComponent(d.device_id)}`), span(d.kind, "sub")], "main"), cell(state(d.state)), rest(d.detail),
+      cell([link(d.name, `/devices/${encodeURIComponent(d.device_id)}`), span(d.kind, "sub")], "main name"), cell(state(d.state)), rest(d.detail),
     ],
-    components: (c) => [cell(c.name, "main"), cell(state(c.state)), rest(c.detail)],
+    components: (c) => [cell(c.name, "main name"), cell(state(c.state)), rest(c.detail)],
     orders: (o) => [
-      cell(instant(o.at)),
+      cell(instant(o.at), "when"),
       cell([link(`${o.action} · ${o.customer}`, `/orders/${encodeURIComponent(o.order_id)}`)], "main"),
       cell(state(o.state)),
       rest(o.owner_team ? [`${o.cause} `, span(`for ${o.owner_team}`, "sub")] : o.cause),
     ],
-    events: (e) => [cell(instant(e.at)), cell(span(e.name, "mono")), rest(e.text)],
+    events: (e) => [cell(instant(e.at), "when"), cell(span(e.name, "mono"), "main"), rest(e.text)],
   };
 
   const shown = {};
@@ -118,14 +118,16 @@
     document.getElementById("chart-throughput"),
     [{ label: "Downstream", colour: "--down", fill: true }, { label: "Upstream", colour: "--up", dash: [7, 3] }],
     charts.rate,
+    charts.axisRate,
   );
   const logins = drawable && new charts.Chart(
     document.getElementById("chart-logins"),
     [{ label: "Accepted", colour: "--good", fill: true }, { label: "Rejected", colour: "--bad", dash: [5, 3] }],
     charts.each,
+    charts.axisEach,
   );
   const accounting = drawable && new charts.Chart(
-    document.getElementById("chart-accounting"), [{ label: "Records", colour: "--third", fill: true }], charts.each,
+    document.getElementById("chart-accounting"), [{ label: "Records", colour: "--third", fill: true }], charts.each, charts.axisEach,
   );
 
   function remember(snapshot) {

@@ -3,8 +3,9 @@
 
 const headend = {
   clock: new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }),
-  full: new Intl.DateTimeFormat([], {
-    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  /* Swedish writes 2026-11-20 18:05:12, which reads alike everywhere. */
+  full: new Intl.DateTimeFormat("sv-SE", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
   }),
   day: new Intl.DateTimeFormat([], { day: "2-digit", month: "short" }),
 
