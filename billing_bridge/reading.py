@@ -1,0 +1,146 @@
+"""Lists of usage and charges for the API: looks only, one page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import select, tuple_
+
+from billing_bridge.billing.model import BookedInterval, DayUsage
+from billing_bridge.billing.repository import to_charge, to_interval
+from billing_bridge.tables import charge, suspense, usage_day, usage_interval
+from controller.domain.charge import Charge
+from controller.domain.identity import ServiceId
+from controller.store.engine import Database
+from controller.store.metadata import from_micros, to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Usage in suspense."""
+
+    suspense_id: int
+    reason: str
+    session_key: str
+    username: str
+    nas_id: str
+    since: datetime
+    until: datetime
+    upstream_octets: int
+    downstream_octets: int
+    record_ids: tuple[int, ...]
+    entered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BilledCharge:
+    """A charge and when it was made."""
+
+    charge: Charge
+    created_at: datetime
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Where it stands in the list."""
+        return to_micros(self.created_at), self.charge.charge_id
+
+
+class BillingReader:
+    """Pages of what billing holds. `after` is the key of the last row of the page before."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def usage(
+        self,
+        service_id: str | None,
+        since_on: date | None,
+        until_on: date | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[DayUsage]:
+        """Newest day first; `after` is (ordinal of the day, service)."""
+        query = select(usage_day).order_by(usage_day.c.day.desc(), usage_day.c.service_id.desc()).limit(limit)
+        if service_id is not None:
+            query = query.where(usage_day.c.service_id == service_id)
+        if since_on is not None:
+            query = query.where(usage_day.c.day >= since_on)
+        if until_on is not None:
+            query = query.where(usage_day.c.day < until_on)
+        if after is not None:
+            last = tuple_(date.fromordinal(max(1, min(after[0], date.max.toordinal()))), after[1])
+            query = query.where(tuple_(usage_day.c.day, usage_day.c.service_id) < last)
+        async with self._database.read() as conn:
+            rows = (await conn.execute(query)).all()
+        return [
+            DayUsage(
+                ServiceId(r.service_id),
+                r.day,
+                r.upstream_octets,
+                r.downstream_octets,
+                r.intervals,
+                r.last_interval_id,
+            )
+            for r in rows
+        ]
+
+    async def intervals(self, service_id: str, day: date, after: int, limit: int) -> list[BookedInterval]:
+        """In order of booking; `after` is an interval id."""
+        query = (
+            select(usage_interval)
+            .where(usage_interval.c.service_id == service_id, usage_interval.c.day == day)
+            .where(usage_interval.c.interval_id > after)
+            .order_by(usage_interval.c.interval_id)
+            .limit(limit)
+        )
+        async with self._database.read() as conn:
+            return [to_interval(row) for row in await conn.execute(query)]
+
+    async def suspense(self, reason: str | None, after: int, limit: int) -> list[Suspended]:
+        """Oldest first; `after` is a suspense id."""
+        query = select(suspense).where(suspense.c.suspense_id > after).order_by(suspense.c.suspense_id).limit(limit)
+        if reason is not None:
+            query = query.where(suspense.c.reason == reason)
+        async with self._database.read() as conn:
+            rows = (await conn.execute(query)).all()
+        return [
+            Suspended(
+                row.suspense_id,
+                row.reason,
+                row.session_key,
+                row.username,
+                row.nas_id,
+                row.since,
+                row.until,
+                row.upstream_octets,
+                row.downstream_octets,
+                tuple(int(i) for i in row.record_ids.split(",")),
+                row.entered_at,
+            )
+            for row in rows
+        ]
+
+    async def charges(
+        self,
+        account_id: str | None,
+        bill_run_id: str | None,
+        service_id: str | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[BilledCharge]:
+        """Newest first; `after` is the `key` of a charge."""
+        query = select(charge).order_by(charge.c.created_at.desc(), charge.c.charge_id.desc()).limit(limit)
+        for column, value in (
+            (charge.c.account_id, account_id),
+            (charge.c.bill_run_id, bill_run_id),
+            (charge.c.service_id, service_id),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if after is not None:
+            query = query.where(
+                tuple_(charge.c.created_at, charge.c.charge_id) < tuple_(from_micros(after[0]), after[1])
+            )
+        async with self._database.read() as conn:
+            return [BilledCharge(to_charge(row), row.created_at) for row in await conn.execute(query)]

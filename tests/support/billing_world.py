@@ -1,0 +1,190 @@
+"""The money side of the controller as wiring puts it together, on a movable clock and the real usage log.
+
+Only the offering catalogue is a fake (a price list), and the jobs engine is launched by whoever needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.settings import BillingSettings
+from controller.app.bus import Bus
+from controller.domain.clock import MovableClock
+from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.identity import (
+    AccountId,
+    OfferingVersionId,
+    OrderId,
+    ServiceId,
+    SubscriptionId,
+    new_id,
+)
+from controller.domain.tariff import TariffVersion
+from controller.domain.usage import RecordKind, UsageRecord
+from controller.store import outbox
+from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from controller.store.metadata import to_micros
+from controller.store.usage_log import UsageLog, row_of
+from controller.store.usage_reader import UsageLogReader
+from controller.workflows.bill_run import BillRuns
+from controller.workflows.explain import Explainer
+from erp.crm.model import Contact
+from erp.crm.service import CrmService
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+from tests.support.billing_fakes import PriceList
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One subscriber's line."""
+
+    account_id: AccountId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    session_key: str
+
+
+class BillingWorld:
+    def __init__(
+        self,
+        database: Database,
+        data_dir: Path,
+        versions: Iterable[TariffVersion],
+        at: datetime,
+        *,
+        accounts_per_batch: int = 100,
+        executor_id: str | None = None,
+    ) -> None:
+        self.database = database
+        self.clock = MovableClock(at)
+        settings = BillingSettings(zone=BERLIN, accounts_per_batch=accounts_per_batch)
+        self.crm = CrmService(database, self.clock)
+        self.log = UsageLog(database, "radius-1")
+        self.usage = UsageLogReader(database)
+        self.mediation = MediationService(database, self.clock, self.usage, settings)
+        self.billing = BillingService(database, self.clock, PriceList(versions), settings)
+        self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
+        self.jobs = Jobs(database.url, data_dir, executor_id=executor_id)
+        self.runs = BillRuns(database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage)
+        self.runs.register()
+        self.explainer = Explainer(self.finance, self.billing, self.usage, BERLIN)
+        handlers = {
+            ServiceActivated: self.billing.on_service_activated,
+            ServiceChanged: self.billing.on_service_changed,
+            ServiceTerminated: self.billing.on_service_terminated,
+        }
+        self.bus = Bus(database, self.clock, {"billing": handlers})
+
+    async def entity(self) -> None:
+        await self.crm.ensure_entity(
+            name="Testnetz GmbH",
+            zone="Europe/Berlin",
+            currency="EUR",
+            locale="de_DE",
+            address="Kabelweg 1\n10115 Berlin",
+            tax_id="DE123456788",
+        )
+
+    async def customer(self, name: str = "Erika Beispiel") -> AccountId:
+        made = await self.crm.create_customer(Contact(name, address="Hauptstraße 5\n20095 Hamburg"), actor="user:test")
+        return made.account.account_id
+
+    async def activate(self, version_id: str, account_id: AccountId | None = None) -> Line:
+        """What order fulfilment does when a line was verified."""
+        now = self.clock.now()
+        account = account_id or await self.customer()
+        line = Line(account, SubscriptionId(new_id(now)), ServiceId(new_id(now)), new_id(now))
+        event = ServiceActivated(
+            event_id=new_id(now),
+            at=now,
+            actor="system:workflows",
+            order_id=OrderId(new_id(now)),
+            subscription_id=line.subscription_id,
+            service_id=line.service_id,
+            account_id=account,
+            version_id=OfferingVersionId(version_id),
+        )
+        await self._tell(event)
+        return line
+
+    async def change(self, line: Line, old: str, new: str) -> None:
+        now = self.clock.now()
+        event = ServiceChanged(
+            event_id=new_id(now),
+            at=now,
+            actor="system:workflows",
+            order_id=OrderId(new_id(now)),
+            subscription_id=line.subscription_id,
+            service_id=line.service_id,
+            account_id=line.account_id,
+            from_version_id=OfferingVersionId(old),
+            version_id=OfferingVersionId(new),
+        )
+        await self._tell(event)
+
+    async def terminate(self, line: Line) -> None:
+        now = self.clock.now()
+        event = ServiceTerminated(
+            event_id=new_id(now),
+            at=now,
+            actor="system:workflows",
+            order_id=OrderId(new_id(now)),
+            subscription_id=line.subscription_id,
+            service_id=line.service_id,
+            account_id=line.account_id,
+        )
+        await self._tell(event)
+
+    async def account_for(self, line: Line, *totals: tuple[datetime, int, int], service_id: str | None = None) -> None:
+        """Accounting records with these running totals, in one group commit."""
+        rows = [
+            row_of(
+                UsageRecord(
+                    RecordKind.INTERIM,
+                    line.session_key,
+                    "0" * 32,
+                    b"session-1",
+                    "alice",
+                    service_id or line.service_id,
+                    at,
+                    at,
+                    None,
+                    upstream,
+                    downstream,
+                    hashlib.sha256(f"{line.session_key}{at}{upstream}{downstream}".encode()).digest(),
+                )
+            )
+            for at, upstream, downstream in totals
+        ]
+        await self.log.append(rows, to_micros(self.clock.now()))
+
+    async def _tell(self, event: ServiceActivated | ServiceChanged | ServiceTerminated) -> None:
+        async with self.database.begin() as conn:
+            await outbox.append(conn, event)
+        await self.bus.drain()
+
+    async def bill(self, as_of: datetime | None = None, account_id: AccountId | None = None) -> str:
+        """A bill run by the durable engine; returns its id."""
+        run = await self.runs.start(as_of=as_of, account_id=account_id, actor="user:test")
+        await self.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+        return run.bill_run_id
+
+    async def close(self) -> None:
+        await self.jobs.close()
+        await self.log.close()
+
+
+def berlin(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    """A wall-clock time in Berlin, as an instant."""
+    return datetime(year, month, day, hour, minute, tzinfo=BERLIN).astimezone(UTC)
