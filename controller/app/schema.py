@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing_bridge import tables as billing_bridge_tables
+from collectors import tables as collectors_tables
 from controller.app import auth_tables
 from controller.provisioning import tables as provisioning_tables
 from controller.store import audit, outbox, usage_log
@@ -31,4 +32,5 @@ TABLE_MODULES = (
     orders_tables,
     billing_bridge_tables,
     finance_tables,
+    collectors_tables,
 )

@@ -1,0 +1,19 @@
+"""What the collectors count about themselves."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+POLLS = Counter("headend_collectors_polls_total", "Polls of devices", ["source", "result"])
+POLL_SECONDS = Histogram(
+    "headend_collectors_poll_seconds",
+    "Time a poll took",
+    ["source"],
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.3, 1, 3, 10, 30),
+)
+READINGS = Counter("headend_collectors_readings_total", "Counter readings by what they were", ["source", "seen"])
+SAMPLES = Counter("headend_collectors_samples_total", "Samples written to the time series", ["measurement"])
+TARGETS = Gauge("headend_collectors_targets", "Devices that are polled", ["source"])
+MQTT_MESSAGES = Counter("headend_collectors_mqtt_messages_total", "Telemetry messages", ["result"])
+MQTT_CONNECTED = Gauge("headend_collectors_mqtt_connected", "1 while subscribed at the broker")
+USAGE_LAG = Gauge("headend_collectors_usage_lag_records", "Usage records not yet in the time series")

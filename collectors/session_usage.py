@@ -1,0 +1,154 @@
+"""Follows the usage log and keeps `session_octets` in the time series up to it, with a durable position of its own.
+
+    read records after the position → points (pure) → write points → one transaction: memory and position
+
+Points first, position second: after a crash in between, the same records make the same points again, which replace
+themselves. The time series may be away for days; the log waits. `rebuild` starts over from the first record and ends
+at the same points. Refuses to bill: billing reads the log, never this picture of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Table, delete, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from collectors import metrics
+from collectors.settings import UsageFollowerSettings
+from collectors.tables import position, session, session_count
+from collectors.usage_model import MEASUREMENT, Memory, SessionState, follow, touched
+from controller.domain.errors import HeadendError
+from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
+from controller.domain.usage import SessionTotals
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+_FOLLOWER = "session_octets"
+_KEYS_PER_QUERY = 400
+
+T = TypeVar("T")
+
+
+class SessionUsage:
+    """One follower per installation: run it in one process only."""
+
+    def __init__(
+        self,
+        database: Database,
+        usage: UsageReader,
+        series: TimeSeries,
+        settings: UsageFollowerSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._usage = usage
+        self._series = series
+        self._settings = settings or UsageFollowerSettings()
+        self._woken = asyncio.Event()
+        database.on_commit(self._woken.set)
+
+    async def run(self) -> None:
+        """Background task: follow the log. While the time series or the database is away, wait and try again."""
+        wait_s = 1.0
+        while True:
+            try:
+                while await self.follow_once():
+                    wait_s = 1.0
+            except (HeadendError, SQLAlchemyError, OSError) as error:
+                log.warning("usage_follower.waiting", error=str(error), retry_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, self._settings.retry_most_s)
+            else:
+                await self._wait()
+
+    async def follow_once(self) -> int:
+        """Take one batch of records; returns how many. Raises what the time series raises, and has then not moved."""
+        watermark = await self._usage.watermark()
+        async with self._database.read() as conn:
+            start = await conn.scalar(select(position.c.record_id).where(position.c.follower == _FOLLOWER)) or 0
+        metrics.USAGE_LAG.set(max(watermark - start, 0))
+        batch = self._settings.batch
+        records = [record async for record in self._usage.records_after(start, watermark, batch)]
+        if not records:
+            return 0
+        async with self._database.read() as conn:
+            memory = await _recall(conn, records)
+        samples = follow(records, memory)
+        await self._series.write(samples)
+        metrics.SAMPLES.labels(MEASUREMENT).inc(len(samples))
+        async with self._database.begin() as conn:
+            await _remember(conn, memory)
+            await _upsert(conn, position, [{"follower": _FOLLOWER, "record_id": records[-1].record_id}], ["follower"])
+        metrics.USAGE_LAG.set(max(watermark - records[-1].record_id, 0))
+        return len(records)
+
+    async def rebuild(self) -> None:
+        """Forget position and memory: the next batches write every point of the log again. Stop `run` first."""
+        async with self._database.begin() as conn:
+            for table in (position, session, session_count):
+                await conn.execute(delete(table))
+
+    async def _wait(self) -> None:
+        """Until a commit of ours, or a while: other processes append too."""
+        self._woken.clear()
+        try:
+            async with asyncio.timeout(self._settings.idle_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+
+async def _recall(conn: AsyncConnection, records: Sequence[LoggedRecord]) -> Memory:
+    keys, pairs = touched(records)
+    memory = Memory({}, {})
+    for some in _slices(sorted(keys)):
+        for row in await conn.execute(select(session).where(session.c.session_key.in_(some))):
+            totals = SessionTotals(row.upstream_octets, row.downstream_octets)
+            memory.sessions[row.session_key] = SessionState(
+                row.session_key, row.service_id, row.nas_id, row.ordinal, totals, row.second, row.in_second
+            )
+    for wanted in _slices(sorted(pairs)):
+        pair = tuple_(session_count.c.service_id, session_count.c.nas_id)
+        for row in await conn.execute(select(session_count).where(pair.in_(wanted))):
+            memory.counts[row.service_id, row.nas_id] = row.sessions
+    return memory
+
+
+async def _remember(conn: AsyncConnection, memory: Memory) -> None:
+    states = [
+        {
+            "session_key": state.session_key,
+            "service_id": state.service_id,
+            "nas_id": state.nas_id,
+            "ordinal": state.ordinal,
+            "upstream_octets": state.totals.upstream_octets,
+            "downstream_octets": state.totals.downstream_octets,
+            "second": state.second,
+            "in_second": state.in_second,
+        }
+        for state in memory.sessions.values()
+    ]
+    counts = [{"service_id": s, "nas_id": n, "sessions": count} for (s, n), count in memory.counts.items()]
+    await _upsert(conn, session, states, ["session_key"])
+    await _upsert(conn, session_count, counts, ["service_id", "nas_id"])
+
+
+async def _upsert(conn: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], key: Sequence[str]) -> None:
+    if not rows:
+        return
+    upsert = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
+    statement = upsert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
+    await conn.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed), list(rows))
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _KEYS_PER_QUERY):
+        yield items[start : start + _KEYS_PER_QUERY]

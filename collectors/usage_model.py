@@ -1,0 +1,118 @@
+"""From accounting records to `session_octets` samples, such that repeating the work changes nothing. Pure.
+
+A record's running totals become the growth of its session. Accounting tells time in seconds, the time series in
+milliseconds: the thousand places within a second keep apart what is not the same point.
+
+    .000 ─┬ first session of the service at this NAS: .000 … .007, one place for each record of that second
+    .008 ─┼ second session
+    …     ┴ 125 sessions of one service before a place is used again
+
+So every growth is a point of its own, computed from the session's state alone: the same records in the same order
+make the same points, whatever the batches, and writing them again replaces them by themselves. The time of a session
+never goes back, and never runs ahead of arrival. Usage of no known service is kept apart by session instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from controller.domain.ports import LoggedRecord
+from controller.domain.usage import CounterSample, SessionTotals
+
+MEASUREMENT = "session_octets"
+FIELD = "octets"
+
+_PLACES = 8
+_SESSIONS = 1000 // _PLACES
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What is remembered of a session. `ordinal` numbers the sessions of one service at one NAS from 0.
+
+    `second` is the second of its last point, and `in_second` how many points of it lie in there.
+    """
+
+    session_key: str
+    service_id: str | None
+    nas_id: str
+    ordinal: int
+    totals: SessionTotals
+    second: datetime
+    in_second: int = 0
+
+
+@dataclass(slots=True)
+class Memory:
+    """States by session, and the number of sessions by (service, NAS); `follow` changes them in place."""
+
+    sessions: dict[str, SessionState]
+    counts: dict[tuple[str, str], int]
+
+
+def follow(records: Sequence[LoggedRecord], memory: Memory) -> list[CounterSample]:
+    """The samples of these records, which come in the order of the log, and the memory after them."""
+    found: list[CounterSample] = []
+    for record in records:
+        if record.upstream_octets is None and record.downstream_octets is None and record.kind in ("on", "off"):
+            continue  # Accounting-On and -Off speak of the NAS, not of a session (RFC 2866 §5.1)
+        found += _follow_one(record, memory)
+    return found
+
+
+def touched(records: Sequence[LoggedRecord]) -> tuple[set[str], set[tuple[str, str]]]:
+    """Sessions, and (service, NAS) pairs, that `follow` needs to remember for these records."""
+    pairs = {(record.service_id, record.nas_id) for record in records if record.service_id is not None}
+    return {record.session_key for record in records}, pairs
+
+
+def _follow_one(record: LoggedRecord, memory: Memory) -> list[CounterSample]:
+    second = min(record.event_at, record.received_at).replace(microsecond=0)
+    state = memory.sessions.get(record.session_key)
+    if state is None or (record.service_id is not None and record.service_id != state.service_id):
+        totals = SessionTotals() if state is None else state.totals
+        ordinal = _next_ordinal(record, memory.counts)
+        state = SessionState(record.session_key, record.service_id, record.nas_id, ordinal, totals, second)
+    totals = state.totals.grown_by(record.upstream_octets, record.downstream_octets)
+    grown = {
+        "upstream": totals.upstream_octets - state.totals.upstream_octets,
+        "downstream": totals.downstream_octets - state.totals.downstream_octets,
+    }
+    if not any(grown.values()):
+        memory.sessions[record.session_key] = state
+        return []
+    state, at = _place(replace(state, totals=totals), second)
+    memory.sessions[record.session_key] = state
+    tags = _tags(state)
+    return [
+        CounterSample(MEASUREMENT, (*tags, ("direction", direction)), FIELD, at, octets)
+        for direction, octets in grown.items()
+        if octets
+    ]
+
+
+def _next_ordinal(record: LoggedRecord, counts: dict[tuple[str, str], int]) -> int:
+    if record.service_id is None:
+        return 0
+    key = (record.service_id, record.nas_id)
+    counts[key] = counts.get(key, 0) + 1
+    return counts[key] - 1
+
+
+def _place(state: SessionState, second: datetime) -> tuple[SessionState, datetime]:
+    """The session's next free place at or after `second`."""
+    if second > state.second:
+        state = replace(state, second=second, in_second=0)
+    elif state.in_second == _PLACES:
+        state = replace(state, second=state.second + _SECOND, in_second=0)
+    millisecond = state.ordinal % _SESSIONS * _PLACES + state.in_second
+    return replace(state, in_second=state.in_second + 1), state.second + timedelta(milliseconds=millisecond)
+
+
+def _tags(state: SessionState) -> tuple[tuple[str, str], ...]:
+    if state.service_id is not None:
+        return (("service", state.service_id), ("nas", state.nas_id))
+    return (("session", state.session_key), ("nas", state.nas_id))
