@@ -1,0 +1,32 @@
+"""`python -m bench [--only radius] [--seconds 4] [--rounds 3]`: run the parts, print the table, write latest.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from bench import radius
+from bench.results import Result, table, write
+
+PARTS: dict[str, Callable[[float, int], Sequence[Result]]] = {"radius": radius.run}
+"""Name of a part → what runs it with (seconds per run, rounds)."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", choices=sorted(PARTS), help="run this part alone")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one run")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved runs of each side; medians are printed")
+    chosen = parser.parse_args()
+    results: list[Result] = []
+    for name, run in PARTS.items():
+        if chosen.only in (None, name):
+            results += run(chosen.seconds, chosen.rounds)
+    print(table(results))
+    print(f"\nwritten: {write(results)}")
+    return 1 if any(result.met is False for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""A PostgreSQL of the benchmark's own, durable as in production, pinned to one core."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg
+
+from bench.headend import free_port
+
+
+class Postgres:
+    """`with Postgres(directory, core=0) as postgres`: fsync and synchronous_commit on, both sides use it."""
+
+    def __init__(self, directory: Path, *, core: int) -> None:
+        binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        if not binaries:
+            raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
+        # PostgreSQL refuses to run as root: it is then started as the package's own user.
+        identity: dict[str, Any] = {}
+        directory.mkdir()
+        if os.geteuid() == 0:
+            identity = {"user": "postgres", "group": "postgres", "extra_groups": []}
+            shutil.chown(directory, "postgres", "postgres")
+        data, self.port = directory / "data", free_port()
+        initdb = [
+            str(binaries[-1] / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/", **identity)
+        settings = ("shared_buffers=256MB", "max_wal_size=2GB", "fsync=on", "synchronous_commit=on")
+        command = [
+            *("taskset", "-c", str(core), str(binaries[-1] / "postgres"), "-D", str(data), "-p", str(self.port)),
+            *("-k", str(directory), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100"),
+            *(part for setting in settings for part in ("-c", setting)),
+        ]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=(directory / "log").open("wb"), cwd="/", **identity
+        )
+        self._log = directory / "log"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster; its children are the backends."""
+        return self._process.pid
+
+    def __enter__(self) -> Postgres:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.dsn("postgres")).close()
+                return self
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"PostgreSQL did not start:\n{self._log.read_text()}") from None
+                time.sleep(0.05)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def dsn(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def create(self, name: str) -> None:
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())

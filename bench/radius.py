@@ -1,0 +1,173 @@
+"""RADIUS: PAP, durable accounting and the directory, interleaved with FreeRADIUS (theirs, ours, theirs, ours …).
+
+Servers and PostgreSQL run on core 0, the generator on core 1. CPU is what the kernel charged the server's threads (and
+PostgreSQL's processes) between the beginning and the end of a run, divided by the requests answered in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import freeradius, headend, radload
+from bench.postgres import Postgres
+from bench.results import Result, compared
+
+USERS = 100_000
+Run = dict[str, Any]
+
+
+def run(seconds: float, rounds: int) -> Sequence[Result]:
+    """Everything of this part. Without FreeRADIUS or PostgreSQL the figures that need them are left out or open."""
+    radload.build()
+    absent = freeradius.missing()
+    if absent:
+        print(absent)
+    with tempfile.TemporaryDirectory(prefix="headend-bench-", dir="/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        results = [*_pap_and_sqlite(directory, seconds, rounds, absent is None)]
+        with Postgres(directory / "pg", core=0) as postgres:
+            results += _postgresql(directory, postgres, seconds, rounds, absent is None)
+    return results
+
+
+def _pap_and_sqlite(directory: Path, seconds: float, rounds: int, with_peer: bool) -> Iterator[Result]:
+    site = headend.prepare(directory / "sqlite", "", USERS)
+    yield from _directory(site)
+    ours, theirs, rate = [], [], []
+    with contextlib.ExitStack() as stack:
+        peer = _start_freeradius_files(stack, directory) if with_peer else None
+        server = stack.enter_context(_headend(site))
+        for number in range(rounds):
+            if peer is not None:
+                theirs.append(_pap(peer[1], peer[0].pid, seconds))
+            ours.append(_pap(site.auth_port, server.pid, seconds))
+            rate.append(_acct(site.acct_port, {"server": server.pid}, seconds, number + 1))
+    scale = f"{USERS:,} subscribers, {rounds} runs of {seconds:g} s"
+    yield compared(
+        "radius.pap",
+        _median(ours, "server_us"),
+        "µs CPU/request",
+        scale,
+        peer=f"{freeradius.version()} files" if with_peer else "FreeRADIUS files",
+        peer_value=_median(theirs, "server_us") if theirs else None,
+        goal="ratio <= 1.0",
+        meets=lambda ratio: ratio <= 1.0,
+    )
+    yield Result("radius.pap.rate", _median(ours, "rps"), "requests/s", scale)
+    yield Result("radius.pap.p99", _median(ours, "p99"), "µs", scale)
+    value = _median(rate, "rps")
+    cost = f"{scale}, {_median(rate, 'server_us'):.1f} µs CPU/record"
+    yield Result("radius.acct.sqlite", value, "records/s", cost, goal=">= 25000", met=value >= 25_000)
+
+
+def _postgresql(directory: Path, postgres: Postgres, seconds: float, rounds: int, with_peer: bool) -> Iterator[Result]:
+    postgres.create("headend")
+    site = headend.prepare(directory / "postgresql", postgres.dsn("headend"), USERS)
+    ours, theirs = [], []
+    with contextlib.ExitStack() as stack:
+        peer = _start_freeradius_sql(stack, directory, postgres) if with_peer else None
+        server = stack.enter_context(_headend(site))
+        for number in range(rounds):
+            if peer is not None:
+                theirs.append(_acct(peer[1], {"server": peer[0].pid, "pg": postgres.pid}, seconds, number + 1))
+            ours.append(_acct(site.acct_port, {"server": server.pid, "pg": postgres.pid}, seconds, number + 1))
+    scale = f"{rounds} runs of {seconds:g} s, server and PostgreSQL counted"
+    yield compared(
+        "radius.acct.postgresql",
+        _both(ours),
+        "µs CPU/record",
+        scale,
+        peer=f"{freeradius.version()} radacct" if with_peer else "FreeRADIUS radacct",
+        peer_value=_both(theirs) if theirs else None,
+        goal="ratio <= 0.2",
+        meets=lambda ratio: ratio <= 0.2,
+    )
+    yield Result("radius.acct.postgresql.rate", _median(ours, "rps"), "records/s", scale)
+
+
+def _directory(site: headend.Site) -> Iterator[Result]:
+    url = f"sqlite+aiosqlite:///{site.data_dir}/headend.db"
+    command = [sys.executable, "-m", "bench.directory", url, str(site.data_dir)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    measured = json.loads(output.splitlines()[-1])
+    scale = f"{measured['subscribers']:,} subscribers"
+    yield Result("radius.directory.memory", round(measured["octets"] / 1e6, 1), "MB", scale)
+    yield Result("radius.directory.load", round(measured["seconds"], 2), "s", scale)
+
+
+def _pap(port: int, pid: int, seconds: float) -> Run:
+    measured = radload.load(
+        "pap", port, seconds=seconds, outstanding=64, secret=headend.SECRET, cpu_of={"server": pid}, users=USERS
+    )
+    if measured["reject"] or not measured["accept"]:
+        raise SystemExit(f"the run is void: {measured['reject']} logins were rejected: {measured}")
+    return measured
+
+
+def _acct(port: int, cpu_of: dict[str, int], seconds: float, tag: int) -> Run:
+    return radload.load(
+        "acct", port, seconds=seconds, outstanding=256, secret=headend.SECRET, cpu_of=cpu_of, tag=tag, users=USERS
+    )
+
+
+def _median(runs: Sequence[Run], key: str) -> float:
+    return round(float(statistics.median(run[key] for run in runs)), 2)
+
+
+def _both(runs: Sequence[Run]) -> float:
+    return round(float(statistics.median(run["server_us"] + run["pg_us"] for run in runs)), 2)
+
+
+@contextlib.contextmanager
+def _headend(site: headend.Site) -> Iterator[subprocess.Popen[bytes]]:
+    process = headend.start(site)
+    try:
+        yield process
+    finally:
+        headend.stop(process)
+
+
+def _start_freeradius_files(stack: contextlib.ExitStack, directory: Path) -> tuple[subprocess.Popen[bytes], int]:
+    ports = freeradius.Ports(headend.free_port(), headend.free_port())
+    freeradius.write_files(directory / "files", ports, USERS)
+    return _started(stack, directory / "files", ports.auth), ports.auth
+
+
+def _start_freeradius_sql(
+    stack: contextlib.ExitStack, directory: Path, postgres: Postgres
+) -> tuple[subprocess.Popen[bytes], int]:
+    ports = freeradius.Ports(headend.free_port(), headend.free_port())
+    postgres.create("radius")
+    freeradius.create_schema(postgres.dsn("radius"))
+    freeradius.write_sql(directory / "sql", ports, postgres.port, "radius")
+    return _started(stack, directory / "sql", ports.auth), ports.acct
+
+
+def _started(stack: contextlib.ExitStack, directory: Path, auth_port: int) -> subprocess.Popen[bytes]:
+    """Start it on core 0 and wait until its port is bound."""
+    process = freeradius.start(directory)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    os.sched_setaffinity(process.pid, {0})
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", auth_port))
+            except OSError:
+                return process
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"FreeRADIUS did not start:\n{(directory / 'log' / 'stdout').read_text()[-4000:]}")
+        time.sleep(0.1)
