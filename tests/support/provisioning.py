@@ -1,0 +1,169 @@
+"""Fakes of the ports that provisioning uses, and a ProvisioningService around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from controller.domain.clock import MovableClock
+from controller.domain.identity import DeviceId, ServiceId
+from controller.domain.ports import (
+    CoaOutcome,
+    DeviceEndpoint,
+    Plan,
+    Secret,
+    ServiceDriver,
+    SessionRate,
+    Step,
+)
+from controller.domain.service import DesiredService, ObservedService, OnuAttachment, SpeedProfile
+from controller.domain.units import MBPS
+from controller.provisioning.devices import DeviceRegistry
+from controller.provisioning.model import NewDevice, SnmpAccess
+from controller.provisioning.service import ProvisioningService
+from controller.provisioning.settings import ProvisioningSettings
+from controller.store.engine import Database
+from controller.store.secrets import SecretBox, load_or_create
+
+START = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ACTOR = "user:anna"
+HUNDRED = SpeedProfile("fibre-100", 100 * MBPS, 50 * MBPS)
+THREE_HUNDRED = SpeedProfile("fibre-300", 300 * MBPS, 150 * MBPS)
+
+
+def service_id(n: int) -> ServiceId:
+    return ServiceId(f"{n:032x}")
+
+
+class MemoryOlt:
+    """ServiceDriver: an OLT that is a dict. `deaf` takes every change and does nothing."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, DesiredService] = {}
+        self.error: Exception | None = None
+        self.deaf = False
+        self.applied = 0
+        self.busy = 0
+        self.most_busy = 0
+
+    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService:
+        if self.error is not None:
+            raise self.error
+        has = self.services.get(service.service_id)
+        if has is None or has.attachment is None:
+            return ObservedService(service.service_id, present=False)
+        return ObservedService(
+            service.service_id,
+            present=True,
+            downstream_bps=has.profile.downstream_bps,
+            upstream_bps=has.profile.upstream_bps,
+            onu_serial=has.attachment.onu_serial,
+            pon_port=has.attachment.pon_port,
+            subscriber_vlan=has.attachment.subscriber_vlan,
+            details={"vani": f"vani-{service.service_id}"},
+        )
+
+    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan:
+        has = self.services.get(desired.service_id)
+        same = has == desired if desired.present else has is None
+        steps = () if same else (Step(f"put {desired.service_id}", "<rpc/>"),)
+        return Plan(device.device_id, desired.service_id, steps, "" if same else "- old\n+ new\n")
+
+    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None:
+        self.busy += 1
+        self.most_busy = max(self.most_busy, self.busy)
+        await asyncio.sleep(0)
+        self.busy -= 1
+        self.applied += 1
+        if self.deaf:
+            return
+        if desired.present:
+            self.services[desired.service_id] = desired
+        else:
+            self.services.pop(desired.service_id, None)
+
+
+@dataclass
+class Sessions:
+    """SessionControl: live sessions by service, with what the NAS answers and what is seen of each afterwards."""
+
+    live: dict[str, list[str]] = field(default_factory=dict)
+    answers: dict[str, CoaOutcome] = field(default_factory=dict)
+    seen: dict[str, SessionRate] = field(default_factory=dict)
+    asked: list[tuple[str, SpeedProfile]] = field(default_factory=list)
+
+    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
+        return self.live.get(service_id, [])
+
+    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
+        self.asked.append((session_key, profile))
+        return self.answers.get(session_key, CoaOutcome("ack"))
+
+    async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
+        rate = self.seen.get(session_key)
+        return rate if rate is not None and rate.observed_at > since else None
+
+
+@dataclass
+class Provisioning:
+    """A service with everything around it. `olt_id` is a registered OLT."""
+
+    service: ProvisioningService
+    registry: DeviceRegistry
+    clock: MovableClock
+    sessions: Sessions
+    olt_id: DeviceId
+    box: SecretBox
+
+    def desired(
+        self,
+        n: int = 1,
+        profile: SpeedProfile = HUNDRED,
+        *,
+        serial: str | None = None,
+        vlan: int = 0,
+        present: bool = True,
+        pon_port: str = "pon-1",
+    ) -> DesiredService:
+        attachment = OnuAttachment(self.olt_id, pon_port, serial or f"LABO{n:08X}", vlan)
+        return DesiredService(service_id(n), profile, attachment, present)
+
+
+async def provisioning_on(
+    database: Database,
+    tmp_path: Path,
+    driver: ServiceDriver,
+    *,
+    port: int = 830,
+    secret: str = "olt-password",
+    settings: ProvisioningSettings | None = None,
+    registry: DeviceRegistry | None = None,
+) -> Provisioning:
+    clock = MovableClock(START)
+    box = load_or_create(tmp_path / "headend.key")
+    registry = registry or DeviceRegistry(database, clock, box, ("bbf-olt", "napalm-router"))
+    sessions = Sessions()
+    service = ProvisioningService(
+        database, clock, registry, {"bbf-olt": driver}, sessions, settings or ProvisioningSettings()
+    )
+    known = await registry.page(None, 1)
+    olt_id = (
+        known[0].device_id
+        if known
+        else await service.register_device(
+            NewDevice(
+                name="olt-1",
+                host="127.0.0.1",
+                driver="bbf-olt",
+                port=port,
+                username="headend",
+                secret=Secret(secret),
+                snmp=SnmpAccess(port=1161, community=Secret("public-but-secret")),
+            ),
+            actor=ACTOR,
+        )
+    )
+    return Provisioning(service, registry, clock, sessions, olt_id, box)
