@@ -87,6 +87,7 @@ class Jobs:
         self._started: dict[str, Workflow] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._lock: int | None = None
+        self._closing = False
 
     def register(self, name: str, workflow: Workflow) -> None:
         """Make a workflow startable. `name` carries a version: code that replays differently is another name."""
@@ -159,6 +160,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop at once: running workflows are interrupted between two effects and go on at the next launch."""
+        self._closing = True
         for task in tuple(self._running):
             task.cancel()
         if self._running:
@@ -170,6 +172,7 @@ class Jobs:
             with ThreadPoolExecutor(1, thread_name_prefix="jobs-close") as closer:
                 await loop.run_in_executor(closer, lambda: DBOS.destroy(destroy_registry=True))
             self._started.clear()
+            self._closing = False
             Jobs._in_process = None
         if self._lock is not None:
             os.close(self._lock)
@@ -179,6 +182,8 @@ class Jobs:
         """`workflow`, with its task known to `close`: a step that outlives the database would be kept as failed."""
 
         async def run(*args: Any) -> Any:
+            if self._closing:  # recovered in the very moment of closing: left for the next launch
+                raise asyncio.CancelledError
             task = asyncio.current_task()
             assert task is not None
             self._running.add(task)
