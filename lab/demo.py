@@ -24,7 +24,7 @@ from lab.broker import Broker
 from lab.clock import DemoClock
 from lab.console import progress, say
 from lab.live import Live
-from lab.network import LIVE_INTERIM_S, Network
+from lab.network import Network
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable, check_ports, free_port
 from lab.supervisor import Supervisor
@@ -147,7 +147,7 @@ class Demo:
         demo_clock = DemoClock(start, api)
         try:
             office = Office(api, world)
-            bras = await self.network.attach_bras(ports[1], ports[2], demo_clock, interim_s=None)
+            bras = await self.network.attach_bras(ports[1], ports[2], demo_clock, live=False)
             await office.register_nas(bras.coa_port)
             await self.network.register(office)
             await bras.open()
@@ -169,9 +169,7 @@ class Demo:
         controller = self._controller(
             (settings.http_port, settings.auth_port, settings.acct_port), {"HEADEND_CLOCK": "system"}
         )
-        bras = await self.network.attach_bras(
-            settings.auth_port, settings.acct_port, clock.now, interim_s=LIVE_INTERIM_S
-        )
+        bras = await self.network.attach_bras(settings.auth_port, settings.acct_port, clock.now, live=True)
         self._save_world()
         self._write_demo_json()
         await controller.start()
@@ -211,7 +209,7 @@ class Demo:
         online = len(self.network.sessions())
         sample = world.experiments()[0] if world.experiments() else None
         say("")
-        say(f"Headend is running: {settings.subscribers} subscribers, {online} of them online.")
+        say(f"Headend is running: {len(world.subscribers)} subscribers, {online} of them online.")
         say(f"  Page       http://{LOOPBACK}:{settings.http_port}/")
         say(f"  Sign-in    admin   {world.admin_password}")
         say(f"  Data       {settings.data_dir}   (for scripts: demo.json)")

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from lab.api import ApiRefused
 from lab.bras.nas import Bras
+from lab.bras.session import Session
 from lab.clock import DemoClock
 from lab.console import Bar
 from lab.office import Office
@@ -131,22 +132,31 @@ class History:
             self.held.append(f"{subscriber.name}: {settled.get('cause') or settled['state']}")
 
     async def _account(self, before: datetime, at: datetime) -> None:
-        """One interim record of every session, each at its own instant of the step."""
+        """One interim record of every session, each at its own instant of the step.
 
-        async def report(username: str) -> None:
-            session = self.bras.session_of(username)
-            if session is not None:
-                share = 0.05 + 0.95 * (self.bras.lines[username].port * 0.618 % 1)
-                when = before + (at - before) * share
-                if when > session.started_at:
-                    await self.bras.interim(session, when)
+        A session that would time out soon is renewed instead, as routers do at a quiet moment of their own.
+        """
 
-        await asyncio.gather(*[report(session.username) for session in list(self.bras.sessions.values())])
+        async def report(session: Session) -> None:
+            share = 0.05 + 0.9 * (self.bras.lines[session.username].port * 0.618 % 1)
+            when = max(session.started_at + timedelta(seconds=1), before + (at - before) * share)
+            ends = session.times_out_at()
+            if when > at:
+                return
+            if ends is not None and ends <= at + (at - before):
+                await self._renew(session.username, min(when, ends))
+            else:
+                await self.bras.interim(session, when)
+
+        await asyncio.gather(*[report(session) for session in list(self.bras.sessions.values())])
+
+    async def _renew(self, username: str, when: datetime) -> None:
+        await self.bras.logout(username, at=when)
+        await self.bras.login(username, at=when + timedelta(seconds=5), wait_for_start=True)
 
     async def _reconnect(self) -> None:
         leaving = [s.username for s in self.bras.sessions.values() if self.chance.random() < RECONNECTS_PER_DAY]
-        await each(leaving, self.bras.logout)
-        await each(leaving, lambda username: self.bras.login(username, wait_for_start=True))
+        await each(leaving, lambda username: self._renew(username, self.clock.at - timedelta(seconds=10)))
 
     async def _payments(self) -> None:
         unpaid = [i for i in await self.office.invoices() if self.chance.random() < PAYING_SHARE]

@@ -20,6 +20,7 @@ from lab.world import PON_PORTS, World
 
 LIVE_INTERIM_S = 20
 """Set on the BRAS itself, which overrides what the controller asks for (RFC 2869 §2.1): a demo must move."""
+LIVE_REDIAL_S = 3.0
 
 
 class Network:
@@ -76,9 +77,7 @@ class Network:
             },
         )
 
-    async def attach_bras(
-        self, auth_port: int, acct_port: int, now: Callable[[], datetime], *, interim_s: int | None
-    ) -> Bras:
+    async def attach_bras(self, auth_port: int, acct_port: int, now: Callable[[], datetime], *, live: bool) -> Bras:
         """Boot the BRAS against a controller. Its state file carries the sessions from one boot to the next."""
         settings = BrasSettings(
             source=BRAS_ADDRESS,
@@ -86,7 +85,8 @@ class Network:
             auth=(LOOPBACK, auth_port),
             acct=(LOOPBACK, acct_port),
             state_file=self._settings.lab_dir / "bras.json",
-            interim_s=interim_s,
+            interim_s=LIVE_INTERIM_S if live else None,
+            redial_after_s=LIVE_REDIAL_S if live else None,
             coa_port=self._world.ports.get("coa", 0),
             seed=self._world.seed,
         )

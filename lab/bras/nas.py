@@ -51,6 +51,8 @@ class BrasSettings:
     zone: str = "Europe/Berlin"
     ports: int = 2
     in_flight: int = 128
+    redial_after_s: float | None = None
+    """How long subscribers' routers wait before they dial again; None: they stay offline."""
 
 
 class Bras:
@@ -70,7 +72,7 @@ class Bras:
             self.sessions,
             self.lines,
             count_traffic=self.count_traffic,
-            disconnect=lambda session: self._spawn(self.end(session, ADMIN_RESET)),
+            disconnect=lambda session: self._spawn(self._end_and_redial(session, ADMIN_RESET)),
         )
         self._now = now
         self._by_username: dict[str, Session] = {}
@@ -164,16 +166,16 @@ class Bras:
 
     # -- sign-in ----------------------------------------------------------------------------------------------------
 
-    async def login(self, username: str, *, wait_for_start: bool = False) -> Session:
+    async def login(self, username: str, *, at: datetime | None = None, wait_for_start: bool = False) -> Session:
         """Sign a subscriber in and start accounting. Raises Rejected, NoAnswer, KeyError for an unknown line.
 
-        A session already on the line is returned as it is.
+        A session already on the line is returned as it is. `at` dates the beginning back, for a made-up past.
         """
         running = self._by_username.get(username)
         if running is not None:
             return running
         line = self.lines[username]
-        at = self._now()
+        at = at or self._now()
         self._serial += 1
         session = Session(f"{0x81000000 + self._serial:08x}", username, at, at)
         session.framed_ip = f"100.64.{line.port // 250}.{line.port % 250 + 1}"
@@ -199,19 +201,20 @@ class Bras:
             self._spawn(start)
         return session
 
-    async def logout(self, username: str, cause: int = USER_REQUEST) -> None:
+    async def logout(self, username: str, cause: int = USER_REQUEST, *, at: datetime | None = None) -> None:
         """End a subscriber's session, if there is one, and return when the Stop is acknowledged."""
         session = self._by_username.get(username)
         if session is not None:
-            await self.end(session, cause)
+            await self.end(session, cause, at)
 
-    async def end(self, session: Session, cause: int) -> None:
+    async def end(self, session: Session, cause: int, at: datetime | None = None) -> None:
         if self.sessions.pop(session.acct_session_id, None) is None:
             return
         self._by_username.pop(session.username, None)
         self._last_sent.pop(session.acct_session_id, None)
-        self.count_traffic(session, self._now())
-        session.ended_at, session.terminate_cause = self._now(), cause
+        ended_at = at or self._now()
+        self.count_traffic(session, ended_at)
+        session.ended_at, session.terminate_cause = ended_at, cause
         self._unstopped[session.acct_session_id] = session
         await self._send_stop(session)
 
@@ -235,13 +238,25 @@ class Bras:
             for session in list(self.sessions.values()):
                 ends = session.times_out_at()
                 if ends is not None and now >= ends:
-                    self._spawn(self.end(session, SESSION_TIMEOUT))
+                    self._spawn(self._end_and_redial(session, SESSION_TIMEOUT))
                 elif now >= self._next_interim(session):
                     self._last_sent[session.acct_session_id] = now
                     self._spawn(self._interim_or_count(session))
             if now - saved >= timedelta(seconds=5):
                 self.save()
                 saved = now
+
+    async def _end_and_redial(self, session: Session, cause: int) -> None:
+        """The subscriber's router dials again on its own when the network ended the session."""
+        await self.end(session, cause)
+        if self.settings.redial_after_s is not None:
+            await asyncio.sleep(self.settings.redial_after_s)
+            try:
+                await self.login(session.username)
+            except (Rejected, NoAnswer):
+                self.failed_redials += 1
+
+    failed_redials = 0
 
     async def _interim_or_count(self, session: Session) -> None:
         try:
