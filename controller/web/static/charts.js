@@ -4,15 +4,20 @@
 const charts = (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  const axisRate = (bps) => rate(bps).replace(/\.?0+(?= )/, "");
+  const UNITS = [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"], [1, "bit/s"]];
   const axisEach = (value) => String(Number(value.toPrecision(3)));
+
+  function axisRate(bps) {
+    if (bps === 0) return "0";
+    const [size, unit] = UNITS.find(([size]) => Math.abs(bps) >= size) ?? [1, "bit/s"];
+    return `${axisEach(bps / size)} ${unit}`;
+  }
 
   function rate(bps) {
     if (bps === null || bps === undefined) return "–";
-    for (const [size, unit] of [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"]]) {
-      if (Math.abs(bps) >= size) return `${digits(bps / size)} ${unit}`;
-    }
-    return `${Math.round(bps)} bit/s`;
+    if (Math.abs(bps) < 1e3) return `${Math.round(bps)} bit/s`;
+    const [size, unit] = UNITS.find(([size]) => Math.abs(bps) >= size);
+    return `${digits(bps / size)} ${unit}`;
   }
 
   function newest(column) {
@@ -26,7 +31,7 @@ const charts = (() => {
 
   function each(value) {
     if (value === null || value === undefined) return "–";
-    return value === 0 ? "0" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+    return value === 0 ? "0" : digits(value);
   }
 
   function time(seconds, span) {
