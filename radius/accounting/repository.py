@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, func, or_, select
+from sqlalchemy import Row, Table, func, select
 from sqlalchemy.sql import ColumnElement
 
 from controller.domain.identity import NasId
@@ -30,6 +30,7 @@ from radius.accounting.session import (
     all_values,
     changing_values,
     moving_values,
+    naming_values,
 )
 from radius.accounting.tables import history, nas_restarts, sessions
 from radius.ports import LiveSession
@@ -60,6 +61,7 @@ class SessionChanges:
     new: list[BulkRow]
     moved: list[BulkRow]
     changed: list[BulkRow]
+    named: list[BulkRow]
     revived: list[str]
     """Keys whose rows leave the history, because `new` puts them back into the hot table."""
     restarts: list[Restart]
@@ -67,7 +69,7 @@ class SessionChanges:
 
 def changes_of(touched: Sequence[Session], restarts: Sequence[Restart]) -> SessionChanges:
     """Rows for sessions that changed since they were last written; from here on they count as written."""
-    changes = SessionChanges([], [], [], [], list(restarts))
+    changes = SessionChanges([], [], [], [], [], list(restarts))
     for session in touched:
         before = session.revision
         session.revision = before + 1
@@ -81,7 +83,9 @@ def changes_of(touched: Sequence[Session], restarts: Sequence[Restart]) -> Sessi
             changes.changed.append((*changing_values(session), before))
         else:
             changes.moved.append((*moving_values(session), before))
-        session.touched = False
+        if session.renamed:
+            changes.named.append(naming_values(session))
+        session.touched = session.renamed = False
     return changes
 
 
@@ -95,6 +99,7 @@ def write(bulk: Bulk, changes: SessionChanges) -> None:
     changed += bulk.update("radius_session", CHANGING, "revision", changes.changed)
     if changed != len(changes.moved) + len(changes.changed):
         raise SessionConflict
+    bulk.update("radius_session", ("session_key", "service_id"), "revision", changes.named)
     for restart in changes.restarts:
         _write_restart(bulk, restart)
 
@@ -219,14 +224,14 @@ class SessionRepository:
     async def live_sessions_of(self, service_id: str) -> list[LiveSession]:
         return await self._live(sessions.c.service_id == service_id)
 
-    async def find(self, wanted: SessionFilter, *, before: tuple[int, str] | None, limit: int) -> list[SessionView]:
-        """Live and ended ones, newest beginning first; `before` is (started_us, session_key) to go on from."""
+    async def find(self, wanted: SessionFilter, *, before: str | None, limit: int) -> list[SessionView]:
+        """Live and ended ones, those first that were heard of last for the first time; `before` is a session key."""
         tables = (sessions,) if wanted.is_live else (sessions, history)
         parts = [
             select(table, nas_restarts.c.boundary_us)
             .outerjoin(nas_restarts, nas_restarts.c.nas_id == table.c.nas_id)
             .where(*_conditions(table, wanted, before))
-            .order_by(table.c.started_us.desc(), table.c.session_key.desc())
+            .order_by(table.c.session_key.desc())
             .limit(limit)
             for table in tables
         ]
@@ -234,7 +239,7 @@ class SessionRepository:
             rows: list[Row[Any]] = []
             for part in parts:
                 rows += (await conn.execute(part)).all()
-        rows.sort(key=lambda row: (row.started_us, row.session_key), reverse=True)
+        rows.sort(key=lambda row: row.session_key, reverse=True)
         return [_view(row) for row in rows[:limit]]
 
     async def count_live(self) -> int:
@@ -248,7 +253,7 @@ class SessionRepository:
             return [_live_session(row) for row in await conn.execute(query)]
 
 
-def _conditions(table: Table, wanted: SessionFilter, before: tuple[int, str] | None) -> list[ColumnElement[bool]]:
+def _conditions(table: Table, wanted: SessionFilter, before: str | None) -> list[ColumnElement[bool]]:
     columns = table.c
     conditions: list[ColumnElement[bool]] = [columns.state != VOID]
     if wanted.acct_session_ids is not None:
@@ -260,13 +265,7 @@ def _conditions(table: Table, wanted: SessionFilter, before: tuple[int, str] | N
     if wanted.is_live is not None:
         conditions.append(columns.state == (LIVE if wanted.is_live else ENDED))
     if before is not None:
-        started_us, session_key = before
-        conditions.append(
-            or_(
-                columns.started_us < started_us,
-                and_(columns.started_us == started_us, columns.session_key < session_key),
-            )
-        )
+        conditions.append(columns.session_key < before)
     return conditions
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
-from controller.store.metadata import to_micros
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 
 
@@ -60,9 +59,9 @@ def endpoints(sessions: SessionRepository) -> list[Endpoint]:
             username=query.username,
             is_live=None if query.state is None else query.state == "live",
         )
-        before = None if query.after is None else _position(query.after)
+        before = None if query.after is None else cursor.decode(query.after, str)[0]
         found = await sessions.find(wanted, before=before, limit=query.limit + 1)
-        page, after = cursor.cut(found, query.limit, lambda row: (to_micros(row.started_at), row.session_key))
+        page, after = cursor.cut(found, query.limit, lambda row: (row.session_key,))
         return Page([_out(row) for row in page], after)
 
     return [
@@ -96,11 +95,6 @@ def octets_meant(text: str) -> list[bytes]:
     except ValueError:
         return meant
     return meant
-
-
-def _position(after: str) -> tuple[int, str]:
-    started_us, session_key = cursor.decode(after, int, str)
-    return started_us, session_key
 
 
 def _out(row: SessionView) -> SessionOut:

@@ -67,12 +67,12 @@ CHANGING = (
     "framed_ipv4",
     "last_class",
     "last_rate",
-    "service_id",
 )
-"""What may change at all."""
+"""What Start, Stop and a few other records change besides."""
 
 COLUMNS = (
     *CHANGING,
+    "service_id",
     "nas_id",
     "acct_session_id",
     "life",
@@ -93,10 +93,11 @@ class Session:
     `last_class` and `last_rate` are of the newest record that carried them, `evidence_us` its arrival. `recent` holds
     prefixes of the newest packet digests, so that a retransmission is known across restarts.
 
-    `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written.
+    `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written, `renamed` whether
+    an indexed column must.
     """
 
-    __slots__ = (*COLUMNS, "archived", "stored", "touched")
+    __slots__ = (*COLUMNS, "archived", "renamed", "stored", "touched")
 
     def __init__(
         self,
@@ -160,6 +161,7 @@ class Session:
         self.stored = False
         self.archived = False
         self.touched = True
+        self.renamed = False
 
     @property
     def is_over(self) -> bool:
@@ -174,6 +176,7 @@ class Session:
 
 moving_values = attrgetter(*MOVING)
 changing_values = attrgetter(*CHANGING)
+naming_values = attrgetter("session_key", "service_id", "revision")
 all_values = attrgetter(*COLUMNS)
 
 
@@ -182,8 +185,8 @@ def place(lives: Sequence[Session], record: AccountingRecord) -> Session | None:
 
     `lives` are in order of their beginning.
     """
-    candidate = None
     slack_us = EXACT_SLACK_US if record.exact else ARRIVAL_SLACK_US
+    candidate = None
     for life in reversed(lives):
         if life.state != VOID and life.started_us <= record.event_us + slack_us:
             candidate = life

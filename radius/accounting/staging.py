@@ -107,7 +107,7 @@ class Staging:
             session = rules.begin(record, new_id(self._clock.now()), _next_life(lives), service_id)
             insort(lives, session, key=_by_beginning)
         elif session.service_id is None and service_id is not None:
-            session.service_id, session.touched = service_id, True
+            session.service_id, session.touched, session.renamed = service_id, True, True
         began_us = session.started_us
         rules.observe(session, record)
         self._touched[session] = None

@@ -50,7 +50,6 @@ def _indexes(name: str) -> list[Index]:
         Index(f"uq_{name}_life", "acct_session_id", "nas_id", "life", unique=True),
         Index(f"ix_{name}_service_id", "service_id"),
         Index(f"ix_{name}_username", "username"),
-        Index(f"ix_{name}_started_us", "started_us", "session_key"),
     ]
 
 
