@@ -10,6 +10,9 @@ from drivers.bbf_olt.render import BbfOltSettings
 from drivers.napalm_router.driver import NapalmRouter, NapalmRouterSettings
 from drivers.transport.netconf import NetconfSettings, NetconfTransport
 
+DRIVER_NAMES = ("bbf-olt", "napalm-router")
+"""What a device may be registered with."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriverSettings:
@@ -18,10 +21,6 @@ class DriverSettings:
     netconf: NetconfSettings = field(default_factory=NetconfSettings)
     bbf_olt: BbfOltSettings = field(default_factory=BbfOltSettings)
     napalm_router: NapalmRouterSettings = field(default_factory=NapalmRouterSettings)
-
-
-DRIVER_NAMES = ("bbf-olt", "napalm-router")
-"""What a device may be registered with."""
 
 
 def service_drivers(settings: DriverSettings, host_keys: HostKeyStore) -> dict[str, ServiceDriver]:
