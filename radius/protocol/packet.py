@@ -34,8 +34,7 @@ class Packet:
 
     def __init__(self, data: bytes, offsets: dict[int, int]) -> None:
         self.data = data
-        self.code = data[0]
-        self.identifier = data[1]
+        self.code, self.identifier = data[0], data[1]
         self.authenticator = data[4:20]
         self.offsets = offsets
 

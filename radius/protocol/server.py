@@ -11,7 +11,6 @@ Whoever cannot be verified gets no answer at all (RFC 2865 §3); every verdict n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from controller.domain.errors import PeerError
 from radius.protocol.codes import (
@@ -34,14 +33,19 @@ RECORD = "record"
 """Result of a verdict that asks the caller to store the packet."""
 
 
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """What authorization decided: packet code, encoded reply attributes, a word for the counters, a reason in words."""
+    """What authorization decided: packet code, encoded reply attributes, a word for the counters, a reason in words.
 
-    code: int
-    attributes: bytes
-    result: str
-    reason: str = ""
+    Like Verdict a plain class: a frozen dataclass would take longer to make than the password to check.
+    """
+
+    __slots__ = ("attributes", "code", "reason", "result")
+
+    def __init__(self, code: int, attributes: bytes, result: str, reason: str = "") -> None:
+        self.code = code
+        self.attributes = attributes
+        self.result = result
+        self.reason = reason
 
 
 Decide = Callable[[Packet, Nas], Decision]
