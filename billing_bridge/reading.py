@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import BigInteger, literal, select, tuple_
 
 from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.billing.repository import to_charge, to_interval
@@ -13,7 +13,7 @@ from billing_bridge.tables import charge, suspense, usage_day, usage_interval
 from controller.domain.charge import Charge
 from controller.domain.identity import ServiceId
 from controller.store.engine import Database
-from controller.store.metadata import from_micros, to_micros
+from controller.store.metadata import to_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class BillingReader:
                 query = query.where(column == value)
         if after is not None:
             query = query.where(
-                tuple_(charge.c.created_at, charge.c.charge_id) < tuple_(from_micros(after[0]), after[1])
+                tuple_(charge.c.created_at, charge.c.charge_id) < tuple_(literal(after[0], BigInteger), after[1])
             )
         async with self._database.read() as conn:
             return [BilledCharge(to_charge(row), row.created_at) for row in await conn.execute(query)]

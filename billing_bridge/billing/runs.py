@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Row, Select, case, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.model import DONE, FAILED, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
 from billing_bridge.tables import bill_batch, bill_run
 from controller.domain.identity import AccountId, BillRunId
-from controller.store.metadata import from_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ async def page(conn: AsyncConnection, after: tuple[int, str] | None, limit: int)
     """Newest first; `after` is (created_at in microseconds, id) of the last one seen."""
     query = _with_progress().order_by(bill_run.c.created_at.desc(), bill_run.c.bill_run_id.desc()).limit(limit)
     if after is not None:
-        last = tuple_(from_micros(after[0]), after[1])
+        last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(bill_run.c.created_at, bill_run.c.bill_run_id) < last)
     return [_run(row) for row in await conn.execute(query)]
 

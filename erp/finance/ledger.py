@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, func, insert, select, tuple_
+from sqlalchemy import BigInteger, Row, case, func, insert, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId
 from controller.domain.money import Money
-from controller.store.metadata import from_micros
 from erp.finance.journal import CHART, AccountBalance, Entry, Posting
 from erp.finance.tables import account, allocation, journal_entry, payment, posting
 
@@ -92,7 +91,7 @@ async def entries(conn: AsyncConnection, after: tuple[int, str] | None, limit: i
     """Newest first; `after` is (posted_at in microseconds, id) of the last one seen."""
     query = select(journal_entry).order_by(journal_entry.c.posted_at.desc(), journal_entry.c.entry_id.desc())
     if after is not None:
-        last = tuple_(from_micros(after[0]), after[1])
+        last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(journal_entry.c.posted_at, journal_entry.c.entry_id) < last)
     heads = (await conn.execute(query.limit(limit))).all()
     ids = [h.entry_id for h in heads]
@@ -182,7 +181,7 @@ async def payments(
     if account_id is not None:
         query = query.where(payment.c.account_id == account_id)
     if after is not None:
-        last = tuple_(from_micros(after[0]), after[1])
+        last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(payment.c.recorded_at, payment.c.payment_id) < last)
     return await _payments(conn, (await conn.execute(query)).all())
 

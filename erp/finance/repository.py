@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Row, Select, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import (
@@ -20,7 +20,6 @@ from controller.domain.identity import (
     InvoiceLineId,
 )
 from controller.domain.money import Money
-from controller.store.metadata import from_micros
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Open
 from erp.finance.tables import allocation, document, invoice, invoice_line, payment, series
@@ -72,7 +71,7 @@ async def page(
     if bill_run_id is not None:
         query = query.where(invoice.c.bill_run_id == bill_run_id)
     if after is not None:
-        last = tuple_(from_micros(after[0]), after[1])
+        last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(invoice.c.issued_at, invoice.c.invoice_id) < last)
     return [_invoice(row) for row in await conn.execute(query)]
 

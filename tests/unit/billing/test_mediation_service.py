@@ -1,0 +1,168 @@
+"""Mediation against the store, on both databases: each record counts once, and what is unknown waits in suspense."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import func, select
+
+from billing_bridge.mediation import repository
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.reading import BillingReader
+from billing_bridge.settings import BillingSettings
+from billing_bridge.tables import subscription, usage_day, usage_interval
+from controller.domain.clock import MovableClock
+from controller.domain.ports import LoggedRecord
+from controller.store.engine import Database
+from tests.support.billing_fakes import UsageLogInMemory, record
+
+BERLIN = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 9, 30, 20, 0, tzinfo=UTC)  # 22:00 in Berlin, the last evening of September
+
+
+def service(database: Database, log: UsageLogInMemory, batch: int = 2000) -> MediationService:
+    return MediationService(database, MovableClock(START), log, BillingSettings(zone=BERLIN, records_per_batch=batch))
+
+
+async def days(database: Database) -> dict[tuple[str, date], tuple[int, int]]:
+    async with database.read() as conn:
+        rows = (await conn.execute(select(usage_day))).all()
+        sums = select(
+            usage_interval.c.service_id,
+            usage_interval.c.day,
+            func.sum(usage_interval.c.upstream_octets).label("up"),
+            func.sum(usage_interval.c.downstream_octets).label("down"),
+            func.count().label("count"),
+            func.max(usage_interval.c.interval_id).label("last"),
+        ).group_by(usage_interval.c.service_id, usage_interval.c.day)
+        for s in await conn.execute(sums):
+            (row,) = [r for r in rows if (r.service_id, r.day) == (s.service_id, s.day)]
+            assert (row.upstream_octets, row.downstream_octets) == (s.up, s.down)
+            assert (row.intervals, row.last_interval_id) == (s.count, s.last)
+    return {(r.service_id, r.day): (r.upstream_octets, r.downstream_octets) for r in rows}
+
+
+async def test_usage_is_booked_by_service_and_local_day(database: Database) -> None:
+    log = UsageLogInMemory()
+    log.append(
+        record("s", START, 0, 0, kind="start"),
+        record("s", START + timedelta(hours=4), 400, 4000),  # two hours before midnight, two after
+        record("t", START, 7, 70, service="svc-2"),
+    )
+    mediation = service(database, log)
+    await mediation.catch_up(3)
+    assert await days(database) == {
+        ("svc-1", date(2026, 9, 30)): (200, 2000),
+        ("svc-1", date(2026, 10, 1)): (200, 2000),
+        ("svc-2", date(2026, 9, 30)): (7, 70),
+    }
+    assert not await mediation.step()
+    assert await mediation.position() == 3
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+async def test_shuffled_repeated_records_are_counted_once_whatever_the_batches(database: Database, batch: int) -> None:
+    rows = [record("s", START + timedelta(minutes=n), n * 10, n * 100) for n in range(1, 12)]
+    shuffled = [*rows, *rows]
+    random.Random(batch).shuffle(shuffled)
+    log = UsageLogInMemory()
+    log.append(*shuffled)
+    await service(database, log, batch).catch_up(len(shuffled))
+    booked = (await days(database)).values()
+    assert (sum(up for up, _ in booked), sum(down for _, down in booked)) == (110, 1100)
+
+
+async def test_two_mediators_book_each_record_once(database: Database) -> None:
+    log = UsageLogInMemory()
+    log.append(*(record(f"s{n}", START, 1, 2) for n in range(40)))
+    first, second = service(database, log, 4), service(database, log, 4)
+    for _ in range(12):
+        await first.step()
+        await second.step()
+    assert await days(database) == {("svc-1", date(2026, 9, 30)): (40, 80)}
+
+
+async def test_a_batch_that_failed_leaves_nothing_and_is_repeated(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = UsageLogInMemory()
+    log.append(record("s", START, 5, 50), record("t", START, 1, 10, service=None))
+    mediation = service(database, log)
+
+    async def dies(*_: object) -> None:
+        raise ConnectionError("the machine lost its power")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "move_position", dies)
+        with pytest.raises(ConnectionError):
+            await mediation.step()
+    assert await days(database) == {}
+    assert await mediation.position() == 0
+    await mediation.catch_up(2)
+    assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
+    assert len(await BillingReader(database).suspense(None, 0, 10)) == 1
+
+
+async def test_usage_of_an_unknown_service_waits_in_suspense_with_reason_and_octets(database: Database) -> None:
+    log = UsageLogInMemory()
+    log.append(record("s", START, 5, 50, service=None))
+    await service(database, log).catch_up(1)
+    (held,) = await BillingReader(database).suspense(None, 0, 10)
+    assert (held.reason, held.upstream_octets, held.downstream_octets) == ("unknown-service", 5, 50)
+    assert (held.record_ids, held.entered_at) == ((1,), START)
+    assert await days(database) == {}
+
+
+async def test_an_altered_record_is_not_charged_but_kept_in_suspense(database: Database) -> None:
+    log = UsageLogInMemory()
+    log.append(record("s", START, 5, 50), record("s", START + timedelta(minutes=1), 6, 60))
+    log.alter(2, downstream_octets=10**12)
+    await service(database, log).catch_up(2)
+    assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
+    (held,) = await BillingReader(database).suspense("altered-record", 0, 10)
+    assert held.record_ids == (1, 2)
+
+
+async def test_usage_of_a_billed_day_is_marked_and_makes_its_period_due_again(database: Database) -> None:
+    async with database.begin() as conn:
+        await conn.execute(
+            subscription.insert().values(
+                subscription_id="sub",
+                account_id="acc",
+                service_id="svc-1",
+                anchor_day=1,
+                rate_from_on=date(2026, 10, 1),
+                usage_billed_until_on=date(2026, 10, 1),
+            )
+        )
+    log = UsageLogInMemory()
+    log.append(record("s", START, 5, 50))
+    await service(database, log).catch_up(1)
+    (booked,) = await BillingReader(database).intervals("svc-1", date(2026, 9, 30), 0, 10)
+    assert booked.adjustment
+    async with database.read() as conn:
+        assert await conn.scalar(select(subscription.c.rate_from_on)) == date(2026, 9, 30)
+
+
+async def test_gaps_in_the_log_do_not_hold_mediation_up(database: Database) -> None:
+    class WithGap(UsageLogInMemory):
+        async def watermark(self) -> int:
+            return 10  # ids 2 … 10 were drawn by transactions that were rolled back
+
+    log = WithGap()
+    log.append(record("s", START, 5, 50))
+    mediation = service(database, log)
+    await mediation.catch_up(10)
+    assert await mediation.position() == 10
+
+
+async def test_octets_beyond_32_bits_survive(database: Database) -> None:
+    log = UsageLogInMemory()
+    huge: LoggedRecord = replace(record("s", START, 0, 0), upstream_octets=2**60, downstream_octets=2**61)
+    log.append(huge)
+    await service(database, log).catch_up(1)
+    assert await days(database) == {("svc-1", date(2026, 9, 30)): (2**60, 2**61)}

@@ -1,0 +1,246 @@
+"""Documents and payments on both databases: gapless numbers, once-only payments, books that balance."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from controller.domain.charge import Charge, ChargeKind
+from controller.domain.clock import MovableClock
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    InvoiceId,
+    OfferingVersionId,
+    ServiceId,
+    SubscriptionId,
+    new_id,
+)
+from controller.domain.money import Money
+from controller.store import audit, outbox
+from controller.store.engine import Database
+from erp.crm.model import Contact
+from erp.crm.service import CrmService
+from erp.finance.document import render
+from erp.finance.errors import DocumentAltered, PaymentMismatch, WrongCurrency
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+from erp.finance.tables import invoice
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import BillingWorld, berlin
+
+NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
+
+
+class Books:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = MovableClock(NOW)
+        self.crm = CrmService(database, self.clock)
+        self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
+
+    async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
+        contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)
+        return (await self.crm.create_customer(contact, actor="user:test")).account.account_id
+
+    def charge(self, account_id: AccountId, net: str = "30.00", kind: ChargeKind = ChargeKind.RECURRING) -> Charge:
+        return Charge(
+            ChargeId(new_id(NOW)),
+            BillRunId("run"),
+            account_id,
+            SubscriptionId(new_id(NOW)),
+            ServiceId(new_id(NOW)),
+            OfferingVersionId(new_id(NOW)),
+            kind,
+            NOW.date(),
+            NOW.date().replace(day=30),
+            "Fibre 100: monthly fee",
+            Decimal(1),
+            "month",
+            Decimal("30.00"),
+            Money.exact(net, "EUR"),
+            Decimal(19),
+            "Fibre 100",
+        )
+
+    async def issue(self, account_id: AccountId, *nets: str) -> InvoiceId:
+        run = BillRunId(new_id(NOW))
+        (made,) = await self.finance.issue(run, [self.charge(account_id, net) for net in nets or ("30.00",)])
+        return made
+
+    async def pay(self, account_id: AccountId, amount: str, reference: str) -> tuple[str, Money]:
+        paid, _ = await self.finance.receive(
+            account_id=account_id,
+            amount=Money.exact(amount, "EUR"),
+            method="bank-transfer",
+            reference=reference,
+            received_at=None,
+            actor="user:test",
+        )
+        return paid.payment_id, paid.unapplied
+
+    async def numbers(self) -> list[str]:
+        async with self.database.read() as conn:
+            return sorted(await conn.scalars(select(invoice.c.number)))
+
+
+@pytest.fixture
+async def books(database: Database) -> Books:
+    made = Books(database)
+    await made.crm.ensure_entity(
+        name="Testnetz GmbH",
+        zone="Europe/Berlin",
+        currency="EUR",
+        locale="de_DE",
+        address="Kabelweg 1\n10115 Berlin",
+        tax_id="DE123456788",
+    )
+    return made
+
+
+async def test_20_parallel_issuers_get_consecutive_numbers_and_a_rollback_leaves_no_gap(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [await books.account(f"Customer {n}") for n in range(20)]
+    refused = set(accounts[::4])
+    real = audit.record
+
+    async def sometimes_refuses(conn: object, **fields: object) -> None:
+        after = fields.get("after")
+        if isinstance(after, dict) and after.get("account_id") in refused:
+            raise ConnectionError("lost after the number was taken")
+        await real(conn, **fields)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "record", sometimes_refuses)
+        results = await asyncio.gather(*(books.issue(a) for a in accounts), return_exceptions=True)
+    assert sum(isinstance(r, ConnectionError) for r in results) == 5
+    assert [r for r in results if isinstance(r, BaseException) and not isinstance(r, ConnectionError)] == []
+    assert await books.numbers() == [f"INV-2026-{n:06d}" for n in range(1, 16)]
+    await asyncio.gather(*(books.issue(a) for a in refused))
+    assert await books.numbers() == [f"INV-2026-{n:06d}" for n in range(1, 21)]
+
+
+async def test_an_account_gets_one_document_of_a_run_however_often_it_is_asked(books: Books) -> None:
+    charges = [books.charge(await books.account()) for _ in range(3)]
+    run = BillRunId(new_id(NOW))
+    made = await books.finance.issue(run, charges[:2])
+    again = await books.finance.issue(run, charges)
+    assert (len(made), len(again)) == (2, 1)
+    assert await books.finance.issue(run, charges) == []
+    assert len(await books.numbers()) == 3
+    async with books.database.read() as conn:
+        issued = [d for d in await outbox.recent(conn, 50) if d.event.name == "invoice.issued"]
+    assert len(issued) == 3
+
+
+async def test_issued_documents_cannot_be_changed(books: Books) -> None:
+    await books.issue(await books.account())
+    for statement in (
+        "UPDATE finance_invoice SET total_minor = 0, net_minor = 0, tax_minor = 0",
+        "DELETE FROM finance_invoice_line",
+        "UPDATE finance_invoice_line SET net_minor = 0",
+    ):
+        with pytest.raises(DBAPIError, match="never changed or deleted"):
+            async with books.database.begin() as conn:
+                await conn.execute(text(statement))
+
+
+async def test_payment_settles_the_oldest_first_and_the_rest_waits_for_the_next_invoice(books: Books) -> None:
+    account = await books.account()
+    first, second = await books.issue(account), await books.issue(account)
+    payment_id, unapplied = await books.pay(account, "80.00", "a")
+    assert str(unapplied) == "8.60 EUR"
+    assert [(await books.finance.invoice(i)).open_minor for i in (first, second)] == [0, 0]
+    third = await books.issue(account)
+    assert (await books.finance.invoice(third)).open_minor == 3570 - 860
+    assert not (await books.finance.payment(payment_id)).unapplied  # type: ignore[arg-type]
+    assert sum(b.balance.minor for b in await books.finance.trial_balance()) == 0
+
+
+async def test_the_same_reference_at_the_same_time_is_one_payment(books: Books) -> None:
+    account = await books.account()
+    await books.issue(account)
+    results = await asyncio.gather(*(books.pay(account, "35.70", "webhook-1") for _ in range(5)))
+    assert len({payment_id for payment_id, _ in results}) == 1
+    assert {b.code: b.balance.minor for b in await books.finance.trial_balance()}["1200"] == 0
+
+
+async def test_the_same_reference_with_another_amount_is_refused(books: Books) -> None:
+    account = await books.account()
+    await books.pay(account, "10.00", "a")
+    with pytest.raises(PaymentMismatch):
+        await books.pay(account, "11.00", "a")
+    with pytest.raises(WrongCurrency):
+        await books.finance.receive(
+            account_id=account,
+            amount=Money(1000, "USD"),
+            method="bank-transfer",
+            reference="b",
+            received_at=None,
+            actor="user:test",
+        )
+
+
+async def test_credit_note_settles_what_is_open(books: Books) -> None:
+    account = await books.account()
+    first = await books.issue(account)
+    note = await books.issue(account, "-10.00")
+    assert (await books.finance.invoice(note)).number == "CN-2026-000001"
+    assert (await books.finance.invoice(first)).open_minor == 3570 - 1190
+
+
+async def test_pdf_is_the_same_every_time_and_keeps_its_digest(books: Books) -> None:
+    account = await books.account("Łukasz Ångström <script>")
+    made = await books.issue(account, *(["1.23"] * 60))
+    pdf, digest = await books.finance.pdf(made)
+    assert pdf.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == 4
+    assert render(await books.finance.content(made)) == pdf
+    assert b"/FontFile2" in pdf
+    books.clock.move_to(datetime(2027, 1, 1, tzinfo=UTC))
+    assert await books.finance.pdf(made) == (pdf, digest)
+
+
+async def test_an_altered_document_is_not_handed_out(books: Books) -> None:
+    made = await books.issue(await books.account())
+    async with books.database.begin() as conn:
+        if books.database.is_sqlite:
+            await conn.execute(text("DROP TRIGGER finance_invoice_no_update"))
+        else:
+            await conn.execute(text("ALTER TABLE finance_invoice DISABLE TRIGGER finance_invoice_frozen"))
+        await conn.execute(text("UPDATE finance_invoice SET content = replace(content, '3000', '1000')"))
+    with pytest.raises(DocumentAltered):
+        await books.finance.pdf(made)
+
+
+async def test_bill_run_over_many_accounts_resumes_without_doubles(database: Database, tmp_path: Path) -> None:
+    """The steps of a run, repeated as after a crash between any two of them."""
+    world = BillingWorld(database, tmp_path, [tariff("a" * 32, "30.00")], berlin(2026, 11, 1, 6), accounts_per_batch=3)
+    await world.entity()
+    for n in range(7):
+        await world.activate("a" * 32, await world.customer(f"Customer {n}"))
+    run = await world.billing.open_run(
+        as_of=None, account_id=None, usage_watermark=0, event_watermark=0, actor="user:test"
+    )
+    for _ in range(2):
+        assert await world.billing.plan_run(run.bill_run_id) == 3
+        for batch in range(3):
+            for _ in range(2):
+                await world.billing.rate_batch(run.bill_run_id, batch)
+            charges = await world.billing.charges(run.bill_run_id, batch)
+            for _ in range(2):
+                await world.finance.issue(run.bill_run_id, charges)
+            await world.billing.set_invoiced(run.bill_run_id, batch, len(charges))
+    found = await world.finance.invoices(account_id=None, bill_run_id=run.bill_run_id, after=None, limit=100)
+    assert len(found) == 7
+    assert {i.total.minor for i in found} == {3570}
+    await world.close()
