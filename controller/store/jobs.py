@@ -133,7 +133,7 @@ class Jobs:
         """Inside a workflow: run `function(*args)` once and keep its result. Outside of one, just run it."""
 
         async def attempt() -> T:
-            return await _retrying(function, args, retry)
+            return await function(*args) if retry is None else await retrying(function, *args, policy=retry)
 
         return await DBOS.run_step_async({"name": name}, attempt)
 
@@ -225,23 +225,20 @@ def stable_executor_id(data_dir: Path) -> str:
     return path.read_text().strip()
 
 
-async def _retrying(
-    function: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], retry: RetryPolicy | None
-) -> T:
-    if retry is None:
-        return await function(*args)
-    attempt, wait_s = 0, retry.first_wait_s
+async def retrying(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, policy: RetryPolicy) -> T:
+    """Run `function(*args)` until it succeeds, or raises what the policy does not name, or its attempts are used up."""
+    attempt, wait_s = 0, policy.first_wait_s
     while True:
         attempt += 1
         try:
             return await function(*args)
-        except retry.on as error:
-            if retry.attempts is not None and attempt >= retry.attempts:
+        except policy.on as error:
+            if policy.attempts is not None and attempt >= policy.attempts:
                 raise
-            if retry.waiting is not None:
-                await retry.waiting(attempt, error)
+            if policy.waiting is not None:
+                await policy.waiting(attempt, error)
         await asyncio.sleep(wait_s)
-        wait_s = min(wait_s * retry.factor, retry.longest_wait_s)
+        wait_s = min(wait_s * policy.factor, policy.longest_wait_s)
 
 
 def _prepare_sqlite(path: Path) -> None:

@@ -1,21 +1,23 @@
 """From an accepted order to a verified service: the durable workflow `order.v1`, one run per attempt of an order.
 
-    add      begin → subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
-    modify   begin → desired → converge → profile → sessions → complete: ServiceChanged
-    delete   begin → disable → desired → converge → complete: ServiceTerminated
+    add      subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
+    modify   desired → converge → profile → sessions → complete: ServiceChanged
+    delete   disable → desired → converge → complete: ServiceTerminated
 
-Each step looks into the order's own record first and is skipped when it is done there, so neither a crash nor a
-re-drive does one twice; between its effect and that record a step may run again, therefore every effect reads before
-it writes. A device that does not answer leaves the order inProgress, waiting and saying for what. Everything else that
-goes wrong holds it, with cause, step and the team that must act. Nothing here decides by what a device acknowledged:
-only by what was read back, or seen of a live session afterwards.
+The order's own record says which steps are done. The durable job brings the run back after a crash, and the record
+makes it go on where it stood: neither a crash nor a re-drive does a step twice. Between its effect and that record a
+step may run again, therefore every effect reads before it writes.
+
+A device that does not answer leaves the order inProgress, waiting and saying for what. Everything else that goes wrong
+holds it, with cause, step and the team that must act. Nothing here decides by what a device acknowledged: only by what
+was read back, or seen of a live session afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -30,7 +32,7 @@ from controller.domain.errors import PermanentDeviceError, RuleError, TemporaryD
 from controller.domain.identity import OrderId, ServiceId
 from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
 from controller.domain.service import DesiredService
-from controller.store.jobs import Jobs, RetryPolicy
+from controller.store.jobs import Jobs, RetryPolicy, retrying
 from erp.orders.model import Action, Order, OrderState
 from erp.orders.placement import OrderPlacement, Placed, Preview, Repeat, Request
 from erp.orders.service import OrderService, Work
@@ -40,11 +42,11 @@ log = structlog.get_logger()
 WORKFLOW = "order.v1"
 
 STEPS: dict[Action, tuple[str, ...]] = {
-    Action.ADD: ("begin", "subscriber", "desired", "converge", "enable", "complete"),
-    Action.MODIFY: ("begin", "desired", "converge", "profile", "sessions", "complete"),
-    Action.DELETE: ("begin", "disable", "desired", "converge", "complete"),
+    Action.ADD: ("subscriber", "desired", "converge", "enable", "complete"),
+    Action.MODIFY: ("desired", "converge", "profile", "sessions", "complete"),
+    Action.DELETE: ("disable", "desired", "converge", "complete"),
 }
-"""The road of each action. A changed road is another workflow name: a run in flight replays by position."""
+"""The road of each action."""
 
 NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
 """Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
@@ -152,7 +154,6 @@ class OrderFulfilment:
         self._directory = directory
         self._settings = settings or FulfilmentSettings()
         self._effects: dict[str, Callable[[Work], Awaitable[dict[str, Any]]]] = {
-            "begin": self._begin,
             "subscriber": self._put_subscriber,
             "desired": self._set_desired,
             "converge": self._converge,
@@ -214,45 +215,51 @@ class OrderFulfilment:
             await self._orders.hold(order.order_id, order.step or "begin", cause=cause, owner_team=ENGINEERING)
 
     async def _start(self, order: Order) -> None:
-        await self._jobs.start(WORKFLOW, _job_id(order), order.order_id, order.attempt, order.action.value)
+        await self._jobs.start(WORKFLOW, _job_id(order), order.order_id, order.attempt)
 
-    async def _fulfil(self, order_id: str, attempt: int, action: str) -> str:
-        """The workflow. Its arguments and results are kept in the jobs database: ids and words, no secret."""
-        for step in STEPS[Action(action)]:
-            retry = RetryPolicy(
-                on=(TemporaryDeviceError, *_DATABASE_AWAY),
-                first_wait_s=self._settings.first_wait_s,
-                longest_wait_s=self._settings.longest_wait_s,
-                waiting=partial(self._note_waiting, OrderId(order_id), step),
-            )
-            end = await self._jobs.step(step, self._take_step, OrderId(order_id), attempt, step, retry=retry)
-            if end != "done":
-                return end
-        return "completed"
+    async def _fulfil(self, order_id: str, attempt: int) -> str:
+        """The workflow. Its arguments and result are kept in the jobs database: ids and words, no secret."""
+        return await self._jobs.step("fulfil", self._go_on, OrderId(order_id), attempt)
 
-    async def _take_step(self, order_id: OrderId, attempt: int, step: str) -> str:
-        """One step: "done", "held", or "superseded" when the order went another way meanwhile."""
-        work = await self._orders.work(order_id)
-        if work.order.state is OrderState.COMPLETED or step in work.done:
-            return "done"
-        if not work.order.is_open or work.order.attempt != attempt:
-            return "superseded"
-        if work.order.state is OrderState.HELD:
-            return "held"
+    async def _go_on(self, order_id: OrderId, attempt: int) -> str:
+        """Take the steps that are not done yet: "completed", "held", or "superseded" by another attempt."""
+        work = await retrying(self._take_up_work, order_id, policy=self._patience(order_id, "begin"))
+        for step in STEPS[work.order.action]:
+            if not _is_ours(work.order, attempt):
+                break
+            if step not in work.done:
+                work = await retrying(self._take_step, work, step, policy=self._patience(order_id, step))
+        return work.order.state.value if work.order.attempt == attempt else "superseded"
+
+    def _patience(self, order_id: OrderId, step: str) -> RetryPolicy:
+        return RetryPolicy(
+            on=(TemporaryDeviceError, *_DATABASE_AWAY),
+            first_wait_s=self._settings.first_wait_s,
+            longest_wait_s=self._settings.longest_wait_s,
+            waiting=partial(self._note_waiting, order_id, step),
+        )
+
+    async def _take_up_work(self, order_id: OrderId) -> Work:
+        await self._orders.begin(order_id)
+        return await self._orders.work(order_id)
+
+    async def _take_step(self, work: Work, step: str) -> Work:
+        """Do one step and record it, or hold the order. Returns the work as it then stands."""
+        order_id, result = work.order.order_id, dict[str, Any]()
         try:
             if step == "complete":
-                await self._orders.complete(order_id, step, _verified_at(work))
+                order = await self._orders.complete(order_id, step, _verified_at(work))
             else:
                 result = await self._effects[step](work)
-                await self._orders.finish_step(order_id, step, result, forget_password=step == "subscriber")
+                order = await self._orders.finish_step(order_id, step, result, forget_password=step == "subscriber")
         except (TemporaryDeviceError, *_DATABASE_AWAY):
             raise
         except Exception as error:
-            return await self._hold(work.order, step, error)
+            return replace(work, order=await self._hold(work.order, step, error))
         _steps_ended.labels(step, "done").inc()
-        return "done"
+        return replace(work, order=order, done={**work.done, step: result})
 
-    async def _hold(self, order: Order, step: str, error: Exception) -> str:
+    async def _hold(self, order: Order, step: str, error: Exception) -> Order:
         """Every failure becomes a visible state. A bug's message may hold anything: it goes to the log alone."""
         match error:
             case Fallout():
@@ -264,10 +271,10 @@ class OrderFulfilment:
             case _:
                 team, cause = ENGINEERING, f"error of the controller: {type(error).__name__}; the log tells more"
                 log.error("orders.step_failed", order_id=order.order_id, step=step, exc_info=error)
-        await self._orders.hold(order.order_id, step, cause=cause, owner_team=team)
+        held = await self._orders.hold(order.order_id, step, cause=cause, owner_team=team)
         _steps_ended.labels(step, "held").inc()
         log.warning("orders.held", order_id=order.order_id, service_id=order.service_id, step=step, owner_team=team)
-        return "held"
+        return held
 
     async def _note_waiting(self, order_id: OrderId, step: str, attempt: int, error: Exception) -> None:
         _steps_ended.labels(step, "retried").inc()
@@ -277,10 +284,6 @@ class OrderFulfilment:
                 await self._orders.wait(order_id, step, str(error))
             except _DATABASE_AWAY as away:
                 log.warning("orders.waiting_not_shown", order_id=order_id, error=str(away))
-
-    async def _begin(self, work: Work) -> dict[str, Any]:
-        await self._orders.begin(work.order.order_id)
-        return {}
 
     async def _put_subscriber(self, work: Work) -> dict[str, Any]:
         subscription = work.subscription
@@ -349,6 +352,10 @@ def _job_id(order: Order) -> str:
 def _no_evidence(seen: SessionVerification, answers: Sequence[SessionChange]) -> str:
     told = [f"{answer.session_key} answered {answer.outcome.result} {answer.outcome.detail}" for answer in answers]
     return f"the live session was not seen at the new speed ({seen.state}): " + "; ".join([*seen.details, *told])
+
+
+def _is_ours(order: Order, attempt: int) -> bool:
+    return order.state is OrderState.IN_PROGRESS and order.attempt == attempt
 
 
 def _verified_at(work: Work) -> datetime:

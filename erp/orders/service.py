@@ -138,7 +138,7 @@ class OrderService:
         return self._box.open(sealed, f"order:{order_id}")
 
     async def begin(self, order_id: OrderId) -> None:
-        """acknowledged → inProgress."""
+        """acknowledged → inProgress; an order that is further on stays there."""
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
@@ -150,6 +150,8 @@ class OrderService:
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
+            if order.state is not OrderState.IN_PROGRESS:
+                return
             await repository.put_step(conn, order_id, StepRecord(step, StepState.RUNNING, now, None, 0, None))
             await repository.change_order(
                 conn, replace(order, step=step, waiting=False, cause=None, owner_team=None, changed_at=now)
@@ -167,26 +169,26 @@ class OrderService:
 
     async def finish_step(
         self, order_id: OrderId, step: str, result: dict[str, Any], *, forget_password: bool = False
-    ) -> None:
-        """The step is done and will not be done again."""
+    ) -> Order:
+        """The step is done and will not be done again. Returns the order as it now stands."""
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
             await repository.put_step(conn, order_id, StepRecord(step, StepState.DONE, now, now, 1, None, result))
             if forget_password:
                 await repository.drop_secret(conn, order_id)
-            if order.waiting or order.step != step:
-                await repository.change_order(
-                    conn, replace(order, step=step, waiting=False, cause=None, changed_at=now)
-                )
+            if order.state is OrderState.IN_PROGRESS and (order.step or order.cause):
+                order = replace(order, step=None, waiting=False, cause=None, changed_at=now)
+                await repository.change_order(conn, order)
+        return order
 
-    async def hold(self, order_id: OrderId, step: str, *, cause: str, owner_team: str) -> None:
-        """inProgress → held, told to whoever follows: a person must act, a re-drive goes on."""
+    async def hold(self, order_id: OrderId, step: str, *, cause: str, owner_team: str) -> Order:
+        """inProgress → held, told to whoever follows: a person must act, a re-drive goes on. Returns the order."""
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
             if order.state is not OrderState.IN_PROGRESS:
-                return
+                return order
             held = replace(
                 order,
                 state=after(order.state, "hold"),
@@ -210,6 +212,7 @@ class OrderService:
                     owner_team=owner_team,
                 ),
             )
+        return held
 
     async def redrive(self, order_id: OrderId, *, actor: str) -> Order:
         """held → inProgress, with a new attempt. Raises NoOrder, NotAllowed."""
@@ -235,16 +238,17 @@ class OrderService:
             )
         return again
 
-    async def complete(self, order_id: OrderId, step: str, verified_at: datetime) -> None:
+    async def complete(self, order_id: OrderId, step: str, verified_at: datetime) -> Order:
         """inProgress → completed, with its effect on subscription and stock, and the event that rooms act on.
 
         `verified_at` is when the network was seen to be as ordered: charging starts, changes or ends there.
+        Returns the order.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
             if order.state is OrderState.COMPLETED:
-                return
+                return order
             subscription = await _subscription(conn, order)
             completed = replace(
                 order,
@@ -265,6 +269,7 @@ class OrderService:
                     conn, order.service_id, order_id=order_id, actor=order.requested_by, now=now
                 )
             await _tell(conn, order, verified_at, now)
+        return completed
 
 
 async def _order(conn: AsyncConnection, order_id: OrderId, *, lock: bool = False) -> Order:

@@ -43,7 +43,7 @@ async def test_an_ordered_line_becomes_an_active_service_with_its_onu_installed(
     story = await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
 
     assert [entry.state.value for entry in story.history] == ["acknowledged", "inProgress", "completed"]
-    assert [step.name for step in story.steps] == ["begin", "subscriber", "desired", "converge", "enable", "complete"]
+    assert [step.name for step in story.steps] == ["subscriber", "desired", "converge", "enable", "complete"]
     assert all(step.state is StepState.DONE for step in story.steps)
     assert story.subscription.state is SubscriptionState.ACTIVE
     assert story.subscription.activated_at == NOW + timedelta(seconds=5)
@@ -112,7 +112,6 @@ async def test_a_refusal_holds_the_order_and_a_redrive_completes_it_without_doin
     story = await isp.until_state(order_id, OrderState.COMPLETED)
     assert story.order.attempt == 2
     assert {step.name: step.tries for step in story.steps} == {
-        "begin": 1,
         "subscriber": 1,
         "desired": 1,
         "converge": 2,
