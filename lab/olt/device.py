@@ -76,7 +76,8 @@ class Olt:
         self.transcript: list[Entry] = []
         self.locks: dict[str, int] = {}
         self.kick: Callable[[int], None] = lambda session_id: None
-        self.running = self._load() or factory(settings.pon_ports)
+        kept = self._load()
+        self.running = factory(settings.pon_ports) if kept is None else kept
         self._candidate = _Candidate(copy.deepcopy(self.running))
         self._pending: PendingCommit | None = None
         self._numbers = itertools.count(1)
