@@ -10,7 +10,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from collectors.health import HealthStore, SourceHealth
 from controller.domain.errors import RuleError
 from controller.domain.ports import TimeSeries
+from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from controller.http.problem import Problem
+from controller.store.timeseries_series import TimeSeriesUnavailable
 
 _POINTS = 300
 """Points of an answer for which no step was asked."""
@@ -61,15 +64,18 @@ def endpoints(series: TimeSeries, health: HealthStore) -> list[Endpoint]:
         if until <= since:
             raise RuleError("until must be later than since", code="time-series")
         step_s = query.step_s or max(1, int((until - since).total_seconds()) // _POINTS)
-        buckets = await series.read(
-            query.measurement,
-            query.field,
-            since=since,
-            until=until,
-            step_s=step_s,
-            tags=_tags(query.tags),
-            aggregate=query.aggregate,
-        )
+        try:
+            buckets = await series.read(
+                query.measurement,
+                query.field,
+                since=since,
+                until=until,
+                step_s=step_s,
+                tags=_tags(query.tags),
+                aggregate=query.aggregate,
+            )
+        except TimeSeriesUnavailable as error:
+            raise Problem(503, "The time series cannot be read now.", code="time-series-unavailable") from error
         points = [Point(start=bucket.start, value=bucket.value) for bucket in buckets]
         return Measurements(
             measurement=query.measurement, field=query.field, aggregate=query.aggregate, step_s=step_s, points=points
@@ -77,9 +83,10 @@ def endpoints(series: TimeSeries, health: HealthStore) -> list[Endpoint]:
 
     async def device_health(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        rows = [row for row in await health.all() if query.after is None or _cursor(row) > query.after]
-        shown = rows[: query.limit]
-        return Page([_out(row, call.now) for row in shown], _cursor(shown[-1]) if len(rows) > len(shown) else None)
+        after = None if query.after is None else cursor.decode(query.after, str, str)
+        rows = [row for row in await health.all() if after is None or _key(row) > after]
+        shown, following = cursor.cut(rows, query.limit, _key)
+        return Page([_out(row, call.now) for row in shown], following)
 
     return [
         Endpoint(
@@ -112,8 +119,8 @@ def _tags(text: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in pairs]
 
 
-def _cursor(row: SourceHealth) -> str:
-    return f"{row.health.device_id}/{row.source}"
+def _key(row: SourceHealth) -> tuple[str, str]:
+    return row.health.device_id, row.source
 
 
 def _out(row: SourceHealth, now: datetime) -> DeviceHealthOut:

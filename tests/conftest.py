@@ -2,4 +2,12 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.browser", "tests.support.databases", "tests.support.olt", "tests.support.yang"]
+pytest_plugins = [
+    "tests.support.browser",
+    "tests.support.databases",
+    "tests.support.metrics_server",
+    "tests.support.mqtt",
+    "tests.support.olt",
+    "tests.support.snmp",
+    "tests.support.yang",
+]

@@ -23,6 +23,9 @@ AGGREGATES = ("sum", "avg", "max", "last")
 MAX_BUCKETS = 11_000
 """Buckets one read may ask for; more is a mistake in `step_s`, not a picture."""
 
+_LATEST_MS = 7_258_118_400_000
+_LONGEST_STEP_S = 10 * 366 * 86_400
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 # Line protocol has no way to write a line break, nor a backslash at the end of a tag value.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -92,12 +95,14 @@ class Grid(NamedTuple):
 
 
 def grid(since: datetime, until: datetime, step_s: int, aggregate: str) -> Grid:
-    """Raises RuleError for an unknown aggregate, an empty interval, or more than MAX_BUCKETS buckets."""
+    """Raises RuleError for an unknown aggregate, an empty or absurd interval, or more than MAX_BUCKETS buckets."""
     if aggregate not in AGGREGATES:
         raise RuleError(f"aggregate {aggregate!r}: one of {', '.join(AGGREGATES)}", code="time-series")
     since_ms, until_ms = millis(since), millis(until)
     if step_s < 1 or until_ms <= since_ms:
         raise RuleError("step must be at least 1 s and until later than since", code="time-series")
+    if since_ms < 0 or until_ms > _LATEST_MS or step_s > _LONGEST_STEP_S:
+        raise RuleError("instants between 1970 and 2200, steps of at most ten years", code="time-series")
     count = -(-(until_ms - since_ms) // (step_s * 1000))
     if count > MAX_BUCKETS:
         raise RuleError(f"{count} buckets asked for, at most {MAX_BUCKETS}: use a larger step", code="time-series")

@@ -50,7 +50,14 @@ CREATE TABLE IF NOT EXISTS sample (
   PRIMARY KEY (hour, series, slot)) WITHOUT ROWID;
 """
 
-_HOURS = "WITH RECURSIVE hours(hour) AS (SELECT :first UNION ALL SELECT hour + 1 FROM hours WHERE hour < :last),"
+# Hours that hold anything at all, so that a read of a thousand years costs no more than what was kept.
+_HOURS = """WITH RECURSIVE
+    bound(first, last) AS (
+        SELECT max(:first, (SELECT min(hour) FROM sample)), min(:last, (SELECT max(hour) FROM sample))),
+    hours(hour) AS (
+        SELECT first FROM bound WHERE first <= last
+        UNION ALL SELECT hour + 1 FROM hours WHERE hour < (SELECT last FROM bound)),
+"""
 _SAMPLES = """
     FROM hours CROSS JOIN wanted CROSS JOIN sample s ON s.hour = hours.hour AND s.series = wanted.series
     WHERE s.hour * 3600000 + s.slot >= :since AND s.hour * 3600000 + s.slot < :until

@@ -15,7 +15,6 @@ from controller.domain.usage import CounterSample
 from controller.store.timeseries import KeptTimeSeries, TimeSeriesSettings, open_time_series
 from controller.store.timeseries_influx import InfluxTimeSeries
 
-pytest_plugins = ["tests.support.metrics_server"]
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -16,7 +16,6 @@ from controller.store.timeseries_series import TimeSeriesUnavailable
 from tests.support.databases import free_port
 from tests.support.metrics_server import VictoriaMetrics
 
-pytest_plugins = ["tests.support.metrics_server"]
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
