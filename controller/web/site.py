@@ -187,6 +187,8 @@ def _problem(error: Exception) -> Problem:
 async def _read_form(request: Request) -> dict[str, str]:
     """The fields of a form post. Raises Problem for anything else."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not media_type and request.headers.get("content-length", "0") == "0":
+        return {}
     if media_type != "application/x-www-form-urlencoded":
         raise Problem(415, "A form is expected here.", code="media-type")
     raw = await read_body(request, MAX_FORM_OCTETS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
-from controller.app.auth import AuthService
+from controller.app.auth import AuthService, AuthSettings
 from controller.app.auth_model import Role
 from controller.app.server import Health, build_app
 from controller.app.site import web_site
@@ -20,6 +20,8 @@ from controller.web.noc.feed import NocFeed
 from tests.support.noc import FakeNoc
 
 PASSWORD = "correct horse battery"
+CHEAP = AuthSettings(argon2_memory_kib=64, argon2_passes=1)
+"""Password checks that cost nothing: what they cost is not what is tested."""
 EndpointMaker = Callable[[Database, AuthService], Sequence[Endpoint]]
 
 
@@ -37,7 +39,7 @@ class World:
 
     async def build(self, database: Database) -> ASGIApp:
         """The application on `database`, with one user per role, all with PASSWORD, named like the role."""
-        auth = self.auth = AuthService(database, self.clock)
+        auth = self.auth = AuthService(database, self.clock, CHEAP)
         for role in Role:
             await auth.add_user(f"{role.value}-user", Secret(PASSWORD), role, actor="system:test")
         self.stream = Stream()

@@ -30,13 +30,16 @@ class NocFeed:
 
     async def run(self) -> None:
         """Forever. A snapshot that fails is logged and the next one tried: the page then says it stands still."""
-        loop = asyncio.get_running_loop()
+        loop, failing = asyncio.get_running_loop(), False
         while True:
             started = loop.time()
             try:
                 self._publish(await self._data.snapshot())
+                failing = False
             except Exception as error:
-                log.warning("noc.snapshot_failed", exc_info=error)
+                if not failing:  # once, not every second
+                    log.warning("noc.snapshot_failed", exc_info=error)
+                failing = True
             await self._rest(started)
 
     async def _rest(self, started: float) -> None:

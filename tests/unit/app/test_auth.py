@@ -30,7 +30,7 @@ def clock() -> MovableClock:
 
 @pytest.fixture
 async def auth(database: Database, clock: MovableClock) -> AuthService:
-    return AuthService(database, clock, AuthSettings(free_attempts_per_name=2))
+    return AuthService(database, clock, AuthSettings(free_attempts_per_name=2, argon2_memory_kib=64, argon2_passes=1))
 
 
 def request(method: str = "GET", **headers: str) -> Request:

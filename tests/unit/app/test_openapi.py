@@ -12,6 +12,7 @@ from controller.http.models import Out
 from controller.store.engine import Database
 from tests.support.fuzz import Fuzzer
 from tests.support.http_server import serving
+from tests.support.site import CHEAP
 
 TOKEN = "t" * 32
 
@@ -26,7 +27,7 @@ async def hello(call: Call) -> HelloOut:
 
 @pytest.fixture
 def endpoints(database: Database) -> list[Endpoint]:
-    auth = AuthService(database, SystemClock())
+    auth = AuthService(database, SystemClock(), CHEAP)
     return [
         *auth_routes.endpoints(auth),
         *record_routes.endpoints(database),
@@ -73,7 +74,7 @@ async def test_generated_requests_are_answered_as_described(database: Database, 
 
     async def build() -> object:
         own = Database(url)  # engines belong to one event loop
-        auth = AuthService(own, SystemClock())
+        auth = AuthService(own, SystemClock(), CHEAP)
         await auth.ensure_first_admin(Secret("first start password"), Secret(TOKEN))
 
         async def health() -> Health:
