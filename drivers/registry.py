@@ -23,9 +23,10 @@ class DriverSettings:
     napalm_router: NapalmRouterSettings = field(default_factory=NapalmRouterSettings)
 
 
-def service_drivers(settings: DriverSettings, host_keys: HostKeyStore) -> dict[str, ServiceDriver]:
-    """The drivers of this process. They share one NETCONF transport, and with it one session per device."""
-    netconf = NetconfTransport(settings.netconf, host_keys)
+def service_drivers(
+    settings: DriverSettings, netconf: NetconfTransport, host_keys: HostKeyStore
+) -> dict[str, ServiceDriver]:
+    """The drivers of this process. `netconf` is shared with collectors, and with it one session per device."""
     return {
         "bbf-olt": BbfOltDriver(netconf, settings.bbf_olt),
         "napalm-router": NapalmRouter(settings.napalm_router, host_keys),

@@ -5,27 +5,40 @@ Reading `subscriptions` is reading the system. Nothing here decides anything: a 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing_bridge import routes as billing_routes
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
+from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
+from collectors import routes as collector_routes
+from collectors.health import HealthStore
+from collectors.mqtt.subscriber import MqttSubscriber
+from collectors.poller import Poller
+from collectors.session_usage import SessionUsage
+from collectors.settings import MqttSettings
 from controller.app import auth_routes, demo_routes, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
+from controller.app.noc_data import NocGatherer
 from controller.app.server import Health, HttpServer, build_app
 from controller.app.settings import Settings
+from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
+from controller.domain.errors import RuleError
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
-from controller.domain.ports import Secret
+from controller.domain.ports import DeviceHealth, Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import routes as provisioning_routes
 from controller.provisioning.devices import DeviceRegistry
@@ -40,13 +53,18 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries, TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows import routes_orders
+from controller.web.noc.feed import NocFeed
+from controller.workflows import routes_billing, routes_orders
+from controller.workflows.bill_run import BillRuns
+from controller.workflows.explain import Explainer
 from controller.workflows.order_fulfilment import OrderFulfilment
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
+from drivers.transport.netconf import NetconfTransport
 from erp.catalog import routes as catalog_routes
 from erp.catalog.service import CatalogService
 from erp.crm import routes as crm_routes
 from erp.crm.service import CrmService
+from erp.finance import routes as finance_routes
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory import routes as inventory_routes
@@ -114,7 +132,9 @@ class Network:
             sessions=self.sessions,
         )
         self.devices = DeviceRegistry(base.database, base.clock, base.box, list(DRIVER_NAMES))
-        self.drivers = service_drivers(DriverSettings(), self.devices)
+        driver_settings = DriverSettings()
+        self.netconf = NetconfTransport(driver_settings.netconf, self.devices)
+        self.drivers = service_drivers(driver_settings, self.netconf, self.devices)
         provisioning_settings = ProvisioningSettings()
         self.provisioning = ProvisioningService(
             base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
@@ -125,13 +145,50 @@ class Network:
         return self.radius.directory.service_of(username)
 
 
+class Collection:
+    """What is measured: polls, telemetry and the usage log, into the time series."""
+
+    def __init__(self, base: Foundation, network: Network) -> None:
+        self.health = HealthStore(base.database)
+        self.poller = Poller(
+            network.provisioning,
+            base.series,
+            self.health,
+            base.clock,
+            netconf=network.netconf,
+            access=network.provisioning,
+        )
+        self.sessions = SessionUsage(base.database, base.usage, base.series)
+        self.telemetry: MqttSubscriber | None = None
+        if base.settings.mqtt_url:
+            mqtt = _mqtt_settings(base.settings)
+            self.telemetry = MqttSubscriber(mqtt, base.series, base.clock, network.provisioning)
+
+    async def device_health(self) -> list[DeviceHealth]:
+        return [source.health for source in await self.health.all()]
+
+    @property
+    def broker(self) -> tuple[str, str]:
+        """State and detail of the broker, for people."""
+        if self.telemetry is None:
+            return "absent", "no broker is configured"
+        return ("ok", "connected") if self.telemetry.problem is None else ("down", self.telemetry.problem)
+
+
 class Money:
-    """Mediation, rating and billing."""
+    """Mediation, rating, billing, and the bill run that joins them with finance."""
 
     def __init__(self, base: Foundation, erp: Erp) -> None:
-        settings = BillingSettings(zone=ZoneInfo(base.settings.entity_zone))
+        zone = ZoneInfo(base.settings.entity_zone)
+        settings = BillingSettings(zone=zone)
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
+        self.reader = BillingReader(base.database)
+        self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
+        self.bill_runs = BillRuns(
+            base.database, base.clock, base.jobs, self.billing, self.mediation, erp.finance, base.usage
+        )
+        self.bill_runs.register()
 
 
 def subscriptions(money: Money) -> Subscriptions:
@@ -153,6 +210,7 @@ class Program:
         settings = base.settings
         self.erp = Erp(base)
         self.network = Network(base)
+        self.collection = Collection(base, self.network)
         self.money = Money(base, self.erp)
         self.auth = AuthService(base.database, base.clock)
         self.fulfilment = OrderFulfilment(
@@ -165,12 +223,26 @@ class Program:
         )
         self.bus = Bus(base.database, base.clock, subscriptions(self.money))
         self.is_ready = False
+        endpoints = self.endpoints()
+        noc = self._noc()
+        self.feed = NocFeed(noc, base.stream)
+        site, pages = web_site(
+            endpoints=endpoints,
+            authenticator=self.auth,
+            sign_in=self.auth,
+            clock=base.clock,
+            noc=noc,
+            feed=self.feed,
+            stream=base.stream,
+            isp_name=settings.entity_name,
+        )
         app = build_app(
-            endpoints=self.endpoints(),
-            pages=[],
+            endpoints=endpoints,
+            pages=pages,
             authenticator=self.auth,
             clock=base.clock,
             health=self.health,
+            on_page_error=site.on_error,
             https=settings.https,
         )
         self.http = HttpServer(app, host=settings.bind, port=settings.http_port, on_stop=base.stream.close)
@@ -186,12 +258,42 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *session_routes.endpoints(self.network.sessions),
+            *collector_routes.endpoints(self.base.series, self.collection.health),
+            *billing_routes.endpoints(self.money.reader),
+            *finance_routes.endpoints(self.erp.finance),
+            *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
             *record_routes.endpoints(self.base.database),
         ]
         if isinstance(self.base.clock, MovableClock):
             found += demo_routes.endpoints(self.base.clock)
         return found
+
+    def _noc(self) -> NocGatherer:
+        base, radius = self.base, self.network.radius
+        return NocGatherer(
+            database=base.database,
+            clock=base.clock,
+            sessions=self.network.sessions,
+            counters=radius.counters,
+            recorded=self.network.recorder.counters,
+            subscribers=lambda: len(radius.directory),
+            orders=self.erp.orders,
+            crm=self.erp.crm,
+            devices=self.network.devices,
+            health=self.collection.device_health,
+            series=base.series,
+            components=self._components,
+        )
+
+    def _components(self) -> dict[str, tuple[str, str]]:
+        """What the controller stands on and talks to, for the NOC page."""
+        settings = self.base.settings
+        return {
+            "Database": ("ok", "SQLite" if self.base.database.is_sqlite else "PostgreSQL"),
+            "Time series": ("ok", settings.timeseries_url or "embedded"),
+            "MQTT broker": self.collection.broker,
+        }
 
     @property
     def tasks(self) -> list[tuple[str, Run]]:
@@ -200,13 +302,22 @@ class Program:
         wanted: list[tuple[str, str, Run]] = [
             ("radius", "recorder", self.network.recorder.run),
             ("radius", "radius", self.network.radius.run),
-            ("provision", "reconciler", self.network.reconciler.run),
             ("provision", "orders", self.fulfilment.run),
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "bus", self.bus.run),
+            ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "retention", self._keep_series),
+            ("api", "noc", self.feed.run),
         ]
+        if not isinstance(self.base.clock, MovableClock):
+            # Polls and drift checks are due by the clock: one that leaps by hours would make everything due at once.
+            wanted += [("provision", "reconciler", self.network.reconciler.run), ("collect", "poller", self._poll)]
+        if self.collection.telemetry is not None:
+            wanted.append(("collect", "telemetry", self.collection.telemetry.run))
         return [("http", self.http.run), *((name, run) for role, name, run in wanted if settings.has_role(role))]
+
+    async def _poll(self) -> None:
+        await self.collection.poller.run()
 
     async def _keep_series(self) -> None:
         await keep_within_retention(self.base.series, self.base.clock)
@@ -229,6 +340,7 @@ class Program:
         )
         if settings.has_role("provision") or settings.has_role("bill"):
             await self.base.jobs.launch()
+            await self.money.bill_runs.resume()
         if settings.has_role("radius"):
             self.network.radius.register_metrics(REGISTRY)
             recorder = self.network.recorder
@@ -276,3 +388,19 @@ async def build(settings: Settings) -> Program:
         stream=Stream(),
     )
     return Program(base)
+
+
+def _mqtt_settings(settings: Settings) -> MqttSettings:
+    """From mqtt://user:password@host:1883, or mqtts:// for TLS. Raises RuleError for another scheme."""
+    parts = urlsplit(settings.mqtt_url)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise RuleError("HEADEND_MQTT_URL: mqtt://user:password@host:1883 or mqtts://…", code="settings")
+    is_tls = parts.scheme == "mqtts"
+    return MqttSettings(
+        host=parts.hostname,
+        port=parts.port or (8883 if is_tls else 1883),
+        username=unquote(parts.username) if parts.username else None,
+        password=Secret(unquote(parts.password)) if parts.password else None,
+        tls=ssl.create_default_context() if is_tls else None,
+        client_id=f"headend-{settings.executor_id}",
+    )

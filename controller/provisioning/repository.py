@@ -263,3 +263,9 @@ def _stored(row: Row[Any]) -> StoredService:
         last_error=row.last_error,
         is_bound=row.bound_vlan is not None,
     )
+
+
+async def services_by_onu(conn: AsyncConnection) -> dict[str, ServiceId]:
+    """Serial (upper case) → the service it is bound to."""
+    query = select(service.c.bound_serial, service.c.service_id).where(service.c.bound_serial.is_not(None))
+    return {row.bound_serial.upper(): ServiceId(row.service_id) for row in await conn.execute(query)}

@@ -47,7 +47,7 @@ _SECONDS = Histogram(
 
 
 class ProvisioningService:
-    """The use cases of provisioning. Also PollTargets (controller.domain.ports) for collectors."""
+    """The use cases of provisioning. Also PollTargets and AccessMap (controller.domain.ports) for collectors."""
 
     def __init__(
         self,
@@ -82,6 +82,11 @@ class ProvisioningService:
 
     async def netconf_targets(self) -> Sequence[DeviceEndpoint]:
         return await self.devices.netconf_targets()
+
+    async def services_by_onu(self) -> Mapping[str, ServiceId]:
+        """AccessMap of controller.domain.ports: which service each ONU serial carries now."""
+        async with self._database.read() as conn:
+            return await repository.services_by_onu(conn)
 
     # --- intent
 

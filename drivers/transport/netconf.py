@@ -94,6 +94,12 @@ class NetconfTransport:
                     with suppress(TemporaryDeviceError, PermanentDeviceError):
                         job.result()
 
+    async def read(self, device: DeviceEndpoint, operation: str) -> str:
+        """NetconfReader of controller.domain.ports: one operation that reads, as XML, and its <rpc-reply>."""
+        wanted = etree.fromstring(operation)
+        reply: bytes = await self.run(device, lambda session: etree.tostring(session.rpc(wanted)))
+        return reply.decode()
+
     async def close(self) -> None:
         """Wait for the running sessions to end."""
         await asyncio.to_thread(self._threads.shutdown)

@@ -26,9 +26,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -90,9 +90,9 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_reason ON billing_bridge_suspense (reason)
-;;
 CREATE INDEX ix_billing_bridge_suspense_session_key ON billing_bridge_suspense (session_key)
+;;
+CREATE INDEX ix_billing_bridge_suspense_reason ON billing_bridge_suspense (reason)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -111,6 +111,42 @@ CREATE TABLE billing_bridge_bill_run (
 )
 ;;
 CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE TABLE collectors_health (
+    device_id VARCHAR(64) NOT NULL,
+    source VARCHAR(16) NOT NULL,
+    reachable BOOLEAN NOT NULL,
+    checked_at BIGINT NOT NULL,
+    valid_until BIGINT NOT NULL,
+    detail TEXT NOT NULL,
+    uptime_s BIGINT,
+    CONSTRAINT pk_collectors_health PRIMARY KEY (device_id, source)
+)
+;;
+CREATE TABLE collectors_usage_position (
+    follower VARCHAR(64) NOT NULL,
+    record_id BIGINT NOT NULL,
+    CONSTRAINT pk_collectors_usage_position PRIMARY KEY (follower)
+)
+;;
+CREATE TABLE collectors_usage_session (
+    session_key VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32),
+    nas_id VARCHAR(32) NOT NULL,
+    ordinal INTEGER NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    second BIGINT NOT NULL,
+    in_second INTEGER NOT NULL,
+    CONSTRAINT pk_collectors_usage_session PRIMARY KEY (session_key)
+)
+;;
+CREATE TABLE collectors_usage_session_count (
+    service_id VARCHAR(32) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    sessions INTEGER NOT NULL,
+    CONSTRAINT pk_collectors_usage_session_count PRIMARY KEY (service_id, nas_id)
+)
 ;;
 CREATE TABLE app_user (
     user_id VARCHAR(32) NOT NULL,
@@ -175,9 +211,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_outbox (
     position BIGSERIAL NOT NULL,
@@ -397,9 +433,9 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -436,11 +472,9 @@ CREATE TABLE radius_session (
 ;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
-CREATE INDEX ix_radius_session_username ON radius_session (username)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
-CREATE INDEX ix_radius_session_started_us ON radius_session (started_us, session_key)
+CREATE INDEX ix_radius_session_username ON radius_session (username)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -474,13 +508,11 @@ CREATE TABLE radius_session_history (
     CONSTRAINT pk_radius_session_history PRIMARY KEY (session_key)
 )
 ;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
-;;
 CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
-CREATE INDEX ix_radius_session_history_started_us ON radius_session_history (started_us, session_key)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -540,9 +572,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -597,9 +629,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT uq_provisioning_service_bound_serial UNIQUE (bound_serial)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE TABLE catalog_version (
     version_id VARCHAR(32) NOT NULL,
@@ -700,11 +732,11 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
@@ -729,9 +761,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -850,11 +882,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -881,13 +913,13 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -907,9 +939,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_line (
     order_id VARCHAR(32) NOT NULL,
