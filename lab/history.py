@@ -78,7 +78,8 @@ class History:
         if local.hour == HOURS[0] and local.day == 1:
             await self.office.bill()
         elif local.hour == HOURS[1]:
-            await self._orders((local.date() - self.first).days)
+            day = (local.date() - self.first).days
+            await self._orders([s for s in self.world.subscribers if s.ordered_on_day == day and not s.order_id])
         elif local.hour == HOURS[2] and local.day == PAID_ON_DAY:
             await self._payments()
         elif local.hour == HOURS[2] and not self._changed and at - timedelta(days=9) > self._start():
@@ -96,20 +97,17 @@ class History:
         await each(self.world.subscribers, self.office.create_customer)
         await each(self.world.subscribers, self.office.receive_onu)
 
-    async def _orders(self, day: int) -> None:
-        due = [s for s in self.world.subscribers if s.ordered_on_day == day and not s.order_id]
-        await each(due, self._activate)
-
-    async def _activate(self, subscriber: Subscriber) -> None:
-        """Order a line and wait; when it works, the subscriber connects."""
-        order = await self.office.order_line(subscriber)
-        settled = await self.office.settled(order["order_id"])
-        if settled["state"] != "completed":
-            self.held.append(f"{subscriber.name}: {settled.get('cause') or settled['state']}")
-            return
-        subscriber.active = True
-        if not subscriber.experiment:
-            await self.bras.login(subscriber.username, wait_for_start=True)
+    async def _orders(self, due: list[Subscriber]) -> None:
+        """Order lines and wait until each is settled; whose line works connects."""
+        await each(due, self.office.order_line)
+        by_order = {subscriber.order_id: subscriber for subscriber in due}
+        for order in await self.office.all_settled(list(by_order)):
+            subscriber = by_order[order["order_id"]]
+            subscriber.active = order["state"] == "completed"
+            if not subscriber.active:
+                self.held.append(f"{subscriber.name}: {order['cause'] or order['state']}")
+        connecting = [s.username for s in due if s.active and not s.experiment]
+        await each(connecting, lambda username: self.bras.login(username, wait_for_start=True))
 
     async def _plan_change(self) -> None:
         """One subscriber gets faster in the middle of a session; its next record is the evidence."""
@@ -164,7 +162,7 @@ class History:
 
     async def _stragglers(self) -> None:
         """Whoever was to be ordered at an hour that has not come yet today."""
-        await each([s for s in self.world.subscribers if not s.order_id], self._activate)
+        await self._orders([s for s in self.world.subscribers if not s.order_id])
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], at_once: int = AT_ONCE) -> None:

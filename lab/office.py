@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from lab.settings import BRAS_ADDRESS, LOOPBACK
 from lab.world import OFFERINGS, OfferingPlan, Subscriber, World
 
 OPEN_ORDER_STATES = ("acknowledged", "inProgress")
-POLL_S = 0.1
+POLL_S = 0.2
 
 
 @dataclass(slots=True)
@@ -113,6 +114,19 @@ class Office:
                 if order["state"] not in OPEN_ORDER_STATES:
                     return order
                 await asyncio.sleep(POLL_S)
+
+    async def all_settled(self, order_ids: Collection[str], timeout_s: float = 180.0) -> list[Json]:
+        """The same for many orders, asking for the open ones only. Raises TimeoutError."""
+        waiting = set(order_ids)
+        async with asyncio.timeout(timeout_s):
+            while waiting:
+                still = set()
+                for state in OPEN_ORDER_STATES:
+                    still |= {order["order_id"] async for order in self.api.all("/orders", state=state)}
+                if waiting & still:
+                    await asyncio.sleep(POLL_S)
+                waiting &= still
+        return [await self.order(order_id) for order_id in order_ids]
 
     # -- money ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
+from collections.abc import Iterable
 
 from lxml import etree
 
@@ -37,14 +39,15 @@ def _mark(node: Element, wanted: Element, whole: set[Element], part: set[Element
     if not others:  # only content match nodes: the entire subtree is selected (§6.2.5)
         whole.add(node)
         return True
-    marked = [_mark(child, other, whole, part) for other in others for child in node]
+    entries = _Children(node)
+    marked = [_mark(child, other, whole, part) for other in others for child in entries.candidates(other)]
     if not content and not any(marked):
         return False
     part.add(node)
     for match in matches:
         whole.update(match)
     # A server may add the keys of list entries (§6.2.5); readers can then tell the entries apart.
-    whole.update(child for child in node if etree.QName(child).localname == "name" and not len(child))
+    whole.update(child for child in node if child.tag.endswith("}name") and not len(child))
     return True
 
 
@@ -53,9 +56,34 @@ def _content_match(node: Element, wanted: Element) -> list[Element]:
     return [child for child in node if _same_name(child, wanted) and (child.text or "").strip() == text]
 
 
+class _Children:
+    """The children of one node, found by tag and by the value of a leaf below: a list entry without a search."""
+
+    def __init__(self, node: Element) -> None:
+        self._node = node
+        self._by_leaf: dict[tuple[str, str], dict[str, list[Element]]] = {}
+
+    def candidates(self, wanted: Element) -> Iterable[Element]:
+        """The children that `wanted` may select; never fewer than it does."""
+        if not wanted.tag.startswith("{"):
+            return list(self._node)
+        leaf = next((c for c in _elements(wanted) if not len(c) and (c.text or "").strip()), None)
+        if leaf is None or not leaf.tag.startswith("{"):
+            return list(self._node.iterchildren(wanted.tag))
+        key = (wanted.tag, leaf.tag)
+        if key not in self._by_leaf:
+            index = self._by_leaf[key] = defaultdict(list)
+            for child in self._node.iterchildren(wanted.tag):
+                for value in {(found.text or "").strip() for found in child.iterchildren(leaf.tag)}:
+                    index[value].append(child)
+        return self._by_leaf[key].get(leaf.text.strip(), ())
+
+
 def _same_name(node: Element, wanted: Element) -> bool:
-    name = etree.QName(wanted)
-    return node.tag == wanted.tag or (not name.namespace and etree.QName(node).localname == name.localname)
+    if node.tag == wanted.tag:
+        return True
+    name: str = wanted.tag
+    return not name.startswith("{") and bool(node.tag.rpartition("}")[2] == name)
 
 
 def _copy(node: Element, whole: set[Element], part: set[Element]) -> Element:

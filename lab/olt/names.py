@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 Element = Any
@@ -65,12 +66,14 @@ CAPABILITIES = (
 )
 
 
+@cache
 def qualified(name: str) -> str:
     """ "vani:v-ani" → "{urn:bbf:yang:bbf-xponvani}v-ani", as lxml spells tags."""
     prefix, _, local = name.partition(":")
     return f"{{{PREFIXES[prefix]}}}{local}"
 
 
+@cache
 def short(tag: str) -> str:
     """The reverse of `qualified`; an unknown namespace stays in braces."""
     uri, _, local = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)

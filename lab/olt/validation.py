@@ -6,7 +6,10 @@ of this model refuses, in the words of the model where the model has words.
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections import Counter, deque
+
+from lxml import etree
 
 from lab.olt.datastore import identity
 from lab.olt.errors import RpcError
@@ -26,54 +29,80 @@ _TYPED_CONTAINERS = {
     "subif:subif-lower-layer": "bbfift:vlan-sub-interface",
     "subif:inline-frame-processing": "bbfift:vlan-sub-interface",
 }
+_TYPED_TAGS = {qualified(container): wanted for container, wanted in _TYPED_CONTAINERS.items()}
+_NAME = qualified("if:name")
+_INTERFACE = f"{qualified('if:interfaces')}/{qualified('if:interface')}"
 _INTERFACE_TYPES = frozenset(_TYPED_CONTAINERS.values()) | {"ianaift:ethernetCsmacd"}
+
+
+_MEMORY = 8
+_valid: deque[bytes] = deque(maxlen=_MEMORY)
+"""Digests of configurations found good lately: one change is validated on edit, on request and at both commits."""
 
 
 def validate(config: Element) -> None:
     """Raise RpcError where `config` breaks the model."""
-    _structure(config, SCHEMA, "", config)
-    interfaces = {
-        entry.findtext(qualified("if:name")): entry
-        for entry in config.iterfind(f"{qualified('if:interfaces')}/{qualified('if:interface')}")
-    }
+    digest = hashlib.blake2b(etree.tostring(config)).digest()
+    if digest in _valid:
+        return
+    _structure(config, SCHEMA, _Names(config))
+    interfaces = {entry.findtext(_NAME): entry for entry in config.iterfind(_INTERFACE)}
     for name, entry in interfaces.items():
         _interface(name, entry, interfaces)
     _onus(interfaces)
     _bandwidth(config)
     _gem(config, interfaces)
+    _valid.append(digest)
 
 
-def _structure(element: Element, schema: Node, path: str, root: Element) -> None:
+class _Names:
+    """What references may name: the instances of each list, gathered when first asked for."""
+
+    def __init__(self, config: Element) -> None:
+        self._config = config
+        self._known: dict[str, set[str | None]] = {}
+
+    def of(self, argument: str) -> set[str | None]:
+        if argument not in self._known:
+            steps = "/".join(step if step == "*" else qualified(step) for step in argument.split("/"))
+            self._known[argument] = {
+                entry.findtext(f"{{{entry.tag[1:].partition('}')[0]}}}name") for entry in self._config.iterfind(steps)
+            }
+        return self._known[argument]
+
+
+def _structure(element: Element, schema: Node, names: _Names) -> None:
     for node in schema.children.values():
         if node.mandatory and element.find(node.tag) is None:
-            raise RpcError("data-missing", f"{short(node.tag)} is mandatory", path=path, app_tag="missing-instance")
+            raise RpcError(
+                "data-missing", f"{short(node.tag)} is mandatory", path=_where(element), app_tag="missing-instance"
+            )
     for child in element:
         node = schema.children[child.tag]
-        here = f"{path}/{_step(child, node)}"
-        if node.is_leaf:
-            if node.type == "ref":
-                _reference(child, node, here, root)
-        else:
-            _structure(child, node, here, root)
+        if not node.is_leaf:
+            _structure(child, node, names)
+        elif node.type == "ref" and child.text not in names.of(node.argument):
+            raise RpcError(
+                "data-missing",
+                f"{child.text!r} names no existing instance of {node.argument}",
+                path=_where(child),
+                app_tag="instance-required",
+            )
+
+
+def _where(element: Element) -> str:
+    """The path of a node from the top of its configuration."""
+    chain = [element, *element.iterancestors()][-2::-1]
+    path, node = "", SCHEMA
+    for step in chain:
+        node = node.children[step.tag]
+        path += f"/{_step(step, node)}"
+    return path
 
 
 def _step(element: Element, node: Node) -> str:
     name = short(element.tag)
     return f"{name}[{short(node.key)}='{element.findtext(node.key)}']" if node.kind == "list" else name
-
-
-def _reference(leaf: Element, node: Node, path: str, root: Element) -> None:
-    steps = "/".join(step if step == "*" else qualified(step) for step in node.argument.split("/"))
-    for entry in root.iterfind(steps):
-        name = entry.find(f"{{{entry.tag[1:].partition('}')[0]}}}name")
-        if name is not None and name.text == leaf.text:
-            return
-    raise RpcError(
-        "data-missing",
-        f"{leaf.text!r} names no existing instance of {node.argument}",
-        path=path,
-        app_tag="instance-required",
-    )
 
 
 def _path(name: str, *steps: str) -> str:
@@ -84,8 +113,10 @@ def _interface(name: str, entry: Element, interfaces: dict[str, Element]) -> Non
     kind = identity(entry.find(qualified("if:type")))
     if kind not in _INTERFACE_TYPES:
         raise RpcError("invalid-value", f"interface type {kind} is not supported", path=_path(name, "if:type"))
-    for container, wanted in _TYPED_CONTAINERS.items():
-        if entry.find(qualified(container)) is not None and kind != wanted:
+    for child in entry:
+        wanted = _TYPED_TAGS.get(child.tag)
+        if wanted is not None and kind != wanted:
+            container = short(child.tag)
             raise RpcError(
                 "unknown-element",
                 f"{container} exists only on interfaces of type {wanted}",
