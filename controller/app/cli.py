@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -55,14 +55,14 @@ def migrate() -> None:
 def settings() -> None:
     """Every setting with its value; secrets masked."""
     for name, value in app_settings.load().model_dump().items():
-        print(f"HEADEND_{name.upper()}={value}")
+        print(f"HEADEND_{name.upper()}={app_settings.masked(value)}")
 
 
 @app.command()
 def explain(line_id: Annotated[str, typer.Argument(help="Id of an invoice line.")]) -> None:
     """Show what an invoice line was made from, down to the packets, and add it up again.
 
-    Exit status 1 when a record was altered or the sum differs.
+    Exit status 1 when a record was altered or the sum differs, 2 when there is no such line.
     """
     from controller.app import questions
 
@@ -124,14 +124,19 @@ async def _answered(work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await work
     except RuleError as error:
-        raise SystemExit(f"headend: {error}") from None
+        _refuse(error)
 
 
 def _refusing(work: Callable[[], str]) -> str:
     try:
         return work()
     except RuleError as error:
-        raise SystemExit(f"headend: {error}") from None
+        _refuse(error)
+
+
+def _refuse(error: RuleError) -> NoReturn:
+    print(f"headend: {error}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def main() -> None:

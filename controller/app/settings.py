@@ -6,6 +6,7 @@ Everything has a default that works on one machine with no server. All problems 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -88,6 +89,11 @@ class Settings(BaseSettings):
             return f"sqlite+aiosqlite:///{self.data_dir}/headend.db"
         scheme, _, rest = self.database_url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+
+
+def masked(value: object) -> str:
+    """A setting as it may be shown: the password of a URL is left out."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", str(value))
 
 
 def load() -> Settings:
