@@ -23,6 +23,7 @@ from lab.api import Api
 from lab.broker import Broker
 from lab.clock import DemoClock
 from lab.console import progress, say
+from lab.line import explain_command
 from lab.live import Live
 from lab.network import Network
 from lab.office import Office
@@ -182,7 +183,7 @@ class Demo:
             self._greet()
             async with asyncio.TaskGroup() as group:
                 group.create_task(controller.watch())
-                group.create_task(Live(self.network, bras, world).run())
+                group.create_task(Live(self.network, bras, world, self.broker.url).run())
         finally:
             await self.network.detach_bras()
             await api.close()
@@ -221,6 +222,9 @@ class Demo:
         if sample is not None:
             say("  sign a subscriber in yourself (Debian package freeradius-utils)")
             say(f"    radtest {sample.username} {sample.password} {LOOPBACK}:{settings.auth_port} 0 {world.nas_secret}")
+        if line := world.notes.get("usage_line"):
+            say("  have an invoice line explained down to the packets it came from")
+            say(explain_command(settings, line).replace("  ", "    ", 1))
         say("  the order that fell out, with its cause, and the invoices of two months: on the page")
         say(f"  the API: http://{LOOPBACK}:{settings.http_port}/openapi.json")
         say("")

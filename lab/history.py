@@ -18,7 +18,6 @@ from datetime import date, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from lab.api import ApiRefused
 from lab.bras.nas import Bras
 from lab.bras.session import Session
 from lab.clock import DemoClock
@@ -72,6 +71,7 @@ class History:
             await self._events(at)
             before = at
         await self._stragglers()
+        self.world.notes["usage_line"] = await self.office.usage_line() or ""
 
     async def _events(self, at: datetime) -> None:
         local = at.astimezone(ZONE)
@@ -157,7 +157,8 @@ class History:
         await each(leaving, lambda username: self._renew(username, self.clock.at - timedelta(seconds=10)))
 
     async def _payments(self) -> None:
-        unpaid = [i for i in await self.office.invoices() if self.chance.random() < PAYING_SHARE]
+        unpaid = [i for i in await self.office.invoices() if float(i["open"]["amount"]) > 0]
+        unpaid = [invoice for invoice in unpaid if self.chance.random() < PAYING_SHARE]
         await each(unpaid, lambda invoice: self.office.pay(invoice, f"transfer {invoice['number']}"))
 
     async def _stragglers(self) -> None:
@@ -176,6 +177,3 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], at_on
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(one(item))
-
-
-__all__ = ["ZONE", "ApiRefused", "History", "each", "first_day", "steps"]

@@ -20,10 +20,11 @@ AWAY_SHARE = 0.04
 class Live:
     """Runs the network against the running controller until cancelled."""
 
-    def __init__(self, network: Network, bras: Bras, world: World) -> None:
+    def __init__(self, network: Network, bras: Bras, world: World, broker_url: str) -> None:
         self._network = network
         self._bras = bras
         self._world = world
+        self._fleet = network.fleet(broker_url) if broker_url else None
         self._chance = random.Random()
         self.refused: dict[str, str] = {}
         """Subscribers whose sign-in was rejected, with the server's words: they do not try again at once."""
@@ -33,6 +34,8 @@ class Live:
             group.create_task(self._bras.run())
             group.create_task(self._count())
             group.create_task(self._churn())
+            if self._fleet is not None:
+                group.create_task(self._fleet.run())
 
     async def _count(self) -> None:
         while True:

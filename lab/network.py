@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import unquote, urlsplit
 
 from lab.bras.nas import Bras, BrasSettings
 from lab.bras.session import Session
+from lab.cpe import CpeFleet
+from lab.monitoring import agents, snmp_access
 from lab.office import Office
 from lab.olt.device import OltSettings
 from lab.olt.server import OltServer
@@ -38,6 +41,7 @@ class Network:
         self.router = EapiServer(
             Router(files / "router"), "headend", world.router_password, port=world.ports.get("router", 0)
         )
+        self.agents = agents(world, self._carried)
         self.bras: Bras | None = None
 
     async def start(self) -> None:
@@ -49,10 +53,17 @@ class Network:
             await self.olt.start()
         self.router.router.boot()
         await self.router.start()
+        for agent in self.agents.values():
+            try:
+                await agent.start()
+            except OSError:
+                agent.port = 0
+                await agent.start()
         self._world.ports |= {"olt": self.olt.port, "router": self.router.port}
+        self._world.ports |= {f"snmp-{name}": agent.port for name, agent in self.agents.items()}
 
     async def register(self, office: Office) -> None:
-        """Tell the controller of the devices it does not know yet."""
+        """Tell the controller of the devices it does not know yet, and of ports that have changed."""
         await office.register_device(
             "olt",
             {
@@ -63,6 +74,7 @@ class Network:
                 "username": self.olt.username,
                 "password": self._world.olt_password,
                 "host_key_sha256": self.olt.host_key_sha256,
+                "snmp": snmp_access(self.agents["olt-1"], self._world),
             },
         )
         await office.register_device(
@@ -74,7 +86,12 @@ class Network:
                 "port": self.router.port,
                 "username": self.router.username,
                 "password": self._world.router_password,
+                "snmp": snmp_access(self.agents["router-1"], self._world),
             },
+        )
+        await office.register_device(
+            "bras",
+            {"name": "bras-1", "host": LOOPBACK, "snmp": snmp_access(self.agents["bras-1"], self._world)},
         )
 
     async def attach_bras(self, auth_port: int, acct_port: int, now: Callable[[], datetime], *, live: bool) -> Bras:
@@ -103,6 +120,8 @@ class Network:
 
     async def stop(self) -> None:
         await self.detach_bras()
+        for agent in self.agents.values():
+            await agent.stop()
         await self.router.stop()
         await self.olt.stop()
 
@@ -117,6 +136,33 @@ class Network:
             onu = self.olt.olt.plant.expected(subscriber.serial, subscriber.pon_port) if subscriber.active else None
             if carried is not None and onu is not None:
                 onu.upstream_octets, onu.downstream_octets = carried
+
+    def _carried(self, pon_port: str | None) -> tuple[int, int]:
+        """Octets (upstream, downstream) of all lines, or of those on one PON port."""
+        lines = [s.username for s in self._world.subscribers if pon_port in (None, s.pon_port)]
+        carried = {} if self.bras is None else self.bras.carried
+        found = [carried[username] for username in lines if username in carried]
+        return sum(up for up, _ in found), sum(down for _, down in found)
+
+    def fleet(self, broker_url: str) -> CpeFleet:
+        """The subscribers' routers, reporting to a broker what their lines carried."""
+        serials = {s.serial: s.username for s in self._world.subscribers if s.active and not s.experiment}
+
+        def move(fleet: CpeFleet) -> None:
+            for serial, cpe in fleet.cpes.items():
+                carried = None if self.bras is None else self.bras.carried.get(serials[serial])
+                if carried is not None:
+                    cpe.upstream_octets, cpe.downstream_octets = carried
+
+        broker = urlsplit(broker_url)
+        return CpeFleet(
+            serials,
+            host=broker.hostname or LOOPBACK,
+            port=broker.port or 1883,
+            username=unquote(broker.username) if broker.username else None,
+            password=unquote(broker.password) if broker.password else None,
+            before=move,
+        )
 
     def sessions(self) -> list[Session]:
         return [] if self.bras is None else list(self.bras.sessions.values())

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from lab.api import Api, ApiRefused, Json
+from lab.api import Api, Json
 from lab.settings import BRAS_ADDRESS, LOOPBACK
 from lab.world import OFFERINGS, OfferingPlan, Subscriber, World
 
@@ -43,12 +43,19 @@ class Office:
             await self.api.patch(f"/nas/{self.world.nas['bras']}", {"coa_port": coa_port})
 
     async def register_device(self, key: str, body: Json) -> None:
-        """Register a device under our `key`; one that is known is told its present port when that has changed."""
+        """Register a device under our `key`; one that is known is told its present ports when they have changed."""
         known = self.world.devices.get(key)
         if known is None:
             self.world.devices[key] = (await self.api.post("/devices", body))["device_id"]
-        elif (await self.api.get(f"/devices/{known}"))["port"] != body["port"]:
-            await self.api.patch(f"/devices/{known}", {"port": body["port"]})
+            return
+        now = await self.api.get(f"/devices/{known}")
+        changes: Json = {}
+        if "port" in body and now["port"] != body["port"]:
+            changes["port"] = body["port"]
+        if "snmp" in body and now["snmp_port"] != body["snmp"]["port"]:
+            changes["snmp"] = body["snmp"]
+        if changes:
+            await self.api.patch(f"/devices/{known}", changes)
 
     # -- selling ----------------------------------------------------------------------------------------------------
 
@@ -143,17 +150,15 @@ class Office:
         return [invoice async for invoice in self.api.all("/invoices", **query)]
 
     async def pay(self, invoice: Json, reference: str) -> None:
-        """A bank transfer for one whole invoice; one that was paid already is left alone."""
-        try:
-            await self.api.post(
-                "/payments",
-                {
-                    "account_id": invoice["account_id"],
-                    "amount": invoice["total"],
-                    "reference": reference,
-                    "invoice_ids": [invoice["invoice_id"]],
-                },
-            )
-        except ApiRefused as refused:
-            if refused.status != 409:
-                raise
+        """A bank transfer of what is open on an invoice. Sent twice it is one payment: same method and reference."""
+        await self.api.post(
+            "/payments", {"account_id": invoice["account_id"], "amount": invoice["open"], "reference": reference}
+        )
+
+    async def usage_line(self) -> str | None:
+        """A line that charges traffic, on one of the newest invoices: the best one to have explained."""
+        for invoice in (await self.api.get("/invoices", limit=100))["items"]:
+            for line in (await self.api.get(f"/invoices/{invoice['invoice_id']}"))["lines"]:
+                if line["kind"] == "usage":
+                    return str(line["line_id"])
+        return None

@@ -110,6 +110,8 @@ class World:
     olt_password: str
     router_password: str
     snmp_community: str
+    snmp_auth_key: str
+    snmp_priv_key: str
     subscribers: list[Subscriber]
     offerings: dict[str, str] = field(default_factory=dict)
     """Offering version id by our key."""
@@ -191,5 +193,7 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
         olt_password=secrets.token_urlsafe(16),
         router_password=secrets.token_urlsafe(16),
         snmp_community=secrets.token_urlsafe(12),
+        snmp_auth_key=secrets.token_urlsafe(16),
+        snmp_priv_key=secrets.token_urlsafe(16),
         subscribers=people,
     )
