@@ -96,12 +96,12 @@ def _cpu_of(process: int | None) -> float:
 
 
 def _packets(records: int, tag: int) -> list[Packet]:
-    packets = []
-    for first in range(0, records // 3, _GROUP):
-        for step, kind in enumerate(_STATUS):
-            for n in range(first, min(first + _GROUP, records // 3)):
-                packets.append(_packet(n, step, kind, tag))
-    return packets
+    return [
+        _packet(n, step, kind, tag)
+        for first in range(0, records // 3, _GROUP)
+        for step, kind in enumerate(_STATUS)
+        for n in range(first, min(first + _GROUP, records // 3))
+    ]
 
 
 def _packet(n: int, step: int, kind: str, tag: int) -> Packet:

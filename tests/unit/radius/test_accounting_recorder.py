@@ -77,7 +77,7 @@ class Bench:
     async def found(self, session: bytes = b"0001") -> list[SessionView]:
         """All lives of an Acct-Session-Id, oldest first."""
         rows = await self.sessions.find(SessionFilter(acct_session_ids=[session]), before=None, limit=100)
-        return rows[::-1]
+        return sorted(rows, key=lambda row: row.started_at)
 
     async def one(self, session: bytes = b"0001") -> SessionView:
         (row,) = await self.found(session)
