@@ -153,9 +153,13 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
+_LOADED = [subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name != "profile"]
+_LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps")]
+
+
 async def subscribers_after(conn: AsyncConnection, revision: int, *, chunk: int = 5_000) -> AsyncIterator[list[Any]]:
     """Rows changed after `revision`, in chunks, passwords still sealed; `open_rows` opens them in a thread."""
-    query = select(subscriber_table).where(subscriber_table.c.revision > revision).order_by(subscriber_table.c.revision)
+    query = select(*_LOADED).where(subscriber_table.c.revision > revision).order_by(subscriber_table.c.revision)
     result = await conn.stream(query.execution_options(yield_per=chunk))
     async for rows in result.partitions(chunk):
         yield list(rows)

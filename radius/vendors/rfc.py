@@ -5,8 +5,6 @@ The RFCs have no attribute for a speed: a NAS of this kind takes the plan from C
 
 from __future__ import annotations
 
-import ipaddress
-
 from controller.domain.service import SpeedProfile
 from radius.protocol.codes import Attr
 from radius.protocol.packet import attribute, integer_attribute
@@ -31,7 +29,8 @@ def address_attribute(framed_ipv4: str | None) -> bytes:
     """Framed-IP-Address; nothing when the NAS is to choose from its own pool."""
     if framed_ipv4 is None:
         return b""
-    return attribute(Attr.FRAMED_IP_ADDRESS, ipaddress.IPv4Address(framed_ipv4).packed)
+    # The address was checked when it was stored; ipaddress would take half of a directory's loading time.
+    return attribute(Attr.FRAMED_IP_ADDRESS, bytes(map(int, framed_ipv4.split("."))))
 
 
 def speed_attributes(_profile: SpeedProfile) -> bytes:

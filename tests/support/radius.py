@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from controller.domain.clock import SystemClock
+from controller.domain.errors import PeerError
 from controller.domain.identity import NasId, ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
@@ -61,13 +62,20 @@ def accounting_server(known: Nas) -> AccountingServer:
 
 @dataclass
 class FakeRecorder:
-    """Keeps what was submitted; `at_once` responds immediately, else the test calls `respond_all`."""
+    """Keeps what was submitted; `at_once` responds immediately, else the test calls `respond_all`.
+
+    The first `refusals` packets are refused, as a full queue does.
+    """
 
     at_once: bool = True
+    refusals: int = 0
     packets: list[Packet] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)
 
     def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Callable[[], None]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise PeerError("overload", "the queue is full")
         self.packets.append(packet)
         if self.at_once:
             respond()

@@ -1,0 +1,81 @@
+"""The NAS registry over HTTP: a secret goes in and never comes out; Disconnect reports what the NAS said."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+from controller.store.engine import Database
+from radius.protocol.authenticator import SharedSecret
+from radius.routes import endpoints
+from tests.support.api import api_client
+from tests.support.radius import RunningRoom, running_room
+
+NEW = {"name": "bng-2", "address": "127.0.0.2", "secret": "s3cret", "vendor": "mikrotik", "coa_port": 3800}
+
+
+@asynccontextmanager
+async def api(database: Database, data_dir: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, RunningRoom]]:
+    async with running_room(database, data_dir) as running:
+        routes = endpoints(running.room.nas, running.room.sessions)
+        async with api_client(routes) as client:
+            yield client, running
+
+
+async def test_a_posted_nas_is_served_at_once_and_its_secret_is_not_shown(database: Database, tmp_path: Path) -> None:
+    async with api(database, tmp_path) as (client, running):
+        answer = await client.post("/nas", json=NEW)
+        assert answer.status_code == 201
+        assert "s3cret" not in answer.text
+        known = running.room.registry.by_address["127.0.0.2"]
+        assert (known.secret.value, known.coa_port, known.vendor) == (b"s3cret", 3800, "mikrotik")
+        shown = (await client.get(f"/nas/{answer.json()['nas_id']}")).json()
+        assert shown == answer.json()
+        assert "secret" not in shown
+
+
+async def test_a_patched_nas_keeps_what_is_not_named(database: Database, tmp_path: Path) -> None:
+    async with api(database, tmp_path) as (client, running):
+        nas_id = (await client.post("/nas", json=NEW)).json()["nas_id"]
+        answer = await client.patch(f"/nas/{nas_id}", json={"secret": "other", "require_message_authenticator": True})
+        assert answer.status_code == 200
+        known = running.room.registry.by_address["127.0.0.2"]
+        assert (known.secret.value, known.require_message_authenticator, known.coa_port) == (b"other", True, 3800)
+        assert isinstance(known.secret, SharedSecret)
+
+
+async def test_pages_of_nas_join_without_gap(database: Database, tmp_path: Path) -> None:
+    async with api(database, tmp_path) as (client, _):
+        for number in range(4):
+            await client.post("/nas", json=NEW | {"name": f"n{number}", "address": f"127.0.1.{number}"})
+        names, after = [], None
+        while True:
+            page = (await client.get("/nas", params={"limit": 2} | ({"after": after} if after else {}))).json()
+            names += [item["name"] for item in page["items"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert names == ["bras", "n0", "n1", "n2", "n3"]
+
+
+async def test_refusals_are_problems(database: Database, tmp_path: Path) -> None:
+    async with api(database, tmp_path) as (client, _):
+        await client.post("/nas", json=NEW)
+        assert (await client.post("/nas", json=NEW)).status_code == 409
+        assert (await client.post("/nas", json=NEW | {"address": "here", "name": "x"})).status_code == 422
+        assert (await client.post("/nas", json=NEW | {"vendor": "nobody", "name": "x"})).status_code in (409, 422)
+        assert (await client.post("/nas", json=NEW | {"unknown": 1})).status_code in (400, 422)
+        assert (await client.get("/nas/none")).status_code == 404
+        assert (await client.patch("/nas/none", json={})).status_code == 404
+        assert (await client.post("/sessions/none/disconnect", json={})).status_code == 404
+
+
+async def test_a_reader_may_not_register(database: Database, tmp_path: Path) -> None:
+    async with running_room(database, tmp_path) as running:
+        routes = endpoints(running.room.nas, running.room.sessions)
+        async with api_client(routes, scopes={"radius:read"}) as client:
+            assert (await client.get("/nas")).status_code == 200
+            assert (await client.post("/nas", json=NEW)).status_code == 403
