@@ -1,0 +1,108 @@
+"""A bill run is killed at random instants and started again: one document per account, totals as if undisturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from controller.app.schema import metadata
+from controller.domain.units import GB
+from controller.store.engine import Database
+from erp.finance.tables import invoice
+from tests.support.bill_run_child import ACTIVATED, BILLED, VERSION, prices
+from tests.support.billing_world import BillingWorld
+
+ACCOUNTS = 16
+KILLS = 4
+
+
+async def subscribers(database: Database, data_dir: Path) -> None:
+    """Lines with differing usage, ready to be billed on 1 October."""
+    world = BillingWorld(database, data_dir, prices(), ACTIVATED)
+    await world.entity()
+    for n in range(ACCOUNTS):
+        line = await world.activate(VERSION, await world.customer(f"Customer {n:02d}"))
+        at = ACTIVATED + timedelta(hours=1)
+        await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), n * GB, n * n * GB))
+    await world.log.close()
+
+
+async def documents(database: Database) -> dict[str, list[int]]:
+    """Totals of the documents of each customer, by the name printed on them."""
+    found: dict[str, list[int]] = {}
+    async with database.read() as conn:
+        for row in await conn.execute(select(invoice.c.content, invoice.c.total_minor)):
+            found.setdefault(json.loads(row.content)["buyer"]["name"], []).append(row.total_minor)
+    return found
+
+
+def child(url: str, data_dir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.bill_run_child", url, str(data_dir)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+async def bill_undisturbed(database: Database, data_dir: Path) -> None:
+    """The steps of a run in this process, one after the other."""
+    world = BillingWorld(database, data_dir, prices(), BILLED)
+    run = await world.billing.open_run(
+        as_of=None,
+        account_id=None,
+        usage_watermark=await world.usage.watermark(),
+        event_watermark=0,
+        actor="user:test",
+    )
+    await world.mediation.catch_up(run.usage_watermark)
+    for batch in range(await world.billing.plan_run(run.bill_run_id)):
+        await world.billing.rate_batch(run.bill_run_id, batch)
+        await world.finance.issue(run.bill_run_id, await world.billing.charges(run.bill_run_id, batch))
+    await world.log.close()
+
+
+def until_launched(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    return any(line.strip() in ("launched", "done") for line in process.stdout)
+
+
+async def test_killed_bill_run_issues_one_document_per_account(database: Database, tmp_path: Path) -> None:
+    await subscribers(database, tmp_path / "jobs")
+    url = database.url.render_as_string(hide_password=False)
+    rng = random.Random(20261001)
+    for _ in range(KILLS):
+        process = child(url, tmp_path / "jobs")
+        assert await asyncio.to_thread(until_launched, process)
+        await asyncio.sleep(rng.uniform(0.0, 0.5))  # the random instant
+        process.kill()
+        await asyncio.to_thread(process.communicate)
+    output, _ = await asyncio.to_thread(child(url, tmp_path / "jobs").communicate)
+    assert output.splitlines()[-1] == "done", output
+
+    undisturbed = Database(f"sqlite+aiosqlite:///{tmp_path}/undisturbed.db")
+    async with undisturbed.begin() as conn:
+        await conn.run_sync(metadata.create_all)
+    await subscribers(undisturbed, tmp_path / "other")
+    await bill_undisturbed(undisturbed, tmp_path / "other")
+    expected = await documents(undisturbed)
+    await undisturbed.close()
+    assert len(expected) == ACCOUNTS
+    assert all(len(totals) == 1 for totals in expected.values())
+    assert await documents(database) == expected
+
+    world = BillingWorld(database, tmp_path / "jobs", prices(), BILLED)
+    runs = await world.billing.bill_runs(None, 10)
+    assert [(r.state, r.documents, r.batches_done) for r in runs] == [("done", ACCOUNTS, ACCOUNTS // 2)]
+    assert sum(b.balance.minor for b in await world.finance.trial_balance()) == 0
+    issued = await world.finance.invoices(account_id=None, bill_run_id=None, after=None, limit=100)
+    assert sorted(i.number for i in issued) == [f"INV-2026-{n:06d}" for n in range(1, ACCOUNTS + 1)]
+    await world.log.close()

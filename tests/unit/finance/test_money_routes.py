@@ -1,0 +1,156 @@
+"""Bill runs, invoices, payments and explanations as a script meets them: over HTTP, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from billing_bridge.reading import BillingReader
+from billing_bridge.routes import endpoints as billing_endpoints
+from controller.domain.units import GB
+from controller.store.engine import Database
+from controller.workflows.routes_billing import endpoints as run_endpoints
+from erp.finance.routes import endpoints as finance_endpoints
+from tests.support.api import api_client
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import BillingWorld, Line, berlin
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
+    made = BillingWorld(database, tmp_path, [tariff("a" * 32, "30.00", included=10 * GB)], berlin(2026, 9, 16, 14))
+    await made.entity()
+    await made.jobs.launch()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+async def api(world: BillingWorld) -> AsyncIterator[httpx2.AsyncClient]:
+    endpoints = [
+        *billing_endpoints(BillingReader(world.database)),
+        *finance_endpoints(world.finance),
+        *run_endpoints(world.runs, world.billing, world.explainer),
+    ]
+    async with api_client(endpoints, clock=world.clock) as client:
+        yield client
+
+
+async def billed(world: BillingWorld, api: httpx2.AsyncClient) -> tuple[Line, str]:
+    line = await world.activate("a" * 32)
+    at = berlin(2026, 9, 17)
+    await world.account_for(line, (at, 0, 0), (berlin(2026, 9, 18), GB, 19 * GB))
+    world.clock.move_to(berlin(2026, 10, 1, 6))
+    answer = await api.post("/bill-runs", json={})
+    assert answer.status_code == 202, answer.text
+    run_id = answer.json()["bill_run_id"]
+    await world.jobs.wait(f"bill-run.v1:{run_id}")
+    return line, run_id
+
+
+async def test_from_bill_run_to_explained_line_and_payment(world: BillingWorld, api: httpx2.AsyncClient) -> None:
+    line, run_id = await billed(world, api)
+    run = (await api.get(f"/bill-runs/{run_id}")).json()
+    assert (run["state"], run["accounts"], run["charges"], run["documents"]) == ("done", 1, 3, 1)
+    assert [r["bill_run_id"] for r in (await api.get("/bill-runs")).json()["items"]] == [run_id]
+
+    (found,) = (await api.get("/invoices", params={"account_id": line.account_id})).json()["items"]
+    assert found["total"] == {"amount": "62.48", "currency": "EUR"}
+    invoice = (await api.get(f"/invoices/{found['invoice_id']}")).json()
+    assert [(row["kind"], row["net"]["amount"]) for row in invoice["lines"]] == [
+        ("usage", "7.50"),
+        ("recurring", "15.00"),
+        ("recurring", "30.00"),
+    ]
+    explained = (await api.get(f"/invoice-lines/{invoice['lines'][0]['line_id']}/explanation")).json()
+    assert explained["intact"], explained["faults"]
+    assert sum(r["added_downstream_octets"] + r["added_upstream_octets"] for r in explained["records"]) == 20 * GB
+
+    (day,) = (await api.get("/usage", params={"service_id": line.service_id})).json()["items"]
+    assert (day["day"], day["upstream_octets"], day["downstream_octets"]) == ("2026-09-17", GB, 19 * GB)
+    where = {"service_id": line.service_id, "day": "2026-09-17"}
+    (interval,) = (await api.get("/usage/intervals", params=where)).json()["items"]
+    assert interval["record_ids"] == [2]
+    assert (await api.get("/usage/suspense")).json()["items"] == []
+
+    pdf = await api.get(f"/invoices/{found['invoice_id']}/pdf")
+    assert pdf.headers["content-type"] == "application/pdf"
+    assert pdf.content.startswith(b"%PDF-")
+    assert (await api.get(f"/invoices/{found['invoice_id']}/pdf")).content == pdf.content
+
+    body = {
+        "account_id": line.account_id,
+        "amount": {"amount": "70.00", "currency": "EUR"},
+        "method": "bank-transfer",
+        "reference": "statement 7/3",
+    }
+    paid = await api.post("/payments", json=body)
+    assert paid.status_code == 201
+    assert paid.json()["unapplied"] == {"amount": "7.52", "currency": "EUR"}
+    assert (await api.post("/payments", json=body)).json() == paid.json()
+    again = await api.post("/payments", json={**body, "amount": {"amount": "1.00", "currency": "EUR"}})
+    assert (again.status_code, again.json()["code"]) == (409, "payment-mismatch")
+    (found,) = (await api.get("/invoices")).json()["items"]
+    assert found["open"]["amount"] == "0.00"
+
+    trial = (await api.get("/trial-balance")).json()
+    assert trial["totals"] == [{"amount": "0.00", "currency": "EUR"}]
+    entries = (await api.get("/journal-entries")).json()["items"]
+    assert [e["source"].partition(":")[0] for e in entries] == ["payment", "invoice"] or len(entries) == 2
+
+
+async def test_lists_are_paged_without_gap_or_repetition(world: BillingWorld, api: httpx2.AsyncClient) -> None:
+    for n in range(5):
+        await world.activate("a" * 32, await world.customer(f"Customer {n}"))
+    for _ in range(3):
+        await world.bill()
+    for path, key, expected in (
+        ("/invoices", "invoice_id", 5),
+        ("/charges", "charge_id", 5),
+        ("/bill-runs", "bill_run_id", 3),
+        ("/journal-entries", "entry_id", 5),
+    ):
+        seen: list[str] = []
+        after = None
+        while True:
+            params = {"limit": 2} if after is None else {"limit": 2, "after": after}
+            page = (await api.get(path, params=params)).json()
+            seen += [item[key] for item in page["items"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert len(seen) == len(set(seen)) == expected, path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/invoices/" + "0" * 32, None, 404),
+        ("GET", "/invoice-lines/unknown/explanation", None, 404),
+        ("GET", "/bill-runs/" + "0" * 32, None, 404),
+        ("POST", "/bill-runs", {"as_of": "2030-01-01T00:00:00Z"}, 422),
+        ("POST", "/bill-runs", {"as_of": "yesterday"}, 422),
+        ("POST", "/bill-runs", {"what": 1}, 422),
+        ("GET", "/usage?after=nonsense", None, 400),
+        ("GET", "/usage?service_id=1", None, 422),
+    ],
+)
+async def test_what_cannot_be_answered_is_a_problem(
+    api: httpx2.AsyncClient, method: str, path: str, body: dict[str, object] | None, status: int
+) -> None:
+    answer = await api.request(method, path, json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+async def test_a_payment_of_nothing_or_to_nobody_is_refused(world: BillingWorld, api: httpx2.AsyncClient) -> None:
+    account = await world.customer()
+    body = {"account_id": account, "amount": {"amount": "0.00", "currency": "EUR"}, "reference": "x"}
+    assert (await api.post("/payments", json=body)).status_code == 422
+    body = {"account_id": "0" * 32, "amount": {"amount": "1.00", "currency": "EUR"}, "reference": "x"}
+    assert (await api.post("/payments", json=body)).status_code == 404
