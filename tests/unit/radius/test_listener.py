@@ -50,9 +50,14 @@ def login(identifier: int) -> bytes:
 
 
 def record(identifier: int, session: bytes = b"s1") -> bytes:
-    return SHARED.request(
-        ACCOUNTING_REQUEST, identifier, attribute(44, session) + attribute(40, b"\0\0\0\1"), signed=False
-    )
+    body = attribute(44, session) + attribute(40, b"\0\0\0\1")
+    return SHARED.request(ACCOUNTING_REQUEST, identifier, body, signed=False)
+
+
+async def all_is_read(client: socket.socket, port: int) -> None:
+    """Datagrams are read in order: when a Status-Server is answered, what was sent before it has been judged."""
+    client.sendto(SHARED.signed_request(STATUS_SERVER, 255, bytes(16), b""), ("127.0.0.1", port))
+    assert Packet.decode(await receive(client)).identifier == 255
 
 
 async def test_more_datagrams_than_one_wake_up_takes_are_all_answered(database: Database, tmp_path: Path) -> None:
