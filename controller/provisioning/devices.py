@@ -81,10 +81,10 @@ class DeviceRegistry:
             return _device(await _row(conn, device_id))
 
     async def page(self, after: str | None, limit: int) -> list[Device]:
-        """Devices by id, from the one after `after`."""
-        query = select(device).order_by(device.c.device_id).limit(limit)
+        """Devices by name, from the one after the name `after`."""
+        query = select(device).order_by(device.c.name).limit(limit)
         if after is not None:
-            query = query.where(device.c.device_id > after)
+            query = query.where(device.c.name > after)
         async with self._database.read() as conn:
             return [_device(row) for row in await conn.execute(query)]
 

@@ -252,7 +252,7 @@ def _device_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
     async def index(call: Call) -> Page:
         query = call.query_as(PageQuery)
         found = await provisioning.devices.page(_after(query), query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda device: (device.device_id,))
+        page, following = cursor.cut(found, query.limit, lambda device: (device.name,))
         return Page([DeviceOut.of(device) for device in page], following)
 
     async def show(call: Call) -> DeviceOut:

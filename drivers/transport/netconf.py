@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import ncclient.transport.session
@@ -61,28 +61,38 @@ class NetconfSettings:
     session_timeout_s: float = 120.0
     """One whole session, from connect to close; then the socket is closed whatever the device is doing."""
 
+    keep_idle_s: float = 10.0
+    """A session that ended its work well is kept open this long for the next; opening one costs as much as ten RPCs.
+    0 keeps none."""
+
     max_sessions: int = 16
     """Devices talked to at the same time; each takes one thread here and one in ncclient."""
 
 
 class NetconfTransport:
-    """Opens sessions. One per process: it is what keeps two tasks from talking to one device at once."""
+    """Opens sessions and keeps idle ones. One per process: it keeps two tasks from talking to one device at once."""
 
     def __init__(self, settings: NetconfSettings, host_keys: HostKeyStore) -> None:
         self._settings = settings
         self._host_keys = host_keys
         self._threads = ThreadPoolExecutor(settings.max_sessions, thread_name_prefix="netconf")
         self._turns: dict[str, asyncio.Lock] = {}
+        self._idle: dict[str, tuple[NetconfSession, asyncio.TimerHandle]] = {}
 
     async def run(self, device: DeviceEndpoint, work: Callable[[NetconfSession], Result]) -> Result:
-        """Open a session, let `work` use it in a thread, close it. Raises Temporary- or PermanentDeviceError."""
+        """Let `work` use a session in a thread. Raises Temporary- or PermanentDeviceError.
+
+        Only a session whose work ended well is kept: after any failure it is closed, and with it goes whatever the
+        device held for it: locks, candidate, unconfirmed commit.
+        """
         turn = self._turns.setdefault(device.device_id, asyncio.Lock())
         async with turn:
-            session = NetconfSession(device, self._settings, self._pinner(device))
-            loop = asyncio.get_running_loop()
-            job = loop.run_in_executor(self._threads, _use, session, work)
+            session = self._take_idle(device) or NetconfSession(device, self._settings, self._pinner(device))
+            job = asyncio.get_running_loop().run_in_executor(self._threads, _use, session, work)
             try:
-                return await asyncio.wait_for(asyncio.shield(job), self._settings.session_timeout_s)
+                result = await asyncio.wait_for(asyncio.shield(job), self._settings.session_timeout_s)
+                self._keep_idle(session)
+                return result
             except TimeoutError:
                 message = f"{device.name}: no end after {self._settings.session_timeout_s:g} s"
                 raise DeviceTimeout(message) from None
@@ -101,8 +111,35 @@ class NetconfTransport:
         return reply.decode()
 
     async def close(self) -> None:
-        """Wait for the running sessions to end."""
+        """Close the idle sessions and wait for the running ones to end."""
+        for device_id in list(self._idle):
+            self._drop_idle(device_id)
         await asyncio.to_thread(self._threads.shutdown)
+
+    def _take_idle(self, device: DeviceEndpoint) -> NetconfSession | None:
+        """The device's idle session, unless it is dead or the device is to be reached differently by now."""
+        if device.device_id not in self._idle:
+            return None
+        session, timer = self._idle[device.device_id]
+        if not session.fits(device):
+            self._drop_idle(device.device_id)
+            return None
+        timer.cancel()
+        del self._idle[device.device_id]
+        return session
+
+    def _keep_idle(self, session: NetconfSession) -> None:
+        if not session.is_open:
+            return
+        device_id = session.device.device_id
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._settings.keep_idle_s, self._drop_idle, device_id)
+        self._idle[device_id] = (session, timer)
+
+    def _drop_idle(self, device_id: str) -> None:
+        session, timer = self._idle.pop(device_id)
+        timer.cancel()
+        self._threads.submit(session.close)
 
     def _pinner(self, device: DeviceEndpoint) -> Callable[[str], str]:
         """From the session's thread: the key that `device` must show, given the one it shows."""
@@ -168,13 +205,31 @@ class NetconfSession:
         self.host_key_sha256 = session.host_key_sha256()
         return self._pinned(self.host_key_sha256) == self.host_key_sha256
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it may be kept open for the next work."""
+        return self._settings.keep_idle_s > 0 and self.is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer still listens, as far as this side knows."""
+        return self._session is not None and not self._broken and bool(self._session.connected)
+
+    def fits(self, device: DeviceEndpoint) -> bool:
+        """Whether this is an open session to `device` as it is registered now, its pinned key included."""
+        pinned = device.host_key_sha256 in (None, self.host_key_sha256)
+        mine = replace(self.device, host_key_sha256=device.host_key_sha256)
+        return self.is_open and pinned and mine == device and bool(self._session._transport.is_active())
+
     def close(self) -> None:
         """Say goodbye where the peer still listens; never raises."""
-        if self._session is None:
+        session, self._session = self._session, None
+        if session is None:
             return
-        with suppress(TemporaryDeviceError, PermanentDeviceError):
-            self.rpc(_operation("close-session"))
-        self._hang_up(self._session)
+        if not self._broken and not self._aborted:
+            with suppress(TemporaryDeviceError, PermanentDeviceError):
+                self._rpc_on(session, _operation("close-session"))
+        self._hang_up(session)
 
     def abort(self) -> None:
         """Cut the connection from another thread: whatever waits on it ends with DeviceUnreachable."""
@@ -248,12 +303,14 @@ class NetconfSession:
         After a time-out or a break the session is of no use any more: everything else on it fails at once, and the
         device undoes what was not confirmed when the connection is closed.
         """
-        name = etree.QName(operation).localname
-        if self._broken or self._aborted:
+        if self._broken or self._aborted or self._session is None:
+            name = etree.QName(operation).localname
             raise DeviceUnreachable(f"{self.device.name}: the session is over, {name} was not sent")
-        request = Dispatch(
-            self._session, self._handler, timeout=self._settings.rpc_timeout_s, raise_mode=RaiseMode.ERRORS
-        )
+        return self._rpc_on(self._session, operation)
+
+    def _rpc_on(self, session: Any, operation: Element) -> Element:
+        name = etree.QName(operation).localname
+        request = Dispatch(session, self._handler, timeout=self._settings.rpc_timeout_s, raise_mode=RaiseMode.ERRORS)
         try:
             reply = request.request(operation)
         except RPCError as error:
@@ -294,11 +351,16 @@ class _PinnedSession(SSHSession):  # type: ignore[misc]
 
 
 def _use(session: NetconfSession, work: Callable[[NetconfSession], Result]) -> Result:
-    session.open()
+    kept = False
+    if not session.is_open:
+        session.open()
     try:
-        return work(session)
+        result = work(session)
+        kept = session.keeps
+        return result
     finally:
-        session.close()
+        if not kept:
+            session.close()
 
 
 def _refusal(device: str, operation: str, error: RPCError) -> TemporaryDeviceError | PermanentDeviceError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from lxml import etree
@@ -331,6 +332,45 @@ async def test_two_tasks_never_speak_to_one_device_at_once(olt: OltServer, devic
     await asyncio.gather(*(transport.run(device, watch) for _ in range(5)))
     assert most == 1
     assert [entry.rpc for entry in olt.olt.transcript] == ["validate", "close-session"] * 5
+    await transport.close()
+
+
+async def test_an_idle_session_is_used_again_and_closed_in_time(olt: OltServer, device: DeviceEndpoint) -> None:
+    driver, transport = driver_with(keep_idle_s=30)
+    for desired in (fibre(HUNDRED), fibre(THREE_HUNDRED)):
+        await put(driver, device, desired)
+    assert {entry.session_id for entry in olt.olt.transcript} == {1}
+    await transport.close()
+    assert olt.olt.transcript[-1].rpc == "close-session"
+    driver, transport = driver_with(keep_idle_s=0.05)
+    await driver.observe(device, fibre())
+    async with asyncio.timeout(5):
+        while olt.olt.transcript[-1].rpc != "close-session":  # noqa: ASYNC110 - the OLT is the one to see it
+            await asyncio.sleep(0.01)
+    await transport.close()
+
+
+async def test_a_session_that_failed_is_not_used_again(olt: OltServer, device: DeviceEndpoint) -> None:
+    driver, transport = driver_with(keep_idle_s=30)
+    olt.olt.faults.refuse_edits = "no"
+    with pytest.raises(DeviceRefused):
+        await put(driver, device, fibre())
+    olt.olt.faults.refuse_edits = ""
+    assert await put(driver, device, fibre())
+    assert {entry.session_id for entry in olt.olt.transcript} == {1, 2}
+    await transport.close()
+
+
+async def test_an_idle_session_that_died_or_fits_no_more_is_replaced(olt: OltServer, device: DeviceEndpoint) -> None:
+    driver, transport = driver_with(keep_idle_s=30)
+    await driver.observe(device, fibre())
+    await olt.stop()
+    await olt.start()
+    assert not (await driver.observe(device, fibre())).present
+    with pytest.raises(HostKeyMismatch):
+        await driver.observe(endpoint_of(olt, "SHA256:" + "B" * 43), fibre())
+    with pytest.raises(LoginRefused):
+        await driver.observe(replace(device, secret=Secret("changed")), fibre())
     await transport.close()
 
 

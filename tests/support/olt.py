@@ -53,9 +53,11 @@ def endpoint_of(server: OltServer, host_key: str | None = None) -> DeviceEndpoin
 
 
 def driver_with(
-    keys: PinnedKeys | None = None, *, confirm_timeout_s: int = 30, **netconf: float
+    keys: PinnedKeys | None = None, *, confirm_timeout_s: int = 30, keep_idle_s: float = 0, **netconf: float
 ) -> tuple[BbfOltDriver, NetconfTransport]:
-    transport = NetconfTransport(NetconfSettings(**netconf), keys or PinnedKeys())  # type: ignore[arg-type]
+    """A driver; unlike in production each call opens a session of its own, so that transcripts read one by one."""
+    settings = NetconfSettings(keep_idle_s=keep_idle_s, **netconf)
+    transport = NetconfTransport(settings, keys or PinnedKeys())  # type: ignore[arg-type]
     return BbfOltDriver(transport, BbfOltSettings(confirm_timeout_s=confirm_timeout_s)), transport
 
 
