@@ -107,8 +107,8 @@ class SharedSecret:
         inner.update(begin + _EMPTY_MESSAGE_AUTHENTICATOR + attributes)
         outer.update(inner.digest())
         body = _MESSAGE_AUTHENTICATOR_HEAD + outer.digest() + attributes
-        authenticator = md5(begin + body + self.value).digest()
-        return head + authenticator + body
+        response: bytes = head + md5(begin + body + self.value).digest() + body
+        return response
 
     def request(self, code: int, identifier: int, attributes: bytes, *, signed: bool) -> bytes:
         """Encode an Accounting-, CoA- or Disconnect-Request, whose authenticator covers the packet."""

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from controller.app.schema import metadata
 from controller.store.engine import Database
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.codes import ACCOUNTING_REQUEST
+from radius.protocol.codes import ACCOUNTING_REQUEST, STATUS_SERVER
 from radius.protocol.packet import Packet, attribute
 from tests.support.radius import EPHEMERAL, SECRET, running_room
 
