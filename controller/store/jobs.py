@@ -89,6 +89,11 @@ class Jobs:
         self._lock: int | None = None
         self._closing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process runs workflows now: launched, and not closing."""
+        return bool(self._started) and not self._closing
+
     def register(self, name: str, workflow: Workflow) -> None:
         """Make a workflow startable. `name` carries a version: code that replays differently is another name."""
         if name in self._workflows:

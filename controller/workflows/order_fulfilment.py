@@ -2,7 +2,7 @@
 
     add      subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
     modify   desired → converge → profile → sessions → complete: ServiceChanged
-    delete   disable → desired → converge → complete: ServiceTerminated
+    delete   disable → disconnect → desired → converge → complete: ServiceTerminated
 
 The order's own record says which steps are done. The durable job brings the run back after a crash, and the record
 makes it go on where it stood: neither a crash nor a re-drive does a step twice. Between its effect and that record a
@@ -28,7 +28,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controller.domain.clock import Clock
-from controller.domain.errors import PermanentDeviceError, RuleError, TemporaryDeviceError
+from controller.domain.errors import NotFound, PermanentDeviceError, RuleError, TemporaryDeviceError
 from controller.domain.identity import OrderId, ServiceId
 from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
 from controller.domain.service import DesiredService
@@ -44,7 +44,7 @@ WORKFLOW = "order.v1"
 STEPS: dict[Action, tuple[str, ...]] = {
     Action.ADD: ("subscriber", "desired", "converge", "enable", "complete"),
     Action.MODIFY: ("desired", "converge", "profile", "sessions", "complete"),
-    Action.DELETE: ("disable", "desired", "converge", "complete"),
+    Action.DELETE: ("disable", "disconnect", "desired", "converge", "complete"),
 }
 """The road of each action."""
 
@@ -99,6 +99,14 @@ class Provisioning(Protocol):
     async def verify_live_sessions(self, service_id: ServiceId, since: datetime) -> SessionVerification: ...
 
 
+class SessionEnder(Protocol):
+    """Live sessions as the end of a service sees them: radius.sessions.SessionController."""
+
+    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]: ...
+
+    async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FulfilmentSettings:
     """How patient order fulfilment is."""
@@ -144,6 +152,7 @@ class OrderFulfilment:
         orders: OrderService,
         provisioning: Provisioning,
         directory: SubscriberDirectory,
+        sessions: SessionEnder | None = None,
         settings: FulfilmentSettings | None = None,
     ) -> None:
         self._clock = clock
@@ -152,6 +161,7 @@ class OrderFulfilment:
         self._orders = orders
         self._provisioning = provisioning
         self._directory = directory
+        self._sessions = sessions
         self._settings = settings or FulfilmentSettings()
         self._effects: dict[str, Callable[[Work], Awaitable[dict[str, Any]]]] = {
             "subscriber": self._put_subscriber,
@@ -161,6 +171,7 @@ class OrderFulfilment:
             "profile": self._set_profile,
             "sessions": self._change_sessions,
             "disable": self._disable,
+            "disconnect": self._disconnect,
         }
         jobs.register(WORKFLOW, self._fulfil)
 
@@ -215,7 +226,16 @@ class OrderFulfilment:
             await self._orders.hold(order.order_id, order.step or "begin", cause=cause, owner_team=ENGINEERING)
 
     async def _start(self, order: Order) -> None:
-        await self._jobs.start(WORKFLOW, _job_id(order), order.order_id, order.attempt)
+        """Start at once where this process runs workflows; otherwise, and if that fails, a sweep does it.
+
+        The order stands already: whoever placed it gets the answer, and with it the password.
+        """
+        if not self._jobs.is_open:
+            return
+        try:
+            await self._jobs.start(WORKFLOW, _job_id(order), order.order_id, order.attempt)
+        except Exception as error:
+            log.warning("orders.start_postponed", order_id=order.order_id, exc_info=error)
 
     async def _fulfil(self, order_id: str, attempt: int) -> str:
         """The workflow. Its arguments and result are kept in the jobs database: ids and words, no secret."""
@@ -318,6 +338,18 @@ class OrderFulfilment:
             service_id=work.order.service_id, enabled=False, actor=work.order.requested_by
         )
         return {}
+
+    async def _disconnect(self, work: Work) -> dict[str, Any]:
+        """Ask for the end of live sessions. No answer holds the order: without its line no session lives on."""
+        answers: dict[str, Any] = {}
+        if self._sessions is not None:
+            for key in await self._sessions.live_sessions(work.order.service_id):
+                try:
+                    outcome = await self._sessions.disconnect(key, actor=work.order.requested_by, reason="terminated")
+                    answers[key] = f"{outcome.result} {outcome.detail}".strip()
+                except NotFound as error:
+                    answers[key] = str(error)
+        return {"answers": answers}
 
     async def _set_profile(self, work: Work) -> dict[str, Any]:
         await self._directory.set_profile(

@@ -69,6 +69,7 @@ class Isp:
             orders=self.orders,
             provisioning=self.network,
             directory=self.network,
+            sessions=self.network,
             settings=FAST,
         )
 

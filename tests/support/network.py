@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from controller.domain.clock import Clock
-from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
+from controller.domain.errors import NotFound, PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import CoaOutcome, Plan, Secret, Step
 from controller.domain.service import DesiredService, SpeedProfile
@@ -44,7 +44,7 @@ async def nothing(_where: str) -> None:
 
 
 class FakeNetwork:
-    """Implements Provisioning and SubscriberDirectory. `at` is called before and after each effect, to stop there."""
+    """Implements Provisioning, SubscriberDirectory and SessionEnder. `at` is called before and after each effect, to stop there."""
 
     def __init__(self, path: Path, clock: Clock, at: Callable[[str], Awaitable[None]] = nothing) -> None:
         self._path = path
@@ -54,6 +54,7 @@ class FakeNetwork:
         self.refusal: str | None = None
         self.shows_instead: str | None = None
         self.session_states: list[str] = ["no-session"]
+        self.live: list[str] = []
         with self._open() as db:
             db.execute("CREATE TABLE IF NOT EXISTS desired (service_id TEXT PRIMARY KEY, value TEXT)")
             db.execute("CREATE TABLE IF NOT EXISTS device (service_id TEXT PRIMARY KEY, value TEXT)")
@@ -114,6 +115,15 @@ class FakeNetwork:
         state = self.session_states.pop(0) if len(self.session_states) > 1 else self.session_states[0]
         await self.at("sessions+")
         return SessionVerdict(state, (f"s1 is {state}",))
+
+    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
+        return list(self.live)
+
+    async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome:
+        if session_key not in self.live:
+            raise NotFound(f"no live session {session_key}")
+        self.live.remove(session_key)
+        return CoaOutcome("ack")
 
     async def put_subscriber(
         self,

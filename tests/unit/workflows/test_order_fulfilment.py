@@ -183,10 +183,12 @@ async def test_a_plan_change_without_evidence_is_held_with_what_the_nas_answered
 
 async def test_an_ended_subscription_is_absent_disabled_and_its_onu_awaited(isp: Isp) -> None:
     line = await active_line(isp)
+    isp.network.live = ["s1", "s2"]
     placed = await isp.fulfilment.place(DeleteRequest(line.subscription_id), actor=ACTOR)
     story = await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
     assert story.subscription.state is SubscriptionState.TERMINATED
     assert story.subscription.ended_at == NOW
+    assert isp.network.live == []
     assert isp.network.get("subscriber", line.service_id)["enabled"] is False  # type: ignore[index]
     assert isp.network.get("device", line.service_id)["present"] is False  # type: ignore[index]
     (item,) = await isp.inventory.items(serial="NOKI1234ABCD", state=None, after=None, limit=2)
@@ -304,6 +306,17 @@ async def test_an_order_accepted_but_never_started_is_found_by_the_sweep(isp: Is
     sweeping = asyncio.create_task(isp.fulfilment.run())
     await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
     sweeping.cancel()
+
+
+async def test_an_order_placed_where_no_workflow_runs_is_answered_and_taken_up_later(
+    database: Database, tmp_path: Path
+) -> None:
+    without_jobs = Isp(database, tmp_path)
+    placed = await without_jobs.fulfilment.place(await without_jobs.add_request(), actor=ACTOR)
+    assert placed.password is not None
+    async with open_isp(database, tmp_path) as isp:
+        await isp.fulfilment.sweep()
+        await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
 
 
 async def test_profiles_of_the_desired_service_are_those_of_the_ordered_version(isp: Isp) -> None:
