@@ -96,13 +96,14 @@ class SessionUsage:
                 await conn.execute(delete(table))
 
     async def _wait(self) -> None:
-        """Until a commit of ours, or a while: other processes append too."""
+        """Until a commit of ours, or a while: other processes append too. Then a moment, so that records gather."""
         self._woken.clear()
         try:
             async with asyncio.timeout(self._settings.idle_s):
                 await self._woken.wait()
         except TimeoutError:
             return
+        await asyncio.sleep(self._settings.gather_s)
 
 
 async def _recall(conn: AsyncConnection, records: Sequence[LoggedRecord]) -> Memory:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
+from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
 
 
@@ -52,6 +54,29 @@ class MqttSettings:
     early_s: int = 300
     """Telemetry may be this far in the future: clocks of CPE drift."""
 
+    @classmethod
+    def from_url(cls, url: str, *, client_id: str = "headend-collector") -> MqttSettings:
+        """From mqtt://user:password@host:port, or mqtts:// for TLS by the system's authorities.
+
+        Raises RuleError for anything else; the message does not repeat the password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise RuleError("MQTT URL: no such port", code="settings") from None
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise RuleError("MQTT URL: mqtt://user:password@host:1883, or mqtts://", code="settings")
+        tls = ssl.create_default_context() if parts.scheme == "mqtts" else None
+        return cls(
+            parts.hostname,
+            port or (8883 if tls else 1883),
+            username=None if parts.username is None else unquote(parts.username),
+            password=None if parts.password is None else Secret(unquote(parts.password)),
+            tls=tls,
+            client_id=client_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
@@ -78,5 +103,7 @@ class UsageFollowerSettings:
     """Records of the usage log taken at once."""
     idle_s: float = 2.0
     """Wait for new records where no commit of ours woke the follower: another process may write them."""
+    gather_s: float = 0.25
+    """Pause after being woken: one batch of many records costs less than many of one."""
     retry_most_s: float = 30.0
     """Longest wait before trying again while the time series cannot be written."""

@@ -80,7 +80,7 @@ class MqttSubscriber:
 
     async def _session(self) -> None:
         settings = self._settings
-        async with aiomqtt.Client(
+        client = aiomqtt.Client(
             settings.host,
             settings.port,
             username=settings.username,
@@ -91,9 +91,10 @@ class MqttSubscriber:
             keepalive=settings.keepalive_s,
             properties=_connect_properties(settings),
             tls_context=settings.tls,
-        ) as client:
-            # paho acknowledges on receipt unless told not to; aiomqtt has no word for it.
-            client._client.manual_ack_set(True)
+        )
+        # paho acknowledges on receipt unless told not to; aiomqtt has no word for it.
+        client._client.manual_ack_set(True)
+        async with client:
             await client.subscribe(settings.topic, qos=1)
             self.connected.set()
             self.problem = None

@@ -22,7 +22,6 @@ from controller.domain.ports import Secret, SnmpTarget
 from lab.snmp_agent import AgentInterface, SnmpAgent, V3User
 from tests.support.snmp import SnmpDaemon
 
-
 QUICK = SnmpSettings(timeout_s=0.3, attempts=1)
 
 
