@@ -6,21 +6,19 @@
 
 The order's own record says which steps are done. The durable job brings the run back after a crash, and the record
 makes it go on where it stood: neither a crash nor a re-drive does a step twice. Between its effect and that record a
-step may run again, therefore every effect reads before it writes.
+step may run again (see order_steps).
 
 A device that does not answer leaves the order inProgress, waiting and saying for what. Everything else that goes wrong
-holds it, with cause, step and the team that must act. Nothing here decides by what a device acknowledged: only by what
-was read back, or seen of a live session afterwards.
+holds it, with cause, step and the team that must act.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
@@ -28,12 +26,23 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controller.domain.clock import Clock
-from controller.domain.errors import NotFound, PermanentDeviceError, RuleError, TemporaryDeviceError
-from controller.domain.identity import OrderId, ServiceId
-from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
-from controller.domain.service import DesiredService
+from controller.domain.errors import PermanentDeviceError, RuleError, TemporaryDeviceError
+from controller.domain.identity import OrderId
+from controller.domain.ports import Plan, SubscriberDirectory
 from controller.store.jobs import Jobs, RetryPolicy, retrying
-from erp.orders.model import Action, Order, OrderState
+from controller.workflows.order_steps import (
+    ENGINEERING,
+    NETWORK,
+    SERVICE_DESK,
+    STEPS,
+    Fallout,
+    FulfilmentSettings,
+    OrderSteps,
+    Provisioning,
+    SessionEnder,
+    verified_at,
+)
+from erp.orders.model import Order, OrderState
 from erp.orders.placement import OrderPlacement, Placed, Preview, Repeat, Request
 from erp.orders.service import OrderService, Work
 
@@ -41,95 +50,9 @@ log = structlog.get_logger()
 
 WORKFLOW = "order.v1"
 
-STEPS: dict[Action, tuple[str, ...]] = {
-    Action.ADD: ("subscriber", "desired", "converge", "enable", "complete"),
-    Action.MODIFY: ("desired", "converge", "profile", "sessions", "complete"),
-    Action.DELETE: ("disable", "disconnect", "desired", "converge", "complete"),
-}
-"""The road of each action."""
-
-NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
-"""Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
-
 _DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 _steps_ended = Counter("headend_orders_steps_total", "Steps of orders by how they ended", ["step", "end"])
-
-
-class Verification(Protocol):
-    """What was read back after a change: equal to what was desired, or how not."""
-
-    @property
-    def verified(self) -> bool: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def differences(self) -> tuple[str, ...]: ...
-
-
-class SessionVerification(Protocol):
-    """Evidence of live sessions: "verified", "pending", "mismatch" or "no-session"."""
-
-    @property
-    def state(self) -> str: ...
-    @property
-    def details(self) -> tuple[str, ...]: ...
-
-
-class SessionChange(Protocol):
-    """What the NAS of one live session answered; it proves nothing, and is told only when evidence stays away."""
-
-    @property
-    def session_key(self) -> str: ...
-    @property
-    def outcome(self) -> CoaOutcome: ...
-
-
-class Provisioning(Protocol):
-    """What this workflow needs of controller.provisioning.ProvisioningService. All of it may be called again."""
-
-    async def set_desired(self, desired: DesiredService, *, actor: str) -> None: ...
-
-    async def dry_run(self, desired: DesiredService) -> Sequence[Plan]: ...
-
-    async def converge(self, service_id: ServiceId, *, actor: str) -> Verification: ...
-
-    async def change_live_sessions(self, service_id: ServiceId) -> Sequence[SessionChange]: ...
-
-    async def verify_live_sessions(self, service_id: ServiceId, since: datetime) -> SessionVerification: ...
-
-
-class SessionEnder(Protocol):
-    """Live sessions as the end of a service sees them: radius.sessions.SessionController."""
-
-    async def live_sessions(self, service_id: ServiceId) -> Sequence[str]: ...
-
-    async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FulfilmentSettings:
-    """How patient order fulfilment is."""
-
-    first_wait_s: float = 2.0
-    """Before a device that did not answer is tried again; doubled each time."""
-    longest_wait_s: float = 60.0
-    """A dead OLT costs one attempt a minute, and its orders go on within a minute of its return."""
-    evidence_wait_s: float = 1200.0
-    """How long the next accounting record may take to show the new speed: longer than one interim interval."""
-    evidence_poll_s: float = 1.0
-    """Between two looks for that evidence."""
-    sweep_s: float = 30.0
-    """Between two searches for accepted orders whose workflow was never started: the process died in between."""
-
-
-class Fallout(Exception):
-    """A step ended in a way that a person must look at."""
-
-    def __init__(self, owner_team: str, cause: str) -> None:
-        super().__init__(cause)
-        self.owner_team = owner_team
-        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +78,12 @@ class OrderFulfilment:
         sessions: SessionEnder | None = None,
         settings: FulfilmentSettings | None = None,
     ) -> None:
-        self._clock = clock
         self._jobs = jobs
         self._placement = placement
         self._orders = orders
         self._provisioning = provisioning
-        self._directory = directory
-        self._sessions = sessions
         self._settings = settings or FulfilmentSettings()
-        self._effects: dict[str, Callable[[Work], Awaitable[dict[str, Any]]]] = {
-            "subscriber": self._put_subscriber,
-            "desired": self._set_desired,
-            "converge": self._converge,
-            "enable": self._enable,
-            "profile": self._set_profile,
-            "sessions": self._change_sessions,
-            "disable": self._disable,
-            "disconnect": self._disconnect,
-        }
+        self._effects = OrderSteps(clock, orders, provisioning, directory, sessions, self._settings).effects
         jobs.register(WORKFLOW, self._fulfil)
 
     async def place(self, request: Request, *, actor: str, repeat: Repeat | None = None) -> Placed:
@@ -268,7 +179,7 @@ class OrderFulfilment:
         order_id, result = work.order.order_id, dict[str, Any]()
         try:
             if step == "complete":
-                order = await self._orders.complete(order_id, step, _verified_at(work))
+                order = await self._orders.complete(order_id, step, verified_at(work))
             else:
                 result = await self._effects[step](work)
                 order = await self._orders.finish_step(order_id, step, result, forget_password=step == "subscriber")
@@ -305,91 +216,10 @@ class OrderFulfilment:
             except _DATABASE_AWAY as away:
                 log.warning("orders.waiting_not_shown", order_id=order_id, error=str(away))
 
-    async def _put_subscriber(self, work: Work) -> dict[str, Any]:
-        subscription = work.subscription
-        await self._directory.put_subscriber(
-            service_id=subscription.service_id,
-            username=subscription.username,
-            password=await self._orders.password(work.order.order_id),
-            profile=work.tariff.profile,
-            framed_ipv4=subscription.framed_ipv4,
-            enabled=False,
-            actor=work.order.requested_by,
-        )
-        return {}
-
-    async def _set_desired(self, work: Work) -> dict[str, Any]:
-        await self._provisioning.set_desired(work.desired, actor=work.order.requested_by)
-        return {}
-
-    async def _converge(self, work: Work) -> dict[str, Any]:
-        await self._orders.start_step(work.order.order_id, "converge")
-        seen = await self._provisioning.converge(work.order.service_id, actor=work.order.requested_by)
-        if not seen.verified:
-            raise Fallout(NETWORK, "read back is not as ordered: " + "; ".join(seen.differences))
-        return {"at": seen.at.isoformat()}
-
-    async def _enable(self, work: Work) -> dict[str, Any]:
-        await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.order.requested_by)
-        return {}
-
-    async def _disable(self, work: Work) -> dict[str, Any]:
-        await self._directory.set_enabled(
-            service_id=work.order.service_id, enabled=False, actor=work.order.requested_by
-        )
-        return {}
-
-    async def _disconnect(self, work: Work) -> dict[str, Any]:
-        """Ask for the end of live sessions. No answer holds the order: without its line no session lives on."""
-        answers: dict[str, Any] = {}
-        if self._sessions is not None:
-            for key in await self._sessions.live_sessions(work.order.service_id):
-                try:
-                    outcome = await self._sessions.disconnect(key, actor=work.order.requested_by, reason="terminated")
-                    answers[key] = f"{outcome.result} {outcome.detail}".strip()
-                except NotFound as error:
-                    answers[key] = str(error)
-        return {"answers": answers}
-
-    async def _set_profile(self, work: Work) -> dict[str, Any]:
-        await self._directory.set_profile(
-            service_id=work.order.service_id, profile=work.tariff.profile, actor=work.order.requested_by
-        )
-        return {}
-
-    async def _change_sessions(self, work: Work) -> dict[str, Any]:
-        """Tell live sessions the new speed, then wait, but not for ever, until it was seen on them."""
-        order = work.order
-        await self._orders.start_step(order.order_id, "sessions")
-        since = self._clock.now()
-        answers = await self._provisioning.change_live_sessions(order.service_id)
-        give_up_at = asyncio.get_running_loop().time() + self._settings.evidence_wait_s
-        shown = False
-        while True:
-            seen = await self._provisioning.verify_live_sessions(order.service_id, since)
-            if seen.state in ("verified", "no-session"):
-                return {"at": self._clock.now().isoformat(), "evidence": "; ".join(seen.details)}
-            if asyncio.get_running_loop().time() >= give_up_at:
-                raise Fallout(NETWORK, _no_evidence(seen, answers))
-            if not shown:
-                await self._orders.wait(order.order_id, "sessions", "a live session has not shown the new speed yet")
-                shown = True
-            await asyncio.sleep(self._settings.evidence_poll_s)
-
 
 def _job_id(order: Order) -> str:
     return f"{WORKFLOW}:{order.order_id}:{order.attempt}"
 
 
-def _no_evidence(seen: SessionVerification, answers: Sequence[SessionChange]) -> str:
-    told = [f"{answer.session_key} answered {answer.outcome.result} {answer.outcome.detail}" for answer in answers]
-    return f"the live session was not seen at the new speed ({seen.state}): " + "; ".join([*seen.details, *told])
-
-
 def _is_ours(order: Order, attempt: int) -> bool:
     return order.state is OrderState.IN_PROGRESS and order.attempt == attempt
-
-
-def _verified_at(work: Work) -> datetime:
-    """The last moment at which the network was seen to be as ordered."""
-    return max(datetime.fromisoformat(result["at"]) for result in work.done.values() if "at" in result)

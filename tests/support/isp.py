@@ -18,7 +18,8 @@ from controller.store import outbox
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
 from controller.store.secrets import load_or_create
-from controller.workflows.order_fulfilment import FulfilmentSettings, OrderFulfilment
+from controller.workflows.order_fulfilment import OrderFulfilment
+from controller.workflows.order_steps import FulfilmentSettings
 from erp.catalog.model import VersionTerms
 from erp.catalog.service import CatalogService
 from erp.crm.model import Contact, Customer

@@ -44,7 +44,10 @@ async def nothing(_where: str) -> None:
 
 
 class FakeNetwork:
-    """Implements Provisioning, SubscriberDirectory and SessionEnder. `at` is called before and after each effect, to stop there."""
+    """Implements Provisioning, SubscriberDirectory and SessionEnder.
+
+    `at` is called before and after each effect, to stop there.
+    """
 
     def __init__(self, path: Path, clock: Clock, at: Callable[[str], Awaitable[None]] = nothing) -> None:
         self._path = path
