@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +22,13 @@ SHARED = SharedSecret(SECRET)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """SQLite alone: these tests are about sockets."""
-    return Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
-
-
-@pytest.fixture(autouse=True)
-async def tables(database: Database) -> None:
-    async with database.begin() as connection:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async with opened.begin() as connection:
         await connection.run_sync(metadata.create_all)
+    yield opened
+    await opened.close()
 
 
 def client_socket() -> socket.socket:
