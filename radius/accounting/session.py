@@ -218,12 +218,16 @@ def _earlier_life(
 def _begins_anew(session: Session, record: AccountingRecord, slack_us: int) -> bool:
     """Whether `record` tells of a session that began after all that is known of `session`."""
     begun_us = record.begun_us
-    known_until_us = (session.ended_us or 0) if session.is_over else session.last_event_us
+    known_until_us = _known_until(session)
     if record.kind == "start" and record.session_time_s is None:
         return _starts_anew(session, record, known_until_us, slack_us)
     if begun_us is not None and begun_us > known_until_us and begun_us > session.started_us + slack_us:
         return True
     return not session.is_over and _fell_back(session, record)
+
+
+def _known_until(session: Session) -> int:
+    return (session.ended_us or 0) if session.is_over else session.last_event_us
 
 
 def _starts_anew(session: Session, record: AccountingRecord, known_until_us: int, slack_us: int) -> bool:
@@ -249,8 +253,15 @@ def _fell_back(session: Session, record: AccountingRecord) -> bool:
     return (up is not None and up < session.upstream_octets) or (down is not None and down < session.downstream_octets)
 
 
-def begin(record: AccountingRecord, session_key: str, life: int, service_id: str | None) -> Session:
-    """A new life; `observe` must be given the same record next. Without a Start it began by its own session time."""
+def begin(record: AccountingRecord, lives: Sequence[Session], session_key: str, service_id: str | None) -> Session:
+    """A new life beside `lives`; `observe` must be given the same record next.
+
+    Without a Start it began by its own session time, though not before the life that it follows was over.
+    """
+    began_us = record.event_us if record.begun_us is None else record.begun_us
+    for life in lives:
+        if life.state != VOID and life.started_us <= record.event_us:
+            began_us = max(began_us, min(record.event_us, _known_until(life)))
     return Session(
         session_key=session_key,
         revision=0,
@@ -262,7 +273,7 @@ def begin(record: AccountingRecord, session_key: str, life: int, service_id: str
         evidence_us=None,
         recent=b"",
         state=LIVE,
-        started_us=record.event_us if record.begun_us is None else record.begun_us,
+        started_us=began_us,
         start_seen=False,
         ended_us=None,
         end_cause=None,
@@ -275,7 +286,7 @@ def begin(record: AccountingRecord, session_key: str, life: int, service_id: str
         service_id=service_id,
         nas_id=record.nas_id,
         acct_session_id=record.acct_session_id,
-        life=life,
+        life=max((life.life for life in lives), default=0) + 1,
         username=record.username,
         interim_s=record.nas.interim_interval_s,
         calling_station_id=record.text(Attr.CALLING_STATION_ID),
@@ -291,11 +302,12 @@ def has_seen(session: Session, record: AccountingRecord) -> bool:
 def observe(session: Session, record: AccountingRecord) -> None:
     """Take over what `record` says about the session it belongs to."""
     newest = record.event_us >= session.last_event_us
+    is_undated = not session.start_seen and session.session_time_s is None and bool(session.recent)
     session.recent = (session.recent + record.packet_sha256[:_DIGEST_OCTETS])[-_RECENT_DIGESTS * _DIGEST_OCTETS :]
     _grow(session, record, newest)
     if record.kind == "start":
         _start(session, record)
-    elif not session.start_seen and record.begun_us is not None and record.begun_us < session.started_us:
+    elif is_undated and record.begun_us is not None and record.begun_us < session.started_us:
         session.started_us = record.begun_us
         session.touched = True
     if record.kind == "stop":

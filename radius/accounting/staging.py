@@ -104,7 +104,7 @@ class Staging:
         service_id = self._service_of(record.username.encode()) or _service_by_class(record)
         session = rules.place(lives, record)
         if session is None:
-            session = rules.begin(record, new_id(self._clock.now()), _next_life(lives), service_id)
+            session = rules.begin(record, lives, new_id(self._clock.now()), service_id)
             insort(lives, session, key=_by_beginning)
         elif session.service_id is None and service_id is not None:
             session.service_id, session.touched, session.renamed = service_id, True, True
@@ -196,7 +196,3 @@ def _service_by_class(record: AccountingRecord) -> str | None:
     """The service that our own Class names: what the session was authorised for."""
     mark = read_class(record.class_value)
     return None if mark is None or len(mark.service_id) > 32 else mark.service_id
-
-
-def _next_life(lives: list[Session]) -> int:
-    return max((life.life for life in lives), default=0) + 1
