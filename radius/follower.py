@@ -53,18 +53,35 @@ class Follower:
         self._turn = asyncio.Lock()
         self._nas_revision = 0
         self._subscriber_revision = 0
+        self._holds_directory = False
 
     async def load(self) -> None:
         """Read everything there is. Raises what the database raises, RuleError when a secret does not open."""
+        self._holds_directory = True
         await self.refresh()
         log.info("radius.directory.loaded", subscribers=len(self._directory), nas=len(self._registry.by_id))
 
     async def refresh(self) -> None:
         """Take over every row that changed since the last time."""
+        await self.refresh_nas()
+        await self.refresh_subscribers()
+
+    async def nas(self, nas_id: NasId) -> Nas | None:
+        """A NAS as it is registered now; also in a process that serves no RADIUS and only sends CoA."""
+        await self.refresh_nas()
+        return self._registry.by_id.get(nas_id)
+
+    async def refresh_nas(self) -> None:
         async with self._turn, self._database.read() as conn:
             for revision, nas in await repository.nas_after(conn, self._nas_revision, self._box):
                 self._registry.apply(nas)
                 self._nas_revision = revision
+
+    async def refresh_subscribers(self) -> None:
+        """Nothing to do in a process that did not `load`: it answers no login."""
+        if not self._holds_directory:
+            return
+        async with self._turn, self._database.read() as conn:
             newest = self._subscriber_revision
             async for chunk in repository.subscribers_after(conn, self._subscriber_revision):
                 # A large chunk is opened beside the event loop; a thread for one row would cost more than the row.

@@ -47,7 +47,7 @@ class RadiusRoom:
         self.nas = NasService(database, clock, box, self.follower)
         self.subscribers = SubscriberService(database, clock, box, self.follower)
         self.coa = CoaClient(settings)
-        self.sessions = SessionController(database, clock, self.registry, sessions, self.coa)
+        self.sessions = SessionController(database, clock, self.follower.nas, sessions, self.coa)
         nas, policy = self.registry.by_address, Policy(self.directory)
         self.listener = Listener(
             settings,

@@ -88,7 +88,7 @@ class NasService:
             await audit.record(
                 conn, now=now, actor=actor, action="nas.register", subject=f"nas:{row.nas_id}", after=_shown(row)
             )
-        await self._follower.refresh()
+        await self._follower.refresh_nas()
         return row
 
     async def change(self, nas_id: str, change: NasChange, *, actor: str) -> NasRow:
@@ -117,7 +117,7 @@ class NasService:
                 before=_shown(before),
                 after=after,
             )
-        await self._follower.refresh()
+        await self._follower.refresh_nas()
         return row
 
     async def show(self, nas_id: str) -> NasRow:
@@ -212,7 +212,7 @@ class SubscriberService:
             else:
                 await repository.update_subscriber(conn, username, **values)
             await self._record(conn, now, actor, "subscriber.put", service_id, before, values | {"username": username})
-        await self._follower.refresh()
+        await self._follower.refresh_subscribers()
 
     async def set_profile(self, *, service_id: ServiceId, profile: SpeedProfile, actor: str) -> None:
         """The speed of the next login; live sessions are changed by CoA. Raises NotFound."""
@@ -232,7 +232,7 @@ class SubscriberService:
                 return
             await repository.update_subscriber(conn, before["username"], **values, updated_at=now)
             await self._record(conn, now, actor, action, service_id, before, before | values)
-        await self._follower.refresh()
+        await self._follower.refresh_subscribers()
 
     @staticmethod
     async def _record(

@@ -6,24 +6,26 @@ which returns the Class of the CoA or names the rate in the vendor's own attribu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
-from controller.domain.identity import ServiceId
+from controller.domain.identity import NasId, ServiceId
 from controller.domain.ports import CoaOutcome, SessionRate
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius.coa import CoaClient
-from radius.follower import Registry
 from radius.ports import LiveSession, Sessions
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import attribute
 from radius.vendors import reply
 from radius.vendors.mark import read_class
+
+FindNas = Callable[[NasId], Awaitable[Nas | None]]
+"""Follower.nas: a NAS as it is registered at this moment."""
 
 SESSION_CONTEXT_NOT_FOUND = 503
 """Error-Cause of RFC 5176 §3.5; also our own answer when there is nobody to send to."""
@@ -33,11 +35,11 @@ class SessionController:
     """Finds the session, its NAS and the vendor's words, and sends."""
 
     def __init__(
-        self, database: Database, clock: Clock, registry: Registry, sessions: Sessions, client: CoaClient
+        self, database: Database, clock: Clock, find_nas: FindNas, sessions: Sessions, client: CoaClient
     ) -> None:
         self._database = database
         self._clock = clock
-        self._registry = registry
+        self._find_nas = find_nas
         self._sessions = sessions
         self._client = client
 
@@ -47,7 +49,7 @@ class SessionController:
     async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
         """Send the plan's attributes and a new Class naming it. "nak" 503 when the session is not live any more."""
         session = await self._sessions.live_session(session_key)
-        nas = None if session is None else self._registry.by_id.get(session.nas_id)
+        nas = None if session is None else await self._find_nas(session.nas_id)
         if session is None or nas is None or session.service_id is None:
             return CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such live session")
         plan = reply.plan_attributes(reply.vendor(nas.vendor), profile, session.service_id)
@@ -58,7 +60,7 @@ class SessionController:
         session = await self._sessions.live_session(session_key)
         if session is None or session.evidence_at is None or session.evidence_at <= since:
             return None
-        nas = self._registry.by_id.get(session.nas_id)
+        nas = await self._find_nas(session.nas_id)
         rates = None
         if nas is not None and session.last_rate is not None:
             read_rate = reply.vendor(nas.vendor).read_rate
@@ -80,7 +82,7 @@ class SessionController:
         session = await self._sessions.live_session(session_key)
         if session is None:
             raise NotFound(f"no live session {session_key}")
-        nas: Nas | None = self._registry.by_id.get(session.nas_id)
+        nas = await self._find_nas(session.nas_id)
         if nas is None:
             raise NotFound(f"the NAS {session.nas_id} of session {session_key} is not registered any more")
         outcome = await self._client.send(nas, DISCONNECT_REQUEST, _identity(session))

@@ -13,12 +13,12 @@ import pytest
 
 from controller.domain.clock import SystemClock
 from controller.domain.errors import NotFound
+from controller.domain.identity import NasId
 from controller.domain.ports import CoaOutcome
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius.coa import CoaClient
-from radius.follower import Registry
 from radius.ports import LiveSession
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
@@ -166,9 +166,11 @@ async def test_more_than_256_requests_are_under_way_at_once() -> None:
 
 
 def controller(database: Database, known: Nas, *live: LiveSession) -> SessionController:
-    registry, sessions = Registry(), FakeSessions({session.session_key: session for session in live})
-    registry.apply(known)
-    return SessionController(database, SystemClock(), registry, sessions, CoaClient(EPHEMERAL))
+    async def find_nas(nas_id: NasId) -> Nas | None:
+        return known if nas_id == known.nas_id else None
+
+    sessions = FakeSessions({session.session_key: session for session in live})
+    return SessionController(database, SystemClock(), find_nas, sessions, CoaClient(EPHEMERAL))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from controller.domain.clock import SystemClock
 from controller.domain.errors import Conflict, NotFound, RuleError
-from controller.domain.identity import ServiceId
+from controller.domain.identity import NasId, ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store import audit
@@ -33,6 +33,13 @@ class Process:
         self.nas = NasService(database, SystemClock(), box, self.follower)
         self.subscribers = SubscriberService(database, SystemClock(), box, self.follower)
 
+    @classmethod
+    async def serving(cls, database: Database, data_dir: Path) -> Process:
+        """A process that has loaded its directory."""
+        made = cls(database, data_dir)
+        await made.follower.load()
+        return made
+
     async def put(self, service_id: ServiceId = SERVICE, username: str = "anna", enabled: bool = True) -> None:
         await self.subscribers.put_subscriber(
             service_id=service_id,
@@ -50,7 +57,7 @@ class Process:
 
 
 async def test_a_subscriber_may_log_in_as_soon_as_it_is_put(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     await process.put()
     found = process.directory.find(b"anna")
     assert found is not None
@@ -60,7 +67,7 @@ async def test_a_subscriber_may_log_in_as_soon_as_it_is_put(database: Database, 
 
 
 async def test_another_process_follows_by_revision(database: Database, tmp_path: Path) -> None:
-    ours, theirs = Process(database, tmp_path), Process(database, tmp_path)
+    ours, theirs = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
     await ours.put()
     nas_id = await ours.register()
     await theirs.follower.refresh()
@@ -75,8 +82,22 @@ async def test_another_process_follows_by_revision(database: Database, tmp_path:
     assert (found.plan.profile, found.enabled) == (silver, False)
 
 
+async def test_a_process_that_serves_no_radius_keeps_no_directory_and_still_finds_a_nas(
+    database: Database, tmp_path: Path
+) -> None:
+    serving, api_only = await Process.serving(database, tmp_path), Process(database, tmp_path)
+    await api_only.put()
+    nas_id = await serving.register()
+    found = await api_only.follower.nas(NasId(nas_id))
+    assert found is not None
+    assert found.secret.value == b"testing123"
+    assert len(api_only.directory) == 0
+    await serving.follower.refresh()
+    assert len(serving.directory) == 1
+
+
 async def test_a_given_up_user_name_leaves_every_directory(database: Database, tmp_path: Path) -> None:
-    ours, theirs = Process(database, tmp_path), Process(database, tmp_path)
+    ours, theirs = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
     await ours.put(username="anna")
     await theirs.follower.refresh()
     await ours.put(username="anna.new")
@@ -89,7 +110,7 @@ async def test_a_given_up_user_name_leaves_every_directory(database: Database, t
 
 
 async def test_a_user_name_belongs_to_one_service(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     await process.put()
     with pytest.raises(Conflict):
         await process.put(OTHER)
@@ -97,12 +118,13 @@ async def test_a_user_name_belongs_to_one_service(database: Database, tmp_path: 
 
 
 async def test_a_service_without_login_is_not_found(database: Database, tmp_path: Path) -> None:
+    process = await Process.serving(database, tmp_path)
     with pytest.raises(NotFound):
-        await Process(database, tmp_path).subscribers.set_enabled(service_id=SERVICE, enabled=True, actor="user:test")
+        await process.subscribers.set_enabled(service_id=SERVICE, enabled=True, actor="user:test")
 
 
 async def test_setting_what_is_set_changes_nothing(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     await process.put()
     for _ in range(2):
         await process.subscribers.set_profile(service_id=SERVICE, profile=GOLD, actor="user:test")
@@ -111,7 +133,7 @@ async def test_setting_what_is_set_changes_nothing(database: Database, tmp_path:
 
 
 async def test_secrets_rest_sealed_and_are_not_audited(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     await process.put()
     nas_id = await process.register()
     await process.nas.change(nas_id, NasChange(secret=Secret("another-secret")), actor="user:test")
@@ -127,7 +149,7 @@ async def test_secrets_rest_sealed_and_are_not_audited(database: Database, tmp_p
 
 
 async def test_a_moved_nas_is_known_by_its_new_address_only(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     nas_id = await process.register("127.0.0.1")
     await process.nas.change(nas_id, NasChange(address="127.0.0.9"), actor="user:test")
     assert list(process.registry.by_address) == ["127.0.0.9"]
@@ -138,7 +160,7 @@ async def test_a_moved_nas_is_known_by_its_new_address_only(database: Database, 
 
 
 async def test_a_nas_needs_an_address_of_its_own(database: Database, tmp_path: Path) -> None:
-    process = Process(database, tmp_path)
+    process = await Process.serving(database, tmp_path)
     await process.register("127.0.0.1")
     with pytest.raises(Conflict):
         await process.register("127.0.0.1", "second")
@@ -164,8 +186,9 @@ async def test_a_nas_needs_an_address_of_its_own(database: Database, tmp_path: P
 async def test_logins_that_radius_cannot_carry_are_refused(
     database: Database, tmp_path: Path, username: str, password: str, address: str | None
 ) -> None:
+    process = await Process.serving(database, tmp_path)
     with pytest.raises(RuleError):
-        await Process(database, tmp_path).subscribers.put_subscriber(
+        await process.subscribers.put_subscriber(
             service_id=SERVICE,
             username=username,
             password=Secret(password),
