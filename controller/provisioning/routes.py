@@ -195,8 +195,9 @@ class ServiceOut(Out):
         )
 
 
-class ServiceDetailOut(Out):
-    service: ServiceOut
+class ServiceDetailOut(ServiceOut):
+    """One service, with what the NAS of its live sessions answered to the last change."""
+
     session_changes: list[SessionChangeOut]
 
 
@@ -315,7 +316,8 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
         stored = await provisioning.get(service_id)
         changes = await provisioning.session_changes(service_id)
         return ServiceDetailOut(
-            service=ServiceOut.of(stored), session_changes=[SessionChangeOut.of(change) for change in changes]
+            **ServiceOut.of(stored).model_dump(),
+            session_changes=[SessionChangeOut.of(change) for change in changes],
         )
 
     async def observe(call: Call) -> ObservedOut:

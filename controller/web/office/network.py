@@ -75,7 +75,7 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
     async def service(visit: Visit) -> Response:
         service_id = visit.path["service_id"]
         answer = await api.get(visit, "/services/{service_id}", service_id=service_id)
-        found = answer["service"]
+        found = answer
         parts = [
             Part("Seen on the device", facts=facts(found, fields.OBSERVED)),
             Part("Changes of live sessions", answer["session_changes"], fields.SESSION_CHANGES, "None was needed."),

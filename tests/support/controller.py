@@ -1,0 +1,112 @@
+"""A real `headend serve` process for tests, on ephemeral ports of loopback, and its API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.support.databases import free_port
+
+Json = dict[str, Any]
+
+
+class Controller:
+    """`start` waits until /healthz answers 200; `kill` is kill -9; a stopped one can be started again."""
+
+    def __init__(self, data_dir: Path, *, database_url: str = "", demo_start: datetime | None = None) -> None:
+        self.data_dir = data_dir
+        self.token = secrets.token_urlsafe(32)
+        self.http_port, self.auth_port, self.acct_port = free_port(), free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = os.environ | {
+            "HEADEND_DATA_DIR": str(data_dir),
+            "HEADEND_DATABASE_URL": database_url.replace("+psycopg", ""),
+            "HEADEND_HTTP_PORT": str(self.http_port),
+            "HEADEND_AUTH_PORT": str(self.auth_port),
+            "HEADEND_ACCT_PORT": str(self.acct_port),
+            "HEADEND_ADMIN_TOKEN": self.token,
+        }
+        if demo_start is not None:
+            self.environment |= {"HEADEND_CLOCK": "demo", "HEADEND_DEMO_START": demo_start.isoformat()}
+        self.api = httpx2.Client(
+            base_url=f"http://127.0.0.1:{self.http_port}/api/v1",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=30,
+        )
+
+    @property
+    def log(self) -> str:
+        return (self.data_dir / "serve.log").read_text()
+
+    def start(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with (self.data_dir / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "controller.app.cli", "serve"], env=self.environment, stdout=log, stderr=log
+            )
+        self.until(self._is_ready, "the controller is ready", timeout_s=60)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.http_port}/healthz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status. Closes the API client too: call it last."""
+        self.api.close()
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`headend …` on this data directory."""
+        return subprocess.run(
+            [sys.executable, "-m", "controller.app.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    # --- API
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._answer(self.api.get(path, params=query))
+
+    def post(self, path: str, body: Json | None = None) -> Any:
+        return self._answer(self.api.post(path, json=body or {}))
+
+    def put(self, path: str, body: Json) -> Any:
+        return self._answer(self.api.put(path, json=body))
+
+    def _answer(self, response: httpx2.Response) -> Any:
+        assert response.is_success, f"{response.status_code} {response.text}\n{self.log[-3000:]}"
+        return response.json() if response.content else None
+
+    def until(self, condition: Callable[[], Any], what: str, *, timeout_s: float = 30) -> Any:
+        """Ask again until the answer is truthy; fails with the log when it is not in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = condition()
+            if found:
+                return found
+            assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}\n{self.log[-4000:]}"
+            time.sleep(0.05)
