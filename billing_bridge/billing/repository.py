@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, case, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -78,10 +78,12 @@ async def put_subscription(conn: AsyncConnection, event: Lifecycle, anchor_day: 
         "rate_from_on": on,
     }
     await conn.execute(upsert(conn)(subscription).values(**values).on_conflict_do_nothing())
+    # Written even when nothing changes: the row's lock keeps a bill run from passing between here and the commit.
+    since = subscription.c.rate_from_on
     await conn.execute(
         update(subscription)
-        .where(subscription.c.subscription_id == event.subscription_id, subscription.c.rate_from_on > on)
-        .values(rate_from_on=on)
+        .where(subscription.c.subscription_id == event.subscription_id)
+        .values(rate_from_on=case((since > on, on), else_=since))
     )
 
 

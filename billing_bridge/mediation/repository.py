@@ -100,13 +100,22 @@ async def store_sessions(conn: AsyncConnection, states: Sequence[SessionState]) 
 
 
 async def billed_until(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, date]:
-    """Per service: the first local day whose usage is not billed yet. Services never billed are absent."""
+    """Per service: the first local day whose usage is not billed yet. Services never billed are absent.
+
+    Holds the subscriptions against a bill run until the transaction ends: either it sees this usage, or this usage is
+    seen to come after it. In between nothing could ever charge it.
+    """
     found: dict[str, date] = {}
     for chunk in _chunks(sorted(set(service_ids))):
-        query = select(subscription.c.service_id, subscription.c.usage_billed_until_on).where(
-            subscription.c.service_id.in_(chunk), subscription.c.usage_billed_until_on.is_not(None)
+        query = (
+            select(subscription.c.service_id, subscription.c.usage_billed_until_on)
+            .where(subscription.c.service_id.in_(chunk))
+            .order_by(subscription.c.subscription_id)
+            .with_for_update(read=True)
         )
         for row in await conn.execute(query):
+            if row.usage_billed_until_on is None:
+                continue
             found[row.service_id] = max(found.get(row.service_id, row.usage_billed_until_on), row.usage_billed_until_on)
     return found
 

@@ -20,7 +20,7 @@ from tests.support.bill_run_child import ACTIVATED, BILLED, VERSION, prices
 from tests.support.billing_world import BillingWorld
 
 ACCOUNTS = 16
-KILLS = 4
+KILLS = 3
 
 
 async def subscribers(database: Database, data_dir: Path) -> None:

@@ -186,6 +186,22 @@ async def test_a_removed_record_and_a_changed_charge_are_named(world: BillingWor
     assert any(fee.charge_id in fault for fault in explained.faults)
 
 
+async def test_a_bill_run_waits_for_the_events_and_the_usage_before_it(world: BillingWorld) -> None:
+    line = await world.activate(SMALL)
+    await world.account_for(line, (berlin(2026, 9, 17), 0, 0), (berlin(2026, 9, 18), GB, 59 * GB))
+    world.clock.move_to(berlin(2026, 10, 1, 6))
+    await world.bill()  # mediates by itself what stood in the log when it was started
+    await world.change(line, SMALL, LARGE, deliver=False)
+    run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
+    await world.bus.drain()
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    (found,) = await documents(world, run.bill_run_id)
+    assert await lines_of(world, found) == [
+        ("Fibre 100", "recurring", "-30.00 EUR"),
+        ("Fibre 300", "recurring", "60.00 EUR"),
+    ]
+
+
 async def _alter(database: Database, statement: str) -> None:
     """What somebody with the database's own tools would do, triggers out of the way."""
     async with database.begin() as conn:

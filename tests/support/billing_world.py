@@ -118,7 +118,7 @@ class BillingWorld:
         await self._tell(event)
         return line
 
-    async def change(self, line: Line, old: str, new: str) -> None:
+    async def change(self, line: Line, old: str, new: str, *, deliver: bool = True) -> None:
         now = self.clock.now()
         event = ServiceChanged(
             event_id=new_id(now),
@@ -131,7 +131,7 @@ class BillingWorld:
             from_version_id=OfferingVersionId(old),
             version_id=OfferingVersionId(new),
         )
-        await self._tell(event)
+        await self._tell(event, deliver=deliver)
 
     async def terminate(self, line: Line) -> None:
         now = self.clock.now()
@@ -169,10 +169,13 @@ class BillingWorld:
         ]
         await self.log.append(rows, to_micros(self.clock.now()))
 
-    async def _tell(self, event: ServiceActivated | ServiceChanged | ServiceTerminated) -> None:
+    async def _tell(
+        self, event: ServiceActivated | ServiceChanged | ServiceTerminated, *, deliver: bool = True
+    ) -> None:
         async with self.database.begin() as conn:
             await outbox.append(conn, event)
-        await self.bus.drain()
+        if deliver:
+            await self.bus.drain()
 
     async def bill(self, as_of: datetime | None = None, account_id: AccountId | None = None) -> str:
         """A bill run by the durable engine; returns its id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -10,12 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import func, select
 
+from billing_bridge.billing.repository import lock_subscriptions, mark_rated
 from billing_bridge.mediation import repository
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import subscription, usage_day, usage_interval
 from controller.domain.clock import MovableClock
+from controller.domain.identity import SubscriptionId
 from controller.domain.ports import LoggedRecord
 from controller.store.engine import Database
 from tests.support.billing_fakes import UsageLogInMemory, record
@@ -166,3 +169,51 @@ async def test_octets_beyond_32_bits_survive(database: Database) -> None:
     log.append(huge)
     await service(database, log).catch_up(1)
     assert await days(database) == {("svc-1", date(2026, 9, 30)): (2**60, 2**61)}
+
+
+async def test_usage_and_bill_run_never_miss_each_other(database: Database) -> None:
+    """A bill run that has looked, but not committed, holds late usage back; it then finds its day billed."""
+    async with database.begin() as conn:
+        await conn.execute(
+            subscription.insert().values(
+                subscription_id="sub",
+                account_id="acc",
+                service_id="svc-1",
+                anchor_day=1,
+                rate_from_on=date(2026, 9, 16),
+            )
+        )
+    log = UsageLogInMemory()
+    log.append(record("s", START, 5, 50))
+    mediation = service(database, log)
+    async with database.begin() as conn:
+        await lock_subscriptions(conn, ["acc"], lambda at: at.date())
+        booking = asyncio.create_task(mediation.step())
+        await mark_rated(conn, [(SubscriptionId("sub"), date(2026, 10, 1), date(2026, 10, 1))])
+        done, _ = await asyncio.wait({booking}, timeout=0.3)
+        assert not done
+    await booking
+    (booked,) = await BillingReader(database).intervals("svc-1", date(2026, 9, 30), 0, 10)
+    assert booked.adjustment
+    async with database.read() as conn:
+        assert await conn.scalar(select(subscription.c.rate_from_on)) == date(2026, 9, 30)
+
+
+async def test_the_loop_is_woken_by_a_commit_and_books(database: Database) -> None:
+    log = UsageLogInMemory()
+    mediation = service(database, log)
+    committed = asyncio.Event()
+    database.on_commit(committed.set)
+    running = asyncio.create_task(mediation.run())
+    try:
+        log.append(record("s", START, 5, 50))
+        database.notify_committed()
+        async with asyncio.timeout(30):
+            while True:
+                committed.clear()
+                if await mediation.position() == 1:
+                    break
+                await committed.wait()
+    finally:
+        running.cancel()
+    assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
