@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROLES = ("radius", "collect", "provision", "bill", "api")
@@ -79,6 +80,15 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown roles {', '.join(sorted(unknown))}; known: {', '.join(ROLES)}")
         return value
 
+    @model_validator(mode="after")
+    def _demo_has_a_start(self) -> Self:
+        if self.clock == "demo":
+            try:
+                datetime.fromisoformat(self.demo_start).astimezone(UTC)
+            except ValueError:
+                raise ValueError("HEADEND_CLOCK=demo needs HEADEND_DEMO_START, an ISO 8601 instant with zone") from None
+        return self
+
     def has_role(self, role: str) -> bool:
         return role in {r.strip() for r in self.roles.split(",")}
 
@@ -101,5 +111,5 @@ def load() -> Settings:
     try:
         return Settings(_env_file=os.environ.get("HEADEND_ENV_FILE"))
     except ValidationError as error:
-        lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"] for e in error.errors()]
         raise SystemExit("These settings cannot be used:\n" + "\n".join(lines)) from None

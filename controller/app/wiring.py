@@ -1,194 +1,52 @@
-"""Puts the program together: opens what it stands on, makes each room's services, and says who hears which event.
+"""Puts the program together: who hears which event, what is served, what runs, and in which order it starts.
 
-Reading `subscriptions` is reading the system. Nothing here decides anything: a rule belongs into a room's `model`.
+Reading `subscriptions` is reading the system.
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing_bridge import routes as billing_routes
-from billing_bridge.billing.service import BillingService
-from billing_bridge.mediation.service import MediationService
-from billing_bridge.reading import BillingReader
-from billing_bridge.settings import BillingSettings
 from collectors import routes as collector_routes
-from collectors.health import HealthStore
-from collectors.mqtt.subscriber import MqttSubscriber
-from collectors.poller import Poller
-from collectors.session_usage import SessionUsage
-from collectors.settings import MqttSettings
 from controller.app import auth_routes, demo_routes, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
 from controller.app.noc_data import NocGatherer
+from controller.app.rooms import Collection, Erp, Foundation, Money, Network
 from controller.app.server import Health, HttpServer, build_app
 from controller.app.settings import Settings
 from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
-from controller.domain.ports import DeviceHealth, Secret
+from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import routes as provisioning_routes
-from controller.provisioning.devices import DeviceRegistry
-from controller.provisioning.reconcile import Reconciler
-from controller.provisioning.service import ProvisioningService
-from controller.provisioning.settings import ProvisioningSettings
 from controller.store import secrets
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
-from controller.store.secrets import SecretBox
 from controller.store.stream import Stream
-from controller.store.timeseries import KeptTimeSeries, TimeSeriesSettings, keep_within_retention, open_time_series
-from controller.store.usage_log import UsageLog
+from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
 from controller.workflows import routes_billing, routes_orders
-from controller.workflows.bill_run import BillRuns
-from controller.workflows.explain import Explainer
 from controller.workflows.order_fulfilment import OrderFulfilment
-from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
-from drivers.transport.netconf import NetconfTransport
 from erp.catalog import routes as catalog_routes
-from erp.catalog.service import CatalogService
 from erp.crm import routes as crm_routes
-from erp.crm.service import CrmService
 from erp.finance import routes as finance_routes
-from erp.finance.service import FinanceService
-from erp.finance.settings import FinanceSettings
 from erp.inventory import routes as inventory_routes
-from erp.inventory.service import InventoryService
 from erp.orders import routes as orders_routes
-from erp.orders.placement import OrderPlacement
-from erp.orders.service import OrderService
 from radius import routes as radius_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
-from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionRepository
-from radius.room import RadiusRoom
-from radius.settings import RadiusSettings
 
 Run = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(frozen=True)
-class Foundation:
-    """What every room stands on."""
-
-    settings: Settings
-    database: Database
-    clock: Clock
-    box: SecretBox
-    series: KeptTimeSeries
-    usage: UsageLogReader
-    jobs: Jobs
-    stream: Stream
-
-    @property
-    def data_dir(self) -> Path:
-        return self.settings.data_dir
-
-
-class Erp:
-    """Customers, catalogue, stock, orders and the ledger."""
-
-    def __init__(self, base: Foundation) -> None:
-        self.crm = CrmService(base.database, base.clock)
-        self.catalog = CatalogService(base.database, base.clock)
-        self.inventory = InventoryService(base.database, base.clock)
-        self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
-        self.placement = OrderPlacement(
-            base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
-        )
-        self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
-
-
-class Network:
-    """RADIUS and provisioning, which meet here as SessionControl."""
-
-    def __init__(self, base: Foundation) -> None:
-        settings = base.settings
-        self.usage_log = UsageLog(base.database, writer=settings.executor_id)
-        self.recorder = AccountingRecorder(base.database, base.clock, self.usage_log, self._service_of)
-        self.sessions = SessionRepository(base.database)
-        self.radius = RadiusRoom(
-            base.database,
-            base.clock,
-            base.box,
-            RadiusSettings(host=settings.bind, auth_port=settings.auth_port, acct_port=settings.acct_port),
-            recorder=self.recorder,
-            sessions=self.sessions,
-        )
-        self.devices = DeviceRegistry(base.database, base.clock, base.box, list(DRIVER_NAMES))
-        driver_settings = DriverSettings()
-        self.netconf = NetconfTransport(driver_settings.netconf, self.devices)
-        self.drivers = service_drivers(driver_settings, self.netconf, self.devices)
-        provisioning_settings = ProvisioningSettings()
-        self.provisioning = ProvisioningService(
-            base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
-        )
-        self.reconciler = Reconciler(self.provisioning, base.clock, provisioning_settings)
-
-    def _service_of(self, username: bytes) -> str | None:
-        return self.radius.directory.service_of(username)
-
-
-class Collection:
-    """What is measured: polls, telemetry and the usage log, into the time series."""
-
-    def __init__(self, base: Foundation, network: Network) -> None:
-        self.health = HealthStore(base.database)
-        self.poller = Poller(
-            network.provisioning,
-            base.series,
-            self.health,
-            base.clock,
-            netconf=network.netconf,
-            access=network.provisioning,
-        )
-        self.sessions = SessionUsage(base.database, base.usage, base.series)
-        self.telemetry: MqttSubscriber | None = None
-        if base.settings.mqtt_url:
-            mqtt = _mqtt_settings(base.settings)
-            self.telemetry = MqttSubscriber(mqtt, base.series, base.clock, network.provisioning)
-
-    async def device_health(self) -> list[DeviceHealth]:
-        return [source.health for source in await self.health.all()]
-
-    @property
-    def broker(self) -> tuple[str, str]:
-        """State and detail of the broker, for people."""
-        if self.telemetry is None:
-            return "absent", "no broker is configured"
-        return ("ok", "connected") if self.telemetry.problem is None else ("down", self.telemetry.problem)
-
-
-class Money:
-    """Mediation, rating, billing, and the bill run that joins them with finance."""
-
-    def __init__(self, base: Foundation, erp: Erp) -> None:
-        zone = ZoneInfo(base.settings.entity_zone)
-        settings = BillingSettings(zone=zone)
-        self.mediation = MediationService(base.database, base.clock, base.usage, settings)
-        self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
-        self.reader = BillingReader(base.database)
-        self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
-        self.bill_runs = BillRuns(
-            base.database, base.clock, base.jobs, self.billing, self.mediation, erp.finance, base.usage
-        )
-        self.bill_runs.register()
 
 
 def subscriptions(money: Money) -> Subscriptions:
@@ -200,6 +58,10 @@ def subscriptions(money: Money) -> Subscriptions:
             ServiceTerminated: money.billing.on_service_terminated,
         },
     }
+
+
+class PortTaken(RuleError):
+    code = "port-taken"
 
 
 class Program:
@@ -245,7 +107,10 @@ class Program:
             on_page_error=site.on_error,
             https=settings.https,
         )
-        self.http = HttpServer(app, host=settings.bind, port=settings.http_port, on_stop=base.stream.close)
+        try:
+            self.http = HttpServer(app, host=settings.bind, port=settings.http_port, on_stop=base.stream.close)
+        except OSError as error:
+            raise PortTaken(f"HTTP port {settings.http_port}: {error.strerror}; set HEADEND_HTTP_PORT") from None
 
     def endpoints(self) -> list[Endpoint]:
         """The whole API. Each room lists its own."""
@@ -347,7 +212,10 @@ class Program:
             REGISTRY.register(
                 RecorderCollector(recorder.counters, lambda: recorder.depth, lambda: recorder.sessions_in_memory)
             )
-            await self.network.radius.start()
+            try:
+                await self.network.radius.start()
+            except OSError as error:
+                raise PortTaken(f"{error.strerror}; set HEADEND_AUTH_PORT or HEADEND_ACCT_PORT") from None
         self.is_ready = True
 
     async def health(self) -> Health:
@@ -388,19 +256,3 @@ async def build(settings: Settings) -> Program:
         stream=Stream(),
     )
     return Program(base)
-
-
-def _mqtt_settings(settings: Settings) -> MqttSettings:
-    """From mqtt://user:password@host:1883, or mqtts:// for TLS. Raises RuleError for another scheme."""
-    parts = urlsplit(settings.mqtt_url)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise RuleError("HEADEND_MQTT_URL: mqtt://user:password@host:1883 or mqtts://…", code="settings")
-    is_tls = parts.scheme == "mqtts"
-    return MqttSettings(
-        host=parts.hostname,
-        port=parts.port or (8883 if is_tls else 1883),
-        username=unquote(parts.username) if parts.username else None,
-        password=Secret(unquote(parts.password)) if parts.password else None,
-        tls=ssl.create_default_context() if is_tls else None,
-        client_id=f"headend-{settings.executor_id}",
-    )

@@ -1,0 +1,176 @@
+"""The rooms of the program, each with the services it is made of and what it is given of the others.
+
+Nothing here decides anything: a rule belongs into a room's `model`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.reading import BillingReader
+from billing_bridge.settings import BillingSettings
+from collectors.health import HealthStore
+from collectors.mqtt.subscriber import MqttSubscriber
+from collectors.poller import Poller
+from collectors.session_usage import SessionUsage
+from collectors.settings import MqttSettings
+from controller.app.settings import Settings
+from controller.domain.clock import Clock
+from controller.domain.errors import RuleError
+from controller.domain.ports import DeviceHealth, Secret
+from controller.provisioning.devices import DeviceRegistry
+from controller.provisioning.reconcile import Reconciler
+from controller.provisioning.service import ProvisioningService
+from controller.provisioning.settings import ProvisioningSettings
+from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from controller.store.secrets import SecretBox
+from controller.store.stream import Stream
+from controller.store.timeseries import KeptTimeSeries
+from controller.store.usage_log import UsageLog
+from controller.store.usage_reader import UsageLogReader
+from controller.workflows.bill_run import BillRuns
+from controller.workflows.explain import Explainer
+from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
+from drivers.transport.netconf import NetconfTransport
+from erp.catalog.service import CatalogService
+from erp.crm.service import CrmService
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+from erp.inventory.service import InventoryService
+from erp.orders.placement import OrderPlacement
+from erp.orders.service import OrderService
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionRepository
+from radius.room import RadiusRoom
+from radius.settings import RadiusSettings
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What every room stands on."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    box: SecretBox
+    series: KeptTimeSeries
+    usage: UsageLogReader
+    jobs: Jobs
+    stream: Stream
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+
+class Erp:
+    """Customers, catalogue, stock, orders and the ledger."""
+
+    def __init__(self, base: Foundation) -> None:
+        self.crm = CrmService(base.database, base.clock)
+        self.catalog = CatalogService(base.database, base.clock)
+        self.inventory = InventoryService(base.database, base.clock)
+        self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
+        self.placement = OrderPlacement(
+            base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
+        )
+        self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
+
+
+class Network:
+    """RADIUS and provisioning, which meet here as SessionControl."""
+
+    def __init__(self, base: Foundation) -> None:
+        settings = base.settings
+        self.usage_log = UsageLog(base.database, writer=settings.executor_id)
+        self.recorder = AccountingRecorder(base.database, base.clock, self.usage_log, self._service_of)
+        self.sessions = SessionRepository(base.database)
+        self.radius = RadiusRoom(
+            base.database,
+            base.clock,
+            base.box,
+            RadiusSettings(host=settings.bind, auth_port=settings.auth_port, acct_port=settings.acct_port),
+            recorder=self.recorder,
+            sessions=self.sessions,
+        )
+        self.devices = DeviceRegistry(base.database, base.clock, base.box, list(DRIVER_NAMES))
+        driver_settings = DriverSettings()
+        self.netconf = NetconfTransport(driver_settings.netconf, self.devices)
+        self.drivers = service_drivers(driver_settings, self.netconf, self.devices)
+        provisioning_settings = ProvisioningSettings()
+        self.provisioning = ProvisioningService(
+            base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
+        )
+        self.reconciler = Reconciler(self.provisioning, base.clock, provisioning_settings)
+
+    def _service_of(self, username: bytes) -> str | None:
+        return self.radius.directory.service_of(username)
+
+
+class Collection:
+    """What is measured: polls, telemetry and the usage log, into the time series."""
+
+    def __init__(self, base: Foundation, network: Network) -> None:
+        self.health = HealthStore(base.database)
+        self.poller = Poller(
+            network.provisioning,
+            base.series,
+            self.health,
+            base.clock,
+            netconf=network.netconf,
+            access=network.provisioning,
+        )
+        self.sessions = SessionUsage(base.database, base.usage, base.series)
+        self.telemetry: MqttSubscriber | None = None
+        if base.settings.mqtt_url:
+            mqtt = _mqtt_settings(base.settings)
+            self.telemetry = MqttSubscriber(mqtt, base.series, base.clock, network.provisioning)
+
+    async def device_health(self) -> list[DeviceHealth]:
+        return [source.health for source in await self.health.all()]
+
+    @property
+    def broker(self) -> tuple[str, str]:
+        """State and detail of the broker, for people."""
+        if self.telemetry is None:
+            return "absent", "no broker is configured"
+        return ("ok", "connected") if self.telemetry.problem is None else ("down", self.telemetry.problem)
+
+
+class Money:
+    """Mediation, rating, billing, and the bill run that joins them with finance."""
+
+    def __init__(self, base: Foundation, erp: Erp) -> None:
+        zone = ZoneInfo(base.settings.entity_zone)
+        settings = BillingSettings(zone=zone)
+        self.mediation = MediationService(base.database, base.clock, base.usage, settings)
+        self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
+        self.reader = BillingReader(base.database)
+        self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
+        self.bill_runs = BillRuns(
+            base.database, base.clock, base.jobs, self.billing, self.mediation, erp.finance, base.usage
+        )
+        self.bill_runs.register()
+
+
+def _mqtt_settings(settings: Settings) -> MqttSettings:
+    """From mqtt://user:password@host:1883, or mqtts:// for TLS. Raises RuleError for another scheme."""
+    parts = urlsplit(settings.mqtt_url)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise RuleError("HEADEND_MQTT_URL: mqtt://user:password@host:1883 or mqtts://…", code="settings")
+    is_tls = parts.scheme == "mqtts"
+    return MqttSettings(
+        host=parts.hostname,
+        port=parts.port or (8883 if is_tls else 1883),
+        username=unquote(parts.username) if parts.username else None,
+        password=Secret(unquote(parts.password)) if parts.password else None,
+        tls=ssl.create_default_context() if is_tls else None,
+        client_id=f"headend-{settings.executor_id}",
+    )
