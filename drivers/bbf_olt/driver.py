@@ -71,16 +71,26 @@ class BbfOltDriver:
 
 def _profiles(answers: list[Element], service: DesiredService) -> set[Key]:
     """The profiles that the service has, and those it wants."""
-    wanted = {upstream_profile(service.profile.upstream_bps), downstream_profile(service.profile.downstream_bps)}
-    return wanted | parse.profiles_of(answers, service.service_id)
+    return _wanted(service) | parse.profiles_of(answers, service.service_id)
+
+
+def _wanted(service: DesiredService) -> set[Key]:
+    if not service.present:
+        return set()
+    return {upstream_profile(service.profile.upstream_bps), downstream_profile(service.profile.downstream_bps)}
 
 
 def _read(session: NetconfSession, service: DesiredService) -> list[Element]:
-    """Two reads: the service's own objects with the PON ports, then the profiles and who else uses them."""
+    """Two reads: the service's own objects with the PON ports, then its profiles.
+
+    Of a profile that it is about to leave, also who else uses it: only then may that answer be long.
+    """
     own = session.get_config(selection(Names.of(service.service_id).all, _TOPOLOGY))
-    profiles = sorted(_profiles([own], service))
-    users = [_users_of(profile) for profile in profiles]
-    return [own, session.get_config(selection(profiles, users))]
+    profiles = _profiles([own], service)
+    if not profiles:
+        return [own]
+    users = [_users_of(profile) for profile in sorted(profiles - _wanted(service))]
+    return [own, session.get_config(selection(sorted(profiles), users))]
 
 
 def _users_of(profile: Key) -> dict[str, object]:

@@ -32,7 +32,6 @@ def edited(config: Element, edit: Element, default_operation: str = "merge") -> 
         default_operation = "merge"
     for child in _elements(edit):
         _apply(result, child, default_operation, SCHEMA, "")
-    _prune(result, SCHEMA)
     return result
 
 
@@ -66,6 +65,9 @@ def _apply(parent: Element, edit: Element, inherited: str, schema: Node, path: s
     below = "merge" if operation in ("create", "replace") else operation
     for child in _elements(edit):
         _apply(target, child, below, node, path)
+    if node.kind == "container" and not len(target):
+        # A container without presence that is empty is as if it were not there (RFC 7950 §7.5.1).
+        parent.remove(target)
 
 
 def _known(edit: Element, schema: Node, path: str) -> Node:
@@ -139,17 +141,6 @@ def identity(leaf: Element | None) -> str:
 
 def _insert(parent: Element, node: Node) -> Element:
     return etree.SubElement(parent, node.tag, nsmap={None: node.tag[1:].partition("}")[0]})
-
-
-def _prune(element: Element, schema: Node) -> None:
-    """Containers without presence that became empty are as if they were not there (RFC 7950 §7.5.1)."""
-    for child in list(element):
-        node = schema.children[child.tag]
-        if node.is_leaf:
-            continue
-        _prune(child, node)
-        if node.kind == "container" and not len(child):
-            element.remove(child)
 
 
 def _elements(parent: Element) -> list[Element]:
