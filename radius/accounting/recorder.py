@@ -64,7 +64,7 @@ class AccountingRecorder:
         self._log = usage_log
         self.settings = settings or AccountingSettings()
         self.counters = RecorderCounters()
-        self._staging = Staging(clock, service_of, self.settings.max_sessions_in_memory)
+        self._staging = Staging(service_of, self.settings.max_sessions_in_memory)
         self._waiting: list[Pending] = []
         self._depth = 0
         self._stage_limit = self.settings.max_pending

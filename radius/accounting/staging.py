@@ -6,13 +6,12 @@ them: any worker can make it from the tables, and when a commit fails it is forg
 
 from __future__ import annotations
 
+import secrets
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from controller.domain.clock import Clock
-from controller.domain.identity import new_id
 from controller.store.bulk import Row
 from controller.store.usage_log import log_row
 from radius.accounting import session as rules
@@ -30,6 +29,8 @@ SESSIONLESS = ""
 """Session key of Accounting-On and -Off in the log: they belong to a NAS."""
 
 _RECENT_OCTETS = 64
+_KEY_BITS = 2**62 - 1
+_VARIANT = 1 << 63
 _by_beginning = attrgetter("started_us")
 
 
@@ -45,8 +46,8 @@ class Batch:
 class Staging:
     """`stage` applies records one by one, `take` closes the batch that they made."""
 
-    def __init__(self, clock: Clock, service_of: ServiceOf, max_sessions: int) -> None:
-        self._clock = clock
+    def __init__(self, service_of: ServiceOf, max_sessions: int) -> None:
+        self._counter = secrets.randbits(62)
         self._service_of = service_of
         self._max_sessions = max_sessions
         self._lives: dict[Key, list[Session]] = {}
@@ -104,7 +105,7 @@ class Staging:
         service_id = self._service_of(record.username.encode()) or _service_by_class(record)
         session = rules.place(lives, record)
         if session is None:
-            session = rules.begin(record, lives, new_id(self._clock.now()), service_id)
+            session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
             insort(lives, session, key=_by_beginning)
         elif session.service_id is None and service_id is not None:
             session.service_id, session.touched, session.renamed = service_id, True, True
@@ -116,6 +117,11 @@ class Staging:
             if session.started_us != began_us:
                 lives.sort(key=_by_beginning)
         self._log(record, session.session_key, service_id)
+
+    def _new_key(self, now_ms: int) -> str:
+        """A UUIDv7 whose random part counts up from anywhere (RFC 9562 §6.2), so keys ascend as they are made."""
+        self._counter = (self._counter + 1) & _KEY_BITS
+        return f"{now_ms:012x}7000{_VARIANT | self._counter:016x}"
 
     def take(self) -> Batch:
         """Close the batch: whatever is staged from now on belongs to the next one."""
