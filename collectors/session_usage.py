@@ -72,7 +72,7 @@ class SessionUsage:
         """Take one batch of records; returns how many. Raises what the time series raises, and has then not moved."""
         watermark = await self._usage.watermark()
         async with self._database.read() as conn:
-            start = await conn.scalar(select(position.c.record_id).where(position.c.follower == _FOLLOWER)) or 0
+            start = await _position(conn)
         metrics.USAGE_LAG.set(max(watermark - start, 0))
         batch = self._settings.batch
         records = [record async for record in self._usage.records_after(start, watermark, batch)]
@@ -84,6 +84,8 @@ class SessionUsage:
         await self._series.write(samples)
         metrics.SAMPLES.labels(MEASUREMENT).inc(len(samples))
         async with self._database.begin() as conn:
+            if await _position(conn, lock=True) != start:
+                return len(records)  # another process follows the log too and was quicker; the points are the same
             await _remember(conn, memory)
             await _upsert(conn, position, [{"follower": _FOLLOWER, "record_id": records[-1].record_id}], ["follower"])
         metrics.USAGE_LAG.set(max(watermark - records[-1].record_id, 0))
@@ -104,6 +106,11 @@ class SessionUsage:
         except TimeoutError:
             return
         await asyncio.sleep(self._settings.gather_s)
+
+
+async def _position(conn: AsyncConnection, *, lock: bool = False) -> int:
+    query = select(position.c.record_id).where(position.c.follower == _FOLLOWER)
+    return await conn.scalar(query.with_for_update() if lock else query) or 0
 
 
 async def _recall(conn: AsyncConnection, records: Sequence[LoggedRecord]) -> Memory:

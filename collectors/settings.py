@@ -44,6 +44,8 @@ class MqttSettings:
     """A broker that is silent for one and a half times as long counts as gone."""
     in_flight: int = 500
     """Messages the broker may send before we have stored and acknowledged earlier ones."""
+    gather_s: float = 0.1
+    """Pause before messages are stored: one commit for many of them."""
     retry_first_s: float = 1.0
     retry_most_s: float = 60.0
     """Wait before connecting again; doubles from first to most."""

@@ -9,13 +9,14 @@ lost broker is said once per change and tried again with back-off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiomqtt
 import structlog
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from sqlalchemy.exc import SQLAlchemyError
 
 from collectors import metrics
 from collectors.errors import BrokerUnavailable, MalformedAnswer
@@ -24,6 +25,7 @@ from collectors.settings import MqttSettings
 from collectors.track import CounterTrack
 from controller.domain.clock import Clock
 from controller.domain.errors import HeadendError
+from controller.domain.identity import ServiceId
 from controller.domain.ports import AccessMap, TimeSeries
 from controller.domain.usage import CounterSample
 
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 
 # Above what we take for well-formed, so that a message that is too large is counted here and not dropped there.
 _LARGEST_PACKET = 2**20
+_SERVICES_FOR_S = 10.0
 _REFUSED = {134: "bad user name or password", 135: "not authorized"}
 
 
@@ -45,6 +48,8 @@ class MqttSubscriber:
         self._clock = clock
         self._access = access
         self._track = CounterTrack()
+        self._services: Mapping[str, ServiceId] = {}
+        self._services_until = 0.0
         self.connected = asyncio.Event()
         self.problem: str | None = "not connected yet"
 
@@ -54,7 +59,7 @@ class MqttSubscriber:
         while True:
             try:
                 await self._session()
-            except (aiomqtt.MqttError, HeadendError, OSError) as error:
+            except (aiomqtt.MqttError, HeadendError, SQLAlchemyError, OSError) as error:
                 was_connected = self.connected.is_set()
                 problem = str(self._words(error))
                 if problem != self.problem:
@@ -102,14 +107,23 @@ class MqttSubscriber:
             log.info("mqtt.subscribed", broker=self._broker, topic=settings.topic)
             async for message in client.messages:
                 batch = [message]
+                await asyncio.sleep(settings.gather_s)
                 while len(client.messages) and len(batch) < settings.in_flight:
                     batch.append(await anext(client.messages))
                 await self._store(batch)
                 for stored in batch:
                     client._client.ack(stored.mid, stored.qos)
 
+    async def _known_services(self) -> Mapping[str, ServiceId]:
+        """Asked for again every few seconds, not for every batch."""
+        now = asyncio.get_running_loop().time()
+        if self._access is not None and now >= self._services_until:
+            self._services = await self._access.services_by_onu()
+            self._services_until = now + _SERVICES_FOR_S
+        return self._services
+
     async def _store(self, batch: Sequence[aiomqtt.Message]) -> None:
-        services = await self._access.services_by_onu() if self._access else {}
+        services = await self._known_services()
         found: list[CounterSample] = []
         for message in batch:
             try:

@@ -231,3 +231,22 @@ async def test_rebuilding_ends_at_the_same_points(database: Database, log: Usage
     await follower.rebuild()
     await follow_all(follower)
     assert series.points == before
+
+
+async def test_two_followers_of_one_log_write_the_same_points(database: Database, log: UsageLog) -> None:
+    class Overtaken(FakeTimeSeries):
+        """While the first follower writes, a second one takes the same records, and newer ones."""
+
+        async def write(self, samples: Sequence[CounterSample]) -> None:
+            await super().write(samples)
+            if self.writes == 1:
+                await append(log, usage("a", 60, 9, 90))
+                await follow_all(second)
+
+    series = Overtaken()
+    reader = UsageLogReader(database)
+    first, second = SessionUsage(database, reader, series), SessionUsage(database, reader, series)
+    await append(log, usage("a", 60, 1, 10))
+    await follow_all(first)
+    assert series.total("session_octets", direction="downstream") == 90
+    assert await follow_all(second) == 0
