@@ -106,7 +106,9 @@ def test_the_charts_draw_and_their_range_can_be_chosen(chromium: Chromium, addre
         expect(page.locator(f"#chart-{chart} canvas")).to_be_visible()
     painted = """() => {
         const canvas = document.querySelector("#chart-throughput canvas");
-        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const pixels = copy.getImageData(0, 0, canvas.width, canvas.height).data;
         const colours = new Set();
         for (let i = 0; i < pixels.length; i += 4) colours.add(`${pixels[i]},${pixels[i + 1]},${pixels[i + 2]}`);
         return colours.size;

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -30,6 +30,11 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--disable-features=OptimizationHints,MediaRouter,Translate,CertificateTransparencyComponentUpdater",
 ]
+
+
+PATIENCE_MS = 15_000
+"""Machines that run tests are busy."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Chromium:
@@ -48,7 +53,7 @@ class Chromium:
             **options,
         )
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda r: self._note(r.url))

@@ -196,9 +196,14 @@
     if (event.detail.status === 401) window.location.reload();
     say("bad", "Connection lost, trying again");
   });
+  const openedAt = Date.now();
   setInterval(() => {
-    if (lastAt && Date.now() - lastAt > 6_000 && !document.hidden) say("bad", "Standing still");
+    if (!document.hidden && Date.now() - (lastAt || openedAt) > 6_000) say("bad", "Standing still");
   }, 1_000);
+  // The stream's own retries begin once it was open; before, and after a refusal, this opens it.
+  setInterval(() => {
+    if (!document.hidden && Date.now() - (lastAt || openedAt) > 6_000) page.dispatchEvent(new CustomEvent("reconnect"));
+  }, 5_000);
 
   take(JSON.parse(document.getElementById("first-snapshot").textContent));
   fetch("/noc/recent", { headers: { Accept: "application/json" } })
