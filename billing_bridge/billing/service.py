@@ -172,10 +172,17 @@ class BillingService:
                 reason=error,
             )
 
-    async def reopen_run(self, bill_run_id: BillRunId) -> None:
+    async def reopen_run(self, bill_run_id: BillRunId, *, actor: str) -> None:
         """Let a failed run go on; its batches stand as they were."""
         async with self._database.begin() as conn:
             await runs.reopen(conn, bill_run_id)
+            await audit.record(
+                conn,
+                now=self._clock.now(),
+                actor=actor,
+                action="bill-run.redrive",
+                subject=f"bill-run:{bill_run_id}",
+            )
 
     async def bill_run(self, bill_run_id: BillRunId) -> BillRun:
         """Raises UnknownBillRun."""

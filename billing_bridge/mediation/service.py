@@ -51,14 +51,14 @@ class MediationService:
         database.on_commit(self._wakeup.set)
 
     async def run(self) -> None:
-        """Keep up with the log for ever. A database that is away is waited for, and nothing else is survived."""
+        """Keep up with the log for ever. A batch that the database did not take is tried again at the next look."""
         while True:
             self._wakeup.clear()
             try:
                 while await self.step():
                     pass
             except DBAPIError as error:
-                log.warning("mediation.database_unavailable", error=str(error.orig))
+                log.error("mediation.batch_failed", error=f"{type(error).__name__}: {error.orig}")
             try:
                 await asyncio.wait_for(self._wakeup.wait(), self._settings.poll_s)
             except TimeoutError:

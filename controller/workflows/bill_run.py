@@ -16,7 +16,8 @@ import asyncio
 from datetime import datetime
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing_bridge.billing.model import DONE, BillRun
 from billing_bridge.billing.service import BillingService
@@ -36,7 +37,16 @@ log = structlog.get_logger()
 WORKFLOW = "bill-run.v1"
 _ENTITLEMENTS = (ServiceActivated.name, ServiceChanged.name, ServiceTerminated.name)
 _LOOK_AGAIN_S = 0.5
-_PATIENT = RetryPolicy(on=(DBAPIError,), first_wait_s=0.2, longest_wait_s=30.0)
+
+
+async def _waiting(attempt: int, error: Exception) -> None:
+    log.warning("bill_run.database_unavailable", attempt=attempt, error=str(error))
+
+
+# The database is away or undid us for another transaction's sake; what it refuses for good is a bug and fails the run.
+_PATIENT = RetryPolicy(
+    on=(OperationalError, InterfaceError, PoolTimeout), first_wait_s=0.2, longest_wait_s=30.0, waiting=_waiting
+)
 
 
 class BillRuns:
@@ -70,7 +80,9 @@ class BillRuns:
         self._jobs.register(WORKFLOW, self.run)
 
     async def start(self, *, as_of: datetime | None, account_id: AccountId | None, actor: str) -> BillRun:
-        """Record a run and start it. Raises FutureBillRun."""
+        """Record a run and start it. Raises FutureBillRun, or NotFound for an account nobody has."""
+        if account_id is not None:
+            await self._finance.require_account(account_id)
         usage_watermark = await self._usage.watermark()
         async with self._database.read() as conn:
             newest = await outbox.recent(conn, 1)
@@ -89,12 +101,12 @@ class BillRuns:
         for bill_run_id in await self._billing.unfinished_runs():
             await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}", bill_run_id)
 
-    async def redrive(self, bill_run_id: BillRunId) -> BillRun:
+    async def redrive(self, bill_run_id: BillRunId, *, actor: str) -> BillRun:
         """Go on with a run that failed. Raises UnknownBillRun, or Conflict for a run that is done."""
         run = await self._billing.bill_run(bill_run_id)
         if run.state == DONE:
             raise Conflict(f"bill run {bill_run_id} is done; start another one")
-        await self._billing.reopen_run(bill_run_id)
+        await self._billing.reopen_run(bill_run_id, actor=actor)
         await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}:{new_id(self._clock.now())}", bill_run_id)
         return await self._billing.bill_run(bill_run_id)
 

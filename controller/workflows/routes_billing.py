@@ -174,7 +174,7 @@ def endpoints(bill_runs: BillRuns, billing: BillingService, explainer: Explainer
         return BillRunOut.of(await billing.bill_run(BillRunId(call.path["bill_run_id"])))
 
     async def redrive(call: Call) -> BillRunOut:
-        return BillRunOut.of(await bill_runs.redrive(BillRunId(call.path["bill_run_id"])))
+        return BillRunOut.of(await bill_runs.redrive(BillRunId(call.path["bill_run_id"]), actor=call.actor))
 
     async def explanation(call: Call) -> ExplanationOut:
         return ExplanationOut.of(await explainer.explain(call.path["line_id"]))

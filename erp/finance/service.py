@@ -200,6 +200,10 @@ class FinanceService:
         assert stored is not None
         return stored, True
 
+    async def require_account(self, account_id: AccountId) -> None:
+        """Raises NotFound for an account that no customer has."""
+        await self._crm.customer_of(account_id)
+
     async def payment(self, payment_id: PaymentId) -> Payment:
         """Raises UnknownPayment."""
         async with self._database.read() as conn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from billing_bridge.reading import BillingReader
 from billing_bridge.routes import endpoints as billing_endpoints
+from controller.domain.errors import RuleError
 from controller.domain.units import GB
 from controller.store.engine import Database
 from controller.workflows.routes_billing import endpoints as run_endpoints
@@ -127,25 +129,27 @@ async def test_lists_are_paged_without_gap_or_repetition(world: BillingWorld, ap
         assert len(seen) == len(set(seen)) == expected, path
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("GET", "/invoices/" + "0" * 32, None, 404),
-        ("GET", "/invoice-lines/unknown/explanation", None, 404),
-        ("GET", "/bill-runs/" + "0" * 32, None, 404),
-        ("POST", "/bill-runs", {"as_of": "2030-01-01T00:00:00Z"}, 422),
-        ("POST", "/bill-runs", {"as_of": "yesterday"}, 422),
-        ("POST", "/bill-runs", {"what": 1}, 422),
-        ("GET", "/usage?after=nonsense", None, 400),
-        ("GET", "/usage?service_id=1", None, 422),
-    ],
-)
-async def test_what_cannot_be_answered_is_a_problem(
-    api: httpx2.AsyncClient, method: str, path: str, body: dict[str, object] | None, status: int
-) -> None:
-    answer = await api.request(method, path, json=body)
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"].startswith("application/problem+json")
+REFUSED: list[tuple[str, str, dict[str, object] | None, int]] = [
+    ("GET", "/invoices/" + "0" * 32, None, 404),
+    ("GET", "/invoice-lines/unknown/explanation", None, 404),
+    ("GET", "/bill-runs/" + "0" * 32, None, 404),
+    ("POST", "/bill-runs", {"as_of": "2030-01-01T00:00:00Z"}, 422),
+    ("POST", "/bill-runs", {"as_of": "yesterday"}, 422),
+    ("POST", "/bill-runs", {"account_id": "0" * 32}, 404),
+    ("POST", "/bill-runs", {"what": 1}, 422),
+    ("POST", "/bill-runs/" + "0" * 32 + "/redrive", None, 404),
+    ("GET", "/usage?after=nonsense", None, 400),
+    ("GET", "/usage?service_id=1", None, 422),
+    ("GET", "/charges?after=WzkyMjMzNzIwMzY4NTQ3NzU4MDcsIngiXQ", None, 200),  # the last instant there is
+]
+
+
+async def test_what_cannot_be_answered_is_a_problem(api: httpx2.AsyncClient) -> None:
+    for method, path, body, status in REFUSED:
+        answer = await api.request(method, path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        if status != 200:
+            assert answer.headers["content-type"].startswith("application/problem+json")
 
 
 async def test_a_payment_of_nothing_or_to_nobody_is_refused(world: BillingWorld, api: httpx2.AsyncClient) -> None:
@@ -154,3 +158,33 @@ async def test_a_payment_of_nothing_or_to_nobody_is_refused(world: BillingWorld,
     assert (await api.post("/payments", json=body)).status_code == 422
     body = {"account_id": "0" * 32, "amount": {"amount": "1.00", "currency": "EUR"}, "reference": "x"}
     assert (await api.post("/payments", json=body)).status_code == 404
+
+
+async def test_a_failed_run_says_why_and_goes_on_when_redriven(
+    world: BillingWorld, api: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.activate("a" * 32)
+
+    async def refuses(*_: object, **__: object) -> None:
+        raise RuleError("the printer is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.finance, "issue", refuses)
+        run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
+        with pytest.raises(RuleError):
+            await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    failed = (await api.get(f"/bill-runs/{run.bill_run_id}")).json()
+    assert (failed["state"], failed["error"], failed["charges"]) == ("failed", "RuleError: the printer is on fire", 1)
+    again = await api.post(f"/bill-runs/{run.bill_run_id}/redrive")
+    assert again.status_code == 202
+    async with asyncio.timeout(60):
+        committed = asyncio.Event()
+        world.database.on_commit(committed.set)
+        while True:
+            committed.clear()
+            found = (await api.get(f"/bill-runs/{run.bill_run_id}")).json()
+            if found["state"] == "done":
+                break
+            await committed.wait()
+    assert (found["documents"], found["error"]) == (1, None)
+    assert (await api.post(f"/bill-runs/{run.bill_run_id}/redrive")).status_code == 409
