@@ -15,13 +15,18 @@ import psycopg
 from bench.headend import free_port
 
 
+def binaries() -> Path | None:
+    """The newest installed PostgreSQL's programs (Debian keeps one directory per major version)."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    return found[-1] if found else None
+
+
 class Postgres:
     """`with Postgres(directory, core=0) as postgres`: fsync and synchronous_commit on, both sides use it."""
 
     def __init__(self, directory: Path, *, core: int) -> None:
-        binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-        if not binaries:
-            raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
+        programs = binaries()
+        assert programs is not None, "the caller asks first"
         # PostgreSQL refuses to run as root: it is then started as the package's own user.
         identity: dict[str, Any] = {}
         directory.mkdir()
@@ -30,7 +35,7 @@ class Postgres:
             shutil.chown(directory, "postgres", "postgres")
         data, self.port = directory / "data", free_port()
         initdb = [
-            str(binaries[-1] / "initdb"),
+            str(programs / "initdb"),
             "-D",
             str(data),
             "-U",
@@ -44,7 +49,7 @@ class Postgres:
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/", **identity)
         settings = ("shared_buffers=256MB", "max_wal_size=2GB", "fsync=on", "synchronous_commit=on")
         command = [
-            *("taskset", "-c", str(core), str(binaries[-1] / "postgres"), "-D", str(data), "-p", str(self.port)),
+            *("taskset", "-c", str(core), str(programs / "postgres"), "-D", str(data), "-p", str(self.port)),
             *("-k", str(directory), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100"),
             *(part for setting in settings for part in ("-c", setting)),
         ]

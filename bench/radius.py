@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import freeradius, headend, radload
-from bench.postgres import Postgres
+from bench.postgres import Postgres, binaries
 from bench.results import Result, compared
 
 USERS = 100_000
@@ -37,6 +37,9 @@ def run(seconds: float, rounds: int) -> Sequence[Result]:
         directory = Path(name)
         directory.chmod(0o755)
         results = [*_pap_and_sqlite(directory, seconds, rounds, absent is None)]
+        if not binaries():
+            print("PostgreSQL is not installed: apt-get install postgresql")
+            return results
         with Postgres(directory / "pg", core=0) as postgres:
             results += _postgresql(directory, postgres, seconds, rounds, absent is None)
     return results

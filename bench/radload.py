@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,9 +31,11 @@ def build() -> Path:
 
 def load(
     mode: str, port: int, *, seconds: float, outstanding: int, secret: str, cpu_of: dict[str, int], tag: int = 0,
-    core: int = 1, users: int = 100_000,
+    users: int = 100_000,
 ) -> dict[str, Any]:  # fmt: skip
     """One run: {"rps", "accept", "lost", "<name>_us" per name in `cpu_of` …}. `tag` makes session ids new."""
+    # The last core; servers have the first. On a machine with one core they share it.
+    core = (os.cpu_count() or 1) - 1
     command = [
         *("taskset", "-c", str(core), str(build()), "-m", mode, "-w", str(outstanding), "-t", str(seconds)),
         *("-p", str(port), "-S", secret, "-r", str(tag), "-k", str(users)),
