@@ -19,7 +19,7 @@ from lab.clock import now
 from lab.console import say
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable
-from lab.world import PON_PORTS, Subscriber, World
+from lab.world import PON_PORTS, Subscriber, World, random_word
 
 OFFERING = "fibre-100-volume"
 OCTETS = (2_500_000_000, 9_000_000_000)
@@ -65,7 +65,7 @@ def _newcomer(world: World) -> Subscriber:
         email=f"{word}@example.net",
         address="Neubauweg 1\n10115 Berlin",
         username=f"line-{word}",
-        password=secrets.token_urlsafe(9),
+        password=random_word(12),
         serial=f"LABX{word.upper()}",
         mac=f"02:4c:4e:00:{word[0:2]}:{word[2:4]}",
         pon_port=PON_PORTS[int(word, 16) % len(PON_PORTS)],

@@ -12,7 +12,7 @@ from lab.settings import BRAS_ADDRESS, LOOPBACK
 from lab.world import OFFERINGS, OfferingPlan, Subscriber, World
 
 OPEN_ORDER_STATES = ("acknowledged", "inProgress")
-POLL_S = 0.2
+POLL_S = 0.3
 
 
 @dataclass(slots=True)
@@ -126,13 +126,15 @@ class Office:
         """The same for many orders, asking for the open ones only. Raises TimeoutError."""
         waiting = set(order_ids)
         async with asyncio.timeout(timeout_s):
-            while waiting:
-                still = set()
+            while True:
+                # Earlier states first: an order that moves on in between is then seen in one of them.
                 for state in OPEN_ORDER_STATES:
-                    still |= {order["order_id"] async for order in self.api.all("/orders", state=state)}
-                if waiting & still:
-                    await asyncio.sleep(POLL_S)
-                waiting &= still
+                    still = {order["order_id"] async for order in self.api.all("/orders", state=state)}
+                    if waiting & still:
+                        break
+                else:
+                    break
+                await asyncio.sleep(POLL_S)
         return [await self.order(order_id) for order_id in order_ids]
 
     # -- money ------------------------------------------------------------------------------------------------------

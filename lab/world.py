@@ -9,6 +9,7 @@ import json
 import os
 import random
 import secrets
+import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,17 @@ def write_private(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
+def random_word(length: int) -> str:
+    """Letters and digits, nothing that a shell or an option parser could take for its own; 5.7 bits each."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(length))
+
+
+_LETTERS = string.ascii_letters.translate({ord(c): None for c in "IlOo"}) + "23456789"
+
+FIRST_DAY_SHARE = 0.35
+DAYS_BETWEEN_INSTALLATIONS = 3
+"""Technicians go out in tours: a day of several installations, then none for a while."""
+
 UNKNOWN_PORT = "pon-9"
 """Where the order that must fall out is to be attached: the OLT has no such port."""
 
@@ -163,7 +175,7 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
     people = []
     for index in range(subscribers):
         first, last = chance.choice(FIRST), chance.choice(LAST)
-        day = chance.choice((0, 0, 1)) if chance.random() < 0.35 else int(chance.uniform(0, max(1, history_days - 2)))
+        day = 0 if chance.random() < FIRST_DAY_SHARE else int(chance.uniform(0, max(1, history_days - 2)))
         experiment = index >= subscribers - experiments
         people.append(
             Subscriber(
@@ -172,13 +184,13 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
                 email=f"{first}.{last}.{index}@example.net".lower(),
                 address=f"{chance.choice(STREETS)} {chance.randint(1, 120)}\n10115 Berlin",
                 username=f"{first}.{last}.{index:03d}".lower(),
-                password=secrets.token_urlsafe(9),
+                password=random_word(12),
                 serial=f"LABX{0x00A00000 + index:08X}",
                 mac=f"02:4c:41:42:{index >> 8:02x}:{index & 255:02x}",
                 pon_port=PON_PORTS[index % len(PON_PORTS)],
                 chap=chance.random() < 0.3,
                 offering=chance.choice(offerings),
-                ordered_on_day=0 if experiment else day,
+                ordered_on_day=0 if experiment else day - day % DAYS_BETWEEN_INSTALLATIONS,
                 experiment=experiment,
             )
         )
@@ -186,9 +198,9 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
     unlucky.pon_port, unlucky.ordered_on_day = UNKNOWN_PORT, max(0, history_days - 3)
     return World(
         seed=seed,
-        admin_password=secrets.token_urlsafe(12),
+        admin_password=random_word(16),
         token="hd_" + secrets.token_urlsafe(32),
-        nas_secret=secrets.token_urlsafe(16),
+        nas_secret=random_word(22),
         bras_secret=secrets.token_urlsafe(16),
         olt_password=secrets.token_urlsafe(16),
         router_password=secrets.token_urlsafe(16),

@@ -68,13 +68,20 @@ class _Children:
         if not wanted.tag.startswith("{"):
             return list(self._node)
         leaf = next((c for c in _elements(wanted) if not len(c) and (c.text or "").strip()), None)
-        if leaf is None or not leaf.tag.startswith("{"):
+        if leaf is None:
+            # Nothing is selected of an entry that has none of the nodes asked for.
+            below = [child.tag for child in _elements(wanted)]
+            if not below or not all(tag.startswith("{") for tag in below):
+                return list(self._node.iterchildren(wanted.tag))
+            found = self._node.iterchildren(wanted.tag)
+            return [child for child in found if any(child.find(tag) is not None for tag in below)]
+        if not leaf.tag.startswith("{"):
             return list(self._node.iterchildren(wanted.tag))
         key = (wanted.tag, leaf.tag)
         if key not in self._by_leaf:
             index = self._by_leaf[key] = defaultdict(list)
             for child in self._node.iterchildren(wanted.tag):
-                for value in {(found.text or "").strip() for found in child.iterchildren(leaf.tag)}:
+                for value in {(known.text or "").strip() for known in child.iterchildren(leaf.tag)}:
                     index[value].append(child)
         return self._by_leaf[key].get(leaf.text.strip(), ())
 
