@@ -153,8 +153,10 @@ class UsageLog:
     ) -> Appended | None:
         """Commit `rows` (of `log_row`) and what `also` writes; when this returns, they are on disk.
 
-        Returns None when there were no rows. Any exception means that nothing was written. Followers of the log are not
-        woken: commits are many, and the caller knows when enough have come together (`Database.notify_committed`).
+        Returns None when there were no rows. An exception means that nothing was written, unless the connection was
+        lost while the commit itself was under way: then nobody knows, and the caller must recognise its records when it
+        appends them again. Followers of the log are not woken: commits are many, and the caller knows when enough have
+        come together (`Database.notify_committed`).
         """
         async with self._database.writer:
             return await self.call(lambda bulk: _commit(bulk, self._writer, rows, committed_us, also))

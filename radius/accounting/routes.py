@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
@@ -10,10 +12,14 @@ from controller.http.models import IdText, Instant, Octets, Out, ShortText
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 
 
+SessionIdText = Annotated[str, StringConstraints(max_length=506)]
+"""253 octets (RFC 2865 §5), at most two digits each."""
+
+
 class SessionQuery(PageQuery):
     """`session_id` is the Acct-Session-Id as text, or its octets in hexadecimal."""
 
-    session_id: ShortText | None = None
+    session_id: SessionIdText | None = None
     service_id: IdText | None = None
     username: ShortText | None = None
     state: Literal["live", "ended"] | None = None

@@ -5,87 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from controller.domain.clock import MovableClock
 from controller.domain.errors import PeerError
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
-from controller.store.usage_log import UsageLog
-from controller.store.usage_reader import UsageLogReader
-from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import Attr
-from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute, vendor_attribute
 from radius.vendors.mark import class_value
 from tests.support.accounting import NAS, OTHER_NAS, accounting
+from tests.support.recorder import NOW, SERVICE
+from tests.support.recorder import RecorderBench as Bench
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 T = int(NOW.timestamp())
-SERVICE = "5" * 32
-
-
-class Bench:
-    """A recorder on a database, its clock, and what a test asks of it."""
-
-    def __init__(
-        self, database: Database, settings: AccountingSettings | None = None, writer: str = "radius-1"
-    ) -> None:
-        self.database = database
-        self.clock = MovableClock(NOW)
-        self.log = UsageLog(database, writer)
-        self.recorder = AccountingRecorder(
-            database, self.clock, self.log, {b"anna": SERVICE}.get, settings or AccountingSettings()
-        )
-        self.sessions = SessionRepository(database)
-        self.reader = UsageLogReader(database)
-        self.task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self.task = asyncio.create_task(self.recorder.run())
-
-    async def stop(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.wait([self.task])
-            if not self.task.cancelled():
-                self.task.result()
-        await self.log.close()
-
-    async def send(self, *packets: Packet, nas: Nas = NAS) -> None:
-        """Submit all, and wait until each was answered."""
-        if self.task is None:
-            self.start()
-        answered: list[asyncio.Future[None]] = []
-        for packet in packets:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            answered.append(future)
-            self.recorder.submit(packet, nas, to_micros(self.clock.now()), lambda f=future: f.set_result(None))  # type: ignore[misc]
-        async with asyncio.timeout(20):
-            assert self.task is not None
-            gathered = asyncio.gather(*answered)
-            await asyncio.wait([gathered, self.task], return_when=asyncio.FIRST_COMPLETED)
-            if self.task.done():
-                self.task.result()
-            await gathered
-
-    async def found(self, session: bytes = b"0001") -> list[SessionView]:
-        """All lives of an Acct-Session-Id, oldest first."""
-        rows = await self.sessions.find(SessionFilter(acct_session_ids=[session]), before=None, limit=100)
-        return sorted(rows, key=lambda row: row.started_at)
-
-    async def one(self, session: bytes = b"0001") -> SessionView:
-        (row,) = await self.found(session)
-        return row
-
-    async def logged(self) -> int:
-        async with self.database.read() as conn:
-            return int(await conn.scalar(text("SELECT count(*) FROM store_usage_record")) or 0)
 
 
 @pytest.fixture
