@@ -71,7 +71,14 @@ class Listener:
         loop = asyncio.get_running_loop()
         loop.add_reader(authentication, self._drain_authentication, authentication)
         loop.add_reader(accounting, self._drain_accounting, accounting)
-        log.info("radius.listening", host=self._settings.host, auth_port=self.auth_port, acct_port=self.acct_port)
+        log.info(
+            "radius.listening",
+            host=self._settings.host,
+            auth_port=self.auth_port,
+            acct_port=self.acct_port,
+            # The kernel gives less than asked for where net.core.rmem_max says so; it counts its own overhead in.
+            receive_buffer_octets=authentication.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2,
+        )
 
     def close(self) -> None:
         """Stop reading and close both ports; what is being recorded is answered no more."""
