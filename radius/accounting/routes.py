@@ -11,7 +11,6 @@ from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 
-
 SessionIdText = Annotated[str, StringConstraints(max_length=506)]
 """253 octets (RFC 2865 §5), at most two digits each."""
 
