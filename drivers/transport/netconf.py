@@ -87,22 +87,33 @@ class NetconfTransport:
         """
         turn = self._turns.setdefault(device.device_id, asyncio.Lock())
         async with turn:
-            session = self._take_idle(device) or NetconfSession(device, self._settings, self._pinner(device))
-            job = asyncio.get_running_loop().run_in_executor(self._threads, _use, session, work)
-            try:
-                result = await asyncio.wait_for(asyncio.shield(job), self._settings.session_timeout_s)
-                self._keep_idle(session)
-                return result
-            except TimeoutError:
-                message = f"{device.name}: no end after {self._settings.session_timeout_s:g} s"
-                raise DeviceTimeout(message) from None
-            finally:
-                # On time-out and cancellation the thread still waits for the device: without its socket it ends.
-                if not job.done():
-                    session.abort()
-                    await asyncio.wait([job])
-                    with suppress(TemporaryDeviceError, PermanentDeviceError):
-                        job.result()
+            idle = self._take_idle(device)
+            if idle is not None:
+                try:
+                    return await self._use(idle, work)
+                except DeviceUnreachable:
+                    # It died unnoticed while idle: nothing was answered, so nothing that was asked of it remains.
+                    if idle.answered:
+                        raise
+            return await self._use(NetconfSession(device, self._settings, self._pinner(device)), work)
+
+    async def _use(self, session: NetconfSession, work: Callable[[NetconfSession], Result]) -> Result:
+        session.answered = 0
+        job = asyncio.get_running_loop().run_in_executor(self._threads, _use, session, work)
+        try:
+            result = await asyncio.wait_for(asyncio.shield(job), self._settings.session_timeout_s)
+            self._keep_idle(session)
+            return result
+        except TimeoutError:
+            message = f"{session.device.name}: no end after {self._settings.session_timeout_s:g} s"
+            raise DeviceTimeout(message) from None
+        finally:
+            # On time-out and cancellation the thread still waits for the device: without its socket it ends.
+            if not job.done():
+                session.abort()
+                await asyncio.wait([job])
+                with suppress(TemporaryDeviceError, PermanentDeviceError):
+                    job.result()
 
     async def read(self, device: DeviceEndpoint, operation: str) -> str:
         """NetconfReader of controller.domain.ports: one operation that reads, as XML, and its <rpc-reply>."""
@@ -166,6 +177,8 @@ class NetconfSession:
         self._session: Any = None
         self._aborted = False
         self._broken = False
+        self.answered = 0
+        """Replies since the present work began."""
 
     # --- life
 
@@ -323,6 +336,7 @@ class NetconfSession:
         except (OSError, EOFError, TransportError, SessionError, SSHException) as error:
             self._broken = True
             raise DeviceUnreachable(f"{self.device.name}: the session broke off at {name}: {_words(error)}") from error
+        self.answered += 1
         return etree.fromstring(reply.xml.encode())
 
 
