@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.table import Column
+from controller.web.office.table import Column, facts
 from controller.web.office.view import Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
 INVOICES = (
     Column("Number", "number", link="/invoices/{invoice_id}"),
-    Column("State", "state", "state"),
+    Column("Kind", "kind"),
     Column("Issued", "issued_on"),
     Column("Due", "due_on"),
+    Column("Net", "net", "money"),
+    Column("Tax", "tax", "money"),
     Column("Total", "total", "money"),
-    Column("Open", "open", "money"),
+    Column("Still open", "open", "money"),
+)
+INVOICE = (
+    Column("State", "state", "state"),
+    *INVOICES[1:],
+    Column("Customer", "customer_id", "mono", link="/customers/{customer_id}"),
+    Column("Bill run", "bill_run_id", "mono"),
 )
 LINES = (
-    Column("Description", "description", sub="kind"),
+    Column("Description", "description", link="/invoice-lines/{line_id}", sub="kind"),
     Column("From", "first_on"),
-    Column("Until", "until_on"),
+    Column("Until (not included)", "until_on"),
     Column("Quantity", "quantity", sub="unit"),
     Column("Unit price", "unit_price"),
+    Column("Tax %", "tax_percent"),
     Column("Net", "net", "money"),
-    Column("Where it came from", "line_id", "mono", link="/invoice-lines/{line_id}"),
+)
+LINE = (
+    Column("Invoice", "number", link="/invoices/{invoice_id}"),
+    Column("Net", "net", "money"),
+    Column("Evidence", "evidence", "state"),
+    Column("Charge", "charge_id", "mono"),
+)
+PRICE = (
+    Column("Offering", "price.offering_name"),
+    Column("Version", "price.number"),
+    Column("Valid from", "price.effective_on"),
+    Column("Monthly fee", "price.monthly_fee", "money"),
+    Column("Included", "price.included_octets", "octets"),
+    Column("Beyond, per unit", "price.overage_price", sub="price.overage_unit"),
+)
+RECORDS = (
+    Column("Record", "record_id"),
+    Column("Kind", "kind", sub="acct_session_id"),
+    Column("Happened", "event_at", "instant"),
+    Column("Arrived", "received_at", "instant"),
+    Column("Added upstream", "added_upstream_octets", "octets"),
+    Column("Added downstream", "added_downstream_octets", "octets"),
+    Column("Packet, SHA-256", "packet_sha256", "mono"),
+    Column("Intact", "intact", "flag"),
 )
 
 
@@ -39,7 +73,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         invoice_id = visit.path["invoice_id"]
         row = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
         return detail_page(
-            site, visit, f"Invoice {row['number']}", row, INVOICES[1:],
+            site, visit, f"Invoice {row['number']}", row | {"state": state_of(row)}, INVOICE,
             back=Link("Invoices", "/invoices"),
             links=[Link("PDF", f"/invoices/{invoice_id}/pdf")],
             parts=[Part("Lines", row["lines"], LINES)],
@@ -50,16 +84,27 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def explanation(visit: Visit) -> Response:
         line_id = visit.path["line_id"]
-        found = await api.get(visit, "/invoice-lines/{line_id}/explanation", line_id=line_id)
+        row = await api.get(visit, "/invoice-lines/{line_id}/explanation", line_id=line_id)
+        evidence = "verified" if row["intact"] else "mismatch"
         return detail_page(
-            site, visit, "Where this line came from", found, (),
-            back=Link("Invoices", "/invoices"),
-            parts=[Part("Explanation", text=json.dumps(found, indent=2, ensure_ascii=False))],
+            site, visit, row["description"], row | {"evidence": evidence}, LINE,
+            back=Link(f"Invoice {row['number']}", f"/invoices/{row['invoice_id']}"),
+            messages=row["faults"],
+            parts=[
+                Part("Price", facts=facts(row, PRICE)),
+                Part("How it was worked out", text="\n".join(row["steps"])),
+                Part("Usage records", row["records"], RECORDS, "This line is not made of usage."),
+            ],
         )  # fmt: skip
 
     return [
         WebPage("GET", "/invoices", "finance:read", invoices),
         WebPage("GET", "/invoices/{invoice_id}", "finance:read", invoice),
         WebPage("GET", "/invoices/{invoice_id}/pdf", "finance:read", pdf),
-        WebPage("GET", "/invoice-lines/{line_id}", "finance:read", explanation),
+        WebPage("GET", "/invoice-lines/{line_id}", "billing:read", explanation),
     ]
+
+
+def state_of(invoice: Mapping[str, Any]) -> str:
+    """Paid when nothing of the invoice is open any more."""
+    return "open" if Decimal(invoice["open"]["amount"]) > 0 else "paid"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -108,14 +108,21 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
 
 
 async def _health(api: Api, visit: Visit) -> dict[str, dict[str, Any]]:
-    """The last word about each device, by its id. Presence has an expiry: past it, the state is unknown."""
+    """The last word about each device, by its id."""
     if not api.has("GET", "/device-health"):
         return {}
-    page = await api.get(visit, "/device-health")
-    now = visit.now.isoformat()
-    health = {}
+    page = await api.get(visit, "/device-health", query={"limit": "500"})
+    said: dict[str, list[dict[str, Any]]] = {}
     for row in page["items"]:
-        fresh = row["valid_until"] > now
-        state = ("up" if row["reachable"] else "down") if fresh else "unknown"
-        health[row["device_id"]] = {"state": state, "detail": row["detail"], "checked_at": row["checked_at"]}
-    return health
+        said.setdefault(row["device_id"], []).append(row)
+    return {device_id: _together(rows) for device_id, rows in said.items()}
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One word for what several sources say of a device: one that is down is the news."""
+    states = {row["state"] for row in rows}
+    return {
+        "state": next(state for state in ("down", "up", "unknown") if state in states),
+        "detail": " · ".join(f"{row['source']}: {row['detail']}" for row in rows if row["detail"]),
+        "checked_at": max(row["checked_at"] for row in rows),
+    }
