@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from controller.app.schema import metadata
 from controller.domain.clock import MovableClock
 from controller.domain.events import Event
 from controller.domain.identity import DeviceId, OfferingId, OrderId
@@ -112,6 +113,14 @@ class Isp:
     async def events(self, *names: str) -> list[Event]:
         async with self.database.read() as conn:
             return [delivery.event for delivery in await outbox.pending(conn, "test", names, 100)]
+
+
+async def sqlite_database(directory: Path) -> Database:
+    """An empty SQLite database with every table, for tests that need no second kind."""
+    opened = Database(f"sqlite+aiosqlite:///{directory}/headend.db")
+    async with opened.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    return opened
 
 
 @asynccontextmanager

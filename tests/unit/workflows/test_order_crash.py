@@ -1,8 +1,12 @@
 """An order survives the death of its process at every point: nothing lost, nothing twice."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from controller.domain.events import ServiceActivated
@@ -56,27 +60,39 @@ async def test_a_stop_at_every_point_in_turn_still_completes_the_order_once(data
 async def test_kill_9_at_every_step_and_between_order_and_workflow_completes_the_order_once(
     database: Database, tmp_path: Path
 ) -> None:
-    url = database.url.render_as_string(hide_password=False)
     (tmp_path / "place").touch()
-    for point in ("placed", "subscriber+", "desired+", "converge+", "enable+"):
-        (tmp_path / "stop").write_text(point)
-        process = child(url, tmp_path)
-        assert process.stdout is not None
-        assert any(line.strip() == point for line in process.stdout), process.communicate()
-        process.kill()
-        process.communicate()
-    (tmp_path / "stop").write_text("nowhere")
-    out, err = await asyncio.to_thread(child(url, tmp_path).communicate, timeout=60)
-    assert "completed" in out.splitlines()
-    assert err == ""
+    with controllers(database.url.render_as_string(hide_password=False), tmp_path) as process:
+        for point in ("placed", "subscriber+", "desired+", "converge+", "enable+"):
+            os.kill(await asyncio.to_thread(started_until, process, point, point), signal.SIGKILL)
+        await asyncio.to_thread(started_until, process, "nowhere", "completed")
     await assert_done_once(Isp(database, tmp_path))
 
 
-def child(url: str, directory: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def controllers(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.order_child", url, str(directory)],
         cwd=Path(__file__).parents[3],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
     )
+    with process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def started_until(process: subprocess.Popen[str], stop: str, printed: str) -> int:
+    """Start a controller that stops at `stop`; its process id, once it has printed `printed`."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{stop}\n")
+    process.stdin.flush()
+    started = 0
+    for line in process.stdout:
+        if line.strip().isdecimal():
+            started = int(line)
+        if line.strip() == printed:
+            return started
+    raise AssertionError(f"ended before {printed!r}")

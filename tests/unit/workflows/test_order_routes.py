@@ -14,7 +14,7 @@ from erp.inventory import routes as inventory_routes
 from erp.orders import routes as order_routes
 from erp.orders.model import OrderState
 from tests.support.api import api_client
-from tests.support.isp import Isp, open_isp
+from tests.support.isp import Isp, open_isp, sqlite_database
 
 OLT = "f" * 32
 VERSION = {
@@ -26,6 +26,14 @@ VERSION = {
     "downstream_bps": 100_000_000,
     "upstream_bps": 20_000_000,
 }
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """SQLite alone: what the routes call is tried on both databases elsewhere."""
+    opened = await sqlite_database(tmp_path)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
