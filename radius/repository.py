@@ -23,13 +23,18 @@ from radius.tables import subscriber as subscriber_table
 _REVISION_LOCK = 0x4845_4144_0101
 
 
+async def take_turn(conn: AsyncConnection) -> None:
+    """Wait for other writers of these tables: what is read after this holds until the transaction ends."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
+
+
 async def next_revision(conn: AsyncConnection, table: Table) -> int:
     """The revision for this transaction's changes to `table`.
 
     Writers take turns, so that a reader who has seen revision n has seen everything below it.
     """
-    if conn.dialect.name == "postgresql":
-        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REVISION_LOCK})
+    await take_turn(conn)
     return int(await conn.scalar(select(func.coalesce(func.max(table.c.revision), 0))) or 0) + 1
 
 

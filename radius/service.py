@@ -83,6 +83,7 @@ class NasService:
         )
         row = _checked(row)
         async with self._database.begin() as conn:
+            await repository.take_turn(conn)
             await self._refuse_twins(conn, row)
             await repository.insert_nas(conn, row, self._seal(row.nas_id, secret))
             await audit.record(
@@ -100,6 +101,7 @@ class NasService:
             if field.name != "secret" and getattr(change, field.name) is not None
         }
         async with self._database.begin() as conn:
+            await repository.take_turn(conn)
             before = await repository.get_nas(conn, nas_id)
             if before is None:
                 raise NotFound(f"no NAS {nas_id}")
@@ -199,6 +201,7 @@ class SubscriberService:
             "updated_at": now,
         } | _profile_columns(profile)
         async with self._database.begin() as conn:
+            await repository.take_turn(conn)
             before = await repository.get_subscriber(conn, service_id)
             holder = await repository.get_login(conn, username)
             if holder is not None and holder["service_id"] != service_id and not holder["withdrawn"]:
@@ -225,6 +228,7 @@ class SubscriberService:
     async def _set(self, service_id: ServiceId, action: str, actor: str, values: dict[str, Any]) -> None:
         now = self._clock.now()
         async with self._database.begin() as conn:
+            await repository.take_turn(conn)
             before = await repository.get_subscriber(conn, service_id)
             if before is None:
                 raise NotFound(f"service {service_id} has no RADIUS login")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,14 @@ async def test_a_user_name_belongs_to_one_service(database: Database, tmp_path: 
     with pytest.raises(Conflict):
         await process.put(OTHER)
     await process.put()
+
+
+async def test_of_two_who_want_one_name_or_address_at_once_one_is_refused(database: Database, tmp_path: Path) -> None:
+    process = await Process.serving(database, tmp_path)
+    logins = await asyncio.gather(process.put(), process.put(OTHER), return_exceptions=True)
+    nas = await asyncio.gather(process.register(), process.register(), return_exceptions=True)
+    for outcome in (logins, nas):
+        assert [type(refusal) for refusal in outcome if isinstance(refusal, Exception)] == [Conflict]
 
 
 async def test_a_service_without_login_is_not_found(database: Database, tmp_path: Path) -> None:
