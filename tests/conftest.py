@@ -7,7 +7,7 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.metrics_server",
     "tests.support.mqtt",
-    "tests.support.olt",
+    "tests.support.olt_server",
     "tests.support.snmp",
     "tests.support.yang",
 ]

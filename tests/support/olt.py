@@ -1,11 +1,8 @@
-"""A lab OLT in the test's own event loop, a driver that talks to it, and services to put on it."""
+"""A driver that talks to the lab's OLT, and services to put on it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-
-import pytest
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Secret
@@ -14,7 +11,6 @@ from controller.domain.units import MBPS
 from drivers.bbf_olt.driver import BbfOltDriver
 from drivers.bbf_olt.render import BbfOltSettings
 from drivers.transport.netconf import NetconfSettings, NetconfTransport
-from lab.olt.device import OltSettings
 from lab.olt.server import PASSWORD, USERNAME, OltServer
 
 OLT_ID = DeviceId("0" * 31 + "1")
@@ -59,12 +55,6 @@ def driver_with(
     settings = NetconfSettings(keep_idle_s=keep_idle_s, **netconf)
     transport = NetconfTransport(settings, keys or PinnedKeys())  # type: ignore[arg-type]
     return BbfOltDriver(transport, BbfOltSettings(confirm_timeout_s=confirm_timeout_s)), transport
-
-
-@pytest.fixture
-async def olt() -> AsyncIterator[OltServer]:
-    async with OltServer(OltSettings(pon_ports=2)) as server:
-        yield server
 
 
 async def put(driver: BbfOltDriver, device: DeviceEndpoint, desired: DesiredService) -> bool:
