@@ -1,4 +1,7 @@
-"""`python -m bench [--only radius] [--seconds 4] [--rounds 3]`: run the parts, print the table, write latest.json."""
+"""`python -m bench [--only radius] [--seconds 4] [--rounds 3]`: run the parts, print the table, write latest.json.
+
+A goal that was missed is said in the table and in the file; the exit status tells only whether everything could be run.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def main() -> int:
             results += run(chosen.seconds, chosen.rounds)
     print(table(results))
     print(f"\nwritten: {write(results)}")
-    return 1 if any(result.met is False for result in results) else 0
+    return 0
 
 
 if __name__ == "__main__":
