@@ -15,13 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.billing.model import (
     BookedInterval,
     DayUsage,
-    Entitlement,
     RatedCharge,
     Subscription,
 )
 from billing_bridge.rating.proration import Change, DaySpan
 from billing_bridge.rating.rate import Charged, DueKey
-from billing_bridge.tables import charge, charge_usage, entitlement, subscription, tariff, usage_day, usage_interval
+from billing_bridge.tables import charge, charge_usage, entitlement, subscription, tariff, usage_day
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
@@ -30,7 +29,6 @@ from controller.domain.identity import (
     ChargeId,
     OfferingId,
     OfferingVersionId,
-    OrderId,
     ServiceId,
     SubscriptionId,
 )
@@ -111,7 +109,7 @@ async def account_ids(conn: AsyncConnection, only: AccountId | None) -> list[Acc
 
 
 async def lock_subscriptions(
-    conn: AsyncConnection, accounts: Sequence[str], to_day: Callable[[datetime], date]
+    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date]
 ) -> list[Subscription]:
     """The accounts' subscriptions with all that decides what they owe, held until the transaction ends.
 
@@ -129,7 +127,7 @@ async def lock_subscriptions(
     ids = [row.subscription_id for row in rows]
     # A period begins at most 31 days before the day that made it due again.
     since = min(row.rate_from_on for row in rows) - timedelta(days=31)
-    changes = await _changes(conn, ids, to_day)
+    changes = await _changes(conn, ids, day_of)
     charged = await _charged(conn, ids, since)
     usage = await _usage(conn, [row.service_id for row in rows], since)
     return [
@@ -196,63 +194,6 @@ async def charges_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) 
     return [to_charge(row) for row in await conn.execute(query)]
 
 
-async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharge | None:
-    row = (await conn.execute(select(charge).where(charge.c.charge_id == charge_id))).one_or_none()
-    if row is None:
-        return None
-    evidence = await conn.execute(
-        select(charge_usage).where(charge_usage.c.charge_id == charge_id).order_by(charge_usage.c.day)
-    )
-    return RatedCharge(
-        to_charge(row),
-        DaySpan(row.period_first_on, row.period_until_on),
-        row.attempt,
-        row.octets,
-        row.days,
-        json.loads(row.arithmetic),
-        tuple(_day(e) for e in evidence),
-    )
-
-
-async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
-    """The sum of the charges for the same key that came before `rated`."""
-    query = select(charge.c.net_minor).where(
-        charge.c.subscription_id == rated.charge.subscription_id,
-        charge.c.period_first_on == rated.period.first_on,
-        charge.c.version_id == rated.charge.version_id,
-        charge.c.kind == rated.charge.kind.value,
-        charge.c.attempt < rated.attempt,
-    )
-    return sum(await conn.scalars(query))
-
-
-async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[Entitlement]:
-    query = select(entitlement).where(entitlement.c.subscription_id == subscription_id)
-    rows = await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence))
-    return [
-        Entitlement(
-            row.sequence,
-            row.at,
-            None if row.version_id is None else OfferingVersionId(row.version_id),
-            row.event_id,
-            row.event_name,
-            OrderId(row.order_id),
-        )
-        for row in rows
-    ]
-
-
-async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInterval]:
-    """The intervals that a row of evidence names."""
-    query = (
-        select(usage_interval)
-        .where(usage_interval.c.service_id == evidence.service_id, usage_interval.c.day == evidence.day)
-        .where(usage_interval.c.interval_id <= evidence.last_interval_id)
-        .order_by(usage_interval.c.interval_id)
-    )
-    return [to_interval(row) for row in await conn.execute(query)]
-
-
 def to_interval(row: Row[Any]) -> BookedInterval:
     return BookedInterval(
         row.interval_id,
@@ -277,12 +218,12 @@ def upsert(conn: AsyncConnection) -> Any:
 
 
 async def _changes(
-    conn: AsyncConnection, subscription_ids: Sequence[str], to_day: Callable[[datetime], date]
+    conn: AsyncConnection, subscription_ids: Sequence[str], day_of: Callable[[datetime], date]
 ) -> dict[str, list[tuple[int, Change]]]:
     query = select(entitlement).where(entitlement.c.subscription_id.in_(subscription_ids))
     found: dict[str, list[tuple[int, Change]]] = {}
     for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
-        found.setdefault(row.subscription_id, []).append((row.sequence, Change(to_day(row.at), row.version_id)))
+        found.setdefault(row.subscription_id, []).append((row.sequence, Change(day_of(row.at), row.version_id)))
     return found
 
 
@@ -316,11 +257,11 @@ async def _usage(conn: AsyncConnection, service_ids: Sequence[str], since: date)
     query = select(usage_day).where(usage_day.c.service_id.in_(service_ids), usage_day.c.day >= since)
     found: dict[str, list[DayUsage]] = {}
     for row in await conn.execute(query.order_by(usage_day.c.day)):
-        found.setdefault(row.service_id, []).append(_day(row))
+        found.setdefault(row.service_id, []).append(to_day_usage(row))
     return found
 
 
-def _day(row: Row[Any]) -> DayUsage:
+def to_day_usage(row: Row[Any]) -> DayUsage:
     return DayUsage(
         ServiceId(row.service_id),
         row.day,

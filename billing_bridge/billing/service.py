@@ -12,7 +12,7 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import repository, runs
+from billing_bridge.billing import evidence, repository, runs
 from billing_bridge.billing.charges import charge_of
 from billing_bridge.billing.cycle import period_containing, periods_from
 from billing_bridge.billing.model import (
@@ -203,13 +203,13 @@ class BillingService:
     async def detail(self, charge_id: ChargeId) -> ChargeDetail:
         """Everything behind a charge. Raises UnknownCharge."""
         async with self._database.read() as conn:
-            rated = await repository.rated_charge(conn, charge_id)
+            rated = await evidence.rated_charge(conn, charge_id)
             if rated is None:
                 raise UnknownCharge(f"no charge {charge_id}")
             versions = await repository.tariffs(conn, [rated.charge.version_id])
-            earlier = await repository.earlier_minor(conn, rated)
-            timeline = await repository.timeline(conn, rated.charge.subscription_id)
-            booked = [i for day in rated.evidence for i in await repository.intervals(conn, day)]
+            earlier = await evidence.earlier_minor(conn, rated)
+            timeline = await evidence.timeline(conn, rated.charge.subscription_id)
+            booked = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
         return ChargeDetail(rated, earlier, versions[rated.charge.version_id], timeline, booked)
 
     async def _entitle(

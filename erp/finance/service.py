@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
-from controller.domain.events import InvoiceIssued, PaymentReceived
+from controller.domain.events import PaymentReceived
 from controller.domain.identity import AccountId, BillRunId, EntityId, InvoiceId, InvoiceLineId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
@@ -26,7 +25,7 @@ from erp.crm import repository as parties
 from erp.crm.model import Customer, Entity
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger, repository
-from erp.finance.content import canonical, content_of, digest
+from erp.finance.content import digest
 from erp.finance.document import render
 from erp.finance.errors import (
     DocumentAltered,
@@ -36,6 +35,7 @@ from erp.finance.errors import (
     UnknownPayment,
     WrongCurrency,
 )
+from erp.finance.issue import Issue, entry_of, invoice_row, issued, line_rows
 from erp.finance.journal import AccountBalance, Entry
 from erp.finance.ledger import Payment
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, draft, settle, split_by_account
@@ -43,20 +43,6 @@ from erp.finance.settings import FinanceSettings
 
 _ACTOR = "system:finance"
 _BOOKS_LOCK = 0x4845_4144_0010
-
-
-@dataclass(frozen=True, slots=True)
-class _Issue:
-    """One document about to be written."""
-
-    invoice_id: InvoiceId
-    entry_id: str | None
-    number: str
-    series: str
-    sequence: int
-    document: Draft
-    seller: Entity
-    buyer: Customer
 
 
 class FinanceService:
@@ -86,7 +72,7 @@ class FinanceService:
             await self._settle(conn, issues, now)
             for issue in issues:
                 await _audit_issue(conn, issue, now, actor)
-            await outbox.append(conn, *(_issued(issue, now, actor) for issue in issues))
+            await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return [issue.invoice_id for issue in issues]
 
     async def invoice(self, invoice_id: InvoiceId) -> Invoice:
@@ -226,7 +212,7 @@ class FinanceService:
 
     async def _number(
         self, conn: AsyncConnection, drafts: Sequence[tuple[AccountId, Draft]], now: datetime
-    ) -> list[_Issue]:
+    ) -> list[Issue]:
         """Give each document its parties, and the next number of its series."""
         entities: dict[EntityId, Entity] = {}
         addressed = []
@@ -243,7 +229,7 @@ class FinanceService:
                 entry_id = new_id(now) if journal.of_document(document) else None
                 number = f"{series}-{sequence:06d}"
                 issues.append(
-                    _Issue(InvoiceId(new_id(now)), entry_id, number, series, sequence, document, seller, buyer)
+                    Issue(InvoiceId(new_id(now)), entry_id, number, series, sequence, document, seller, buyer)
                 )
         return issues
 
@@ -253,52 +239,18 @@ class FinanceService:
         return f"{prefix}-{local_date(now, seller.zone_info).year}"
 
     async def _write(
-        self, conn: AsyncConnection, bill_run_id: BillRunId, issues: Sequence[_Issue], now: datetime
+        self, conn: AsyncConnection, bill_run_id: BillRunId, issues: Sequence[Issue], now: datetime
     ) -> None:
         for entity_id, currency in sorted({(i.seller.entity_id, i.document.total.currency) for i in issues}):
             await ledger.ensure_chart(conn, entity_id, currency)
-        await ledger.post(conn, [_entry(i, now) for i in issues if i.entry_id is not None])
-        rows = [self._invoice_row(i, bill_run_id, now) for i in issues]
-        await repository.add_invoices(conn, rows, [row for i in issues for row in _line_rows(i, now)])
+        await ledger.post(conn, [entry_of(i, now) for i in issues if i.entry_id is not None])
+        due_in = timedelta(days=self._settings.due_days)
+        rows = [
+            invoice_row(i, bill_run_id, now, due_on=i.issued_on(now) + due_in, iban=self._settings.iban) for i in issues
+        ]
+        await repository.add_invoices(conn, rows, [row for i in issues for row in line_rows(i, now)])
 
-    def _invoice_row(self, issue: _Issue, bill_run_id: BillRunId, now: datetime) -> dict[str, Any]:
-        document, seller, buyer = issue.document, issue.seller, issue.buyer
-        issued_on = local_date(now, seller.zone_info)
-        due_on = issued_on + timedelta(days=self._settings.due_days)
-        content, sha256 = canonical(
-            content_of(
-                document,
-                number=issue.number,
-                issued_on=issued_on,
-                due_on=due_on,
-                seller=seller,
-                buyer=buyer,
-                iban=self._settings.iban,
-            )
-        )
-        return {
-            "invoice_id": issue.invoice_id,
-            "entity_id": seller.entity_id,
-            "series": issue.series,
-            "sequence": issue.sequence,
-            "number": issue.number,
-            "kind": document.kind,
-            "account_id": buyer.account.account_id,
-            "customer_id": buyer.customer_id,
-            "bill_run_id": bill_run_id,
-            "entry_id": issue.entry_id,
-            "issued_at": now,
-            "issued_on": issued_on,
-            "due_on": due_on,
-            "currency": document.total.currency,
-            "net_minor": document.net.minor,
-            "tax_minor": document.tax.minor,
-            "total_minor": document.total.minor,
-            "content": content,
-            "content_sha256": sha256,
-        }
-
-    async def _settle(self, conn: AsyncConnection, issues: Sequence[_Issue], now: datetime) -> None:
+    async def _settle(self, conn: AsyncConnection, issues: Sequence[Issue], now: datetime) -> None:
         """Credits that waited (payments, credit notes) settle the new invoices at once."""
         for currency in sorted({i.document.total.currency for i in issues}):
             accounts = [i.buyer.account.account_id for i in issues if i.document.total.currency == currency]
@@ -356,48 +308,7 @@ async def _lock_books(conn: AsyncConnection) -> None:
         await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BOOKS_LOCK})
 
 
-def _entry(issue: _Issue, now: datetime) -> Entry:
-    assert issue.entry_id is not None
-    what = "Credit note" if issue.document.kind == CREDIT_NOTE else "Invoice"
-    return Entry(
-        issue.entry_id,
-        issue.seller.entity_id,
-        now,
-        local_date(now, issue.seller.zone_info),
-        f"{what} {issue.number}",
-        f"invoice:{issue.invoice_id}",
-        journal.of_document(issue.document),
-    )
-
-
-def _line_rows(issue: _Issue, now: datetime) -> list[dict[str, Any]]:
-    return [
-        {
-            "line_id": InvoiceLineId(new_id(now)),
-            "invoice_id": issue.invoice_id,
-            "position": position,
-            "charge_id": charge.charge_id,
-            "subscription_id": charge.subscription_id,
-            "service_id": charge.service_id,
-            "version_id": charge.version_id,
-            "kind": charge.kind.value,
-            "item": charge.item or charge.description,
-            "description": charge.description,
-            "first_on": charge.first_on,
-            "until_on": charge.until_on,
-            "quantity": charge.quantity,
-            "unit": charge.unit,
-            "unit_price": charge.unit_price,
-            "net_minor": charge.net.minor,
-            "tax_percent": charge.tax_percent,
-            "tax_minor": tax.minor,
-            "adjustment": charge.adjustment,
-        }
-        for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1)
-    ]
-
-
-async def _audit_issue(conn: AsyncConnection, issue: _Issue, now: datetime, actor: str) -> None:
+async def _audit_issue(conn: AsyncConnection, issue: Issue, now: datetime, actor: str) -> None:
     await audit.record(
         conn,
         now=now,
@@ -409,17 +320,4 @@ async def _audit_issue(conn: AsyncConnection, issue: _Issue, now: datetime, acto
             "account_id": issue.buyer.account.account_id,
             "total": str(issue.document.total),
         },
-    )
-
-
-def _issued(issue: _Issue, now: datetime, actor: str) -> InvoiceIssued:
-    return InvoiceIssued(
-        event_id=new_id(now),
-        at=now,
-        actor=actor,
-        invoice_id=issue.invoice_id,
-        number=issue.number,
-        account_id=issue.buyer.account.account_id,
-        total_minor=issue.document.total.minor,
-        currency=issue.document.total.currency,
     )

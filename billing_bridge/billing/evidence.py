@@ -1,0 +1,71 @@
+"""What stands behind a charge: its arithmetic, the timeline it came from, and the usage intervals it names."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, RatedCharge
+from billing_bridge.billing.repository import to_charge, to_day_usage, to_interval
+from billing_bridge.rating.proration import DaySpan
+from billing_bridge.tables import charge, charge_usage, entitlement, usage_interval
+from controller.domain.identity import ChargeId, OfferingVersionId, OrderId, SubscriptionId
+
+
+async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharge | None:
+    row = (await conn.execute(select(charge).where(charge.c.charge_id == charge_id))).one_or_none()
+    if row is None:
+        return None
+    evidence = await conn.execute(
+        select(charge_usage).where(charge_usage.c.charge_id == charge_id).order_by(charge_usage.c.day)
+    )
+    return RatedCharge(
+        to_charge(row),
+        DaySpan(row.period_first_on, row.period_until_on),
+        row.attempt,
+        row.octets,
+        row.days,
+        json.loads(row.arithmetic),
+        tuple(to_day_usage(e) for e in evidence),
+    )
+
+
+async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
+    """The sum of the charges for the same key that came before `rated`."""
+    query = select(charge.c.net_minor).where(
+        charge.c.subscription_id == rated.charge.subscription_id,
+        charge.c.period_first_on == rated.period.first_on,
+        charge.c.version_id == rated.charge.version_id,
+        charge.c.kind == rated.charge.kind.value,
+        charge.c.attempt < rated.attempt,
+    )
+    return sum(await conn.scalars(query))
+
+
+async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[Entitlement]:
+    query = select(entitlement).where(entitlement.c.subscription_id == subscription_id)
+    rows = await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence))
+    return [
+        Entitlement(
+            row.sequence,
+            row.at,
+            None if row.version_id is None else OfferingVersionId(row.version_id),
+            row.event_id,
+            row.event_name,
+            OrderId(row.order_id),
+        )
+        for row in rows
+    ]
+
+
+async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInterval]:
+    """The intervals that a row of evidence names."""
+    query = (
+        select(usage_interval)
+        .where(usage_interval.c.service_id == evidence.service_id, usage_interval.c.day == evidence.day)
+        .where(usage_interval.c.interval_id <= evidence.last_interval_id)
+        .order_by(usage_interval.c.interval_id)
+    )
+    return [to_interval(row) for row in await conn.execute(query)]

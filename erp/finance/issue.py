@@ -1,0 +1,129 @@
+"""One document about to be written: its rows, its journal entry, its event. Pure.
+
+Made by the service once the parties are known and the number is taken; nothing here decides an amount.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from controller.domain.clock import local_date
+from controller.domain.events import InvoiceIssued
+from controller.domain.identity import BillRunId, InvoiceId, InvoiceLineId, new_id
+from erp.crm.model import Customer, Entity
+from erp.finance import journal
+from erp.finance.content import canonical, content_of
+from erp.finance.journal import Entry
+from erp.finance.model import CREDIT_NOTE, Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One document about to be written."""
+
+    invoice_id: InvoiceId
+    entry_id: str | None
+    number: str
+    series: str
+    sequence: int
+    document: Draft
+    seller: Entity
+    buyer: Customer
+
+    def issued_on(self, now: datetime) -> date:
+        """The day on the paper, in the seller's zone."""
+        return local_date(now, self.seller.zone_info)
+
+
+def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: date, iban: str) -> dict[str, Any]:
+    """The row of `finance_invoice`, with the content and its digest."""
+    document, seller, buyer = issue.document, issue.seller, issue.buyer
+    issued_on = issue.issued_on(now)
+    content, sha256 = canonical(
+        content_of(
+            document,
+            number=issue.number,
+            issued_on=issued_on,
+            due_on=due_on,
+            seller=seller,
+            buyer=buyer,
+            iban=iban,
+        )
+    )
+    return {
+        "invoice_id": issue.invoice_id,
+        "entity_id": seller.entity_id,
+        "series": issue.series,
+        "sequence": issue.sequence,
+        "number": issue.number,
+        "kind": document.kind,
+        "account_id": buyer.account.account_id,
+        "customer_id": buyer.customer_id,
+        "bill_run_id": bill_run_id,
+        "entry_id": issue.entry_id,
+        "issued_at": now,
+        "issued_on": issued_on,
+        "due_on": due_on,
+        "currency": document.total.currency,
+        "net_minor": document.net.minor,
+        "tax_minor": document.tax.minor,
+        "total_minor": document.total.minor,
+        "content": content,
+        "content_sha256": sha256,
+    }
+
+
+def entry_of(issue: Issue, now: datetime) -> Entry:
+    assert issue.entry_id is not None
+    what = "Credit note" if issue.document.kind == CREDIT_NOTE else "Invoice"
+    return Entry(
+        issue.entry_id,
+        issue.seller.entity_id,
+        now,
+        local_date(now, issue.seller.zone_info),
+        f"{what} {issue.number}",
+        f"invoice:{issue.invoice_id}",
+        journal.of_document(issue.document),
+    )
+
+
+def line_rows(issue: Issue, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "line_id": InvoiceLineId(new_id(now)),
+            "invoice_id": issue.invoice_id,
+            "position": position,
+            "charge_id": charge.charge_id,
+            "subscription_id": charge.subscription_id,
+            "service_id": charge.service_id,
+            "version_id": charge.version_id,
+            "kind": charge.kind.value,
+            "item": charge.item or charge.description,
+            "description": charge.description,
+            "first_on": charge.first_on,
+            "until_on": charge.until_on,
+            "quantity": charge.quantity,
+            "unit": charge.unit,
+            "unit_price": charge.unit_price,
+            "net_minor": charge.net.minor,
+            "tax_percent": charge.tax_percent,
+            "tax_minor": tax.minor,
+            "adjustment": charge.adjustment,
+        }
+        for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1)
+    ]
+
+
+def issued(issue: Issue, now: datetime, actor: str) -> InvoiceIssued:
+    return InvoiceIssued(
+        event_id=new_id(now),
+        at=now,
+        actor=actor,
+        invoice_id=issue.invoice_id,
+        number=issue.number,
+        account_id=issue.buyer.account.account_id,
+        total_minor=issue.document.total.minor,
+        currency=issue.document.total.currency,
+    )
