@@ -66,7 +66,9 @@ async def test_a_service_shows_what_is_desired_and_what_was_seen(isp: Provisioni
     assert shown["downstream_bps"] == shown["observed"]["downstream_bps"] == 100_000_000
     assert shown["attachment"]["subscriber_vlan"] == 100
     assert [change["result"] for change in shown["session_changes"]] == ["ack"]
-    assert (await api.get("/services?standing=verified")).json()["items"] == [{k: v for k, v in shown.items() if k != "session_changes"}]
+    assert (await api.get("/services?standing=verified")).json()["items"] == [
+        {k: v for k, v in shown.items() if k != "session_changes"}
+    ]
     assert (await api.get("/services?standing=drift")).json()["items"] == []
 
 
