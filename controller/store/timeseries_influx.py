@@ -5,7 +5,7 @@ nothing here: `write` compares the server's own counters before and after, and w
 samples back. It also keeps a point twice that was sent twice unless told to de-duplicate; `flaws` names each setting
 of the server under which answers from here would be wrong. Start it with
 
-    -dedup.minScrapeInterval=1ms -search.latencyOffset=0s -retentionPeriod=…
+    -dedup.minScrapeInterval=1ms -retentionPeriod=…
 
 Refuses to overwrite: which of two different values for one (series, instant) the server keeps is not defined.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -49,11 +50,14 @@ _COUNTER = re.compile(
     r'^vm_rows_(inserted_total\{type="influx"|invalid_total\{type="influx"|ignored_total\{).*\} (\S+)$'
 )
 _QUERY = {
-    "sum": ("sum(sum_over_time({s}[{w}]))",),
-    "avg": ("sum(sum_over_time({s}[{w}]))", "sum(count_over_time({s}[{w}]))"),
-    "max": ("max(max_over_time({s}[{w}]))",),
-    "last": ("last_over_time({s}[{w}])", "tlast_over_time({s}[{w}])"),
+    "sum": ("sum(sum_over_time(@))",),
+    "avg": ("sum(sum_over_time(@))", "sum(count_over_time(@))"),
+    "max": ("max(max_over_time(@))",),
+    "last": ("last_over_time(@)", "tlast_over_time(@)"),
 }
+# Points nearer to the present than this, or beyond it as the end of a running bucket is, the server makes up from
+# those before. So it is asked for earlier ones, with an offset into their future.
+_SETTLED_MS = 120_000
 
 
 class WriteNotProved(TimeSeriesUnavailable):
@@ -94,7 +98,7 @@ class InfluxTimeSeries:
     ) -> Sequence[Bucket]:
         wanted = grid(since, until, step_s, aggregate)
         selector = _selector(measurement, field, canonical_tags(tags))
-        queries = [q.format(s=selector, w=f"{wanted.step_ms}ms") for q in _QUERY[aggregate]]
+        queries = [q.replace("@", f"{_braces(selector)}[{wanted.step_ms}ms]{{offset}}") for q in _QUERY[aggregate]]
         answers = await asyncio.gather(*(self._query_range(query, wanted) for query in queries))
         return wanted.buckets(_combine(aggregate, answers))
 
@@ -104,8 +108,6 @@ class InfluxTimeSeries:
         found = []
         if not re.search(r'dedup\.minScrapeInterval="1ms"', text):
             found.append("without -dedup.minScrapeInterval=1ms a sample that is sent again counts twice")
-        if not re.search(r'search\.latencyOffset="0s?"', text):
-            found.append("without -search.latencyOffset=0s the last 30 seconds cannot be read")
         return found
 
     async def expire(self, now: datetime) -> int:
@@ -189,16 +191,18 @@ class InfluxTimeSeries:
         # PromQL looks back over (t − w, t]; one millisecond before a bucket's end that is exactly [start, start + w).
         first = wanted.since_ms + wanted.step_ms - 1
         last = wanted.until_ms - 1
+        shift = max(0, last - int(time.time() * 1000) + _SETTLED_MS)
         text = await self._get(
             "/api/v1/query_range",
             {
-                "query": query,
-                "start": f"{first / 1000:.3f}",
-                "end": f"{last / 1000:.3f}",
+                "query": query.format(offset=f" offset -{shift}ms" if shift else ""),
+                "start": f"{(first - shift) / 1000:.3f}",
+                "end": f"{(last - shift) / 1000:.3f}",
                 "step": f"{wanted.step_ms}ms",
                 "nocache": "1",  # its cache would move start and end to multiples of the step
             },
         )
+        first -= shift
         series: list[dict[str, Any]] = json.loads(text)["data"]["result"]
         for one in series:
             one["buckets"] = {
@@ -247,6 +251,11 @@ def _selector(measurement: str, field: str, tags: Tags) -> str:
     """The server names a series measurement_field."""
     labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in tags)
     return f"{measurement}_{field}{{{labels}}}"
+
+
+def _braces(text: str) -> str:
+    """So that str.format leaves them alone."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _lines(points: Sequence[Point]) -> Iterable[str]:

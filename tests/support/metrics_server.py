@@ -55,7 +55,6 @@ def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victo
         tmp_path_factory.mktemp("victoria-metrics"),
         "-retentionPeriod=100y",
         "-dedup.minScrapeInterval=1ms",
-        "-search.latencyOffset=0s",
     )
     try:
         yield server

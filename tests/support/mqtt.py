@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,12 @@ log_dest file {directory}/log
 
 
 class Broker:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
-        (directory / "mosquitto.conf").write_text(_CONFIG.format(port=self.port, directory=directory))
+        config = _CONFIG.format(port=self.port, directory=directory)
+        (directory / "mosquitto.conf").write_text(config + self._tls(directory) if tls else config)
         passwords = directory / "passwords"
         passwords.touch(mode=0o600)
         for user, password in USERS.items():
@@ -41,6 +43,21 @@ class Broker:
                 shutil.chown(path, "mosquitto", "mosquitto")
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    def _tls(self, directory: Path) -> str:
+        """A self-signed certificate for localhost; clients trust `directory/certificate.pem`."""
+        key, certificate = directory / "key.pem", directory / "certificate.pem"
+        subprocess.run(
+            [
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost",
+                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+        key.chmod(0o644)  # a throw-away key, read by the user the broker becomes
+        return f"certfile {certificate}\nkeyfile {key}\n"
 
     def start(self) -> None:
         binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
@@ -66,15 +83,27 @@ class Broker:
             self.process = None
 
 
-@pytest.fixture
-def broker() -> Iterator[Broker]:
+@contextmanager
+def running_broker(*, tls: bool = False) -> Iterator[Broker]:
     if shutil.which("mosquitto") is None and not Path("/usr/sbin/mosquitto").exists():
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
     # Not below pytest's own directory, which only its owner may enter.
     directory = Path("/tmp") / f"headend-mqtt-{os.getpid()}-{time.monotonic_ns()}"
-    running = Broker(directory)
+    running = Broker(directory, tls=tls)
     try:
         yield running
     finally:
         running.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    with running_broker() as running:
+        yield running
+
+
+@pytest.fixture
+def tls_broker() -> Iterator[Broker]:
+    with running_broker(tls=True) as running:
+        yield running

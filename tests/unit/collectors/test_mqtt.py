@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,15 @@ async def test_a_wrong_password_is_said_and_tried_again(broker: Broker) -> None:
         )
         await asyncio.wait_for(subscriber.connected.wait(), 10)
         assert subscriber.problem is None
+
+
+async def test_tls_is_spoken_and_a_certificate_nobody_vouches_for_is_refused(tls_broker: Broker) -> None:
+    trusting = ssl.create_default_context(cafile=tls_broker.directory / "certificate.pem")
+    async with subscribed(tls_broker, FakeTimeSeries(), tls=trusting) as subscriber:
+        await asyncio.wait_for(subscriber.connected.wait(), 10)
+    async with subscribed(tls_broker, FakeTimeSeries(), tls=ssl.create_default_context()) as subscriber:
+        await until(lambda: "certificate" in (subscriber.problem or "").lower())
+        assert not subscriber.connected.is_set()
 
 
 async def test_a_broker_that_restarts_is_connected_to_again(broker: Broker) -> None:

@@ -15,7 +15,6 @@ from controller.domain.usage import CounterSample
 from controller.store.timeseries import KeptTimeSeries, TimeSeriesSettings, open_time_series
 from controller.store.timeseries_influx import InfluxTimeSeries
 
-
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -102,13 +101,17 @@ async def test_a_sample_of_25_hours_ago_changes_the_bucket_it_belongs_to(series:
     assert await values(series, name, since=early, expected=[7.0, None, None]) == [7.0, None, None]
 
 
-async def test_what_was_written_just_now_can_be_read(series: KeptTimeSeries, name: str) -> None:
+@pytest.mark.parametrize("step_s", [10, 60])
+async def test_what_was_written_just_now_is_in_the_bucket_that_still_runs(
+    series: KeptTimeSeries, name: str, step_s: int
+) -> None:
     now = datetime.now(UTC)
+    since = now - timedelta(seconds=5)
     await series.write([sample(name, now, 3)])
-    found = await values(
-        series, name, since=now - 2 * MINUTE, minutes=3, step_s=10, expected=[None] * 12 + [3.0] + [None] * 5
-    )
-    assert found.count(3.0) == 1
+    expected = [3.0] + [None] * (120 // step_s - 1)
+    asked_at = asyncio.get_running_loop().time()
+    assert await values(series, name, since=since, minutes=2, step_s=step_s, expected=expected) == expected
+    assert asyncio.get_running_loop().time() - asked_at < 5
 
 
 async def test_tags_select_the_series_that_contain_them(series: KeptTimeSeries, name: str) -> None:
