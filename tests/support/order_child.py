@@ -26,7 +26,7 @@ async def fulfil(url: str, directory: Path, stop: str) -> None:
     async def at(where: str) -> None:
         if where == stop:
             print(where, flush=True)
-            while os.getppid() == parent:  # a test that failed leaves nothing behind
+            while os.getppid() == parent:  # noqa: ASYNC110 (a test that failed leaves nothing behind)
                 await asyncio.sleep(0.2)
 
     async with open_isp(database, directory, at) as isp:
