@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Row, func, or_, select, text
@@ -16,6 +17,11 @@ from controller.store.usage_log import usage_links, usage_records
 
 _IDS_PER_QUERY = 500
 
+MAX_DELAY_S = 30.0
+"""How long the watermark may stand still while accounting is busy: a burst of 30,000 lines dialling in is over then."""
+STEP_UNDER_LOAD = 1_000
+"""Records that followers are given each second when the load goes on."""
+
 # A link this old belongs to a transaction that is long over (writers' transactions are ended after a minute), even
 # where its transaction id means nothing any more: a restored dump counts transactions anew.
 _SETTLED_US = 3_600_000_000
@@ -26,9 +32,29 @@ class UsageLogReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._is_busy: Callable[[], bool] = _never
+        self._known = 0
+        self._step_at_s = 0.0
+
+    def give_way_to(self, is_busy: Callable[[], bool]) -> None:
+        """While `is_busy()`, followers are told old watermarks, so that answers to NAS come before bookkeeping.
+
+        An old watermark is a true one, only late. When the load goes on for MAX_DELAY_S, it moves by a step a second.
+        """
+        self._is_busy = is_busy
 
     async def watermark(self) -> int:
         """Highest record id below which no record can still appear; 0 for an empty log."""
+        now_s = monotonic()
+        if not self._is_busy():
+            self._known = await self._newest_settled()
+            self._step_at_s = now_s + MAX_DELAY_S
+        elif now_s >= self._step_at_s:
+            self._known = min(await self._newest_settled(), self._known + STEP_UNDER_LOAD)
+            self._step_at_s = now_s + 1.0
+        return self._known
+
+    async def _newest_settled(self) -> int:
         query = select(usage_links.c.last_record_id).order_by(usage_links.c.last_record_id.desc()).limit(1)
         if not self._database.is_sqlite:
             # Ids and transaction ids ascend together, so whatever a transaction older than every running one wrote
@@ -101,6 +127,10 @@ class UsageLogReader:
         return faults
 
 
+def _never() -> bool:
+    return False
+
+
 async def _link_over(conn: AsyncConnection, record_id: int) -> Row[Any] | None:
     query = (
         select(usage_links)
@@ -150,37 +180,33 @@ async def _link_before(conn: AsyncConnection, link: Row[Any]) -> bytes | None:
 
 
 def _is_intact(row: Row[Any]) -> bool:
-    fields = (
-        row.kind,
-        row.session_key,
-        row.nas_id,
-        row.acct_session_id,
-        row.username,
-        row.service_id,
-        row.event_us,
-        row.received_us,
-        row.session_time_s,
-        row.upstream_octets,
-        row.downstream_octets,
-    )
-    return bool(record_digest(row.packet_sha256, fields) == row.record_sha256)
+    return _logged(row).intact
 
 
 def _logged(row: Row[Any]) -> LoggedRecord:
+    """By position: followers read every record there is."""
+    (
+        record_id, _, _, kind, session_key, nas_id, acct_session_id, username, service_id, event_us, received_us,
+        session_time_s, upstream, downstream, packet_sha256, digest,
+    ) = tuple(row)  # fmt: skip
+    fields = (
+        kind, session_key, nas_id, acct_session_id, username, service_id, event_us, received_us,
+        session_time_s, upstream, downstream,
+    )  # fmt: skip
     return LoggedRecord(
-        record_id=row.record_id,
-        kind=row.kind,
-        session_key=row.session_key,
-        nas_id=row.nas_id,
-        acct_session_id=row.acct_session_id,
-        username=row.username,
-        service_id=row.service_id,
-        event_at=from_micros(row.event_us),
-        received_at=from_micros(row.received_us),
-        session_time_s=row.session_time_s,
-        upstream_octets=row.upstream_octets,
-        downstream_octets=row.downstream_octets,
-        packet_sha256=row.packet_sha256,
-        record_sha256=row.record_sha256,
-        intact=_is_intact(row),
+        record_id,
+        kind,
+        session_key,
+        nas_id,
+        acct_session_id,
+        username,
+        service_id,
+        from_micros(event_us),
+        from_micros(received_us),
+        session_time_s,
+        upstream,
+        downstream,
+        packet_sha256,
+        digest,
+        record_digest(packet_sha256, fields) == digest,
     )
