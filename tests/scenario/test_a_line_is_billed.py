@@ -202,6 +202,17 @@ async def test_a_bill_run_waits_for_the_events_and_the_usage_before_it(world: Bi
     ]
 
 
+async def test_two_bill_runs_at_once_charge_once(world: BillingWorld) -> None:
+    for n in range(6):
+        await world.activate(SMALL, await world.customer(f"Customer {n}"))
+    started = [await world.runs.start(as_of=None, account_id=None, actor="user:test") for _ in range(3)]
+    for run in started:
+        await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    issued = await world.finance.invoices(account_id=None, bill_run_id=None, after=None, limit=100)
+    assert len(issued) == 6
+    assert sorted([(await world.billing.bill_run(run.bill_run_id)).documents for run in started]) == [0, 0, 6]
+
+
 async def _alter(database: Database, statement: str) -> None:
     """What somebody with the database's own tools would do, triggers out of the way."""
     async with database.begin() as conn:
