@@ -59,9 +59,7 @@ class MediationService:
                     pass
             except DBAPIError as error:
                 log.error("mediation.batch_failed", error=f"{type(error).__name__}: {error.orig}")
-            try:
-                await asyncio.wait_for(self._wakeup.wait(), self._settings.poll_s)
-            except TimeoutError:
+            if not await self._woken():
                 continue
             # Accounting commits many times a second; one batch of ours for a bunch of them leaves it the disk.
             await asyncio.sleep(self._settings.gather_s)
@@ -72,9 +70,22 @@ class MediationService:
             return (await repository.read_position(conn)).record_id
 
     async def catch_up(self, record_id: int) -> None:
-        """Mediate until the position has reached `record_id`, which must not be above the log's watermark."""
+        """Mediate until the position has reached `record_id`, which was the log's watermark once.
+
+        The log may tell followers an older one while it is busy (or after a restart); that is waited for.
+        """
         while await self.position() < record_id:
-            await self.step()
+            self._wakeup.clear()
+            if not await self.step():
+                await self._woken()
+
+    async def _woken(self) -> bool:
+        """Wait for a commit of this process, or for the time to look anyway; whether there was a commit."""
+        try:
+            await asyncio.wait_for(self._wakeup.wait(), self._settings.poll_s)
+        except TimeoutError:
+            return False
+        return True
 
     async def step(self) -> bool:
         """Book one batch; False when there was nothing new."""

@@ -217,3 +217,18 @@ async def test_the_loop_is_woken_by_a_commit_and_books(database: Database) -> No
     finally:
         running.cancel()
     assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
+
+
+async def test_catching_up_waits_for_a_log_that_tells_an_older_watermark(database: Database) -> None:
+    class Busy(UsageLogInMemory):
+        looks = 0
+
+        async def watermark(self) -> int:
+            self.looks += 1
+            return 0 if self.looks < 3 else len(self.rows)
+
+    log = Busy()
+    log.append(record("s", START, 5, 50))
+    settings = BillingSettings(zone=BERLIN, poll_s=0.1)
+    await MediationService(database, MovableClock(START), log, settings).catch_up(1)
+    assert (await days(database), log.looks) == ({("svc-1", date(2026, 9, 30)): (5, 50)}, 3)
