@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import sys
 
+import httpx2
+
 from lab import line
 from lab.api import ApiRefused
 from lab.demo import Demo
@@ -24,7 +26,9 @@ def main() -> int:
         return asyncio.run(Demo(settings).run())
     except (Unusable, ServerFailed, ApiRefused) as error:
         print(error, file=sys.stderr)
-        return 2
+    except httpx2.TransportError as error:
+        print(f"The controller does not answer ({error}). Is the demo running? `make run` starts it.", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -171,6 +171,8 @@ class Demo:
             (settings.http_port, settings.auth_port, settings.acct_port), {"HEADEND_CLOCK": "system"}
         )
         bras = await self.network.attach_bras(settings.auth_port, settings.acct_port, clock.now, live=True)
+        # Traffic since the last run is counted now, or the first poll would see it all within seconds.
+        self.network.count(clock.now())
         self._save_world()
         self._write_demo_json()
         await controller.start()
