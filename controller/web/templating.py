@@ -59,7 +59,9 @@ def plain(value: object) -> Markup:
     return _NOTHING if value is None or value == "" else escape(value)
 
 
-GOOD = frozenset({"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "true"})
+GOOD = frozenset(
+    {"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true"}
+)
 BAD = frozenset({"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false"})
 WAITING = frozenset(
     {"inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended"}

@@ -15,7 +15,7 @@ from controller.web.site import Site, Visit, WebPage
 
 INVOICES = (
     Column("Number", "number", link="/invoices/{invoice_id}"),
-    Column("Kind", "kind"),
+    Column("State", "state", "state", sub="kind"),
     Column("Issued", "issued_on"),
     Column("Due", "due_on"),
     Column("Net", "net", "money"),
@@ -23,8 +23,8 @@ INVOICES = (
     Column("Total", "total", "money"),
     Column("Still open", "open", "money"),
 )
+OF_ONE_CUSTOMER = (INVOICES[0], *INVOICES[2:])
 INVOICE = (
-    Column("State", "state", "state"),
     *INVOICES[1:],
     Column("Customer", "customer_id", "mono", link="/customers/{customer_id}"),
     Column("Bill run", "bill_run_id", "mono"),
@@ -59,7 +59,7 @@ RECORDS = (
     Column("Arrived", "received_at", "instant"),
     Column("Added upstream", "added_upstream_octets", "octets"),
     Column("Added downstream", "added_downstream_octets", "octets"),
-    Column("Packet, SHA-256", "packet_sha256", "mono"),
+    Column("Packet, SHA-256", "packet_sha256", "digest"),
     Column("Intact", "intact", "flag"),
 )
 
@@ -67,7 +67,8 @@ RECORDS = (
 def pages(site: Site, api: Api) -> list[WebPage]:
     async def invoices(visit: Visit) -> Response:
         page = await api.get(visit, "/invoices", query={"after": visit.query("after")})
-        return list_page(site, visit, "Invoices", page, INVOICES, nothing="No invoice yet.")
+        rows = {"items": [row | {"state": state_of(row)} for row in page["items"]], "next": page["next"]}
+        return list_page(site, visit, "Invoices", rows, INVOICES, nothing="No invoice yet.")
 
     async def invoice(visit: Visit) -> Response:
         invoice_id = visit.path["invoice_id"]

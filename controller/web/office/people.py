@@ -24,7 +24,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             *await part_of(
                 api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
             ),
-            *await part_of(api, visit, "Invoices", "/invoices", "finance:read", money.INVOICES, account_id=account),
+            *await part_of(
+                api, visit, "Invoices", "/invoices", "finance:read", money.OF_ONE_CUSTOMER, account_id=account
+            ),
             *await part_of(api, visit, "Orders", "/orders", "orders:read", fields.ORDERS, account_id=account),
         ]
         return detail_page(

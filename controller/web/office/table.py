@@ -59,6 +59,8 @@ def value(row: Mapping[str, Any], key: str) -> Any:
 def write(kind: str, content: Any) -> Markup:
     if kind == "mono":
         return Markup('<span class="mono">{}</span>').format(templating.plain(content))
+    if kind == "digest":
+        return Markup('<span class="mono digest">{}</span>').format(templating.plain(content))
     if kind == "flag":
         return templating.plain(None if content is None else "yes" if content else "no")
     if kind == "number":

@@ -71,7 +71,7 @@ const charts = (() => {
       const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       this.plot = new uPlot({
         ...this.size(),
-        padding: [8, 6, 0, 0],
+        padding: [8, 24, 0, 0],
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
         legend: { live: true },
         scales: {
