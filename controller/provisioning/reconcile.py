@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
-from controller.domain.errors import HeadendError
+from controller.domain.errors import HeadendError, TemporaryDeviceError
 from controller.provisioning.model import StoredService
 from controller.provisioning.service import ProvisioningService
 from controller.provisioning.settings import ProvisioningSettings
@@ -43,25 +43,38 @@ class Reconciler:
             await asyncio.sleep(self._settings.check_tick_s)
 
     async def check_due(self) -> int:
-        """Check every service that was not looked at for `check_interval_s`; how many there were."""
+        """Check the services that were not looked at for `check_interval_s`; how many were read from their device."""
         checked = 0
         while True:
             before = self._clock.now() - timedelta(seconds=self._settings.check_interval_s)
             due = await self._provisioning.due_for_check(before, _BATCH)
             gate = asyncio.Semaphore(self._settings.check_concurrency)
-            results = await asyncio.gather(*(self._check(stored, gate) for stored in due))
-            checked += len(due)
+            read = await asyncio.gather(*(self._check_device(services, gate) for services in _by_device(due)))
+            checked += sum(read)
             for standing, count in (await self._provisioning.standings()).items():
                 _STANDING.labels(standing.value).set(count)
-            # A device that does not answer stays due; it is asked again at the next tick, not at once.
-            if len(due) < _BATCH or not all(results):
+            if len(due) < _BATCH or sum(read) < len(due):
                 return checked
 
-    async def _check(self, stored: StoredService, gate: asyncio.Semaphore) -> bool:
+    async def _check_device(self, services: list[StoredService], gate: asyncio.Semaphore) -> int:
+        """Check one device's services; how many were read. A device that does not answer is not asked for the rest."""
+        read = 0
         async with gate:
-            try:
-                await self._provisioning.check(stored)
-            except HeadendError as error:
-                log.info("reconcile.unanswered", service_id=stored.desired.service_id, error=str(error))
-                return False
-            return True
+            for stored in services:
+                try:
+                    await self._provisioning.check(stored)
+                    read += 1
+                except HeadendError as error:
+                    log.info("reconcile.unanswered", service_id=stored.desired.service_id, error=str(error))
+                    await self._provisioning.put_off_check(stored)
+                    if isinstance(error, TemporaryDeviceError):
+                        break
+        return read
+
+
+def _by_device(due: list[StoredService]) -> list[list[StoredService]]:
+    grouped: dict[str, list[StoredService]] = {}
+    for stored in due:
+        assert stored.desired.attachment is not None
+        grouped.setdefault(stored.desired.attachment.olt_id, []).append(stored)
+    return list(grouped.values())

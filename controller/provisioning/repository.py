@@ -187,6 +187,10 @@ async def due_for_check(conn: AsyncConnection, before: datetime, limit: int) -> 
     return [_stored(row) for row in await conn.execute(query)]
 
 
+async def put_checked(conn: AsyncConnection, service_id: ServiceId, now: datetime) -> None:
+    await conn.execute(update(service).where(service.c.service_id == service_id).values(checked_at=now))
+
+
 async def count_by_standing(conn: AsyncConnection) -> dict[Standing, int]:
     query = select(service.c.standing, func.count()).group_by(service.c.standing)
     counted = {Standing(standing): count for standing, count in await conn.execute(query)}

@@ -268,6 +268,11 @@ class ProvisioningService:
             log.warning("service.drift", service_id=stored.desired.service_id, differences=list(differences))
         return differences
 
+    async def put_off_check(self, stored: StoredService) -> None:
+        """The service could not be read: let others have their turn before it is tried again."""
+        async with self._database.begin() as conn:
+            await repository.put_checked(conn, stored.desired.service_id, self._clock.now())
+
     async def standings(self) -> dict[Standing, int]:
         """How many services stand how: for pages and metrics."""
         async with self._database.read() as conn:

@@ -46,10 +46,12 @@ class MemoryOlt:
         self.error: Exception | None = None
         self.deaf = False
         self.applied = 0
+        self.observed = 0
         self.busy = 0
         self.most_busy = 0
 
     async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService:
+        self.observed += 1
         if self.error is not None:
             raise self.error
         has = self.services.get(service.service_id)

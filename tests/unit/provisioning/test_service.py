@@ -266,8 +266,27 @@ async def test_an_unreachable_device_does_not_stop_the_drift_check(isp: Provisio
     await isp.service.converge(service_id(1), actor=ACTOR)
     isp.clock.advance(timedelta(seconds=1))
     olt.error = TemporaryDeviceError("dark")
-    assert await Reconciler(isp.service, isp.clock, settings).check_due() == 1
+    reconciler = Reconciler(isp.service, isp.clock, settings)
+    assert await reconciler.check_due() == 0
     assert (await isp.service.get(service_id(1))).standing is Standing.VERIFIED
+    olt.error = None
+    isp.clock.advance(timedelta(seconds=1))
+    assert await reconciler.check_due() == 1
+
+
+async def test_a_dark_device_is_asked_once_a_round_and_not_for_each_of_its_services(
+    isp: Provisioning, olt: MemoryOlt
+) -> None:
+    for n in (1, 2, 3):
+        await isp.service.set_desired(isp.desired(n), actor=ACTOR)
+        await isp.service.converge(service_id(n), actor=ACTOR)
+    isp.clock.advance(timedelta(hours=1))
+    olt.error, olt.observed = TemporaryDeviceError("dark"), 0
+    await Reconciler(isp.service, isp.clock, ProvisioningSettings()).check_due()
+    assert olt.observed == 1
+    olt.error, olt.observed = PermanentDeviceError("no such port"), 0
+    await Reconciler(isp.service, isp.clock, ProvisioningSettings()).check_due()
+    assert olt.observed == 2, "what one service cannot have says nothing of the others; the first had its turn"
 
 
 async def test_a_live_session_is_verified_by_what_is_seen_not_by_the_ack(isp: Provisioning) -> None:
