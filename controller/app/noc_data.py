@@ -36,7 +36,7 @@ THROUGHPUT_WINDOW = timedelta(seconds=60)
 """Octets arrive with interims, so the present throughput is a mean over several of them."""
 _MAX_LINES = 12
 _DRIVER_KINDS = {"bbf-olt": "OLT", "napalm-router": "Router"}
-_ROUTINE_RESULTS = frozenset({"accept", "reject", "challenge", "duplicate", "in-flight", "status", "record"})
+_ROUTINE_RESULTS = frozenset({"accept", "reject", "challenge", "duplicate", "in-flight", "status", "response"})
 
 
 @dataclass(frozen=True, slots=True)
