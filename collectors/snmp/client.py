@@ -6,6 +6,8 @@ column is walked by GetBulk with rows + 1 repetitions, so that a column is one q
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
 from datetime import datetime
 
@@ -48,7 +50,7 @@ async def poll(target: SnmpTarget, settings: SnmpSettings, now: Callable[[], dat
     """
     for attempt in range(1, settings.attempts + 1):
         try:
-            async with _session(target, settings) as session:
+            async with _session(target, await _address(target), settings) as session:
                 return await _read(session, settings, now)
         except TimeoutError:
             if attempt == settings.attempts:
@@ -59,18 +61,29 @@ async def poll(target: SnmpTarget, settings: SnmpSettings, now: Callable[[], dat
             raise MalformedAnswer("snmp", f"{target.name}: {error}") from error
         except OSError as error:
             raise DeviceSilent(f"{target.name} ({target.host}:{target.port}): {error}") from error
+        except BaseException as error:
+            # gufo-snmp's decoder panics on some cut-off answers, and a Rust panic is no Exception (seen with 0.13.0).
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            raise MalformedAnswer("snmp", f"{target.name}: {error}") from None
     secret = "user or privacy key" if target.version == "3" else "community"
     where = f"{target.host}:{target.port}"
     raise DeviceSilent(f"{target.name} ({where}): no SNMP answer; unreachable, or the {secret} is wrong")
 
 
-def _session(target: SnmpTarget, settings: SnmpSettings) -> SnmpSession:
+async def _address(target: SnmpTarget) -> str:
+    """gufo-snmp wants an address; a name is looked up for every poll, so that it may move. IPv4 first. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+    return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
+
+
+def _session(target: SnmpTarget, host: str, settings: SnmpSettings) -> SnmpSession:
     common = {"timeout": settings.timeout_s, "recv_buffer": settings.receive_buffer}
     if target.version == "2c" and target.community is not None:
         community = target.community.reveal()
-        return SnmpSession(target.host, target.port, community=community, version=SnmpVersion.v2c, **common)  # type: ignore[arg-type]
+        return SnmpSession(host, target.port, community=community, version=SnmpVersion.v2c, **common)  # type: ignore[arg-type]
     if target.version == "3" and target.user is not None:
-        return SnmpSession(target.host, target.port, user=_user(target), version=SnmpVersion.v3, **common)  # type: ignore[arg-type]
+        return SnmpSession(host, target.port, user=_user(target), version=SnmpVersion.v3, **common)  # type: ignore[arg-type]
     raise RuleError(f"{target.name}: SNMP version {target.version!r} needs a community (2c) or a user (3)", code="snmp")
 
 

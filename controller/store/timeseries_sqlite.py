@@ -15,11 +15,13 @@ import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from controller.domain.errors import RuleError
 from controller.domain.ports import Bucket
 from controller.domain.usage import CounterSample
 from controller.store.timeseries_batch import Batches
@@ -37,6 +39,7 @@ from controller.store.timeseries_series import (
 
 _HOUR_MS = 3_600_000
 _READERS = 2
+_STEPS_BETWEEN_LOOKS = 200_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -82,11 +85,17 @@ _SELECT = {
 
 
 class SqliteTimeSeries:
-    """`TimeSeries` in one file. `retention` bounds what is kept; None keeps everything."""
+    """`TimeSeries` in one file. `retention` bounds what is kept; None keeps everything.
 
-    def __init__(self, path: Path, *, retention: timedelta | None = timedelta(days=800)) -> None:
+    A read that takes longer than `read_timeout_s` is refused: a question too large must not keep the others waiting.
+    """
+
+    def __init__(
+        self, path: Path, *, retention: timedelta | None = timedelta(days=800), read_timeout_s: float = 20.0
+    ) -> None:
         self._path = path
         self._retention = retention
+        self._read_timeout_s = read_timeout_s
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="timeseries-write")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="timeseries-read")
         self._local = threading.local()
@@ -114,9 +123,17 @@ class SqliteTimeSeries:
     ) -> Sequence[Bucket]:
         wanted = grid(since, until, step_s, aggregate)
         loop = asyncio.get_running_loop()
-        values = await loop.run_in_executor(
-            self._readers, self._read, measurement, field, canonical_tags(tags), wanted, aggregate
-        )
+        try:
+            values = await loop.run_in_executor(
+                self._readers, self._read, measurement, field, canonical_tags(tags), wanted, aggregate
+            )
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                message = f"more than {self._read_timeout_s:g} s of samples: ask for fewer series or a shorter time"
+                raise RuleError(message, code="time-series") from None
+            raise TimeSeriesUnavailable(f"{self._path}: {error}") from error
+        except sqlite3.Error as error:
+            raise TimeSeriesUnavailable(f"{self._path}: {error}") from error
         return wanted.buckets(values)
 
     async def expire(self, now: datetime) -> int:
@@ -186,7 +203,9 @@ class SqliteTimeSeries:
             "last": (wanted.until_ms - 1) // _HOUR_MS,
         }
         query = " ".join((_HOURS, "wanted(series) AS MATERIALIZED (", series, ")", _SELECT[aggregate]))
-        return {bucket: float(value) for bucket, value in self._connection().execute(query, parameters)}
+        connection, deadline = self._connection(), time.monotonic() + self._read_timeout_s
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+        return {bucket: float(value) for bucket, value in connection.execute(query, parameters)}
 
     def _expire(self, before_hour: int) -> int:
         connection, deleted = self._connection(), 0

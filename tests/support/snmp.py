@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -52,6 +54,52 @@ class SnmpDaemon:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
+
+
+class DamagingRelay(asyncio.DatagramProtocol):
+    """Stands before an agent and damages half of its answers: bits flipped, octets changed, the end cut off."""
+
+    def __init__(self, agent_port: int, seed: int) -> None:
+        self._agent = ("127.0.0.1", agent_port)
+        self._random = random.Random(seed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._upstream: list[asyncio.DatagramTransport] = []
+
+    async def start(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        port: int = self._transport.get_extra_info("sockname")[1]
+        return port
+
+    def stop(self) -> None:
+        for transport in (self._transport, *self._upstream):
+            transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        task = asyncio.create_task(self._forward(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, data: bytes, client: tuple[str, int]) -> None:
+        relay = self
+
+        class Answers(asyncio.DatagramProtocol):
+            def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+                relay._transport.sendto(relay._damaged(data), client)
+
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Answers, remote_addr=self._agent)
+        self._upstream.append(transport)
+        transport.sendto(data)
+
+    def _damaged(self, data: bytes) -> bytes:
+        found, draw = bytearray(data), self._random
+        if draw.random() < 0.5:
+            for _ in range(draw.randint(1, 3)):
+                place = draw.randrange(len(found))
+                found[place] = draw.choice((found[place] ^ 1 << draw.randrange(8), draw.randrange(256)))
+            if draw.random() < 0.3:
+                del found[draw.randrange(1, len(found)) :]
+        return bytes(found)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,11 +17,11 @@ from collectors.snmp.interfaces import DevicePoll
 from collectors.snmp.names import IF_HC_IN_OCTETS, SYS_UPTIME, resolve
 from collectors.snmp.samples import samples
 from collectors.track import CounterTrack
-from controller.domain.errors import RuleError
+from controller.domain.errors import HeadendError, RuleError
 from controller.domain.identity import DeviceId
 from controller.domain.ports import Secret, SnmpTarget
 from lab.snmp_agent import AgentInterface, SnmpAgent, V3User
-from tests.support.snmp import SnmpDaemon
+from tests.support.snmp import DamagingRelay, SnmpDaemon
 
 QUICK = SnmpSettings(timeout_s=0.3, attempts=1)
 
@@ -83,6 +84,27 @@ async def test_a_protocol_we_do_not_speak_is_refused_before_anything_is_sent() -
         await poll(v3(9, auth="SHA3"), QUICK, now)
     with pytest.raises(RuleError, match="community"):
         await poll(replace(v2c(9), community=None), QUICK, now)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_damaged_answers_end_a_poll_and_never_more_than_that(snmpd: SnmpDaemon, seed: int) -> None:
+    relay = DamagingRelay(snmpd.port, seed)
+    port = await relay.start()
+    ended: Counter[str] = Counter()
+    for number in range(150):
+        target = v3(port) if number % 3 == 0 else v2c(port)
+        try:
+            await poll(target, SnmpSettings(timeout_s=0.03, attempts=1), now)
+        except HeadendError as error:
+            ended[type(error).__name__] += 1
+    relay.stop()
+    assert ended["MalformedAnswer"] > 10
+
+
+async def test_an_agent_may_be_named_instead_of_numbered(snmpd: SnmpDaemon) -> None:
+    check_loopback(await poll(replace(v2c(snmpd.port), host="localhost"), SnmpSettings(), now))
+    with pytest.raises(DeviceSilent, match=r"no-such-host\.invalid"):
+        await poll(replace(v2c(snmpd.port), host="no-such-host.invalid"), QUICK, now)
 
 
 def test_names_resolve_to_oids_by_pysnmps_mibs() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.domain.errors import RuleError
 from controller.domain.usage import CounterSample
 from controller.store.timeseries_series import TimeSeriesUnavailable
 from controller.store.timeseries_sqlite import SqliteTimeSeries
@@ -70,6 +71,24 @@ async def test_an_unusable_file_is_a_clear_error_for_every_waiting_writer(tmp_pa
     series = SqliteTimeSeries(tmp_path / "ts.db")
     results = await asyncio.gather(*(series.write([sample(T0, n)]) for n in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [TimeSeriesUnavailable] * 3
+    await series.close()
+
+
+async def test_a_read_that_takes_too_long_is_refused_and_others_go_on(tmp_path: Path) -> None:
+    series = SqliteTimeSeries(tmp_path / "ts.db", read_timeout_s=0)
+    await series.write([sample(T0 + timedelta(seconds=n), 1, str(n % 50)) for n in range(30_000)])
+    with pytest.raises(RuleError, match="shorter time"):
+        await total(series, T0)
+    series._read_timeout_s = 20
+    assert await total(series, T0) == 30_000
+    await series.close()
+
+
+async def test_reading_an_unusable_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "ts.db").write_bytes(b"this is not a database, " * 100)
+    series = SqliteTimeSeries(tmp_path / "ts.db")
+    with pytest.raises(TimeSeriesUnavailable):
+        await total(series, T0)
     await series.close()
 
 
