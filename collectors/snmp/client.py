@@ -72,7 +72,7 @@ async def poll(target: SnmpTarget, settings: SnmpSettings, now: Callable[[], dat
 
 
 async def _address(target: SnmpTarget) -> str:
-    """gufo-snmp wants an address; a name is looked up for every poll, so that it may move. IPv4 first. Raises OSError."""
+    """gufo-snmp wants an address; a name is looked up for every poll: it may move. IPv4 first. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
     return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
 
