@@ -20,23 +20,32 @@ class Operational:
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
         self._started_at = _timestamp()
-        self._chosen: dict[tuple[str, str], int] = {}
+        self._chosen: dict[str, dict[str, int]] = {}
+        self._in_use: set[tuple[str, str]] = set()
 
     def state(self, running: Element) -> Element:
         """A tree of config-false top-level containers."""
         root = empty()
+        self._in_use.clear()
         terminations = _terminations(running)
+        v_anis = _v_anis(running)
         interfaces = _add(root, "if:interfaces-state")
         components = _add(root, "hw:hardware")
         for port in terminations.values():
             self._port_components(components, port)
         for entry in running.iterfind(f"{qualified('if:interfaces')}/{qualified('if:interface')}"):
-            self._interface(interfaces, components, entry, terminations, running)
+            self._interface(interfaces, components, entry, terminations, v_anis)
         self._gem(root, running)
+        self._free_unused()
         return root
 
     def _interface(
-        self, parent: Element, components: Element, entry: Element, terminations: dict[str, str], running: Element
+        self,
+        parent: Element,
+        components: Element,
+        entry: Element,
+        terminations: dict[str, str],
+        v_anis: dict[str, Element],
     ) -> None:
         name = entry.findtext(qualified("if:name"))
         kind = identity(entry.find(qualified("if:type")))
@@ -47,7 +56,7 @@ class Operational:
         v_ani = entry.find(qualified("vani:v-ani"))
         if v_ani is None and kind == "xponift:olt-v-enet":
             lower = entry.findtext(f"{qualified('vani:olt-v-enet')}/{qualified('vani:lower-layer-interface')}")
-            v_ani = _v_ani(running, lower)
+            v_ani = v_anis.get(lower)
         onu = None if v_ani is None else self._onu(v_ani, terminations)
         up = kind not in ("xponift:v-ani", "xponift:olt-v-enet") or onu is not None
         _add(state, "if:oper-status", "up" if up else "down")
@@ -124,13 +133,19 @@ class Operational:
                 _add(item, f"gem:{actual}", str(number))
 
     def _choose(self, space: str, name: str, first: int) -> int:
-        taken = {number for (other, _), number in self._chosen.items() if other == space}
-        if (space, name) not in self._chosen:
+        self._in_use.add((space, name))
+        chosen = self._chosen.setdefault(space, {})
+        if name not in chosen:
+            taken = set(chosen.values())
             number = first
             while number in taken:
                 number += 1
-            self._chosen[space, name] = number
-        return self._chosen[space, name]
+            chosen[name] = number
+        return chosen[name]
+
+    def _free_unused(self) -> None:
+        for space, chosen in self._chosen.items():
+            self._chosen[space] = {name: number for name, number in chosen.items() if (space, name) in self._in_use}
 
 
 def _terminations(running: Element) -> dict[str, str]:
@@ -143,11 +158,13 @@ def _terminations(running: Element) -> dict[str, str]:
     return found
 
 
-def _v_ani(running: Element, name: str | None) -> Element | None:
-    for entry in running.iterfind(f"{qualified('if:interfaces')}/{qualified('if:interface')}"):
-        if entry.findtext(qualified("if:name")) == name:
-            return entry.find(qualified("vani:v-ani"))
-    return None
+def _v_anis(running: Element) -> dict[str, Element]:
+    """v-ani containers by the name of their interface."""
+    return {
+        entry.findtext(qualified("if:name")): entry.find(qualified("vani:v-ani"))
+        for entry in running.iterfind(f"{qualified('if:interfaces')}/{qualified('if:interface')}")
+        if entry.find(qualified("vani:v-ani")) is not None
+    }
 
 
 def _add(parent: Element, name: str, text: str | None = None) -> Element:
