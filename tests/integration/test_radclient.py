@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from controller.app.schema import metadata
 from controller.domain.ports import Secret
 from controller.store.engine import Database
 from radius.service import NasChange
@@ -19,13 +17,9 @@ pytestmark = pytest.mark.skipif(shutil.which("radclient") is None, reason="apt-g
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+def database(sqlite_database: Database) -> Database:
     """SQLite alone: what the directory reads from either database is tested in tests/unit/radius/test_directory.py."""
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
-    async with opened.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield opened
-    await opened.close()
+    return sqlite_database
 
 
 async def radclient(port: int, command: str, request: str, *, secret: str = "testing123", tries: int = 2) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from controller.app.schema import metadata
 from controller.store.engine import Database
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, STATUS_SERVER
@@ -22,13 +20,9 @@ SHARED = SharedSecret(SECRET)
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+def database(sqlite_database: Database) -> Database:
     """SQLite alone: these tests are about sockets."""
-    opened = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
-    async with opened.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield opened
-    await opened.close()
+    return sqlite_database
 
 
 def client_socket() -> socket.socket:
