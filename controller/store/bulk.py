@@ -71,7 +71,13 @@ class SqliteBulk:
         self._connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-32768"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-32768",
+            "wal_autocheckpoint=8000",
+        ):
             self._connection.execute(f"PRAGMA {pragma}")
         self._statements: dict[tuple[str, str, int, int], str] = {}
 

@@ -49,10 +49,10 @@ def _indexes(name: str) -> list[Index]:
     return [
         Index(f"uq_{name}_life", "acct_session_id", "nas_id", "life", unique=True),
         Index(f"ix_{name}_service_id", "service_id"),
-        Index(f"ix_{name}_username", "username"),
     ]
 
 
+# By user name the hot table is read through: 100,000 rows take 50 ms, and an index would cost every Start a tenth.
 # Rows are rewritten at every Interim. Keys ascend with time, so sessions that report together lie together; and
 # PostgreSQL keeps a new version on the same page when there is room, without touching an index.
 sessions = Table(
@@ -65,7 +65,12 @@ sessions = Table(
 )
 
 history = Table(
-    "radius_session_history", metadata, *_columns(), *_indexes("radius_session_history"), sqlite_with_rowid=False
+    "radius_session_history",
+    metadata,
+    *_columns(),
+    *_indexes("radius_session_history"),
+    Index("ix_radius_session_history_username", "username"),
+    sqlite_with_rowid=False,
 )
 
 # Accounting-On and -Off: whatever a NAS reported before `boundary_us` is suspect. One row per NAS, so that a restart
