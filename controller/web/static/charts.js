@@ -56,9 +56,11 @@ const charts = (() => {
       window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     }
 
+    /* Room for the legend is set aside, not measured: it has one line, or two where two series meet a narrow box. */
     size() {
-      const legend = this.plot?.root.querySelector(".u-legend");
-      return { width: this.element.clientWidth, height: this.element.clientHeight - (legend ? legend.offsetHeight : 26) };
+      const width = this.element.clientWidth;
+      const legend = width < 380 && this.series.length > 1 ? 54 : 30;
+      return { width, height: this.element.clientHeight - legend };
     }
 
     resize() {
@@ -79,8 +81,8 @@ const charts = (() => {
           y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
         },
         axes: [
-          { ...axis, space: 74, size: 28, values: (plot, splits) => splits.map((s) => time(s, plot.scales.x.max - plot.scales.x.min)) },
-          { ...axis, space: 34, size: (_plot, values) => 14 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)), values: (_plot, splits) => splits.map((v) => this.axisFormat(v)) },
+          { ...axis, space: 54, size: 28, values: (plot, splits) => splits.map((s) => time(s, plot.scales.x.max - plot.scales.x.min)) },
+          { ...axis, space: 28, size: (_plot, values) => 14 + 7 * Math.max(3, ...(values ?? []).map((v) => v.length)), values: (_plot, splits) => splits.map((v) => this.axisFormat(v)) },
         ],
         series: [
           { label: "Time" },
