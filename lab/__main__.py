@@ -19,16 +19,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab", description="A small living ISP around `headend serve`.")
     parser.add_argument("command", nargs="?", choices=("line",), help="order, activate and invoice one line")
     arguments = parser.parse_args()
+    status = 2
     try:
         settings = load()
-        if arguments.command == "line":
-            return asyncio.run(line.run(settings))
-        return asyncio.run(Demo(settings).run())
-    except (Unusable, ServerFailed, ApiRefused) as error:
-        print(error, file=sys.stderr)
-    except httpx2.TransportError as error:
-        print(f"The controller does not answer ({error}). Is the demo running? `make run` starts it.", file=sys.stderr)
-    return 2
+        status = asyncio.run(line.run(settings) if arguments.command == "line" else Demo(settings).run())
+    except* (Unusable, ServerFailed, ApiRefused) as refused:
+        print(_first(refused), file=sys.stderr)
+    except* httpx2.TransportError as silent:
+        print(f"The controller does not answer: {_first(silent)}. Is the demo running?", file=sys.stderr)
+    return status
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """The first thing that went wrong; what it took down with it is of no interest to the reader."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 if __name__ == "__main__":

@@ -38,25 +38,27 @@ class Api:
 
     async def get(self, path: str, **query: str | int) -> Json:
         """Tried again while the controller restarts: reading twice does no harm."""
-        give_up = asyncio.get_running_loop().time() + RETRY_S
-        while True:
-            try:
-                return await self._call("GET", path, params=query)
-            except httpx2.TransportError:
-                if asyncio.get_running_loop().time() > give_up:
-                    raise
-                await asyncio.sleep(0.5)
+        return await self._patiently(httpx2.TransportError, "GET", path, params=query)
 
-    async def post(self, path: str, body: Json | None = None, *, key: str | None = None) -> Json:
-        """`key` is sent as Idempotency-Key."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        return await self._call("POST", path, json={} if body is None else body, headers=headers)
+    async def post(self, path: str, body: Json | None = None) -> Json:
+        """Tried again only where no connection came about: what may have arrived is not sent twice."""
+        return await self._patiently(httpx2.ConnectError, "POST", path, json={} if body is None else body)
 
     async def put(self, path: str, body: Json) -> Json:
         return await self._call("PUT", path, json=body)
 
     async def patch(self, path: str, body: Json) -> Json:
         return await self._call("PATCH", path, json=body)
+
+    async def _patiently(self, error: type[httpx2.TransportError], method: str, path: str, **more: Any) -> Json:
+        give_up = asyncio.get_running_loop().time() + RETRY_S
+        while True:
+            try:
+                return await self._call(method, path, **more)
+            except error:
+                if asyncio.get_running_loop().time() > give_up:
+                    raise
+                await asyncio.sleep(0.5)
 
     async def raw(self, path: str) -> bytes:
         """The body of a GET as it is, such as a PDF."""
