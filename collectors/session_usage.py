@@ -10,6 +10,7 @@ at the same points. Refuses to bill: billing reads the log, never this picture o
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -59,8 +60,13 @@ class SessionUsage:
         wait_s = 1.0
         while True:
             try:
-                while await self.follow_once():
+                more = True
+                while more:
+                    began_s = time.monotonic()
+                    more = await self.follow_once() > 0
                     wait_s = 1.0
+                    # Under load the followers of the log stand back: accounting must be answered, a chart may lag.
+                    await asyncio.sleep((time.monotonic() - began_s) * (1 / self._settings.share - 1))
             except (HeadendError, SQLAlchemyError, OSError) as error:
                 log.warning("usage_follower.waiting", error=str(error), retry_s=wait_s)
                 await asyncio.sleep(wait_s)

@@ -11,6 +11,7 @@ adds nothing twice. What cannot be charged to anybody is kept in suspense; nothi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import date
 
@@ -55,8 +56,12 @@ class MediationService:
         while True:
             self._wakeup.clear()
             try:
-                while await self.step():
-                    pass
+                more = True
+                while more:
+                    began_s = time.monotonic()
+                    more = await self.step()
+                    # Under load the followers of the log stand back: accounting must be answered, mediation may lag.
+                    await asyncio.sleep((time.monotonic() - began_s) * (1 / self._settings.share - 1))
             except DBAPIError as error:
                 log.error("mediation.batch_failed", error=f"{type(error).__name__}: {error.orig}")
             if not await self._woken():

@@ -82,6 +82,7 @@ class Program:
             orders=self.erp.orders,
             provisioning=self.network.provisioning,
             directory=self.network.radius.subscribers,
+            sessions=self.network.radius.sessions,
         )
         self.bus = Bus(base.database, base.clock, subscriptions(self.money))
         self.is_ready = False
