@@ -26,5 +26,5 @@ class BillingSettings:
     gather_s: float = 0.2
     """Seconds that mediation lets records gather after it was woken, so that it does not write once per commit."""
     share: float = 0.1
-    """Share of the time that mediation may work while it follows the log: what is left answers accounting. A bill run
-    that waits for it (`catch_up`) takes all it can get."""
+    """Share of the time that mediation may work while the process is busy answering accounting. A bill run that waits
+    for it (`catch_up`) takes all it can get."""

@@ -10,7 +10,6 @@ at the same points. Refuses to bill: billing reads the log, never this picture o
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from collectors.usage_model import MEASUREMENT, Memory, SessionState, follow, to
 from controller.domain.errors import HeadendError
 from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
 from controller.domain.usage import SessionTotals
+from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
 
 log = structlog.get_logger()
@@ -57,16 +57,14 @@ class SessionUsage:
 
     async def run(self) -> None:
         """Background task: follow the log. While the time series or the database is away, wait and try again."""
-        wait_s = 1.0
+        wait_s, courtesy = 1.0, Courtesy(self._settings.share)
         while True:
             try:
                 more = True
                 while more:
-                    began_s = time.monotonic()
-                    more = await self.follow_once() > 0
+                    async with courtesy:
+                        more = await self.follow_once() > 0
                     wait_s = 1.0
-                    # Under load the followers of the log stand back: accounting must be answered, a chart may lag.
-                    await asyncio.sleep((time.monotonic() - began_s) * (1 / self._settings.share - 1))
             except (HeadendError, SQLAlchemyError, OSError) as error:
                 log.warning("usage_follower.waiting", error=str(error), retry_s=wait_s)
                 await asyncio.sleep(wait_s)

@@ -104,7 +104,7 @@ class UsageFollowerSettings:
     batch: int = 5_000
     """Records of the usage log taken at once."""
     share: float = 0.1
-    """Share of the time that following may take: what is left answers accounting."""
+    """Share of the time that following may take while the process is busy answering accounting."""
     idle_s: float = 2.0
     """Wait for new records where no commit of ours woke the follower: another process may write them."""
     gather_s: float = 0.25

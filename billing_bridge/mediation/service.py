@@ -11,7 +11,6 @@ adds nothing twice. What cannot be charged to anybody is kept in suspense; nothi
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from datetime import date
 
@@ -27,6 +26,7 @@ from billing_bridge.mediation.repository import Booking, Position
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock
 from controller.domain.ports import LoggedRecord, UsageReader
+from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
 
 log = structlog.get_logger()
@@ -53,15 +53,14 @@ class MediationService:
 
     async def run(self) -> None:
         """Keep up with the log for ever. A batch that the database did not take is tried again at the next look."""
+        courtesy = Courtesy(self._settings.share)
         while True:
             self._wakeup.clear()
             try:
                 more = True
                 while more:
-                    began_s = time.monotonic()
-                    more = await self.step()
-                    # Under load the followers of the log stand back: accounting must be answered, mediation may lag.
-                    await asyncio.sleep((time.monotonic() - began_s) * (1 / self._settings.share - 1))
+                    async with courtesy:
+                        more = await self.step()
             except DBAPIError as error:
                 log.error("mediation.batch_failed", error=f"{type(error).__name__}: {error.orig}")
             if not await self._woken():

@@ -1,0 +1,38 @@
+import asyncio
+import time
+
+import pytest
+
+from controller.store import courtesy
+from controller.store.courtesy import Courtesy
+
+
+async def rested(monkeypatch: pytest.MonkeyPatch, cpu_while_resting: float) -> list[float]:
+    """Rests after one second of work, while the rest of the process uses so much of a processor."""
+    now, cpu, rests = [100.0], [5.0], []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        now[0] += seconds
+        cpu[0] += seconds * cpu_while_resting
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "process_time", lambda: cpu[0])
+    monkeypatch.setattr(courtesy.asyncio, "sleep", sleep)
+    async with Courtesy(0.1):
+        now[0] += 1.0
+    return rests
+
+
+async def test_beside_an_idle_process_it_works_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await rested(monkeypatch, 0.1) == [1.0]
+
+
+async def test_beside_a_busy_process_it_works_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(await rested(monkeypatch, 0.9)) == pytest.approx(9.0)
+
+
+async def test_an_error_in_the_block_is_not_kept() -> None:
+    with pytest.raises(RuntimeError):
+        async with asyncio.timeout(5), Courtesy(0.5):
+            raise RuntimeError
