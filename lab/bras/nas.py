@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from lab.bras import codec
+from lab.bras import codec, records
 from lab.bras.client import ACCOUNTING, INTERIM, NoAnswer, RadiusClient, Timers
 from lab.bras.dynauth import DynamicAuthorization, Identity
+from lab.bras.records import INTERIM_UPDATE, START, STOP
 from lab.bras.session import Line, Session
 from lab.bras.traffic import TrafficModel
 
-START, STOP, INTERIM_UPDATE, ACCOUNTING_ON = 1, 2, 3, 7
 USER_REQUEST, SESSION_TIMEOUT, ADMIN_RESET = 1, 5, 6
 """Acct-Terminate-Cause (RFC 2866 §5.10)."""
 
@@ -66,14 +66,17 @@ class Bras:
         self.carried: dict[str, list[int]] = {}
         """Octets (upstream, downstream) of each line over all its sessions: what an access node's counters show."""
         self.client = RadiusClient(settings.source, settings.secret, ports=settings.ports, in_flight=settings.in_flight)
+        self._identity = Identity(settings.source, settings.identifier, settings.called_station)
         self.dynauth = DynamicAuthorization(
-            Identity(settings.source, settings.identifier, settings.called_station),
+            self._identity,
             settings.secret,
             self.sessions,
             self.lines,
             count_traffic=self.count_traffic,
             disconnect=lambda session: self._spawn(self._end_and_redial(session, ADMIN_RESET)),
         )
+        self.unanswered_interims = 0
+        self.failed_redials = 0
         self._now = now
         self._by_username: dict[str, Session] = {}
         self._unstopped: dict[str, Session] = {}
@@ -112,12 +115,7 @@ class Bras:
             self.bind()
         if self._serial == 0:
             self._serial = 1
-            await self._account(
-                [(codec.ACCT_STATUS_TYPE, codec.number(ACCOUNTING_ON)), *self._nas_attributes()],
-                "boot",
-                self._now(),
-                ACCOUNTING,
-            )
+            await self._account(records.boot_record(self._identity, self._now()), ACCOUNTING)
         for session in list(self._unstopped.values()):
             self._spawn(self._send_stop(session))
 
@@ -183,7 +181,7 @@ class Bras:
             self.settings.auth,
             lambda identifier: codec.access_request(
                 identifier,
-                self._session_attributes(line, session),
+                records.session_attributes(self._identity, line, session),
                 self.settings.secret,
                 line.password.encode(),
                 chap=line.chap,
@@ -256,15 +254,11 @@ class Bras:
             except (Rejected, NoAnswer):
                 self.failed_redials += 1
 
-    failed_redials = 0
-
     async def _interim_or_count(self, session: Session) -> None:
         try:
             await self.interim(session)
         except NoAnswer:
             self.unanswered_interims += 1
-
-    unanswered_interims = 0
 
     def _next_interim(self, session: Session) -> datetime:
         interval = self.settings.interim_s or session.interim_s or DEFAULT_INTERIM_S
@@ -300,48 +294,15 @@ class Bras:
     async def _send(self, session: Session, status: int, at: datetime, timers: Timers) -> None:
         self.count_traffic(session, at)
         line = self.lines[session.username]
-        attributes = [
-            (codec.ACCT_STATUS_TYPE, codec.number(status)),
-            *self._session_attributes(line, session),
-            (codec.FRAMED_IP_ADDRESS, codec.address(session.framed_ip)),
-            (codec.ACCT_AUTHENTIC, codec.number(1)),
-            *((codec.CLASS, value) for value in session.classes),
-        ]
-        if status != START:
-            attributes += _totals(session, at)
-        if status == STOP:
-            attributes.append((codec.ACCT_TERMINATE_CAUSE, codec.number(session.terminate_cause)))
-        await self._account(attributes, session.acct_session_id, at, timers)
+        attributes = records.session_record(self._identity, line, session, status, at)
+        await self._account(attributes, timers)
 
-    async def _account(self, attributes: codec.Attributes, session_id: str, at: datetime, timers: Timers) -> None:
-        stamped = [*attributes, (codec.EVENT_TIMESTAMP, codec.number(int(at.timestamp())))]
-        if session_id == "boot":
-            stamped.append((codec.ACCT_SESSION_ID, codec.text(session_id)))
+    async def _account(self, attributes: codec.Attributes, timers: Timers) -> None:
         await self.client.exchange(
             self.settings.acct,
-            lambda identifier: codec.accounting_request(identifier, stamped, self.settings.secret),
+            lambda identifier: codec.accounting_request(identifier, attributes, self.settings.secret),
             timers,
         )
-
-    def _nas_attributes(self) -> codec.Attributes:
-        return [
-            (codec.NAS_IP_ADDRESS, codec.address(self.settings.source)),
-            (codec.NAS_IDENTIFIER, codec.text(self.settings.identifier)),
-        ]
-
-    def _session_attributes(self, line: Line, session: Session) -> codec.Attributes:
-        return [
-            (codec.USER_NAME, codec.text(line.username)),
-            *self._nas_attributes(),
-            (codec.NAS_PORT, codec.number(line.port)),
-            (codec.NAS_PORT_TYPE, codec.number(15)),
-            (codec.NAS_PORT_ID, codec.text(line.port_id)),
-            (codec.SERVICE_TYPE, codec.number(2)),
-            (codec.FRAMED_PROTOCOL, codec.number(1)),
-            (codec.CALLING_STATION_ID, codec.text(line.mac)),
-            (codec.CALLED_STATION_ID, codec.text(self.settings.called_station)),
-            (codec.ACCT_SESSION_ID, codec.text(session.acct_session_id)),
-        ]
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -374,16 +335,3 @@ class Bras:
             session = Session.from_json(saved)
             if session.username in self.lines:
                 self._unstopped[session.acct_session_id] = session
-
-
-def _totals(session: Session, at: datetime) -> codec.Attributes:
-    """Running totals. Input is what came from the subscriber's port (RFC 2866 §5.3): upstream."""
-    upstream, upstream_wraps = codec.octets_and_gigawords(session.upstream_octets)
-    downstream, downstream_wraps = codec.octets_and_gigawords(session.downstream_octets)
-    return [
-        (codec.ACCT_SESSION_TIME, codec.number(int((at - session.started_at).total_seconds()))),
-        (codec.ACCT_INPUT_OCTETS, upstream),
-        (codec.ACCT_INPUT_GIGAWORDS, upstream_wraps),
-        (codec.ACCT_OUTPUT_OCTETS, downstream),
-        (codec.ACCT_OUTPUT_GIGAWORDS, downstream_wraps),
-    ]

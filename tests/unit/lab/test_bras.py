@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pyrad import packet as rp
 
+from lab.bras import nas
 from lab.bras.client import NoAnswer, RadiusClient, Timers
 from lab.bras.codec import USER_NAME, BadPacket, access_request, accounting_request, decode
 from lab.bras.nas import Bras, BrasSettings, Rejected
@@ -192,6 +193,27 @@ async def test_an_unacknowledged_stop_is_sent_again_by_the_next_start(
     assert peer.accounting[0]["Acct-Status-Type"] == [2]
     assert peer.accounting[0]["Acct-Session-Id"] == [session.acct_session_id]
     await second.close()
+
+
+async def test_a_session_timeout_ends_the_session_and_the_subscriber_dials_again(
+    peer: RadiusPeer, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas, "TICK_S", 0.01)
+    peer.grant = {"Session-Timeout": 3600}
+    bras = make_bras(peer, tmp_path, clock, redial_after_s=0.0, interim_s=600)
+    await bras.open()
+    session = await bras.login("ada", wait_for_start=True)
+    living = asyncio.create_task(bras.run())
+    clock.at += timedelta(seconds=700)
+    await peer.until(lambda: peer.accounting[-1]["Acct-Status-Type"] == [3])
+    clock.at += timedelta(seconds=2900)
+    await peer.until(lambda: [p["Acct-Status-Type"] for p in peer.accounting[-2:]] == [[2], [1]])
+    assert peer.accounting[-2]["Acct-Terminate-Cause"] == [5]
+    again = bras.session_of("ada")
+    assert again is not None
+    assert again.acct_session_id != session.acct_session_id
+    living.cancel()
+    await bras.close()
 
 
 # -- RFC 5176 -------------------------------------------------------------------------------------------------------
