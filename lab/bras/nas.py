@@ -192,6 +192,7 @@ class Bras:
         session.accept(answer)
         self.sessions[session.acct_session_id] = session
         self._by_username[username] = session
+        self._last_sent[session.acct_session_id] = at
         start = self._send(session, START, at, ACCOUNTING)
         if wait_for_start:
             await start
