@@ -13,6 +13,7 @@ from controller.domain.clock import Clock
 from controller.domain.events import Event
 from controller.domain.ports import DeviceHealth, TimeSeries
 from controller.provisioning.devices import DeviceRegistry
+from controller.provisioning.model import Device
 from controller.store import outbox
 from controller.store.engine import Database
 from controller.web.noc.data import (
@@ -148,17 +149,14 @@ class NocGatherer:
         }
 
     async def _device_lines(self, now: datetime) -> list[DeviceLine]:
-        health = {h.device_id: h for h in await self._health()}
-        lines = []
-        for device in await self._devices.page(None, 200):
-            known = health.get(device.device_id)
-            kind = _DRIVER_KINDS.get(device.driver or "", "Device")
-            if known is None or known.valid_until <= now:
-                lines.append(DeviceLine(device.device_id, device.name, kind, "unknown", "not heard of", None))
-            else:
-                state = "up" if known.reachable else "down"
-                lines.append(DeviceLine(device.device_id, device.name, kind, state, known.detail, known.checked_at))
-        return lines
+        sources: dict[str, list[DeviceHealth]] = {}
+        for health in await self._health():
+            if health.valid_until > now:
+                sources.setdefault(health.device_id, []).append(health)
+        return [
+            _device_line(device, _DRIVER_KINDS.get(device.driver or "", "Device"), sources.get(device.device_id, []))
+            for device in await self._devices.page(None, 200)
+        ]
 
     async def _order_lines(self, held: Sequence[Order]) -> list[OrderLine]:
         """Held orders first: they wait for a person."""
@@ -182,6 +180,16 @@ class NocGatherer:
         async with self._database.read() as conn:
             newest = await outbox.recent(conn, _MAX_LINES)
         return [EventLine(d.position, d.event.at, d.event.name, _sentence(d.event)) for d in newest]
+
+
+def _device_line(device: Device, kind: str, fresh: Sequence[DeviceHealth]) -> DeviceLine:
+    """One line a device, however many ways it is asked: down when one of them fails, since that one is missed."""
+    if not fresh:
+        return DeviceLine(device.device_id, device.name, kind, "unknown", "not heard of", None)
+    failing = [health for health in fresh if not health.reachable]
+    detail = "; ".join(health.detail for health in failing or fresh)
+    checked_at = min(health.checked_at for health in fresh)
+    return DeviceLine(device.device_id, device.name, kind, "down" if failing else "up", detail, checked_at)
 
 
 def _bps(octets: float | None, step_s: int) -> float | None:

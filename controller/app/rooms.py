@@ -5,10 +5,8 @@ Nothing here decides anything: a rule belongs into a room's `model`.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.service import BillingService
@@ -22,8 +20,7 @@ from collectors.session_usage import SessionUsage
 from collectors.settings import MqttSettings
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
-from controller.domain.errors import RuleError
-from controller.domain.ports import DeviceHealth, Secret
+from controller.domain.ports import DeviceHealth
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.reconcile import Reconciler
 from controller.provisioning.service import ProvisioningService
@@ -132,7 +129,7 @@ class Collection:
         self.sessions = SessionUsage(base.database, base.usage, base.series)
         self.telemetry: MqttSubscriber | None = None
         if base.settings.mqtt_url:
-            mqtt = _mqtt_settings(base.settings)
+            mqtt = MqttSettings.from_url(base.settings.mqtt_url, client_id=f"headend-{base.settings.executor_id}")
             self.telemetry = MqttSubscriber(mqtt, base.series, base.clock, network.provisioning)
 
     async def device_health(self) -> list[DeviceHealth]:
@@ -160,19 +157,3 @@ class Money:
             base.database, base.clock, base.jobs, self.billing, self.mediation, erp.finance, base.usage
         )
         self.bill_runs.register()
-
-
-def _mqtt_settings(settings: Settings) -> MqttSettings:
-    """From mqtt://user:password@host:1883, or mqtts:// for TLS. Raises RuleError for another scheme."""
-    parts = urlsplit(settings.mqtt_url)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise RuleError("HEADEND_MQTT_URL: mqtt://user:password@host:1883 or mqtts://…", code="settings")
-    is_tls = parts.scheme == "mqtts"
-    return MqttSettings(
-        host=parts.hostname,
-        port=parts.port or (8883 if is_tls else 1883),
-        username=unquote(parts.username) if parts.username else None,
-        password=Secret(unquote(parts.password)) if parts.password else None,
-        tls=ssl.create_default_context() if is_tls else None,
-        client_id=f"headend-{settings.executor_id}",
-    )
