@@ -133,8 +133,8 @@ def _without_null(schema: Schema) -> Schema:
         del kept["default"]
     choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     if len(choices) == 1:
-        return kept | choices[0]
-    return kept | ({"anyOf": choices} if choices else {})
+        return {**kept, **choices[0]}
+    return {**kept, "anyOf": choices} if choices else kept
 
 
 def _responses(endpoint: Endpoint, schemas: _References) -> Schema:
