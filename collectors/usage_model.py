@@ -7,7 +7,10 @@ milliseconds: the thousand places within a second keep apart what is not the sam
     .008 ─┼ second session
     …     ┴ 125 sessions of one service before a place is used again
 
-So every growth is a point of its own, computed from the session's state alone: the same records in the same order
+A growth is spread evenly over the time since the session's last point, in at most eight points: octets that a NAS
+reports for hours at once, after an outage or with long interims, were not carried in the instant of the report.
+
+So every growth has points of its own, computed from the session's state alone: the same records in the same order
 make the same points, whatever the batches, and writing them again replaces them by themselves. The time of a session
 never goes back, and never runs ahead of arrival. Usage of no known service is kept apart by session instead.
 """
@@ -27,6 +30,9 @@ FIELD = "octets"
 _PLACES = 8
 _SESSIONS = 1000 // _PLACES
 _SECOND = timedelta(seconds=1)
+_SPREAD = timedelta(seconds=150)
+"""A growth over less than twice this is one point."""
+_MOST_POINTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +90,28 @@ def _follow_one(record: LoggedRecord, memory: Memory) -> list[CounterSample]:
     if not any(grown.values()):
         memory.sessions[record.session_key] = state
         return []
+    since = state.second
     state, at = _place(replace(state, totals=totals), second)
     memory.sessions[record.session_key] = state
     tags = _tags(state)
     return [
-        CounterSample(MEASUREMENT, (*tags, ("direction", direction)), FIELD, at, octets)
+        CounterSample(MEASUREMENT, (*tags, ("direction", direction)), FIELD, instant, part)
         for direction, octets in grown.items()
-        if octets
+        for instant, part in _spread(octets, since, at)
+        if part
     ]
+
+
+def _spread(octets: int, since: datetime, at: datetime) -> list[tuple[datetime, int]]:
+    """Parts that sum to `octets`, the last one at `at`; the others keep its place within their second.
+
+    They lie after `since`, the second of the session's last point, so none of them replaces an earlier one.
+    """
+    gap = at - since
+    count = min(_MOST_POINTS, max(1, gap // _SPREAD))
+    step = timedelta(seconds=int(gap.total_seconds()) // count)
+    parts = [octets * (k + 1) // count - octets * k // count for k in range(count)]
+    return [(at - step * (count - 1 - k), part) for k, part in enumerate(parts)]
 
 
 def _next_ordinal(record: LoggedRecord, counts: dict[tuple[str, str], int]) -> int:

@@ -34,6 +34,7 @@ from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.bill_run import BillRuns
 from controller.workflows.explain import Explainer
+from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
@@ -108,6 +109,14 @@ class Network:
             base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
         )
         self.reconciler = Reconciler(self.provisioning, base.clock, provisioning_settings)
+
+    async def close(self) -> None:
+        """After the tasks have ended: hang up on devices, give back the log's connection."""
+        await self.netconf.close()
+        for driver in self.drivers.values():
+            if isinstance(driver, NapalmRouter):
+                driver.close()
+        await self.usage_log.close()
 
     def _service_of(self, username: bytes) -> str | None:
         return self.radius.directory.service_of(username)

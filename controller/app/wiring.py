@@ -235,7 +235,7 @@ class Program:
     async def close(self) -> None:
         self.stop_taking_work()
         await self.base.jobs.close()
-        await self.network.usage_log.close()
+        await self.network.close()
         await self.base.series.close()
         await self.base.database.close()
 

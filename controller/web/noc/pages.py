@@ -19,7 +19,7 @@ SCOPE = "devices:read"
 
 RANGES: dict[str, tuple[timedelta, int]] = {
     "1h": (timedelta(hours=1), 60),
-    "24h": (timedelta(hours=24), 900),
+    "24h": (timedelta(hours=24), 1_800),
     "60d": (timedelta(days=60), 21_600),
 }
 """How far back a chart looks, and the width of one point in seconds. The last five minutes come from the stream."""

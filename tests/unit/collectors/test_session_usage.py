@@ -66,6 +66,14 @@ def test_running_totals_become_growth_at_the_time_of_the_event() -> None:
     assert {dict(s.tags)["service"] for s in found} == {"service-1"}
 
 
+def test_octets_of_hours_are_spread_over_them_and_lose_none() -> None:
+    records = [record(1, "a", 0, 0, 0, kind="start"), record(2, "a", 4 * 3600, 0, 1_000_001)]
+    found = downstream(follow(records, Memory({}, {})))
+    assert [at for at, _ in found] == [1800 * k for k in range(1, 9)]
+    assert sum(octets for _, octets in found) == 1_000_001
+    assert max(octets for _, octets in found) - min(octets for _, octets in found) <= 1
+
+
 def test_repeated_and_overtaken_records_add_nothing() -> None:
     records = [record(1, "a", 120, 5, 200), record(2, "a", 60, 2, 100), record(3, "a", 120, 5, 200)]
     assert downstream(follow(records, Memory({}, {}))) == [(120, 200)]
