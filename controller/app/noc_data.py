@@ -154,7 +154,7 @@ class NocGatherer:
             if health.valid_until > now:
                 sources.setdefault(health.device_id, []).append(health)
         return [
-            _device_line(device, _DRIVER_KINDS.get(device.driver or "", "Device"), sources.get(device.device_id, []))
+            _device_line(device, _DRIVER_KINDS.get(device.driver or "", "SNMP only"), sources.get(device.device_id, []))
             for device in await self._devices.page(None, 200)
         ]
 

@@ -109,7 +109,9 @@ class Program:
             https=settings.https,
         )
         try:
-            self.http = HttpServer(app, host=settings.bind, port=settings.http_port, on_stop=base.stream.close)
+            self.http = HttpServer(
+                app, host=settings.bind, port=settings.http_port, https=settings.https, on_stop=base.stream.close
+            )
         except OSError as error:
             raise PortTaken(f"HTTP port {settings.http_port}: {error.strerror}; set HEADEND_HTTP_PORT") from None
 
@@ -156,10 +158,18 @@ class Program:
         """What the controller stands on and talks to, for the NOC page."""
         settings = self.base.settings
         return {
+            "RADIUS": self._radius_state(),
             "Database": ("ok", "SQLite" if self.base.database.is_sqlite else "PostgreSQL"),
             "Time series": ("ok", settings.timeseries_url or "embedded"),
             "MQTT broker": self.collection.broker,
         }
+
+    def _radius_state(self) -> tuple[str, str]:
+        listener = self.network.radius.listener
+        if not self.base.settings.has_role("radius"):
+            return "absent", "another process answers"
+        ports = f"{self.base.settings.bind}, ports {listener.auth_port} and {listener.acct_port}"
+        return ("ok", ports) if self.is_ready else ("down", ports)
 
     @property
     def tasks(self) -> list[tuple[str, Run]]:
