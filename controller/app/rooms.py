@@ -89,8 +89,6 @@ class Network:
         settings = base.settings
         self.usage_log = UsageLog(base.database, writer=settings.executor_id)
         self.recorder = AccountingRecorder(base.database, base.clock, self.usage_log, self._service_of)
-        # Answers to NAS come before bookkeeping: mediation and time series wait while records pour in.
-        base.usage.give_way_to(self.recorder.is_busy)
         self.sessions = SessionRepository(base.database)
         self.radius = RadiusRoom(
             base.database,

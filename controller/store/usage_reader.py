@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from time import monotonic
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, or_, select, text
@@ -17,11 +16,6 @@ from controller.store.usage_log import usage_links, usage_records
 
 _IDS_PER_QUERY = 500
 
-MAX_DELAY_S = 30.0
-"""How long the watermark may stand still while accounting is busy: a burst of 30,000 lines dialling in is over then."""
-STEP_UNDER_LOAD = 1_000
-"""Records that followers are given each second when the load goes on."""
-
 # A link this old belongs to a transaction that is long over (writers' transactions are ended after a minute), even
 # where its transaction id means nothing any more: a restored dump counts transactions anew.
 _SETTLED_US = 3_600_000_000
@@ -32,29 +26,9 @@ class UsageLogReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._is_busy: Callable[[], bool] = _never
-        self._known = 0
-        self._step_at_s = 0.0
-
-    def give_way_to(self, is_busy: Callable[[], bool]) -> None:
-        """While `is_busy()`, followers are told old watermarks, so that answers to NAS come before bookkeeping.
-
-        An old watermark is a true one, only late. When the load goes on for MAX_DELAY_S, it moves by a step a second.
-        """
-        self._is_busy = is_busy
 
     async def watermark(self) -> int:
         """Highest record id below which no record can still appear; 0 for an empty log."""
-        now_s = monotonic()
-        if not self._is_busy():
-            self._known = await self._newest_settled()
-            self._step_at_s = now_s + MAX_DELAY_S
-        elif now_s >= self._step_at_s:
-            self._known = min(await self._newest_settled(), self._known + STEP_UNDER_LOAD)
-            self._step_at_s = now_s + 1.0
-        return self._known
-
-    async def _newest_settled(self) -> int:
         query = select(usage_links.c.last_record_id).order_by(usage_links.c.last_record_id.desc()).limit(1)
         if not self._database.is_sqlite:
             # Ids and transaction ids ascend together, so whatever a transaction older than every running one wrote
@@ -125,10 +99,6 @@ class UsageLogReader:
         if stored > linked:
             faults.append(f"{stored - linked} records stand in the log without a link")
         return faults
-
-
-def _never() -> bool:
-    return False
 
 
 async def _link_over(conn: AsyncConnection, record_id: int) -> Row[Any] | None:

@@ -46,7 +46,6 @@ _AWAY = (sqlite3.Error, psycopg.Error)
 _FIRST_PAUSE_S = 0.05
 _CONFLICTS_IN_A_ROW = 5
 _SWEEP_LIMIT = 2_000
-_LOAD_WINDOW_S = 0.25
 
 
 class AccountingRecorder:
@@ -74,18 +73,11 @@ class AccountingRecorder:
         self._sweep_at_s = 0.0
         self._wake = asyncio.Event()
         self._notify: asyncio.TimerHandle | None = None
-        self._window_from_s = 0.0
-        self._window_records = 0
-        self._busy_until_s = 0.0
 
     @property
     def depth(self) -> int:
         """Records taken and not yet answered."""
         return self._depth
-
-    def is_busy(self) -> bool:
-        """Whether records come faster than `busy_records_per_s`: time for answers, and not for what can wait."""
-        return time.monotonic() < self._busy_until_s
 
     @property
     def sessions_in_memory(self) -> int:
@@ -172,7 +164,6 @@ class AccountingRecorder:
         counters.stored += len(batch.rows)
         counters.duplicates = self._staging.duplicates
         self._depth -= len(batch.pending)
-        self._measure_load(len(batch.pending))
         for _, respond in batch.pending:
             respond()
         self._notify_followers()
@@ -264,16 +255,6 @@ class AccountingRecorder:
         pause_s = min(self.settings.retry_max_s, _FIRST_PAUSE_S * 2 ** min(self._failures, 10))
         log.warning("radius.accounting.database_away", error=str(error), waiting=self._depth, pause_s=pause_s)
         await asyncio.sleep(pause_s)
-
-    def _measure_load(self, records: int) -> None:
-        now_s = time.monotonic()
-        self._window_records += records
-        elapsed_s = now_s - self._window_from_s
-        if elapsed_s >= _LOAD_WINDOW_S:
-            # A window that began in a pause says nothing about a burst that follows it.
-            if self._window_records > self.settings.busy_records_per_s * min(elapsed_s, 2 * _LOAD_WINDOW_S):
-                self._busy_until_s = now_s + 4 * _LOAD_WINDOW_S
-            self._window_from_s, self._window_records = now_s, 0
 
     def _notify_followers(self) -> None:
         """Wake those who follow the log, soon and once for many commits."""

@@ -24,8 +24,5 @@ class AccountingSettings:
     """Ended sessions unheard of for so long move to the history: late records mostly come earlier."""
     retry_max_s: float = 5.0
     """Longest pause between attempts while the database is away; the first is 0.05 s, doubled each time."""
-    busy_records_per_s: int = 2_000
-    """Above this rate those who follow the usage log (mediation, time series) are asked to wait: 100,000 lines that
-    report every five minutes make 333 records/s, all of them dialling in again within a minute 1,700."""
     notify_interval_s: float = 0.25
     """At most so often are followers of the usage log woken by commits."""

@@ -15,7 +15,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from controller.domain.usage import RecordKind, UsageRecord
-from controller.store import usage_reader
 from controller.store.engine import Database
 from controller.store.usage_log import UsageLog, row_of
 from controller.store.usage_reader import UsageLogReader
@@ -218,21 +217,3 @@ async def test_a_running_transaction_holds_the_watermark_back(database: Database
         assert await reader.watermark() == ids[-1]
         slow.rollback()
         assert await reader.watermark() == later[-1]
-
-
-async def test_while_accounting_is_busy_followers_wait_but_not_for_ever(
-    database: Database, log: UsageLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader, busy = UsageLogReader(database), False
-    reader.give_way_to(lambda: busy)
-    first = await append(log, 1)
-    assert await reader.watermark() == first[-1]
-    busy = True
-    later = await append(log, *range(2, 2 + usage_reader.STEP_UNDER_LOAD + 5))
-    assert await reader.watermark() == first[-1]
-    long_after_s = time.monotonic() + usage_reader.MAX_DELAY_S + 1
-    monkeypatch.setattr(usage_reader, "monotonic", lambda: long_after_s)
-    assert await reader.watermark() == first[-1] + usage_reader.STEP_UNDER_LOAD
-    assert await reader.watermark() == first[-1] + usage_reader.STEP_UNDER_LOAD
-    busy = False
-    assert await reader.watermark() == later[-1]

@@ -211,9 +211,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_outbox (
     position BIGSERIAL NOT NULL,
@@ -383,9 +383,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
-;;
 CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -474,8 +474,6 @@ CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, n
 ;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
-CREATE INDEX ix_radius_session_username ON radius_session (username)
-;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
     revision BIGINT NOT NULL,
@@ -508,9 +506,9 @@ CREATE TABLE radius_session_history (
     CONSTRAINT pk_radius_session_history PRIMARY KEY (session_key)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
@@ -597,9 +595,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_service (
     service_id VARCHAR(32) NOT NULL,
@@ -736,9 +734,9 @@ CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -761,9 +759,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -913,11 +911,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
