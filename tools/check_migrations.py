@@ -1,7 +1,7 @@
 """Fails when migrating an empty database gives other tables or triggers than the code declares.
 
-    python -m tools.check_migrations                  check
-    python -m tools.check_migrations --write MESSAGE  write the missing migration
+python -m tools.check_migrations                  check
+python -m tools.check_migrations --write MESSAGE  write the missing migration
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole road on a running controller: an order for a fibre line becomes a service on an OLT, a session over RADIUS,
 usage, an invoice and postings; a plan change is verified on the OLT and on the live session; every octet is explained.
 
-The controller is the real process on a clock that the test moves; OLT and BRAS are the lab's, spoken to over SSH and UDP.
+The controller is the real process on a clock that the test moves; OLT and BRAS are the lab's, over SSH and UDP.
 """
 
 from __future__ import annotations
