@@ -18,7 +18,7 @@ from typing import IO
 
 import httpx2
 
-GRACE_S = 5.0
+GRACE_S = 6.0
 READY_S = 60.0
 MAX_RESTARTS = 5
 """Within one minute; a child that dies faster than that will not be helped by another start."""
