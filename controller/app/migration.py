@@ -1,6 +1,7 @@
 """Brings a database to this program's schema, and refuses one that a newer program has been at.
 
 On SQLite the file is copied beside itself first (SQLite's online backup, so a copy is whole even while others read).
+Each migration is one transaction on both databases: whoever is killed in its midst finds the schema as it was before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -21,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 
 from controller.app.schema import metadata
 from controller.domain.errors import RuleError
+from controller.store.engine import BUSY_TIMEOUT_S, begin_sqlite
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATE_LOCK = 0x4845_4144_0003
@@ -52,6 +55,7 @@ def migrate(url: str, now: datetime) -> str:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATE_LOCK})
             connection.commit()
+        connection.execution_options(headend_write=True)
         command.upgrade(_config(connection), "head")
         connection.commit()
         return f"schema {current or 'empty'} → {head}{saved}"
@@ -93,14 +97,22 @@ def _config(connection: Connection) -> Config:
 @contextmanager
 def _connect(url: URL) -> Iterator[Connection]:
     plain = url.set(drivername="sqlite") if url.get_backend_name() == "sqlite" else url
-    engine = create_engine(plain)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA foreign_keys=OFF"))
+    is_sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(plain, connect_args={"timeout": BUSY_TIMEOUT_S} if is_sqlite else {})
+    if is_sqlite:
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", begin_sqlite)
     try:
         with engine.connect() as connection:
             yield connection
     finally:
         engine.dispose()
+
+
+def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    """Transactions are ours: the driver's own would commit before each CREATE TABLE."""
+    dbapi_connection.isolation_level = None
+    dbapi_connection.execute("PRAGMA foreign_keys=OFF")
 
 
 def _sqlite_file(url: URL) -> Path | None:

@@ -36,7 +36,7 @@ class Database:
                 self.url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=pool_size
             )
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+            event.listen(self.engine.sync_engine, "begin", begin_sqlite)
         else:
             self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
 
@@ -100,7 +100,7 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Any) -> None:
+def begin_sqlite(connection: Any) -> None:
     """BEGIN IMMEDIATE for writers: a deferred transaction that later writes fails at once under WAL, untried."""
     write = connection.get_execution_options().get("headend_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

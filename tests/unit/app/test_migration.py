@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from controller.app import migration
 from controller.app.migration import SchemaIsNewer, back_up_sqlite, differences, migrate
@@ -50,6 +51,23 @@ def test_an_empty_database_is_migrated_to_what_the_code_declares(urls: tuple[str
 def test_a_second_migration_changes_nothing(urls: tuple[str, str]) -> None:
     migrate(urls[0], NOW)
     assert migrate(urls[0], NOW) == "schema 0001: up to date"
+
+
+def test_a_migration_cut_short_leaves_nothing_and_is_made_again(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As kill -9 in the midst of the first start does: half of the tables must not stand in the way of the next one."""
+    versions = tmp_path / "migrations"
+    shutil.copytree(migration.MIGRATIONS, versions)
+    for script in versions.glob("versions/initial.*.sql"):
+        script.write_text(script.read_text() + "\n;;\nTHE END OF THE PROCESS")
+    with monkeypatch.context() as broken:
+        broken.setattr(migration, "MIGRATIONS", versions)
+        with pytest.raises(SQLAlchemyError, match="THE END"):
+            migrate(urls[0], NOW)
+    assert triggers(urls[0]) == []
+    assert migrate(urls[0], NOW) == "schema empty → 0001"
+    assert differences(urls[0]) == []
 
 
 def test_a_newer_schema_is_refused_and_left_alone(urls: tuple[str, str]) -> None:
