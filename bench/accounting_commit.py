@@ -50,7 +50,7 @@ async def measure(url: str, records: int, outstanding: int) -> CommitCost:
     async with database.begin() as conn:
         await conn.run_sync(metadata.create_all)
     log = UsageLog(database, f"bench-{time.time_ns()}")
-    recorder = AccountingRecorder(database, SystemClock(), log, {}.get)
+    recorder = AccountingRecorder(database, SystemClock(), log, lambda _username: None)
     task = asyncio.create_task(recorder.run())
     packets = _packets(records, tag=time.time_ns() // 1_000_000)
     server = None if database.is_sqlite else await log.call(lambda bulk: bulk.query("SELECT pg_backend_pid()")[0][0])
