@@ -140,6 +140,7 @@ def _refuse(error: RuleError) -> NoReturn:
 
 
 def main() -> None:
+    os.umask(0o077)  # whatever is written lies in the data directory, which may be older than we are, and open
     app()
 
 

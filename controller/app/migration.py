@@ -20,6 +20,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 
 from controller.app.schema import metadata
 from controller.domain.errors import RuleError
@@ -33,9 +34,14 @@ class SchemaIsNewer(RuleError):
     code = "schema-newer"
 
 
+class DatabaseAway(RuleError):
+    code = "database-away"
+
+
 def migrate(url: str, now: datetime) -> str:
-    """Run what is missing; returns one sentence that says what was done. Raises SchemaIsNewer."""
+    """Run what is missing; returns one sentence that says what was done. Raises SchemaIsNewer, DatabaseAway."""
     target = make_url(url)
+    _require(target)
     with _connect(target) as connection:
         script = ScriptDirectory.from_config(_config(connection))
         current = MigrationContext.configure(connection).get_current_revision()
@@ -85,6 +91,16 @@ def back_up_sqlite(path: Path, now: datetime) -> Path:
         target.close()
     copy.chmod(0o600)
     return copy
+
+
+def _require(target: URL) -> None:
+    """Raises DatabaseAway, in words for an operator and without the password."""
+    try:
+        with _connect(target) as connection:
+            connection.execute(text("SELECT 1"))
+    except OperationalError as error:
+        where = target.render_as_string(hide_password=True)
+        raise DatabaseAway(f"the database {where} cannot be used: {error.orig}") from error
 
 
 def _config(connection: Connection) -> Config:
