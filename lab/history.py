@@ -67,7 +67,7 @@ class History:
         for number, at in enumerate(all_steps):
             bar.to(number, f"{at:%d %B %Y}")
             await self.clock.move_to(at)
-            await self._account(before, at)
+            await self._account(before, at, number)
             await self._events(at)
             before = at
         await self._stragglers()
@@ -129,8 +129,8 @@ class History:
         if settled["state"] != "completed":
             self.held.append(f"{subscriber.name}: {settled.get('cause') or settled['state']}")
 
-    async def _account(self, before: datetime, at: datetime) -> None:
-        """One interim record of every session, each at its own instant of the step.
+    async def _account(self, before: datetime, at: datetime, number: int) -> None:
+        """One interim record of every other session, each at its own instant of the step; the others' turn is next.
 
         A session that would time out soon is renewed instead, as routers do at a quiet moment of their own.
         """
@@ -143,7 +143,7 @@ class History:
                 return
             if ends is not None and ends <= at + (at - before):
                 await self._renew(session.username, min(when, ends))
-            else:
+            elif (number + self.bras.lines[session.username].port) % 2 == 0 or at == self.until:
                 await self.bras.interim(session, when)
 
         await asyncio.gather(*[report(session) for session in list(self.bras.sessions.values())])
