@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -31,6 +33,8 @@ from lab.settings import LOOPBACK, LabSettings, Unusable, check_ports, free_port
 from lab.supervisor import Supervisor
 from lab.world import World, make_world, write_private
 
+STOP_S = 9.0
+"""The controller's grace time and what the devices need besides."""
 OURS = "lab"
 UNFINISHED = "unfinished"
 
@@ -119,6 +123,14 @@ class Demo:
             return 1
         say("Stopping …")
         work.cancel()
+        await asyncio.wait({work}, timeout=STOP_S)
+        if not work.done():
+            say(
+                f"Something did not stop within {STOP_S:.0f} s; leaving it. The next start goes on with what was saved."
+            )
+            sys.stdout.flush()
+            # Waiting in an orderly way is what just failed. The children die with this process.
+            os._exit(1)
         with suppress(asyncio.CancelledError):
             await work
         return 0

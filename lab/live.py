@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 
 from lab.bras.client import NoAnswer
 from lab.bras.nas import Bras, Rejected
@@ -13,6 +14,7 @@ from lab.world import Subscriber, World
 
 COUNT_EVERY_S = 5.0
 CHURN_EVERY_S = 20.0
+INSIST_S = 0.5
 AWAY_SHARE = 0.04
 """Share of the subscribers that are offline at any time."""
 
@@ -35,7 +37,7 @@ class Live:
             group.create_task(self._count())
             group.create_task(self._churn())
             if self._fleet is not None:
-                group.create_task(self._fleet.run())
+                group.create_task(until_cancelled(self._fleet.run()))
 
     async def _count(self) -> None:
         while True:
@@ -67,3 +69,18 @@ class Live:
         except NoAnswer:
             # The controller restarts, or is busy: the next turn tries again.
             self.refused[subscriber.username] = "no answer"
+
+
+async def until_cancelled(work: Coroutine[None, None, None]) -> None:
+    """Run `work`; once cancelled, cancel it again until it ends.
+
+    An MQTT client that is cancelled says goodbye to its broker first; should that fail, the failure takes the place of
+    the cancellation, and whoever reconnects on failures would go on for ever.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=INSIST_S)

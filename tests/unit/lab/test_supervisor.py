@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import supervisor
+from lab import live, supervisor
 from lab.settings import LabSettings, Unusable, check_ports, free_port, load
 from lab.supervisor import ServerFailed, Supervisor
 
@@ -169,3 +169,25 @@ def test_a_taken_port_is_named_with_its_variable(tmp_path: Path, variable: str, 
 def test_a_port_that_is_none_is_named_with_its_variable(tmp_path: Path, text: str) -> None:
     with pytest.raises(Unusable, match="HEADEND_HTTP_PORT"):
         settings(tmp_path, HEADEND_HTTP_PORT=text)
+
+
+async def test_work_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "INSIST_S", 0.01)
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    task = asyncio.create_task(live.until_cancelled(stubborn()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert swallowed == 2
