@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from sqlalchemy.engine import URL
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from controller.domain.errors import NotFound, RuleError
 
@@ -47,6 +48,7 @@ _VERSION = "1"
 _SCHEMA = "jobs"
 _MAX_THREADS = 64
 _CLOSE_GRACE_S = 1.0
+_LOCK_WAIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Jobs:
             raise RuleError("another Jobs is open in this process", code="jobs-open")
         self._data_dir.mkdir(parents=True, exist_ok=True)
         executor = self._executor_id or stable_executor_id(self._data_dir)
-        self._lock = _lock_file(self._data_dir / f"jobs-{executor}.lock")
+        self._lock = await _lock_file(self._data_dir / f"jobs-{executor}.lock")
         Jobs._in_process = self
         _redirect_logging()
         try:
@@ -255,11 +257,22 @@ def _prepare_sqlite(path: Path) -> None:
         connection.close()
 
 
-def _lock_file(path: Path) -> int:
-    """Hold `path` until the process ends, by whatever end. Two of one id would run each other's workflows."""
+async def _lock_file(path: Path) -> int:
+    """Hold `path` until the process ends, by whatever end. Two of one id would run each other's workflows.
+
+    A process that was killed may hold it for a moment more, until the kernel has torn it down: that is waited for.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    held = AsyncRetrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        stop=stop_after_delay(_LOCK_WAIT_S),
+        wait=wait_fixed(0.05),
+        reraise=True,
+    )
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        async for attempt in held:
+            with attempt:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise RuleError(f"{path} is held: another process runs with this data directory", code="jobs-locked") from None

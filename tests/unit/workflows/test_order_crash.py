@@ -78,9 +78,11 @@ def controllers(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
     )
     with process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
+        try:
+            yield process
+        finally:
+            # Without it, a failed test would wait for ever: the parent reads until its input ends.
+            process.kill()
 
 
 def started_until(process: subprocess.Popen[str], stop: str, printed: str) -> int:
