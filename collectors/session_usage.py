@@ -10,13 +10,10 @@ at the same points. Refuses to bill: billing reads the log, never this picture o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import Table, delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,13 +26,22 @@ from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
 from controller.domain.usage import SessionTotals
 from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
+from controller.store.many import insert_rows, one_of, replacing
 
 log = structlog.get_logger()
 
 _FOLLOWER = "session_octets"
-_KEYS_PER_QUERY = 400
-
-T = TypeVar("T")
+_SESSION = (
+    "session_key",
+    "service_id",
+    "nas_id",
+    "ordinal",
+    "upstream_octets",
+    "downstream_octets",
+    "second",
+    "in_second",
+)
+_COUNT = ("service_id", "nas_id", "sessions")
 
 
 class SessionUsage:
@@ -91,7 +97,7 @@ class SessionUsage:
             if await _position(conn, lock=True) != start:
                 return len(records)  # another process follows the log too and was quicker; the points are the same
             await _remember(conn, memory)
-            await _upsert(conn, position, [{"follower": _FOLLOWER, "record_id": records[-1].record_id}], ["follower"])
+            await _move(conn, records[-1].record_id)
         metrics.USAGE_LAG.set(max(watermark - records[-1].record_id, 0))
         return len(records)
 
@@ -120,47 +126,41 @@ async def _position(conn: AsyncConnection, *, lock: bool = False) -> int:
 async def _recall(conn: AsyncConnection, records: Sequence[LoggedRecord]) -> Memory:
     keys, pairs = touched(records)
     memory = Memory({}, {})
-    for some in _slices(sorted(keys)):
-        for row in await conn.execute(select(session).where(session.c.session_key.in_(some))):
-            totals = SessionTotals(row.upstream_octets, row.downstream_octets)
-            memory.sessions[row.session_key] = SessionState(
-                row.session_key, row.service_id, row.nas_id, row.ordinal, totals, row.second, row.in_second
-            )
-    for wanted in _slices(sorted(pairs)):
-        pair = tuple_(session_count.c.service_id, session_count.c.nas_id)
-        for row in await conn.execute(select(session_count).where(pair.in_(wanted))):
-            memory.counts[row.service_id, row.nas_id] = row.sessions
+    wanted = select(*(session.c[name] for name in _SESSION)).where(one_of(conn, session.c.session_key, sorted(keys)))
+    for key, service_id, nas_id, ordinal, upstream, downstream, second, in_second in await conn.execute(wanted):
+        totals = SessionTotals(upstream, downstream)
+        memory.sessions[key] = SessionState(key, service_id, nas_id, ordinal, totals, second, in_second)
+    services = sorted({service_id for service_id, _ in pairs})
+    columns = (session_count.c.service_id, session_count.c.nas_id, session_count.c.sessions)
+    # Of every NAS: a service has few.
+    for service_id, nas_id, count in await conn.execute(
+        select(*columns).where(one_of(conn, session_count.c.service_id, services))
+    ):
+        if (service_id, nas_id) in pairs:
+            memory.counts[service_id, nas_id] = count
     return memory
 
 
 async def _remember(conn: AsyncConnection, memory: Memory) -> None:
     states = [
-        {
-            "session_key": state.session_key,
-            "service_id": state.service_id,
-            "nas_id": state.nas_id,
-            "ordinal": state.ordinal,
-            "upstream_octets": state.totals.upstream_octets,
-            "downstream_octets": state.totals.downstream_octets,
-            "second": state.second,
-            "in_second": state.in_second,
-        }
+        (
+            state.session_key,
+            state.service_id,
+            state.nas_id,
+            state.ordinal,
+            state.totals.upstream_octets,
+            state.totals.downstream_octets,
+            state.second,
+            state.in_second,
+        )
         for state in memory.sessions.values()
     ]
-    counts = [{"service_id": s, "nas_id": n, "sessions": count} for (s, n), count in memory.counts.items()]
-    await _upsert(conn, session, states, ["session_key"])
-    await _upsert(conn, session_count, counts, ["service_id", "nas_id"])
+    await insert_rows(conn, session, _SESSION, states, replacing(session, _SESSION))
+    # Only those that `follow` changed.
+    counts = [(*pair, count) for pair, count in memory.counts.items() if pair in memory.counted]
+    await insert_rows(conn, session_count, _COUNT, counts, replacing(session_count, _COUNT))
 
 
-async def _upsert(conn: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], key: Sequence[str]) -> None:
-    if not rows:
-        return
-    upsert = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
-    statement = upsert(table)
-    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
-    await conn.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed), list(rows))
-
-
-def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _KEYS_PER_QUERY):
-        yield items[start : start + _KEYS_PER_QUERY]
+async def _move(conn: AsyncConnection, record_id: int) -> None:
+    columns = ("follower", "record_id")
+    await insert_rows(conn, position, columns, [(_FOLLOWER, record_id)], replacing(position, columns))

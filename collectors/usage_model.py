@@ -18,7 +18,7 @@ never goes back, and never runs ahead of arrival. Usage of no known service is k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from controller.domain.ports import LoggedRecord
@@ -32,12 +32,15 @@ _SESSIONS = 1000 // _PLACES
 _SECOND = timedelta(seconds=1)
 _SPREAD = timedelta(seconds=150)
 """A growth over less than twice this is one point."""
+_TWO_SPREADS = 2 * _SPREAD
 _MOST_POINTS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionState:
-    """What is remembered of a session. `ordinal` numbers the sessions of one service at one NAS from 0.
+    """What is remembered of a session; `follow` changes it in place.
+
+    `ordinal` numbers the sessions of one service at one NAS from 0.
 
     `second` is the second of its last point, and `in_second` how many points of it lie in there.
     """
@@ -53,10 +56,14 @@ class SessionState:
 
 @dataclass(slots=True)
 class Memory:
-    """States by session, and the number of sessions by (service, NAS); `follow` changes them in place."""
+    """States by session, and the number of sessions by (service, NAS); `follow` changes them in place.
+
+    `counted` are the pairs whose number it changed.
+    """
 
     sessions: dict[str, SessionState]
     counts: dict[tuple[str, str], int]
+    counted: set[tuple[str, str]] = field(default_factory=set)
 
 
 def follow(records: Sequence[LoggedRecord], memory: Memory) -> list[CounterSample]:
@@ -80,23 +87,23 @@ def _follow_one(record: LoggedRecord, memory: Memory) -> list[CounterSample]:
     state = memory.sessions.get(record.session_key)
     if state is None or (record.service_id is not None and record.service_id != state.service_id):
         totals = SessionTotals() if state is None else state.totals
-        ordinal = _next_ordinal(record, memory.counts)
+        ordinal = _next_ordinal(record, memory)
         state = SessionState(record.session_key, record.service_id, record.nas_id, ordinal, totals, second)
-    totals = state.totals.grown_by(record.upstream_octets, record.downstream_octets)
-    grown = {
-        "upstream": totals.upstream_octets - state.totals.upstream_octets,
-        "downstream": totals.downstream_octets - state.totals.downstream_octets,
-    }
-    if not any(grown.values()):
         memory.sessions[record.session_key] = state
+    before, after = state.totals, state.totals.grown_by(record.upstream_octets, record.downstream_octets)
+    if after == before:
         return []
-    since = state.second
-    state, at = _place(replace(state, totals=totals), second)
-    memory.sessions[record.session_key] = state
+    state.totals, since = after, state.second
+    at = _place(state, second)
+    grown = (
+        ("upstream", after.upstream_octets - before.upstream_octets),
+        ("downstream", after.downstream_octets - before.downstream_octets),
+    )
     tags = _tags(state)
     return [
         CounterSample(MEASUREMENT, (*tags, ("direction", direction)), FIELD, instant, part)
-        for direction, octets in grown.items()
+        for direction, octets in grown
+        if octets
         for instant, part in _spread(octets, since, at)
         if part
     ]
@@ -108,28 +115,34 @@ def _spread(octets: int, since: datetime, at: datetime) -> list[tuple[datetime, 
     They lie after `since`, the second of the session's last point, so none of them replaces an earlier one.
     """
     gap = at - since
-    count = min(_MOST_POINTS, max(1, gap // _SPREAD))
+    if gap < _TWO_SPREADS:
+        return [(at, octets)]
+    count = min(_MOST_POINTS, gap // _SPREAD)
     step = timedelta(seconds=int(gap.total_seconds()) // count)
     parts = [octets * (k + 1) // count - octets * k // count for k in range(count)]
     return [(at - step * (count - 1 - k), part) for k, part in enumerate(parts)]
 
 
-def _next_ordinal(record: LoggedRecord, counts: dict[tuple[str, str], int]) -> int:
+def _next_ordinal(record: LoggedRecord, memory: Memory) -> int:
     if record.service_id is None:
         return 0
     key = (record.service_id, record.nas_id)
-    counts[key] = counts.get(key, 0) + 1
-    return counts[key] - 1
+    ordinal = memory.counts.get(key, 0)
+    memory.counts[key] = ordinal + 1
+    memory.counted.add(key)
+    return ordinal
 
 
-def _place(state: SessionState, second: datetime) -> tuple[SessionState, datetime]:
-    """The session's next free place at or after `second`."""
+def _place(state: SessionState, second: datetime) -> datetime:
+    """Take the session's next free place at or after `second`."""
     if second > state.second:
-        state = replace(state, second=second, in_second=0)
+        state.second, state.in_second = second, 0
     elif state.in_second == _PLACES:
-        state = replace(state, second=state.second + _SECOND, in_second=0)
+        state.second, state.in_second = state.second + _SECOND, 0
     millisecond = state.ordinal % _SESSIONS * _PLACES + state.in_second
-    return replace(state, in_second=state.in_second + 1), state.second + timedelta(milliseconds=millisecond)
+    state.in_second += 1
+    # `second` has no fraction of its own.
+    return state.second.replace(microsecond=millisecond * 1000)
 
 
 def _tags(state: SessionState) -> tuple[tuple[str, str], ...]:

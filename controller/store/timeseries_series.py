@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from controller.domain.errors import HeadendError, RuleError
@@ -63,10 +64,14 @@ def point(sample: CounterSample) -> Point:
 
 def canonical_tags(tags: Sequence[tuple[str, str]]) -> Tags:
     """Sorted, without empty values (they mean "no such tag"), unsafe characters replaced by "_"."""
-    seen = {_name(name): _UNSAFE.sub("_", value) for name, value in tags}
+    seen = {
+        # Printable text has no control characters, and most values are.
+        _name(name): value if value.isprintable() and "\\" not in value else _UNSAFE.sub("_", value)
+        for name, value in tags
+    }
     if len(seen) != len(tags):
         raise RuleError(f"a tag is named twice in {tags!r}", code="sample")
-    return tuple(sorted((name, value) for name, value in seen.items() if value))
+    return tuple(sorted([item for item in seen.items() if item[1]]))
 
 
 def millis(at: datetime) -> int:
@@ -109,6 +114,7 @@ def grid(since: datetime, until: datetime, step_s: int, aggregate: str) -> Grid:
     return Grid(since_ms, step_s * 1000, count)
 
 
+@lru_cache(maxsize=1024)
 def _name(name: str) -> str:
     if not _NAME.match(name):
         raise RuleError(f"{name!r} cannot name a measurement, field or tag", code="sample")

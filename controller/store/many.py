@@ -1,0 +1,108 @@
+"""Many rows in few statements, inside a transaction of SQLAlchemy's, for those who follow the usage log.
+
+SQLAlchemy's own executemany handles a mapping per row and has the driver step row by row, which costs a follower more
+than what it computes. Here rows are plain tuples: on SQLite they travel in multi-row VALUES of a few fixed sizes, on
+PostgreSQL as one array per column. Names come from our own tables, values are always bound.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import ARRAY, Dialect, String, Table, cast, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
+
+Row = tuple[Any, ...]
+
+_CHUNKS = (400, 50, 8, 1)
+"""Rows per SQLite statement: few sizes, so that the driver keeps every statement prepared."""
+
+
+async def insert_rows(
+    conn: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Row], conflict: str = ""
+) -> None:
+    """Insert `rows`, whose values stand in the order of `columns`; `conflict` is an ON CONFLICT clause.
+
+    Raises what the driver raises, as SQLAlchemy's errors.
+    """
+    if not rows:
+        return
+    names, dialect = tuple(columns), conn.dialect
+    rows = _bound(table, names, rows, dialect)
+    if dialect.name == "postgresql":
+        arrays = tuple(_array(column) for column in zip(*rows, strict=True))
+        await conn.exec_driver_sql(_from_arrays(table, names, conflict, dialect), arrays)
+        return
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            values = tuple(chain.from_iterable(rows[start : start + size]))
+            await conn.exec_driver_sql(_from_values(table, names, conflict, size), values)
+            start += size
+
+
+def replacing(table: Table, columns: Sequence[str]) -> str:
+    """The ON CONFLICT clause that puts a row in the place of the one with its primary key."""
+    keys = [column.name for column in table.primary_key]
+    settings = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
+    return f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {settings}"
+
+
+def one_of(conn: AsyncConnection, column: ColumnElement[Any], keys: Iterable[str]) -> ColumnElement[bool]:
+    """The condition that `column` is one of many keys, which travel as a single parameter."""
+    listed = list(keys)
+    if conn.dialect.name == "postgresql":
+        return column.in_(select(func.unnest(cast(literal(_array(listed), String), ARRAY(String)))))
+    return column.in_(select(func.json_each(json.dumps(listed)).table_valued("value").c.value))
+
+
+def _bound(table: Table, names: Sequence[str], rows: Sequence[Row], dialect: Dialect) -> Sequence[Row]:
+    """Values as the driver takes them: instants become microseconds, and so on, column by column."""
+    processors = _processors(table, tuple(names), dialect)
+    if not any(processors):
+        return rows
+    columns = zip(*rows, strict=True)
+    return list(
+        zip(
+            *(
+                column if process is None else [process(value) for value in column]
+                for process, column in zip(processors, columns, strict=True)
+            ),
+            strict=True,
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def _processors(table: Table, names: tuple[str, ...], dialect: Dialect) -> list[Callable[[Any], Any] | None]:
+    return [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+
+
+@lru_cache(maxsize=256)
+def _from_values(table: Table, names: tuple[str, ...], conflict: str, rows: int) -> str:
+    values = ", ".join(["(" + ", ".join("?" * len(names)) + ")"] * rows)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {values} {conflict}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _from_arrays(table: Table, names: tuple[str, ...], conflict: str, dialect: Dialect) -> str:
+    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608
+
+
+def _array(values: Iterable[Any]) -> str:
+    """The text of a PostgreSQL array (§8.15.2): the driver would take several microseconds for each element."""
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is int:
+        return str(value)
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
