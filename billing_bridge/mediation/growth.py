@@ -10,7 +10,7 @@ and then over the last one gives the same difference again, which is how a bill 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.domain.ports import LoggedRecord
@@ -54,13 +54,13 @@ def follow(state: SessionState | None, record: LoggedRecord) -> tuple[SessionSta
     totals = state.totals.grown_by(record.upstream_octets, record.downstream_octets)
     upstream = totals.upstream_octets - state.totals.upstream_octets
     downstream = totals.downstream_octets - state.totals.downstream_octets
-    after = replace(
-        state,
-        service_id=service_id,
-        totals=totals,
-        upstream_record_id=record.record_id if upstream else state.upstream_record_id,
-        downstream_record_id=record.record_id if downstream else state.downstream_record_id,
-        seen_until=max(state.seen_until, record.event_at),
+    after = SessionState(
+        state.session_key,
+        service_id,
+        totals,
+        record.record_id if upstream else state.upstream_record_id,
+        record.record_id if downstream else state.downstream_record_id,
+        max(state.seen_until, record.event_at),
     )
     if not upstream and not downstream:
         return after, None

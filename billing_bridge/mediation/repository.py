@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,10 +15,54 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.mediation.growth import Growth, SessionState
 from billing_bridge.tables import position, session, subscription, suspense, usage_day, usage_interval
 from controller.domain.usage import SessionTotals
+from controller.store.many import insert_rows, one_of, replacing
 
 _LOG = "usage-log"
 _CHUNK = 500
 """Keys per IN list: both databases plan it as index look-ups."""
+
+
+_SESSION = (
+    "session_key",
+    "service_id",
+    "upstream_octets",
+    "downstream_octets",
+    "upstream_record_id",
+    "downstream_record_id",
+    "seen_until",
+)
+_INTERVAL = (
+    "interval_id",
+    "service_id",
+    "day",
+    "session_key",
+    "grown_since",
+    "since",
+    "until",
+    "upstream_octets",
+    "downstream_octets",
+    "record_ids",
+    "adjustment",
+)
+_DAY = ("service_id", "day", "upstream_octets", "downstream_octets", "intervals", "last_interval_id")
+_SUMS = ("upstream_octets", "downstream_octets", "intervals")
+_ADD_TO_DAY = (
+    "ON CONFLICT (service_id, day) DO UPDATE SET "
+    + "".join(f"{name} = {usage_day.name}.{name} + excluded.{name}, " for name in _SUMS)
+    + "last_interval_id = excluded.last_interval_id"
+)
+_SUSPENSE = (
+    "reason",
+    "session_key",
+    "username",
+    "nas_id",
+    "since",
+    "until",
+    "upstream_octets",
+    "downstream_octets",
+    "record_ids",
+    "entered_at",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +108,30 @@ async def move_position(conn: AsyncConnection, to: Position) -> None:
 
 async def sessions(conn: AsyncConnection, keys: Iterable[str]) -> dict[str, SessionState]:
     """What is known of these sessions."""
-    found = {}
-    for chunk in _chunks(sorted(set(keys))):
-        for row in await conn.execute(select(session).where(session.c.session_key.in_(chunk))):
-            totals = SessionTotals(row.upstream_octets, row.downstream_octets)
-            found[row.session_key] = SessionState(
-                row.session_key,
-                row.service_id,
-                totals,
-                row.upstream_record_id,
-                row.downstream_record_id,
-                row.seen_until,
-            )
-    return found
+    query = select(*(session.c[name] for name in _SESSION))
+    rows = await conn.execute(query.where(one_of(conn, session.c.session_key, sorted(set(keys)))))
+    return {
+        key: SessionState(
+            key, service_id, SessionTotals(upstream, downstream), upstream_record_id, downstream_record_id, seen_until
+        )
+        for key, service_id, upstream, downstream, upstream_record_id, downstream_record_id, seen_until in rows
+    }
 
 
 async def store_sessions(conn: AsyncConnection, states: Sequence[SessionState]) -> None:
-    if not states:
-        return
     rows = [
-        {
-            "session_key": s.session_key,
-            "service_id": s.service_id,
-            "upstream_octets": s.totals.upstream_octets,
-            "downstream_octets": s.totals.downstream_octets,
-            "upstream_record_id": s.upstream_record_id,
-            "downstream_record_id": s.downstream_record_id,
-            "seen_until": s.seen_until,
-        }
+        (
+            s.session_key,
+            s.service_id,
+            s.totals.upstream_octets,
+            s.totals.downstream_octets,
+            s.upstream_record_id,
+            s.downstream_record_id,
+            s.seen_until,
+        )
         for s in states
     ]
-    statement = _upsert(conn)(session)
-    changed = {c.name: statement.excluded[c.name] for c in session.c if not c.primary_key}
-    await conn.execute(statement.on_conflict_do_update(index_elements=[session.c.session_key], set_=changed), rows)
+    await insert_rows(conn, session, _SESSION, rows, replacing(session, _SESSION))
 
 
 async def billed_until(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, date]:
@@ -122,37 +157,24 @@ async def billed_until(conn: AsyncConnection, service_ids: Iterable[str]) -> dic
 
 async def book(conn: AsyncConnection, bookings: Sequence[Booking]) -> None:
     """Add intervals, and their sums to the days."""
-    if not bookings:
-        return
     rows = [
-        {
-            "interval_id": b.interval_id,
-            "service_id": b.service_id,
-            "day": b.day,
-            "session_key": b.session_key,
-            "grown_since": b.grown_since,
-            "since": b.since,
-            "until": b.until,
-            "upstream_octets": b.upstream_octets,
-            "downstream_octets": b.downstream_octets,
-            "record_ids": ",".join(map(str, b.record_ids)),
-            "adjustment": b.adjustment,
-        }
+        (
+            b.interval_id,
+            b.service_id,
+            b.day,
+            b.session_key,
+            b.grown_since,
+            b.since,
+            b.until,
+            b.upstream_octets,
+            b.downstream_octets,
+            ",".join(map(str, b.record_ids)),
+            b.adjustment,
+        )
         for b in bookings
     ]
-    await conn.execute(insert(usage_interval), rows)
-    statement = _upsert(conn)(usage_day)
-    sums = {
-        name: usage_day.c[name] + statement.excluded[name]
-        for name in ("upstream_octets", "downstream_octets", "intervals")
-    }
-    await conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=[usage_day.c.service_id, usage_day.c.day],
-            set_={**sums, "last_interval_id": statement.excluded.last_interval_id},
-        ),
-        _days(bookings),
-    )
+    await insert_rows(conn, usage_interval, _INTERVAL, rows)
+    await insert_rows(conn, usage_day, _DAY, _days(bookings), _ADD_TO_DAY)
 
 
 async def rate_again(conn: AsyncConnection, late: Mapping[str, date]) -> None:
@@ -168,44 +190,33 @@ async def rate_again(conn: AsyncConnection, late: Mapping[str, date]) -> None:
 async def suspend(conn: AsyncConnection, held: Sequence[tuple[Growth, str, str, str]], now: datetime) -> None:
     """Keep usage that nobody can be charged for: (growth, reason, username, nas_id)."""
     rows = [
-        {
-            "reason": reason,
-            "session_key": growth.session_key,
-            "username": username[:253],
-            "nas_id": nas_id,
-            "since": growth.since,
-            "until": growth.until,
-            "upstream_octets": growth.upstream_octets,
-            "downstream_octets": growth.downstream_octets,
-            "record_ids": ",".join(map(str, growth.record_ids)),
-            "entered_at": now,
-        }
+        (
+            reason,
+            growth.session_key,
+            username[:253],
+            nas_id,
+            growth.since,
+            growth.until,
+            growth.upstream_octets,
+            growth.downstream_octets,
+            ",".join(map(str, growth.record_ids)),
+            now,
+        )
         for growth, reason, username, nas_id in held
     ]
-    if rows:
-        await conn.execute(insert(suspense), rows)
+    await insert_rows(conn, suspense, _SUSPENSE, rows)
 
 
-def _days(bookings: Sequence[Booking]) -> list[dict[str, Any]]:
+def _days(bookings: Sequence[Booking]) -> list[tuple[Any, ...]]:
     """Sums per service and day, in one order for every mediator."""
-    days: dict[tuple[str, date], dict[str, Any]] = {}
+    days: dict[tuple[str, date], list[int]] = {}
     for b in bookings:
-        row = days.setdefault(
-            (b.service_id, b.day),
-            {
-                "service_id": b.service_id,
-                "day": b.day,
-                "upstream_octets": 0,
-                "downstream_octets": 0,
-                "intervals": 0,
-                "last_interval_id": 0,
-            },
-        )
-        row["upstream_octets"] += b.upstream_octets
-        row["downstream_octets"] += b.downstream_octets
-        row["intervals"] += 1
-        row["last_interval_id"] = b.interval_id
-    return [days[key] for key in sorted(days)]
+        sums = days.setdefault((b.service_id, b.day), [0, 0, 0, 0])
+        sums[0] += b.upstream_octets
+        sums[1] += b.downstream_octets
+        sums[2] += 1
+        sums[3] = b.interval_id
+    return [(*key, *days[key]) for key in sorted(days)]
 
 
 def _upsert(conn: AsyncConnection) -> Any:
