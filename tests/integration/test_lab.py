@@ -1,181 +1,176 @@
-"""`python -m lab` as a user starts it, made small: first start, use, Ctrl-C, and a second start on the same data."""
+"""`python -m lab` as a user starts it, made small: used while it runs, then Ctrl-C, kill -9 and new starts.
+
+All tests of one worker share one lab; each finds it running and leaves it running, so their order plays no part.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
-from pyrad.client import Client
-from pyrad.packet import AccessAccept
+from lxml import etree
 
-from lab.settings import free_port
-from tests.support.radius_peer import DICTIONARY
+from tests.support.lab import EXPERIMENTS, ROOT, SUBSCRIBERS, Demo, Json, environment
+from tests.support.radclient import MISSING, RADCLIENT, radclient
 
-Json = dict[str, Any]
-ROOT = Path(__file__).parents[2]
-FIRST_START_S = 150
 GRACE_S = 9.0
-SUBSCRIBERS, EXPERIMENTS = 8, 2
+ONLINE = SUBSCRIBERS - EXPERIMENTS - 1
+"""One order is held on purpose."""
+GIGAWORD = 1 << 32
+
+needs_radclient = pytest.mark.skipif(RADCLIENT is None, reason=MISSING)
+pytestmark = pytest.mark.timeout(300)
 
 
-def environment(data_dir: Path) -> dict[str, str]:
-    ports = {
-        "HEADEND_HTTP_PORT": free_port(socket.SOCK_STREAM),
-        "HEADEND_AUTH_PORT": free_port(socket.SOCK_DGRAM),
-        "HEADEND_ACCT_PORT": free_port(socket.SOCK_DGRAM),
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADEND_")}
-    small = {"HEADEND_LAB_SUBSCRIBERS": str(SUBSCRIBERS), "HEADEND_LAB_DAYS": "3", "PYTHONUNBUFFERED": "1"}
-    return kept | small | {"HEADEND_DATA_DIR": str(data_dir)} | {name: str(port) for name, port in ports.items()}
-
-
-class Demo:
-    """A running lab and what its demo.json says."""
-
-    def __init__(self, env: dict[str, str], process: subprocess.Popen[str], output: Path) -> None:
-        self.env, self.process, self.output = env, process, output
-        self.data_dir = Path(env["HEADEND_DATA_DIR"])
-        self.url = f"http://127.0.0.1:{env['HEADEND_HTTP_PORT']}"
-        self.json: Json = {}
-
-    def wait_until_healthy(self) -> None:
-        def healthy() -> bool:
-            assert self.process.poll() is None, self.said()
-            try:
-                return httpx2.get(self.url + "/healthz", trust_env=False).status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        until(healthy, FIRST_START_S, self.said)
-        self.json = json.loads((self.data_dir / "demo.json").read_text())
-
-    def get(self, path: str) -> Json:
-        headers = {"Authorization": f"Bearer {self.json['token']}"}
-        answer = httpx2.get(f"{self.url}/api/v1{path}", headers=headers, timeout=20, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def live_sessions(self) -> set[str]:
-        return {session["session_id"] for session in self.get("/sessions?state=live&limit=100")["items"]}
-
-    def stop(self) -> float:
-        """Ctrl-C; the seconds it took."""
-        began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(timeout=30) == 0, self.said()
-        return time.monotonic() - began
-
-    def said(self) -> str:
-        log = self.data_dir / "lab" / "serve.log"
-        return self.output.read_text() + (log.read_text()[-3000:] if log.exists() else "")
-
-
-def until(condition: Callable[[], bool], timeout_s: float, said: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.2)
-
-
-@contextmanager
-def lab(env: dict[str, str], output: Path) -> Iterator[Demo]:
-    with output.open("w") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab"], env=env, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT, text=True
-        )
-    demo = Demo(env, process, output)
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    made = Demo(tmp_path_factory.mktemp("lab"))
     try:
-        yield demo
+        made.start()
+        yield made
     finally:
-        process.kill()
-        process.wait()
+        made.close()
 
 
-def signs_in(demo: Demo, subscriber: Json) -> bool:
-    client = Client(
-        server="127.0.0.1", authport=demo.json["auth_port"], secret=demo.json["nas_secret"].encode(), dict=DICTIONARY
+def signs_in(demo: Demo, subscriber: Json, password: str, attribute: str = "User-Password") -> str:
+    """radclient's output for a sign-in from 127.0.0.1; `attribute` User-Password is PAP, CHAP-Password is CHAP."""
+    request = (
+        f'User-Name = "{subscriber["username"]}"\n{attribute} = "{password}"\n'
+        "NAS-IP-Address = 127.0.0.1\nMessage-Authenticator = 0x00\n"
     )
-    request = client.CreateAuthPacket(code=1, User_Name=subscriber["username"])
-    request["User-Password"] = request.PwCrypt(subscriber["password"])
-    request.add_message_authenticator()
-    return bool(client.SendPacket(request).code == AccessAccept)
+    return radclient(demo.json["auth_port"], "auth", request, demo.json["nas_secret"])
 
 
-@pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path / "demo")
+def accounts(demo: Demo, username: str, session_id: str, kind: str, **counters: int) -> None:
+    """One accounting record from 127.0.0.1, which must be acknowledged."""
+    request = f'User-Name = "{username}"\nAcct-Session-Id = "{session_id}"\nAcct-Status-Type = {kind}\n'
+    request += "NAS-IP-Address = 127.0.0.1\n"
+    request += "".join(f"{name.replace('_', '-')} = {value}\n" for name, value in counters.items())
+    answer = radclient(demo.json["acct_port"], "acct", request, demo.json["nas_secret"])
+    assert "Received Accounting-Response" in answer, answer + demo.said()
 
 
-@pytest.mark.timeout(300)
-def test_first_start_use_stop_and_second_start(env: dict[str, str], tmp_path: Path) -> None:
-    with lab(env, tmp_path / "first.txt") as demo:
-        demo.wait_until_healthy()
-        assert demo.data_dir.stat().st_mode & 0o777 == 0o700
-        assert (demo.data_dir / "demo.json").stat().st_mode & 0o777 == 0o600
-        assert (demo.json["http"], demo.json["auth_port"]) == (demo.url, int(env["HEADEND_AUTH_PORT"]))
-        offline = demo.json["subscribers"]
-        assert len(offline) == EXPERIMENTS
-
-        until(lambda: "Headend is running" in demo.output.read_text(), 30, demo.said)
-        first_sessions = until_sessions(demo, SUBSCRIBERS - EXPERIMENTS - 1)
-        states = sorted(order["state"] for order in demo.get("/orders?limit=100")["items"])
-        assert states == ["completed"] * (SUBSCRIBERS - 1) + ["held"]
-        assert not {s["username"] for s in offline} & usernames(demo)
-        assert signs_in(demo, offline[0])
-
-        line = subprocess.run(
-            [sys.executable, "-m", "lab", "line"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
-        assert line.returncode == 0, line.stdout + line.stderr + demo.said()
-        pdf = re.search(r"PDF: (\S+)", line.stdout)
-        assert pdf is not None
-        assert Path(pdf[1]).read_bytes().startswith(b"%PDF-")
-        assert demo.stop() < GRACE_S
-
-    with lab(env, tmp_path / "second.txt") as again:
-        again.wait_until_healthy()
-        assert again.json["token"] == demo.json["token"]
-        assert again.json["subscribers"] == offline
-        until(lambda: "Headend is running" in again.output.read_text(), 30, again.said)
-        assert "History" not in again.output.read_text()
-        assert len(until_sessions(again, SUBSCRIBERS - EXPERIMENTS - 1) & first_sessions) >= 2, again.said()
-        again.stop()
+def until_online(demo: Demo) -> None:
+    """One or two subscribers may just be dialling again."""
+    demo.until(lambda: len(demo.live_sessions()) >= ONLINE - 2, 60)
 
 
-def usernames(demo: Demo) -> set[str]:
-    return {session["username"] for session in demo.get("/sessions?state=live&limit=100")["items"]}
+def olt_configuration(demo: Demo) -> bytes:
+    """The OLT's running configuration as it keeps it over a restart, in canonical XML."""
+    saved = etree.fromstring((demo.data_dir / "lab" / "olt.xml").read_bytes())
+    return bytes(etree.tostring(saved, method="c14n"))
 
 
-def until_sessions(demo: Demo, at_least: int) -> set[str]:
-    """Live sessions; one or two subscribers may just be dialling again."""
-    until(lambda: len(demo.live_sessions()) >= at_least - 2, 60, demo.said)
-    return demo.live_sessions()
+def goes_on(demo: Demo, before: dict[str, Json]) -> bool:
+    """Whether a session of `before` is the same live session still, and has moved more since."""
+    return any(
+        now["started_at"] == before[key]["started_at"]
+        and now["session_id"] == before[key]["session_id"]
+        and now["downstream_octets"] > before[key]["downstream_octets"]
+        for key, now in demo.live_sessions().items()
+        if key in before
+    )
 
 
-def test_a_taken_port_ends_the_start_with_the_variable_to_change(env: dict[str, str], tmp_path: Path) -> None:
+def test_what_the_first_start_leaves(demo: Demo) -> None:
+    assert demo.data_dir.stat().st_mode & 0o777 == 0o700
+    assert (demo.data_dir / "demo.json").stat().st_mode & 0o777 == 0o600
+    assert (demo.json["http"], demo.json["auth_port"]) == (demo.url, int(demo.env["HEADEND_AUTH_PORT"]))
+    assert len(demo.json["subscribers"]) == EXPERIMENTS
+    until_online(demo)
+    states = [order["state"] for order in demo.get("/orders", limit=100)["items"]]
+    assert states.count("held") == 1
+    assert states.count("completed") >= SUBSCRIBERS - 1
+    assert set(states) == {"held", "completed"}
+
+
+@needs_radclient
+@pytest.mark.parametrize("attribute", ["User-Password", "CHAP-Password"])
+def test_an_experiment_s_subscriber_signs_in_and_with_a_wrong_password_does_not(demo: Demo, attribute: str) -> None:
+    for subscriber in demo.json["subscribers"]:
+        right = signs_in(demo, subscriber, subscriber["password"], attribute)
+        assert "Received Access-Accept" in right, right + demo.said()
+        wrong = signs_in(demo, subscriber, subscriber["password"] + "x", attribute)
+        assert "Received Access-Reject" in wrong
+        assert "Received Access-Accept" not in wrong
+
+
+@needs_radclient
+def test_a_session_accounted_for_from_this_machine_is_found_live_and_then_ended(demo: Demo) -> None:
+    subscriber, session_id = demo.json["subscribers"][1], "experiment-000001"
+
+    def found() -> tuple[str, int, int]:
+        (session,) = demo.get("/sessions", session_id=session_id)["items"]
+        assert (session["username"], session["service_id"]) == (subscriber["username"], subscriber["service_id"])
+        return session["state"], session["upstream_octets"], session["downstream_octets"]
+
+    accounts(demo, subscriber["username"], session_id, "Start")
+    assert found() == ("live", 0, 0)
+    accounts(
+        demo, subscriber["username"], session_id, "Interim-Update", Acct_Session_Time=60,
+        Acct_Input_Octets=1_234_567, Acct_Input_Gigawords=1, Acct_Output_Octets=7, Acct_Output_Gigawords=3,
+    )  # fmt: skip
+    assert found() == ("live", GIGAWORD + 1_234_567, 3 * GIGAWORD + 7)
+    accounts(
+        demo, subscriber["username"], session_id, "Stop", Acct_Session_Time=90, Acct_Terminate_Cause=1,
+        Acct_Input_Octets=1_234_568, Acct_Input_Gigawords=1, Acct_Output_Octets=0, Acct_Output_Gigawords=4,
+    )  # fmt: skip
+    assert found() == ("ended", GIGAWORD + 1_234_568, 4 * GIGAWORD)
+
+
+def test_one_command_orders_activates_and_invoices_a_line(demo: Demo) -> None:
+    line = demo.run("line")
+    assert line.returncode == 0, line.stdout + line.stderr + demo.said()
+    pdf = re.search(r"PDF: (\S+)", line.stdout)
+    assert pdf is not None
+    assert Path(pdf[1]).read_bytes().startswith(b"%PDF-")
+
+
+def test_after_ctrl_c_and_after_kill_9_the_next_start_goes_on_with_everything(demo: Demo) -> None:
+    until_online(demo)
+    offline, token = demo.json["subscribers"], demo.json["token"]
+    orders = {order["order_id"]: order["state"] for order in demo.get("/orders", limit=100)["items"]}
+    invoices = {invoice["invoice_id"] for invoice in demo.get("/invoices", limit=100)["items"]}
+    for end in (demo.interrupt, demo.kill):
+        configuration, before = olt_configuration(demo), demo.live_sessions()
+        assert b"expected-serial-number" in configuration
+        took_s = end()
+        if took_s is not None:
+            assert took_s < GRACE_S
+        demo.start()
+        assert "History" not in demo.output
+        assert (demo.json["token"], demo.json["subscribers"]) == (token, offline)
+        assert olt_configuration(demo) == configuration
+        demo.until(lambda before=before: goes_on(demo, before), 60)  # type: ignore[misc]
+        assert {order["order_id"]: order["state"] for order in demo.get("/orders", limit=100)["items"]} == orders
+        assert {invoice["invoice_id"] for invoice in demo.get("/invoices", limit=100)["items"]} == invoices
+        assert demo.get("/trial-balance")["totals"] == [{"amount": "0.00", "currency": "EUR"}]
+    live = {session["username"] for session in demo.live_sessions().values()}
+    assert not {subscriber["username"] for subscriber in offline} & live
+
+
+def start_in_vain(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "lab"], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_taken_port_ends_the_start_with_the_variable_to_change(tmp_path: Path) -> None:
+    env = environment(tmp_path / "demo")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", int(env["HEADEND_ACCT_PORT"])))
-        run = subprocess.run([sys.executable, "-m", "lab"], env=env, cwd=ROOT, capture_output=True, text=True)
+        run = start_in_vain(env)
     assert run.returncode == 2
     assert "HEADEND_ACCT_PORT=" in run.stderr
 
 
-def test_a_directory_that_holds_something_else_is_left_alone(env: dict[str, str], tmp_path: Path) -> None:
+def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "thesis.txt").write_text("mine")
-    run = subprocess.run([sys.executable, "-m", "lab"], env=env, cwd=ROOT, capture_output=True, text=True)
+    run = start_in_vain(environment(tmp_path / "demo"))
     assert run.returncode == 2
     assert "HEADEND_DATA_DIR" in run.stderr
     assert [entry.name for entry in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
