@@ -1,7 +1,8 @@
 """Delivers outbox events to their handlers, at least once and in order per subscriber.
 
 A handler runs in the transaction that also moves its subscriber's position, so its effects in the database happen
-exactly once. A handler that keeps failing has its event parked after `MAX_ATTEMPTS`: it is counted, logged, listed by
+exactly once. A database that is away, locked or undoing us is waited for, however long: no event is set aside for that.
+A handler that keeps failing has its event parked after `MAX_ATTEMPTS`: it is counted, logged, listed by
 `outbox.list_parked`, and the events behind it go on.
 """
 
@@ -13,9 +14,10 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tenacity import AsyncRetrying, RetryError, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_attempt, wait_exponential
 
 from controller.domain.clock import Clock
 from controller.domain.events import Event
@@ -32,6 +34,15 @@ BATCH = 100
 MAX_ATTEMPTS = 5
 POLL_S = 2.0
 """Another process's events are seen by polling; our own wake the bus at commit."""
+
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""The database is not there, busy, full, or has undone us for another transaction's sake: no fault of the event."""
+
+
+def _is_the_handlers(error: BaseException) -> bool:
+    """Whether trying again at once, and in the end setting the event aside, is the answer. Never to a cancellation."""
+    return isinstance(error, Exception) and not isinstance(error, _AWAY)
+
 
 _delivered = Counter("headend_bus_delivered_total", "Events handled", ["subscriber", "event"])
 _parked = Counter("headend_bus_parked_total", "Events set aside after repeated failure", ["subscriber", "event"])
@@ -68,8 +79,8 @@ class Bus:
             wakeup.clear()
             try:
                 more = await self._deliver_batch(subscriber)
-            except DBAPIError as error:
-                log.warning("bus.database_unavailable", subscriber=subscriber, error=str(error.orig))
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("bus.database_unavailable", subscriber=subscriber, error=str(error))
                 more = False
             if not more:
                 try:
@@ -91,7 +102,9 @@ class Bus:
         name = delivery.event.name
         try:
             async for attempt in AsyncRetrying(
-                stop=stop_after_attempt(MAX_ATTEMPTS), wait=wait_exponential(multiplier=0.1, max=5)
+                stop=stop_after_attempt(MAX_ATTEMPTS),
+                wait=wait_exponential(multiplier=0.1, max=5),
+                retry=retry_if_exception(_is_the_handlers),
             ):
                 with attempt:
                     async with self._database.begin() as conn:

@@ -1,7 +1,10 @@
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.app import bus as bus_module
@@ -56,3 +59,33 @@ async def test_a_handler_that_fails_leaves_no_effect_and_parks_the_event(
     assert [(row["subscriber"], row["error"]) for row in waiting] == [("a", "RuntimeError: refused")]
     assert [d.event.event_id for d in events] == [held(2).event_id, held(1).event_id]
     assert len(calls) == 3
+
+
+async def test_a_database_that_is_locked_parks_nothing_and_the_event_is_delivered_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(bus_module, "POLL_S", 0.01)
+    calls: list[int] = []
+    delivered = asyncio.Event()
+
+    async def locked_at_first(conn: AsyncConnection, event: Any) -> None:
+        calls.append(1)
+        match len(calls):
+            case 1 | 2 | 3:
+                raise OperationalError("UPDATE …", None, Exception("database is locked"))
+            case 4:
+                raise PoolTimeout("no connection is free")
+        delivered.set()
+
+    bus = Bus(database, MovableClock(NOW), {"a": {OrderHeld: locked_at_first}})
+    async with database.begin() as conn:
+        await outbox.append(conn, held(1))
+    running = asyncio.create_task(bus.run())
+    async with asyncio.timeout(20):
+        await delivered.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with database.read() as conn:
+        assert await outbox.list_parked(conn) == []
