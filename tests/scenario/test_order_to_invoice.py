@@ -6,147 +6,25 @@ The controller is the real process on a clock that the test moves; OLT and BRAS 
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
-import uuid
-from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import psycopg
-import pytest
 
-from lab.bras.nas import Bras, BrasSettings
-from lab.bras.session import Line, Session
-from lab.olt.device import OltSettings
-from lab.olt.server import PASSWORD, USERNAME, OltServer
 from tests.support.controller import Controller
-from tests.support.databases import PostgresServer
-
-START = datetime(2026, 5, 10, 8, tzinfo=UTC)
-SERIAL = "HWTC0000A001"
-LINE = Line("ada@lab", "analytical-engine", "02:00:00:00:00:01", 1, "ether1/vlan101")
-NAS_SECRET = "s3cret-of-the-bras"
-
-
-class Network:
-    """The lab's OLT and BRAS on an event loop in a thread, so that the test itself reads from top to bottom."""
-
-    def __init__(self, directory: Path, controller: Controller) -> None:
-        self.now = START
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.olt = OltServer(OltSettings(state_file=directory / "olt.xml"))
-        settings = BrasSettings(
-            "127.0.0.2",
-            NAS_SECRET.encode(),
-            ("127.0.0.1", controller.auth_port),
-            ("127.0.0.1", controller.acct_port),
-            directory / "bras.json",
-        )
-        self.bras = Bras(settings, [LINE], lambda: self.now)
-        self.do(self.olt.start())
-
-        async def bind() -> None:
-            self.bras.bind()
-
-        self.do(bind())
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    def report(self, session: Session, upstream: int, downstream: int) -> None:
-        """An Interim-Update with exactly these running totals."""
-        session.counted_until = self.now  # the traffic model adds nothing of its own
-        session.upstream_octets, session.downstream_octets = upstream, downstream
-        self.do(self.bras.interim(session))
-
-    def close(self) -> None:
-        self.do(self.bras.close())
-        self.do(self.olt.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def controller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Controller]:
-    server: PostgresServer | None = None
-    url, name = "", f"e{uuid.uuid4().hex}"
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgres")
-        url = server.create(name)
-    made = Controller(tmp_path / "data", database_url=url, demo_start=START)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-        if server is not None:
-            server.drop(name)
-
-
-@pytest.fixture
-def network(controller: Controller, tmp_path: Path) -> Iterator[Network]:
-    made = Network(tmp_path, controller)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def move(controller: Controller, network: Network, to: datetime) -> None:
-    network.now = to
-    controller.put("/demo/clock", {"now": to.isoformat()})
-
-
-def ordered(controller: Controller, body: dict[str, Any], state: str = "completed") -> dict[str, Any]:
-    """Place an order and wait for its state."""
-    order = controller.post("/orders", body)
-    return reached(controller, order["order_id"], state)
-
-
-def reached(controller: Controller, order_id: str, state: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found = controller.get(f"/orders/{order_id}")
-        return found if found["state"] == state else None
-
-    found: dict[str, Any] = controller.until(look, f"order {order_id} is {state}")
-    return found
-
-
-def billed(controller: Controller) -> list[dict[str, Any]]:
-    """Run billing as of now; the invoices of that run, with lines."""
-    before = {invoice["invoice_id"] for invoice in controller.get("/invoices")["items"]}
-    run = controller.post("/bill-runs")
-
-    def done() -> bool:
-        state = controller.get(f"/bill-runs/{run['bill_run_id']}")
-        assert state["state"] != "failed", state
-        return bool(state["state"] == "done")
-
-    controller.until(done, "the bill run is done")
-    new = [i["invoice_id"] for i in controller.get("/invoices")["items"] if i["invoice_id"] not in before]
-    return [controller.get(f"/invoices/{invoice_id}") for invoice_id in new]
-
-
-def lines(invoice: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    return [(n["kind"], n["first_on"], n["until_on"], n["net"]["amount"]) for n in invoice["lines"]]
-
-
-def offering(controller: Controller, name: str, fee: str, down: int, up: int) -> dict[str, Any]:
-    made: dict[str, Any] = controller.post(
-        "/offerings",
-        {
-            "name": name, "effective_on": "2026-01-01", "monthly_fee": fee, "included_octets": 10**9,
-            "overage_price": "2.00", "overage_unit": "GB", "tax_percent": "19", "downstream_bps": down,
-            "upstream_bps": up,
-        },
-    )  # fmt: skip
-    return made
+from tests.support.road import (
+    LINE,
+    SERIAL,
+    START,
+    Network,
+    billed,
+    lines,
+    move,
+    offering,
+    ordered,
+    reached,
+    register_network,
+)
 
 
 def alter_a_record(controller: Controller, url: str) -> int:
@@ -173,15 +51,7 @@ def alter_a_record(controller: Controller, url: str) -> int:
 
 
 def test_a_line_from_order_to_explained_invoice(controller: Controller, network: Network) -> None:
-    # What must be there before anything is sold.
-    controller.post("/nas", {
-        "name": "bras-1", "address": "127.0.0.2", "secret": NAS_SECRET, "vendor": "mikrotik",
-        "coa_port": network.bras.coa_port,
-    })  # fmt: skip
-    olt = controller.post("/devices", {
-        "name": "olt-1", "driver": "bbf-olt", "host": "127.0.0.1", "port": network.olt.port, "username": USERNAME,
-        "password": PASSWORD,
-    })  # fmt: skip
+    olt_id = register_network(controller, network)
     hundred = offering(controller, "Fibre 100", "30.00", 100_000_000, 50_000_000)
     three_hundred = offering(controller, "Fibre 300", "60.00", 300_000_000, 150_000_000)
     customer = controller.post("/customers", {"name": "Ada Lovelace", "address": "Ring 1\n10115 Berlin"})
@@ -191,7 +61,7 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     order = {
         "action": "add", "account_id": customer["account_id"], "offering_id": hundred["offering_id"],
         "username": LINE.username, "password": LINE.password,
-        "attachment": {"olt_id": olt["device_id"], "pon_port": "pon-1", "onu_serial": SERIAL},
+        "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL},
     }  # fmt: skip
     dry = controller.post("/orders/dry-run", order)
     assert any("edit-config" in step["rendered"] for plan in dry["plans"] for step in plan["steps"])
