@@ -25,6 +25,7 @@ class Controller:
     def __init__(self, data_dir: Path, *, database_url: str = "", demo_start: datetime | None = None) -> None:
         self.data_dir = data_dir
         self.token = secrets.token_urlsafe(32)
+        self.admin_password = secrets.token_urlsafe(16)
         self.http_port, self.auth_port, self.acct_port = free_port(), free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = os.environ | {
@@ -34,11 +35,13 @@ class Controller:
             "HEADEND_AUTH_PORT": str(self.auth_port),
             "HEADEND_ACCT_PORT": str(self.acct_port),
             "HEADEND_ADMIN_TOKEN": self.token,
+            "HEADEND_ADMIN_PASSWORD": self.admin_password,
         }
         if demo_start is not None:
             self.environment |= {"HEADEND_CLOCK": "demo", "HEADEND_DEMO_START": demo_start.isoformat()}
+        self.url = f"http://127.0.0.1:{self.http_port}"
         self.api = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.http_port}/api/v1",
+            base_url=f"{self.url}/api/v1",
             headers={"Authorization": f"Bearer {self.token}"},
             timeout=30,
         )
@@ -59,7 +62,7 @@ class Controller:
         assert self.process is not None
         assert self.process.poll() is None, self.log
         try:
-            return httpx2.get(f"http://127.0.0.1:{self.http_port}/healthz").status_code == 200
+            return httpx2.get(f"{self.url}/healthz").status_code == 200
         except httpx2.TransportError:
             return False
 
