@@ -2,7 +2,8 @@
 
 For the accounting commit path alone, where every microsecond per record counts. On SQLite rows travel in multi-row
 INSERT statements of a few fixed sizes: each step of a statement gives up Python's lock, so a statement per row would
-hand it back and forth with the event loop thousands of times per commit. On PostgreSQL rows travel by COPY.
+hand it back and forth with the event loop thousands of times per commit. On PostgreSQL new rows travel by COPY, changes
+as one array per column.
 
 Table and column names come from our own source, never from a peer; values are always bound or copied.
 """
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import psycopg
 from sqlalchemy.engine import URL
 
+from controller.store.arrays import array_text
 from controller.store.engine import BUSY_TIMEOUT_S
 
 Row = tuple[Any, ...]
@@ -149,7 +151,7 @@ class SqliteBulk:
 
 
 class PostgresBulk:
-    """Bulk rows into PostgreSQL by COPY, over a connection whose commits wait for the disk."""
+    """Bulk rows into PostgreSQL, over a connection whose commits wait for the disk."""
 
     is_sqlite = False
 
@@ -157,7 +159,7 @@ class PostgresBulk:
         # The limits end a transaction whose client is gone: the watermark and other writers wait for it.
         limits = "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000"
         self._connection = psycopg.connect(conninfo, autocommit=True, options=f"{limits} -c synchronous_commit=on")
-        self._staged: set[str] = set()
+        self._updates: dict[tuple[str, tuple[str, ...]], bytes] = {}
 
     def begin(self) -> None:
         self._connection.execute("BEGIN")
@@ -168,22 +170,21 @@ class PostgresBulk:
     def rollback(self) -> None:
         if self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
             self._connection.execute("ROLLBACK")
-        self._staged.clear()  # a temporary table made in the transaction went with it
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        if rows:
+        if len(rows) == 1:
+            marks = ", ".join(["%s"] * len(columns))
+            self._connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows[0])  # noqa: S608
+        elif rows:
             self._copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN", rows)
 
     def update(self, table: str, columns: Sequence[str], guard: str, rows: Sequence[Row]) -> int:
         if not rows:
             return 0
-        stage = self._stage(table, columns, guard)
-        self._copy(f"COPY {stage} FROM STDIN", rows)
-        settings = ", ".join(f"{name} = s.{name}" for name in columns[1:])
-        return self._connection.execute(
-            f"UPDATE {table} AS t SET {settings} FROM {stage} AS s"  # noqa: S608
-            f" WHERE t.{columns[0]} = s.{columns[0]} AND t.{guard} = s.expected_guard"
-        ).rowcount
+        # Arrays, one for each column, in one statement: a COPY into a temporary table costs two round trips more, and
+        # that table is emptied by each commit.
+        arrays = tuple([array_text(column) for column in zip(*rows, strict=True)])
+        return self._connection.execute(self._update(table, tuple(columns), guard), arrays).rowcount
 
     def lookup(
         self, table: str, columns: Sequence[str], keys: tuple[str, str], wanted: Sequence[tuple[str, bytes]]
@@ -221,16 +222,26 @@ class PostgresBulk:
             for row in rows:
                 copy.write_row(row)
 
-    def _stage(self, table: str, columns: Sequence[str], guard: str) -> str:
-        """A temporary table with the columns to set, emptied by each commit."""
-        stage = f"stage_{table}_{len(columns)}"
-        if stage not in self._staged:
-            self._connection.execute(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS"  # noqa: S608
-                f" SELECT {', '.join(columns)}, {guard} AS expected_guard FROM {table} WITH NO DATA"
+    def _update(self, table: str, columns: tuple[str, ...], guard: str) -> bytes:
+        """The statement, with the types that the table's columns have: made once."""
+        statement = self._updates.get((table, columns))
+        if statement is None:
+            names = (*columns, guard)
+            types: dict[str, str] = dict(
+                self._connection.execute(
+                    "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
+                    " WHERE attrelid = %s::regclass AND attnum > 0",
+                    (table,),
+                ).fetchall()
             )
-            self._staged.add(stage)
-        return stage
+            arrays = ", ".join(f"%s::{types[name]}[]" for name in names)
+            settings = ", ".join(f"{name} = s.{name}" for name in columns[1:])
+            statement = self._updates[table, columns] = (
+                f"UPDATE {table} AS t SET {settings}"  # noqa: S608
+                f" FROM unnest({arrays}) AS s ({', '.join(columns)}, expected_guard)"
+                f" WHERE t.{columns[0]} = s.{columns[0]} AND t.{guard} = s.expected_guard"
+            ).encode()
+        return statement
 
 
 def open_bulk(url: URL) -> Bulk:

@@ -17,6 +17,8 @@ from sqlalchemy import ARRAY, Dialect, String, Table, cast, func, literal, selec
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
+from controller.store.arrays import array_text
+
 Row = tuple[Any, ...]
 
 _CHUNKS = (400, 50, 8, 1)
@@ -35,7 +37,7 @@ async def insert_rows(
     names, dialect = tuple(columns), conn.dialect
     rows = _bound(table, names, rows, dialect)
     if dialect.name == "postgresql":
-        arrays = tuple(_array(column) for column in zip(*rows, strict=True))
+        arrays = tuple(array_text(column) for column in zip(*rows, strict=True))
         await conn.exec_driver_sql(_from_arrays(table, names, conflict, dialect), arrays)
         return
     start = 0
@@ -57,7 +59,7 @@ def one_of(conn: AsyncConnection, column: ColumnElement[Any], keys: Iterable[str
     """The condition that `column` is one of many keys, which travel as a single parameter."""
     listed = list(keys)
     if conn.dialect.name == "postgresql":
-        return column.in_(select(func.unnest(cast(literal(_array(listed), String), ARRAY(String)))))
+        return column.in_(select(func.unnest(cast(literal(array_text(listed), String), ARRAY(String)))))
     return column.in_(select(func.json_each(json.dumps(listed)).table_valued("value").c.value))
 
 
@@ -93,16 +95,3 @@ def _from_values(table: Table, names: tuple[str, ...], conflict: str, rows: int)
 def _from_arrays(table: Table, names: tuple[str, ...], conflict: str, dialect: Dialect) -> str:
     arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in names)
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608
-
-
-def _array(values: Iterable[Any]) -> str:
-    """The text of a PostgreSQL array (§8.15.2): the driver would take several microseconds for each element."""
-    return "{" + ",".join([_element(value) for value in values]) + "}"
-
-
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if type(value) is int:
-        return str(value)
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
