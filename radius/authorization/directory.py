@@ -21,6 +21,8 @@ from radius.vendors import reply
 from radius.vendors.mark import read_class
 from radius.vendors.model import SessionTerms
 
+_CLASS = int(Attr.CLASS)
+
 
 class Plan:
     """A speed profile with its reply attributes, encoded once for each kind of NAS that asked."""
@@ -102,7 +104,7 @@ class Directory:
         if subscriber is None:
             return None
         attributes, offset = subscriber.attributes, 0
-        while attributes[offset] != Attr.CLASS:
+        while attributes[offset] != _CLASS:
             offset += attributes[offset + 1]
         mark = read_class(attributes[offset + 2 : offset + attributes[offset + 1]])
         return None if mark is None else mark.service_id
