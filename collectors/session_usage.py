@@ -25,7 +25,7 @@ from controller.domain.errors import HeadendError
 from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
 from controller.domain.usage import SessionTotals
 from controller.store.courtesy import Courtesy
-from controller.store.engine import Database
+from controller.store.engine import USAGE, Database
 from controller.store.many import insert_rows, one_of, replacing
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ class SessionUsage:
         self._series = series
         self._settings = settings or UsageFollowerSettings()
         self._woken = asyncio.Event()
-        database.on_commit(self._woken.set)
+        database.on_commit(USAGE, self._woken.set)
 
     async def run(self) -> None:
         """Background task: follow the log. While the time series or the database is away, wait and try again."""

@@ -27,7 +27,7 @@ from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.store.courtesy import Courtesy
-from controller.store.engine import Database
+from controller.store.engine import USAGE, Database
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class MediationService:
         self._usage = usage
         self._settings = settings
         self._wakeup = asyncio.Event()
-        database.on_commit(self._wakeup.set)
+        database.on_commit(USAGE, self._wakeup.set)
 
     async def run(self) -> None:
         """Keep up with the log for ever. A batch that the database did not take is tried again at the next look."""

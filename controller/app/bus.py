@@ -22,7 +22,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_a
 from controller.domain.clock import Clock
 from controller.domain.events import Event
 from controller.store import outbox
-from controller.store.engine import Database
+from controller.store.engine import EVENTS, Database
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Bus:
         self._clock = clock
         self._subscriptions = subscriptions
         self._wakeups = {name: asyncio.Event() for name in subscriptions}
-        database.on_commit(self._wake)
+        database.on_commit(EVENTS, self._wake)
 
     def _wake(self) -> None:
         for event in self._wakeups.values():

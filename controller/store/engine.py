@@ -17,7 +17,13 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+
+EVENTS = "events"
+"""A commit that wrote to the outbox."""
+SETTLED = "settled"
+"""A commit that moved a subscriber of the outbox."""
+USAGE = "usage"
+"""A commit of the usage log."""
 
 BUSY_TIMEOUT_S = 30
 """How long a statement waits for another process's SQLite transaction (a CLI beside the server)."""
@@ -29,7 +35,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._after_commit: list[Callable[[], None]] = []
+        self._after_commit: dict[str, list[Callable[[], None]]] = {}
         self._writer: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             self.engine: AsyncEngine = create_async_engine(
@@ -51,9 +57,12 @@ class Database:
         async with self._writer, self.engine.connect() as connection:
             if self.is_sqlite:
                 connection = await connection.execution_options(headend_write=True)
+            about: set[str] = connection.info.setdefault(_ABOUT, set())
+            about.clear()
             async with connection.begin():
                 yield connection
-        self.notify_committed()
+        for topic in about:
+            self.notify_committed(topic)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -66,12 +75,16 @@ class Database:
             async with connection.begin():
                 yield connection
 
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each commit made here: wakes the outbox at once instead of at its next poll."""
-        self._after_commit.append(callback)
+    def on_commit(self, topic: str, callback: Callable[[], None]) -> None:
+        """Call `callback` after each commit of this process that is about `topic` (EVENTS, SETTLED, USAGE).
 
-    def notify_committed(self) -> None:
-        for callback in self._after_commit:
+        Followers are woken at once instead of at their next poll, and only by what they follow.
+        """
+        self._after_commit.setdefault(topic, []).append(callback)
+
+    def notify_committed(self, topic: str) -> None:
+        """Only for code that commits on a connection of its own; `begin` tells by itself."""
+        for callback in self._after_commit.get(topic, ()):
             callback()
 
     async def close(self) -> None:
@@ -83,12 +96,12 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
 
-def throwaway_engine(url: str) -> AsyncEngine:
-    """An engine without a pool for a single use, such as a migration."""
-    engine = create_async_engine(make_url(url), poolclass=NullPool)
-    if make_url(url).get_backend_name() == "sqlite":
-        event.listen(engine.sync_engine, "connect", _configure_sqlite)
-    return engine
+_ABOUT = "headend_about"
+
+
+def tell(connection: AsyncConnection, topic: str) -> None:
+    """Note that the caller's transaction is about `topic`: who follows it is woken when it has committed."""
+    connection.info.setdefault(_ABOUT, set()).add(topic)
 
 
 def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.events import EVENT_TYPES, Event
+from controller.store.engine import EVENTS, SETTLED, tell
 from controller.store.metadata import BigId, Id, Instant, metadata
 
 outbox = Table(
@@ -71,6 +72,7 @@ async def append(conn: AsyncConnection, *events: Event) -> None:
     ]
     if rows:
         await conn.execute(insert(outbox), rows)
+        tell(conn, EVENTS)
 
 
 async def pending(conn: AsyncConnection, subscriber: str, names: Sequence[str], limit: int) -> list[Delivery]:
@@ -94,6 +96,7 @@ async def settle(conn: AsyncConnection, subscriber: str, position: int) -> None:
             index_elements=[positions.c.subscriber], set_={"position": statement.excluded.position}
         )
     )
+    tell(conn, SETTLED)
 
 
 async def park(

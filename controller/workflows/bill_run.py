@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from itertools import count
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from billing_bridge.billing.model import DONE, BillRun
+from billing_bridge.billing.model import DONE, FAILED, BillRun
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
-from controller.domain.identity import AccountId, BillRunId, new_id
+from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import UsageReader
 from controller.store import outbox
-from controller.store.engine import Database
+from controller.store.engine import SETTLED, Database
 from controller.store.jobs import Jobs, RetryPolicy
 from erp.finance.service import FinanceService
 
@@ -37,6 +38,9 @@ log = structlog.get_logger()
 WORKFLOW = "bill-run.v1"
 _ENTITLEMENTS = (ServiceActivated.name, ServiceChanged.name, ServiceTerminated.name)
 _LOOK_AGAIN_S = 0.5
+_ENDING_S = 10.0
+"""A job that has recorded its run as failed ends within milliseconds, unless its process died: then at its restart."""
+_ENDING_POLL_S = 0.05
 
 
 async def _waiting(attempt: int, error: Exception) -> None:
@@ -73,7 +77,7 @@ class BillRuns:
         self._usage = usage
         self._subscriber = subscriber
         self._committed = asyncio.Event()
-        database.on_commit(self._committed.set)
+        database.on_commit(SETTLED, self._committed.set)
 
     def register(self) -> None:
         """Make the workflow known; before `jobs.launch()`."""
@@ -93,22 +97,51 @@ class BillRuns:
             event_watermark=newest[0].position if newest else 0,
             actor=actor,
         )
-        await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{run.bill_run_id}", run.bill_run_id)
+        await self._jobs.start(WORKFLOW, _job_id(run.bill_run_id, 0), run.bill_run_id)
         return run
 
     async def resume(self) -> None:
         """Start what was recorded, but whose job was not yet: the process died in between. After `jobs.launch()`."""
         for bill_run_id in await self._billing.unfinished_runs():
-            await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}", bill_run_id)
+            await self._start_next(bill_run_id)
 
     async def redrive(self, bill_run_id: BillRunId, *, actor: str) -> BillRun:
-        """Go on with a run that failed. Raises UnknownBillRun, or Conflict for a run that is done."""
+        """Go on with a run that failed. Raises UnknownBillRun, or Conflict for a run that is done or still at work."""
         run = await self._billing.bill_run(bill_run_id)
         if run.state == DONE:
             raise Conflict(f"bill run {bill_run_id} is done; start another one")
-        await self._billing.reopen_run(bill_run_id, actor=actor)
-        await self._jobs.start(WORKFLOW, f"{WORKFLOW}:{bill_run_id}:{new_id(self._clock.now())}", bill_run_id)
+        if run.state == FAILED:
+            await self._ended(bill_run_id)
+            await self._billing.reopen_run(bill_run_id, actor=actor)
+        if not await self._start_next(bill_run_id):
+            raise Conflict(f"bill run {bill_run_id} is still at work")
         return await self._billing.bill_run(bill_run_id)
+
+    async def _start_next(self, bill_run_id: BillRunId) -> bool:
+        """Start the first job of the run that was never started; False when one is at work, which is left alone.
+
+        The ids are numbered, not made anew: whoever comes by after a crash, or at the same time, starts the same job.
+        """
+        for n in count():
+            job_id = _job_id(bill_run_id, n)
+            status = await self._jobs.status(job_id)
+            if status is None:
+                await self._jobs.start(WORKFLOW, job_id, bill_run_id)
+                return True
+            if status.state == "running":
+                return False
+        raise AssertionError("unreachable: count() does not end")
+
+    async def _ended(self, bill_run_id: BillRunId) -> None:
+        """Wait out the job that has recorded the failure of the run, and only has to end."""
+        give_up_at = asyncio.get_running_loop().time() + _ENDING_S
+        for n in count():
+            while (status := await self._jobs.status(_job_id(bill_run_id, n))) and status.state == "running":
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise Conflict(f"the job of bill run {bill_run_id} has not ended yet; redrive it again later")
+                await asyncio.sleep(_ENDING_POLL_S)
+            if status is None:
+                return
 
     async def run(self, run_id: str) -> int:
         """The workflow; returns the number of documents. A failure is recorded with the run, and redriven by hand."""
@@ -158,3 +191,8 @@ class BillRuns:
     async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
         await self._billing.finish_run(bill_run_id, error=error[:2000])
         log.error("bill_run.failed", bill_run_id=bill_run_id, error=error)
+
+
+def _job_id(bill_run_id: BillRunId, n: int) -> str:
+    """The job of the run as it was started (0), or of its n-th redrive."""
+    return f"{WORKFLOW}:{bill_run_id}:{n}" if n else f"{WORKFLOW}:{bill_run_id}"

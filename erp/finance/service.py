@@ -6,6 +6,7 @@ that were waiting, audit and events. What was issued is never edited; a correcti
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -117,7 +118,8 @@ class FinanceService:
         async with self._database.read() as conn:
             kept = await repository.get_document(conn, invoice_id)
         if kept is None:
-            kept = await self._keep(invoice_id, render(content))
+            # Drawing takes tens of milliseconds: beside the event loop, which answers RADIUS meanwhile.
+            kept = await self._keep(invoice_id, await asyncio.to_thread(render, content))
         pdf, sha256 = kept
         if hashlib.sha256(pdf).digest() != sha256:
             raise DocumentAltered(f"the PDF of invoice {invoice_id} is not what was handed out")

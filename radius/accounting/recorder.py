@@ -22,7 +22,7 @@ import structlog
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
-from controller.store.engine import Database
+from controller.store.engine import USAGE, Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
 from radius.accounting import repository
@@ -264,4 +264,4 @@ class AccountingRecorder:
 
     def _notify_now(self) -> None:
         self._notify = None
-        self._database.notify_committed()
+        self._database.notify_committed(USAGE)
