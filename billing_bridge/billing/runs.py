@@ -95,14 +95,15 @@ async def set_invoiced(conn: AsyncConnection, bill_run_id: BillRunId, batch: int
     await _update_batch(conn, bill_run_id, batch, state=INVOICED, documents=documents)
 
 
-async def reopen(conn: AsyncConnection, bill_run_id: BillRunId) -> None:
-    """Failed becomes running again, or queued when it had not frozen its batches."""
+async def reopen(conn: AsyncConnection, bill_run_id: BillRunId) -> bool:
+    """Failed becomes running again, or queued when its batches were not frozen yet. False for one that is not failed."""
     planned = select(bill_batch.c.batch).where(bill_batch.c.bill_run_id == bill_run_id).exists()
-    await conn.execute(
+    changed = await conn.execute(
         update(bill_run)
         .where(bill_run.c.bill_run_id == bill_run_id, bill_run.c.state == FAILED)
         .values(state=case((planned, RUNNING), else_=QUEUED), finished_at=None, error=None)
     )
+    return bool(changed.rowcount)
 
 
 async def finish(

@@ -30,6 +30,7 @@ from billing_bridge.rating.rate import Facts, due
 from billing_bridge.settings import BillingSettings
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
+from controller.domain.errors import Conflict
 from controller.domain.events import ChargesRated, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
@@ -173,9 +174,10 @@ class BillingService:
             )
 
     async def reopen_run(self, bill_run_id: BillRunId, *, actor: str) -> None:
-        """Let a failed run go on; its batches stand as they were."""
+        """Let a failed run go on; its batches stand as they were. Raises Conflict for one that is not failed."""
         async with self._database.begin() as conn:
-            await runs.reopen(conn, bill_run_id)
+            if not await runs.reopen(conn, bill_run_id):
+                raise Conflict(f"bill run {bill_run_id} is not failed; somebody else has taken it up")
             await audit.record(
                 conn,
                 now=self._clock.now(),
