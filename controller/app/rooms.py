@@ -102,7 +102,8 @@ class Network:
         driver_settings = DriverSettings()
         self.netconf = NetconfTransport(driver_settings.netconf, self.devices)
         self.drivers = service_drivers(driver_settings, self.netconf, self.devices)
-        provisioning_settings = ProvisioningSettings()
+        # Devices are changed by workflows alone, and `jobs` refuses a second process of this executor id.
+        provisioning_settings = ProvisioningSettings(lease_holder=settings.executor_id)
         self.provisioning = ProvisioningService(
             base.database, base.clock, self.devices, self.drivers, self.radius.sessions, provisioning_settings
         )

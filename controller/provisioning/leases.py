@@ -1,8 +1,8 @@
 """One device is changed by one task at a time, across tasks and processes.
 
 Inside a process tasks queue for the device; between processes the queue's head takes a lease in the device's row. A
-holder that died loses its lease when it runs out. Leases are about processes, so they count by the machine's clock,
-not by the business clock that a demo may move.
+holder that died loses its lease when it runs out, or at once to the process that starts again under its name. Leases
+are about processes, so they count by the machine's clock, not by the business clock that a demo may move.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DeviceLeases:
         self._database = database
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._holder = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._holder = settings.lease_holder or f"{os.getpid()}-{secrets.token_hex(8)}"
         self._queues: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager

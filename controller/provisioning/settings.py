@@ -18,6 +18,10 @@ class ProvisioningSettings:
     lease_s: float = 180.0
     """A device is held this long without a sign of life of the holder: longer than one driver call may take."""
 
+    lease_holder: str = ""
+    """Name under which devices are held: a process that starts again under it goes on with what it held when it died.
+    Only where no two processes have one name at a time; empty takes a name that nobody else has."""
+
     lease_wait_s: float = 30.0
     """How long a task waits for a device that another process holds, before it says "later"."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -226,6 +226,22 @@ async def test_the_lease_of_a_dead_process_runs_out(isp: Provisioning, database:
     assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified
     async with database.read() as conn:
         assert (await conn.execute(select(device.c.lease_holder))).scalar_one() is None
+
+
+async def test_a_process_that_starts_again_takes_over_what_it_held_when_it_died(
+    database: Database, tmp_path: Path, olt: MemoryOlt
+) -> None:
+    settings = ProvisioningSettings(lease_holder="headend-1", lease_wait_s=0.1, lease_poll_s=0.02)
+    isp = await provisioning_on(database, tmp_path, olt, settings=settings)
+    await isp.service.set_desired(isp.desired(1), actor=ACTOR)
+    held = {"lease_until": datetime.now(UTC) + timedelta(minutes=3)}
+    async with database.begin() as conn:
+        await conn.execute(update(device).values(lease_holder="headend-2", **held))
+    with pytest.raises(DeviceLeased):
+        await isp.service.converge(service_id(1), actor=ACTOR)
+    async with database.begin() as conn:
+        await conn.execute(update(device).values(lease_holder="headend-1", **held))
+    assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified
 
 
 async def test_drift_is_listed_and_nothing_is_changed(isp: Provisioning, olt: MemoryOlt, database: Database) -> None:
