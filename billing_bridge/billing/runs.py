@@ -96,7 +96,7 @@ async def set_invoiced(conn: AsyncConnection, bill_run_id: BillRunId, batch: int
 
 
 async def reopen(conn: AsyncConnection, bill_run_id: BillRunId) -> bool:
-    """Failed becomes running again, or queued when its batches were not frozen yet. False for one that is not failed."""
+    """Failed becomes running again, or queued when its batches were not frozen yet. False if not failed."""
     planned = select(bill_batch.c.batch).where(bill_batch.c.bill_run_id == bill_run_id).exists()
     changed = await conn.execute(
         update(bill_run)

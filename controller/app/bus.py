@@ -3,7 +3,7 @@
 A handler runs in the transaction that also moves its subscriber's position, so its effects in the database happen
 exactly once. A database that is away, locked or undoing us is waited for, however long: no event is set aside for that.
 A handler that keeps failing has its event parked after `MAX_ATTEMPTS`: it is counted, logged, listed by
-`outbox.list_parked`, and the events behind it go on.
+`outbox.list_parked` until `redeliver` succeeds, and the events behind it go on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_attempt, wait_exponential
 
 from controller.domain.clock import Clock
+from controller.domain.errors import Conflict, NotFound
 from controller.domain.events import Event
-from controller.store import outbox
+from controller.store import audit, outbox
 from controller.store.engine import EVENTS, Database
 
 log = structlog.get_logger()
@@ -34,6 +35,15 @@ BATCH = 100
 MAX_ATTEMPTS = 5
 POLL_S = 2.0
 """Another process's events are seen by polling; our own wake the bus at commit."""
+
+
+class NotParked(NotFound):
+    code = "not-parked"
+
+
+class StillRefused(Conflict):
+    code = "still-refused"
+
 
 _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """The database is not there, busy, full, or has undone us for another transaction's sake: no fault of the event."""
@@ -72,6 +82,42 @@ class Bus:
         """Deliver everything that is pending now; for tests and clean stops."""
         while any([await self._deliver_batch(name) for name in self._subscriptions]):
             pass
+
+    async def redeliver(self, subscriber: str, position: int, *, actor: str) -> Event:
+        """Handle a parked event once more, in the transaction that takes it out of the parked ones.
+
+        Raises NotParked, or StillRefused with what the handler says: then the event stays parked.
+        """
+        handlers = {kind.name: handler for kind, handler in self._subscriptions.get(subscriber, {}).items()}
+        async with self._database.begin() as conn:
+            delivery = await outbox.take_parked(conn, subscriber, position)
+            if delivery is None or delivery.event.name not in handlers:
+                raise NotParked(f"no event {position} is parked for {subscriber}")
+            event = delivery.event
+            await audit.record(
+                conn,
+                now=self._clock.now(),
+                actor=actor,
+                action="parked-event.redeliver",
+                subject=f"parked-event:{subscriber}:{position}",
+                after={"name": event.name, "event_id": event.event_id},
+            )
+            try:
+                await handlers[event.name](conn, event)
+            except _AWAY:
+                raise
+            except Exception as error:
+                log.error(
+                    "bus.redelivery_refused",
+                    subscriber=subscriber,
+                    event_name=event.name,
+                    position=position,
+                    exc_info=error,
+                )
+                raise StillRefused(f"{subscriber} still cannot handle it: {type(error).__name__}: {error}") from error
+        _delivered.labels(subscriber, event.name).inc()
+        log.info("bus.redelivered", subscriber=subscriber, event_name=event.name, position=position)
+        return event
 
     async def _follow(self, subscriber: str) -> None:
         wakeup = self._wakeups[subscriber]

@@ -101,8 +101,16 @@ class NocGatherer:
             devices=await self._device_lines(now),
             orders=await self._order_lines(held),
             events=await self._event_lines(),
-            components=[ComponentLine(name, *state) for name, state in self._components().items()],
+            components=await self._component_lines(),
         )
+
+    async def _component_lines(self) -> list[ComponentLine]:
+        lines = [ComponentLine(name, *state) for name, state in self._components().items()]
+        async with self._database.read() as conn:
+            parked = await outbox.count_parked(conn)
+        if parked:
+            lines.append(ComponentLine("Parked events", "down", f"{parked} to be redelivered; see /parked-events"))
+        return lines
 
     async def throughput(self, *, since: datetime, until: datetime, step_s: int) -> Sequence[ThroughputPoint]:
         down = await self._octets("downstream", since, until, step_s)

@@ -131,7 +131,7 @@ class Program:
             *finance_routes.endpoints(self.erp.finance),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
-            *record_routes.endpoints(self.base.database),
+            *record_routes.endpoints(self.base.database, self.bus),
         ]
         if isinstance(self.base.clock, MovableClock):
             found += demo_routes.endpoints(self.base.clock)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_type_hints
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, delete, insert, select, text
+from sqlalchemy import Column, Index, Integer, String, Table, Text, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -115,9 +115,23 @@ async def list_parked(conn: AsyncConnection) -> list[dict[str, Any]]:
     query = (
         select(parked, outbox.c.name, outbox.c.event_id)
         .join(outbox, outbox.c.position == parked.c.position)
-        .order_by(parked.c.parked_at)
+        .order_by(parked.c.position, parked.c.subscriber)
     )
     return [dict(row._mapping) for row in await conn.execute(query)]
+
+
+async def count_parked(
+    conn: AsyncConnection, subscriber: str | None = None, names: Sequence[str] = (), up_to: int | None = None
+) -> int:
+    """How many wait for a human: all, or those of one subscriber, of these names, up to this position."""
+    query = select(func.count()).select_from(parked).join(outbox, outbox.c.position == parked.c.position)
+    if subscriber is not None:
+        query = query.where(parked.c.subscriber == subscriber)
+    if names:
+        query = query.where(outbox.c.name.in_(names))
+    if up_to is not None:
+        query = query.where(parked.c.position <= up_to)
+    return int(await conn.scalar(query) or 0)
 
 
 async def take_parked(conn: AsyncConnection, subscriber: str, position: int) -> Delivery | None:

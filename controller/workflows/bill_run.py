@@ -24,7 +24,7 @@ from billing_bridge.billing.model import DONE, FAILED, BillRun
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from controller.domain.clock import Clock
-from controller.domain.errors import Conflict
+from controller.domain.errors import Conflict, RuleError
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import UsageReader
@@ -51,6 +51,10 @@ async def _waiting(attempt: int, error: Exception) -> None:
 _PATIENT = RetryPolicy(
     on=(OperationalError, InterfaceError, PoolTimeout), first_wait_s=0.2, longest_wait_s=30.0, waiting=_waiting
 )
+
+
+class EntitlementsParked(RuleError):
+    code = "entitlements-parked"
 
 
 class BillRuns:
@@ -167,7 +171,18 @@ class BillRuns:
                 await asyncio.wait_for(self._committed.wait(), _LOOK_AGAIN_S)
             except TimeoutError:
                 log.info("bill_run.waiting_for_events", bill_run_id=bill_run_id, event_watermark=run.event_watermark)
+        await self._refuse_parked(run.event_watermark)
         await self._mediation.catch_up(run.usage_watermark)
+
+    async def _refuse_parked(self, watermark: int) -> None:
+        """An entitlement set aside is a line that would not be billed, or be billed too long, without a word."""
+        async with self._database.read() as conn:
+            parked = await outbox.count_parked(conn, self._subscriber, _ENTITLEMENTS, watermark)
+        if parked:
+            raise EntitlementsParked(
+                f"{parked} events that begin, change or end lines could not be handled by {self._subscriber}: list them"
+                " with GET /api/v1/parked-events, mend the cause, POST their redeliver, then redrive this run"
+            )
 
     async def _entitlements_pending(self, watermark: int) -> bool:
         async with self._database.read() as conn:

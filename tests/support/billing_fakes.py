@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -46,7 +46,10 @@ class PriceList:
     """A TariffSource of fixed versions."""
 
     def __init__(self, versions: Iterable[TariffVersion]) -> None:
-        self._versions: Mapping[str, TariffVersion] = {v.version_id: v for v in versions}
+        self._versions: dict[str, TariffVersion] = {v.version_id: v for v in versions}
+
+    def add(self, version: TariffVersion) -> None:
+        self._versions[version.version_id] = version
 
     async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
         try:

@@ -4,6 +4,7 @@ import pytest
 
 from controller.app import auth_routes, openapi, record_routes
 from controller.app.auth import AuthService
+from controller.app.bus import Bus
 from controller.app.server import Health, build_app
 from controller.domain.clock import SystemClock
 from controller.domain.ports import Secret
@@ -30,7 +31,7 @@ def endpoints(database: Database) -> list[Endpoint]:
     auth = AuthService(database, SystemClock(), CHEAP)
     return [
         *auth_routes.endpoints(auth),
-        *record_routes.endpoints(database),
+        *record_routes.endpoints(database, Bus(database, SystemClock(), {})),
         Endpoint("GET", "/hello", PUBLIC, hello, "Say hello", returns=HelloOut),
         Endpoint("GET", "/files/{name}", "crm:read", hello, "A file", media_type="application/pdf", problems=(503,)),
     ]
@@ -80,7 +81,7 @@ async def test_generated_requests_are_answered_as_described(database: Database, 
         async def health() -> Health:
             return Health(True)
 
-        served = [*auth_routes.endpoints(auth), *record_routes.endpoints(own)]
+        served = [*auth_routes.endpoints(auth), *record_routes.endpoints(own, Bus(own, SystemClock(), {}))]
         return build_app(endpoints=served, pages=[], authenticator=auth, clock=SystemClock(), health=health)
 
     with serving(build) as address:

@@ -11,12 +11,14 @@ import pytest
 
 from controller.app import record_routes
 from controller.app.auth_tables import browser_session, token, user
+from controller.app.bus import Bus
+from controller.domain.clock import SystemClock
 from controller.http.browser import COOKIE
 from controller.http.endpoint import Endpoint
 from controller.store.audit import audit
 from controller.store.engine import Database
 from controller.store.metadata import metadata
-from controller.store.outbox import outbox
+from controller.store.outbox import outbox, parked
 from controller.web import templating
 from controller.web.login import own_address
 from tests.support import sample_api
@@ -29,7 +31,7 @@ HELD = "0" * 31 + "1"
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """Pages do not know which database there is: one suffices."""
     opened = Database(f"sqlite+aiosqlite:///{tmp_path}/pages.db")
-    tables = [user, token, browser_session, audit, outbox]
+    tables = [user, token, browser_session, audit, outbox, parked]
     async with opened.begin() as connection:
         await connection.run_sync(lambda sync: metadata.create_all(sync, tables=tables))
     yield opened
@@ -45,7 +47,7 @@ def asked() -> list[str]:
 @pytest.fixture
 def world(asked: list[str]) -> World:
     def endpoints(database: Database, auth: object) -> list[Endpoint]:
-        return [*sample_api.endpoints(asked), *record_routes.endpoints(database)]
+        return [*sample_api.endpoints(asked), *record_routes.endpoints(database, Bus(database, SystemClock(), {}))]
 
     return World(endpoints=endpoints)
 
