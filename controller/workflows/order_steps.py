@@ -8,7 +8,7 @@ decides by what a device acknowledged: only by what was read back, or seen of a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -30,6 +30,10 @@ STEPS: dict[Action, tuple[str, ...]] = {
 
 NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
 """Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
+
+
+_SESSION_UNKNOWN = 503
+"""Error-Cause "Session Context Not Found" (RFC 5176 §3.5)."""
 
 
 class Verification(Protocol):
@@ -95,6 +99,10 @@ class FulfilmentSettings:
     """How long the next accounting record may take to show the new speed: longer than one interim interval."""
     evidence_poll_s: float = 1.0
     """Between two looks for that evidence."""
+    session_end_wait_s: float = 120.0
+    """How long the Stop of a session that shall end may take to be recorded."""
+    disconnect_again_s: float = 20.0
+    """Between two requests to end it: the first may be lost."""
     sweep_s: float = 30.0
     """Between two searches for accepted orders whose workflow was never started: the process died in between."""
 
@@ -172,16 +180,42 @@ class OrderSteps:
         return {}
 
     async def _disconnect(self, work: Work) -> dict[str, Any]:
-        """Ask for the end of live sessions. No answer holds the order: without its line no session lives on."""
-        answers: dict[str, Any] = {}
-        if self._sessions is not None:
-            for key in await self._sessions.live_sessions(work.order.service_id):
-                try:
-                    outcome = await self._sessions.disconnect(key, actor=work.order.requested_by, reason="terminated")
-                    answers[key] = f"{outcome.result} {outcome.detail}".strip()
-                except NotFound as error:
-                    answers[key] = str(error)
+        """End live sessions, then wait, but not for ever, until none is left.
+
+        An ACK ends nothing here: a session has ended when its Stop was recorded, and what lives on is used unbilled.
+        """
+        if self._sessions is None:
+            return {"answers": {}}
+        order = work.order
+        await self._orders.start_step(order.order_id, "disconnect")
+        answers: dict[str, str] = {}
+        unknown: set[str] = set()
+        give_up_at = asyncio.get_running_loop().time() + self._settings.session_end_wait_s
+        ask_again_at = 0.0
+        while live := await self._sessions.live_sessions(order.service_id):
+            now = asyncio.get_running_loop().time()
+            if now >= give_up_at:
+                raise Fallout(NETWORK, _lives_on(live, answers, unknown))
+            if now >= ask_again_at:
+                if ask_again_at:
+                    await self._orders.wait(order.order_id, "disconnect", "a live session has not ended yet")
+                for key in live:
+                    await self._end(key, order.requested_by, answers, unknown)
+                ask_again_at = asyncio.get_running_loop().time() + self._settings.disconnect_again_s
+            await asyncio.sleep(self._settings.evidence_poll_s)
         return {"answers": answers}
+
+    async def _end(self, key: str, actor: str, answers: dict[str, str], unknown: set[str]) -> None:
+        """Ask the NAS for the end of one session and note what it says."""
+        assert self._sessions is not None
+        try:
+            outcome = await self._sessions.disconnect(key, actor=actor, reason="terminated")
+        except NotFound as error:
+            answers[key] = str(error)
+            return
+        answers[key] = " ".join(str(part) for part in (outcome.result, outcome.error_cause, outcome.detail) if part)
+        if outcome.error_cause == _SESSION_UNKNOWN:
+            unknown.add(key)
 
     async def _set_profile(self, work: Work) -> dict[str, Any]:
         await self._directory.set_profile(
@@ -207,6 +241,19 @@ class OrderSteps:
                 await self._orders.wait(order.order_id, "sessions", "a live session has not shown the new speed yet")
                 shown = True
             await asyncio.sleep(self._settings.evidence_poll_s)
+
+
+def _lives_on(live: Sequence[str], answers: Mapping[str, str], unknown: Collection[str]) -> str:
+    """Why an order that ends a service is held: what lives on, what its NAS said of it, and what to do about it."""
+    causes = []
+    for key in live:
+        said = f"session {key} has not ended; its NAS answered {answers.get(key, 'nothing yet')}"
+        if key in unknown:
+            said += (
+                ": it does not know the session, and no Stop came; redrive the order when the session has gone stale"
+            )
+        causes.append(said)
+    return "; ".join(causes)
 
 
 def _no_evidence(seen: SessionVerification, answers: Sequence[SessionChange]) -> str:

@@ -34,7 +34,13 @@ from tests.support.network import FakeNetwork, nothing
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 ACTOR = "user:anna"
 FAST = FulfilmentSettings(
-    first_wait_s=0.02, longest_wait_s=0.05, evidence_wait_s=0.3, evidence_poll_s=0.02, sweep_s=0.1
+    first_wait_s=0.02,
+    longest_wait_s=0.05,
+    evidence_wait_s=0.3,
+    evidence_poll_s=0.02,
+    session_end_wait_s=0.4,
+    disconnect_again_s=0.1,
+    sweep_s=0.1,
 )
 TERMS = VersionTerms(
     effective_on=date(2026, 9, 1),

@@ -58,6 +58,7 @@ class FakeNetwork:
         self.shows_instead: str | None = None
         self.session_states: list[str] = ["no-session"]
         self.live: list[str] = []
+        self.survives: CoaOutcome | None = None
         with self._open() as db:
             db.execute("CREATE TABLE IF NOT EXISTS desired (service_id TEXT PRIMARY KEY, value TEXT)")
             db.execute("CREATE TABLE IF NOT EXISTS device (service_id TEXT PRIMARY KEY, value TEXT)")
@@ -125,6 +126,8 @@ class FakeNetwork:
     async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome:
         if session_key not in self.live:
             raise NotFound(f"no live session {session_key}")
+        if self.survives is not None:
+            return self.survives
         self.live.remove(session_key)
         return CoaOutcome("ack")
 

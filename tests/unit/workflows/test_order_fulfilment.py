@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.domain.events import OrderHeld, ServiceActivated, ServiceChanged, ServiceOrdered, ServiceTerminated
+from controller.domain.ports import CoaOutcome
 from controller.store import audit
 from controller.store.engine import Database
 from erp.inventory.errors import NotAvailable
@@ -133,6 +134,29 @@ async def test_an_ended_subscription_is_absent_disabled_and_its_onu_awaited(isp:
     assert isinstance(ended, ServiceTerminated)
     with pytest.raises(NotAllowed, match="terminated"):
         await isp.fulfilment.place(DeleteRequest(line.subscription_id), actor=ACTOR)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (CoaOutcome("timeout"), "session s1 has not ended; its NAS answered timeout"),
+        (CoaOutcome("ack"), "session s1 has not ended; its NAS answered ack"),
+        (CoaOutcome("nak", 503), "does not know the session, and no Stop came"),
+    ],
+)
+async def test_a_line_whose_session_lives_on_is_not_ended_but_held(isp: Isp, answer: CoaOutcome, cause: str) -> None:
+    line = await active_line(isp)
+    isp.network.live, isp.network.survives = ["s1"], answer
+    placed = await isp.fulfilment.place(DeleteRequest(line.subscription_id), actor=ACTOR)
+    story = await isp.until_state(placed.order.order_id, OrderState.HELD)
+    assert story.order.step == "disconnect"
+    assert cause in (story.order.cause or "")
+    assert await isp.events("service.terminated") == []
+
+    isp.network.live = []  # its Stop has come
+    await isp.fulfilment.redrive(placed.order.order_id, actor=ACTOR)
+    await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
+    assert len(await isp.events("service.terminated")) == 1
 
 
 async def test_a_repeated_idempotency_key_is_the_same_order_and_tells_no_password_again(isp: Isp) -> None:
