@@ -14,8 +14,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 ROLES = ("radius", "collect", "provision", "bill", "api")
+
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+"""The driver by the scheme of HEADEND_DATABASE_URL."""
 
 
 def default_data_dir() -> Path:
@@ -63,6 +74,24 @@ class Settings(BaseSettings):
     entity_address: str = "Kabelweg 1\n10115 Berlin"
     entity_tax_id: str = "DE123456788"
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _empty_is_the_default(cls, value: object) -> object:
+        return default_data_dir() if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        scheme, separator, _ = value.partition("://")
+        if value and (not separator or scheme not in _DRIVERS):
+            told = repr(scheme) if separator else "what has no scheme"
+            raise ValueError(f"{told} is no database this program knows: postgresql://user:password@host/name")
+        try:
+            make_url(value or "sqlite://")
+        except (ArgumentError, ValueError):
+            raise ValueError("this is no URL such as postgresql://user:password@host:5432/name") from None
+        return value
+
     @field_validator("entity_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -96,9 +125,11 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The SQLAlchemy URL of the database."""
         if not self.database_url:
-            return f"sqlite+aiosqlite:///{self.data_dir}/headend.db"
+            # Not glued together: a directory may be called what would mean something in a URL, such as "lab?".
+            file = URL.create("sqlite+aiosqlite", database=str(self.data_dir / "headend.db"))
+            return file.render_as_string(hide_password=False)
         scheme, _, rest = self.database_url.partition("://")
-        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+        return f"{_DRIVERS[scheme]}://{rest}"
 
 
 def masked(value: object) -> str:

@@ -205,7 +205,7 @@ class Jobs:
         if self._url.get_backend_name() == "sqlite":
             path = self._data_dir / "jobs.db"
             _prepare_sqlite(path)
-            url = f"sqlite:///{path}"
+            url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
         else:
             url = self._url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
         return {
