@@ -6,194 +6,28 @@ seed, which is printed; HEADEND_TEST_SEED repeats a run.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
-import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
-import httpx2
 import pytest
 
 from controller.store.engine import Database
-from controller.store.usage_reader import UsageLogReader
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
-from tests.support.databases import free_port
-
-ROOT = Path(__file__).parents[2]
-SUPPORT = ROOT / "tests" / "support"
-SECRET = "kill-test-secret"
-TOKEN = "kill-test-token-of-enough-length"
-KILLS = 10
-LINES = 48
-
-
-class Controller:
-    """`headend serve` on ports of our own, started as often as wanted."""
-
-    def __init__(self, directory: Path, database_url: str) -> None:
-        self.http_port, self.acct_port = free_port(), free_udp_port()
-        self._log = (directory / "serve.log").open("ab")
-        environment = os.environ | {
-            "HEADEND_DATA_DIR": str(directory / "data"),
-            "HEADEND_DATABASE_URL": database_url,
-            "HEADEND_HTTP_PORT": str(self.http_port),
-            "HEADEND_AUTH_PORT": "0",
-            "HEADEND_ACCT_PORT": str(self.acct_port),
-            "HEADEND_ADMIN_TOKEN": TOKEN,
-            "PYTHONPATH": str(ROOT),
-        }
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-P", SUPPORT / "zygote.py"],  # -P: modules beside the script are not the program's
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            text=True,
-        )
-        self.pid = 0
-        assert self._said() == "ready", (directory / "serve.log").read_text()
-
-    def start(self) -> None:
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.write("\n")
-        self._zygote.stdin.flush()
-        self.pid = int(self._said())
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: not Path(f"/proc/{self.pid}").exists(), "the killed process is gone")
-
-    def close(self) -> None:
-        if self.pid and Path(f"/proc/{self.pid}").exists():
-            self.kill()
-        self._zygote.kill()
-        for pipe in (self._zygote.stdin, self._zygote.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._zygote.wait(10)
-        self._log.close()
-
-    def _said(self) -> str:
-        pipe: IO[str] | None = self._zygote.stdout
-        assert pipe is not None
-        return pipe.readline().strip()
-
-
-class Sender:
-    """The NAS: a process that repeats what is not answered and journals what is."""
-
-    def __init__(self, directory: Path, port: int, seed: int) -> None:
-        self.journal = directory / "acknowledged.jsonl"
-        self.journal.touch()
-        self._process = subprocess.Popen(
-            [sys.executable, SUPPORT / "accounting_sender.py", str(port), SECRET, self.journal, str(seed), str(LINES)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def answered_octets(self) -> int:
-        """How long the journal is: it grows with every answer."""
-        assert self._process.poll() is None, "the sender died"
-        return self.journal.stat().st_size
-
-    def finish(self) -> dict[str, tuple[int, int, bool]]:
-        """Have it wait for its last answers: session → (up, down, stopped) as it counted them."""
-        self._process.terminate()
-        output, _ = self._process.communicate(timeout=30)
-        return {session: (up, down, stopped) for session, (up, down, stopped) in json.loads(output).items()}
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate(timeout=10)
-
-
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_for(condition: Any, what: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain until {what}"
-        time.sleep(0.01)
-
-
-def register_nas(http_port: int) -> None:
-    """As an operator does, once the controller answers."""
-    with httpx2.Client(base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {TOKEN}"}) as api:
-
-        def healthy() -> bool:
-            try:
-                return api.get("/healthz").status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        wait_for(healthy, "the controller is ready")
-        answer = api.post("/api/v1/nas", json={"name": "sender", "address": "127.0.0.1", "secret": SECRET})
-        assert answer.status_code == 201, answer.text
-
-
-@contextmanager
-def running(directory: Path, database_url: str, seed: int) -> Iterator[tuple[Controller, Sender]]:
-    controller = Controller(directory, database_url)
-    try:
-        controller.start()
-        register_nas(controller.http_port)
-        sender = Sender(directory, controller.acct_port, seed)
-        try:
-            yield controller, sender
-        finally:
-            sender.close()
-    finally:
-        controller.close()
-
-
-def kill_again_and_again(controller: Controller, sender: Sender, dice: random.Random) -> list[float]:
-    """Ten times: wait until it answers, let it work for a random while, kill it. Returns the whiles."""
-    whiles = []
-    for _ in range(KILLS):
-        before = sender.answered_octets()
-        wait_for(lambda before=before: sender.answered_octets() > before, "a record is acknowledged")  # type: ignore[misc]
-        whiles.append(dice.uniform(0.0, 0.6))
-        time.sleep(whiles[-1])  # the random instant itself: nothing is waited for
-        controller.kill()
-        controller.start()
-    before = sender.answered_octets()
-    wait_for(lambda: sender.answered_octets() > before, "the last controller acknowledges")
-    return whiles
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
-
-
-async def read_sessions(database: Database) -> dict[str, list[SessionView]]:
-    found: dict[str, list[SessionView]] = {}
-    for view in await SessionRepository(database).find(SessionFilter(), before=None, limit=1_000_000):
-        found.setdefault(view.acct_session_id.decode(), []).append(view)
-    return found
+from tests.support.killing import (
+    KILLS,
+    kill_again_and_again,
+    prove_accounting,
+    read_journal,
+    running,
+    seed_of_this_run,
+)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_a_controller_killed_ten_times_lost_and_doubled_nothing(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    seed = int(os.environ.get("HEADEND_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"HEADEND_TEST_SEED={seed}")
+    seed = seed_of_this_run()
     url = ""
     if kind == "postgresql":
         url = request.getfixturevalue("postgres").create(f"kill{uuid.uuid4().hex}")
@@ -203,28 +37,6 @@ async def test_a_controller_killed_ten_times_lost_and_doubled_nothing(
         print("killed after", " ".join(f"{while_s:.3f}" for while_s in whiles), "s of work")
         database = Database(url or f"sqlite+aiosqlite:///{tmp_path}/data/headend.db")
         try:
-            await prove(database, read_journal(sender.journal), totals)
+            await prove_accounting(database, read_journal(sender.journal), totals, at_least=KILLS * 10)
         finally:
             await database.close()
-
-
-async def prove(database: Database, journal: list[dict[str, Any]], totals: dict[str, tuple[int, int, bool]]) -> None:
-    """Every acknowledged record is there once, the sums are the sender's, and open sessions are one and live."""
-    reader = UsageLogReader(database)
-    stored: Counter[str] = Counter()
-    async for record in reader.records_after(0, await reader.watermark(), 10_000_000):
-        assert record.intact
-        stored[record.packet_sha256.hex()] += 1
-    acknowledged = [entry["sha256"] for entry in journal]
-    print(f"{len(acknowledged)} acknowledged, {sum(stored.values())} stored, {len(totals)} sessions")
-    assert len(acknowledged) > KILLS * 10, "too little happened to prove anything"
-    assert len(set(acknowledged)) == len(acknowledged)
-    assert [digest for digest in acknowledged if stored[digest] != 1] == []
-    assert sum(stored.values()) == len(acknowledged), "everything that was sent was acknowledged in the end"
-    assert await reader.verify_all() == []
-    sessions = await read_sessions(database)
-    assert sessions.keys() == totals.keys()
-    for session_id, (up, down, stopped) in totals.items():
-        (view,) = sessions[session_id]
-        assert (view.upstream_octets, view.downstream_octets, view.is_live) == (up, down, not stopped), session_id
-    assert sum(not stopped for _, _, stopped in totals.values()) > 0
