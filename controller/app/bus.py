@@ -88,7 +88,9 @@ class Bus:
 
         Raises NotParked, or StillRefused with what the handler says: then the event stays parked.
         """
-        handlers = {kind.name: handler for kind, handler in self._subscriptions.get(subscriber, {}).items()}
+        if subscriber not in self._subscriptions:
+            raise NotParked(f"nobody is called {subscriber!r}")
+        handlers = {kind.name: handler for kind, handler in self._subscriptions[subscriber].items()}
         async with self._database.begin() as conn:
             delivery = await outbox.take_parked(conn, subscriber, position)
             if delivery is None or delivery.event.name not in handlers:

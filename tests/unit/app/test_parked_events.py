@@ -58,6 +58,7 @@ async def test_a_parked_event_is_listed_redelivered_once_and_audited(
     assert delivered.json()["event_id"] == parked["event_id"]
     assert (await api.get("/parked-events")).json()["items"] == []
     assert (await api.post(path)).status_code == 404
+    assert (await api.post("/parked-events/no%00body/1/redeliver")).status_code == 404
     newest = (await api.get("/audit-log")).json()["items"][0]
     assert (newest["action"], newest["actor"]) == ("parked-event.redeliver", "user:test")
 
