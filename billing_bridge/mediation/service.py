@@ -17,6 +17,7 @@ from datetime import date
 import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
@@ -61,8 +62,9 @@ class MediationService:
                 while more:
                     async with courtesy:
                         more = await self.step()
-            except DBAPIError as error:
-                log.error("mediation.batch_failed", error=f"{type(error).__name__}: {error.orig}")
+            except (DBAPIError, PoolTimeout) as error:
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                log.error("mediation.batch_failed", error=f"{type(error).__name__}: {cause}")
             if not await self._woken():
                 continue
             # Accounting commits many times a second; one batch of ours for a bunch of them leaves it the disk.

@@ -39,7 +39,7 @@ _VENDOR = int(Attr.VENDOR_SPECIFIC)
 
 _MAX_OCTETS = 2**63 - 1
 _CLOCK_SET_US = 1_262_304_000_000_000  # 2010-01-01: a clock that shows less was never set
-_AHEAD_US = 300_000_000  # a NAS whose clock is further ahead, by a time zone say, is believed by arrival
+_AHEAD_US = 86_400_000_000
 
 _u32 = Struct(">I").unpack_from
 

@@ -139,7 +139,8 @@ class AccountingRecorder:
             if not self._can_stage(record):
                 missing[record.nas_id, record.acct_session_id] = None
         if missing:
-            self._staging.learn(await self._log.call(partial(repository.load, keys=list(missing))))
+            found = await self._log.call(partial(repository.load, keys=list(missing)))
+            self._staging.learn(found, needed={(r.nas_id, r.acct_session_id) for r, _ in turn})
         # Taken off only now: when reading fails, they are all still waiting.
         del self._waiting[: len(turn)]
         for record, respond in turn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -65,12 +65,12 @@ class Staging:
     def knows(self, key: Key) -> bool:
         return key in self._lives
 
-    def learn(self, lives: dict[Key, list[Session]]) -> None:
-        """Take over what was read from the tables."""
+    def learn(self, lives: dict[Key, list[Session]], needed: Container[Key] = ()) -> None:
+        """Take over what was read from the tables; `needed` ids are not forgotten for it."""
         self._lives.update(lives)
         excess = len(self._lives) - self._max_sessions
         if excess > 0:
-            self._evict(excess, keep=lives)
+            self._evict(excess, keep=(lives, needed))
 
     def learn_restarts(self, restarts: dict[str, Restart]) -> None:
         self._restarts = restarts
@@ -187,13 +187,13 @@ class Staging:
             )
         )
 
-    def _evict(self, count: int, keep: dict[Key, list[Session]]) -> None:
+    def _evict(self, count: int, keep: tuple[Container[Key], ...]) -> None:
         """Forget the ids that were learnt first and that nothing is waiting to be written for."""
         chosen: list[Key] = []
         for key in self._lives:
             if len(chosen) >= count:
                 break
-            if key not in keep and not self.is_touched(key):
+            if not any(key in kept for kept in keep) and not self.is_touched(key):
                 chosen.append(key)
         self.forget(chosen)
 
