@@ -23,23 +23,26 @@ FIRST_START_S = 150
 SUBSCRIBERS, EXPERIMENTS = 8, 2
 
 
-def environment(data_dir: Path) -> dict[str, str]:
-    """Three days of eight subscribers below `data_dir`, on free ports."""
+def environment(data_dir: Path, subscribers: int = SUBSCRIBERS, days: int = 3) -> dict[str, str]:
+    """So many days of so many subscribers below `data_dir`, on free ports."""
     ports = {
         "HEADEND_HTTP_PORT": free_port(socket.SOCK_STREAM),
         "HEADEND_AUTH_PORT": free_port(socket.SOCK_DGRAM),
         "HEADEND_ACCT_PORT": free_port(socket.SOCK_DGRAM),
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADEND_")}
-    small = {"HEADEND_LAB_SUBSCRIBERS": str(SUBSCRIBERS), "HEADEND_LAB_DAYS": "3", "PYTHONUNBUFFERED": "1"}
-    return kept | small | {"HEADEND_DATA_DIR": str(data_dir)} | {name: str(port) for name, port in ports.items()}
+    size = {"HEADEND_LAB_SUBSCRIBERS": str(subscribers), "HEADEND_LAB_DAYS": str(days), "PYTHONUNBUFFERED": "1"}
+    return kept | size | {"HEADEND_DATA_DIR": str(data_dir)} | {name: str(port) for name, port in ports.items()}
 
 
 class Demo:
     """One data directory of the lab, started as often as wanted; each start writes to an output file of its own."""
 
-    def __init__(self, directory: Path) -> None:
-        self.env = environment(directory / "demo")
+    def __init__(
+        self, directory: Path, *, subscribers: int = SUBSCRIBERS, days: int = 3, first_start_s: float = FIRST_START_S
+    ) -> None:
+        self.env = environment(directory / "demo", subscribers, days)
+        self._first_start_s = first_start_s
         self.data_dir = directory / "demo"
         self.url = f"http://127.0.0.1:{self.env['HEADEND_HTTP_PORT']}"
         self.json: Json = {}
@@ -65,7 +68,7 @@ class Demo:
                 [sys.executable, "-m", "lab"], env=self.env, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT,
                 text=True, start_new_session=True,
             )  # fmt: skip
-        self.until(self._is_healthy, FIRST_START_S)
+        self.until(self._is_healthy, self._first_start_s)
         self.json = json.loads((self.data_dir / "demo.json").read_text())
         self.until(lambda: "Headend is running" in self.output, 60)
 
