@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_two_months_of_two_hundred_subscribers_are_there_on_day_one_and_stay(tmp
         line = demo.run("line")
         assert line.returncode == 0, line.stdout + line.stderr + demo.said()
         assert count(demo, "/invoices") == invoices + 1
-        assert sum(float(a["balance"]["amount"]) for a in demo.get("/trial-balance")["accounts"]) == pytest.approx(0)
+        assert sum(Decimal(a["balance"]["amount"]) for a in demo.get("/trial-balance")["accounts"]) == 0
         demo.interrupt()
         demo.start()
         assert count(demo, "/invoices") == invoices + 1
