@@ -1,5 +1,6 @@
 """One `headend serve` process: brings the schema up to date, starts what the roles say, and stops cleanly.
 
+A process that others took for dead ends with status 3: they are at its work, and it may start again.
 SIGTERM and SIGINT stop it: sockets stop taking work, what is being committed is committed and acknowledged, streams
 end. A part that dies of a bug ends the process with its traceback; a supervisor starts it again and nothing
 acknowledged is lost.
@@ -20,12 +21,13 @@ from controller.app import telemetry, wiring
 from controller.app.migration import migrate
 from controller.app.settings import Settings
 from controller.domain.errors import RuleError
+from controller.store.executors import ExecutorLost
 
 log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> int:
-    """Run until a signal. Returns the exit status: 0 after a clean stop, 2 when it could not start."""
+    """Run until a signal. Returns the exit status: 0 after a clean stop, 2 when it could not start, 3 when lost."""
     telemetry.configure(settings.log_level)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -34,6 +36,9 @@ def serve(settings: Settings) -> int:
     except (RuleError, OSError) as error:
         print(f"headend cannot start: {error}", file=sys.stderr)
         return 2
+    except ExecutorLost as lost:
+        print(f"headend ends, and may be started again: {lost}", file=sys.stderr)
+        return 3
     return 0
 
 
@@ -54,6 +59,14 @@ async def _serve(settings: Settings) -> None:
 
 async def _run_until(stop: asyncio.Event, program: wiring.Program) -> None:
     """Run every background task in one group until `stop`; a task that fails ends all of them."""
+    try:
+        await _run_tasks(stop, program)
+    except BaseExceptionGroup as failed:
+        lost, _ = failed.split(ExecutorLost)
+        raise (failed if lost is None else ExecutorLost(str(lost.exceptions[0]))) from None
+
+
+async def _run_tasks(stop: asyncio.Event, program: wiring.Program) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(), name=name) for name, run in program.tasks]
         await stop.wait()

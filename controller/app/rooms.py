@@ -26,6 +26,7 @@ from controller.provisioning.reconcile import Reconciler
 from controller.provisioning.service import ProvisioningService
 from controller.provisioning.settings import ProvisioningSettings
 from controller.store.engine import Database
+from controller.store.executors import Executors
 from controller.store.jobs import Jobs
 from controller.store.secrets import SecretBox
 from controller.store.stream import Stream
@@ -60,6 +61,7 @@ class Foundation:
     box: SecretBox
     series: KeptTimeSeries
     usage: UsageLogReader
+    executors: Executors
     jobs: Jobs
     stream: Stream
 

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     executor_id: str = "headend-1"
     """Stable name of this process among those that share the database: it takes up its own unfinished work."""
+    takeover_s: float = Field(default=30.0, ge=2, le=3600)
+    """A process silent for so many seconds is taken for dead: others that share the database go on with its work."""
     admin_password: SecretStr | None = None
     """Makes the user "admin" at first start. Without it, `headend user add` does."""
     admin_token: SecretStr | None = None

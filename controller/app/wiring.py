@@ -5,12 +5,15 @@ Reading `subscriptions` is reading the system.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
 from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge import routes as billing_routes
 from collectors import routes as collector_routes
@@ -27,10 +30,12 @@ from controller.domain.errors import RuleError
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
+from controller.provisioning import leases
 from controller.provisioning import routes as provisioning_routes
 from controller.store import secrets
 from controller.store.engine import Database
-from controller.store.jobs import Jobs
+from controller.store.executors import Executors, ExecutorSettings
+from controller.store.jobs import Jobs, stable_executor_id
 from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
@@ -45,6 +50,8 @@ from erp.orders import routes as orders_routes
 from radius import routes as radius_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
+
+log = structlog.get_logger()
 
 Run = Callable[[], Coroutine[Any, Any, None]]
 
@@ -175,6 +182,7 @@ class Program:
     def tasks(self) -> list[tuple[str, Run]]:
         """Background work by the role that wants it; HTTP is always there, for health and metrics."""
         settings = self.base.settings
+        always: list[tuple[str, Run]] = [("http", self.http.run), ("executor", self._stay_alive)]
         wanted: list[tuple[str, str, Run]] = [
             ("radius", "recorder", self.network.recorder.run),
             ("radius", "radius", self.network.radius.run),
@@ -190,7 +198,15 @@ class Program:
             wanted += [("provision", "reconciler", self.network.reconciler.run), ("collect", "poller", self._poll)]
         if self.collection.telemetry is not None:
             wanted.append(("collect", "telemetry", self.collection.telemetry.run))
-        return [("http", self.http.run), *((name, run) for role, name, run in wanted if settings.has_role(role))]
+        return [*always, *((name, run) for role, name, run in wanted if settings.has_role(role))]
+
+    async def _stay_alive(self) -> None:
+        await self.base.executors.run(self._take_over if self.base.jobs.is_open else None)
+
+    async def _take_over(self, conn: AsyncConnection, lost: Sequence[str]) -> None:
+        """What processes that are gone held and had begun is free for us, and for every other that works."""
+        await leases.free(conn, lost)
+        await self.base.jobs.take_over(lost)
 
     async def _poll(self) -> None:
         await self.collection.poller.run()
@@ -201,6 +217,8 @@ class Program:
     async def start(self) -> None:
         """First data, then workers, then ports: nobody is answered by something half there."""
         settings = self.base.settings
+        await self.base.jobs.hold_name()
+        await self.base.executors.claim()
         await self.erp.crm.ensure_entity(
             name=settings.entity_name,
             zone=settings.entity_zone,
@@ -245,9 +263,17 @@ class Program:
     async def close(self) -> None:
         self.stop_taking_work()
         await self.base.jobs.close()
+        await self._leave()
         await self.network.close()
         await self.base.series.close()
         await self.base.database.close()
+
+    async def _leave(self) -> None:
+        """Tell the others that what we leave unfinished is theirs; without a database our silence tells them."""
+        try:
+            await self.base.executors.release()
+        except SQLAlchemyError as error:
+            log.warning("executor.not_released", error=type(error).__name__)
 
 
 async def build(settings: Settings) -> Program:
@@ -256,6 +282,14 @@ async def build(settings: Settings) -> Program:
     if settings.clock == "demo":
         clock = MovableClock(datetime.fromisoformat(settings.demo_start))
     database = Database(settings.url)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    executors = Executors(
+        database,
+        settings.executor_id,
+        data_dir_id=stable_executor_id(settings.data_dir),
+        life=uuid.uuid4().hex,
+        settings=ExecutorSettings(dead_after_s=settings.takeover_s),
+    )
     base = Foundation(
         settings=settings,
         database=database,
@@ -263,7 +297,8 @@ async def build(settings: Settings) -> Program:
         box=secrets.load_or_create(settings.data_dir / "headend.key"),
         series=open_time_series(TimeSeriesSettings(url=settings.timeseries_url), settings.data_dir),
         usage=UsageLogReader(database),
-        jobs=Jobs(database.url, settings.data_dir, executor_id=settings.executor_id),
+        executors=executors,
+        jobs=Jobs(database.url, settings.data_dir, executor_id=settings.executor_id, ready=executors.ready),
         stream=Stream(),
     )
     return Program(base)

@@ -1,7 +1,8 @@
 """One device is changed by one task at a time, across tasks and processes.
 
 Inside a process tasks queue for the device; between processes the queue's head takes a lease in the device's row. A
-holder that died loses its lease when it runs out, or at once to the process that starts again under its name. Leases
+holder that died loses its lease when it runs out, or at once to the process that starts again under its name, or to
+all when the others have declared it lost (`free`). Who lost a lease is refused at its next step. Leases
 are about processes, so they count by the machine's clock, not by the business clock that a demo may move.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from sqlalchemy import or_, update
+from sqlalchemy import ColumnElement, or_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, SystemClock
 from controller.domain.identity import DeviceId
@@ -53,18 +55,20 @@ class DeviceLeases:
             await asyncio.sleep(self._settings.lease_poll_s)
 
     async def take(self, device_id: DeviceId) -> bool:
-        """Take or renew the lease; whether it is ours now."""
-        now = self._clock.now()
-        statement = (
-            update(device)
-            .where(device.c.device_id == device_id)
-            .where(
-                or_(device.c.lease_until.is_(None), device.c.lease_until <= now, device.c.lease_holder == self._holder)
-            )
-            .values(lease_holder=self._holder, lease_until=now + timedelta(seconds=self._settings.lease_s))
-        )
+        """Take the lease, or renew it; whether it is ours now."""
+        free = or_(device.c.lease_until.is_(None), device.c.lease_until <= self._clock.now())
+        return await self._lease(device_id, or_(free, device.c.lease_holder == self._holder))
+
+    async def keep(self, device_id: DeviceId) -> bool:
+        """Renew a lease that is ours; one that was lost is not taken again, for the device may have been changed."""
+        return await self._lease(device_id, device.c.lease_holder == self._holder)
+
+    async def _lease(self, device_id: DeviceId, allowed: ColumnElement[bool]) -> bool:
+        until = self._clock.now() + timedelta(seconds=self._settings.lease_s)
+        statement = update(device).where(device.c.device_id == device_id, allowed)
         async with self._database.begin() as conn:
-            return (await conn.execute(statement)).rowcount == 1
+            done = await conn.execute(statement.values(lease_holder=self._holder, lease_until=until))
+        return done.rowcount == 1
 
     async def _release(self, device_id: DeviceId) -> None:
         statement = (
@@ -76,6 +80,12 @@ class DeviceLeases:
             await conn.execute(statement)
 
 
+async def free(conn: AsyncConnection, holders: Sequence[str]) -> None:
+    """End the leases of processes that are lost. Their half-done edits are the device's lock and time-out to end."""
+    theirs = update(device).where(device.c.lease_holder.in_(holders))
+    await conn.execute(theirs.values(lease_holder=None, lease_until=None))
+
+
 class DeviceLease:
     """A held lease."""
 
@@ -85,5 +95,5 @@ class DeviceLease:
 
     async def renew(self) -> None:
         """Call before each step that may take long. Raises DeviceLeased when the lease was lost to another process."""
-        if not await self._leases.take(self._device_id):
+        if not await self._leases.keep(self._device_id):
             raise DeviceLeased(f"the lease of device {self._device_id} ran out and another process took it")

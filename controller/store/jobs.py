@@ -12,6 +12,9 @@ What a step returns is kept; a step that had not returned runs again after a cra
 they read before they write. Workflow arguments and step results lie in the jobs database as pickles: no secret may pass
 through them. About 2.4 ms of CPU per step: never one workflow per packet, record or poll.
 
+Several processes share one PostgreSQL, each under an executor id of its own: `take_over` goes on with what a lost one
+left (see `executors`, which says who is lost), and `ready` keeps one that fell silent from beginning another step.
+
 Refuses: two processes under one executor id (a lock file in the data directory), a second Jobs in one process, and
 starting what was not registered.
 """
@@ -24,7 +27,7 @@ import logging
 import os
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,14 +80,25 @@ class JobStatus:
 
 
 class Jobs:
-    """The durable workflows of this process. `executor_id` None takes the one kept in the data directory."""
+    """The durable workflows of this process. `executor_id` None takes the one kept in the data directory.
+
+    `ready` returns as soon as this process may begin something, and never once its work is others'.
+    """
 
     _in_process: Jobs | None = None
 
-    def __init__(self, url: URL, data_dir: Path, *, executor_id: str | None = None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        data_dir: Path,
+        *,
+        executor_id: str | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._url = url
         self._data_dir = data_dir
         self._executor_id = executor_id
+        self._ready = ready
         self._workflows: dict[str, Workflow] = {}
         self._started: dict[str, Workflow] = {}
         self._running: set[asyncio.Task[Any]] = set()
@@ -106,9 +120,8 @@ class Jobs:
         """Open the jobs database and go on with what this executor left unfinished, on the running loop."""
         if Jobs._in_process is not None:
             raise RuleError("another Jobs is open in this process", code="jobs-open")
-        self._data_dir.mkdir(parents=True, exist_ok=True)
+        await self.hold_name()
         executor = self._executor_id or stable_executor_id(self._data_dir)
-        self._lock = await _lock_file(self._data_dir / f"jobs-{executor}.lock")
         Jobs._in_process = self
         _redirect_logging()
         try:
@@ -121,6 +134,13 @@ class Jobs:
             await self.close()
             raise
         log.info("jobs.launched", executor=executor, workflows=len(self._workflows))
+
+    async def hold_name(self) -> None:
+        """Lock the executor id in the data directory. Raises RuleError when another process has it; once is enough."""
+        if self._lock is None:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            executor = self._executor_id or stable_executor_id(self._data_dir)
+            self._lock = await _lock_file(self._data_dir / f"jobs-{executor}.lock")
 
     async def start(self, name: str, job_id: str, *args: Any) -> None:
         """Start workflow `name` as `job_id`. A second start of the same id changes nothing."""
@@ -140,9 +160,24 @@ class Jobs:
         """Inside a workflow: run `function(*args)` once and keep its result. Outside of one, just run it."""
 
         async def attempt() -> T:
+            await self.ready()
             return await function(*args) if retry is None else await retrying(function, *args, policy=retry)
 
         return await DBOS.run_step_async({"name": name}, attempt)
+
+    async def ready(self) -> None:
+        """Call before each effect of a step that has several."""
+        if self._ready is not None:
+            await self._ready()
+
+    async def take_over(self, executor_ids: Sequence[str]) -> None:
+        """Go on with what processes that are lost left unfinished. Again, or by several at once: each job goes on once.
+
+        DBOS changes a job's owner by compare-and-set, and what it queues is taken from the queue by one process.
+        """
+        found = await asyncio.to_thread(DBOS._recover_pending_workflows, list(executor_ids))
+        if found:
+            log.warning("jobs.taken_over", executors=list(executor_ids), jobs=len(found))
 
     async def sleep(self, seconds: float) -> None:
         """Inside a workflow: wait; after a restart only for what remains."""
@@ -223,7 +258,7 @@ class Jobs:
 
 
 def stable_executor_id(data_dir: Path) -> str:
-    """The id under which this data directory's unfinished workflows are found again; made once, then kept."""
+    """The id of this data directory, for what belongs to it alone; made once, then kept."""
     path = data_dir / "executor.id"
     if not path.exists():
         fresh = path.with_suffix(".new")

@@ -176,6 +176,7 @@ class OrderFulfilment:
 
     async def _take_step(self, work: Work, step: str) -> Work:
         """Do one step and record it, or hold the order. Returns the work as it then stands."""
+        await self._jobs.ready()
         order_id, result = work.order.order_id, dict[str, Any]()
         try:
             if step == "complete":
