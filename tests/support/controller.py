@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -88,6 +89,21 @@ class Controller:
             text=True,
             timeout=60,
         )
+
+    def beside(self, data_dir: Path, name: str, *, same_radius_ports: bool = False) -> Controller:
+        """Another process on the same database and key file, with a name of its own; this one has been started."""
+        other = Controller(data_dir, database_url=self.environment["HEADEND_DATABASE_URL"])
+        kept = {"HEADEND_ADMIN_TOKEN", "HEADEND_ADMIN_PASSWORD", "HEADEND_TAKEOVER_S"}
+        if same_radius_ports:
+            kept |= {"HEADEND_AUTH_PORT", "HEADEND_ACCT_PORT"}
+            other.auth_port, other.acct_port = self.auth_port, self.acct_port
+        other.environment |= {key: value for key, value in self.environment.items() if key in kept}
+        other.environment["HEADEND_EXECUTOR_ID"] = name
+        other.token, other.admin_password = self.token, self.admin_password
+        other.api.headers["Authorization"] = f"Bearer {self.token}"
+        data_dir.mkdir(parents=True)
+        shutil.copy(self.data_dir / "headend.key", data_dir)
+        return other
 
     # --- API
 
