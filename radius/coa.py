@@ -16,6 +16,7 @@ import socket
 import structlog
 from prometheus_client import Counter
 
+from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
 from controller.domain.ports import CoaOutcome
 from radius.protocol.codes import CODE_NAMES
@@ -33,7 +34,8 @@ OUTCOMES = Counter(
 class CoaClient:
     """One per process. `send` may be called from any number of tasks; more than `coa_concurrency` of them queue."""
 
-    def __init__(self, settings: RadiusSettings) -> None:
+    def __init__(self, settings: RadiusSettings, clock: Clock) -> None:
+        self._clock = clock
         self._first_timeout_s = settings.coa_first_timeout_s
         self._tries = settings.coa_tries
         self._places = asyncio.Semaphore(settings.coa_concurrency)
@@ -43,8 +45,16 @@ class CoaClient:
 
         Bounded by the sum of the waits: first, doubled for each further try. An ACK is the NAS's claim, no proof.
         """
-        request = DynamicRequest.encode(code, secrets.randbelow(256), attributes, nas.secret)
         async with self._places:
+            # Encoded when its turn has come: a NAS drops what is stamped more than some minutes ago (RFC 5176 §6.3).
+            request = DynamicRequest.encode(
+                code,
+                secrets.randbelow(256),
+                attributes,
+                nas.secret,
+                sent_at=self._clock.now(),
+                signed=nas.sign_dynamic_requests,
+            )
             try:
                 outcome = await self._exchange(nas, request)
             except OSError as error:

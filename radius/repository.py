@@ -55,6 +55,8 @@ class NasRow:
     enabled: bool
     created_at: datetime
     updated_at: datetime
+    sign_dynamic_requests: bool = False
+    class_proves_speed: bool = True
 
 
 _NAS_COLUMNS = [nas_table.c[name] for name in NasRow.__dataclass_fields__]
@@ -114,6 +116,8 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         coa_port=row.coa_port,
         interim_interval_s=row.interim_interval_s,
         require_message_authenticator=row.require_message_authenticator,
+        sign_dynamic_requests=row.sign_dynamic_requests,
+        class_proves_speed=row.class_proves_speed,
         enabled=row.enabled,
     )
 

@@ -46,7 +46,7 @@ class RadiusRoom:
         self.follower = Follower(database, box, self.registry, self.directory, refresh_s=settings.refresh_s)
         self.nas = NasService(database, clock, box, self.follower)
         self.subscribers = SubscriberService(database, clock, box, self.follower)
-        self.coa = CoaClient(settings)
+        self.coa = CoaClient(settings, clock)
         self.sessions = SessionController(database, clock, self.follower.nas, sessions, self.coa)
         nas, policy = self.registry.by_address, Policy(self.directory)
         self.listener = Listener(

@@ -27,6 +27,14 @@ class NasIn(BaseModel):
     require_message_authenticator: bool = Field(
         default=False, description="Drop Access-Requests without Message-Authenticator"
     )
+    sign_dynamic_requests: bool = Field(
+        default=False, description="Put a Message-Authenticator into CoA and Disconnect requests (RFC 5176 §3.4)"
+    )
+    class_proves_speed: bool | None = Field(
+        default=None,
+        description="Whether the Class of a CoA, coming back in accounting, is evidence of the new speed where the NAS "
+        "reports no rate; by default what is known of the vendor",
+    )
     enabled: bool = True
 
 
@@ -42,6 +50,8 @@ class NasPatch(BaseModel):
     coa_port: int | None = Field(default=None, ge=1, le=65_535)
     interim_interval_s: int | None = Field(default=None, ge=60, le=86_400)
     require_message_authenticator: bool | None = None
+    sign_dynamic_requests: bool | None = None
+    class_proves_speed: bool | None = None
     enabled: bool | None = None
 
 
@@ -53,6 +63,8 @@ class NasOut(BaseModel):
     coa_port: int
     interim_interval_s: int
     require_message_authenticator: bool
+    sign_dynamic_requests: bool
+    class_proves_speed: bool
     enabled: bool
     created_at: datetime
     updated_at: datetime

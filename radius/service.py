@@ -42,6 +42,8 @@ class NasChange:
     coa_port: int | None = None
     interim_interval_s: int | None = None
     require_message_authenticator: bool | None = None
+    sign_dynamic_requests: bool | None = None
+    class_proves_speed: bool | None = None
     enabled: bool | None = None
 
 
@@ -64,10 +66,15 @@ class NasService:
         coa_port: int = 3799,
         interim_interval_s: int = 300,
         require_message_authenticator: bool = False,
+        sign_dynamic_requests: bool = False,
+        class_proves_speed: bool | None = None,
         enabled: bool = True,
         actor: str,
     ) -> NasRow:
-        """Raises Conflict when the name or the address is taken, RuleError for a value that cannot be."""
+        """`class_proves_speed` None takes what is known of the vendor.
+
+        Raises Conflict when the name or the address is taken, RuleError for a value that cannot be.
+        """
         now = self._clock.now()
         row = NasRow(
             nas_id=NasId(new_id(now)),
@@ -77,6 +84,10 @@ class NasService:
             coa_port=coa_port,
             interim_interval_s=interim_interval_s,
             require_message_authenticator=require_message_authenticator,
+            sign_dynamic_requests=sign_dynamic_requests,
+            class_proves_speed=(
+                reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
+            ),
             enabled=enabled,
             created_at=now,
             updated_at=now,

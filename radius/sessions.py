@@ -1,7 +1,8 @@
 """Live sessions under control: change a speed by CoA, end a session by Disconnect, and look what was observed next.
 
 Implements controller.domain.ports.SessionControl. An ACK is the NAS's word; the proof is the next accounting record,
-which returns the Class of the CoA or names the rate in the vendor's own attribute.
+which names the rate in the vendor's own attribute or, weaker, returns the Class of the CoA: a NAS may keep the new
+Class and apply half of the change. Which of the two suffices is the NAS's policy (`Nas.class_proves_speed`).
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class SessionController:
             upstream_bps=None if rates is None else rates.upstream_bps,
             observed_at=session.evidence_at,
             source=_source(mark is not None, rates is not None),
+            class_suffices=nas is not None and nas.class_proves_speed,
         )
 
     async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome:

@@ -17,6 +17,8 @@ nas = Table(
     Column("coa_port", Integer, nullable=False),
     Column("interim_interval_s", Integer, nullable=False),
     Column("require_message_authenticator", Boolean, nullable=False),
+    Column("sign_dynamic_requests", Boolean, nullable=False),
+    Column("class_proves_speed", Boolean, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("created_at", Instant, nullable=False),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from controller.domain.ports import Plan, SessionRate
-from controller.domain.service import DesiredService, ObservedService, SpeedProfile
+from controller.domain.service import (
+    AttachedService,
+    Attachment,
+    ObservedService,
+    OnuAttachment,
+    RouterAttachment,
+    SpeedProfile,
+)
 from controller.domain.units import human_rate
 from controller.provisioning.model import SessionVerification
 
 
-def differences(desired: DesiredService, observed: ObservedService) -> tuple[str, ...]:
-    """What of `desired` the device does not show; empty when it is as desired."""
+def differences(desired: AttachedService, observed: ObservedService) -> tuple[str, ...]:
+    """What of its part in the service the device does not show; empty when it is as desired."""
     if not desired.present:
         return ("the service is still on the device",) if observed.present else ()
     if not observed.present:
@@ -20,18 +27,25 @@ def differences(desired: DesiredService, observed: ObservedService) -> tuple[str
         _rate("downstream", desired.profile.downstream_bps, observed.downstream_bps),
         _rate("upstream", desired.profile.upstream_bps, observed.upstream_bps),
     ]
-    attachment = desired.attachment
-    if attachment is not None:
-        serial = observed.onu_serial.upper() if observed.onu_serial else None
-        found += [
-            _value("ONU serial", attachment.onu_serial.upper(), serial),
-            _value("PON port", attachment.pon_port, observed.pon_port),
-            _value("subscriber VLAN", attachment.subscriber_vlan, observed.subscriber_vlan),
-        ]
+    found += _place(desired.attachment, observed)
     return tuple(filter(None, found))
 
 
-def remaining(desired: DesiredService, observed: ObservedService, plan: Plan) -> tuple[str, ...]:
+def _place(wanted: Attachment, observed: ObservedService) -> list[str]:
+    vlan = _value("subscriber VLAN", wanted.subscriber_vlan, observed.subscriber_vlan)
+    match wanted:
+        case OnuAttachment():
+            serial = observed.onu_serial.upper() if observed.onu_serial else None
+            return [
+                _value("ONU serial", wanted.onu_serial.upper(), serial),
+                _value("PON port", wanted.pon_port, observed.pon_port),
+                vlan,
+            ]
+        case RouterAttachment():
+            return [_value("interface", wanted.interface, observed.interface), vlan]
+
+
+def remaining(desired: AttachedService, observed: ObservedService, plan: Plan) -> tuple[str, ...]:
     """As `differences`, and what else the driver would still change: parts of a device's model we have no word for."""
     found = differences(desired, observed)
     if found or plan.is_empty:
@@ -39,18 +53,24 @@ def remaining(desired: DesiredService, observed: ObservedService, plan: Plan) ->
     return tuple(f"the device would still need: {step.summary}" for step in plan.steps)
 
 
-def sessions(profile: SpeedProfile, seen: Sequence[tuple[str, SessionRate | None]]) -> SessionVerification:
-    """Compare live sessions, by key, with what was seen of each after the change."""
+def sessions(
+    profile: SpeedProfile, seen: Sequence[tuple[str, SessionRate | None]], refused: Collection[str] = ()
+) -> SessionVerification:
+    """Compare live sessions, by key, with what was seen of each after the change.
+
+    `refused` are those whose NAS answered the change with a NAK: it may have applied half of it and taken the new Class
+    all the same, so of these only a rate is evidence.
+    """
     if not seen:
         return SessionVerification("no-session", ())
-    states, details = zip(*(_session(profile, key, rate) for key, rate in seen), strict=True)
-    for state in ("mismatch", "pending"):
+    states, details = zip(*(_session(profile, key, rate, key in refused) for key, rate in seen), strict=True)
+    for state in ("mismatch", "pending", "class-echoed"):
         if state in states:
             return SessionVerification(state, details)
     return SessionVerification("verified", details)
 
 
-def _session(profile: SpeedProfile, key: str, rate: SessionRate | None) -> tuple[str, str]:
+def _session(profile: SpeedProfile, key: str, rate: SessionRate | None, refused: bool) -> tuple[str, str]:
     if rate is None:
         return "pending", f"session {key}: nothing seen yet"
     shown = [
@@ -66,7 +86,14 @@ def _session(profile: SpeedProfile, key: str, rate: SessionRate | None) -> tuple
         wrong.append(_value("profile", profile.name, rate.profile_name))
     if wrong:
         return "mismatch", f"session {key}: " + ", ".join(wrong) + f" ({rate.source})"
-    return "verified", f"session {key}: as desired at {rate.observed_at.isoformat()} ({rate.source})"
+    at = rate.observed_at.isoformat()
+    if shown:
+        return "verified", f"session {key}: verified by rate at {at} ({rate.source})"
+    if refused:
+        return "pending", f"session {key}: Class echoed at {at}, but its NAS refused the change and shows no rate"
+    if not rate.class_suffices:
+        return "pending", f"session {key}: Class echoed only at {at}, and the policy of its NAS asks for a rate"
+    return "class-echoed", f"session {key}: Class echoed only at {at}; its NAS reports no rate"
 
 
 def _rate(name: str, wanted: int, seen: int | None) -> str:

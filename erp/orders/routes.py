@@ -75,12 +75,17 @@ class TransitionOut(Out):
 
 
 class OrderStepOut(Out):
+    """`verdict` and `evidence` are of steps that look at live sessions: "verified" by a rate that the NAS reports,
+    "class-echoed" (weaker) or "no-session", and what was seen of each session in words."""
+
     name: str
     state: str
     started_at: Instant
     ended_at: Instant | None
     tries: int
     cause: str | None
+    verdict: str | None
+    evidence: str | None
 
 
 class OrderDetailOut(OrderOut):
@@ -207,6 +212,8 @@ def _detail(story: Story, clock: Clock) -> OrderDetailOut:
                 ended_at=step.ended_at,
                 tries=step.tries,
                 cause=step.cause,
+                verdict=step.result.get("verdict"),
+                evidence=step.result.get("evidence"),
             )
             for step in story.steps
         ],

@@ -10,7 +10,8 @@ from prometheus_client.registry import Collector
 
 class RecorderCounters:
     """`stored` records are on disk and answered; `duplicates` were answered without a second row; `refused` met a full
-    queue; `rejected` could not be stored by themselves and were never answered."""
+    queue; `rejected` could not be stored by themselves and were never answered. `stamped_ahead` counts, by NAS name,
+    the records whose Event-Timestamp lay too far in the future to be believed: that NAS has a wrong clock."""
 
     __slots__ = (
         "commit_s",
@@ -21,6 +22,7 @@ class RecorderCounters:
         "last_commit_s",
         "refused",
         "rejected",
+        "stamped_ahead",
         "stored",
     )
 
@@ -29,11 +31,15 @@ class RecorderCounters:
         self.duplicates = 0
         self.refused = 0
         self.rejected = 0
+        self.stamped_ahead: dict[str, int] = {}
         self.commits = 0
         self.conflicts = 0
         self.failures = 0
         self.commit_s = 0.0
         self.last_commit_s = 0.0
+
+    def count_stamped_ahead(self, nas_name: str) -> None:
+        self.stamped_ahead[nas_name] = self.stamped_ahead.get(nas_name, 0) + 1
 
 
 class RecorderCollector(Collector):
@@ -52,6 +58,14 @@ class RecorderCollector(Collector):
         for result in ("stored", "duplicates", "refused", "rejected"):
             records.add_metric((result,), getattr(counted, result))
         yield records
+        ahead = CounterMetricFamily(
+            "headend_radius_accounting_stamped_ahead",
+            "Records whose Event-Timestamp lay too far ahead to be believed: that NAS has a wrong clock.",
+            labels=("nas",),
+        )
+        for nas, count in counted.stamped_ahead.items():
+            ahead.add_metric((nas,), count)
+        yield ahead
         yield CounterMetricFamily("headend_radius_accounting_commits", "Group commits.", counted.commits)
         yield CounterMetricFamily(
             "headend_radius_accounting_commit_seconds", "Time spent in group commits.", counted.commit_s

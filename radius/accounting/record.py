@@ -39,7 +39,9 @@ _VENDOR = int(Attr.VENDOR_SPECIFIC)
 
 _MAX_OCTETS = 2**63 - 1
 _CLOCK_SET_US = 1_262_304_000_000_000  # 2010-01-01: a clock that shows less was never set
-_AHEAD_US = 86_400_000_000
+AHEAD_US = 300_000_000
+"""How far ahead of its arrival an Event-Timestamp is believed: what a clock without NTP is off, and no more. Usage that
+a NAS stamps with tomorrow would be billed tomorrow, and at the end of a month in the wrong period."""
 
 _u32 = Struct(">I").unpack_from
 
@@ -47,7 +49,8 @@ _u32 = Struct(">I").unpack_from
 class AccountingRecord:
     """One Accounting-Request, decoded; instants are UTC microseconds.
 
-    `exact` tells whether `event_us` is the NAS's own Event-Timestamp (RFC 2869 §5.3) or was derived from the arrival.
+    `exact` tells whether `event_us` is the NAS's own Event-Timestamp (RFC 2869 §5.3) or was derived from the arrival;
+    `is_stamped_ahead`, that there was one, and that it lay too far ahead of the arrival to be believed.
     `begun_us` is when the session must have begun by this record's own words, None when it does not say.
     """
 
@@ -59,6 +62,7 @@ class AccountingRecord:
         "downstream_octets",
         "event_us",
         "exact",
+        "is_stamped_ahead",
         "kind",
         "nas",
         "nas_id",
@@ -94,7 +98,8 @@ class AccountingRecord:
         self.class_value = None if at is None else data[at + 2 : at + data[at + 1]]
         self.delay_s = delay_s = _integer(data, offsets, _DELAY) or 0
         stamp_us = (_integer(data, offsets, _TIMESTAMP) or 0) * 1_000_000
-        if _CLOCK_SET_US <= stamp_us <= received_us + _AHEAD_US:
+        self.is_stamped_ahead = stamp_us > received_us + AHEAD_US
+        if stamp_us >= _CLOCK_SET_US and not self.is_stamped_ahead:
             self.event_us, self.exact = stamp_us, True
         else:
             # "can be subtracted from the time of arrival on the server to find the approximate time of the event

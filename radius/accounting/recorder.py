@@ -89,6 +89,8 @@ class AccountingRecorder:
             self.counters.refused += 1
             raise PeerError("overload", f"{self._depth} records wait to be stored")
         record = AccountingRecord(packet, nas, received_us)
+        if record.is_stamped_ahead:
+            self.counters.count_stamped_ahead(nas.name)
         self._depth += 1
         if self._ready and self._stage_limit >= self.settings.max_pending and self._can_stage(record):
             self._staging.stage(record, respond)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from controller.domain.errors import PeerError
 from radius.protocol.authenticator import SharedSecret
@@ -15,7 +16,7 @@ from radius.protocol.codes import (
     DISCONNECT_REQUEST,
     Attr,
 )
-from radius.protocol.packet import Packet
+from radius.protocol.packet import Packet, integer_attribute
 
 _ERROR_CAUSE = int(Attr.ERROR_CAUSE)
 _ANSWERS = {COA_REQUEST: (COA_ACK, COA_NAK), DISCONNECT_REQUEST: (DISCONNECT_ACK, DISCONNECT_NAK)}
@@ -50,9 +51,16 @@ class DynamicRequest:
     secret: SharedSecret
 
     @classmethod
-    def encode(cls, code: int, identifier: int, attributes: bytes, secret: SharedSecret) -> DynamicRequest:
-        """`code` is COA_REQUEST or DISCONNECT_REQUEST; the authenticator covers the packet (RFC 5176 §2.3)."""
-        return cls(secret.request(code, identifier, attributes, signed=False), secret)
+    def encode(
+        cls, code: int, identifier: int, attributes: bytes, secret: SharedSecret, *, sent_at: datetime, signed: bool
+    ) -> DynamicRequest:
+        """`code` is COA_REQUEST or DISCONNECT_REQUEST; the authenticator covers the packet (RFC 5176 §2.3).
+
+        `sent_at` goes into Event-Timestamp, by which a NAS knows a replayed request (§6.3); it identifies no session.
+        `signed` adds Message-Authenticator (§3.4): a few NAS ask for it, others refuse what they do not know.
+        """
+        attributes += integer_attribute(Attr.EVENT_TIMESTAMP, int(sent_at.timestamp()))
+        return cls(secret.request(code, identifier, attributes, signed=signed), secret)
 
     def read(self, datagram: bytes) -> DynamicAnswer:
         """The verified answer. Raises PeerError for anything that is not one: wait on, the true one may follow."""

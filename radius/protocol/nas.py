@@ -14,7 +14,9 @@ class Nas:
 
     `vendor` is a key of `radius.vendors`. `coa_port` is where it listens for CoA and Disconnect (RFC 5176 §2.1 says
     3799; boxes differ). `require_message_authenticator` drops Access-Requests without one; whatever carries one is
-    verified in any case. Compared by identity: a changed NAS is a new object.
+    verified in any case. `sign_dynamic_requests` adds one to the CoA and Disconnect requests that we send it.
+    `class_proves_speed`: whether its returning the Class of a CoA counts as evidence of the new speed, where it reports
+    no rate. Compared by identity: a changed NAS is a new object.
     """
 
     nas_id: NasId
@@ -25,4 +27,6 @@ class Nas:
     coa_port: int = 3799
     interim_interval_s: int = 300
     require_message_authenticator: bool = False
+    sign_dynamic_requests: bool = False
+    class_proves_speed: bool = True
     enabled: bool = True

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from controller.domain.errors import PeerError
+from radius.protocol.authenticator import MESSAGE_AUTHENTICATOR_LENGTH
 from radius.protocol.codes import (
     ACCESS_ACCEPT,
     ACCESS_REQUEST,
@@ -24,10 +25,11 @@ from radius.protocol.codes import (
 )
 from radius.protocol.duplicates import PENDING, Duplicates, Key, Source
 from radius.protocol.nas import Nas
-from radius.protocol.packet import Packet, attribute
+from radius.protocol.packet import HEADER_LENGTH, MAX_LENGTH, ZERO_AUTHENTICATOR, Packet, attribute
 
 _PROXY_STATE = int(Attr.PROXY_STATE)
 _EAP_MESSAGE = int(Attr.EAP_MESSAGE)
+_MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
 
 RECORD = "record"
 """Result of a verdict that asks the caller to store the packet."""
@@ -148,6 +150,10 @@ class AccountingServer:
 
     def _account(self, packet: Packet, nas: Nas, source: Source, now_s: float) -> Verdict:
         nas.secret.check_request_authenticator(packet)
+        if _MESSAGE_AUTHENTICATOR in packet.offsets:
+            # Not needed beside a Request Authenticator that covers the packet; one that is there must hold. It was
+            # computed before the authenticator, over 16 zero octets in its place.
+            nas.secret.check_message_authenticator(packet, ZERO_AUTHENTICATOR)
         key: Key = (source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator)
         known = self._duplicates.find(key, now_s)
         if known is None:
@@ -172,6 +178,10 @@ def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool)
     # "The server MUST include any Proxy-State attributes, unmodified and in the same order" (RFC 2865 §5.33).
     if _PROXY_STATE in packet.offsets:
         attributes += b"".join(attribute(_PROXY_STATE, value) for value in packet.get_all(_PROXY_STATE))
+        length = HEADER_LENGTH + len(attributes) + (MESSAGE_AUTHENTICATOR_LENGTH if signed else 0)
+        if length > MAX_LENGTH:
+            # "The maximum length is 4096" (RFC 2865 §3), and no Proxy-State may be left out.
+            raise PeerError("length", f"the answer with its Proxy-State would have {length} octets")
     return nas.secret.response(code, packet, attributes, signed=signed)
 
 

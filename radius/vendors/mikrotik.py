@@ -48,4 +48,7 @@ VENDOR = Vendor(
     speed_attributes=speed_attributes,
     rate_attribute=(MIKROTIK, MIKROTIK_RATE_LIMIT),
     read_rate=read_rate_limit,
+    # RouterOS documents Class in its accounting requests and no rate ("RADIUS Client", Accounting-Request): asking for
+    # one would leave every plan change unproved. Where a box does report it, the rate is what counts.
+    class_proves_speed=True,
 )

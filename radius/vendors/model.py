@@ -30,10 +30,13 @@ class Vendor:
     """`speed_attributes` encodes a speed, in Access-Accept and CoA-Request alike.
 
     `rate_attribute` is the (vendor id, type) in which the NAS may report the rate it applies; `read_rate` reads its
-    text and returns None for what it cannot read.
+    text and returns None for what it cannot read. `class_proves_speed` is what a NAS of this vendor is registered with
+    unless an operator says otherwise: whether the Class of a CoA, coming back in accounting, is evidence enough of the
+    new speed. A box that is documented to report its rates should be asked for them.
     """
 
     name: str
     speed_attributes: Callable[[SpeedProfile], bytes]
     rate_attribute: tuple[int, int] | None
     read_rate: Callable[[str], Rates | None] | None
+    class_proves_speed: bool

@@ -37,4 +37,6 @@ def speed_attributes(_profile: SpeedProfile) -> bytes:
     return b""
 
 
-VENDOR = Vendor(name="rfc", speed_attributes=speed_attributes, rate_attribute=None, read_rate=None)
+VENDOR = Vendor(
+    name="rfc", speed_attributes=speed_attributes, rate_attribute=None, read_rate=None, class_proves_speed=True
+)

@@ -15,6 +15,7 @@ from controller.store.usage_reader import UsageLogReader
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.accounting.settings import AccountingSettings
+from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from tests.support.accounting import NAS
@@ -51,11 +52,12 @@ class RecorderBench:
         await self.log.close()
 
     async def send(self, *packets: Packet, nas: Nas = NAS) -> None:
-        """Submit all, and wait until each was answered."""
+        """Submit all, and wait until each was answered. The clock moves with the events: none comes from the future."""
         if self.task is None:
             self.start()
         answered: list[asyncio.Future[None]] = []
         for packet in packets:
+            self._move_to(packet.integer(Attr.EVENT_TIMESTAMP))
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             answered.append(future)
             self.recorder.submit(packet, nas, to_micros(self.clock.now()), lambda f=future: f.set_result(None))  # type: ignore[misc]
@@ -66,6 +68,11 @@ class RecorderBench:
             if self.task.done():
                 self.task.result()
             await gathered
+
+    def _move_to(self, stamp: int | None) -> None:
+        at = NOW if stamp is None else datetime.fromtimestamp(stamp, UTC)
+        if at > self.clock.now():
+            self.clock.move_to(at)
 
     async def found(self, session: bytes = b"0001") -> list[SessionView]:
         """All lives of an Acct-Session-Id, oldest first."""

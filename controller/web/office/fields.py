@@ -46,6 +46,7 @@ ORDER_STEPS = (
     Column("Ended", "ended_at", "instant"),
     Column("Tries", "tries"),
     Column("Cause", "cause"),
+    Column("Evidence", "evidence", sub="verdict"),
 )
 
 CUSTOMERS = (

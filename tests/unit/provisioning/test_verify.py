@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_plan_that_is_left_over_counts_as_a_difference() -> None:
         ([None], "pending"),
         ([rate("fibre-300"), None], "pending"),
         ([rate("fibre-100"), None], "mismatch"),
-        ([rate("fibre-300")], "verified"),
+        ([rate("fibre-300")], "class-echoed"),
+        ([rate("fibre-300"), rate(None, 300 * MBPS, 150 * MBPS)], "class-echoed"),
+        ([rate("fibre-300", 300 * MBPS, 1000 * MBPS)], "mismatch"),
         ([rate(None, 300 * MBPS, 150 * MBPS)], "verified"),
         ([rate(None, 300 * MBPS)], "verified"),
         ([rate("fibre-300", 100 * MBPS, 150 * MBPS)], "mismatch"),
@@ -84,6 +87,26 @@ def test_sessions_are_judged_by_what_was_seen_of_them(seen: list[SessionRate | N
     verdict = verify.sessions(PROFILE, [(f"k{n}", one) for n, one in enumerate(seen)])
     assert verdict.state == state
     assert len(verdict.details) == len(seen)
+
+
+def test_class_alone_is_called_what_it_is_and_does_not_suffice_everywhere() -> None:
+    by_class, by_rate = rate("fibre-300"), rate("fibre-300", 300 * MBPS, 150 * MBPS)
+    weak = verify.sessions(PROFILE, [("k", by_class)])
+    assert "Class echoed only" in weak.details[0]
+    assert "verified by rate" in verify.sessions(PROFILE, [("k", by_rate)]).details[0]
+    strict = verify.sessions(PROFILE, [("k", replace(by_class, class_suffices=False))])
+    assert strict.state == "pending"
+    assert "asks for a rate" in strict.details[0]
+
+
+def test_class_echoed_by_a_nas_that_refused_the_change_proves_nothing() -> None:
+    """It may have applied half of it: only what rate it shows counts."""
+    by_class, by_rate = rate("fibre-300"), rate("fibre-300", 300 * MBPS, 150 * MBPS)
+    refused = verify.sessions(PROFILE, [("k", by_class)], refused={"k"})
+    assert refused.state == "pending"
+    assert "refused the change" in refused.details[0]
+    assert verify.sessions(PROFILE, [("k", by_rate)], refused={"k"}).state == "verified"
+    assert verify.sessions(PROFILE, [("k", by_class)], refused={"other"}).state == "class-echoed"
 
 
 @pytest.mark.parametrize("serial", ["", "ABCD", "ABCD0000000G", "ABC00000001", "ABCD000000011"])

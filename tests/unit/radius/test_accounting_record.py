@@ -87,10 +87,18 @@ def test_rfc2869_5_3_event_timestamp_is_the_event() -> None:
     assert (read.event_us, read.exact) == ((AT - 90_000) * 1_000_000, True)
 
 
-@pytest.mark.parametrize("stamp", [0, 86_400, AT + 200_000])
+@pytest.mark.parametrize("stamp", [0, 86_400])
 def test_rfc2869_5_3_a_clock_that_was_never_set_is_not_believed(stamp: int) -> None:
     read = record(accounting("interim", at=stamp))
-    assert (read.event_us, read.exact) == (RECEIVED_US, False)
+    assert (read.event_us, read.exact, read.is_stamped_ahead) == (RECEIVED_US, False, False)
+
+
+def test_a_clock_five_minutes_ahead_is_believed_and_one_further_ahead_is_not() -> None:
+    believed = record(accounting("interim", at=AT + 300, delay=7))
+    assert (believed.event_us, believed.exact, believed.is_stamped_ahead) == ((AT + 300) * 1_000_000, True, False)
+    for stamp in (AT + 301, AT + 23 * 3600, 2**32 - 1):
+        read = record(accounting("interim", at=stamp, delay=7))
+        assert (read.event_us, read.exact, read.is_stamped_ahead) == (RECEIVED_US - 7_000_000, False, True)
 
 
 def test_absent_counters_are_not_zero() -> None:

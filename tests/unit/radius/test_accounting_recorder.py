@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import text
 
 from controller.domain.errors import PeerError
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
+from radius.accounting.counters import RecorderCollector
 from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import Attr
@@ -117,6 +119,20 @@ async def test_rfc2866_5_2_a_repetition_with_another_delay_adds_nothing(bench: B
     await bench.send(accounting("interim", seconds=300, up=10, down=20, delay=5), accounting("start", delay=305))
     session = await bench.one()
     assert (session.upstream_octets, session.downstream_octets, session.started_at) == (10, 20, NOW)
+
+
+async def test_usage_stamped_with_tomorrow_counts_today_and_the_nas_is_named(bench: Bench) -> None:
+    await bench.send(accounting("start"))
+    tomorrow = accounting("interim", at=T + 23 * 3600, up=10, down=20, delay=5)
+    answered = asyncio.Event()
+    bench.recorder.submit(tomorrow, NAS, to_micros(NOW), answered.set)
+    await asyncio.wait_for(answered.wait(), 10)
+    assert (await bench.one()).last_event_at == NOW, "the Start came later than arrival − delay"
+    assert [r.event_at async for r in bench.reader.records_after(0, 10, 10)] == [NOW, NOW - timedelta(seconds=5)]
+    assert bench.recorder.counters.stamped_ahead == {NAS.name: 1}
+    registry = CollectorRegistry()
+    registry.register(RecorderCollector(bench.recorder.counters, lambda: 0, lambda: 0))
+    assert 'headend_radius_accounting_stamped_ahead_total{nas="bras"} 1.0' in generate_latest(registry).decode()
 
 
 async def test_an_interim_later_than_its_stop_only_raises_the_ended_session(bench: Bench) -> None:

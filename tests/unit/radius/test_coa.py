@@ -80,7 +80,7 @@ def respond(code: int, attributes: bytes = b"", secret: SharedSecret = SHARED) -
 
 async def send(answer: Answer, code: int = COA_REQUEST) -> tuple[CoaOutcome, SmallNas]:
     async with small_nas(answer) as (peer, known):
-        return await CoaClient(EPHEMERAL).send(known, code, attribute(44, b"s1")), peer
+        return await CoaClient(EPHEMERAL, SystemClock()).send(known, code, attribute(44, b"s1")), peer
 
 
 @pytest.mark.parametrize(("code", "ack"), [(COA_REQUEST, COA_ACK), (DISCONNECT_REQUEST, DISCONNECT_ACK)])
@@ -106,6 +106,31 @@ async def test_silence_is_a_timeout_after_identical_retransmissions() -> None:
     assert outcome.result == "timeout"
     assert len(peer.requests) == EPHEMERAL.coa_tries
     assert len({packet.data for packet in peer.requests}) == 1, "same identifier, same authenticator"
+
+
+async def test_rfc5176_6_3_every_request_tells_when_it_was_sent() -> None:
+    for code, ack in ((COA_REQUEST, COA_ACK), (DISCONNECT_REQUEST, DISCONNECT_ACK)):
+        _, peer = await send(respond(ack), code)
+        stamp = peer.requests[0].integer(Attr.EVENT_TIMESTAMP)
+        assert stamp is not None
+        assert abs(stamp - datetime.now(UTC).timestamp()) < 10
+
+
+async def test_rfc5176_3_4_a_message_authenticator_is_sent_where_the_nas_asks_for_one() -> None:
+    for wanted in (False, True):
+        async with small_nas(respond(COA_ACK)) as (peer, known):
+            client = CoaClient(EPHEMERAL, SystemClock())
+            await client.send(replace(known, sign_dynamic_requests=wanted), COA_REQUEST, attribute(44, b"s1"))
+        [request] = peer.requests
+        assert SHARED.check_message_authenticator(request, bytes(16)) is wanted
+
+
+async def test_an_answer_with_a_wrong_message_authenticator_is_not_believed() -> None:
+    forged = attribute(Attr.MESSAGE_AUTHENTICATOR, bytes(16))
+    outcome, _ = await send(respond(COA_ACK, forged))
+    assert outcome.result == "timeout"
+    signed, _ = await send(lambda packet: [SHARED.response(COA_ACK, packet, b"", signed=True)])
+    assert signed.result == "ack"
 
 
 async def test_an_answer_to_the_second_transmission_counts() -> None:
@@ -139,7 +164,7 @@ async def test_the_wrong_kind_of_answer_is_not_believed() -> None:
 async def test_a_nas_that_is_not_there_is_a_timeout() -> None:
     async with small_nas(respond(COA_ACK)) as (_, known):
         pass  # its port is closed now
-    outcome = await CoaClient(EPHEMERAL).send(known, COA_REQUEST, b"")
+    outcome = await CoaClient(EPHEMERAL, SystemClock()).send(known, COA_REQUEST, b"")
     assert outcome.result == "timeout"
 
 
@@ -157,7 +182,7 @@ async def test_more_than_256_requests_are_under_way_at_once() -> None:
 
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: Patient(lambda packet: []), local_addr=("127.0.0.1", 0))
-    client = CoaClient(replace(EPHEMERAL, coa_concurrency=300, coa_first_timeout_s=0.5))
+    client = CoaClient(replace(EPHEMERAL, coa_concurrency=300, coa_first_timeout_s=0.5), SystemClock())
     known = nas(coa_port=transport.get_extra_info("sockname")[1])
     outcomes = await asyncio.gather(*(client.send(known, COA_REQUEST, attribute(44, b"s")) for _ in range(300)))
     transport.close()
@@ -170,7 +195,7 @@ def controller(database: Database, known: Nas, *live: LiveSession) -> SessionCon
         return known if nas_id == known.nas_id else None
 
     sessions = FakeSessions({session.session_key: session for session in live})
-    return SessionController(database, SystemClock(), find_nas, sessions, CoaClient(EPHEMERAL))
+    return SessionController(database, SystemClock(), find_nas, sessions, CoaClient(EPHEMERAL, SystemClock()))
 
 
 @pytest.fixture
@@ -184,7 +209,12 @@ async def test_speed_change_sends_identity_plan_and_class_and_nothing_else(unuse
         outcome = await controller(unused, known, SESSION).change_speed("key-1", SILVER)
     assert outcome.result == "ack"
     [request] = peer.requests
-    assert [kind for kind, _ in request.attributes()] == [Attr.ACCT_SESSION_ID, Attr.VENDOR_SPECIFIC, Attr.CLASS]
+    assert [kind for kind, _ in request.attributes()] == [
+        Attr.ACCT_SESSION_ID,
+        Attr.VENDOR_SPECIFIC,
+        Attr.CLASS,
+        Attr.EVENT_TIMESTAMP,
+    ]
     assert request.get(Attr.ACCT_SESSION_ID) == b"8000001/+=\xff", "the NAS's id, octet for octet"
     assert request.vendor(14988, 8) == b"10M/50M"
     assert read_class(request.get(Attr.CLASS)) == ServiceMark(SERVICE, "silver-50")
@@ -223,6 +253,16 @@ async def test_evidence_is_what_the_next_record_carried(
     assert await control.observed_rate("key-1", SEEN_AT) is None, "seen before the change proves nothing"
 
 
+@pytest.mark.parametrize("suffices", [True, False])
+async def test_whether_class_alone_suffices_is_the_policy_of_the_nas(unused: Database, suffices: bool) -> None:
+    seen = replace(SESSION, last_class=class_value(SERVICE, "silver-50"), evidence_at=SEEN_AT)
+    control = controller(unused, nas(class_proves_speed=suffices), seen)
+    rate = await control.observed_rate("key-1", SEEN_AT - timedelta(seconds=1))
+    assert rate is not None
+    assert rate.class_suffices is suffices
+    assert rate.source == "Class of an accounting record"
+
+
 async def test_sessions_of_a_service_are_listed(unused: Database) -> None:
     other = replace(SESSION, session_key="key-2", service_id="other")
     assert await controller(unused, nas(), SESSION, other).live_sessions(SERVICE) == ["key-1"]
@@ -233,7 +273,7 @@ async def test_disconnect_identifies_by_session_id_alone_and_is_audited(database
         control = controller(database, known, SESSION)
         outcome = await control.disconnect("key-1", actor="user:anna", reason="moved")
     assert outcome.result == "ack"
-    assert [kind for kind, _ in peer.requests[0].attributes()] == [Attr.ACCT_SESSION_ID]
+    assert [kind for kind, _ in peer.requests[0].attributes()] == [Attr.ACCT_SESSION_ID, Attr.EVENT_TIMESTAMP]
     async with database.read() as conn:
         [entry] = await audit.entries(conn, before=None, limit=10)
     assert (entry["action"], entry["object"], entry["reason"]) == ("session.disconnect", "session:key-1", "moved")

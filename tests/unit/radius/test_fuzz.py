@@ -7,6 +7,7 @@ in an unsigned User-Password is only a wrong password, which deserves its reject
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 from controller.domain.errors import PeerError
 from radius.protocol.authenticator import SharedSecret, chap_response
@@ -70,7 +71,9 @@ def test_no_broken_packet_is_answered_or_raises() -> None:
 def test_no_broken_answer_passes_for_a_nas_s_word() -> None:
     rng = random.Random(5176)
     secret = SharedSecret(SECRET)
-    request = DynamicRequest.encode(43, 77, attribute(44, b"8000001"), secret)
+    request = DynamicRequest.encode(
+        43, 77, attribute(44, b"8000001"), secret, sent_at=datetime(2026, 11, 22, tzinfo=UTC), signed=True
+    )
     answer = secret.response(45, Packet.decode(request.datagram), attribute(101, b"\0\0\1\xf7"), signed=True)
     assert request.read(answer).words == "Session Context Not Found"
     for _ in range(20_000):

@@ -9,7 +9,8 @@ from controller.domain.service import SpeedProfile
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE, Attr
 from radius.protocol.duplicates import PENDING, Duplicates
-from radius.protocol.packet import Packet, attribute, encode_attributes
+from radius.protocol.packet import Packet, attribute, encode_attributes, integer_attribute
+from radius.protocol.server import Verdict
 from radius.vendors import mikrotik
 from radius.vendors.mark import ServiceMark, class_value, read_class
 from radius.vendors.model import Rates
@@ -149,6 +150,35 @@ def test_proxy_states_come_back_in_order() -> None:
     datagram = pap(extra=encode_attributes((33, state) for state in states))
     reply = reply_to(datagram, authentication_server(nas(), subscriber()).receive(datagram, SOURCE, 0.0).reply)
     assert reply.get_all(Attr.PROXY_STATE) == states
+
+
+def test_an_answer_that_would_be_too_long_with_its_proxy_states_is_not_sent() -> None:
+    """RFC 2865 §3: 4096 octets at most; §5.33: every Proxy-State comes back."""
+    server = authentication_server(nas(), subscriber())
+
+    def ask(octets: int) -> Verdict:
+        whole, rest = divmod(octets, 100)
+        states = [b"x" * 98] * (whole - 1) + [b"y" * (98 + rest)]
+        datagram = pap(seed=octets % 251, extra=encode_attributes((33, state) for state in states))
+        return server.receive(datagram, SOURCE, 0.0)
+
+    bare = server.receive(pap(), SOURCE, 0.0).reply
+    assert bare is not None
+    room = 4096 - len(bare)
+    full, over = ask(room), ask(room + 1)
+    assert full.reply is not None
+    assert len(full.reply) == 4096
+    assert (over.result, over.reply) == ("length", None)
+
+
+def test_message_authenticator_of_an_accounting_request_is_verified_where_there_is_one() -> None:
+    """Computed over 16 zero octets in the place of the authenticator, as for CoA-Request (RFC 5176 §3.4)."""
+    body = integer_attribute(40, 1) + attribute(44, b"s1")
+    signed = SHARED.request(ACCOUNTING_REQUEST, 1, body, signed=True)
+    assert accounting_server(nas()).receive(signed, SOURCE, 0.0).result == "record"
+    forged = attribute(80, b"\x01" * 16) + body
+    verdict = accounting_server(nas()).receive(SHARED.request(ACCOUNTING_REQUEST, 1, forged, signed=False), SOURCE, 0.0)
+    assert (verdict.result, verdict.reply) == ("message-authenticator", None)
 
 
 def test_accounting_is_answered_only_after_respond() -> None:
