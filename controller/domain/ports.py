@@ -110,7 +110,12 @@ class CoaOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SessionRate:
-    """Evidence of the speed a live session runs at; `source` names it: Class echoed, a rate attribute …"""
+    """Evidence of the speed a live session runs at; `source` names it: Class echoed, a rate attribute …
+
+    A rate is the NAS's own figure of what it applies. A `profile_name` without rates is weaker: the NAS returned the
+    Class it was last told, which some do although they applied half of the change or nothing. `class_suffices` is the
+    policy for that NAS.
+    """
 
     session_key: str
     profile_name: str | None
@@ -118,6 +123,7 @@ class SessionRate:
     upstream_bps: int | None
     observed_at: datetime
     source: str
+    class_suffices: bool = True
 
 
 class SessionControl(Protocol):

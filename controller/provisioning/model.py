@@ -120,7 +120,9 @@ class SessionChange:
 class SessionVerification:
     """Whether live sessions are seen at the desired speed.
 
-    "verified": each of them was; "mismatch": one was seen at another speed; "pending": of one nothing was seen yet;
+    "verified": each of them by a rate that its NAS reports; "class-echoed": of one there is only the Class of the
+    change, returned by a NAS that reports no rate and whose policy takes that for enough; "mismatch": one was seen at
+    another speed; "pending": of one nothing was seen yet, or nothing that suffices;
     "no-session": there is none, and the next login brings the new speed. `details` has a sentence per session.
     """
 

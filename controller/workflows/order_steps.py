@@ -48,7 +48,7 @@ class Verification(Protocol):
 
 
 class SessionVerification(Protocol):
-    """Evidence of live sessions: "verified", "pending", "mismatch" or "no-session"."""
+    """Evidence of live sessions: "verified" (by rate), "class-echoed", "pending", "mismatch" or "no-session"."""
 
     @property
     def state(self) -> str: ...
@@ -233,8 +233,9 @@ class OrderSteps:
         shown = False
         while True:
             seen = await self._provisioning.verify_live_sessions(order.service_id, since)
-            if seen.state in ("verified", "no-session"):
-                return {"at": self._clock.now().isoformat(), "evidence": "; ".join(seen.details)}
+            if seen.state in ("verified", "class-echoed", "no-session"):
+                evidence = {"verdict": seen.state, "evidence": "; ".join(seen.details)}
+                return {"at": self._clock.now().isoformat()} | evidence
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise Fallout(NETWORK, _no_evidence(seen, answers))
             if not shown:
