@@ -95,6 +95,9 @@ class CpeFleet:
                     while True:
                         await self._round(client)
             except (aiomqtt.MqttError, OSError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # the goodbye failed, and hid that we are to end
+                    raise asyncio.CancelledError from error
                 self.problem = str(error) or type(error).__name__
             await asyncio.sleep(_RETRY_S)
 

@@ -60,6 +60,7 @@ class MqttSubscriber:
             try:
                 await self._session()
             except (aiomqtt.MqttError, HeadendError, SQLAlchemyError, OSError) as error:
+                _end_if_cancelled(error)
                 was_connected = self.connected.is_set()
                 problem = str(self._words(error))
                 if problem != self.problem:
@@ -143,6 +144,13 @@ class MqttSubscriber:
         for seen, count in self._track.keep().items():
             metrics.READINGS.labels("mqtt", seen.value).inc(count)
         metrics.SAMPLES.labels(MEASUREMENT).inc(len(found))
+
+
+def _end_if_cancelled(error: Exception) -> None:
+    """The goodbye of a client that is cancelled may fail, and its error then hides the cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _connect_properties(settings: MqttSettings) -> Properties:

@@ -120,6 +120,31 @@ async def test_tls_is_spoken_and_a_certificate_nobody_vouches_for_is_refused(tls
         assert not subscriber.connected.is_set()
 
 
+async def test_who_is_cancelled_ends_even_when_the_goodbye_to_the_broker_fails(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goodbye = aiomqtt.Client.__aexit__
+
+    async def fail(client: aiomqtt.Client, *reason: Any) -> None:
+        await goodbye(client, *reason)
+        raise aiomqtt.MqttError("Operation timed out")
+
+    monkeypatch.setattr(aiomqtt.Client, "__aexit__", fail)
+    cpes = fleet(broker)
+    subscriber = MqttSubscriber(
+        MqttSettings("127.0.0.1", broker.port, username="collector", password=Secret(USERS["collector"])),
+        FakeTimeSeries(),
+        SystemClock(),
+    )
+    for run, is_at_work in ((subscriber.run, subscriber.connected.is_set), (cpes.run, lambda: cpes.published > 0)):
+        task = asyncio.create_task(run())
+        await until(is_at_work)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=3)
+        assert done, f"{run.__qualname__} goes on for ever"
+        assert task.cancelled()
+
+
 async def test_a_broker_that_restarts_is_connected_to_again(broker: Broker) -> None:
     series = FakeTimeSeries()
     async with subscribed(broker, series) as subscriber:
