@@ -9,28 +9,11 @@ from sqlalchemy import BigInteger, literal, select, tuple_
 
 from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.billing.repository import to_charge, to_interval
-from billing_bridge.tables import charge, suspense, usage_day, usage_interval
+from billing_bridge.tables import charge, usage_day, usage_interval
 from controller.domain.charge import Charge
 from controller.domain.identity import ServiceId
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
-
-
-@dataclass(frozen=True, slots=True)
-class Suspended:
-    """Usage in suspense."""
-
-    suspense_id: int
-    reason: str
-    session_key: str
-    username: str
-    nas_id: str
-    since: datetime
-    until: datetime
-    upstream_octets: int
-    downstream_octets: int
-    record_ids: tuple[int, ...]
-    entered_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +79,6 @@ class BillingReader:
         )
         async with self._database.read() as conn:
             return [to_interval(row) for row in await conn.execute(query)]
-
-    async def suspense(self, reason: str | None, after: int, limit: int) -> list[Suspended]:
-        """Oldest first; `after` is a suspense id."""
-        query = select(suspense).where(suspense.c.suspense_id > after).order_by(suspense.c.suspense_id).limit(limit)
-        if reason is not None:
-            query = query.where(suspense.c.reason == reason)
-        async with self._database.read() as conn:
-            rows = (await conn.execute(query)).all()
-        return [
-            Suspended(
-                row.suspense_id,
-                row.reason,
-                row.session_key,
-                row.username,
-                row.nas_id,
-                row.since,
-                row.until,
-                row.upstream_octets,
-                row.downstream_octets,
-                tuple(int(i) for i in row.record_ids.split(",")),
-                row.entered_at,
-            )
-            for row in rows
-        ]
 
     async def charges(
         self,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
-
-from pydantic import Field
 
 from billing_bridge.billing.model import BookedInterval, DayUsage
-from billing_bridge.reading import BilledCharge, BillingReader, Suspended
+from billing_bridge.reading import BilledCharge, BillingReader
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, MoneyOut, Out
@@ -74,38 +71,6 @@ class IntervalOut(Out):
         )
 
 
-class SuspenseOut(Out):
-    """Usage that cannot be charged to anybody: why, how much, and since when it waits."""
-
-    suspense_id: int
-    reason: str
-    session_key: str
-    username: str
-    nas_id: str
-    since: Instant
-    until: Instant
-    upstream_octets: int
-    downstream_octets: int
-    record_ids: list[int]
-    entered_at: Instant
-
-    @classmethod
-    def of(cls, found: Suspended) -> SuspenseOut:
-        return cls(
-            suspense_id=found.suspense_id,
-            reason=found.reason,
-            session_key=found.session_key,
-            username=found.username,
-            nas_id=found.nas_id,
-            since=found.since,
-            until=found.until,
-            upstream_octets=found.upstream_octets,
-            downstream_octets=found.downstream_octets,
-            record_ids=list(found.record_ids),
-            entered_at=found.entered_at,
-        )
-
-
 class ChargeQuery(PageQuery):
     account_id: IdText | None = None
     bill_run_id: IdText | None = None
@@ -157,10 +122,6 @@ class ChargeOut(Out):
         )
 
 
-class SuspenseQuery(PageQuery):
-    reason: Annotated[str, Field(max_length=32)] | None = None
-
-
 def endpoints(reader: BillingReader) -> list[Endpoint]:
     async def usage(call: Call) -> Page:
         query = call.query_as(UsageQuery)
@@ -175,13 +136,6 @@ def endpoints(reader: BillingReader) -> list[Endpoint]:
         found = await reader.intervals(query.service_id, query.day, after, query.limit + 1)
         page, following = cursor.cut(found, query.limit, lambda i: (i.interval_id,))
         return Page([IntervalOut.of(i) for i in page], following)
-
-    async def suspense(call: Call) -> Page:
-        query = call.query_as(SuspenseQuery)
-        after = 0 if query.after is None else cursor.decode(query.after, int)[0]
-        found = await reader.suspense(query.reason, after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda s: (s.suspense_id,))
-        return Page([SuspenseOut.of(s) for s in page], following)
 
     async def charges(call: Call) -> Page:
         query = call.query_as(ChargeQuery)
@@ -209,16 +163,6 @@ def endpoints(reader: BillingReader) -> list[Endpoint]:
             summary="What each accounting record added to a service on a day",
             query=IntervalQuery,
             returns=IntervalOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/usage/suspense",
-            scope="usage:read",
-            handler=suspense,
-            summary="Usage that cannot be charged to anybody yet, oldest first",
-            query=SuspenseQuery,
-            returns=SuspenseOut,
             paged=True,
         ),
         Endpoint(

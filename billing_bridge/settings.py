@@ -28,3 +28,10 @@ class BillingSettings:
     share: float = 0.1
     """Share of the time that mediation may work while the process is busy answering accounting. A bill run that waits
     for it (`catch_up`) takes all it can get."""
+    session_memory_days: int = 100
+    """Days after which a session that nothing was heard of is forgotten. What is reported of it later cannot be told
+    from what it reported before, and goes to suspense; a quarter and some days are more than any NAS keeps records."""
+    prune_every_s: float = 3600.0
+    """Seconds between deletions of forgotten sessions."""
+    count_every_s: float = 60.0
+    """Seconds between counts of the suspense for the metrics."""

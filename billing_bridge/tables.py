@@ -51,8 +51,14 @@ subscription = Table(
     Column("anchor_day", Integer, nullable=False),
     Column("rate_from_on", Date, nullable=False),
     Column("usage_billed_until_on", Date),
+    Column("entitled_from_on", Date),
+    Column("entitled_until_on", Date),
 )
-"""`rate_from_on`: the earliest day whose period must be rated again. Late facts move it back, a bill run forward."""
+"""`rate_from_on`: the earliest day whose period must be rated again. Late facts move it back, a bill run forward.
+
+[`entitled_from_on`, `entitled_until_on`) are the last days of the timeline on which a plan held, NULL when none ever
+did: mediation asks no more of most usage than whether its day lies in there.
+"""
 
 entitlement = Table(
     "billing_bridge_entitlement",
@@ -89,7 +95,20 @@ session = Table(
     Column("upstream_record_id", BigInteger),
     Column("downstream_record_id", BigInteger),
     Column("seen_until", Instant, nullable=False),
+    Column("heard_at", Instant, nullable=False),
 )
+"""`seen_until` is the NAS's time, `heard_at` ours. Rows of sessions long unheard of are deleted."""
+
+username = Table(
+    "billing_bridge_username",
+    metadata,
+    Column("username", String(253), primary_key=True),
+    Column("since", Instant, primary_key=True),
+    Column("service_id", Id, nullable=False),
+    Column("mapped_at", Instant, nullable=False),
+    Column("mapped_by", String(128), nullable=False),
+)
+"""Whose usage it is, by decision of a person: records of a username that RADIUS knew no service for."""
 
 usage_interval = Table(
     "billing_bridge_usage_interval",
@@ -128,19 +147,35 @@ suspense = Table(
     "billing_bridge_suspense",
     metadata,
     Column("suspense_id", BigId, primary_key=True, autoincrement=True),
-    Column("reason", String(32), nullable=False, index=True),
-    Column("session_key", String(64), nullable=False, index=True),
-    Column("username", String(253), nullable=False),
-    Column("nas_id", Id, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
     Column("since", Instant, nullable=False),
     Column("until", Instant, nullable=False),
     Column("upstream_octets", BigInteger, nullable=False),
     Column("downstream_octets", BigInteger, nullable=False),
-    Column("record_ids", String(64), nullable=False),
     Column("entered_at", Instant, nullable=False),
+    Column("session_key", String(64)),
+    Column("username", String(253)),
+    Column("nas_id", Id),
+    Column("record_ids", String(64)),
+    Column("service_id", Id),
+    Column("day", Date),
+    Column("detail", String(32)),
+    Column("version_id", Id),
+    Column("counted_on", Date),
+    Column("decided_at", Instant),
+    Column("decided_by", String(128)),
+    Index("ix_billing_bridge_suspense_state", "state", "suspense_id"),
+    Index("ix_billing_bridge_suspense_username", "username"),
+    Index("ix_billing_bridge_suspense_service_id_day", "service_id", "day"),
     sqlite_autoincrement=True,
 )
-"""Usage that cannot be charged to anybody yet: its age is counted from `entered_at`, its value is its octets."""
+"""Usage that cannot be charged to anybody yet, and what was decided about it. Age is counted from `entered_at`.
+
+What one record added (`session_key` … `record_ids`) stands here *instead of* in the intervals. What a service used on
+a local day without a plan (`service_id` … `version_id`) stands here *beside* its intervals and day: `version_id` is the
+plan before or after it, `counted_on` the day with a plan on which it is charged, once that was decided.
+"""
 
 charge = Table(
     "billing_bridge_charge",

@@ -49,7 +49,7 @@ def charge_of(
     evidence: tuple[DayUsage, ...] = ()
     if found.key.kind is ChargeKind.USAGE and found.entitled is not None:
         spans = found.entitled.spans
-        evidence = tuple(u for u in subscription.usage if any(u.day in span for span in spans))
+        evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
     arithmetic = _arithmetic(found, tariff, rounding) | {"timeline_sequence": subscription.timeline_sequence}
     return RatedCharge(charge, found.period, attempt, found.octets, found.days, arithmetic, evidence)
 

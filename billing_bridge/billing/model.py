@@ -20,7 +20,10 @@ QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """Octets of a service on a local day: the sum of its intervals up to `last_interval_id`."""
+    """Octets of a service on a local day: the sum of its intervals up to `last_interval_id`.
+
+    `released_to` is the day on which a person had them charged, when no plan held on `day` itself.
+    """
 
     service_id: ServiceId
     day: date
@@ -28,10 +31,16 @@ class DayUsage:
     downstream_octets: int
     intervals: int
     last_interval_id: int
+    released_to: date | None = None
 
     @property
     def octets(self) -> int:
         return self.upstream_octets + self.downstream_octets
+
+    @property
+    def counted_on(self) -> date:
+        """The day whose plan they are charged by."""
+        return self.released_to or self.day
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import Row, and_, case, insert, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +20,8 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.rating.proration import Change, DaySpan
 from billing_bridge.rating.rate import Charged, DueKey
-from billing_bridge.tables import charge, charge_usage, entitlement, subscription, tariff, usage_day
+from billing_bridge.suspense.model import CHARGED
+from billing_bridge.tables import charge, charge_usage, entitlement, subscription, suspense, tariff, usage_day
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
@@ -254,14 +255,26 @@ def _sum(charges: Sequence[Row[Any]]) -> Charged:
 
 
 async def _usage(conn: AsyncConnection, service_ids: Sequence[str], since: date) -> Mapping[str, list[DayUsage]]:
-    query = select(usage_day).where(usage_day.c.service_id.in_(service_ids), usage_day.c.day >= since)
+    """Days that count on `since` or later: on themselves, or on the day to which they were released."""
+    own = select(usage_day, null().label("counted_on")).where(
+        usage_day.c.service_id.in_(service_ids), usage_day.c.day >= since
+    )
+    released = (
+        select(usage_day, suspense.c.counted_on)
+        .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))
+        .where(suspense.c.service_id.in_(service_ids), suspense.c.state == CHARGED, suspense.c.counted_on >= since)
+    )
+    days: dict[tuple[str, date], DayUsage] = {}
+    for query in (own, released):
+        for row in await conn.execute(query):
+            days[row.service_id, row.day] = to_day_usage(row, row.counted_on)
     found: dict[str, list[DayUsage]] = {}
-    for row in await conn.execute(query.order_by(usage_day.c.day)):
-        found.setdefault(row.service_id, []).append(to_day_usage(row))
+    for (service_id, _), used in sorted(days.items()):
+        found.setdefault(service_id, []).append(used)
     return found
 
 
-def to_day_usage(row: Row[Any]) -> DayUsage:
+def to_day_usage(row: Row[Any], released_to: date | None = None) -> DayUsage:
     return DayUsage(
         ServiceId(row.service_id),
         row.day,
@@ -269,6 +282,7 @@ def to_day_usage(row: Row[Any]) -> DayUsage:
         row.downstream_octets,
         row.intervals,
         row.last_interval_id,
+        released_to,
     )
 
 

@@ -26,8 +26,10 @@ from billing_bridge.billing.model import (
     Subscription,
 )
 from billing_bridge.errors import FutureBillRun, UnknownBillRun, UnknownCharge
+from billing_bridge.mediation.repository import lock_position
 from billing_bridge.rating.rate import Facts, due
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
 from controller.domain.errors import Conflict
@@ -51,7 +53,9 @@ _ACTOR = "system:billing_bridge"
 class BillingService:
     """Implements ports.ChargeReader."""
 
-    def __init__(self, database: Database, clock: Clock, tariffs: TariffSource, settings: BillingSettings) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, tariffs: TariffSource[AsyncConnection], settings: BillingSettings
+    ) -> None:
         self._database = database
         self._clock = clock
         self._tariffs = tariffs
@@ -217,10 +221,12 @@ class BillingService:
     async def _entitle(
         self, conn: AsyncConnection, event: repository.Lifecycle, version_id: OfferingVersionId | None
     ) -> None:
-        if version_id is not None:
-            await repository.put_tariff(conn, await self._tariffs.tariff(version_id))
+        await lock_position(conn)  # usage of a service that no subscription names yet meets its activation here
+        if version_id is not None and version_id not in await repository.tariffs(conn, [version_id]):
+            await repository.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
         await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
         await repository.add_entitlement(conn, event, version_id)
+        await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=self._clock.now())
 
     async def _rate(
         self, conn: AsyncConnection, subscriptions: Sequence[Subscription], bill_run_id: BillRunId, today: date
@@ -238,7 +244,9 @@ class BillingService:
         today: date,
     ) -> list[RatedCharge]:
         rounding = self._settings.rounding
-        used = {u.day: u.octets for u in subscription.usage}
+        used: dict[date, int] = {}
+        for u in subscription.usage:
+            used[u.counted_on] = used.get(u.counted_on, 0) + u.octets
         facts = Facts(subscription.changes, tariffs, used, subscription.charged)
         periods = periods_from(subscription.rate_from_on, today, subscription.anchor_day)
         return [

@@ -1,19 +1,20 @@
-"""Rows of mediation: where it stands in the usage log, what it knows of sessions, and what it booked."""
+"""Rows of mediation: where it stands in the usage log, what it knows of sessions and usernames, and what it booked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation.growth import Growth, SessionState
-from billing_bridge.tables import position, session, subscription, suspense, usage_day, usage_interval
+from billing_bridge.suspense.model import WAITING
+from billing_bridge.tables import position, session, subscription, suspense, usage_day, usage_interval, username
 from controller.domain.usage import SessionTotals
 from controller.store.many import insert_rows, one_of, replacing
 
@@ -30,6 +31,7 @@ _SESSION = (
     "upstream_record_id",
     "downstream_record_id",
     "seen_until",
+    "heard_at",
 )
 _INTERVAL = (
     "interval_id",
@@ -53,6 +55,7 @@ _ADD_TO_DAY = (
 )
 _SUSPENSE = (
     "reason",
+    "state",
     "session_key",
     "username",
     "nas_id",
@@ -73,9 +76,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """One row of usage: what a record added to a service on one local day."""
+    """What a record added to a service on one local day."""
 
-    interval_id: int
     service_id: str
     day: date
     session_key: str
@@ -86,6 +88,18 @@ class Booking:
     downstream_octets: int
     record_ids: tuple[int, ...]
     adjustment: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a service stands: the first local day whose usage is not billed yet, and the last days with a plan."""
+
+    billed_until: date | None = None
+    plans: tuple[tuple[date, date], ...] = ()
+
+    def entitles(self, day: date) -> bool:
+        """Whether a plan holds on `day` for sure. Without, the whole timeline knows."""
+        return any(from_on <= day < until_on for from_on, until_on in self.plans)
 
 
 async def read_position(conn: AsyncConnection) -> Position:
@@ -112,9 +126,9 @@ async def sessions(conn: AsyncConnection, keys: Iterable[str]) -> dict[str, Sess
     rows = await conn.execute(query.where(one_of(conn, session.c.session_key, sorted(set(keys)))))
     return {
         key: SessionState(
-            key, service_id, SessionTotals(upstream, downstream), upstream_record_id, downstream_record_id, seen_until
+            key, service_id, SessionTotals(upstream, downstream), upstream_record_id, downstream_record_id, seen, heard
         )
-        for key, service_id, upstream, downstream, upstream_record_id, downstream_record_id, seen_until in rows
+        for key, service_id, upstream, downstream, upstream_record_id, downstream_record_id, seen, heard in rows
     }
 
 
@@ -128,38 +142,71 @@ async def store_sessions(conn: AsyncConnection, states: Sequence[SessionState]) 
             s.upstream_record_id,
             s.downstream_record_id,
             s.seen_until,
+            s.heard_at,
         )
         for s in states
     ]
     await insert_rows(conn, session, _SESSION, rows, replacing(session, _SESSION))
 
 
-async def billed_until(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, date]:
-    """Per service: the first local day whose usage is not billed yet. Services never billed are absent.
+async def forget_sessions(conn: AsyncConnection, after: str, before_key: str, heard_before: datetime) -> str | None:
+    """Delete some of the sessions with a key between these two that nothing was heard of; where to go on, or None."""
+    query = (
+        select(session.c.session_key, session.c.heard_at)
+        .where(session.c.session_key > after, session.c.session_key < before_key)
+        .order_by(session.c.session_key)
+        .limit(_CHUNK)
+    )
+    rows = (await conn.execute(query)).all()
+    gone = [row.session_key for row in rows if row.heard_at < heard_before]
+    if gone:
+        await conn.execute(delete(session).where(one_of(conn, session.c.session_key, gone)))
+    return rows[-1].session_key if len(rows) == _CHUNK else None
+
+
+async def services_of(conn: AsyncConnection, usernames: Iterable[str]) -> dict[str, list[tuple[datetime, str]]]:
+    """Per username that a person has mapped: (since, service), in order of time."""
+    query = select(username).where(one_of(conn, username.c.username, sorted(set(usernames))))
+    found: dict[str, list[tuple[datetime, str]]] = {}
+    for row in await conn.execute(query.order_by(username.c.username, username.c.since)):
+        found.setdefault(row.username, []).append((row.since, row.service_id))
+    return found
+
+
+async def standings(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, Standing]:
+    """How these services stand; those without a subscription are absent.
 
     Holds the subscriptions against a bill run until the transaction ends: either it sees this usage, or this usage is
     seen to come after it. In between nothing could ever charge it.
     """
-    found: dict[str, date] = {}
+    found: dict[str, Standing] = {}
     for chunk in _chunks(sorted(set(service_ids))):
         query = (
-            select(subscription.c.service_id, subscription.c.usage_billed_until_on)
+            select(
+                subscription.c.service_id,
+                subscription.c.usage_billed_until_on,
+                subscription.c.entitled_from_on,
+                subscription.c.entitled_until_on,
+            )
             .where(subscription.c.service_id.in_(chunk))
             .order_by(subscription.c.subscription_id)
             .with_for_update(read=True)
         )
-        for row in await conn.execute(query):
-            if row.usage_billed_until_on is None:
-                continue
-            found[row.service_id] = max(found.get(row.service_id, row.usage_billed_until_on), row.usage_billed_until_on)
+        for service_id, billed, from_on, until_on in await conn.execute(query):
+            known = found.get(service_id)
+            plans = () if from_on is None else ((from_on, until_on),)
+            if known is not None:
+                billed = max((day for day in (billed, known.billed_until) if day is not None), default=None)
+                plans = (*known.plans, *plans)
+            found[service_id] = Standing(billed, plans)
     return found
 
 
-async def book(conn: AsyncConnection, bookings: Sequence[Booking]) -> None:
-    """Add intervals, and their sums to the days."""
+async def add_bookings(conn: AsyncConnection, bookings: Sequence[Booking], last_interval_id: int) -> None:
+    """Add intervals, numbered on from `last_interval_id`, and their sums to the days."""
     rows = [
         (
-            b.interval_id,
+            interval_id,
             b.service_id,
             b.day,
             b.session_key,
@@ -171,20 +218,10 @@ async def book(conn: AsyncConnection, bookings: Sequence[Booking]) -> None:
             ",".join(map(str, b.record_ids)),
             b.adjustment,
         )
-        for b in bookings
+        for interval_id, b in enumerate(bookings, last_interval_id + 1)
     ]
     await insert_rows(conn, usage_interval, _INTERVAL, rows)
-    await insert_rows(conn, usage_day, _DAY, _days(bookings), _ADD_TO_DAY)
-
-
-async def rate_again(conn: AsyncConnection, late: Mapping[str, date]) -> None:
-    """Late usage: let the next bill run rate these services again from these days on."""
-    for service_id, day in sorted(late.items()):
-        await conn.execute(
-            update(subscription)
-            .where(subscription.c.service_id == service_id, subscription.c.rate_from_on > day)
-            .values(rate_from_on=day)
-        )
+    await insert_rows(conn, usage_day, _DAY, _days(bookings, last_interval_id), _ADD_TO_DAY)
 
 
 async def suspend(conn: AsyncConnection, held: Sequence[tuple[Growth, str, str, str]], now: datetime) -> None:
@@ -192,8 +229,9 @@ async def suspend(conn: AsyncConnection, held: Sequence[tuple[Growth, str, str, 
     rows = [
         (
             reason,
+            WAITING,
             growth.session_key,
-            username[:253],
+            name[:253],
             nas_id,
             growth.since,
             growth.until,
@@ -202,20 +240,20 @@ async def suspend(conn: AsyncConnection, held: Sequence[tuple[Growth, str, str, 
             ",".join(map(str, growth.record_ids)),
             now,
         )
-        for growth, reason, username, nas_id in held
+        for growth, reason, name, nas_id in held
     ]
     await insert_rows(conn, suspense, _SUSPENSE, rows)
 
 
-def _days(bookings: Sequence[Booking]) -> list[tuple[Any, ...]]:
+def _days(bookings: Sequence[Booking], last_interval_id: int) -> list[tuple[Any, ...]]:
     """Sums per service and day, in one order for every mediator."""
     days: dict[tuple[str, date], list[int]] = {}
-    for b in bookings:
+    for interval_id, b in enumerate(bookings, last_interval_id + 1):
         sums = days.setdefault((b.service_id, b.day), [0, 0, 0, 0])
         sums[0] += b.upstream_octets
         sums[1] += b.downstream_octets
         sums[2] += 1
-        sums[3] = b.interval_id
+        sums[3] = interval_id
     return [(*key, *days[key]) for key in sorted(days)]
 
 

@@ -4,7 +4,7 @@ Position, session totals, intervals and day sums move in one transaction, so a c
 adds nothing twice. What cannot be charged to anybody is kept in suspense; nothing is dropped.
 
                      ┌ service known ─→ usage_interval, usage_day   (adjustment, when that day was billed already)
-    record → growth ─┤
+    record → growth ─┤                       └ no plan on that day → suspense beside it
                      └ else ──────────→ suspense                    (reason, since when, octets)
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -21,10 +22,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
-from billing_bridge.mediation.attribution import split_by_day
-from billing_bridge.mediation.growth import Growth, SessionState, follow
-from billing_bridge.mediation.repository import Booking, Position
+from billing_bridge.mediation.booking import book
+from billing_bridge.mediation.growth import Growth, SessionState, first_key, follow, mapped_service
+from billing_bridge.mediation.repository import Position
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
 from controller.domain.clock import Clock
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.store.courtesy import Courtesy
@@ -37,9 +39,6 @@ _records = Counter(
 )
 _lag = Gauge("headend_billing_bridge_usage_lag_records", "Record ids between the usage log's watermark and mediation")
 
-NO_SERVICE = "unknown-service"
-ALTERED = "altered-record"
-
 
 class MediationService:
     """One mediator per database does the work; others wait behind its lock and then find nothing left."""
@@ -49,6 +48,9 @@ class MediationService:
         self._clock = clock
         self._usage = usage
         self._settings = settings
+        self._memory = timedelta(days=settings.session_memory_days)
+        self._heard_at: datetime | None = None
+        self._prune_at_s = 0.0
         self._wakeup = asyncio.Event()
         database.on_commit(USAGE, self._wakeup.set)
 
@@ -62,6 +64,7 @@ class MediationService:
                 while more:
                     async with courtesy:
                         more = await self.step()
+                await self._prune()
             except (DBAPIError, PoolTimeout) as error:
                 cause = error.orig if isinstance(error, DBAPIError) else error
                 log.error("mediation.batch_failed", error=f"{type(error).__name__}: {cause}")
@@ -109,63 +112,65 @@ class MediationService:
                 return True  # another mediator booked this batch while we read it
             last_interval_id = await self._book(conn, records, at)
             await repository.move_position(conn, Position(reached, last_interval_id))
+        if records:
+            self._heard_at = records[-1].received_at
         return True
+
+    async def forget(self) -> None:
+        """Delete the sessions that nothing was heard of for so long that a record changes nothing about them.
+
+        Counted from the last record mediated, not from now: records that still wait in the log are not late. A day
+        more than `follow` asks for, because records of several writers do not arrive in exact order.
+        """
+        if self._heard_at is None:
+            return
+        heard_before = self._heard_at - self._memory - timedelta(days=1)
+        after: str | None = ""
+        while after is not None:
+            async with self._database.begin() as conn:
+                after = await repository.forget_sessions(conn, after, first_key(heard_before), heard_before)
+
+    async def _prune(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._prune_at_s:
+            await self.forget()
+            self._prune_at_s = now_s + self._settings.prune_every_s
 
     async def _book(self, conn: AsyncConnection, records: Sequence[LoggedRecord], at: Position) -> int:
         """Book the growth of `records`; returns the id of the last interval written."""
         states: dict[str, SessionState] = await repository.sessions(conn, (r.session_key for r in records))
         grown: list[tuple[Growth, LoggedRecord]] = []
         for record in records:
-            state, growth = follow(states.get(record.session_key), record)
+            state, growth = follow(states.get(record.session_key), record, self._memory)
             if state is not None:
                 states[record.session_key] = state
             if growth is not None:
                 grown.append((growth, record))
-        known = [(g, r) for g, r in grown if g.service_id is not None and r.intact]
-        held = [
-            (g, ALTERED if g.service_id is not None else NO_SERVICE, r.username, r.nas_id)
-            for g, r in grown
-            if g.service_id is None or not r.intact
-        ]
+        grown = await self._mapped(conn, grown)
+        judged = [(g, r, _held_for(g, r)) for g, r in grown]
+        held = [(g, reason, r.username, r.nas_id) for g, r, reason in judged if reason is not None]
+        now = self._clock.now()
         await repository.store_sessions(conn, list(states.values()))
-        bookings = await self._bookings(conn, [g for g, _ in known], at.last_interval_id)
-        await repository.book(conn, bookings)
-        await repository.suspend(conn, held, self._clock.now())
+        known = [g for g, _, reason in judged if reason is None]
+        last_id = await book(conn, known, at.last_interval_id, zone=self._settings.zone, now=now)
+        await repository.suspend(conn, held, now)
         self._count(records, grown, held)
-        return bookings[-1].interval_id if bookings else at.last_interval_id
+        return last_id
 
-    async def _bookings(self, conn: AsyncConnection, grown: Sequence[Growth], last_id: int) -> list[Booking]:
-        billed = await repository.billed_until(conn, (str(g.service_id) for g in grown))
-        bookings: list[Booking] = []
-        late: dict[str, date] = {}
-        for growth in grown:
-            service_id = str(growth.service_id)
-            for part in split_by_day(
-                growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, self._settings.zone
-            ):
-                if not part.upstream_octets and not part.downstream_octets:
-                    continue
-                adjustment = part.day < billed.get(service_id, date.min)
-                if adjustment:
-                    late[service_id] = min(late.get(service_id, part.day), part.day)
-                last_id += 1
-                bookings.append(
-                    Booking(
-                        last_id,
-                        service_id,
-                        part.day,
-                        growth.session_key,
-                        growth.since,
-                        part.since,
-                        part.until,
-                        part.upstream_octets,
-                        part.downstream_octets,
-                        growth.record_ids,
-                        adjustment,
-                    )
-                )
-        await repository.rate_again(conn, late)
-        return bookings
+    async def _mapped(
+        self, conn: AsyncConnection, grown: list[tuple[Growth, LoggedRecord]]
+    ) -> list[tuple[Growth, LoggedRecord]]:
+        """Growth of no service belongs to whom a person gave its username."""
+        names = {r.username for g, r in grown if g.service_id is None}
+        if not names:
+            return grown
+        services = await repository.services_of(conn, names)
+        return [
+            (replace(g, service_id=mapped_service(services.get(r.username, ()), g.until)), r)
+            if g.service_id is None
+            else (g, r)
+            for g, r in grown
+        ]
 
     def _count(self, records: Sequence[LoggedRecord], grown: Sequence[object], held: Sequence[object]) -> None:
         _records.labels("booked").inc(len(grown) - len(held))
@@ -173,3 +178,12 @@ class MediationService:
         _records.labels("nothing-new").inc(len(records) - len(grown))
         if held:
             log.warning("mediation.suspense", records=len(held), until_record=records[-1].record_id)
+
+
+def _held_for(growth: Growth, record: LoggedRecord) -> str | None:
+    """Why nobody can be charged for it; None when somebody can."""
+    if not record.intact:
+        return ALTERED
+    if growth.forgotten:
+        return FORGOTTEN
+    return NO_SERVICE if growth.service_id is None else None

@@ -13,6 +13,7 @@ from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.service import SuspenseService
 from collectors.health import HealthStore
 from collectors.mqtt.subscriber import MqttSubscriber
 from collectors.poller import Poller
@@ -161,6 +162,7 @@ class Money:
         settings = BillingSettings(zone=zone)
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
+        self.suspense = SuspenseService(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
         self.bill_runs = BillRuns(

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge import routes as billing_routes
+from billing_bridge.suspense import routes as suspense_routes
 from collectors import routes as collector_routes
 from controller.app import auth_routes, demo_routes, record_routes
 from controller.app.auth import AuthService
@@ -135,6 +136,7 @@ class Program:
             *session_routes.endpoints(self.network.sessions),
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
+            *suspense_routes.endpoints(self.money.suspense),
             *finance_routes.endpoints(self.erp.finance),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
@@ -188,6 +190,7 @@ class Program:
             ("radius", "radius", self.network.radius.run),
             ("provision", "orders", self.fulfilment.run),
             ("bill", "mediation", self.money.mediation.run),
+            ("bill", "suspense", self.money.suspense.watch),
             ("bill", "bus", self.bus.run),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "retention", self._keep_series),

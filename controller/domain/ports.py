@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from controller.domain.charge import Charge
 from controller.domain.identity import BillRunId, DeviceId, OfferingVersionId, ServiceId
@@ -252,11 +252,17 @@ class TextPublisher(Protocol):
     def publish(self, topic: str, payload: dict[str, object]) -> None: ...
 
 
-class TariffSource(Protocol):
+ConnectionT = TypeVar("ConnectionT", contravariant=True)
+
+
+class TariffSource(Protocol[ConnectionT]):
     """Offering versions as rating needs them; a version never changes, so callers may keep what they got."""
 
-    async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
-        """Raises NotFound."""
+    async def tariff_in(self, conn: ConnectionT, version_id: OfferingVersionId) -> TariffVersion:
+        """Read within the caller's transaction: a second connection would be asked of the pool while one is held.
+
+        Raises NotFound.
+        """
         ...
 
 

@@ -171,7 +171,10 @@ def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int]) -> tuple[list
     used = sum(octets.values())
     steps, faults = [], []
     for day in rated.evidence:
-        steps.append(f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals")
+        steps.append(
+            f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals"
+            + ("" if _entitled(day.day, a["spans"]) else ", a day without a plan: charged by decision of a person")
+        )
         if octets.get(day.day, 0) != day.octets:
             faults.append(f"{day.day}: records add up to {octets.get(day.day, 0)} octets, charged were {day.octets}")
     steps.append(f"used {used} octets")
@@ -188,6 +191,10 @@ def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int]) -> tuple[list
     steps.append(f"× {tariff.overage_price} {currency} per {tariff.overage_unit} = {price}")
     steps.append(f"rounded once ({a['rounding']}): {amount}")
     return _difference(detail, amount, steps, faults)
+
+
+def _entitled(day: date, spans: Sequence[Sequence[str]]) -> bool:
+    return any(first_on <= day.isoformat() < until_on for first_on, until_on in spans)
 
 
 def _fee_steps(detail: ChargeDetail, zone: ZoneInfo) -> tuple[list[str], list[str]]:

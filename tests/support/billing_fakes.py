@@ -51,7 +51,7 @@ class PriceList:
     def add(self, version: TariffVersion) -> None:
         self._versions[version.version_id] = version
 
-    async def tariff(self, version_id: OfferingVersionId) -> TariffVersion:
+    async def tariff_in(self, conn: object, version_id: OfferingVersionId) -> TariffVersion:
         try:
             return self._versions[version_id]
         except KeyError:

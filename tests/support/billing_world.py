@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.service import SuspenseService
 from controller.app.bus import Bus
 from controller.domain.clock import MovableClock
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
@@ -73,6 +74,7 @@ class BillingWorld:
         self.log = UsageLog(database, "radius-1")
         self.usage = UsageLogReader(database)
         self.mediation = MediationService(database, self.clock, self.usage, settings)
+        self.suspense = SuspenseService(database, self.clock, settings)
         self.prices = PriceList(versions)
         self.billing = BillingService(database, self.clock, self.prices, settings)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())

@@ -16,13 +16,14 @@ from tests.support.billing_fakes import UsageLogInMemory, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
 START = datetime(2026, 9, 30, 21, 50, tzinfo=UTC)  # 23:50 in Berlin
+MEMORY = timedelta(days=100)
 
 
 def grow(records: list[LoggedRecord]) -> list[tuple[int, int]]:
     state: SessionState | None = None
     found = []
     for row in records:
-        state, growth = follow(state, row)
+        state, growth = follow(state, row, MEMORY)
         if growth is not None:
             found.append((growth.upstream_octets, growth.downstream_octets))
     return found
@@ -55,7 +56,7 @@ def test_interim_that_arrives_after_the_stop_adds_nothing_it_already_told() -> N
 
 
 def test_first_heard_session_began_its_session_time_ago() -> None:
-    state, growth = follow(None, stored(record("s", START, 1, 1, session_time_s=600))[0])
+    state, growth = follow(None, stored(record("s", START, 1, 1, session_time_s=600))[0], MEMORY)
     assert state is not None
     assert growth is not None
     assert (growth.since, growth.until) == (START - timedelta(minutes=10), START)
@@ -79,7 +80,7 @@ def test_growth_is_found_again_from_the_records_it_names(rows: list[tuple[int, i
     log = stored(*(record("s", START + timedelta(seconds=at), up, down) for up, down, at in rows))
     state: SessionState | None = None
     for row in log:
-        state, growth = follow(state, row)
+        state, growth = follow(state, row, MEMORY)
         if growth is None:
             continue
         *before, last = (log[i - 1] for i in growth.record_ids)

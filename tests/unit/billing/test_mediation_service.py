@@ -16,6 +16,8 @@ from billing_bridge.mediation import repository
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.model import ALTERED, NO_SERVICE
+from billing_bridge.suspense.repository import Item, Wanted, page
 from billing_bridge.tables import subscription, usage_day, usage_interval
 from controller.domain.clock import MovableClock
 from controller.domain.identity import SubscriptionId
@@ -29,6 +31,11 @@ START = datetime(2026, 9, 30, 20, 0, tzinfo=UTC)  # 22:00 in Berlin, the last ev
 
 def service(database: Database, log: UsageLogInMemory, batch: int = 2000) -> MediationService:
     return MediationService(database, MovableClock(START), log, BillingSettings(zone=BERLIN, records_per_batch=batch))
+
+
+async def waiting(database: Database, reason: str) -> list[Item]:
+    async with database.read() as conn:
+        return await page(conn, Wanted(reason=reason), 0, 10)
 
 
 async def days(database: Database) -> dict[tuple[str, date], tuple[int, int]]:
@@ -107,14 +114,14 @@ async def test_a_batch_that_failed_leaves_nothing_and_is_repeated(
     assert await mediation.position() == 0
     await mediation.catch_up(2)
     assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
-    assert len(await BillingReader(database).suspense(None, 0, 10)) == 1
+    assert len(await waiting(database, NO_SERVICE)) == 1
 
 
 async def test_usage_of_an_unknown_service_waits_in_suspense_with_reason_and_octets(database: Database) -> None:
     log = UsageLogInMemory()
     log.append(record("s", START, 5, 50, service=None))
     await service(database, log).catch_up(1)
-    (held,) = await BillingReader(database).suspense(None, 0, 10)
+    (held,) = await waiting(database, NO_SERVICE)
     assert (held.reason, held.upstream_octets, held.downstream_octets) == ("unknown-service", 5, 50)
     assert (held.record_ids, held.entered_at) == ((1,), START)
     assert await days(database) == {}
@@ -126,7 +133,7 @@ async def test_an_altered_record_is_not_charged_but_kept_in_suspense(database: D
     log.alter(2, downstream_octets=10**12)
     await service(database, log).catch_up(2)
     assert await days(database) == {("svc-1", date(2026, 9, 30)): (5, 50)}
-    (held,) = await BillingReader(database).suspense("altered-record", 0, 10)
+    (held,) = await waiting(database, ALTERED)
     assert held.record_ids == (1, 2)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from billing_bridge.reading import BillingReader
 from billing_bridge.routes import endpoints as billing_endpoints
+from billing_bridge.suspense.routes import endpoints as suspense_endpoints
 from controller.domain.errors import RuleError
 from controller.domain.units import GB
 from controller.store.engine import Database
@@ -36,6 +37,7 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorl
 async def api(world: BillingWorld) -> AsyncIterator[httpx2.AsyncClient]:
     endpoints = [
         *billing_endpoints(BillingReader(world.database)),
+        *suspense_endpoints(world.suspense),
         *finance_endpoints(world.finance),
         *run_endpoints(world.runs, world.billing, world.explainer),
     ]
@@ -78,7 +80,7 @@ async def test_from_bill_run_to_explained_line_and_payment(world: BillingWorld, 
     where = {"service_id": line.service_id, "day": "2026-09-17"}
     (interval,) = (await api.get("/usage/intervals", params=where)).json()["items"]
     assert interval["record_ids"] == [2]
-    assert (await api.get("/usage/suspense")).json()["items"] == []
+    assert (await api.get("/suspense")).json()["items"] == []
 
     pdf = await api.get(f"/invoices/{found['invoice_id']}/pdf")
     assert pdf.headers["content-type"] == "application/pdf"

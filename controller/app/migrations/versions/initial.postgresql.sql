@@ -23,12 +23,14 @@ CREATE TABLE billing_bridge_subscription (
     anchor_day INTEGER NOT NULL,
     rate_from_on DATE NOT NULL,
     usage_billed_until_on DATE,
+    entitled_from_on DATE,
+    entitled_until_on DATE,
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -45,7 +47,17 @@ CREATE TABLE billing_bridge_session (
     upstream_record_id BIGINT,
     downstream_record_id BIGINT,
     seen_until BIGINT NOT NULL,
+    heard_at BIGINT NOT NULL,
     CONSTRAINT pk_billing_bridge_session PRIMARY KEY (session_key)
+)
+;;
+CREATE TABLE billing_bridge_username (
+    username VARCHAR(253) NOT NULL,
+    since BIGINT NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    mapped_at BIGINT NOT NULL,
+    mapped_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_billing_bridge_username PRIMARY KEY (username, since)
 )
 ;;
 CREATE TABLE billing_bridge_usage_interval (
@@ -78,21 +90,31 @@ CREATE TABLE billing_bridge_usage_day (
 CREATE TABLE billing_bridge_suspense (
     suspense_id BIGSERIAL NOT NULL,
     reason VARCHAR(32) NOT NULL,
-    session_key VARCHAR(64) NOT NULL,
-    username VARCHAR(253) NOT NULL,
-    nas_id VARCHAR(32) NOT NULL,
+    state VARCHAR(16) NOT NULL,
     since BIGINT NOT NULL,
     until BIGINT NOT NULL,
     upstream_octets BIGINT NOT NULL,
     downstream_octets BIGINT NOT NULL,
-    record_ids VARCHAR(64) NOT NULL,
     entered_at BIGINT NOT NULL,
+    session_key VARCHAR(64),
+    username VARCHAR(253),
+    nas_id VARCHAR(32),
+    record_ids VARCHAR(64),
+    service_id VARCHAR(32),
+    day DATE,
+    detail VARCHAR(32),
+    version_id VARCHAR(32),
+    counted_on DATE,
+    decided_at BIGINT,
+    decided_by VARCHAR(128),
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_reason ON billing_bridge_suspense (reason)
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_session_key ON billing_bridge_suspense (session_key)
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -198,6 +220,27 @@ CREATE TABLE provisioning_device (
     CONSTRAINT uq_provisioning_device_name UNIQUE (name)
 )
 ;;
+CREATE TABLE provisioning_service (
+    service_id VARCHAR(32) NOT NULL,
+    present BOOLEAN NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    downstream_bps BIGINT NOT NULL,
+    upstream_bps BIGINT NOT NULL,
+    revision INTEGER NOT NULL,
+    desired_at BIGINT NOT NULL,
+    desired_by VARCHAR(128) NOT NULL,
+    standing VARCHAR(16) NOT NULL,
+    verified_at BIGINT,
+    differences TEXT NOT NULL,
+    last_error TEXT,
+    checked_at BIGINT,
+    CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
+)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
     at BIGINT NOT NULL,
@@ -211,9 +254,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -443,9 +486,9 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -480,9 +523,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 60)
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -518,9 +561,9 @@ CREATE TABLE radius_session_history (
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
 ;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
-;;
 CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -580,9 +623,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -605,41 +648,48 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
-CREATE TABLE provisioning_service (
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
-    present BOOLEAN NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
-    device_id VARCHAR(32),
-    pon_port VARCHAR(64),
+    device_id VARCHAR(32) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(8) NOT NULL,
+    port VARCHAR(64) NOT NULL,
     onu_serial VARCHAR(16),
-    subscriber_vlan INTEGER,
+    subscriber_vlan INTEGER NOT NULL,
     bound_serial VARCHAR(16),
     bound_vlan INTEGER,
-    revision INTEGER NOT NULL,
-    desired_at BIGINT NOT NULL,
-    desired_by VARCHAR(128) NOT NULL,
-    standing VARCHAR(16) NOT NULL,
+    vlan_space VARCHAR(64) NOT NULL,
     observed TEXT,
     observed_at BIGINT,
-    verified_at BIGINT,
-    differences TEXT NOT NULL,
-    last_error TEXT,
-    checked_at BIGINT,
-    CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id),
-    CONSTRAINT uq_provisioning_service_device_vlan UNIQUE (device_id, bound_vlan),
-    CONSTRAINT fk_provisioning_service_device_id_provisioning_device FOREIGN KEY(device_id) REFERENCES provisioning_device (device_id),
-    CONSTRAINT uq_provisioning_service_bound_serial UNIQUE (bound_serial)
+    CONSTRAINT pk_provisioning_attachment PRIMARY KEY (service_id, device_id),
+    CONSTRAINT uq_provisioning_attachment_vlan UNIQUE (device_id, vlan_space, bound_vlan),
+    CONSTRAINT fk_provisioning_attachment_service_id_provisioning_service FOREIGN KEY(service_id) REFERENCES provisioning_service (service_id),
+    CONSTRAINT fk_provisioning_attachment_device_id_provisioning_device FOREIGN KEY(device_id) REFERENCES provisioning_device (device_id),
+    CONSTRAINT uq_provisioning_attachment_bound_serial UNIQUE (bound_serial)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+COMMENT ON COLUMN provisioning_attachment.position IS 'From the subscriber inwards.'
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+COMMENT ON COLUMN provisioning_attachment.port IS 'PON port or interface.'
+;;
+CREATE TABLE provisioning_session_change (
+    change_id BIGSERIAL NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    session_key VARCHAR(160) NOT NULL,
+    profile_name VARCHAR(32) NOT NULL,
+    requested_at BIGINT NOT NULL,
+    result VARCHAR(16) NOT NULL,
+    error_cause INTEGER,
+    detail TEXT NOT NULL,
+    CONSTRAINT pk_provisioning_session_change PRIMARY KEY (change_id),
+    CONSTRAINT fk_provisioning_session_change_service_id_provisioning_service FOREIGN KEY(service_id) REFERENCES provisioning_service (service_id)
+)
+;;
+CREATE INDEX ix_provisioning_session_change_service_id ON provisioning_session_change (service_id)
 ;;
 CREATE TABLE catalog_version (
     version_id VARCHAR(32) NOT NULL,
@@ -740,13 +790,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -807,21 +857,6 @@ CREATE TABLE billing_bridge_charge_usage (
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
-;;
-CREATE TABLE provisioning_session_change (
-    change_id BIGSERIAL NOT NULL,
-    service_id VARCHAR(32) NOT NULL,
-    session_key VARCHAR(160) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    requested_at BIGINT NOT NULL,
-    result VARCHAR(16) NOT NULL,
-    error_cause INTEGER,
-    detail TEXT NOT NULL,
-    CONSTRAINT pk_provisioning_session_change PRIMARY KEY (change_id),
-    CONSTRAINT fk_provisioning_session_change_service_id_provisioning_service FOREIGN KEY(service_id) REFERENCES provisioning_service (service_id)
-)
-;;
-CREATE INDEX ix_provisioning_session_change_service_id ON provisioning_session_change (service_id)
 ;;
 CREATE TABLE crm_account (
     account_id VARCHAR(32) NOT NULL,
@@ -890,11 +925,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -908,10 +943,6 @@ CREATE TABLE orders_subscription (
     state VARCHAR(16) NOT NULL,
     username VARCHAR(63) NOT NULL,
     framed_ipv4 VARCHAR(15),
-    olt_id VARCHAR(32),
-    pon_port VARCHAR(64),
-    onu_serial VARCHAR(12),
-    subscriber_vlan INTEGER,
     ordered_at BIGINT NOT NULL,
     activated_at BIGINT,
     ended_at BIGINT,
@@ -921,17 +952,15 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
-CREATE INDEX ix_orders_subscription_olt_id ON orders_subscription (olt_id)
-;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
-    state VARCHAR(16) NOT NULL,
+    state VARCHAR(24) NOT NULL,
     account_id VARCHAR(32) NOT NULL,
     open_subscription_id VARCHAR(32),
     attempt INTEGER NOT NULL,
@@ -942,6 +971,7 @@ CREATE TABLE orders_order (
     waiting BOOLEAN NOT NULL,
     cause TEXT,
     owner_team VARCHAR(32),
+    cancelled_by VARCHAR(128),
     CONSTRAINT pk_orders_order PRIMARY KEY (order_id),
     CONSTRAINT fk_orders_order_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
@@ -950,6 +980,26 @@ CREATE TABLE orders_order (
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE TABLE orders_attachment (
+    subscription_id VARCHAR(32) NOT NULL,
+    position INTEGER NOT NULL,
+    kind VARCHAR(8) NOT NULL,
+    device_id VARCHAR(32) NOT NULL,
+    port VARCHAR(64) NOT NULL,
+    onu_serial VARCHAR(12),
+    subscriber_vlan INTEGER NOT NULL,
+    CONSTRAINT pk_orders_attachment PRIMARY KEY (subscription_id, position),
+    CONSTRAINT fk_orders_attachment_subscription_id_orders_subscription FOREIGN KEY(subscription_id) REFERENCES orders_subscription (subscription_id)
+)
+;;
+CREATE INDEX ix_orders_attachment_device_id ON orders_attachment (device_id)
+;;
+COMMENT ON COLUMN orders_attachment.position IS 'From the subscriber inwards.'
+;;
+COMMENT ON COLUMN orders_attachment.port IS 'PON port or interface.'
+;;
+COMMENT ON COLUMN orders_attachment.subscriber_vlan IS '0 was left to provisioning.'
 ;;
 CREATE TABLE orders_line (
     order_id VARCHAR(32) NOT NULL,
@@ -966,9 +1016,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -987,7 +1037,7 @@ CREATE TABLE orders_step (
 CREATE TABLE orders_transition (
     sequence BIGSERIAL NOT NULL,
     order_id VARCHAR(32) NOT NULL,
-    state VARCHAR(16) NOT NULL,
+    state VARCHAR(24) NOT NULL,
     at BIGINT NOT NULL,
     actor VARCHAR(128) NOT NULL,
     cause TEXT,

@@ -1,0 +1,1 @@
+"""Usage that cannot be charged to anybody yet."""

@@ -1,0 +1,267 @@
+"""What waits in suspense, how much it may be worth, and the decisions of people that end the wait.
+
+    unknown-service    map: whose username it is, from an instant on      │ write off
+    not-entitled       charge: on the nearest day that had a plan         │ write off
+    altered-record, forgotten-session: what they say cannot be believed   │ write off
+
+Every decision is one transaction with its entry in the audit log. Refuses to decide twice, and to decide about usage
+that has changed since it was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.repository import tariffs
+from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
+from billing_bridge.mediation.booking import book
+from billing_bridge.mediation.growth import Growth, mapped_service
+from billing_bridge.mediation.repository import Position, lock_position, move_position, services_of
+from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense import repository
+from billing_bridge.suspense.model import (
+    CHARGED,
+    MAPPED,
+    NO_SERVICE,
+    NOT_ENTITLED,
+    REASONS,
+    WAITING,
+    WRITTEN_OFF,
+    worth,
+)
+from billing_bridge.suspense.repository import Item, Wanted
+from billing_bridge.suspense.settle import settle
+from controller.domain.clock import Clock
+from controller.domain.money import Money
+from controller.store import audit
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+_items = Gauge("headend_billing_bridge_suspense_items", "Items of usage waiting in suspense", ["reason"])
+_octets = Gauge("headend_billing_bridge_suspense_octets", "Octets waiting in suspense, both directions", ["reason"])
+_oldest = Gauge("headend_billing_bridge_suspense_oldest_seconds", "Age of the oldest waiting item", ["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """An item, and the most that it may be worth; None where no plan says."""
+
+    item: Item
+    value: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What waits for one reason. `oldest_at` is None when nothing does; `values` holds one amount per currency."""
+
+    reason: str
+    items: int
+    upstream_octets: int
+    downstream_octets: int
+    oldest_at: datetime | None
+    values: tuple[Money, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a decision was about: these items, and their octets."""
+
+    state: str
+    items: tuple[Item, ...]
+
+    @property
+    def octets(self) -> int:
+        return sum(item.octets for item in self.items)
+
+
+class SuspenseService:
+    def __init__(self, database: Database, clock: Clock, settings: BillingSettings) -> None:
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+
+    async def watch(self) -> None:
+        """Background task: keep the gauges of `/metrics` at what waits."""
+        while True:
+            try:
+                now = self._clock.now()
+                for total in await self.totals():
+                    _items.labels(total.reason).set(total.items)
+                    _octets.labels(total.reason).set(total.upstream_octets + total.downstream_octets)
+                    age = (now - total.oldest_at).total_seconds() if total.oldest_at else 0.0
+                    _oldest.labels(total.reason).set(age)
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("suspense.not_counted", error=str(error))
+            await asyncio.sleep(self._settings.count_every_s)
+
+    async def page(self, wanted: Wanted, after: int, limit: int) -> list[Valued]:
+        """In order of entry; `after` is the id of the last one seen."""
+        async with self._database.read() as conn:
+            return await self._valued(conn, await repository.page(conn, wanted, after, limit))
+
+    async def item(self, suspense_id: int) -> Valued:
+        """Raises UnknownSuspense."""
+        async with self._database.read() as conn:
+            (found,) = await self._valued(conn, [await _get(conn, suspense_id)])
+        return found
+
+    async def totals(self) -> list[Total]:
+        """What waits, one total for every reason there is."""
+        async with self._database.read() as conn:
+            sums = await repository.sums(conn)
+            known = await tariffs(conn, [s.version_id for s in sums if s.version_id is not None])
+        found = []
+        for reason in REASONS:
+            own = [s for s in sums if s.reason == reason]
+            values: dict[str, Money] = {}
+            for s in own:
+                if s.version_id is not None:
+                    value = worth(s.upstream_octets + s.downstream_octets, known[s.version_id], self._settings.rounding)
+                    values[value.currency] = values.get(value.currency, Money.zero(value.currency)) + value
+            found.append(
+                Total(
+                    reason,
+                    sum(s.items for s in own),
+                    sum(s.upstream_octets for s in own),
+                    sum(s.downstream_octets for s in own),
+                    min((s.oldest_at for s in own), default=None),
+                    tuple(values.values()),
+                )
+            )
+        return found
+
+    async def map_to_service(
+        self, suspense_id: int, *, service_id: str, since: datetime | None, actor: str, reason: str
+    ) -> Released:
+        """From `since` on (by default, from this item on) the username is that of `service_id`; take up its usage.
+
+        Records of that username that come later, still without a service, are booked to it too. Raises
+        UnknownSuspense, UnbilledService, NotForThis and Decided.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            item = await _get(conn, suspense_id)
+            if item.reason != NO_SERVICE:
+                _refuse(item, "mapped: its service is known")
+            if not item.username:
+                _refuse(item, "mapped: its records name nobody")
+            at = min(item.since, item.until) if since is None else since
+            if at > item.until:
+                raise NotForThis(f"this usage ended at {item.until.isoformat()}: map it from then or earlier on")
+            after = {"username": item.username, "service_id": service_id, "since": at.isoformat()}
+            position = await self._decide(conn, item, "map", now, actor, reason, after)
+            if not await repository.is_billed(conn, service_id):
+                raise UnbilledService(f"billing knows no service {service_id}: activate it first")
+            if await repository.map_username(conn, item.username, at, service_id, now, actor) != service_id:
+                raise Decided(f"from {at.isoformat()} on, {item.username!r} was already given another service")
+            services = (await services_of(conn, [item.username]))[item.username]
+            waiting = await repository.unmapped(conn, item.username, at)
+            taken = [i for i in waiting if mapped_service(services, i.until) == service_id]
+            if item.suspense_id not in {i.suspense_id for i in taken}:
+                raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
+            grown = [_growth(i, service_id) for i in taken]
+            last_id = await book(conn, grown, position.last_interval_id, zone=self._settings.zone, now=now)
+            await move_position(conn, Position(position.record_id, last_id))
+            ids = [i.suspense_id for i in taken]
+            await repository.decide(conn, ids, MAPPED, now, actor, service_id=service_id)
+        return Released(MAPPED, tuple(taken))
+
+    async def charge(self, suspense_id: int, *, actor: str, reason: str) -> Released:
+        """Charge a day without a plan on the nearest day that had one, what is still to come of it included.
+
+        Raises UnknownSuspense, NotForThis and Decided.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            item = await _get(conn, suspense_id)
+            if item.reason != NOT_ENTITLED or item.service_id is None or item.day is None:
+                _refuse(item, "charged as it is: map it to a service, or write it off")
+            if item.version_id is None:
+                _refuse(item, "charged: the service never had a plan to be charged by")
+            after = {"service_id": item.service_id, "day": item.day.isoformat(), "octets": item.octets}
+            await self._decide(conn, item, "charge", now, actor, reason, after)
+            if await repository.any_written_off(conn, item.service_id, item.day):
+                _refuse(item, "charged: a part of this day was written off, so must be the rest")
+            await repository.decide(conn, [item.suspense_id], CHARGED, now, actor)
+            await settle(conn, [item.service_id], zone=self._settings.zone, now=now, since=item.day)
+            charged = await _get(conn, suspense_id)
+        return Released(CHARGED, (charged,))
+
+    async def write_off(self, suspense_id: int, *, actor: str, reason: str) -> Released:
+        """Never charge these octets. What a day without a plan still gains waits anew. Raises like `charge`."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            item = await _get(conn, suspense_id)
+            await self._decide(conn, item, "write-off", now, actor, reason, {"octets": item.octets})
+            await repository.decide(conn, [item.suspense_id], WRITTEN_OFF, now, actor)
+        return Released(WRITTEN_OFF, (item,))
+
+    async def _decide(
+        self,
+        conn: AsyncConnection,
+        item: Item,
+        verb: str,
+        now: datetime,
+        actor: str,
+        reason: str,
+        after: dict[str, Any],
+    ) -> Position:
+        """Write the decision down, and hold mediation and timelines still until it is done."""
+        # The audit log first: whoever delivers a parked event holds it while the handler waits for the position.
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action=f"suspense.{verb}",
+            subject=f"suspense:{item.suspense_id}",
+            before={"reason": item.reason, "state": item.state},
+            after=after,
+            reason=reason,
+        )
+        position = await lock_position(conn)
+        if item.state != WAITING:
+            raise Decided(f"suspense {item.suspense_id} does not wait any more: it is {item.state}")
+        if await _get(conn, item.suspense_id) != item:
+            raise Decided(f"suspense {item.suspense_id} has just changed; look at it again")
+        return position
+
+    async def _valued(self, conn: AsyncConnection, items: Sequence[Item]) -> list[Valued]:
+        known = await tariffs(conn, [i.version_id for i in items if i.version_id is not None])
+        rounding = self._settings.rounding
+        return [
+            Valued(i, None if i.version_id is None else worth(i.octets, known[i.version_id], rounding)) for i in items
+        ]
+
+
+async def _get(conn: AsyncConnection, suspense_id: int) -> Item:
+    found = await repository.get(conn, suspense_id)
+    if found is None:
+        raise UnknownSuspense(f"no suspense {suspense_id}")
+    return found
+
+
+def _refuse(item: Item, what: str) -> NoReturn:
+    raise NotForThis(f"usage held as {item.reason} cannot be {what}")
+
+
+def _growth(item: Item, service_id: str) -> Growth:
+    return Growth(
+        item.session_key or "",
+        service_id,
+        item.since,
+        item.until,
+        item.upstream_octets,
+        item.downstream_octets,
+        item.record_ids,
+    )

@@ -1,0 +1,167 @@
+"""Brings the suspense of services in line with their usage and their timelines, whichever of the two has changed.
+
+Called in the transaction of every change of either, so it is never behind: mediation for days that it cannot say a
+plan holds on, billing for every entry of a timeline. The caller holds mediation's position, which puts them in order:
+usage of a service that no subscription names yet has no row to meet an activation at.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.rating.proration import Change, Stretch
+from billing_bridge.suspense.model import (
+    CHARGED,
+    NOT_ENTITLED,
+    WAITING,
+    WRITTEN_OFF,
+    DayItem,
+    held,
+    last_days,
+    settle_day,
+)
+from billing_bridge.tables import entitlement, subscription, suspense, usage_day
+from controller.domain.clock import local_date, start_of_day
+from controller.domain.identity import OfferingVersionId
+from controller.store.many import one_of
+
+_OPEN = (WAITING, CHARGED, WRITTEN_OFF)
+_Key = tuple[str, date]
+
+
+@dataclass(frozen=True, slots=True)
+class Timelines:
+    """Per service: all its plans. Per subscription: its last unbroken days."""
+
+    plans: Mapping[str, Sequence[Stretch]]
+    last_days: Mapping[str, tuple[date, date] | None]
+
+
+async def settle(
+    conn: AsyncConnection, service_ids: Sequence[str], *, zone: ZoneInfo, now: datetime, since: date | None = None
+) -> None:
+    """Put the days of these services, from `since` on, into or out of suspense."""
+    timelines = await read_timelines(conn, service_ids, zone)
+    used = await _used(conn, service_ids, since)
+    items = await _items(conn, service_ids, since)
+    again: dict[str, date] = {}
+    for key in sorted(used.keys() | items.keys()):
+        service_id, day = key
+        found = settle_day(day, used.get(key, (0, 0)), items.get(key, ()), timelines.plans.get(service_id, ()))
+        for item in found.items:
+            await _put(conn, key, item, zone, now)
+        if found.rate_from_on is not None:
+            again[service_id] = min(again.get(service_id, found.rate_from_on), found.rate_from_on)
+    await rate_again(conn, again)
+
+
+async def timeline_changed(conn: AsyncConnection, service_id: str, *, zone: ZoneInfo, now: datetime) -> None:
+    """After an entry of a timeline: note the last days with a plan, and settle every day of the service."""
+    timelines = await read_timelines(conn, [service_id], zone)
+    for subscription_id, days in timelines.last_days.items():
+        from_on, until_on = days or (None, None)
+        await conn.execute(
+            update(subscription)
+            .where(subscription.c.subscription_id == subscription_id)
+            .values(entitled_from_on=from_on, entitled_until_on=until_on)
+        )
+    await settle(conn, [service_id], zone=zone, now=now)
+
+
+async def read_timelines(conn: AsyncConnection, service_ids: Sequence[str], zone: ZoneInfo) -> Timelines:
+    """The timelines of these services, held against a bill run until the transaction ends."""
+    query = (
+        select(subscription.c.subscription_id, subscription.c.service_id)
+        .where(one_of(conn, subscription.c.service_id, service_ids))
+        .order_by(subscription.c.subscription_id)
+        .with_for_update(read=True)
+    )
+    of = {row.subscription_id: row.service_id for row in await conn.execute(query)}
+    changes: dict[str, list[Change]] = {subscription_id: [] for subscription_id in of}
+    entries = select(entitlement).where(one_of(conn, entitlement.c.subscription_id, list(of)))
+    for row in await conn.execute(entries.order_by(entitlement.c.at, entitlement.c.sequence)):
+        changes[row.subscription_id].append(Change(local_date(row.at, zone), row.version_id))
+    by_service: dict[str, list[Sequence[Change]]] = defaultdict(list)
+    for subscription_id, service_id in of.items():
+        by_service[service_id].append(changes[subscription_id])
+    return Timelines(
+        {service_id: held(timelines) for service_id, timelines in by_service.items()},
+        {subscription_id: last_days(found) for subscription_id, found in changes.items()},
+    )
+
+
+async def rate_again(conn: AsyncConnection, days: Mapping[str, date]) -> None:
+    """Let the next bill run rate these services again from these days on. Their subscriptions are held."""
+    for service_id, day in sorted(days.items()):
+        await conn.execute(
+            update(subscription)
+            .where(subscription.c.service_id == service_id, subscription.c.rate_from_on > day)
+            .values(rate_from_on=day)
+        )
+
+
+async def _used(conn: AsyncConnection, service_ids: Sequence[str], since: date | None) -> dict[_Key, tuple[int, int]]:
+    query = select(
+        usage_day.c.service_id, usage_day.c.day, usage_day.c.upstream_octets, usage_day.c.downstream_octets
+    ).where(one_of(conn, usage_day.c.service_id, service_ids))
+    if since is not None:
+        query = query.where(usage_day.c.day >= since)
+    return {(service_id, day): (up, down) for service_id, day, up, down in await conn.execute(query)}
+
+
+async def _items(conn: AsyncConnection, service_ids: Sequence[str], since: date | None) -> dict[_Key, list[DayItem]]:
+    query = (
+        select(suspense)
+        .where(one_of(conn, suspense.c.service_id, service_ids))
+        .where(suspense.c.reason == NOT_ENTITLED, suspense.c.state.in_(_OPEN))
+        .order_by(suspense.c.suspense_id)
+    )
+    if since is not None:
+        query = query.where(suspense.c.day >= since)
+    found: dict[_Key, list[DayItem]] = defaultdict(list)
+    for row in await conn.execute(query):
+        found[row.service_id, row.day].append(to_day_item(row))
+    return found
+
+
+def to_day_item(row: Row[tuple[object, ...]]) -> DayItem:
+    return DayItem(
+        row.suspense_id,
+        row.state,
+        row.upstream_octets,
+        row.downstream_octets,
+        row.detail,
+        None if row.version_id is None else OfferingVersionId(row.version_id),
+        row.counted_on,
+    )
+
+
+async def _put(conn: AsyncConnection, key: _Key, item: DayItem, zone: ZoneInfo, now: datetime) -> None:
+    values = {
+        "state": item.state,
+        "upstream_octets": item.upstream_octets,
+        "downstream_octets": item.downstream_octets,
+        "detail": item.detail,
+        "version_id": item.version_id,
+        "counted_on": item.counted_on,
+    }
+    if item.suspense_id is not None:
+        await conn.execute(update(suspense).where(suspense.c.suspense_id == item.suspense_id).values(values))
+        return
+    service_id, day = key
+    values |= {
+        "reason": NOT_ENTITLED,
+        "service_id": service_id,
+        "day": day,
+        "since": start_of_day(day, zone),
+        "until": start_of_day(day + timedelta(days=1), zone),
+        "entered_at": now,
+    }
+    await conn.execute(insert(suspense).values(values))
