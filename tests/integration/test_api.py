@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.support.controller import Controller
-from tests.support.databases import postgres_binaries
+from tests.support.databases import PostgresServer, postgres_binaries
 from tests.support.fuzz import Fuzzer
+from tests.support.killing import seed_of_this_run
+from tests.support.road import SERIAL, offering
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +63,56 @@ def test_nothing_answers_without_a_token_or_beyond_its_scopes(address: str, cont
                 assert limited.status_code == 403, (method, path)
 
 
-def test_generated_requests_are_answered_as_described(address: str, controller: Controller) -> None:
+def make_one_of_each(controller: Controller) -> None:
+    """What generated requests can then name: a customer, an offering, stock, a NAS, a device that is off, an order."""
+    controller.post("/nas", {"name": "bras-1", "address": "127.0.0.9", "secret": "s3cret-of-the-bras"})
+    olt = controller.post("/devices", {
+        "name": "olt-1", "driver": "bbf-olt", "host": "127.0.0.1", "port": 9, "username": "headend",
+        "password": "none",
+    })  # fmt: skip
+    sold = offering(controller, "Fibre 100", "31.00", 100_000_000, 50_000_000)
+    customer = controller.post("/customers", {"name": "Ada Lovelace", "address": "Ring 1\n10115 Berlin"})
+    controller.post("/stock-items", {"serial": SERIAL})
+    controller.post("/orders", {
+        "action": "add", "account_id": customer["account_id"], "offering_id": sold["offering_id"],
+        "username": "ada@lab", "password": "analytical-engine",
+        "attachment": {"olt_id": olt["device_id"], "pon_port": "pon-1", "onu_serial": SERIAL},
+    })  # fmt: skip
+    controller.post("/bill-runs")
+
+
+def fuzzer(address: str, controller: Controller, seed: int | None = None) -> Fuzzer:
     def skip(method: str, path: str) -> bool:
         return path.endswith("/tokens/{token_id}")  # it might meet the token in use
 
-    fuzzer = Fuzzer(address, {"Authorization": f"Bearer {controller.token}"}, skip=skip)
-    fuzzer.run(budget_s=60, examples=6)
+    made = Fuzzer(address, {"Authorization": f"Bearer {controller.token}"}, skip=skip, seed=seed)
+    make_one_of_each(controller)
+    made.learn()
+    return made
+
+
+def assert_answered_as_described(fuzzer: Fuzzer, controller: Controller) -> None:
+    print(f"{sum(fuzzer.sent.values())} requests to {len(fuzzer.answered)} operations: {fuzzer.sent}")
     assert not fuzzer.failures, "\n".join(fuzzer.failures) + controller.log[-3000:]
+    assert [name for name, answered in fuzzer.answered.items() if answered == 0] == []
     assert fuzzer.sent.get(200, 0) > 30
     assert fuzzer.sent.get(422, 0) > 30
+
+
+def test_generated_requests_are_answered_as_described(address: str, controller: Controller) -> None:
+    some = fuzzer(address, controller)
+    some.run(budget_s=45, examples=10)
+    assert_answered_as_described(some, controller)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_many_generated_requests_are_answered_as_described(tmp_path: Path, postgres: PostgresServer) -> None:
+    controller = Controller(tmp_path / "data", database_url=postgres.create("fuzzed-long"))
+    controller.start()
+    try:
+        many = fuzzer(controller.url, controller, seed_of_this_run())
+        many.run(budget_s=600, examples=150)
+        assert_answered_as_described(many, controller)
+    finally:
+        assert controller.stop() == 0
