@@ -97,7 +97,12 @@ class Network:
             base.database,
             base.clock,
             base.box,
-            RadiusSettings(host=settings.bind, auth_port=settings.auth_port, acct_port=settings.acct_port),
+            RadiusSettings(
+                host=settings.bind,
+                auth_port=settings.auth_port,
+                acct_port=settings.acct_port,
+                reuse_port=settings.share_radius_ports,
+            ),
             recorder=self.recorder,
             sessions=self.sessions,
         )

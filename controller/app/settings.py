@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     auth_port: int = Field(default=1812, ge=0, le=65535)
     acct_port: int = Field(default=1813, ge=0, le=65535)
+    share_radius_ports: bool = False
+    """Several processes of this machine answer on the same RADIUS ports (SO_REUSEPORT); set it for each of them."""
     https: bool = False
     """Say that a TLS proxy stands in front: HSTS is sent and links are https."""
     roles: str = ",".join(ROLES)

@@ -95,7 +95,7 @@ class Controller:
         other = Controller(data_dir, database_url=self.environment["HEADEND_DATABASE_URL"])
         kept = {"HEADEND_ADMIN_TOKEN", "HEADEND_ADMIN_PASSWORD", "HEADEND_TAKEOVER_S"}
         if same_radius_ports:
-            kept |= {"HEADEND_AUTH_PORT", "HEADEND_ACCT_PORT"}
+            kept |= {"HEADEND_AUTH_PORT", "HEADEND_ACCT_PORT", "HEADEND_SHARE_RADIUS_PORTS"}
             other.auth_port, other.acct_port = self.auth_port, self.acct_port
         other.environment |= {key: value for key, value in self.environment.items() if key in kept}
         other.environment["HEADEND_EXECUTOR_ID"] = name

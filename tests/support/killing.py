@@ -136,9 +136,9 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -
         time.sleep(0.01)
 
 
-def register_nas(http_port: int) -> None:
+def register_nas(http_port: int, token: str = TOKEN) -> None:
     """As an operator does, once the controller answers."""
-    with httpx2.Client(base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {TOKEN}"}) as api:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {token}"}) as api:
 
         def healthy() -> bool:
             try:
