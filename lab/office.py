@@ -9,8 +9,10 @@ from typing import Any
 
 from lab.api import Api, Json
 from lab.settings import BRAS_ADDRESS, LOOPBACK
-from lab.world import OFFERINGS, OfferingPlan, Subscriber, World
+from lab.world import BUSINESS, OFFERINGS, OfferingPlan, Subscriber, World
 
+ACCESS_INTERFACE = "Ethernet1"
+"""Of the router, towards the OLT."""
 OPEN_ORDER_STATES = ("acknowledged", "inProgress")
 POLL_S = 0.4
 
@@ -91,12 +93,19 @@ class Office:
             "version_id": self.world.offerings[subscriber.offering],
             "username": subscriber.username,
             "password": subscriber.password,
-            "attachment": {
-                "olt_id": self.world.devices["olt"],
-                "pon_port": subscriber.pon_port,
-                "onu_serial": subscriber.serial,
-            },
+            "attachments": self._attachments(subscriber),
         }
+
+    def _attachments(self, subscriber: Subscriber) -> list[Json]:
+        """The ONU on the OLT; a business line has a policer of its own on the router besides."""
+        onu = {
+            "kind": "onu",
+            "device_id": self.world.devices["olt"],
+            "pon_port": subscriber.pon_port,
+            "onu_serial": subscriber.serial,
+        }
+        router = {"kind": "router", "device_id": self.world.devices["router"], "interface": ACCESS_INTERFACE}
+        return [onu, router] if subscriber.offering == BUSINESS.key else [onu]
 
     async def change_plan(self, subscriber: Subscriber, offering: str) -> Json:
         order = await self.api.post(

@@ -61,11 +61,17 @@ class OfferingPlan:
         }
 
 
+BUSINESS = OfferingPlan("business-500", "Business 500", 500, 250, "129.00", share=0)
+"""Carried by the OLT and, with a policer of its own, by the router."""
+BUSINESS_EVERY = 40
+"""So many subscribers to one business."""
+
 OFFERINGS = (
     OfferingPlan("fibre-100", "Fibre 100", 100, 20, "29.90", share=4),
     OfferingPlan("fibre-100-volume", "Fibre 100 Volume", 100, 20, "19.90", 150, "0.05", share=2),
     OfferingPlan("fibre-300", "Fibre 300", 300, 50, "39.90", share=3),
     OfferingPlan("fibre-1000", "Fibre 1000", 1000, 200, "59.90", share=1),
+    BUSINESS,
 )
 
 
@@ -189,7 +195,7 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
                 mac=f"02:4c:41:42:{index >> 8:02x}:{index & 255:02x}",
                 pon_port=PON_PORTS[index % len(PON_PORTS)],
                 chap=chance.random() < 0.3,
-                offering=chance.choice(offerings),
+                offering=chance.choice(offerings) if index % BUSINESS_EVERY != 7 else BUSINESS.key,
                 ordered_on_day=0 if experiment else day - day % DAYS_BETWEEN_INSTALLATIONS,
                 experiment=experiment,
             )

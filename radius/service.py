@@ -236,6 +236,19 @@ class SubscriberService:
         """Whether the next login is accepted; live sessions stay. Raises NotFound."""
         await self._set(service_id, "subscriber.set-enabled", actor, {"enabled": enabled})
 
+    async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
+        """The service's login is gone for every process, and its user name free; live sessions stay."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await repository.take_turn(conn)
+            before = await repository.get_subscriber(conn, service_id)
+            if before is None:
+                return
+            gone = {"withdrawn": True, "enabled": False}
+            await repository.update_subscriber(conn, before["username"], **gone, updated_at=now)
+            await self._record(conn, now, actor, "subscriber.withdraw", service_id, before, before | gone)
+        await self._follower.refresh_subscribers()
+
     async def _set(self, service_id: ServiceId, action: str, actor: str, values: dict[str, Any]) -> None:
         now = self._clock.now()
         async with self._database.begin() as conn:

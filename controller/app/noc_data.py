@@ -210,6 +210,7 @@ _SENTENCES = {
     "service.activated": "Service verified and active: charging starts",
     "service.changed": "Plan change verified on every device",
     "service.terminated": "Service ended",
+    "order.cancelled": "Order cancelled ({action}): what was done of it is undone",
     "order.held": "Order held at {step}: {cause} ({owner_team})",
     "charges.rated": "Bill run: {charges} charges rated",
     "invoice.issued": "Invoice {number} issued",

@@ -102,6 +102,18 @@ class OrderHeld(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancelled(Event):
+    """An order was turned back, and what had been done of it was seen to be undone."""
+
+    name: ClassVar[str] = "order.cancelled"
+    order_id: OrderId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    action: str
+    """TMF622 order item action: add, modify or delete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChargesRated(Event):
     """A batch of one bill run was rated; the charges are read from billing_bridge by run and batch."""
 
@@ -140,6 +152,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ServiceChanged,
         ServiceTerminated,
         OrderHeld,
+        OrderCancelled,
         ChargesRated,
         InvoiceIssued,
         PaymentReceived,

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from controller.domain.charge import Charge
 from controller.domain.identity import BillRunId, DeviceId, OfferingVersionId, ServiceId
-from controller.domain.service import DesiredService, ObservedService, SpeedProfile
+from controller.domain.service import AttachedService, ObservedService, SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.domain.usage import CounterSample
 
@@ -88,15 +88,16 @@ class ServiceDriver(Protocol):
     """A device family that can carry access services.
 
     Every method opens its own session, bounded in time, and raises TemporaryDeviceError or PermanentDeviceError.
+    A service attached to the device as to another kind of device (an ONU to a router) is a PermanentDeviceError.
     `apply` leaves the device either changed and confirmed, or as it was. What `apply` returns proves nothing: callers
     `observe` afterwards and compare.
     """
 
-    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService: ...
+    async def observe(self, device: DeviceEndpoint, service: AttachedService) -> ObservedService: ...
 
-    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan: ...
+    def plan(self, device: DeviceEndpoint, desired: AttachedService, observed: ObservedService) -> Plan: ...
 
-    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None: ...
+    async def apply(self, device: DeviceEndpoint, desired: AttachedService, plan: Plan) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,10 @@ class SubscriberDirectory(Protocol):
     async def set_profile(self, *, service_id: ServiceId, profile: SpeedProfile, actor: str) -> None: ...
 
     async def set_enabled(self, *, service_id: ServiceId, enabled: bool, actor: str) -> None: ...
+
+    async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
+        """The service has no login any more and its user name is free; one that never had a login has none left."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 RuleError
 ├── NotFound    UnknownDevice · UnknownService
-├── Conflict    DeviceNameTaken · SerialBound · VlanTaken · NoFreeVlan
+├── Conflict    DeviceNameTaken · SerialBound · VlanTaken · NoFreeVlan · StillAttached
 └── BadIntent   the desired service can be on no device
 TemporaryDeviceError
 └── DeviceLeased   another task or process is changing the device
@@ -35,6 +35,10 @@ class VlanTaken(Conflict):
 
 class NoFreeVlan(Conflict):
     code = "no-free-vlan"
+
+
+class StillAttached(Conflict):
+    code = "still-attached"
 
 
 class BadIntent(RuleError):

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import CoaOutcome, Plan, Secret
-from controller.domain.service import DesiredService
+from controller.domain.service import Attachment, DesiredService, ObservedService
 
 
 class Standing(StrEnum):
@@ -71,6 +71,15 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredAttachment:
+    """A device that carries a service, and what it was last read to have. `driver_state` is never stored."""
+
+    attachment: Attachment
+    observed: ObservedService | None
+    observed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredService:
     """What is desired of a service, what was seen of it last, and how the two compare.
 
@@ -78,16 +87,21 @@ class StoredService:
     """
 
     desired: DesiredService
+    seen: tuple[StoredAttachment, ...]
+    """One for each of `desired.attachments`, in their order."""
     revision: int
     desired_at: datetime
     standing: Standing
-    observed: dict[str, object] | None
-    observed_at: datetime | None
     verified_at: datetime | None
     differences: tuple[str, ...]
+    """Each begins with the name of the device that shows it."""
     last_error: str | None
     is_bound: bool
-    """Whether it holds its serial and VLAN; a service verified to be gone does not."""
+    """Whether it holds its serial and VLANs; a service verified to be gone does not."""
+
+    @property
+    def device_ids(self) -> tuple[DeviceId, ...]:
+        return tuple(attachment.device_id for attachment in self.desired.attachments)
 
 
 @dataclass(frozen=True, slots=True)

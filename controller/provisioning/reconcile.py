@@ -1,4 +1,4 @@
-"""The drift check: compares every provisioned service with its device, again and again, and only reports.
+"""The drift check: compares every provisioned service with its devices, again and again, and only reports.
 
 Level-triggered: each round starts from what is stored, so a round that was missed or cut short loses nothing. It never
 changes a device; who should win, the device or the desired state, is a human's decision.
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
 from controller.domain.errors import HeadendError, TemporaryDeviceError
+from controller.domain.identity import DeviceId
 from controller.provisioning.model import StoredService
 from controller.provisioning.service import ProvisioningService
 from controller.provisioning.settings import ProvisioningSettings
@@ -43,21 +44,21 @@ class Reconciler:
             await asyncio.sleep(self._settings.check_tick_s)
 
     async def check_due(self) -> int:
-        """Check the services that were not looked at for `check_interval_s`; how many were read from their device."""
+        """Check the services that were not looked at for `check_interval_s`; how many were read from their devices."""
         checked = 0
         while True:
             before = self._clock.now() - timedelta(seconds=self._settings.check_interval_s)
             due = await self._provisioning.due_for_check(before, _BATCH)
             gate = asyncio.Semaphore(self._settings.check_concurrency)
-            read = await asyncio.gather(*(self._check_device(services, gate) for services in _by_device(due)))
+            read = await asyncio.gather(*(self._check_alike(services, gate) for services in _by_devices(due)))
             checked += sum(read)
             for standing, count in (await self._provisioning.standings()).items():
                 _STANDING.labels(standing.value).set(count)
             if len(due) < _BATCH or sum(read) < len(due):
                 return checked
 
-    async def _check_device(self, services: list[StoredService], gate: asyncio.Semaphore) -> int:
-        """Check one device's services; how many were read. A device that does not answer is not asked for the rest."""
+    async def _check_alike(self, services: list[StoredService], gate: asyncio.Semaphore) -> int:
+        """Check services of the same devices; how many were read. Once one does not answer, the rest is put off."""
         read = 0
         async with gate:
             for stored in services:
@@ -72,9 +73,8 @@ class Reconciler:
         return read
 
 
-def _by_device(due: list[StoredService]) -> list[list[StoredService]]:
-    grouped: dict[str, list[StoredService]] = {}
+def _by_devices(due: list[StoredService]) -> list[list[StoredService]]:
+    grouped: dict[tuple[DeviceId, ...], list[StoredService]] = {}
     for stored in due:
-        assert stored.desired.attachment is not None
-        grouped.setdefault(stored.desired.attachment.olt_id, []).append(stored)
+        grouped.setdefault(stored.device_ids, []).append(stored)
     return list(grouped.values())

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import CoaOutcome
-from controller.domain.service import DesiredService, ObservedService, OnuAttachment, SpeedProfile
+from controller.domain.service import (
+    Attachment,
+    DesiredService,
+    ObservedService,
+    SpeedProfile,
+    attachment_of,
+)
 from controller.provisioning import intent
 from controller.provisioning.errors import SerialBound, UnknownDevice, UnknownService, VlanTaken
-from controller.provisioning.model import SessionChange, Standing, StoredService
+from controller.provisioning.model import SessionChange, Standing, StoredAttachment, StoredService
 from controller.provisioning.settings import ProvisioningSettings
-from controller.provisioning.tables import device, service, session_change
+from controller.provisioning.tables import attachment, device, service, session_change
 
 
 async def find(conn: AsyncConnection, service_id: ServiceId) -> StoredService | None:
-    row = (await conn.execute(select(service).where(service.c.service_id == service_id))).one_or_none()
-    return None if row is None else _stored(row)
+    found = await _services(conn, select(service).where(service.c.service_id == service_id))
+    return found[0] if found else None
 
 
 async def get(conn: AsyncConnection, service_id: ServiceId) -> StoredService:
@@ -42,10 +48,10 @@ async def page(conn: AsyncConnection, after: str | None, limit: int, standing: s
         query = query.where(service.c.service_id > after)
     if standing is not None:
         query = query.where(service.c.standing == standing)
-    return [_stored(row) for row in await conn.execute(query)]
+    return await _services(conn, query)
 
 
-async def with_vlan(
+async def choose_vlan(
     conn: AsyncConnection,
     desired: DesiredService,
     stored: StoredService | None,
@@ -53,48 +59,49 @@ async def with_vlan(
     *,
     lock: bool = True,
 ) -> DesiredService:
-    """`desired` with a VLAN where it names none: the one it has on that OLT, else the lowest free one.
+    """`desired` with one VLAN wherever it names none: the one it has, else the lowest that is free on all of them.
 
-    With `lock` the OLT's row is held until the end of the transaction: no two services are given the same number.
+    With `lock` the devices' rows are held until the end of the transaction: no two services are given the same number.
     """
-    attachment = desired.attachment
-    if attachment is None or attachment.subscriber_vlan:
+    unnamed = [a for a in desired.attachments if not a.subscriber_vlan]
+    if not unnamed:
         return desired
-    has = stored.desired.attachment if stored is not None else None
-    keeps = stored is not None and (stored.is_bound or not desired.present)
-    if has is not None and has.olt_id == attachment.olt_id and keeps:
-        return replace(desired, attachment=replace(attachment, subscriber_vlan=has.subscriber_vlan))
-    if lock:
-        await conn.execute(select(device.c.device_id).where(device.c.device_id == attachment.olt_id).with_for_update())
-    query = select(service.c.bound_vlan).where(service.c.device_id == attachment.olt_id)
-    taken = {vlan for vlan in await conn.scalars(query) if vlan is not None}
-    vlan = intent.free_vlan(taken, settings.vlan_first, settings.vlan_last)
-    return replace(desired, attachment=replace(attachment, subscriber_vlan=vlan))
+    vlan = intent.named_vlan(desired.attachments)
+    if not vlan and stored is not None and (stored.is_bound or not desired.present):
+        devices = {a.device_id for a in unnamed}
+        vlan = intent.named_vlan(a for a in stored.desired.attachments if a.device_id in devices)
+    if not vlan:
+        if lock:
+            ids = sorted(a.device_id for a in unnamed)  # in one order everywhere, so that nobody waits in a circle
+            query = select(device.c.device_id).where(device.c.device_id.in_(ids)).order_by(device.c.device_id)
+            await conn.execute(query.with_for_update())
+        vlan = intent.free_vlan(await _taken_vlans(conn, unnamed), settings.vlan_first, settings.vlan_last)
+    return intent.with_vlan(desired, vlan)
 
 
-async def require_device(conn: AsyncConnection, device_id: DeviceId) -> None:
+async def _taken_vlans(conn: AsyncConnection, wanted: Sequence[Attachment]) -> set[int]:
+    places = (and_(attachment.c.device_id == a.device_id, attachment.c.vlan_space == a.vlan_space) for a in wanted)
+    query = select(attachment.c.bound_vlan).where(or_(*places), attachment.c.bound_vlan.is_not(None))
+    return set(await conn.scalars(query))
+
+
+async def require_devices(conn: AsyncConnection, desired: DesiredService) -> None:
     """Raises UnknownDevice."""
-    if await conn.scalar(select(device.c.device_id).where(device.c.device_id == device_id)) is None:
-        raise UnknownDevice(f"no device {device_id!r}")
+    for wanted in desired.attachments:
+        if await conn.scalar(select(device.c.device_id).where(device.c.device_id == wanted.device_id)) is None:
+            raise UnknownDevice(f"no device {wanted.device_id!r}")
 
 
 async def put_desired(
     conn: AsyncConnection, desired: DesiredService, *, revision: int, now: datetime, actor: str
 ) -> None:
     """Write the desired state as a new revision. Raises SerialBound or VlanTaken."""
-    attachment = desired.attachment
     row = {
         "service_id": desired.service_id,
         "present": desired.present,
         "profile_name": desired.profile.name,
         "downstream_bps": desired.profile.downstream_bps,
         "upstream_bps": desired.profile.upstream_bps,
-        "device_id": attachment.olt_id if attachment else None,
-        "pon_port": attachment.pon_port if attachment else None,
-        "onu_serial": attachment.onu_serial if attachment else None,
-        "subscriber_vlan": attachment.subscriber_vlan if attachment else None,
-        "bound_serial": attachment.onu_serial if attachment else None,
-        "bound_vlan": attachment.subscriber_vlan if attachment else None,
         "revision": revision,
         "desired_at": now,
         "desired_by": actor,
@@ -108,28 +115,45 @@ async def put_desired(
                 await conn.execute(insert(service).values(row))
             else:
                 await conn.execute(update(service).where(service.c.service_id == desired.service_id).values(row))
+            await _put_attachments(conn, desired)
     except IntegrityError:
         await _explain_conflict(conn, desired)
         raise
 
 
-async def _explain_conflict(conn: AsyncConnection, desired: DesiredService) -> None:
-    attachment = desired.attachment
-    if attachment is None:
-        return
-    others = service.c.service_id != desired.service_id
-    holder = await conn.scalar(
-        select(service.c.service_id).where(service.c.bound_serial == attachment.onu_serial, others)
-    )
-    if holder is not None:
-        raise SerialBound(f"ONU {attachment.onu_serial} is bound to service {holder}: terminate that one first")
-    holder = await conn.scalar(
-        select(service.c.service_id).where(
-            service.c.device_id == attachment.olt_id, service.c.bound_vlan == attachment.subscriber_vlan, others
+async def _put_attachments(conn: AsyncConnection, desired: DesiredService) -> None:
+    """Write where the service is attached; what was seen on a device that stays is kept."""
+    ours = attachment.c.service_id == desired.service_id
+    kept = [wanted.device_id for wanted in desired.attachments]
+    await conn.execute(delete(attachment).where(ours, attachment.c.device_id.not_in(kept)))
+    for position, wanted in enumerate(desired.attachments):
+        row = _attachment_row(wanted) | {"position": position}
+        changed = await conn.execute(
+            update(attachment).where(ours, attachment.c.device_id == wanted.device_id).values(row)
         )
-    )
-    if holder is not None:
-        raise VlanTaken(f"VLAN {attachment.subscriber_vlan} of this OLT belongs to service {holder}")
+        if not changed.rowcount:
+            await conn.execute(insert(attachment).values(row | {"service_id": desired.service_id}))
+
+
+async def _explain_conflict(conn: AsyncConnection, desired: DesiredService) -> None:
+    others = attachment.c.service_id != desired.service_id
+    for wanted in desired.attachments:
+        row = _attachment_row(wanted)
+        holder = await conn.scalar(
+            select(attachment.c.service_id).where(attachment.c.bound_serial == row["bound_serial"], others)
+        )
+        if holder is not None:
+            raise SerialBound(f"ONU {row['bound_serial']} is bound to service {holder}: terminate that one first")
+        holder = await conn.scalar(
+            select(attachment.c.service_id).where(
+                attachment.c.device_id == wanted.device_id,
+                attachment.c.vlan_space == wanted.vlan_space,
+                attachment.c.bound_vlan == wanted.subscriber_vlan,
+                others,
+            )
+        )
+        if holder is not None:
+            raise VlanTaken(f"VLAN {wanted.subscriber_vlan} of device {wanted.device_id} belongs to service {holder}")
 
 
 async def put_verdict(
@@ -137,7 +161,7 @@ async def put_verdict(
     stored: StoredService,
     *,
     standing: Standing,
-    observed: ObservedService | None,
+    observed: Mapping[DeviceId, ObservedService],
     differences: Sequence[str],
     now: datetime,
     error: str | None = None,
@@ -153,38 +177,47 @@ async def put_verdict(
         "last_error": error,
         "checked_at": now,
     }
-    if observed is not None:
-        values |= {"observed": json.dumps(seen(observed)), "observed_at": now}
     if standing is Standing.VERIFIED:
         values["verified_at"] = now
-        if not stored.desired.present:  # gone for good: its serial and VLAN may be used again
-            values |= {"bound_serial": None, "bound_vlan": None}
+    service_id = stored.desired.service_id
     statement = (
         update(service)
-        .where(service.c.service_id == stored.desired.service_id, service.c.revision == stored.revision)
+        .where(service.c.service_id == service_id, service.c.revision == stored.revision)
         .where(service.c.standing.in_([s.value for s in only_from]))
         .values(values)
     )
-    return (await conn.execute(statement)).rowcount == 1
+    if (await conn.execute(statement)).rowcount != 1:
+        return False
+    for device_id, seen in observed.items():
+        await put_observed(conn, device_id, seen, now)
+    if standing is Standing.VERIFIED and not stored.desired.present:
+        # Gone for good, everywhere: its serial and VLANs may be used again.
+        freed = {"bound_serial": None, "bound_vlan": None}
+        await conn.execute(update(attachment).where(attachment.c.service_id == service_id).values(freed))
+    return True
 
 
-async def put_observed(conn: AsyncConnection, observed: ObservedService, now: datetime) -> None:
-    """Store a look at the device that judges nothing."""
-    values = {"observed": json.dumps(seen(observed)), "observed_at": now}
-    await conn.execute(update(service).where(service.c.service_id == observed.service_id).values(values))
+async def put_observed(conn: AsyncConnection, device_id: DeviceId, observed: ObservedService, now: datetime) -> None:
+    """Store a look at a device that judges nothing."""
+    values = {"observed": json.dumps(_seen(observed)), "observed_at": now}
+    ours = attachment.c.service_id == observed.service_id
+    await conn.execute(update(attachment).where(ours, attachment.c.device_id == device_id).values(values))
 
 
 async def due_for_check(conn: AsyncConnection, before: datetime, limit: int) -> list[StoredService]:
     """Services that stood as desired, or had drifted, and were last looked at before `before`; oldest first."""
+    bound = select(attachment.c.service_id).where(
+        attachment.c.service_id == service.c.service_id, attachment.c.bound_vlan.is_not(None)
+    )
     query = (
         select(service)
         .where(service.c.standing.in_([Standing.VERIFIED.value, Standing.DRIFT.value]))
-        .where(service.c.device_id.is_not(None), service.c.bound_serial.is_not(None))
+        .where(bound.exists())
         .where(service.c.checked_at < before)
         .order_by(service.c.checked_at)
         .limit(limit)
     )
-    return [_stored(row) for row in await conn.execute(query)]
+    return await _services(conn, query)
 
 
 async def put_checked(conn: AsyncConnection, service_id: ServiceId, now: datetime) -> None:
@@ -237,39 +270,62 @@ async def session_changes(conn: AsyncConnection, service_id: ServiceId, limit: i
     ]
 
 
-def seen(observed: ObservedService) -> dict[str, object]:
-    """An observation as it is stored and shown; the driver's own state stays out."""
-    return {
-        "present": observed.present,
-        "downstream_bps": observed.downstream_bps,
-        "upstream_bps": observed.upstream_bps,
-        "onu_serial": observed.onu_serial,
-        "pon_port": observed.pon_port,
-        "subscriber_vlan": observed.subscriber_vlan,
-        "details": observed.details,
-    }
+_SEEN = tuple(f.name for f in fields(ObservedService) if f.name not in ("service_id", "driver_state"))
 
 
-def _stored(row: Row[Any]) -> StoredService:
-    attachment = None
-    if row.device_id is not None:
-        attachment = OnuAttachment(row.device_id, row.pon_port, row.onu_serial, row.subscriber_vlan)
+def _seen(observed: ObservedService) -> dict[str, object]:
+    """An observation as it is stored; the driver's own state stays out."""
+    return {name: getattr(observed, name) for name in _SEEN}
+
+
+async def _services(conn: AsyncConnection, query: Select[Any]) -> list[StoredService]:
+    """The services of `query`, in its order, with their attachments."""
+    rows = (await conn.execute(query)).all()
+    attached: dict[str, list[StoredAttachment]] = {row.service_id: [] for row in rows}
+    where = attachment.c.service_id.in_(attached)
+    bound: set[str] = set()
+    for row in await conn.execute(select(attachment).where(where).order_by(attachment.c.position)):
+        attached[row.service_id].append(_stored_attachment(row))
+        if row.bound_vlan is not None:
+            bound.add(row.service_id)
+    return [_stored(row, tuple(attached[row.service_id]), row.service_id in bound) for row in rows]
+
+
+def _stored(row: Row[Any], seen: tuple[StoredAttachment, ...], is_bound: bool) -> StoredService:
     profile = SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps)
     return StoredService(
-        desired=DesiredService(row.service_id, profile, attachment, row.present),
+        desired=DesiredService(row.service_id, profile, tuple(s.attachment for s in seen), row.present),
+        seen=seen,
         revision=row.revision,
         desired_at=row.desired_at,
         standing=Standing(row.standing),
-        observed=None if row.observed is None else json.loads(row.observed),
-        observed_at=row.observed_at,
         verified_at=row.verified_at,
         differences=tuple(json.loads(row.differences)),
         last_error=row.last_error,
-        is_bound=row.bound_vlan is not None,
+        is_bound=is_bound,
     )
+
+
+def _stored_attachment(row: Row[Any]) -> StoredAttachment:
+    where = attachment_of(row.kind, row.device_id, row.port, row.onu_serial, row.subscriber_vlan)
+    observed = None if row.observed is None else ObservedService(row.service_id, **json.loads(row.observed))
+    return StoredAttachment(where, observed, row.observed_at)
+
+
+def _attachment_row(wanted: Attachment) -> dict[str, Any]:
+    return {
+        "device_id": wanted.device_id,
+        "kind": wanted.kind,
+        "port": wanted.port,
+        "onu_serial": wanted.onu_serial,
+        "bound_serial": wanted.onu_serial,
+        "subscriber_vlan": wanted.subscriber_vlan,
+        "bound_vlan": wanted.subscriber_vlan,
+        "vlan_space": wanted.vlan_space,
+    }
 
 
 async def services_by_onu(conn: AsyncConnection) -> dict[str, ServiceId]:
     """Serial (upper case) → the service it is bound to."""
-    query = select(service.c.bound_serial, service.c.service_id).where(service.c.bound_serial.is_not(None))
+    query = select(attachment.c.bound_serial, attachment.c.service_id).where(attachment.c.bound_serial.is_not(None))
     return {row.bound_serial.upper(): ServiceId(row.service_id) for row in await conn.execute(query)}

@@ -8,11 +8,11 @@ from pydantic import Field, StringConstraints
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import Plan, Secret
+from controller.domain.service import OnuAttachment, RouterAttachment
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, Out, Port
-from controller.provisioning import repository
-from controller.provisioning.model import Device, NewDevice, SessionChange, SnmpAccess, StoredService
+from controller.provisioning.model import Device, NewDevice, SessionChange, SnmpAccess, StoredAttachment, StoredService
 from controller.provisioning.service import ProvisioningService
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -109,23 +109,48 @@ class DeviceOut(Out):
         )
 
 
-class AttachmentOut(Out):
-    olt_id: str
-    pon_port: str
-    onu_serial: str
-    subscriber_vlan: int
-
-
 class ObservedOut(Out):
-    """What the device was read to have. `details` are its own words."""
+    """What a device was read to have. `details` are its own words."""
 
     present: bool
     downstream_bps: int | None
     upstream_bps: int | None
     onu_serial: str | None
     pon_port: str | None
+    interface: str | None
     subscriber_vlan: int | None
     details: dict[str, str]
+
+
+class AttachmentOut(Out):
+    """A device that carries the service, and what it was last read to have.
+
+    Of kind "onu" it has a `pon_port` and an `onu_serial`, of kind "router" an `interface`.
+    """
+
+    kind: str
+    device_id: str
+    pon_port: str | None
+    onu_serial: str | None
+    interface: str | None
+    subscriber_vlan: int
+    observed: ObservedOut | None
+    observed_at: Instant | None
+
+    @classmethod
+    def of(cls, stored: StoredAttachment) -> AttachmentOut:
+        where, seen = stored.attachment, stored.observed
+        observed = None if seen is None else ObservedOut(**{n: getattr(seen, n) for n in ObservedOut.model_fields})
+        return cls(
+            kind=where.kind,
+            device_id=where.device_id,
+            pon_port=where.port if isinstance(where, OnuAttachment) else None,
+            onu_serial=where.onu_serial,
+            interface=where.port if isinstance(where, RouterAttachment) else None,
+            subscriber_vlan=where.subscriber_vlan,
+            observed=observed,
+            observed_at=stored.observed_at,
+        )
 
 
 class SessionChangeOut(Out):
@@ -149,48 +174,39 @@ class SessionChangeOut(Out):
 
 
 class ServiceOut(Out):
-    """A service as desired and as last seen. `standing`: pending, verified, mismatch, drift or failed."""
+    """A service as desired and as last seen on each device that carries it, from the subscriber inwards.
+
+    `standing`: pending, verified, mismatch, drift or failed. Each of the `differences` begins with a device's name.
+    """
 
     service_id: str
     present: bool
     profile_name: str
     downstream_bps: int
     upstream_bps: int
-    attachment: AttachmentOut | None
+    attachments: list[AttachmentOut]
     revision: int
     desired_at: Instant
     standing: str
     differences: list[str]
     last_error: str | None
-    observed: ObservedOut | None
-    observed_at: Instant | None
     verified_at: Instant | None
 
     @classmethod
     def of(cls, stored: StoredService) -> ServiceOut:
         desired = stored.desired
-        attachment = desired.attachment
         return cls(
             service_id=desired.service_id,
             present=desired.present,
             profile_name=desired.profile.name,
             downstream_bps=desired.profile.downstream_bps,
             upstream_bps=desired.profile.upstream_bps,
-            attachment=None
-            if attachment is None
-            else AttachmentOut(
-                olt_id=attachment.olt_id,
-                pon_port=attachment.pon_port,
-                onu_serial=attachment.onu_serial,
-                subscriber_vlan=attachment.subscriber_vlan,
-            ),
+            attachments=[AttachmentOut.of(seen) for seen in stored.seen],
             revision=stored.revision,
             desired_at=stored.desired_at,
             standing=stored.standing.value,
             differences=list(stored.differences),
             last_error=stored.last_error,
-            observed=None if stored.observed is None else ObservedOut.model_validate(stored.observed),
-            observed_at=stored.observed_at,
             verified_at=stored.verified_at,
         )
 
@@ -320,9 +336,8 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
             session_changes=[SessionChangeOut.of(change) for change in changes],
         )
 
-    async def observe(call: Call) -> ObservedOut:
-        observed = await provisioning.observe(ServiceId(call.path["service_id"]))
-        return ObservedOut.model_validate(repository.seen(observed))
+    async def observe(call: Call) -> ServiceOut:
+        return ServiceOut.of(await provisioning.observe(ServiceId(call.path["service_id"])))
 
     async def plan(call: Call) -> PlansOut:
         plans = await provisioning.plan(ServiceId(call.path["service_id"]))
@@ -335,7 +350,7 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
             "/services",
             scope="services:read",
             handler=index,
-            summary="Services as desired and as last seen on their device",
+            summary="Services as desired and as last seen on their devices",
             query=ServiceQuery,
             returns=ServiceOut,
             paged=True,
@@ -353,8 +368,8 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
             f"{one}/observe",
             scope="services:write",
             handler=observe,
-            summary="Read the service from its device now",
-            returns=ObservedOut,
+            summary="Read the service from its devices now",
+            returns=ServiceOut,
             problems=(502, 503),
         ),
         Endpoint(
@@ -362,7 +377,7 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
             f"{one}/plan",
             scope="services:read",
             handler=plan,
-            summary="What converging the service would send to its device now",
+            summary="What converging the service would send to its devices now, one after the other",
             returns=PlansOut,
             problems=(502, 503),
         ),

@@ -1,29 +1,32 @@
 """Provisioning: desired state in, converged devices out, and never a word believed that was not read back.
 
-    set_desired ─ converge: observe → plan → apply → observe → compare ─ verdict stored
+    set_desired ─ converge, on each device: observe → plan → apply → observe → compare ─ verdict stored
 
-Converging twice changes nothing the second time. While a device is being changed it is held by a lease; no database
+A service may be carried by several devices; it is verified when all of them were read as desired. Converging twice
+changes nothing the second time. While a device is being changed it is held by a lease; no database
 transaction is open while a device is spoken to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Plan, ServiceDriver, SessionControl, SnmpTarget
-from controller.domain.service import DesiredService, ObservedService
+from controller.domain.service import AttachedService, DesiredService, ObservedService
 from controller.provisioning import intent, repository, verify
 from controller.provisioning.devices import DeviceRegistry
-from controller.provisioning.leases import DeviceLease, DeviceLeases
+from controller.provisioning.errors import DeviceLeased, StillAttached
+from controller.provisioning.leases import DeviceLeases
 from controller.provisioning.model import (
     Device,
     NewDevice,
@@ -93,28 +96,42 @@ class ProvisioningService:
     async def set_desired(self, desired: DesiredService, *, actor: str) -> None:
         """Store what a service should be; a VLAN of 0 lets us choose one. Saying it twice is saying it once.
 
-        Raises BadIntent, UnknownDevice, SerialBound, VlanTaken or NoFreeVlan.
+        Raises BadIntent, UnknownDevice, SerialBound, VlanTaken, NoFreeVlan or StillAttached.
         """
-        desired = _normal(desired)
-        now = self._clock.now()
+        desired = intent.canonical(desired)
         async with self._database.begin() as conn:
             stored = await repository.find(conn, desired.service_id)
-            if desired.attachment is not None:
-                await repository.require_device(conn, desired.attachment.olt_id)
-            desired = await repository.with_vlan(conn, desired, stored, self._settings)
-            if stored is not None and stored.desired == desired:
-                return
-            revision = 1 if stored is None else stored.revision + 1
-            await repository.put_desired(conn, desired, revision=revision, now=now, actor=actor)
-            await audit.record(
-                conn,
-                now=now,
-                actor=actor,
-                action="service.desire",
-                subject=f"service:{desired.service_id}",
-                before=None if stored is None else _shown(stored.desired),
-                after=_shown(desired),
-            )
+            await repository.require_devices(conn, desired)
+            desired = await repository.choose_vlan(conn, desired, stored, self._settings)
+            _refuse_to_forget(desired, stored)
+            await self._desire(conn, desired, stored, actor)
+
+    async def withdraw(self, service_id: ServiceId, *, actor: str) -> bool:
+        """From now on the service should be absent. False for one that was never desired: it can be nowhere."""
+        async with self._database.begin() as conn:
+            stored = await repository.find(conn, service_id)
+            if stored is None:
+                return False
+            await self._desire(conn, replace(stored.desired, present=False), stored, actor)
+        return True
+
+    async def _desire(
+        self, conn: AsyncConnection, desired: DesiredService, stored: StoredService | None, actor: str
+    ) -> None:
+        if stored is not None and stored.desired == desired:
+            return
+        now = self._clock.now()
+        revision = 1 if stored is None else stored.revision + 1
+        await repository.put_desired(conn, desired, revision=revision, now=now, actor=actor)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="service.desire",
+            subject=f"service:{desired.service_id}",
+            before=None if stored is None else _shown(stored.desired),
+            after=_shown(desired),
+        )
 
     async def get(self, service_id: ServiceId) -> StoredService:
         """Raises UnknownService."""
@@ -127,105 +144,119 @@ class ProvisioningService:
 
     # --- looking
 
-    async def observe(self, service_id: ServiceId) -> ObservedService:
-        """Read what the service's device has, store and return it. Raises Temporary- or PermanentDeviceError."""
-        stored = await self.get(service_id)
-        if stored.desired.attachment is None:
-            return ObservedService(service_id, present=False)
-        endpoint, driver = await self._driver_for(stored.desired)
-        observed = await driver.observe(endpoint, stored.desired)
-        async with self._database.begin() as conn:
-            await repository.put_observed(conn, observed, self._clock.now())
-        return observed
+    async def observe(self, service_id: ServiceId) -> StoredService:
+        """Read what the service's devices have, and store it. Raises Temporary- or PermanentDeviceError."""
+        for part in (await self.get(service_id)).desired.by_device():
+            endpoint, driver = await self._driver_for(part)
+            observed = await driver.observe(endpoint, part)
+            async with self._database.begin() as conn:
+                await repository.put_observed(conn, endpoint.device_id, observed, self._clock.now())
+        return await self.get(service_id)
 
     async def plan(self, service_id: ServiceId) -> Sequence[Plan]:
-        """What converging the service would send now."""
+        """What converging the service would send now, device after device."""
         return await self._plans((await self.get(service_id)).desired)
 
     async def dry_run(self, desired: DesiredService) -> Sequence[Plan]:
         """What providing `desired` would send now; nothing is stored, no device is changed."""
-        desired = _normal(desired)
+        desired = intent.canonical(desired)
         async with self._database.read() as conn:
-            if desired.attachment is not None:
-                await repository.require_device(conn, desired.attachment.olt_id)
+            await repository.require_devices(conn, desired)
             stored = await repository.find(conn, desired.service_id)
-            if desired.attachment is not None and not desired.attachment.subscriber_vlan:
-                desired = await repository.with_vlan(conn, desired, stored, self._settings, lock=False)
+            desired = await repository.choose_vlan(conn, desired, stored, self._settings, lock=False)
         return await self._plans(desired)
 
     async def _plans(self, desired: DesiredService) -> Sequence[Plan]:
-        if desired.attachment is None:
-            return ()
-        endpoint, driver = await self._driver_for(desired)
-        return (driver.plan(endpoint, desired, await driver.observe(endpoint, desired)),)
+        plans = []
+        for part in desired.by_device():
+            endpoint, driver = await self._driver_for(part)
+            plans.append(driver.plan(endpoint, part, await driver.observe(endpoint, part)))
+        return plans
 
     # --- converging
 
     async def converge(self, service_id: ServiceId, *, actor: str) -> Verification:
-        """Bring the service's device to what is desired, read it back, and judge.
+        """Bring the service's devices to what is desired, one after the other, read each back, and judge.
 
-        Raises TemporaryDeviceError (again later) or PermanentDeviceError (ask a human); either is stored as the
-        service's `last_error` first. A device that took everything and yet shows something else is not an error but
-        a Verification that is not `verified`.
+        Ends at the first device that is not as desired: those after it stay as they were, and the next converge goes
+        on there. Raises TemporaryDeviceError (again later) or PermanentDeviceError (ask a human); either is stored as
+        the service's `last_error` first. A device that took everything and yet shows something else is not an error
+        but a Verification that is not `verified`.
         """
         stored = await self.get(service_id)
-        desired = stored.desired
-        if desired.attachment is None:
-            return await self._judge(stored, None, (), (), actor)
+        found = _Found()
         with _SECONDS.time():
             try:
-                endpoint, driver = await self._driver_for(desired)
-                async with self._leases.hold(endpoint.device_id) as lease:
-                    observed, differences, plan = await _converge(driver, endpoint, desired, lease)
+                for part in stored.desired.by_device():
+                    await self._converge_device(part, stored.revision, found)
+                    if found.differences:
+                        break
             except (TemporaryDeviceError, PermanentDeviceError) as error:
-                await self._fail(stored, error)
+                await self._fail(stored, found, error, actor)
                 raise
-        return await self._judge(stored, observed, differences, (plan,), actor)
+        return await self._judge(stored, found, actor)
 
-    async def _judge(
-        self,
-        stored: StoredService,
-        observed: ObservedService | None,
-        differences: tuple[str, ...],
-        plans: tuple[Plan, ...],
-        actor: str,
-    ) -> Verification:
+    async def _converge_device(self, part: AttachedService, revision: int, found: _Found) -> None:
+        """Change one device and note what was planned for it and seen on it afterwards."""
+        endpoint, driver = await self._driver_for(part)
+        async with self._leases.hold(endpoint.device_id) as lease:
+            if (await self.get(part.service_id)).revision != revision:
+                raise DeviceLeased(f"something newer is desired of service {part.service_id} by now")
+            observed = await driver.observe(endpoint, part)
+            plan = driver.plan(endpoint, part, observed)
+            if not plan.is_empty:
+                await lease.renew()
+                await driver.apply(endpoint, part, plan)
+                found.plans.append(plan)
+                await lease.renew()
+                observed = await driver.observe(endpoint, part)
+            after = driver.plan(endpoint, part, observed)
+        found.note(endpoint, observed, verify.remaining(part, observed, after))
+
+    async def _judge(self, stored: StoredService, found: _Found, actor: str) -> Verification:
         now = self._clock.now()
-        verdict = Verification(not differences, now, differences, plans)
+        verdict = Verification(not found.differences, now, tuple(found.differences), tuple(found.plans))
         standing = Standing.VERIFIED if verdict.verified else Standing.MISMATCH
-        service_id = stored.desired.service_id
         async with self._database.begin() as conn:
             await repository.put_verdict(
-                conn, stored, standing=standing, observed=observed, differences=differences, now=now
+                conn, stored, standing=standing, observed=found.observed, differences=verdict.differences, now=now
             )
             if verdict.changed or standing is not stored.standing:
-                await audit.record(
-                    conn,
-                    now=now,
-                    actor=actor,
-                    action="service.provision",
-                    subject=f"service:{service_id}",
-                    before={"standing": stored.standing.value},
-                    after={"standing": standing.value, "differences": list(differences)},
-                    reason="\n".join(plan.diff for plan in plans) or None,
-                )
+                await self._audit_change(conn, stored, found, standing, actor)
         _CONVERGED.labels(standing.value).inc()
+        service_id = stored.desired.service_id
         log.info("service.converged", service_id=service_id, standing=standing.value, changed=verdict.changed)
         return verdict
 
-    async def _fail(self, stored: StoredService, error: Exception) -> None:
+    async def _fail(self, stored: StoredService, found: _Found, error: Exception, actor: str) -> None:
         async with self._database.begin() as conn:
             await repository.put_verdict(
                 conn,
                 stored,
                 standing=Standing.FAILED,
-                observed=None,
+                observed=found.observed,
                 differences=(),
                 now=self._clock.now(),
                 error=str(error),
             )
+            if found.plans:  # the devices before the failing one
+                await self._audit_change(conn, stored, found, Standing.FAILED, actor)
         _CONVERGED.labels(type(error).__name__).inc()
         log.warning("service.converge-failed", service_id=stored.desired.service_id, error=str(error))
+
+    async def _audit_change(
+        self, conn: AsyncConnection, stored: StoredService, found: _Found, standing: Standing, actor: str
+    ) -> None:
+        await audit.record(
+            conn,
+            now=self._clock.now(),
+            actor=actor,
+            action="service.provision",
+            subject=f"service:{stored.desired.service_id}",
+            before={"standing": stored.standing.value},
+            after={"standing": standing.value, "differences": found.differences},
+            reason="\n".join(plan.diff for plan in found.plans) or None,
+        )
 
     # --- drift
 
@@ -234,23 +265,26 @@ class ProvisioningService:
             return await repository.due_for_check(conn, before, limit)
 
     async def check(self, stored: StoredService) -> tuple[str, ...]:
-        """Compare a service with its device; store drift, or that there is none (any more). Changes no device.
+        """Compare a service with its devices; store drift, or that there is none (any more). Changes no device.
 
         Who wins is not decided here: drift is reported, and a converge would bring the desired state back.
         """
-        endpoint, driver = await self._driver_for(stored.desired)
-        observed = await driver.observe(endpoint, stored.desired)
-        plan = driver.plan(endpoint, stored.desired, observed)
-        differences = verify.remaining(stored.desired, observed, plan)
+        found = _Found()
+        for part in stored.desired.by_device():
+            endpoint, driver = await self._driver_for(part)
+            observed = await driver.observe(endpoint, part)
+            plan = driver.plan(endpoint, part, observed)
+            found.note(endpoint, observed, verify.remaining(part, observed, plan))
+            found.plans.append(plan)
         now = self._clock.now()
-        standing = Standing.DRIFT if differences else Standing.VERIFIED
+        standing = Standing.DRIFT if found.differences else Standing.VERIFIED
         async with self._database.begin() as conn:
             written = await repository.put_verdict(
                 conn,
                 stored,
                 standing=standing,
-                observed=observed,
-                differences=differences,
+                observed=found.observed,
+                differences=found.differences,
                 now=now,
                 only_from=(Standing.VERIFIED, Standing.DRIFT),
             )
@@ -261,12 +295,12 @@ class ProvisioningService:
                     actor="system:provisioning",
                     action=f"service.{standing.value}",
                     subject=f"service:{stored.desired.service_id}",
-                    after={"differences": list(differences)},
-                    reason=plan.diff or None,
+                    after={"differences": found.differences},
+                    reason="\n".join(plan.diff for plan in found.plans if plan.diff) or None,
                 )
-        if differences:
-            log.warning("service.drift", service_id=stored.desired.service_id, differences=list(differences))
-        return differences
+        if found.differences:
+            log.warning("service.drift", service_id=stored.desired.service_id, differences=found.differences)
+        return tuple(found.differences)
 
     async def put_off_check(self, stored: StoredService) -> None:
         """The service could not be read: let others have their turn before it is tried again."""
@@ -311,47 +345,51 @@ class ProvisioningService:
         async with self._database.read() as conn:
             return await repository.session_changes(conn, service_id)
 
-    async def _driver_for(self, desired: DesiredService) -> tuple[DeviceEndpoint, ServiceDriver]:
-        assert desired.attachment is not None
-        endpoint = await self.devices.endpoint(desired.attachment.olt_id)
+    async def _driver_for(self, part: AttachedService) -> tuple[DeviceEndpoint, ServiceDriver]:
+        endpoint = await self.devices.endpoint(part.attachment.device_id)
         driver = self._drivers.get(endpoint.driver)
         if driver is None:
             raise PermanentDeviceError(f"{endpoint.name}: this process has no driver {endpoint.driver!r}")
         return endpoint, driver
 
 
-async def _converge(
-    driver: ServiceDriver, endpoint: DeviceEndpoint, desired: DesiredService, lease: DeviceLease
-) -> tuple[ObservedService, tuple[str, ...], Plan]:
-    observed = await driver.observe(endpoint, desired)
-    plan = driver.plan(endpoint, desired, observed)
-    if not plan.is_empty:
-        await lease.renew()
-        await driver.apply(endpoint, desired, plan)
-        await lease.renew()
-        observed = await driver.observe(endpoint, desired)
-    after = driver.plan(endpoint, desired, observed)
-    return observed, verify.remaining(desired, observed, after), plan
+@dataclass(slots=True)
+class _Found:
+    """What one look at the devices of a service has brought so far."""
+
+    observed: dict[DeviceId, ObservedService] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+
+    def note(self, device: DeviceEndpoint, observed: ObservedService, differences: Sequence[str]) -> None:
+        self.observed[device.device_id] = observed
+        self.differences += [f"{device.name}: {difference}" for difference in differences]
 
 
-def _normal(desired: DesiredService) -> DesiredService:
-    """Checked, and with its serial spelled as ITU-T spells it."""
-    intent.check(desired)
-    if desired.attachment is None:
-        return desired
-    serial = desired.attachment.onu_serial.upper()
-    return replace(desired, attachment=replace(desired.attachment, onu_serial=serial))
+def _refuse_to_forget(desired: DesiredService, stored: StoredService | None) -> None:
+    """A device that the service may still be on stays in its record until it was seen without it."""
+    if stored is None or not stored.is_bound:
+        return
+    left = set(stored.device_ids) - {attachment.device_id for attachment in desired.attachments}
+    if left:
+        raise StillAttached(
+            f"service {desired.service_id} is attached to device {min(left)}: make it absent before it moves on"
+        )
 
 
 def _shown(desired: DesiredService) -> dict[str, Any]:
-    attachment = desired.attachment
     return {
         "present": desired.present,
         "profile": desired.profile.name,
         "downstream_bps": desired.profile.downstream_bps,
         "upstream_bps": desired.profile.upstream_bps,
-        "device_id": attachment.olt_id if attachment else None,
-        "pon_port": attachment.pon_port if attachment else None,
-        "onu_serial": attachment.onu_serial if attachment else None,
-        "subscriber_vlan": attachment.subscriber_vlan if attachment else None,
+        "attachments": [
+            {
+                "device_id": a.device_id,
+                "port": a.port,
+                "onu_serial": a.onu_serial,
+                "subscriber_vlan": a.subscriber_vlan,
+            }
+            for a in desired.attachments
+        ],
     }

@@ -10,7 +10,7 @@ class ProvisioningSettings:
     """All times in seconds."""
 
     vlan_first: int = 100
-    """Lowest subscriber VLAN that is allocated on an OLT; those below are kept for management and video."""
+    """Lowest subscriber VLAN that is allocated; those below are kept for management and video."""
 
     vlan_last: int = 3999
     """Highest subscriber VLAN that is allocated; 4000 and above are kept for the operator's own use."""
@@ -35,4 +35,4 @@ class ProvisioningSettings:
     """How often it is looked which services are due."""
 
     check_concurrency: int = 4
-    """Devices that are read at the same time by the drift check."""
+    """Groups of services on the same devices that are read at the same time by the drift check."""

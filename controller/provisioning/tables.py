@@ -1,4 +1,4 @@
-"""Tables of provisioning: the device registry, the desired and last observed services, and asked speed changes."""
+"""Tables of provisioning: the device registry, services with the devices that carry them, and asked speed changes."""
 
 from __future__ import annotations
 
@@ -41,25 +41,34 @@ service = Table(
     Column("profile_name", String(32), nullable=False),
     Column("downstream_bps", BigInteger, nullable=False),
     Column("upstream_bps", BigInteger, nullable=False),
-    Column("device_id", Id, ForeignKey("provisioning_device.device_id")),
-    Column("pon_port", String(64)),
-    Column("onu_serial", String(16)),
-    Column("subscriber_vlan", Integer),
-    # The serial and VLAN while they are taken: NULL again once the service was verified to be gone.
-    Column("bound_serial", String(16), unique=True),
-    Column("bound_vlan", Integer),
     Column("revision", Integer, nullable=False),
     Column("desired_at", Instant, nullable=False),
     Column("desired_by", String(128), nullable=False),
     Column("standing", String(16), nullable=False, index=True),
-    Column("observed", Text),
-    Column("observed_at", Instant),
     Column("verified_at", Instant),
     Column("differences", Text, nullable=False),
     Column("last_error", Text),
     Column("checked_at", Instant),
-    UniqueConstraint("device_id", "bound_vlan", name="uq_provisioning_service_device_vlan"),
     Index("ix_provisioning_service_checked_at", "checked_at"),
+)
+
+attachment = Table(
+    "provisioning_attachment",
+    metadata,
+    Column("service_id", Id, ForeignKey("provisioning_service.service_id"), primary_key=True),
+    Column("device_id", Id, ForeignKey("provisioning_device.device_id"), primary_key=True),
+    Column("position", Integer, nullable=False, comment="From the subscriber inwards."),
+    Column("kind", String(8), nullable=False),
+    Column("port", String(64), nullable=False, comment="PON port or interface."),
+    Column("onu_serial", String(16)),
+    Column("subscriber_vlan", Integer, nullable=False),
+    # The serial and VLAN while they are taken: NULL again once the service was verified to be gone everywhere.
+    Column("bound_serial", String(16), unique=True),
+    Column("bound_vlan", Integer),
+    Column("vlan_space", String(64), nullable=False),
+    Column("observed", Text),
+    Column("observed_at", Instant),
+    UniqueConstraint("device_id", "vlan_space", "bound_vlan", name="uq_provisioning_attachment_vlan"),
 )
 
 session_change = Table(

@@ -2,7 +2,10 @@
 
     add      subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
     modify   desired → converge → profile → sessions → complete: ServiceChanged
-    delete   disable → disconnect → desired → converge → complete: ServiceTerminated
+    delete   disable → disconnect → desired → converge → withdraw → complete: ServiceTerminated
+
+An order that is cancelled turns back at the end of the step that it is in, in the same run, and undoes: the devices
+converge to what was desired before, or to nothing. A step and its undoing so never run at once.
 
 The order's own record says which steps are done. The durable job brings the run back after a crash, and the record
 makes it go on where it stood: neither a crash nor a re-drive does a step twice. Between its effect and that record a
@@ -34,15 +37,16 @@ from controller.workflows.order_steps import (
     ENGINEERING,
     NETWORK,
     SERVICE_DESK,
-    STEPS,
     Fallout,
     FulfilmentSettings,
     OrderSteps,
     Provisioning,
     SessionEnder,
+    TurnedBack,
+    next_step,
     verified_at,
 )
-from erp.orders.model import Order, OrderState
+from erp.orders.model import AT_WORK, Order, OrderState
 from erp.orders.placement import OrderPlacement, Placed, Preview, Repeat, Request
 from erp.orders.service import OrderService, Work
 
@@ -99,6 +103,13 @@ class OrderFulfilment:
         await self._start(order)
         return order
 
+    async def cancel(self, order_id: OrderId, *, actor: str) -> Order:
+        """Turn an open order back, as far as it has come. Raises NoOrder, NotAllowed."""
+        order = await self._orders.cancel(order_id, actor=actor)
+        if order.is_open:
+            await self._start(order)
+        return order
+
     async def dry_run(self, request: Request) -> DryRun:
         """Show what an order would do; writes nothing and changes no device."""
         preview = await self._placement.preview(request)
@@ -117,9 +128,7 @@ class OrderFulfilment:
         """One search through the open orders; starting one that runs already changes nothing."""
         before: str | None = None
         while True:
-            orders = await self._orders.orders(
-                states=(OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS), before=before, limit=200
-            )
+            orders = await self._orders.orders(states=(OrderState.ACKNOWLEDGED, *AT_WORK), before=before, limit=200)
             for order in orders:
                 await self._take_up(order)
             if not orders:
@@ -131,10 +140,10 @@ class OrderFulfilment:
         if status is None:
             await self._start(order)
         elif status.state == "failed":
-            await self._orders.begin(order.order_id)
+            order = await self._orders.begin(order.order_id)
             cause = "the workflow ended by an error of the controller; the log tells it"
             log.error("orders.workflow_failed", order_id=order.order_id, error=status.error)
-            await self._orders.hold(order.order_id, order.step or "begin", cause=cause, owner_team=ENGINEERING)
+            await self._orders.hold(order, order.step or "begin", cause=cause, owner_team=ENGINEERING)
 
     async def _start(self, order: Order) -> None:
         """Start at once where this process runs workflows; otherwise, and if that fails, a sweep does it.
@@ -153,21 +162,23 @@ class OrderFulfilment:
         return await self._jobs.step("fulfil", self._go_on, OrderId(order_id), attempt)
 
     async def _go_on(self, order_id: OrderId, attempt: int) -> str:
-        """Take the steps that are not done yet: "completed", "held", or "superseded" by another attempt."""
-        work = await retrying(self._take_up_work, order_id, policy=self._patience(order_id, "begin"))
-        for step in STEPS[work.order.action]:
-            if not _is_ours(work.order, attempt):
-                break
-            if step not in work.done:
-                work = await retrying(self._take_step, work, step, policy=self._patience(order_id, step))
+        """Take the steps not done yet: "completed", "cancelled", "held", or "superseded" by another attempt."""
+        work = await retrying(self._take_up_work, order_id, policy=self._patience(None, "begin"))
+        while _is_ours(work.order, attempt):
+            step = next_step(work)
+            try:
+                work = await retrying(self._take_step, work, step, policy=self._patience(work.order, step))
+            except TurnedBack:
+                log.info("orders.turned_back", order_id=order_id, step=step)
+                work = await retrying(self._take_up_work, order_id, policy=self._patience(None, "begin"))
         return work.order.state.value if work.order.attempt == attempt else "superseded"
 
-    def _patience(self, order_id: OrderId, step: str) -> RetryPolicy:
+    def _patience(self, order: Order | None, step: str) -> RetryPolicy:
         return RetryPolicy(
             on=(TemporaryDeviceError, *_DATABASE_AWAY),
             first_wait_s=self._settings.first_wait_s,
             longest_wait_s=self._settings.longest_wait_s,
-            waiting=partial(self._note_waiting, order_id, step),
+            waiting=partial(self._note_waiting, order, step),
         )
 
     async def _take_up_work(self, order_id: OrderId) -> Work:
@@ -176,20 +187,25 @@ class OrderFulfilment:
 
     async def _take_step(self, work: Work, step: str) -> Work:
         """Do one step and record it, or hold the order. Returns the work as it then stands."""
-        await self._jobs.ready()
         order_id, result = work.order.order_id, dict[str, Any]()
         try:
             if step == "complete":
                 order = await self._orders.complete(order_id, step, verified_at(work))
+            elif step == "undone":
+                order = await self._orders.undone(order_id, step)
             else:
-                result = await self._effects[step](work)
+                result = await self._effects[step](work, step)
                 order = await self._orders.finish_step(order_id, step, result, forget_password=step == "subscriber")
-        except (TemporaryDeviceError, *_DATABASE_AWAY):
+        except (TemporaryDeviceError, TurnedBack, *_DATABASE_AWAY):
             raise
         except Exception as error:
-            return replace(work, order=await self._hold(work.order, step, error))
-        _steps_ended.labels(step, "done").inc()
-        return replace(work, order=order, done={**work.done, step: result})
+            order = await self._hold(work.order, step, error)
+        else:
+            _steps_ended.labels(step, "done").inc()
+            work = replace(work, done={**work.done, step: result})
+        if order.cancelled_by != work.order.cancelled_by:
+            return await self._orders.work(order_id)  # it was turned back, and leads elsewhere now
+        return replace(work, order=order)
 
     async def _hold(self, order: Order, step: str, error: Exception) -> Order:
         """Every failure becomes a visible state. A bug's message may hold anything: it goes to the log alone."""
@@ -203,19 +219,25 @@ class OrderFulfilment:
             case _:
                 team, cause = ENGINEERING, f"error of the controller: {type(error).__name__}; the log tells more"
                 log.error("orders.step_failed", order_id=order.order_id, step=step, exc_info=error)
-        held = await self._orders.hold(order.order_id, step, cause=cause, owner_team=team)
+        held = await self._orders.hold(order, step, cause=cause, owner_team=team)
         _steps_ended.labels(step, "held").inc()
         log.warning("orders.held", order_id=order.order_id, service_id=order.service_id, step=step, owner_team=team)
         return held
 
-    async def _note_waiting(self, order_id: OrderId, step: str, attempt: int, error: Exception) -> None:
+    async def _note_waiting(self, order: Order | None, step: str, attempt: int, error: Exception) -> None:
+        """Show what the order waits for. Raises TurnedBack when it was cancelled meanwhile."""
         _steps_ended.labels(step, "retried").inc()
+        order_id = order and order.order_id
         log.info("orders.waiting", order_id=order_id, step=step, attempt=attempt, error=type(error).__name__)
-        if isinstance(error, TemporaryDeviceError):
-            try:
-                await self._orders.wait(order_id, step, str(error))
-            except _DATABASE_AWAY as away:
-                log.warning("orders.waiting_not_shown", order_id=order_id, error=str(away))
+        if order is None or not isinstance(error, TemporaryDeviceError):
+            return
+        try:
+            goes_on = await self._orders.wait(order, step, str(error))
+        except _DATABASE_AWAY as away:
+            log.warning("orders.waiting_not_shown", order_id=order_id, error=str(away))
+            return
+        if not goes_on:
+            raise TurnedBack
 
 
 def _job_id(order: Order) -> str:
@@ -223,4 +245,4 @@ def _job_id(order: Order) -> str:
 
 
 def _is_ours(order: Order, attempt: int) -> bool:
-    return order.state is OrderState.IN_PROGRESS and order.attempt == attempt
+    return order.state in AT_WORK and order.attempt == attempt

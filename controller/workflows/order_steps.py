@@ -18,15 +18,23 @@ from controller.domain.errors import NotFound
 from controller.domain.identity import ServiceId
 from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
 from controller.domain.service import DesiredService
-from erp.orders.model import Action
+from erp.orders.model import Action, Order
 from erp.orders.service import OrderService, Work
 
 STEPS: dict[Action, tuple[str, ...]] = {
     Action.ADD: ("subscriber", "desired", "converge", "enable", "complete"),
     Action.MODIFY: ("desired", "converge", "profile", "sessions", "complete"),
-    Action.DELETE: ("disable", "disconnect", "desired", "converge", "complete"),
+    Action.DELETE: ("disable", "disconnect", "desired", "converge", "withdraw", "complete"),
 }
 """The road of each action."""
+
+BACK: dict[Action, tuple[str, ...]] = {
+    Action.ADD: ("undo-subscriber", "undo-disconnect", "undo-desired", "undo-converge", "undone"),
+    Action.MODIFY: ("undo-desired", "undo-converge", "undo-profile", "undo-sessions", "undone"),
+    Action.DELETE: ("undo-desired", "undo-converge", "undo-disable", "undone"),
+}
+"""The road back of an order that was cancelled. It is gone whole, wherever the order stood: what a crash kept from
+being recorded may have been done all the same, and undoing what was not done changes nothing."""
 
 NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
 """Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
@@ -69,6 +77,8 @@ class Provisioning(Protocol):
     """What this workflow needs of controller.provisioning.ProvisioningService. All of it may be called again."""
 
     async def set_desired(self, desired: DesiredService, *, actor: str) -> None: ...
+
+    async def withdraw(self, service_id: ServiceId, *, actor: str) -> bool: ...
 
     async def dry_run(self, desired: DesiredService) -> Sequence[Plan]: ...
 
@@ -116,8 +126,12 @@ class Fallout(Exception):
         self.cause = cause
 
 
+class TurnedBack(Exception):
+    """The order was cancelled while a step of its way forwards waited."""
+
+
 class OrderSteps:
-    """`effects` maps each step but "complete" to what it does."""
+    """`effects` maps each step but the last of a road to what it does."""
 
     def __init__(
         self,
@@ -134,7 +148,7 @@ class OrderSteps:
         self._directory = directory
         self._sessions = sessions
         self._settings = settings
-        self.effects: Mapping[str, Callable[[Work], Awaitable[dict[str, Any]]]] = {
+        self.effects: Mapping[str, Callable[[Work, str], Awaitable[dict[str, Any]]]] = {
             "subscriber": self._put_subscriber,
             "desired": self._set_desired,
             "converge": self._converge,
@@ -143,9 +157,17 @@ class OrderSteps:
             "sessions": self._change_sessions,
             "disable": self._disable,
             "disconnect": self._disconnect,
+            "withdraw": self._withdraw_login,
+            "undo-subscriber": self._withdraw_login,
+            "undo-disconnect": self._disconnect,
+            "undo-desired": self._undo_desired,
+            "undo-converge": self._converge,
+            "undo-profile": self._set_profile,
+            "undo-sessions": self._undo_sessions,
+            "undo-disable": self._enable,
         }
 
-    async def _put_subscriber(self, work: Work) -> dict[str, Any]:
+    async def _put_subscriber(self, work: Work, step: str) -> dict[str, Any]:
         subscription = work.subscription
         await self._directory.put_subscriber(
             service_id=subscription.service_id,
@@ -158,28 +180,41 @@ class OrderSteps:
         )
         return {}
 
-    async def _set_desired(self, work: Work) -> dict[str, Any]:
+    async def _set_desired(self, work: Work, step: str) -> dict[str, Any]:
         await self._provisioning.set_desired(work.desired, actor=work.order.requested_by)
         return {}
 
-    async def _converge(self, work: Work) -> dict[str, Any]:
-        await self._orders.start_step(work.order.order_id, "converge")
+    async def _converge(self, work: Work, step: str) -> dict[str, Any]:
+        if work.done.get("undo-desired", {}).get("unknown"):
+            return {}  # no device was ever told of it
+        await self._orders.start_step(work.order, step)
         seen = await self._provisioning.converge(work.order.service_id, actor=work.order.requested_by)
         if not seen.verified:
             raise Fallout(NETWORK, "read back is not as ordered: " + "; ".join(seen.differences))
         return {"at": seen.at.isoformat()}
 
-    async def _enable(self, work: Work) -> dict[str, Any]:
+    async def _undo_desired(self, work: Work, step: str) -> dict[str, Any]:
+        """What was desired before: absent for a line that was being added, where anything was desired of it at all."""
+        if work.desired.present:
+            return await self._set_desired(work, step)
+        known = await self._provisioning.withdraw(work.order.service_id, actor=work.order.requested_by)
+        return {} if known else {"unknown": True}
+
+    async def _enable(self, work: Work, step: str) -> dict[str, Any]:
         await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.order.requested_by)
         return {}
 
-    async def _disable(self, work: Work) -> dict[str, Any]:
+    async def _disable(self, work: Work, step: str) -> dict[str, Any]:
         await self._directory.set_enabled(
             service_id=work.order.service_id, enabled=False, actor=work.order.requested_by
         )
         return {}
 
-    async def _disconnect(self, work: Work) -> dict[str, Any]:
+    async def _withdraw_login(self, work: Work, step: str) -> dict[str, Any]:
+        await self._directory.withdraw_subscriber(service_id=work.order.service_id, actor=work.order.requested_by)
+        return {}
+
+    async def _disconnect(self, work: Work, step: str) -> dict[str, Any]:
         """End live sessions, then wait, but not for ever, until none is left.
 
         An ACK ends nothing here: a session has ended when its Stop was recorded, and what lives on is used unbilled.
@@ -187,7 +222,7 @@ class OrderSteps:
         if self._sessions is None:
             return {"answers": {}}
         order = work.order
-        await self._orders.start_step(order.order_id, "disconnect")
+        await self._orders.start_step(order, step)
         answers: dict[str, str] = {}
         unknown: set[str] = set()
         give_up_at = asyncio.get_running_loop().time() + self._settings.session_end_wait_s
@@ -196,14 +231,20 @@ class OrderSteps:
             now = asyncio.get_running_loop().time()
             if now >= give_up_at:
                 raise Fallout(NETWORK, _lives_on(live, answers, unknown))
+            await self._stay_ahead(order)
             if now >= ask_again_at:
                 if ask_again_at:
-                    await self._orders.wait(order.order_id, "disconnect", "a live session has not ended yet")
+                    await self._orders.wait(order, step, "a live session has not ended yet")
                 for key in live:
                     await self._end(key, order.requested_by, answers, unknown)
                 ask_again_at = asyncio.get_running_loop().time() + self._settings.disconnect_again_s
             await asyncio.sleep(self._settings.evidence_poll_s)
         return {"answers": answers}
+
+    async def _stay_ahead(self, order: Order) -> None:
+        """Raises TurnedBack when the order was cancelled while it was waited for something."""
+        if not await self._orders.goes_as(order):
+            raise TurnedBack
 
     async def _end(self, key: str, actor: str, answers: dict[str, str], unknown: set[str]) -> None:
         """Ask the NAS for the end of one session and note what it says."""
@@ -217,16 +258,20 @@ class OrderSteps:
         if outcome.error_cause == _SESSION_UNKNOWN:
             unknown.add(key)
 
-    async def _set_profile(self, work: Work) -> dict[str, Any]:
+    async def _set_profile(self, work: Work, step: str) -> dict[str, Any]:
         await self._directory.set_profile(
             service_id=work.order.service_id, profile=work.tariff.profile, actor=work.order.requested_by
         )
         return {}
 
-    async def _change_sessions(self, work: Work) -> dict[str, Any]:
+    async def _undo_sessions(self, work: Work, step: str) -> dict[str, Any]:
+        """Only sessions that were asked for the new speed can have it."""
+        return await self._change_sessions(work, step) if "sessions" in work.begun else {}
+
+    async def _change_sessions(self, work: Work, step: str) -> dict[str, Any]:
         """Tell live sessions the new speed, then wait, but not for ever, until it was seen on them."""
         order = work.order
-        await self._orders.start_step(order.order_id, "sessions")
+        await self._orders.start_step(order, step)
         since = self._clock.now()
         answers = await self._provisioning.change_live_sessions(order.service_id)
         give_up_at = asyncio.get_running_loop().time() + self._settings.evidence_wait_s
@@ -238,8 +283,9 @@ class OrderSteps:
                 return {"at": self._clock.now().isoformat()} | evidence
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise Fallout(NETWORK, _no_evidence(seen, answers))
+            await self._stay_ahead(order)
             if not shown:
-                await self._orders.wait(order.order_id, "sessions", "a live session has not shown the new speed yet")
+                await self._orders.wait(order, step, "a live session has not shown the new speed yet")
                 shown = True
             await asyncio.sleep(self._settings.evidence_poll_s)
 
@@ -260,6 +306,12 @@ def _lives_on(live: Sequence[str], answers: Mapping[str, str], unknown: Collecti
 def _no_evidence(seen: SessionVerification, answers: Sequence[SessionChange]) -> str:
     told = [f"{answer.session_key} answered {answer.outcome.result} {answer.outcome.detail}" for answer in answers]
     return f"the live session was not seen at the new speed ({seen.state}): " + "; ".join([*seen.details, *told])
+
+
+def next_step(work: Work) -> str:
+    """The first step not done of the road that the order is on. The last one ends it, so there always is one."""
+    road = BACK if work.order.cancelled_by else STEPS
+    return next(step for step in road[work.order.action] if step not in work.done)
 
 
 def verified_at(work: Work) -> datetime:

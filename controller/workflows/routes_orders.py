@@ -1,4 +1,4 @@
-"""Placing, dry-running and re-driving orders over HTTP. Reading them is erp.orders.routes'."""
+"""Placing, dry-running, re-driving and cancelling orders over HTTP. Reading them is erp.orders.routes'."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, DeviceId, OfferingId, OfferingVersionId, OrderId, SubscriptionId
 from controller.domain.money import Money
 from controller.domain.ports import Plan, Secret
+from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
 from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import IdText, In, MoneyOut, Out
 from controller.workflows.order_fulfilment import DryRun, OrderFulfilment
-from erp.orders.model import Attachment
 from erp.orders.placement import AddRequest, DeleteRequest, ModifyRequest, Offer, Repeat, Request
 from erp.orders.routes import OrderOut
 
@@ -24,13 +24,36 @@ _MAX_KEY = 128
 _PASSWORD_LENGTH = (8, 64)
 
 
-class AttachmentIn(In):
-    """Where the line meets the network. Without `subscriber_vlan` one is allocated on the OLT."""
+VlanId = Annotated[int, Field(ge=2, le=4094, description="Absent, one is chosen that is free on all attachments.")]
+PortName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
-    olt_id: IdText
-    pon_port: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+
+class OnuAttachmentIn(In):
+    """An ONU of our stock on a PON port of an OLT."""
+
+    kind: Literal["onu"]
+    device_id: IdText
+    pon_port: PortName
     onu_serial: Annotated[str, StringConstraints(min_length=12, max_length=24)]
-    subscriber_vlan: Annotated[int, Field(ge=2, le=4094)] | None = None
+    subscriber_vlan: VlanId | None = None
+
+    def attachment(self) -> Attachment:
+        return OnuAttachment(DeviceId(self.device_id), self.pon_port, self.onu_serial, self.subscriber_vlan or 0)
+
+
+class RouterAttachmentIn(In):
+    """A subinterface of a router, for the line's policer."""
+
+    kind: Literal["router"]
+    device_id: IdText
+    interface: PortName
+    subscriber_vlan: VlanId | None = None
+
+    def attachment(self) -> Attachment:
+        return RouterAttachment(DeviceId(self.device_id), self.interface, self.subscriber_vlan or 0)
+
+
+AttachmentIn = Annotated[OnuAttachmentIn | RouterAttachmentIn, Field(discriminator="kind")]
 
 
 class _OfferIn(In):
@@ -57,7 +80,10 @@ class AddIn(_OfferIn):
 
     action: Literal["add"]
     account_id: IdText
-    attachment: AttachmentIn | None = None
+    attachments: Annotated[
+        tuple[AttachmentIn, ...],
+        Field(max_length=4, description="The devices that carry the line, from the subscriber inwards, each once."),
+    ] = ()
     username: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@+-]{1,63}$")] | None = None
     password: Annotated[SecretStr, Field(min_length=_PASSWORD_LENGTH[0], max_length=_PASSWORD_LENGTH[1])] | None = None
     framed_ipv4: IPv4Address | None = None
@@ -69,14 +95,18 @@ class AddIn(_OfferIn):
             raise ValueError("a password has printable ASCII characters and no space")
         return value
 
+    @field_validator("attachments")
+    @classmethod
+    def _each_device_once(cls, value: tuple[AttachmentIn, ...]) -> tuple[AttachmentIn, ...]:
+        if len({found.device_id for found in value}) < len(value):
+            raise ValueError("a line is attached to each device once")
+        return value
+
     def request(self) -> Request:
-        found = self.attachment
         return AddRequest(
             account_id=AccountId(self.account_id),
             offer=self.offer(),
-            attachment=None
-            if found is None
-            else Attachment(DeviceId(found.olt_id), found.pon_port, found.onu_serial, found.subscriber_vlan),
+            attachments=tuple(found.attachment() for found in self.attachments),
             username=self.username,
             password=None if self.password is None else Secret(self.password.get_secret_value()),
             framed_ipv4=None if self.framed_ipv4 is None else str(self.framed_ipv4),
@@ -165,6 +195,9 @@ def endpoints(fulfilment: OrderFulfilment) -> list[Endpoint]:
     async def redrive(call: Call) -> OrderOut:
         return OrderOut.of(await fulfilment.redrive(OrderId(call.path["order_id"]), actor=call.actor))
 
+    async def cancel(call: Call) -> OrderOut:
+        return OrderOut.of(await fulfilment.cancel(OrderId(call.path["order_id"]), actor=call.actor))
+
     async def dry_run(call: Call) -> DryRunOut:
         return _dry_run(await fulfilment.dry_run(call.body_as(OrderIn).root.request()))
 
@@ -195,6 +228,15 @@ def endpoints(fulfilment: OrderFulfilment) -> list[Endpoint]:
             scope="orders:write",
             handler=redrive,
             summary="Go on with a held order where it stopped",
+            returns=OrderOut,
+            status=202,
+        ),
+        Endpoint(
+            "POST",
+            "/orders/{order_id}/cancel",
+            scope="orders:write",
+            handler=cancel,
+            summary="Turn an open order back: what was done of it is undone, and it is never completed",
             returns=OrderOut,
             status=202,
         ),

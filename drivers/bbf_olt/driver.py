@@ -15,7 +15,7 @@ from lxml import etree
 
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.ports import DeviceEndpoint, Plan
-from controller.domain.service import DesiredService, ObservedService
+from controller.domain.service import AttachedService, ObservedService
 from drivers.bbf_olt import parse
 from drivers.bbf_olt.model import GEM, IF, SHAPING, TM, XPON, Element, Key, Names, downstream_profile, upstream_profile
 from drivers.bbf_olt.plan import plan
@@ -39,18 +39,18 @@ class BbfOltDriver:
         self._transport = transport
         self._settings = settings
 
-    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService:
+    async def observe(self, device: DeviceEndpoint, service: AttachedService) -> ObservedService:
         """Read what the OLT's running configuration has for `service`."""
         answers = await self._transport.run(device, lambda session: _read(session, service))
         return self._observed(answers, service)
 
-    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan:
+    def plan(self, device: DeviceEndpoint, desired: AttachedService, observed: ObservedService) -> Plan:
         """Pure. `observed` must come from this driver's `observe` with the same service."""
         answers = parse.unpack(observed.driver_state[_ANSWERS])
         found = parse.reading(answers, desired.service_id, _profiles(answers, desired))
         return plan(device.name, desired, found, self._settings)
 
-    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None:
+    async def apply(self, device: DeviceEndpoint, desired: AttachedService, plan: Plan) -> None:
         """Carry out `plan`: the device is changed and confirmed, or as it was."""
         if plan.is_empty:
             return
@@ -64,23 +64,23 @@ class BbfOltDriver:
         )
 
     @staticmethod
-    def _observed(answers: list[Element], service: DesiredService) -> ObservedService:
+    def _observed(answers: list[Element], service: AttachedService) -> ObservedService:
         found = parse.reading(answers, service.service_id, _profiles(answers, service))
         return parse.observed(found, service.service_id, {_ANSWERS: parse.pack(answers)})
 
 
-def _profiles(answers: list[Element], service: DesiredService) -> set[Key]:
+def _profiles(answers: list[Element], service: AttachedService) -> set[Key]:
     """The profiles that the service has, and those it wants."""
     return _wanted(service) | parse.profiles_of(answers, service.service_id)
 
 
-def _wanted(service: DesiredService) -> set[Key]:
+def _wanted(service: AttachedService) -> set[Key]:
     if not service.present:
         return set()
     return {upstream_profile(service.profile.upstream_bps), downstream_profile(service.profile.downstream_bps)}
 
 
-def _read(session: NetconfSession, service: DesiredService) -> list[Element]:
+def _read(session: NetconfSession, service: AttachedService) -> list[Element]:
     """Two reads: the service's own objects with the PON ports, then its profiles.
 
     Of a profile that it is about to leave, also who else uses it: only then may that answer be long.
@@ -108,7 +108,7 @@ def _users_of(profile: Key) -> dict[str, object]:
 def _change(
     session: NetconfSession,
     operations: list[Element],
-    desired: DesiredService,
+    desired: AttachedService,
     as_planned: Callable[[list[Element]], bool],
     confirm_timeout_s: int,
 ) -> None:

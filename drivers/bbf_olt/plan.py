@@ -6,9 +6,9 @@ import difflib
 from dataclasses import dataclass
 
 from controller.domain.ports import Plan, Step
-from controller.domain.service import DesiredService
+from controller.domain.service import AttachedService
 from drivers.bbf_olt.model import Element, Key, Names, Reading, lines, same
-from drivers.bbf_olt.render import BbfOltSettings, edit_config, service_objects, text_of
+from drivers.bbf_olt.render import BbfOltSettings, edit_config, onu_of, service_objects, text_of
 from drivers.errors import UnsuitableDevice
 
 
@@ -24,34 +24,33 @@ class _Change:
         return f"{verb} {self.key}"
 
 
-def plan(device_name: str, desired: DesiredService, found: Reading, settings: BbfOltSettings) -> Plan:
+def plan(device_name: str, desired: AttachedService, found: Reading, settings: BbfOltSettings) -> Plan:
     """The steps for `desired`, none when the device is so already. Raises PermanentDeviceError where it cannot be."""
-    assert desired.attachment is not None
     changes = [
         _Change(key, found.objects.get(key), after)
         for key, after in _target(device_name, desired, found, settings).items()
         if not same(found.objects.get(key), after)
     ]
     if not changes:
-        return Plan(desired.attachment.olt_id, desired.service_id, (), "")
+        return Plan(desired.attachment.device_id, desired.service_id, (), "")
     operation = edit_config(
         [(c.key, c.after) for c in changes if c.after is not None], [c.key for c in changes if c.after is None]
     )
     step = Step("; ".join(c.summary for c in changes), text_of(operation))
-    return Plan(desired.attachment.olt_id, desired.service_id, (step,), _diff(changes))
+    return Plan(desired.attachment.device_id, desired.service_id, (step,), _diff(changes))
 
 
 def _target(
-    device_name: str, desired: DesiredService, found: Reading, settings: BbfOltSettings
+    device_name: str, desired: AttachedService, found: Reading, settings: BbfOltSettings
 ) -> dict[Key, Element | None]:
     """What each object shall be; None for those that shall not be. Profiles go when their last user goes."""
-    assert desired.attachment is not None
     target: dict[Key, Element | None] = {}
     if desired.present:
-        port = found.ports.get(desired.attachment.pon_port)
+        pon_port = onu_of(desired).pon_port
+        port = found.ports.get(pon_port)
         if port is None:
             known = ", ".join(sorted(found.ports)) or "none"
-            raise UnsuitableDevice(f"{device_name} has no PON port {desired.attachment.pon_port!r}; it has {known}")
+            raise UnsuitableDevice(f"{device_name} has no PON port {pon_port!r}; it has {known}")
         target.update(service_objects(desired, port, settings))
     else:
         target.update(dict.fromkeys(Names.of(desired.service_id).all))

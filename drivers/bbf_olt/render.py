@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from controller.domain.errors import PermanentDeviceError
-from controller.domain.service import DesiredService, OnuAttachment
+from controller.domain.service import AttachedService, OnuAttachment
 from drivers.bbf_olt.model import (
     CONTAINERS,
     DOT1Q,
@@ -44,10 +44,16 @@ class BbfOltSettings:
     """The device goes back by itself when the confirming commit does not come within this time."""
 
 
-def service_objects(desired: DesiredService, port: PonPort, settings: BbfOltSettings) -> dict[Key, Element]:
+def onu_of(desired: AttachedService) -> OnuAttachment:
+    """Raises PermanentDeviceError when the service is attached as to a device of another kind."""
+    if not isinstance(desired.attachment, OnuAttachment):
+        raise PermanentDeviceError("an OLT carries a service on an ONU; it was to be attached to an interface")
+    return desired.attachment
+
+
+def service_objects(desired: AttachedService, port: PonPort, settings: BbfOltSettings) -> dict[Key, Element]:
     """Every object that carries the service, with its profiles. Raises PermanentDeviceError for an unspeakable rate."""
-    attachment = desired.attachment
-    assert attachment is not None
+    attachment = onu_of(desired)
     names = Names.of(desired.service_id)
     up, down = upstream_profile(desired.profile.upstream_bps), downstream_profile(desired.profile.downstream_bps)
     return {

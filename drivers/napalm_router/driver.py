@@ -25,7 +25,7 @@ import structlog
 
 from controller.domain.errors import HeadendError, PermanentDeviceError, TemporaryDeviceError
 from controller.domain.ports import DeviceEndpoint, HostKeyStore, Plan
-from controller.domain.service import DesiredService, ObservedService
+from controller.domain.service import AttachedService, ObservedService
 from drivers.napalm_router import parse, render
 
 log = structlog.get_logger()
@@ -60,7 +60,7 @@ class NapalmRouter:
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="napalm")
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService:
+    async def observe(self, device: DeviceEndpoint, service: AttachedService) -> ObservedService:
         """Raises TemporaryDeviceError, PermanentDeviceError."""
 
         def read(router: Any) -> ObservedService:
@@ -68,7 +68,7 @@ class NapalmRouter:
 
         return await self._call(device, read)
 
-    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan:
+    def plan(self, device: DeviceEndpoint, desired: AttachedService, observed: ObservedService) -> Plan:
         """Raises PermanentDeviceError when the device has no words for what is desired."""
         return render.plan(device.device_id, desired, observed)
 
@@ -84,7 +84,7 @@ class NapalmRouter:
 
         return "" if plan.is_empty else await self._call(device, compare)
 
-    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None:
+    async def apply(self, device: DeviceEndpoint, desired: AttachedService, plan: Plan) -> None:
         """Leave the device changed and confirmed, or as it was. Raises TemporaryDeviceError, PermanentDeviceError."""
         if plan.is_empty:
             return
@@ -110,9 +110,9 @@ class NapalmRouter:
 
     # -- in the thread ----------------------------------------------------------------------------------------------
 
-    def _read(self, router: Any, service: DesiredService) -> ObservedService:
-        where = service.attachment
-        expected = None if where is None else render.subinterface(where.pon_port, where.subscriber_vlan)
+    def _read(self, router: Any, service: AttachedService) -> ObservedService:
+        where = render.attachment_of(service)
+        expected = render.subinterface(where.interface, where.subscriber_vlan)
         running = router.get_config(retrieve="running")["running"]
         return parse.observed_service(running, service.service_id, expected)
 

@@ -66,15 +66,13 @@ def observed_service(config: str, service_id: ServiceId, expected_place: str | N
     place = here.head.removeprefix("interface ")
     applied = here.after("service-policy type qos input ") == name
     vlan = here.after("encapsulation dot1q vlan ")
-    described = (here.after("description ") or "").split()
     shaped = next((int(m[1]) * 1000 for line in here.lines if (m := _SHAPE.match(line))), None)
     return ObservedService(
         service_id,
         present=True,
         upstream_bps=policed if applied else None,
         downstream_bps=shaped,
-        onu_serial=described[2] if len(described) == 3 else None,
-        pon_port=place.partition(".")[0],
+        interface=place.partition(".")[0],
         subscriber_vlan=int(vlan) if vlan is not None and vlan.isdecimal() else None,
         details={"interface": place, "policy-map": name},
     )

@@ -4,12 +4,12 @@
        class class-default
           police rate <bps> bps burst-size <bytes> bytes
     interface <port>.<vlan>
-       description headend <service> <serial>
+       description headend <service>
        encapsulation dot1q vlan <vlan>
        service-policy type qos input headend-<service>
        shape rate <kbit/s> kbps                              downstream: what it receives is shaped
 
-The attachment's `pon_port` names the port, its VLAN the subinterface. Pure text; no session, no clock.
+The attachment's VLAN is the subinterface's number. Pure text; no session, no clock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import difflib
 from controller.domain.errors import PermanentDeviceError
 from controller.domain.identity import DeviceId
 from controller.domain.ports import Plan, Step
-from controller.domain.service import DesiredService, ObservedService, OnuAttachment
+from controller.domain.service import AttachedService, ObservedService, RouterAttachment
 from controller.domain.units import human_rate
 
 BURST_S = 0.1
@@ -31,10 +31,10 @@ def policy_name(service_id: str) -> str:
     return f"headend-{service_id}"
 
 
-def attachment_of(desired: DesiredService) -> OnuAttachment:
-    """Raises PermanentDeviceError when the service is attached nowhere: a router cannot carry it then."""
-    if desired.attachment is None:
-        raise PermanentDeviceError(f"service {desired.service_id} has no port and VLAN on a router")
+def attachment_of(desired: AttachedService) -> RouterAttachment:
+    """Raises PermanentDeviceError when the service is attached as to a device of another kind."""
+    if not isinstance(desired.attachment, RouterAttachment):
+        raise PermanentDeviceError("a router carries a service on an interface; it was to be attached by an ONU")
     return desired.attachment
 
 
@@ -42,7 +42,7 @@ def subinterface(port: str, vlan: int) -> str:
     return f"{port}.{vlan}"
 
 
-def stanza(service_id: str, port: str, vlan: int, serial: str, upstream_bps: int, downstream_bps: int) -> str:
+def stanza(service_id: str, port: str, vlan: int, upstream_bps: int, downstream_bps: int) -> str:
     """The configuration that carries a service. Raises PermanentDeviceError for a rate the device cannot express."""
     if downstream_bps % 1000:
         raise PermanentDeviceError(f"the router shapes in whole kbit/s, not {downstream_bps} bit/s")
@@ -54,7 +54,7 @@ def stanza(service_id: str, port: str, vlan: int, serial: str, upstream_bps: int
         f"      police rate {upstream_bps} bps burst-size {burst} bytes\n"
         f"!\n"
         f"interface {subinterface(port, vlan)}\n"
-        f"   description headend {service_id} {serial}\n"
+        f"   description headend {service_id}\n"
         f"   encapsulation dot1q vlan {vlan}\n"
         f"   service-policy type qos input {name}\n"
         f"   shape rate {downstream_bps // 1000} kbps\n"
@@ -62,42 +62,33 @@ def stanza(service_id: str, port: str, vlan: int, serial: str, upstream_bps: int
     )
 
 
-def desired_stanza(desired: DesiredService) -> str:
+def desired_stanza(desired: AttachedService) -> str:
     """Empty when the service must be absent."""
     if not desired.present:
         return ""
     where, speed = attachment_of(desired), desired.profile
-    return stanza(
-        desired.service_id,
-        where.pon_port,
-        where.subscriber_vlan,
-        where.onu_serial,
-        speed.upstream_bps,
-        speed.downstream_bps,
-    )
+    return stanza(desired.service_id, where.interface, where.subscriber_vlan, speed.upstream_bps, speed.downstream_bps)
 
 
 def removal(service_id: str, observed: ObservedService) -> str:
-    lines = ""
-    if observed.pon_port is not None and observed.subscriber_vlan is not None:
-        lines = f"no interface {subinterface(observed.pon_port, observed.subscriber_vlan)}\n"
+    place = _place(observed)
+    lines = "" if place is None else f"no interface {place}\n"
     return f"{lines}no policy-map type quality-of-service {policy_name(service_id)}\n"
 
 
-def is_as_desired(desired: DesiredService, observed: ObservedService) -> bool:
+def is_as_desired(desired: AttachedService, observed: ObservedService) -> bool:
     if not desired.present:
         return not observed.present
     where, speed = attachment_of(desired), desired.profile
     return observed.present and (
         observed.upstream_bps,
         observed.downstream_bps,
-        observed.pon_port,
+        observed.interface,
         observed.subscriber_vlan,
-        observed.onu_serial,
-    ) == (speed.upstream_bps, speed.downstream_bps, where.pon_port, where.subscriber_vlan, where.onu_serial)
+    ) == (speed.upstream_bps, speed.downstream_bps, where.interface, where.subscriber_vlan)
 
 
-def plan(device_id: DeviceId, desired: DesiredService, observed: ObservedService) -> Plan:
+def plan(device_id: DeviceId, desired: AttachedService, observed: ObservedService) -> Plan:
     """One merge from what was observed to what is desired; no step when they agree. Raises PermanentDeviceError."""
     if is_as_desired(desired, observed):
         return Plan(device_id, desired.service_id, (), "")
@@ -112,11 +103,11 @@ def plan(device_id: DeviceId, desired: DesiredService, observed: ObservedService
     return Plan(device_id, desired.service_id, (_step(desired, observed),), diff)
 
 
-def _step(desired: DesiredService, observed: ObservedService) -> Step:
+def _step(desired: AttachedService, observed: ObservedService) -> Step:
     if not desired.present:
         return Step(f"remove the policer of {desired.service_id}", removal(desired.service_id, observed))
     where, speed = attachment_of(desired), desired.profile
-    here = subinterface(where.pon_port, where.subscriber_vlan)
+    here = subinterface(where.interface, where.subscriber_vlan)
     rendered = desired_stanza(desired)
     stray = observed.present and _place(observed) not in (None, here)
     if stray:
@@ -127,9 +118,9 @@ def _step(desired: DesiredService, observed: ObservedService) -> Step:
 
 
 def _place(observed: ObservedService) -> str | None:
-    if observed.pon_port is None or observed.subscriber_vlan is None:
+    if observed.interface is None or observed.subscriber_vlan is None:
         return None
-    return subinterface(observed.pon_port, observed.subscriber_vlan)
+    return subinterface(observed.interface, observed.subscriber_vlan)
 
 
 def _shown(observed: ObservedService) -> str:
@@ -145,7 +136,7 @@ def _shown(observed: ObservedService) -> str:
             f"      police rate {observed.upstream_bps} bps burst-size {burst} bytes\n!\n"
         )
     if (place := _place(observed)) is not None:
-        out += f"interface {place}\n   description headend {observed.service_id} {observed.onu_serial}\n"
+        out += f"interface {place}\n   description headend {observed.service_id}\n"
         out += f"   encapsulation dot1q vlan {observed.subscriber_vlan}\n"
         if observed.upstream_bps is not None:
             out += f"   service-policy type qos input {name}\n"

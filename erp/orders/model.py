@@ -1,29 +1,31 @@
 """Product orders and the subscriptions they make: a pure state machine in the words of TMF622.
 
     acknowledged ──start──▸ inProgress ──complete──▸ completed
-         │                   │     ▲
-         │                 hold  redrive
-         │                   ▼     │
-         ├──cancel──▸ ┐     held ──┴──fail──▸ failed
-         └────────────┴─ cancelled ◂──cancel
+         │                   │  │  ▲
+         │                   │ hold redrive
+         │                   │  ▼  │
+         │                   │  held ──fail──▸ failed
+         │                   │  │  ▲
+       cancel             cancel│ hold
+         ▼                   ▼  ▼  │
+         └────────────▸ pendingCancellation ──undone──▸ cancelled
 
 An order that waits for a device stays inProgress and says so; one that a person must look at is held, with cause, step
-and owner team. Nothing leaves completed, cancelled or failed.
+and owner team. Whoever cancels it turns it back: what was done of it is undone and seen to be undone before it is
+cancelled, and it is never completed afterwards. Nothing leaves completed, cancelled or failed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from controller.domain.identity import AccountId, DeviceId, OfferingVersionId, OrderId, ServiceId, SubscriptionId
-from controller.domain.service import DesiredService, OnuAttachment, SpeedProfile
+from controller.domain.identity import AccountId, OfferingVersionId, OrderId, ServiceId, SubscriptionId
+from controller.domain.service import Attachment, DesiredService, SpeedProfile
 from erp.orders.errors import NotAllowed
-
-VLAN_NOT_NAMED = 0
-"""`OnuAttachment.subscriber_vlan` of an order that leaves the choice to provisioning."""
 
 
 class OrderState(StrEnum):
@@ -32,6 +34,7 @@ class OrderState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     IN_PROGRESS = "inProgress"
     HELD = "held"
+    PENDING_CANCELLATION = "pendingCancellation"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -58,7 +61,9 @@ class StepState(StrEnum):
     DONE = "done"
 
 
-OPEN = frozenset({OrderState.ACKNOWLEDGED, OrderState.IN_PROGRESS, OrderState.HELD})
+AT_WORK = frozenset({OrderState.IN_PROGRESS, OrderState.PENDING_CANCELLATION})
+"""States in which the workflow takes steps: forwards, or back."""
+OPEN = AT_WORK | {OrderState.ACKNOWLEDGED, OrderState.HELD}
 
 _MOVES = {
     (OrderState.ACKNOWLEDGED, "start"): OrderState.IN_PROGRESS,
@@ -66,8 +71,11 @@ _MOVES = {
     (OrderState.IN_PROGRESS, "complete"): OrderState.COMPLETED,
     (OrderState.HELD, "redrive"): OrderState.IN_PROGRESS,
     (OrderState.HELD, "fail"): OrderState.FAILED,
-    (OrderState.HELD, "cancel"): OrderState.CANCELLED,
-    (OrderState.ACKNOWLEDGED, "cancel"): OrderState.CANCELLED,
+    (OrderState.ACKNOWLEDGED, "cancel"): OrderState.PENDING_CANCELLATION,
+    (OrderState.IN_PROGRESS, "cancel"): OrderState.PENDING_CANCELLATION,
+    (OrderState.HELD, "cancel"): OrderState.PENDING_CANCELLATION,
+    (OrderState.PENDING_CANCELLATION, "hold"): OrderState.HELD,
+    (OrderState.PENDING_CANCELLATION, "undone"): OrderState.CANCELLED,
 }
 
 VERBS = frozenset(verb for _, verb in _MOVES)
@@ -82,16 +90,6 @@ def after(state: OrderState, verb: str) -> OrderState:
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
-    """Where the fibre service meets the network, as ordered; `subscriber_vlan` None leaves it to provisioning."""
-
-    olt_id: DeviceId
-    pon_port: str
-    onu_serial: str
-    subscriber_vlan: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Subscription:
     """What an account has: an offering version, and the service that carries it."""
 
@@ -102,7 +100,8 @@ class Subscription:
     state: SubscriptionState
     username: str
     framed_ipv4: str | None
-    attachment: Attachment | None
+    attachments: tuple[Attachment, ...]
+    """As ordered, from the subscriber inwards; a VLAN of 0 was left to provisioning."""
     ordered_at: datetime
     activated_at: datetime | None = None
     ended_at: datetime | None = None
@@ -131,6 +130,8 @@ class Order:
     waiting: bool = False
     cause: str | None = None
     owner_team: str | None = None
+    cancelled_by: str | None = None
+    """Who turned it back. From then on its steps undo what was done; a re-drive goes on with that."""
 
     @property
     def is_open(self) -> bool:
@@ -163,6 +164,23 @@ class Transition:
     cause: str | None
 
 
+def refuse_past_return(order: Order, done: Collection[str]) -> None:
+    """Raise NotAllowed where an order cannot be turned back any more, saying what to do instead.
+
+    An order that was completed is a fact: charging started, changed or ended with it. The end of a line is one as soon
+    as its devices were seen without it: its login is given up next.
+    """
+    ended = order.action is Action.DELETE and "converge" in done
+    if order.cancelled_by or not (order.state is OrderState.COMPLETED or ended):
+        return
+    instead = {
+        Action.ADD: f"end subscription {order.subscription_id} by an order to delete",
+        Action.MODIFY: f"order to modify subscription {order.subscription_id} back to version {order.from_version_id}",
+        Action.DELETE: "order a new line",
+    }[order.action]
+    raise NotAllowed(f"the order is past cancelling ({order.state.value}): {instead}")
+
+
 def times_in_state(history: list[Transition], now: datetime) -> list[timedelta]:
     """How long the order was in the state of each transition; in an open last one until `now`, in a final one zero."""
     ends = [entry.at for entry in history[1:]]
@@ -171,12 +189,6 @@ def times_in_state(history: list[Transition], now: datetime) -> list[timedelta]:
     return [end - entry.at for entry, end in zip(history, ends, strict=True)]
 
 
-def desired_service(subscription: Subscription, profile: SpeedProfile, action: Action) -> DesiredService:
-    """What the network shall show once the order is done."""
-    found = subscription.attachment
-    attachment = (
-        None
-        if found is None
-        else OnuAttachment(found.olt_id, found.pon_port, found.onu_serial, found.subscriber_vlan or VLAN_NOT_NAMED)
-    )
-    return DesiredService(subscription.service_id, profile, attachment, present=action is not Action.DELETE)
+def desired_service(subscription: Subscription, profile: SpeedProfile, *, present: bool) -> DesiredService:
+    """What the network shall show of a subscription."""
+    return DesiredService(subscription.service_id, profile, subscription.attachments, present)

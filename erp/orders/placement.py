@@ -27,7 +27,7 @@ from controller.domain.identity import (
     new_id,
 )
 from controller.domain.ports import Secret
-from controller.domain.service import DesiredService
+from controller.domain.service import Attachment, DesiredService, OnuAttachment
 from controller.domain.tariff import TariffVersion
 from controller.store import audit, outbox
 from controller.store.engine import Database
@@ -50,7 +50,6 @@ from erp.orders.errors import (
 )
 from erp.orders.model import (
     Action,
-    Attachment,
     Order,
     OrderState,
     Subscription,
@@ -74,7 +73,7 @@ class Offer:
 class AddRequest:
     account_id: AccountId
     offer: Offer
-    attachment: Attachment | None = None
+    attachments: tuple[Attachment, ...] = ()
     username: str | None = None
     password: Secret | None = None
     framed_ipv4: str | None = None
@@ -173,7 +172,7 @@ class OrderPlacement:
         ends = draft.action is Action.DELETE
         return Preview(
             draft.action,
-            desired_service(draft.subscription, draft.tariff.profile, draft.action),
+            desired_service(draft.subscription, draft.tariff.profile, present=not ends),
             draft.tariff_before,
             None if ends else draft.tariff,
         )
@@ -221,9 +220,6 @@ class OrderPlacement:
         username = request.username or "line-" + _random(10)
         if await repository.username_exists(conn, username):
             raise UsernameTaken(f"username {username} belongs to another subscription")
-        attachment = request.attachment
-        if attachment is not None:
-            attachment = replace(attachment, onu_serial=onu_serial(attachment.onu_serial))
         subscription = Subscription(
             subscription_id=SubscriptionId(new_id(now)),
             account_id=request.account_id,
@@ -232,7 +228,7 @@ class OrderPlacement:
             state=SubscriptionState.RESERVED,
             username=username,
             framed_ipv4=request.framed_ipv4,
-            attachment=attachment,
+            attachments=tuple(map(_canonical, request.attachments)),
             ordered_at=now,
         )
         return _Draft(Action.ADD, subscription, customer, None, tariff)
@@ -287,17 +283,17 @@ class OrderPlacement:
         return Placed(order, subscription, password, repeated=False)
 
     async def _reserve(self, conn: AsyncConnection, draft: _Draft, order: Order, actor: str, now: datetime) -> None:
-        attachment = draft.subscription.attachment
-        if attachment is not None:
-            await self._inventory.reserve_onu_in(
-                conn,
-                attachment.onu_serial,
-                order_id=order.order_id,
-                service_id=order.service_id,
-                holder=draft.customer.contact.name,
-                actor=actor,
-                now=now,
-            )
+        for attachment in draft.subscription.attachments:
+            if isinstance(attachment, OnuAttachment):
+                await self._inventory.reserve_onu_in(
+                    conn,
+                    attachment.onu_serial,
+                    order_id=order.order_id,
+                    service_id=order.service_id,
+                    holder=draft.customer.contact.name,
+                    actor=actor,
+                    now=now,
+                )
 
     async def _tell(
         self, conn: AsyncConnection, order: Order, subscription: Subscription, actor: str, now: datetime
@@ -329,6 +325,13 @@ class OrderPlacement:
                 action=order.action.value,
             ),
         )
+
+
+def _canonical(attachment: Attachment) -> Attachment:
+    """As it is kept, its serial in the form of ITU-T G.984.3. Raises BadSerial."""
+    if isinstance(attachment, OnuAttachment):
+        return replace(attachment, onu_serial=onu_serial(attachment.onu_serial))
+    return attachment
 
 
 def _random(length: int) -> str:

@@ -13,9 +13,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import OrderId, SubscriptionId
+from controller.domain.service import Attachment, attachment_of
 from erp.orders.model import (
     Action,
-    Attachment,
     Order,
     OrderState,
     StepRecord,
@@ -24,11 +24,10 @@ from erp.orders.model import (
     SubscriptionState,
     Transition,
 )
-from erp.orders.tables import idempotency, line, order, secret, step, subscription, transition
+from erp.orders.tables import attachment, idempotency, line, order, secret, step, subscription, transition
 
 
 async def add_subscription(conn: AsyncConnection, made: Subscription) -> None:
-    found = made.attachment
     await conn.execute(
         insert(subscription).values(
             subscription_id=made.subscription_id,
@@ -38,13 +37,21 @@ async def add_subscription(conn: AsyncConnection, made: Subscription) -> None:
             state=made.state.value,
             username=made.username,
             framed_ipv4=made.framed_ipv4,
-            olt_id=found.olt_id if found else None,
-            pon_port=found.pon_port if found else None,
-            onu_serial=found.onu_serial if found else None,
-            subscriber_vlan=found.subscriber_vlan if found else None,
             ordered_at=made.ordered_at,
         )
     )
+    for position, found in enumerate(made.attachments):
+        await conn.execute(
+            insert(attachment).values(
+                subscription_id=made.subscription_id,
+                position=position,
+                kind=found.kind,
+                device_id=found.device_id,
+                port=found.port,
+                onu_serial=found.onu_serial,
+                subscriber_vlan=found.subscriber_vlan,
+            )
+        )
 
 
 async def change_subscription(conn: AsyncConnection, changed: Subscription) -> None:
@@ -63,8 +70,8 @@ async def change_subscription(conn: AsyncConnection, changed: Subscription) -> N
 
 async def find_subscription(conn: AsyncConnection, subscription_id: SubscriptionId) -> Subscription | None:
     query = select(subscription).where(subscription.c.subscription_id == subscription_id)
-    row = (await conn.execute(query)).one_or_none()
-    return None if row is None else _subscription(row)
+    found = await _subscriptions(conn, query)
+    return found[0] if found else None
 
 
 async def username_exists(conn: AsyncConnection, username: str) -> bool:
@@ -84,7 +91,7 @@ async def list_subscriptions(
         query = query.where(subscription.c.service_id == service_id)
     if after is not None:
         query = query.where(subscription.c.subscription_id > after)
-    return [_subscription(row) for row in await conn.execute(query)]
+    return await _subscriptions(conn, query)
 
 
 async def add_order(conn: AsyncConnection, made: Order) -> None:
@@ -129,6 +136,7 @@ async def change_order(conn: AsyncConnection, changed: Order) -> None:
             waiting=changed.waiting,
             cause=changed.cause,
             owner_team=changed.owner_team,
+            cancelled_by=changed.cancelled_by,
         )
     )
 
@@ -282,13 +290,22 @@ def _order(row: Row[Any]) -> Order:
         waiting=row.waiting,
         cause=row.cause,
         owner_team=row.owner_team,
+        cancelled_by=row.cancelled_by,
     )
 
 
-def _subscription(row: Row[Any]) -> Subscription:
-    attachment = (
-        None if row.olt_id is None else Attachment(row.olt_id, row.pon_port, row.onu_serial, row.subscriber_vlan)
-    )
+async def _subscriptions(conn: AsyncConnection, query: Select[Any]) -> list[Subscription]:
+    """The subscriptions of `query`, in its order, with their attachments."""
+    rows = (await conn.execute(query)).all()
+    attached: dict[str, list[Attachment]] = {row.subscription_id: [] for row in rows}
+    theirs = select(attachment).where(attachment.c.subscription_id.in_(attached)).order_by(attachment.c.position)
+    for row in await conn.execute(theirs):
+        found = attachment_of(row.kind, row.device_id, row.port, row.onu_serial, row.subscriber_vlan)
+        attached[row.subscription_id].append(found)
+    return [_subscription(row, tuple(attached[row.subscription_id])) for row in rows]
+
+
+def _subscription(row: Row[Any], attachments: tuple[Attachment, ...]) -> Subscription:
     return Subscription(
         subscription_id=row.subscription_id,
         account_id=row.account_id,
@@ -297,7 +314,7 @@ def _subscription(row: Row[Any]) -> Subscription:
         state=SubscriptionState(row.state),
         username=row.username,
         framed_ipv4=row.framed_ipv4,
-        attachment=attachment,
+        attachments=attachments,
         ordered_at=row.ordered_at,
         activated_at=row.activated_at,
         ended_at=row.ended_at,

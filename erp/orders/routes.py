@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from controller.domain.clock import Clock
 from controller.domain.identity import OrderId
+from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Out
@@ -14,7 +13,7 @@ from erp.orders.service import OrderService, Story
 
 
 class OrderQuery(PageQuery):
-    state: Literal["acknowledged", "inProgress", "held", "completed", "cancelled", "failed"] | None = None
+    state: OrderState | None = None
     account_id: IdText | None = None
     subscription_id: IdText | None = None
 
@@ -25,7 +24,10 @@ class SubscriptionQuery(PageQuery):
 
 
 class OrderOut(Out):
-    """While `waiting`, `cause` tells what for and a retry comes by itself; a held order needs `owner_team`."""
+    """While `waiting`, `cause` tells what for and a retry comes by itself; a held order needs `owner_team`.
+
+    With `cancelled_by` it was turned back: its steps undo what was done, and it will never be completed.
+    """
 
     order_id: str
     action: str
@@ -39,6 +41,7 @@ class OrderOut(Out):
     waiting: bool
     cause: str | None
     owner_team: str | None
+    cancelled_by: str | None
     attempt: int
     requested_by: str
     created_at: Instant
@@ -59,6 +62,7 @@ class OrderOut(Out):
             waiting=order.waiting,
             cause=order.cause,
             owner_team=order.owner_team,
+            cancelled_by=order.cancelled_by,
             attempt=order.attempt,
             requested_by=order.requested_by,
             created_at=order.created_at,
@@ -88,8 +92,34 @@ class OrderStepOut(Out):
     evidence: str | None
 
 
+class OrderedAttachmentOut(Out):
+    """A device that carries the line, as ordered: its PON port and ONU, or its interface.
+
+    Without a `subscriber_vlan` the choice was left to provisioning; the service tells which it is.
+    """
+
+    kind: str
+    device_id: str
+    pon_port: str | None
+    onu_serial: str | None
+    interface: str | None
+    subscriber_vlan: int | None
+
+    @classmethod
+    def of(cls, found: Attachment) -> OrderedAttachmentOut:
+        return cls(
+            kind=found.kind,
+            device_id=found.device_id,
+            pon_port=found.port if isinstance(found, OnuAttachment) else None,
+            onu_serial=found.onu_serial,
+            interface=found.port if isinstance(found, RouterAttachment) else None,
+            subscriber_vlan=found.subscriber_vlan or None,
+        )
+
+
 class OrderDetailOut(OrderOut):
     username: str
+    attachments: list[OrderedAttachmentOut]
     history: list[TransitionOut]
     steps: list[OrderStepOut]
 
@@ -102,17 +132,13 @@ class SubscriptionOut(Out):
     state: str
     username: str
     framed_ipv4: str | None
-    olt_id: str | None
-    pon_port: str | None
-    onu_serial: str | None
-    subscriber_vlan: int | None
+    attachments: list[OrderedAttachmentOut]
     ordered_at: Instant
     activated_at: Instant | None
     ended_at: Instant | None
 
     @classmethod
     def of(cls, subscription: Subscription) -> SubscriptionOut:
-        attachment = subscription.attachment
         return cls(
             subscription_id=subscription.subscription_id,
             account_id=subscription.account_id,
@@ -121,10 +147,7 @@ class SubscriptionOut(Out):
             state=subscription.state.value,
             username=subscription.username,
             framed_ipv4=subscription.framed_ipv4,
-            olt_id=attachment.olt_id if attachment else None,
-            pon_port=attachment.pon_port if attachment else None,
-            onu_serial=attachment.onu_serial if attachment else None,
-            subscriber_vlan=attachment.subscriber_vlan if attachment else None,
+            attachments=[OrderedAttachmentOut.of(found) for found in subscription.attachments],
             ordered_at=subscription.ordered_at,
             activated_at=subscription.activated_at,
             ended_at=subscription.ended_at,
@@ -136,7 +159,7 @@ def endpoints(orders: OrderService, clock: Clock) -> list[Endpoint]:
         query = call.query_as(OrderQuery)
         before = None if query.after is None else cursor.decode(query.after, str)[0]
         found = await orders.orders(
-            states=() if query.state is None else (OrderState(query.state),),
+            states=() if query.state is None else (query.state,),
             account_id=query.account_id,
             subscription_id=query.subscription_id,
             before=before,
@@ -194,6 +217,7 @@ def _detail(story: Story, clock: Clock) -> OrderDetailOut:
     return OrderDetailOut(
         **OrderOut.of(story.order).model_dump(),
         username=story.subscription.username,
+        attachments=[OrderedAttachmentOut.of(found) for found in story.subscription.attachments],
         history=[
             TransitionOut(
                 state=entry.state.value,

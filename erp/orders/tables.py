@@ -20,10 +20,6 @@ subscription = Table(
     Column("state", String(16), nullable=False),
     Column("username", String(63), nullable=False),
     Column("framed_ipv4", String(15)),
-    Column("olt_id", Id, index=True),
-    Column("pon_port", String(64)),
-    Column("onu_serial", String(12)),
-    Column("subscriber_vlan", Integer),
     Column("ordered_at", Instant, nullable=False),
     Column("activated_at", Instant),
     Column("ended_at", Instant),
@@ -37,11 +33,23 @@ Index(
     postgresql_where=_LIVING,
 )
 
+attachment = Table(
+    "orders_attachment",
+    metadata,
+    Column("subscription_id", Id, ForeignKey("orders_subscription.subscription_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, comment="From the subscriber inwards."),
+    Column("kind", String(8), nullable=False),
+    Column("device_id", Id, nullable=False, index=True),
+    Column("port", String(64), nullable=False, comment="PON port or interface."),
+    Column("onu_serial", String(12)),
+    Column("subscriber_vlan", Integer, nullable=False, comment="0 was left to provisioning."),
+)
+
 order = Table(
     "orders_order",
     metadata,
     Column("order_id", Id, primary_key=True),
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", String(24), nullable=False, index=True),
     Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
     Column("open_subscription_id", Id, unique=True),
     Column("attempt", Integer, nullable=False),
@@ -52,6 +60,7 @@ order = Table(
     Column("waiting", Boolean, nullable=False),
     Column("cause", Text),
     Column("owner_team", String(32)),
+    Column("cancelled_by", String(128)),
 )
 
 line = Table(
@@ -85,7 +94,7 @@ transition = Table(
     metadata,
     Column("sequence", BigId, primary_key=True, autoincrement=True),
     Column("order_id", Id, ForeignKey("orders_order.order_id"), nullable=False, index=True),
-    Column("state", String(16), nullable=False),
+    Column("state", String(24), nullable=False),
     Column("at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
     Column("cause", Text),

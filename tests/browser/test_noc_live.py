@@ -97,13 +97,13 @@ def place_two_orders(controller: Controller, network: Network) -> str:
     order = {
         "action": "add", "account_id": customer["account_id"], "offering_id": hundred["offering_id"],
         "username": LINE.username, "password": LINE.password,
-        "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL},
+        "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL}],
     }  # fmt: skip
     ordered(controller, order)
     network.olt.olt.faults.alter_after_commit = SLOWED_BY_HAND
     other = order | {
         "offering_id": three_hundred["offering_id"], "username": "grace@lab", "password": "compiler-a0",
-        "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": "HWTC0000A002"},
+        "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": "HWTC0000A002"}],
     }  # fmt: skip
     return str(ordered(controller, other, "held")["order_id"])
 

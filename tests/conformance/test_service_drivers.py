@@ -12,7 +12,7 @@ from lxml import etree
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Plan, Secret, ServiceDriver
-from controller.domain.service import DesiredService, OnuAttachment, SpeedProfile
+from controller.domain.service import AttachedService, Attachment, OnuAttachment, RouterAttachment, SpeedProfile
 from controller.domain.units import MBPS
 from controller.provisioning import verify
 from drivers.napalm_router.driver import NapalmRouter, NapalmRouterSettings
@@ -40,17 +40,21 @@ class Bench:
 
     def wanted(
         self, profile: SpeedProfile = HUNDRED, *, port: str | None = None, present: bool = True
-    ) -> DesiredService:
-        attachment = OnuAttachment(self.device.device_id, port or self.port, "LABO00000001", 100)
-        return DesiredService(SERVICE_ID, profile, attachment, present)
+    ) -> AttachedService:
+        return AttachedService(SERVICE_ID, profile, self.attached(port or self.port), present)
 
-    async def plan(self, desired: DesiredService) -> Plan:
+    def attached(self, port: str) -> Attachment:
+        if self.device.driver == "bbf-olt":
+            return OnuAttachment(self.device.device_id, port, "LABO00000001", 100)
+        return RouterAttachment(self.device.device_id, port, 100)
+
+    async def plan(self, desired: AttachedService) -> Plan:
         return self.driver.plan(self.device, desired, await self.driver.observe(self.device, desired))
 
-    async def converge(self, desired: DesiredService) -> None:
+    async def converge(self, desired: AttachedService) -> None:
         await self.driver.apply(self.device, desired, await self.plan(desired))
 
-    async def differences(self, desired: DesiredService) -> tuple[str, ...]:
+    async def differences(self, desired: AttachedService) -> tuple[str, ...]:
         return verify.differences(desired, await self.driver.observe(self.device, desired))
 
 
@@ -147,6 +151,15 @@ async def test_a_port_that_does_not_exist_is_permanent_and_changes_nothing(bench
     with pytest.raises(PermanentDeviceError, match=port):
         await bench.converge(bench.wanted(port=port))
     assert bench.running() == before
+
+
+async def test_a_service_attached_as_to_another_kind_of_device_is_permanent(bench: Bench) -> None:
+    here = bench.device.device_id
+    other = RouterAttachment(here, "Ethernet1", 100)
+    if bench.device.driver != "bbf-olt":
+        other = OnuAttachment(here, "pon-1", "LABO00000001", 100)  # type: ignore[assignment]
+    with pytest.raises(PermanentDeviceError, match="to be attached"):
+        await bench.converge(replace(bench.wanted(), attachment=other))
 
 
 async def test_a_device_that_dies_between_edit_and_commit_is_temporary_and_as_it_was(bench: Bench) -> None:

@@ -76,7 +76,7 @@ def make_one_of_each(controller: Controller) -> None:
     controller.post("/orders", {
         "action": "add", "account_id": customer["account_id"], "offering_id": sold["offering_id"],
         "username": "ada@lab", "password": "analytical-engine",
-        "attachment": {"olt_id": olt["device_id"], "pon_port": "pon-1", "onu_serial": SERIAL},
+        "attachments": [{"kind": "onu", "device_id": olt["device_id"], "pon_port": "pon-1", "onu_serial": SERIAL}],
     })  # fmt: skip
     controller.post("/bill-runs")
 

@@ -10,6 +10,7 @@ import pytest
 
 from controller.domain.clock import MovableClock
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
+from controller.domain.service import ObservedService
 from controller.domain.units import MBPS
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.model import Standing
@@ -37,6 +38,13 @@ async def isp(database: Database, tmp_path: Path, olt: OltServer) -> AsyncIterat
     await transport.close()
 
 
+async def seen(isp: Provisioning) -> ObservedService:
+    """What the OLT is read to have of the first service now."""
+    (attached,) = (await isp.service.observe(service_id(1))).seen
+    assert attached.observed is not None
+    return attached.observed
+
+
 async def test_add_change_again_and_delete(isp: Provisioning, olt: OltServer) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     added = await isp.service.converge(service_id(1), actor=ACTOR)
@@ -49,7 +57,7 @@ async def test_add_change_again_and_delete(isp: Provisioning, olt: OltServer) ->
     changed = await isp.service.converge(service_id(1), actor=ACTOR)
     assert changed.verified
     assert changed.plans == (dry,), "what the dry run showed is what was sent"
-    observed = await isp.service.observe(service_id(1))
+    observed = await seen(isp)
     assert (observed.downstream_bps, observed.upstream_bps) == (300 * MBPS, 150 * MBPS)
 
     edits = [entry for entry in olt.olt.transcript if entry.rpc == "edit-config"]
@@ -60,7 +68,7 @@ async def test_add_change_again_and_delete(isp: Provisioning, olt: OltServer) ->
 
     await isp.service.set_desired(isp.desired(1, THREE_HUNDRED, present=False), actor=ACTOR)
     assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified
-    assert not (await isp.service.observe(service_id(1))).present
+    assert not (await seen(isp)).present
 
 
 async def test_an_olt_changed_between_commit_and_read_back_is_a_mismatch(isp: Provisioning, olt: OltServer) -> None:
@@ -68,7 +76,7 @@ async def test_an_olt_changed_between_commit_and_read_back_is_a_mismatch(isp: Pr
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     verification = await isp.service.converge(service_id(1), actor=ACTOR)
     assert not verification.verified
-    assert verification.differences == ("downstream is 64 Mbit/s, desired 100 Mbit/s",)
+    assert verification.differences == ("olt-1: downstream is 64 Mbit/s, desired 100 Mbit/s",)
     stored = await isp.service.get(service_id(1))
     assert stored.standing is Standing.MISMATCH
     assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified, "a re-drive puts it right"
@@ -82,7 +90,7 @@ async def test_an_olt_that_dies_between_edit_and_commit_is_tried_again_later(isp
     stored = await isp.service.get(service_id(1))
     assert stored.standing is Standing.FAILED
     assert "broke off at commit" in (stored.last_error or "")
-    assert not (await isp.service.observe(service_id(1))).present
+    assert not (await seen(isp)).present
     assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified
 
 
@@ -108,7 +116,7 @@ async def test_drift_made_at_the_console_is_seen(isp: Provisioning, olt: OltServ
     await isp.service.converge(service_id(1), actor=ACTOR)
     olt.olt.alter(SLOWED_BY_HAND)
     assert await isp.service.check(await isp.service.get(service_id(1))) == (
-        "downstream is 64 Mbit/s, desired 100 Mbit/s",
+        "olt-1: downstream is 64 Mbit/s, desired 100 Mbit/s",
     )
     assert (await isp.service.get(service_id(1))).standing is Standing.DRIFT
 

@@ -45,7 +45,7 @@ def fibre_order(controller: Controller, network: Network) -> dict[str, Any]:
     return {
         "action": "add", "account_id": customer["account_id"], "offering_id": hundred["offering_id"],
         "username": LINE.username, "password": LINE.password,
-        "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL},
+        "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL}],
     }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def assert_sold_once(controller: Controller, network: Network, order: dict[str, 
     )
     assert times == [(1,)]
     service = controller.get(f"/services/{order['service_id']}")
-    assert service["observed"]["downstream_bps"] == 100_000_000
+    assert service["attachments"][0]["observed"]["downstream_bps"] == 100_000_000
     session = network.do(network.bras.login(LINE.username, wait_for_start=True))
     assert session.downstream_bps == 100_000_000
     move(controller, network, datetime(2026, 6, 1, 6, tzinfo=UTC))
@@ -100,7 +100,7 @@ def test_an_olt_altered_between_commit_and_read_back_holds_the_order_until_a_red
     network.olt.olt.faults.alter_after_commit = SLOWED_BY_HAND
     held = ordered(controller, order, "held")
     assert [entry.rpc for entry in network.olt.olt.transcript if entry.rpc == "console"] == ["console"]
-    assert held["cause"] == "read back is not as ordered: downstream is 64 Mbit/s, desired 100 Mbit/s"
+    assert held["cause"] == "read back is not as ordered: olt-1: downstream is 64 Mbit/s, desired 100 Mbit/s"
     assert (held["step"], held["owner_team"]) == ("converge", "network-operations")
     assert_nothing_is_sold_yet(controller, network)
 

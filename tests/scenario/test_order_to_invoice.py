@@ -61,7 +61,7 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     order = {
         "action": "add", "account_id": customer["account_id"], "offering_id": hundred["offering_id"],
         "username": LINE.username, "password": LINE.password,
-        "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL},
+        "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL}],
     }  # fmt: skip
     dry = controller.post("/orders/dry-run", order)
     assert any("edit-config" in step["rendered"] for plan in dry["plans"] for step in plan["steps"])
@@ -110,7 +110,7 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     network.report(session, 200_000_000, 1_300_000_000)
     reached(controller, change["order_id"], "completed")
     service = controller.get(f"/services/{added['service_id']}")
-    assert service["observed"]["downstream_bps"] == 300_000_000
+    assert service["attachments"][0]["observed"]["downstream_bps"] == 300_000_000
     transcript = len(network.olt.olt.transcript)
     assert controller.get(f"/services/{added['service_id']}/plan")["plans"][0]["steps"] == [], "nothing left to do"
     assert not [e for e in network.olt.olt.transcript[transcript:] if e.rpc == "edit-config"]

@@ -37,7 +37,7 @@ class Pair:
         placed: dict[str, Any] = self.one.post("/orders", {
             "action": "add", "account_id": customer["account_id"], "offering_id": sold["offering_id"],
             "username": "ada@lab", "password": "analytical-engine",
-            "attachment": {"olt_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL},
+            "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL}],
         })  # fmt: skip
         self.one.until(lambda: any(e.rpc == "validate" for e in olt.transcript), "the OLT has the edit")
         (held_by,) = rows(self.two, "SELECT lease_holder FROM provisioning_device")[0]

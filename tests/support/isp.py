@@ -14,7 +14,7 @@ from controller.app.schema import metadata
 from controller.domain.clock import MovableClock
 from controller.domain.events import Event
 from controller.domain.identity import DeviceId, OfferingId, OrderId
-from controller.domain.service import SpeedProfile
+from controller.domain.service import OnuAttachment, SpeedProfile
 from controller.store import outbox
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
@@ -26,7 +26,7 @@ from erp.catalog.service import CatalogService
 from erp.crm.model import Contact, Customer
 from erp.crm.service import CrmService
 from erp.inventory.service import InventoryService
-from erp.orders.model import Attachment, OrderState
+from erp.orders.model import OrderState
 from erp.orders.placement import AddRequest, Offer, OrderPlacement
 from erp.orders.service import OrderService, Story
 from tests.support.network import FakeNetwork, nothing
@@ -100,9 +100,9 @@ class Isp:
         """A new customer, offering and ONU, and the order that joins them."""
         customer = await self.customer()
         await self.onu(serial)
-        attachment = Attachment(DeviceId("f" * 32), "pon-1", serial)
+        attachment = OnuAttachment(DeviceId("f" * 32), "pon-1", serial)
         offering_id = await self.offering("Fibre " + serial)
-        return AddRequest(customer.account.account_id, Offer(offering_id), attachment, username)
+        return AddRequest(customer.account.account_id, Offer(offering_id), (attachment,), username)
 
     async def until(self, order_id: OrderId, reached: Callable[[Story], bool]) -> Story:
         """The order's story as soon as `reached` holds for it; fails after ten seconds."""

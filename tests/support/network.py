@@ -98,6 +98,14 @@ class FakeNetwork:
         self._put("desired", desired.service_id, asdict(desired))
         await self.at("desired+")
 
+    async def withdraw(self, service_id: ServiceId, *, actor: str) -> bool:
+        await self.at("undo-desired-")
+        desired = self.get("desired", service_id)
+        if desired is not None:
+            self._put("desired", service_id, desired | {"present": False})
+        await self.at("undo-desired+")
+        return desired is not None
+
     async def dry_run(self, desired: DesiredService) -> Sequence[Plan]:
         self._check()
         return (_plan(desired),)
@@ -161,6 +169,12 @@ class FakeNetwork:
         await self.at("enable-")
         self._put("subscriber", service_id, {**(self.get("subscriber", service_id) or {}), "enabled": enabled})
         await self.at("enable+")
+
+    async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
+        await self.at("withdraw-")
+        if (subscriber := self.get("subscriber", service_id)) is not None:
+            self._put("subscriber", service_id, {**subscriber, "enabled": False, "withdrawn": True})
+        await self.at("withdraw+")
 
 
 def _plan(desired: DesiredService) -> Plan:

@@ -92,9 +92,10 @@ class Office(threading.Thread):
         body = {
             "action": "add", "account_id": customer["account_id"], "offering_id": offering_id,
             "username": f"sold{number}@lab", "password": f"password-{number}",
-            "attachment": {
-                "olt_id": olt_id, "pon_port": self._pon_ports[number % len(self._pon_ports)], "onu_serial": serial,
-            },
+            "attachments": [{
+                "kind": "onu", "device_id": olt_id, "pon_port": self._pon_ports[number % len(self._pon_ports)],
+                "onu_serial": serial,
+            }],
         }  # fmt: skip
         order = self._answer("POST", "/orders", json=body, headers={"Idempotency-Key": f"order-{number}"})
         self.orders[order["order_id"]] = order | {"onu_serial": serial}

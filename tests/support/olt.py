@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Secret
-from controller.domain.service import DesiredService, OnuAttachment, SpeedProfile
+from controller.domain.service import AttachedService, OnuAttachment, SpeedProfile
 from controller.domain.units import MBPS
 from drivers.bbf_olt.driver import BbfOltDriver
 from drivers.bbf_olt.render import BbfOltSettings
@@ -40,8 +40,8 @@ def fibre(
     pon_port: str = "pon-1",
     present: bool = True,
     olt_id: DeviceId = OLT_ID,
-) -> DesiredService:
-    return DesiredService(service_id, profile, OnuAttachment(olt_id, pon_port, serial, vlan), present)
+) -> AttachedService:
+    return AttachedService(service_id, profile, OnuAttachment(olt_id, pon_port, serial, vlan), present)
 
 
 def endpoint_of(server: OltServer, host_key: str | None = None) -> DeviceEndpoint:
@@ -57,7 +57,7 @@ def driver_with(
     return BbfOltDriver(transport, BbfOltSettings(confirm_timeout_s=confirm_timeout_s)), transport
 
 
-async def put(driver: BbfOltDriver, device: DeviceEndpoint, desired: DesiredService) -> bool:
+async def put(driver: BbfOltDriver, device: DeviceEndpoint, desired: AttachedService) -> bool:
     """Observe, plan and apply; whether there was anything to change."""
     plan = driver.plan(device, desired, await driver.observe(device, desired))
     await driver.apply(device, desired, plan)

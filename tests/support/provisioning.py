@@ -19,7 +19,7 @@ from controller.domain.ports import (
     SessionRate,
     Step,
 )
-from controller.domain.service import DesiredService, ObservedService, OnuAttachment, SpeedProfile
+from controller.domain.service import AttachedService, DesiredService, ObservedService, OnuAttachment, SpeedProfile
 from controller.domain.units import MBPS
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.model import NewDevice, SnmpAccess
@@ -38,11 +38,11 @@ def service_id(n: int) -> ServiceId:
     return ServiceId(f"{n:032x}")
 
 
-class MemoryOlt:
-    """ServiceDriver: an OLT that is a dict. `deaf` takes every change and does nothing."""
+class MemoryDevice:
+    """ServiceDriver: a device of any kind that is a dict. `deaf` takes every change and does nothing."""
 
     def __init__(self) -> None:
-        self.services: dict[str, DesiredService] = {}
+        self.services: dict[str, AttachedService] = {}
         self.error: Exception | None = None
         self.deaf = False
         self.applied = 0
@@ -50,31 +50,33 @@ class MemoryOlt:
         self.busy = 0
         self.most_busy = 0
 
-    async def observe(self, device: DeviceEndpoint, service: DesiredService) -> ObservedService:
+    async def observe(self, device: DeviceEndpoint, service: AttachedService) -> ObservedService:
         self.observed += 1
         if self.error is not None:
             raise self.error
         has = self.services.get(service.service_id)
-        if has is None or has.attachment is None:
+        if has is None:
             return ObservedService(service.service_id, present=False)
+        where = has.attachment
         return ObservedService(
             service.service_id,
             present=True,
             downstream_bps=has.profile.downstream_bps,
             upstream_bps=has.profile.upstream_bps,
-            onu_serial=has.attachment.onu_serial,
-            pon_port=has.attachment.pon_port,
-            subscriber_vlan=has.attachment.subscriber_vlan,
-            details={"vani": f"vani-{service.service_id}"},
+            onu_serial=where.onu_serial,
+            pon_port=where.port if isinstance(where, OnuAttachment) else None,
+            interface=None if isinstance(where, OnuAttachment) else where.port,
+            subscriber_vlan=where.subscriber_vlan,
+            details={"name": f"line-{service.service_id}"},
         )
 
-    def plan(self, device: DeviceEndpoint, desired: DesiredService, observed: ObservedService) -> Plan:
+    def plan(self, device: DeviceEndpoint, desired: AttachedService, observed: ObservedService) -> Plan:
         has = self.services.get(desired.service_id)
         same = has == desired if desired.present else has is None
         steps = () if same else (Step(f"put {desired.service_id}", "<rpc/>"),)
         return Plan(device.device_id, desired.service_id, steps, "" if same else "- old\n+ new\n")
 
-    async def apply(self, device: DeviceEndpoint, desired: DesiredService, plan: Plan) -> None:
+    async def apply(self, device: DeviceEndpoint, desired: AttachedService, plan: Plan) -> None:
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
         await asyncio.sleep(0)
@@ -131,7 +133,7 @@ class Provisioning:
         pon_port: str = "pon-1",
     ) -> DesiredService:
         attachment = OnuAttachment(self.olt_id, pon_port, serial or f"LABO{n:08X}", vlan)
-        return DesiredService(service_id(n), profile, attachment, present)
+        return DesiredService(service_id(n), profile, (attachment,), present)
 
 
 async def provisioning_on(
@@ -143,14 +145,14 @@ async def provisioning_on(
     secret: str = "olt-password",
     settings: ProvisioningSettings | None = None,
     registry: DeviceRegistry | None = None,
+    router: ServiceDriver | None = None,
 ) -> Provisioning:
     clock = MovableClock(START)
     box = load_or_create(tmp_path / "headend.key")
     registry = registry or DeviceRegistry(database, clock, box, ("bbf-olt", "napalm-router"))
     sessions = Sessions()
-    service = ProvisioningService(
-        database, clock, registry, {"bbf-olt": driver}, sessions, settings or ProvisioningSettings()
-    )
+    drivers = {"bbf-olt": driver} | ({"napalm-router": router} if router else {})
+    service = ProvisioningService(database, clock, registry, drivers, sessions, settings or ProvisioningSettings())
     known = await registry.page(None, 1)
     olt_id = (
         known[0].device_id

@@ -29,8 +29,19 @@ ORDERS = [
         "order_id": "0" * 31 + "1", "action": "modify", "state": "held", "account_id": "a" * 32,
         "subscription_id": "b" * 32,
         "service_id": "c" * 32, "step": "verify", "waiting": False, "cause": "OLT shows 100 Mbit/s, 300 wanted",
-        "owner_team": "network", "attempt": 1, "requested_by": "user:anna", "created_at": AT, "changed_at": AT,
+        "owner_team": "network", "cancelled_by": None, "attempt": 1,
+        "requested_by": "user:anna", "created_at": AT, "changed_at": AT,
         "username": "sub001@isp.example",
+        "attachments": [
+            {
+                "kind": "onu", "device_id": "e" * 32, "pon_port": "pon-1", "onu_serial": "LABX00000001",
+                "interface": None, "subscriber_vlan": None,
+            },
+            {
+                "kind": "router", "device_id": "f" * 32, "pon_port": None, "onu_serial": None,
+                "interface": "Ethernet1", "subscriber_vlan": None,
+            },
+        ],
         "history": [{"state": "acknowledged", "at": AT, "actor": "user:anna", "cause": None, "seconds_in_state": 1.0}],
         "steps": [
             {"name": "converge", "state": "completed", "started_at": AT, "ended_at": AT, "tries": 1, "cause": None}
@@ -40,8 +51,8 @@ ORDERS = [
         "order_id": "0" * 31 + "2", "action": "add", "state": "completed", "account_id": "a" * 32,
         "subscription_id": "b" * 32,
         "service_id": "c" * 32, "step": None, "waiting": False, "cause": None, "owner_team": None, "attempt": 1,
-        "requested_by": "token:demo", "created_at": AT, "changed_at": AT, "username": "sub002@isp.example",
-        "history": [], "steps": [],
+        "cancelled_by": None, "attachments": [], "requested_by": "token:demo", "created_at": AT, "changed_at": AT,
+        "username": "sub002@isp.example", "history": [], "steps": [],
     },
 ]  # fmt: skip
 CUSTOMERS = [
@@ -96,12 +107,17 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         log.append(f"redrive {call.path['order_id']} by {call.actor}")
         return _json({})
 
+    async def cancel(call: Call) -> Response:
+        log.append(f"cancel {call.path['order_id']} by {call.actor}")
+        return _json({})
+
     return [
         page("/sessions", "radius:read", SESSIONS),
         Endpoint("POST", "/sessions/{key}/disconnect", "radius:write", disconnect, "End", body=ReasonIn),
         page("/orders", "orders:read", ORDERS),
         one("/orders/{order_id}", "orders:read", ORDERS, "order_id"),
         Endpoint("POST", "/orders/{order_id}/redrive", "orders:write", redrive, "Drive on"),
+        Endpoint("POST", "/orders/{order_id}/cancel", "orders:write", cancel, "Cancel"),
         page("/customers", "crm:read", CUSTOMERS),
         one("/customers/{customer_id}", "crm:read", CUSTOMERS, "customer_id"),
         page("/devices", "devices:read", DEVICES),

@@ -30,6 +30,7 @@ ORDER = (
     Column("Service", "service_id", "mono", link="/services/{service_id}"),
     Column("Attempt", "attempt"),
     Column("Requested by", "requested_by"),
+    Column("Cancelled by", "cancelled_by"),
     Column("Made", "created_at", "instant"),
     Column("Changed", "changed_at", "instant"),
 )
@@ -68,7 +69,6 @@ SUBSCRIPTIONS = (
     Column("User name", "username", link="/sessions?q={username}"),
     Column("State", "state", "state"),
     Column("Service", "service_id", "mono", link="/services/{service_id}"),
-    Column("ONU", "onu_serial", "mono", sub="pon_port"),
     Column("Active since", "activated_at", "instant"),
     Column("Ended", "ended_at", "instant"),
 )
@@ -78,22 +78,23 @@ SERVICE = (
     Column("Profile", "profile_name"),
     Column("Downstream", "downstream_bps", "rate"),
     Column("Upstream", "upstream_bps", "rate"),
-    Column("OLT", "attachment.olt_id", "mono"),
-    Column("PON port", "attachment.pon_port"),
-    Column("ONU", "attachment.onu_serial", "mono"),
-    Column("VLAN", "attachment.subscriber_vlan"),
     Column("Desired since", "desired_at", "instant"),
-    Column("Observed", "observed_at", "instant"),
     Column("Verified", "verified_at", "instant"),
     Column("Last error", "last_error"),
 )
-OBSERVED = (
+ORDERED_ATTACHMENTS = (
+    Column("Device", "device_id", "mono", link="/devices/{device_id}", sub="kind"),
+    Column("PON port", "pon_port"),
+    Column("Interface", "interface"),
+    Column("ONU", "onu_serial", "mono"),
+    Column("VLAN", "subscriber_vlan"),
+)
+ATTACHMENTS = (
+    *ORDERED_ATTACHMENTS,
     Column("Present", "observed.present", "flag"),
-    Column("Downstream", "observed.downstream_bps", "rate"),
-    Column("Upstream", "observed.upstream_bps", "rate"),
-    Column("ONU", "observed.onu_serial", "mono"),
-    Column("PON port", "observed.pon_port"),
-    Column("VLAN", "observed.subscriber_vlan"),
+    Column("Downstream seen", "observed.downstream_bps", "rate"),
+    Column("Upstream seen", "observed.upstream_bps", "rate"),
+    Column("Observed", "observed_at", "instant"),
 )
 SESSION_CHANGES = (
     Column("Asked at", "requested_at", "instant"),

@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
 from controller.web.office import fields
-from controller.web.office.table import facts
 from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
 
@@ -74,11 +73,10 @@ async def _sessions(api: Api, visit: Visit, query: Mapping[str, str]) -> Mapping
 def _service_pages(site: Site, api: Api) -> list[WebPage]:
     async def service(visit: Visit) -> Response:
         service_id = visit.path["service_id"]
-        answer = await api.get(visit, "/services/{service_id}", service_id=service_id)
-        found = answer
+        found = await api.get(visit, "/services/{service_id}", service_id=service_id)
         parts = [
-            Part("Seen on the device", facts=facts(found, fields.OBSERVED)),
-            Part("Changes of live sessions", answer["session_changes"], fields.SESSION_CHANGES, "None was needed."),
+            Part("Carried by", found["attachments"], fields.ATTACHMENTS, "No device of ours carries it."),
+            Part("Changes of live sessions", found["session_changes"], fields.SESSION_CHANGES, "None was needed."),
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
         ]
         return detail_page(

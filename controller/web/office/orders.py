@@ -1,4 +1,4 @@
-"""Pages of orders: what is going on, what fell out and why, and the button that drives it on."""
+"""Pages of orders: what is going on, what fell out and why, and the buttons that drive it on or turn it back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from controller.web.office import fields
 from controller.web.office.view import Action, Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
-STATES = ("acknowledged", "inProgress", "held", "completed", "cancelled", "failed")
+STATES = ("acknowledged", "inProgress", "held", "pendingCancellation", "completed", "cancelled", "failed")
+CANCELLABLE = ("acknowledged", "inProgress", "held")
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -24,14 +25,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def order(visit: Visit) -> Response:
         row = await api.get(visit, "/orders/{order_id}", order_id=visit.path["order_id"])
-        actions = []
+        here, actions = f"/orders/{row['order_id']}", []
         if row["state"] == "held" and visit.principal.may("orders:write"):
-            actions.append(Action("Drive on", f"/orders/{row['order_id']}/redrive"))
+            actions.append(Action("Drive on", f"{here}/redrive"))
+        if row["state"] in CANCELLABLE and not row["cancelled_by"] and visit.principal.may("orders:write"):
+            question = "Cancel this order? What was done of it on the network is undone."
+            actions.append(Action("Cancel", f"{here}/cancel", question))
         held = f"Held at {row['step']}: {row['cause']}. {row['owner_team']} must act; then drive it on."
         return detail_page(
             site, visit, f"Order to {row['action']}", row, fields.ORDER,
             back=Link("Orders", "/orders"),
             parts=[
+                Part("Carried by", row["attachments"], fields.ORDERED_ATTACHMENTS, "No device of ours carries it."),
                 Part("Steps", row["steps"], fields.ORDER_STEPS, "Nothing has been done yet."),
                 Part("History", row["history"], fields.ORDER_HISTORY),
             ],
@@ -40,12 +45,19 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def redrive(visit: Visit) -> Response:
+        return await told(visit, "/orders/{order_id}/redrive")
+
+    async def cancel(visit: Visit) -> Response:
+        return await told(visit, "/orders/{order_id}/cancel")
+
+    async def told(visit: Visit, path: str) -> Response:
         order_id = visit.path["order_id"]
-        await api.post(visit, "/orders/{order_id}/redrive", order_id=order_id)
+        await api.post(visit, path, order_id=order_id)
         return RedirectResponse(f"/orders/{order_id}", status_code=303)
 
     return [
         WebPage("GET", "/orders", "orders:read", orders),
         WebPage("GET", "/orders/{order_id}", "orders:read", order),
         WebPage("POST", "/orders/{order_id}/redrive", "orders:write", redrive),
+        WebPage("POST", "/orders/{order_id}/cancel", "orders:write", cancel),
     ]

@@ -17,7 +17,7 @@ import pytest
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Secret
-from controller.domain.service import DesiredService, OnuAttachment, SpeedProfile
+from controller.domain.service import AttachedService, RouterAttachment, SpeedProfile
 from drivers.napalm_router import parse, render
 from drivers.napalm_router.driver import NapalmRouter, NapalmRouterSettings, certificate_fingerprint, is_stale
 from lab.router.device import ConnectionLost, Router
@@ -30,10 +30,8 @@ F100 = SpeedProfile("fibre-100", 100_000_000, 20_000_000)
 F300 = SpeedProfile("fibre-300", 300_000_000, 50_000_000)
 
 
-def desired(profile: SpeedProfile = F100, *, vlan: int = 101, present: bool = True) -> DesiredService:
-    return DesiredService(
-        SERVICE, profile, OnuAttachment(DeviceId("r1"), "Ethernet1", "LABX00000001", vlan), present=present
-    )
+def desired(profile: SpeedProfile = F100, *, vlan: int = 101, present: bool = True) -> AttachedService:
+    return AttachedService(SERVICE, profile, RouterAttachment(DeviceId("r1"), "Ethernet1", vlan), present=present)
 
 
 class Bench:
@@ -61,7 +59,7 @@ class Bench:
     def running(self) -> str:
         return (self.router.files / "running-config").read_text()
 
-    async def converge(self, wanted: DesiredService) -> int:
+    async def converge(self, wanted: AttachedService) -> int:
         """Observe, plan, apply; the number of steps there were."""
         plan = self.driver.plan(self.device, wanted, await self.driver.observe(self.device, wanted))
         await self.driver.apply(self.device, wanted, plan)
@@ -108,7 +106,7 @@ async def test_the_devices_own_diff_is_shown_and_leaves_nothing_behind(bench: Be
 
 async def test_a_refused_command_is_permanent_and_leaves_the_device_as_it_was(bench: Bench) -> None:
     before = bench.running
-    wanted = replace(desired(), attachment=OnuAttachment(DeviceId("r1"), "Ethernet99", "LABX00000001", 101))
+    wanted = replace(desired(), attachment=RouterAttachment(DeviceId("r1"), "Ethernet99", 101))
     with pytest.raises(PermanentDeviceError, match="Ethernet99"):
         await bench.converge(wanted)
     assert bench.running == before

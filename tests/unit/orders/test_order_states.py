@@ -11,12 +11,15 @@ NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
 ARROWS = """
 acknowledged start inProgress
-acknowledged cancel cancelled
+acknowledged cancel pendingCancellation
 inProgress hold held
 inProgress complete completed
+inProgress cancel pendingCancellation
+pendingCancellation hold held
+pendingCancellation undone cancelled
 held redrive inProgress
 held fail failed
-held cancel cancelled
+held cancel pendingCancellation
 """
 
 

@@ -15,12 +15,12 @@ from controller.provisioning.model import NewDevice, SnmpAccess
 from controller.provisioning.tables import device
 from controller.store import audit
 from controller.store.engine import Database
-from tests.support.provisioning import ACTOR, MemoryOlt, Provisioning, provisioning_on
+from tests.support.provisioning import ACTOR, MemoryDevice, Provisioning, provisioning_on
 
 
 @pytest.fixture
 async def isp(database: Database, tmp_path: Path) -> Provisioning:
-    return await provisioning_on(database, tmp_path, MemoryOlt())
+    return await provisioning_on(database, tmp_path, MemoryDevice())
 
 
 async def test_secrets_are_sealed_in_the_row_and_in_no_read(isp: Provisioning, database: Database) -> None:

@@ -11,12 +11,12 @@ import pytest
 from controller.provisioning.routes import endpoints
 from controller.store.engine import Database
 from tests.support.api import api_client
-from tests.support.provisioning import ACTOR, THREE_HUNDRED, MemoryOlt, Provisioning, provisioning_on, service_id
+from tests.support.provisioning import ACTOR, THREE_HUNDRED, MemoryDevice, Provisioning, provisioning_on, service_id
 
 
 @pytest.fixture
 async def isp(database: Database, tmp_path: Path) -> Provisioning:
-    return await provisioning_on(database, tmp_path, MemoryOlt())
+    return await provisioning_on(database, tmp_path, MemoryDevice())
 
 
 @pytest.fixture
@@ -63,8 +63,9 @@ async def test_a_service_shows_what_is_desired_and_what_was_seen(isp: Provisioni
     await isp.service.change_live_sessions(service_id(1))
     shown = (await api.get(f"/services/{service_id(1)}")).json()
     assert shown["standing"] == "verified"
-    assert shown["downstream_bps"] == shown["observed"]["downstream_bps"] == 100_000_000
-    assert shown["attachment"]["subscriber_vlan"] == 100
+    (attached,) = shown["attachments"]
+    assert shown["downstream_bps"] == attached["observed"]["downstream_bps"] == 100_000_000
+    assert (attached["kind"], attached["device_id"], attached["subscriber_vlan"]) == ("onu", isp.olt_id, 100)
     assert [change["result"] for change in shown["session_changes"]] == ["ack"]
     assert (await api.get("/services?standing=verified")).json()["items"] == [
         {k: v for k, v in shown.items() if k != "session_changes"}
@@ -80,7 +81,7 @@ async def test_the_plan_is_shown_and_not_carried_out(isp: Provisioning, api: htt
     assert not plan["is_empty"]
     assert plan["steps"][0]["rendered"] == "<rpc/>"
     seen = (await api.post(f"/services/{service_id(1)}/observe")).json()
-    assert seen["downstream_bps"] == 100_000_000
+    assert seen["attachments"][0]["observed"]["downstream_bps"] == 100_000_000
 
 
 async def test_reading_needs_a_scope_and_writing_another(isp: Provisioning) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
+from controller.domain.identity import DeviceId
 from controller.domain.ports import CoaOutcome, SessionRate
 from controller.domain.units import MBPS
 from controller.provisioning.errors import (
@@ -32,7 +33,7 @@ from tests.support.provisioning import (
     ACTOR,
     START,
     THREE_HUNDRED,
-    MemoryOlt,
+    MemoryDevice,
     Provisioning,
     provisioning_on,
     service_id,
@@ -40,12 +41,12 @@ from tests.support.provisioning import (
 
 
 @pytest.fixture
-def olt() -> MemoryOlt:
-    return MemoryOlt()
+def olt() -> MemoryDevice:
+    return MemoryDevice()
 
 
 @pytest.fixture
-async def isp(database: Database, tmp_path: Path, olt: MemoryOlt) -> Provisioning:
+async def isp(database: Database, tmp_path: Path, olt: MemoryDevice) -> Provisioning:
     return await provisioning_on(database, tmp_path, olt)
 
 
@@ -54,7 +55,7 @@ async def actions(database: Database) -> list[str]:
         return [entry["action"] for entry in reversed(await audit.entries(conn, before=None, limit=100))]
 
 
-async def test_converge_applies_reads_back_and_verifies(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_converge_applies_reads_back_and_verifies(isp: Provisioning, olt: MemoryDevice) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     assert (await isp.service.get(service_id(1))).standing is Standing.PENDING
     verification = await isp.service.converge(service_id(1), actor=ACTOR)
@@ -64,12 +65,13 @@ async def test_converge_applies_reads_back_and_verifies(isp: Provisioning, olt: 
     stored = await isp.service.get(service_id(1))
     assert stored.standing is Standing.VERIFIED
     assert stored.verified_at == START
-    assert stored.observed is not None
-    assert stored.observed["downstream_bps"] == 100 * MBPS
+    (seen,) = stored.seen
+    assert seen.observed is not None
+    assert seen.observed.downstream_bps == 100 * MBPS
 
 
 async def test_converging_twice_changes_nothing_the_second_time(
-    isp: Provisioning, olt: MemoryOlt, database: Database
+    isp: Provisioning, olt: MemoryDevice, database: Database
 ) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     await isp.service.converge(service_id(1), actor=ACTOR)
@@ -82,17 +84,19 @@ async def test_converging_twice_changes_nothing_the_second_time(
     assert await actions(database) == before
 
 
-async def test_a_device_that_takes_everything_and_does_nothing_is_a_mismatch(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_a_device_that_takes_everything_and_does_nothing_is_a_mismatch(
+    isp: Provisioning, olt: MemoryDevice
+) -> None:
     olt.deaf = True
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     verification = await isp.service.converge(service_id(1), actor=ACTOR)
     assert not verification.verified
-    assert verification.differences == ("the service is not on the device",)
+    assert verification.differences == ("olt-1: the service is not on the device",)
     assert (await isp.service.get(service_id(1))).standing is Standing.MISMATCH
 
 
 @pytest.mark.parametrize("error", [TemporaryDeviceError("no answer"), PermanentDeviceError("will not")])
-async def test_a_device_error_is_visible_and_passed_on(isp: Provisioning, olt: MemoryOlt, error: Exception) -> None:
+async def test_a_device_error_is_visible_and_passed_on(isp: Provisioning, olt: MemoryDevice, error: Exception) -> None:
     olt.error = error
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     with pytest.raises(type(error)):
@@ -104,7 +108,7 @@ async def test_a_device_error_is_visible_and_passed_on(isp: Provisioning, olt: M
     assert (await isp.service.get(service_id(1))).last_error is None
 
 
-async def test_a_verdict_on_an_older_wish_does_not_cover_the_newer_one(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_a_verdict_on_an_older_wish_does_not_cover_the_newer_one(isp: Provisioning, olt: MemoryDevice) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     honest = olt.apply
 
@@ -123,17 +127,19 @@ async def test_vlans_are_chosen_per_olt_and_kept(isp: Provisioning) -> None:
     for n in (1, 2):
         await isp.service.set_desired(isp.desired(n), actor=ACTOR)
     await isp.service.set_desired(isp.desired(1, THREE_HUNDRED), actor=ACTOR)
-    vlans = [(await isp.service.get(service_id(n))).desired.attachment for n in (1, 2)]
-    assert [a.subscriber_vlan for a in vlans if a] == [100, 101]
+    attached = [a for n in (1, 2) for a in (await isp.service.get(service_id(n))).desired.attachments]
+    assert [a.subscriber_vlan for a in attached] == [100, 101]
 
 
 async def test_services_that_are_ordered_at_once_get_different_vlans(isp: Provisioning, database: Database) -> None:
     await asyncio.gather(*(isp.service.set_desired(isp.desired(n), actor=ACTOR) for n in range(1, 13)))
     stored = await isp.service.page(None, 50)
-    assert sorted(s.desired.attachment.subscriber_vlan for s in stored if s.desired.attachment) == [*range(100, 112)]
+    assert sorted(a.subscriber_vlan for s in stored for a in s.desired.attachments) == [*range(100, 112)]
 
 
-async def test_when_no_vlan_is_left_the_service_is_refused(database: Database, tmp_path: Path, olt: MemoryOlt) -> None:
+async def test_when_no_vlan_is_left_the_service_is_refused(
+    database: Database, tmp_path: Path, olt: MemoryDevice
+) -> None:
     small = await provisioning_on(database, tmp_path, olt, settings=ProvisioningSettings(vlan_first=7, vlan_last=7))
     await small.service.set_desired(small.desired(1), actor=ACTOR)
     with pytest.raises(NoFreeVlan):
@@ -154,7 +160,7 @@ async def test_a_serial_bound_elsewhere_is_refused_until_that_service_is_gone(is
     assert (await isp.service.converge(service_id(2), actor=ACTOR)).verified
 
 
-async def test_terminating_twice_is_terminating_once(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_terminating_twice_is_terminating_once(isp: Provisioning, olt: MemoryDevice) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     await isp.service.converge(service_id(1), actor=ACTOR)
     for _ in range(2):
@@ -174,24 +180,21 @@ async def test_a_vlan_that_belongs_to_another_service_is_refused(isp: Provisioni
 
 async def test_unknown_devices_and_services_are_named(isp: Provisioning) -> None:
     wish = isp.desired(1)
-    assert wish.attachment is not None
+    elsewhere = replace(wish.attachments[0], device_id=DeviceId("f" * 32))
     with pytest.raises(UnknownDevice):
-        await isp.service.set_desired(
-            replace(wish, attachment=replace(wish.attachment, olt_id="f" * 32)),  # type: ignore[arg-type]
-            actor=ACTOR,
-        )
+        await isp.service.set_desired(replace(wish, attachments=(elsewhere,)), actor=ACTOR)
     with pytest.raises(UnknownService):
         await isp.service.converge(service_id(9), actor=ACTOR)
 
 
 async def test_a_service_without_an_access_device_is_verified_as_it_is(isp: Provisioning) -> None:
-    await isp.service.set_desired(replace(isp.desired(1), attachment=None), actor=ACTOR)
+    await isp.service.set_desired(replace(isp.desired(1), attachments=()), actor=ACTOR)
     verification = await isp.service.converge(service_id(1), actor=ACTOR)
     assert verification.verified
     assert verification.plans == ()
 
 
-async def test_a_dry_run_shows_the_plan_and_stores_nothing(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_a_dry_run_shows_the_plan_and_stores_nothing(isp: Provisioning, olt: MemoryDevice) -> None:
     (plan,) = await isp.service.dry_run(isp.desired(1))
     assert plan.steps[0].rendered == "<rpc/>"
     assert olt.applied == 0
@@ -199,7 +202,7 @@ async def test_a_dry_run_shows_the_plan_and_stores_nothing(isp: Provisioning, ol
         await isp.service.get(service_id(1))
 
 
-async def test_one_device_is_changed_by_one_task_at_a_time(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_one_device_is_changed_by_one_task_at_a_time(isp: Provisioning, olt: MemoryDevice) -> None:
     for n in range(1, 7):
         await isp.service.set_desired(isp.desired(n), actor=ACTOR)
     await asyncio.gather(*(isp.service.converge(service_id(n), actor=ACTOR) for n in range(1, 7)))
@@ -207,7 +210,9 @@ async def test_one_device_is_changed_by_one_task_at_a_time(isp: Provisioning, ol
     assert olt.most_busy == 1
 
 
-async def test_a_device_held_by_another_process_means_later(database: Database, tmp_path: Path, olt: MemoryOlt) -> None:
+async def test_a_device_held_by_another_process_means_later(
+    database: Database, tmp_path: Path, olt: MemoryDevice
+) -> None:
     settings = ProvisioningSettings(lease_wait_s=0.1, lease_poll_s=0.02)
     isp = await provisioning_on(database, tmp_path, olt, settings=settings)
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
@@ -229,7 +234,7 @@ async def test_the_lease_of_a_dead_process_runs_out(isp: Provisioning, database:
 
 
 async def test_a_process_that_starts_again_takes_over_what_it_held_when_it_died(
-    database: Database, tmp_path: Path, olt: MemoryOlt
+    database: Database, tmp_path: Path, olt: MemoryDevice
 ) -> None:
     settings = ProvisioningSettings(lease_holder="headend-1", lease_wait_s=0.1, lease_poll_s=0.02)
     isp = await provisioning_on(database, tmp_path, olt, settings=settings)
@@ -244,20 +249,20 @@ async def test_a_process_that_starts_again_takes_over_what_it_held_when_it_died(
     assert (await isp.service.converge(service_id(1), actor=ACTOR)).verified
 
 
-async def test_drift_is_listed_and_nothing_is_changed(isp: Provisioning, olt: MemoryOlt, database: Database) -> None:
+async def test_drift_is_listed_and_nothing_is_changed(isp: Provisioning, olt: MemoryDevice, database: Database) -> None:
     settings = ProvisioningSettings()
     reconciler = Reconciler(isp.service, isp.clock, settings)
     for n in (1, 2):
         await isp.service.set_desired(isp.desired(n), actor=ACTOR)
         await isp.service.converge(service_id(n), actor=ACTOR)
     assert await reconciler.check_due() == 0, "just looked at"
-    desired = (await isp.service.get(service_id(1))).desired
+    (desired,) = (await isp.service.get(service_id(1))).desired.by_device()
     olt.services[service_id(1)] = replace(desired, profile=THREE_HUNDRED)
     isp.clock.advance(timedelta(seconds=settings.check_interval_s + 1))
     assert await reconciler.check_due() == 2
     (drifted,) = await isp.service.page(None, 10, "drift")
     assert drifted.desired.service_id == service_id(1)
-    assert drifted.differences[0] == "downstream is 300 Mbit/s, desired 100 Mbit/s"
+    assert drifted.differences[0] == "olt-1: downstream is 300 Mbit/s, desired 100 Mbit/s"
     assert olt.applied == 2
     assert (await actions(database))[-1] == "service.drift"
     olt.services[service_id(1)] = desired
@@ -267,7 +272,7 @@ async def test_drift_is_listed_and_nothing_is_changed(isp: Provisioning, olt: Me
     assert (await isp.service.standings())[Standing.VERIFIED] == 2
 
 
-async def test_a_drift_check_does_not_judge_a_change_under_way(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_a_drift_check_does_not_judge_a_change_under_way(isp: Provisioning, olt: MemoryDevice) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     await isp.service.converge(service_id(1), actor=ACTOR)
     looked_at = await isp.service.get(service_id(1))
@@ -276,7 +281,7 @@ async def test_a_drift_check_does_not_judge_a_change_under_way(isp: Provisioning
     assert (await isp.service.get(service_id(1))).standing is Standing.PENDING
 
 
-async def test_an_unreachable_device_does_not_stop_the_drift_check(isp: Provisioning, olt: MemoryOlt) -> None:
+async def test_an_unreachable_device_does_not_stop_the_drift_check(isp: Provisioning, olt: MemoryDevice) -> None:
     settings = ProvisioningSettings(check_interval_s=0)
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     await isp.service.converge(service_id(1), actor=ACTOR)
@@ -291,7 +296,7 @@ async def test_an_unreachable_device_does_not_stop_the_drift_check(isp: Provisio
 
 
 async def test_a_dark_device_is_asked_once_a_round_and_not_for_each_of_its_services(
-    isp: Provisioning, olt: MemoryOlt
+    isp: Provisioning, olt: MemoryDevice
 ) -> None:
     for n in (1, 2, 3):
         await isp.service.set_desired(isp.desired(n), actor=ACTOR)

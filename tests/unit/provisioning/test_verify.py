@@ -7,7 +7,14 @@ import pytest
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import Plan, SessionRate, Step
-from controller.domain.service import DesiredService, ObservedService, OnuAttachment, SpeedProfile
+from controller.domain.service import (
+    AttachedService,
+    DesiredService,
+    ObservedService,
+    OnuAttachment,
+    RouterAttachment,
+    SpeedProfile,
+)
 from controller.domain.units import MBPS
 from controller.provisioning import intent, verify
 from controller.provisioning.errors import BadIntent, NoFreeVlan
@@ -17,9 +24,13 @@ PROFILE = SpeedProfile("fibre-300", 300 * MBPS, 150 * MBPS)
 SERVICE = ServiceId("s" * 32)
 
 
-def desired(present: bool = True, **attachment: object) -> DesiredService:
-    values = {"olt_id": DeviceId("o"), "pon_port": "pon-1", "onu_serial": "ABCD0000000F", "subscriber_vlan": 100}
-    return DesiredService(SERVICE, PROFILE, OnuAttachment(**{**values, **attachment}), present)  # type: ignore[arg-type]
+def desired(present: bool = True, **attachment: object) -> AttachedService:
+    values = {"device_id": DeviceId("o"), "pon_port": "pon-1", "onu_serial": "ABCD0000000F", "subscriber_vlan": 100}
+    return AttachedService(SERVICE, PROFILE, OnuAttachment(**{**values, **attachment}), present)  # type: ignore[arg-type]
+
+
+def service(**attachment: object) -> DesiredService:
+    return DesiredService(SERVICE, PROFILE, (desired(**attachment).attachment,))  # type: ignore[arg-type]
 
 
 def observed(**changes: object) -> ObservedService:
@@ -52,6 +63,26 @@ def test_what_is_as_desired_differs_in_nothing() -> None:
 )
 def test_each_difference_is_said_in_words(changes: dict[str, object], words: str) -> None:
     assert verify.differences(desired(), observed(**changes)) == (words,)
+
+
+def test_on_a_router_its_interface_is_compared() -> None:
+    policed = AttachedService(SERVICE, PROFILE, RouterAttachment(DeviceId("r"), "Ethernet1", 100))
+    seen = observed(onu_serial=None, pon_port=None, interface="Ethernet2")
+    assert verify.differences(policed, seen) == ("interface is Ethernet2, desired Ethernet1",)
+    assert verify.differences(policed, observed(interface="Ethernet1")) == ()
+
+
+def test_a_service_is_brought_up_from_the_core_and_taken_down_from_the_subscriber() -> None:
+    onu, router = OnuAttachment(DeviceId("o"), "pon-1", "ABCD0000000F"), RouterAttachment(DeviceId("r"), "Ethernet1")
+    for present, order in ((True, [router, onu]), (False, [onu, router])):
+        parts = DesiredService(SERVICE, PROFILE, (onu, router), present).by_device()
+        assert [part.attachment for part in parts] == order
+
+
+def test_a_device_that_is_named_twice_is_refused() -> None:
+    onu, again = OnuAttachment(DeviceId("o"), "pon-1", "ABCD0000000F"), RouterAttachment(DeviceId("o"), "Ethernet1")
+    with pytest.raises(BadIntent, match="once"):
+        intent.check(DesiredService(SERVICE, PROFILE, (onu, again)))
 
 
 def test_a_missing_service_and_one_that_should_be_gone_are_told_apart() -> None:
@@ -112,13 +143,13 @@ def test_class_echoed_by_a_nas_that_refused_the_change_proves_nothing() -> None:
 @pytest.mark.parametrize("serial", ["", "ABCD", "ABCD0000000G", "ABC00000001", "ABCD000000011"])
 def test_a_serial_that_is_none_is_refused(serial: str) -> None:
     with pytest.raises(BadIntent, match="serial"):
-        intent.check(desired(onu_serial=serial))
+        intent.check(service(onu_serial=serial))
 
 
 @pytest.mark.parametrize("vlan", [-1, 4095])
 def test_a_vlan_out_of_range_is_refused(vlan: int) -> None:
     with pytest.raises(BadIntent, match="VLAN"):
-        intent.check(desired(subscriber_vlan=vlan))
+        intent.check(service(subscriber_vlan=vlan))
 
 
 def test_the_lowest_free_vlan_is_chosen_until_there_is_none() -> None:

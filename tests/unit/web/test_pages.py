@@ -143,6 +143,18 @@ async def test_a_button_works_with_its_token_and_not_without(stranger: httpx2.As
     assert (done.status_code, asked) == (303, [f"redrive {HELD} by user:noc-user"])
 
 
+async def test_an_order_shows_what_carries_it_and_is_cancelled_after_a_question(
+    stranger: httpx2.AsyncClient, asked: list[str]
+) -> None:
+    await sign_in(stranger, "noc")
+    page = (await stranger.get(f"/orders/{HELD}")).text
+    assert all(word in page for word in ("Carried by", "LABX00000001", "Ethernet1"))
+    assert 'data-confirm="Cancel this order?' in page
+    done = await stranger.post(f"/orders/{HELD}/cancel", data={"csrf_token": hidden(page)})
+    assert (done.status_code, asked) == (303, [f"cancel {HELD} by user:noc-user"])
+    assert "Cancel this order?" not in (await stranger.get("/orders/" + "0" * 31 + "2")).text, "it is completed"
+
+
 async def test_the_api_takes_the_cookie_only_with_the_token(stranger: httpx2.AsyncClient, asked: list[str]) -> None:
     await sign_in(stranger, "noc")
     path = f"/api/v1/orders/{HELD}/redrive"
@@ -180,6 +192,7 @@ async def test_a_viewer_who_may_not_change_sees_no_button(stranger: httpx2.Async
     assert "Disconnect" not in (await stranger.get("/sessions")).text
     page = (await stranger.get(f"/orders/{HELD}")).text
     assert "Drive on" not in page
+    assert "Cancel this order?" not in page
     refused = await stranger.post(f"/orders/{HELD}/redrive", data={"csrf_token": hidden(page)})
     assert refused.status_code == 403
 

@@ -17,6 +17,7 @@ from tests.support.api import api_client
 from tests.support.isp import Isp, open_isp, sqlite_database
 
 OLT = "f" * 32
+ONU = {"kind": "onu", "device_id": OLT, "pon_port": "pon-1", "onu_serial": "NOKI1234ABCD"}
 VERSION = {
     "effective_on": "2026-09-01",
     "monthly_fee": "39.90",
@@ -73,7 +74,7 @@ async def add_body(api: httpx2.AsyncClient) -> dict[str, Any]:
         "action": "add",
         "account_id": customer["account_id"],
         "offering_id": offering["offering_id"],
-        "attachment": {"olt_id": OLT, "pon_port": "pon-1", "onu_serial": "NOKI1234ABCD"},
+        "attachments": [ONU],
     }
 
 
@@ -94,7 +95,7 @@ async def test_an_order_over_http_tells_its_password_once_and_shows_its_road(api
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
     (subscription,) = (await api.get("/subscriptions", params={"service_id": placed["service_id"]})).json()["items"]
-    assert (subscription["state"], subscription["onu_serial"]) == ("active", "NOKI1234ABCD")
+    assert (subscription["state"], subscription["attachments"][0]["onu_serial"]) == ("active", "NOKI1234ABCD")
     (listed,) = (await api.get("/orders", params={"state": "completed"})).json()["items"]
     assert listed["order_id"] == placed["order_id"]
     assert (await api.get("/orders", params={"state": "held"})).json()["items"] == []
@@ -135,12 +136,11 @@ async def test_a_dry_run_tells_the_price_and_what_the_device_would_be_sent(api: 
 async def add_body_again(api: httpx2.AsyncClient) -> dict[str, Any]:
     offering = (await api.get("/offerings")).json()["items"][0]
     customer = (await api.get("/customers")).json()["items"][0]
-    attachment = {"olt_id": OLT, "pon_port": "pon-1", "onu_serial": "NOKI1234ABCD"}
     return {
         "action": "add",
         "account_id": customer["account_id"],
         "version_id": offering["versions"][0]["version_id"],
-        "attachment": attachment,
+        "attachments": [ONU],
     }
 
 
@@ -152,7 +152,9 @@ WRONG: list[dict[str, Any]] = [
     {"password": "with a space"},
     {"username": "a b"},
     {"framed_ipv4": "192.0.2.300"},
-    {"attachment": {"olt_id": OLT, "pon_port": "pon-1", "onu_serial": "NOKI1234ABCD", "subscriber_vlan": 4095}},
+    {"attachments": [ONU | {"subscriber_vlan": 4095}]},
+    {"attachments": [ONU | {"kind": "satellite"}]},
+    {"attachments": [ONU, {"kind": "router", "device_id": OLT, "interface": "Ethernet1"}]},
     {"colour": "red"},
 ]
 

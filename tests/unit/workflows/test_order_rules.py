@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from controller.domain.ports import Secret
-from controller.domain.service import SpeedProfile
+from controller.domain.service import OnuAttachment, SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from erp.orders import tables
@@ -100,9 +100,9 @@ async def test_a_plan_change_without_evidence_is_held_with_what_the_nas_answered
 
 async def test_a_key_of_a_refused_order_may_be_used_again(isp: Isp) -> None:
     request = await isp.add_request()
-    attachment = request.attachment
-    assert attachment is not None
-    wrong = replace(request, attachment=replace(attachment, onu_serial="NOKI00000000"))
+    (attachment,) = request.attachments
+    assert isinstance(attachment, OnuAttachment)
+    wrong = replace(request, attachments=(replace(attachment, onu_serial="NOKI00000000"),))
     with pytest.raises(Exception, match="NOKI00000000"):
         await isp.fulfilment.place(wrong, actor=ACTOR, repeat=Repeat("k", "wrong"))
     assert not (await isp.fulfilment.place(request, actor=ACTOR, repeat=Repeat("k", "right"))).repeated
@@ -175,5 +175,4 @@ async def test_profiles_of_the_desired_service_are_those_of_the_ordered_version(
     line = await active_line(isp)
     work = await isp.orders.work(line.order_id)
     assert work.desired.profile == SpeedProfile("100m-20m", 100_000_000, 20_000_000)
-    assert work.desired.attachment is not None
-    assert work.desired.attachment.subscriber_vlan == 0
+    assert [found.subscriber_vlan for found in work.desired.attachments] == [0]
