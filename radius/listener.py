@@ -23,7 +23,7 @@ from radius.protocol.codes import CODE_NAMES, Attr
 from radius.protocol.duplicates import Source
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
-from radius.protocol.server import RECORD, AccountingServer, AuthenticationServer, Verdict
+from radius.protocol.server import RECORD, STATUS, AccountingServer, AuthenticationServer, Verdict
 from radius.settings import RadiusSettings
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 _DATAGRAM = 4096
 """The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
 _SO_RCVBUFFORCE = 33
-_ROUTINE = frozenset({"accept", "duplicate", "in-flight", "status", RECORD})
+_ROUTINE = frozenset({"accept", "duplicate", "in-flight", STATUS, RECORD})
 """Results that are counted but not logged."""
 
 
@@ -61,23 +61,25 @@ class Listener:
     async def start(self) -> None:
         """Bind both ports and serve. Raises OSError naming the port that is taken."""
         try:
-            authentication = self._bind(self._settings.auth_port)
-            accounting = self._bind(self._settings.acct_port)
+            authentication = self._bind_all(self._settings.auth_port)
+            accounting = self._bind_all(self._settings.acct_port)
         except OSError:
             self.close()
             raise
-        self.auth_port = authentication.getsockname()[1]
-        self.acct_port = accounting.getsockname()[1]
+        self.auth_port = authentication[0].getsockname()[1]
+        self.acct_port = accounting[0].getsockname()[1]
         loop = asyncio.get_running_loop()
-        loop.add_reader(authentication, self._drain_authentication, authentication)
-        loop.add_reader(accounting, self._drain_accounting, accounting)
+        for opened in authentication:
+            loop.add_reader(opened, self._drain_authentication, opened)
+        for opened in accounting:
+            loop.add_reader(opened, self._drain_accounting, opened)
         log.info(
             "radius.listening",
             host=self._settings.host,
             auth_port=self.auth_port,
             acct_port=self.acct_port,
             # The kernel gives less than asked for where net.core.rmem_max says so; it counts its own overhead in.
-            receive_buffer_octets=authentication.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2,
+            receive_buffer_octets=authentication[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2,
         )
 
     def close(self) -> None:
@@ -88,11 +90,22 @@ class Listener:
                 opened.close()
         self._sockets.clear()
 
-    def _bind(self, port: int) -> socket.socket:
-        host = self._settings.host
+    def _bind_all(self, port: int) -> list[socket.socket]:
+        """One socket per family: "::" means every address of both, and then 0.0.0.0 gets a socket of its own.
+
+        In one socket for both an IPv4 NAS would come from ::ffff:a.b.c.d, which is nobody's registered address.
+        """
+        first = self._bind(self._settings.host, port)
+        if self._settings.host != "::":
+            return [first]
+        return [first, self._bind("0.0.0.0", first.getsockname()[1])]  # noqa: S104 - the operator asked for it
+
+    def _bind(self, host: str, port: int) -> socket.socket:
         opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._sockets.append(opened)
         opened.setblocking(False)
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if self._settings.reuse_port:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
@@ -138,6 +151,8 @@ class Listener:
                 self._record(opened, verdict, source, received_us, now_s)
                 continue
             count(verdict.nas, verdict.code, verdict.result)
+            if verdict.result == STATUS:
+                self._status(opened, verdict, source)
             if verdict.reply is not None:
                 self._send(opened, verdict.reply, source, verdict.nas, verdict.code)
             if verdict.result not in _ROUTINE:
@@ -154,6 +169,11 @@ class Listener:
             self._accounting.refuse(packet, source)
             self._counters.count(nas, verdict.code, error.reason)
             self._log(Verdict(error.reason, nas, verdict.code, None, packet, error.detail), source, now_s)
+
+    def _status(self, opened: socket.socket, verdict: Verdict, source: Source) -> None:
+        assert verdict.packet is not None, "Status-Server was decoded"
+        assert verdict.nas is not None, "Status-Server has a NAS"
+        self._recorder.prove(partial(self._respond, opened, verdict.packet, verdict.nas, source))
 
     def _respond(self, opened: socket.socket, packet: Packet, nas: Nas, source: Source) -> None:
         reply = self._accounting.respond(packet, nas, source)

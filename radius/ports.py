@@ -26,6 +26,10 @@ class Recorder(Protocol):
         """
         ...
 
+    def prove(self, respond: Callable[[], None]) -> None:
+        """Call `respond` when a commit made from now on has succeeded, and never when it does not (RFC 5997)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:

@@ -47,7 +47,9 @@ class RadiusRoom:
         self.nas = NasService(database, clock, box, self.follower)
         self.subscribers = SubscriberService(database, clock, box, self.follower)
         self.coa = CoaClient(settings, clock)
-        self.sessions = SessionController(database, clock, self.follower.nas, sessions, self.coa)
+        self.sessions = SessionController(
+            database, clock, self.follower.nas, sessions, self.coa, session_timeout_s=settings.session_timeout_s
+        )
         nas, policy = self.registry.by_address, Policy(self.directory)
         self.listener = Listener(
             settings,

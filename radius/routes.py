@@ -21,7 +21,7 @@ class NasIn(BaseModel):
     name: str = Field(min_length=1, max_length=64)
     address: str = Field(description="Source address of its datagrams", max_length=45)
     secret: SecretStr = Field(min_length=1, max_length=128)
-    vendor: str = Field(default="rfc", description="Whose attributes it understands: rfc or mikrotik")
+    vendor: str = Field(default="rfc", description="Whose attributes it understands: rfc, mikrotik or strongswan")
     coa_port: int = Field(default=3799, ge=1, le=65_535)
     interim_interval_s: int = Field(default=300, ge=60, le=86_400)
     require_message_authenticator: bool = Field(

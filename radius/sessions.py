@@ -24,6 +24,7 @@ from radius.protocol.nas import Nas
 from radius.protocol.packet import attribute
 from radius.vendors import reply
 from radius.vendors.mark import read_class
+from radius.vendors.model import Vendor
 
 FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
@@ -36,13 +37,21 @@ class SessionController:
     """Finds the session, its NAS and the vendor's words, and sends."""
 
     def __init__(
-        self, database: Database, clock: Clock, find_nas: FindNas, sessions: Sessions, client: CoaClient
+        self,
+        database: Database,
+        clock: Clock,
+        find_nas: FindNas,
+        sessions: Sessions,
+        client: CoaClient,
+        *,
+        session_timeout_s: int = 0,
     ) -> None:
         self._database = database
         self._clock = clock
         self._find_nas = find_nas
         self._sessions = sessions
         self._client = client
+        self._session_timeout_s = session_timeout_s
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
@@ -53,8 +62,9 @@ class SessionController:
         nas = None if session is None else await self._find_nas(session.nas_id)
         if session is None or nas is None or session.service_id is None:
             return CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such live session")
-        plan = reply.plan_attributes(reply.vendor(nas.vendor), profile, session.service_id)
-        return await self._client.send(nas, COA_REQUEST, _identity(session) + plan)
+        kind = reply.vendor(nas.vendor)
+        plan = reply.plan_attributes(kind, profile, session.service_id, self._session_timeout_s)
+        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + plan)
 
     async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
         """The evidence of the newest accounting record after `since`; None until there is one that says something."""
@@ -87,7 +97,7 @@ class SessionController:
         nas = await self._find_nas(session.nas_id)
         if nas is None:
             raise NotFound(f"the NAS {session.nas_id} of session {session_key} is not registered any more")
-        outcome = await self._client.send(nas, DISCONNECT_REQUEST, _identity(session))
+        outcome = await self._client.send(nas, DISCONNECT_REQUEST, _identity(reply.vendor(nas.vendor), session))
         async with self._database.begin() as conn:
             await audit.record(
                 conn,
@@ -101,11 +111,13 @@ class SessionController:
         return outcome
 
 
-def _identity(session: LiveSession) -> bytes:
+def _identity(kind: Vendor, session: LiveSession) -> bytes:
     """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
 
     A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503.
     """
+    if kind.names_user:
+        return attribute(Attr.USER_NAME, session.username.encode())
     return attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
 
 

@@ -25,7 +25,7 @@ from controller.domain.errors import PeerError
 from controller.store.engine import USAGE, Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
-from radius.accounting import repository
+from radius.accounting import liveness, repository
 from radius.accounting.counters import RecorderCounters
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, SessionConflict
@@ -46,6 +46,7 @@ _AWAY = (sqlite3.Error, psycopg.Error)
 _FIRST_PAUSE_S = 0.05
 _CONFLICTS_IN_A_ROW = 5
 _SWEEP_LIMIT = 2_000
+_MOST_ASKED = 1_000
 
 
 class AccountingRecorder:
@@ -66,6 +67,7 @@ class AccountingRecorder:
         self.counters = RecorderCounters()
         self._staging = Staging(service_of, self.settings.max_sessions_in_memory)
         self._waiting: list[Pending] = []
+        self._asked: list[Respond] = []
         self._depth = 0
         self._stage_limit = self.settings.max_pending
         self._failures = 0
@@ -98,6 +100,12 @@ class AccountingRecorder:
             self._waiting.append((record, respond))
         self._wake.set()
 
+    def prove(self, respond: Respond) -> None:
+        """See the port. While records are refused for want of room there is no answer either."""
+        if self._depth < self.settings.max_pending and len(self._asked) < _MOST_ASKED:
+            self._asked.append(respond)
+            self._wake.set()
+
     async def run(self) -> None:
         """Commit for ever. Survives a database that is away: records wait, and their answers with them."""
         while True:
@@ -108,6 +116,8 @@ class AccountingRecorder:
 
     async def _turn(self) -> None:
         """One turn: read what is missing, commit what is staged, answer, and look after silent sessions."""
+        # Whoever asks meanwhile waits for the next turn; an error here leaves these without an answer.
+        asked, self._asked = self._asked, []
         if not self._ready:
             self._staging.learn_restarts(await self._log.call(repository.load_restarts))
             self._ready = True
@@ -115,11 +125,16 @@ class AccountingRecorder:
             await self._stage_waiting()
         if not self._staging.is_empty:
             await self._commit(self._staging.take())
+        elif asked:
+            await self._log.append([], 0, liveness.write)
+            self._failures = 0
+        for respond in asked:
+            respond()
         now_s = time.monotonic()
         if now_s >= self._sweep_at_s:
             self._sweep_at_s = now_s + self.settings.sweep_interval_s
             await self.sweep()
-        if not self._waiting and self._staging.is_empty:
+        if not (self._waiting or self._asked) and self._staging.is_empty:
             await self._sleep_until_woken()
 
     async def _sleep_until_woken(self) -> None:

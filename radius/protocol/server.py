@@ -33,6 +33,8 @@ _MESSAGE_AUTHENTICATOR = int(Attr.MESSAGE_AUTHENTICATOR)
 
 RECORD = "record"
 """Result of a verdict that asks the caller to store the packet."""
+STATUS = "status"
+"""Status-Server. On the accounting port the caller answers with `respond`, when it has seen the storage commit."""
 
 
 class Decision:
@@ -97,7 +99,7 @@ class AuthenticationServer:
             if packet.code == STATUS_SERVER:
                 _check_status(packet, nas)
                 reply = _reply(ACCESS_ACCEPT, packet, nas, b"", True)
-                return Verdict("status", nas, STATUS_SERVER, reply, packet)
+                return Verdict(STATUS, nas, STATUS_SERVER, reply, packet)
             raise PeerError("code", f"packet code {packet.code} on the authentication port")
         except PeerError as error:
             return _dropped(error, nas, packet)
@@ -139,11 +141,8 @@ class AccountingServer:
             if packet.code == ACCOUNTING_REQUEST:
                 return self._account(packet, nas, source, now_s)
             if packet.code == STATUS_SERVER:
-                # On this port the answer is an Accounting-Response (RFC 5997 §4.1).
                 _check_status(packet, nas)
-                return Verdict(
-                    "status", nas, STATUS_SERVER, _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True), packet
-                )
+                return Verdict(STATUS, nas, STATUS_SERVER, None, packet)
             raise PeerError("code", f"packet code {packet.code} on the accounting port")
         except PeerError as error:
             return _dropped(error, nas, packet)
@@ -164,7 +163,12 @@ class AccountingServer:
         return Verdict("duplicate", nas, ACCOUNTING_REQUEST, known, packet)
 
     def respond(self, packet: Packet, nas: Nas, source: Source) -> bytes:
-        """The Accounting-Response to a packet that is now stored; its retransmissions get the same octets."""
+        """The Accounting-Response to a packet that is now stored; its retransmissions get the same octets.
+
+        Status-Server is answered by an Accounting-Response too (RFC 5997 §4.1), each time anew.
+        """
+        if packet.code == STATUS_SERVER:
+            return _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True)
         reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
         self._duplicates.answer((source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator), reply)
         return reply

@@ -33,6 +33,9 @@ class Vendor:
     text and returns None for what it cannot read. `class_proves_speed` is what a NAS of this vendor is registered with
     unless an operator says otherwise: whether the Class of a CoA, coming back in accounting, is evidence enough of the
     new speed. A box that is documented to report its rates should be asked for them.
+
+    `names_user`: CoA and Disconnect name the session by User-Name, not by Acct-Session-Id. A NAS matches every
+    attribute it is sent, so only one is. `needs_session_timeout`: a CoA-Request without Session-Timeout is refused.
     """
 
     name: str
@@ -40,3 +43,5 @@ class Vendor:
     rate_attribute: tuple[int, int] | None
     read_rate: Callable[[str], Rates | None] | None
     class_proves_speed: bool
+    names_user: bool = False
+    needs_session_timeout: bool = False

@@ -12,12 +12,12 @@ from __future__ import annotations
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from radius.protocol.codes import Attr
-from radius.protocol.packet import attribute
-from radius.vendors import mikrotik, rfc
+from radius.protocol.packet import attribute, integer_attribute
+from radius.vendors import mikrotik, rfc, strongswan
 from radius.vendors.mark import class_value
 from radius.vendors.model import SessionTerms, Vendor
 
-VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (rfc.VENDOR, mikrotik.VENDOR)}
+VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (rfc.VENDOR, mikrotik.VENDOR, strongswan.VENDOR)}
 """Every vendor profile, by the name a NAS is registered with."""
 
 
@@ -39,9 +39,15 @@ def subscriber_attributes(service_id: str, profile: SpeedProfile, framed_ipv4: s
     return rfc.address_attribute(framed_ipv4) + class_attribute(service_id, profile)
 
 
-def plan_attributes(kind: Vendor, profile: SpeedProfile, service_id: str) -> bytes:
-    """What changes with the plan: the body of a CoA-Request behind the attributes that identify the session."""
-    return kind.speed_attributes(profile) + class_attribute(service_id, profile)
+def plan_attributes(kind: Vendor, profile: SpeedProfile, service_id: str, session_timeout_s: int = 0) -> bytes:
+    """What changes with the plan: the body of a CoA-Request behind the attributes that identify the session.
+
+    `session_timeout_s` is sent to a NAS that refuses a CoA without one; 0 leaves it out.
+    """
+    timeout = b""
+    if kind.needs_session_timeout and session_timeout_s:
+        timeout = integer_attribute(Attr.SESSION_TIMEOUT, session_timeout_s)
+    return kind.speed_attributes(profile) + timeout + class_attribute(service_id, profile)
 
 
 def class_attribute(service_id: str, profile: SpeedProfile) -> bytes:

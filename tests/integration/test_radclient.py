@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from controller.domain.ports import Secret
 from controller.store.engine import Database
 from radius.service import NasChange
-from tests.support.radius import RunningRoom, running_room
+from tests.support import namespaces
+from tests.support.radius import EPHEMERAL, RunningRoom, running_room
 
 pytestmark = pytest.mark.skipif(shutil.which("radclient") is None, reason="apt-get install freeradius-utils")
 
@@ -22,10 +24,12 @@ def database(sqlite_database: Database) -> Database:
     return sqlite_database
 
 
-async def radclient(port: int, command: str, request: str, *, secret: str = "testing123", tries: int = 2) -> str:
+async def radclient(
+    port: int, command: str, request: str, *, secret: str = "testing123", tries: int = 2, host: str = "127.0.0.1"
+) -> str:
     """What `radclient -x` prints for one packet."""
     process = await asyncio.create_subprocess_exec(
-        *("radclient", "-x", "-r", str(tries), "-t", "1", f"127.0.0.1:{port}", command, secret),
+        *("radclient", "-x", "-r", str(tries), "-t", "1", f"{host}:{port}", command, secret),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -136,6 +140,44 @@ async def test_an_unknown_nas_gets_silence(database: Database, tmp_path: Path) -
         answer = await radclient(running.room.listener.auth_port, "auth", request, tries=1)
         assert "Received" not in answer
         assert running.room.counters.total("unknown-nas") == 1
+
+
+@pytest.mark.skipif(namespaces.why_not() is not None, reason=str(namespaces.why_not()))
+async def test_every_address_of_both_families_is_served_when_bound_to_all(database: Database, tmp_path: Path) -> None:
+    """An IPv4 NAS is known by its IPv4 address, not by ::ffff:127.0.0.1, and each is answered from where it asked."""
+    with namespaces.network_namespace():
+        async with running_room(database, tmp_path, replace(EPHEMERAL, host="::")) as running:
+            await running.room.nas.register(
+                name="six", address="::1", secret=Secret("other-secret"), vendor="rfc", actor="user:test"
+            )
+            login = 'User-Name = "anna"\nUser-Password = "hunter2"\n'
+            record = 'User-Name = "anna"\nAcct-Session-Id = "s1"\nAcct-Status-Type = Start\n'
+            for host, secret in (("127.0.0.1", "testing123"), ("[::1]", "other-secret")):
+                answer = await radclient(running.room.listener.auth_port, "auth", login, secret=secret, host=host)
+                assert "Received Access-Accept" in answer, answer
+                answer = await radclient(running.room.listener.acct_port, "acct", record, secret=secret, host=host)
+                assert "Received Accounting-Response" in answer, answer
+            assert running.room.counters.total("unknown-nas") == 0
+
+
+async def test_rfc5997_status_server_gets_silence_on_the_accounting_port_while_nothing_can_be_stored(
+    database: Database, tmp_path: Path
+) -> None:
+    async with running_room(database, tmp_path) as running:
+        running.recorder.can_commit = False
+        status = "Message-Authenticator = 0x00\n"
+        assert "Received" not in await radclient(running.room.listener.acct_port, "status", status, tries=1)
+        assert "Received Access-Accept" in await radclient(running.room.listener.auth_port, "status", status)
+        running.recorder.can_commit = True
+        assert "Received Accounting-Response" in await radclient(running.room.listener.acct_port, "status", status)
+
+
+async def test_a_record_signed_by_freeradius_s_own_client_is_taken(database: Database, tmp_path: Path) -> None:
+    async with running_room(database, tmp_path) as running:
+        record = 'User-Name = "anna"\nAcct-Session-Id = "s1"\nAcct-Status-Type = Start\n'
+        signed = record + "Message-Authenticator = 0x00\n"
+        assert "Received Accounting-Response" in await radclient(running.room.listener.acct_port, "acct", signed)
+        assert 80 in running.recorder.packets[0].offsets
 
 
 async def _add_second_nas(running: RunningRoom) -> None:

@@ -69,6 +69,7 @@ class FakeRecorder:
 
     at_once: bool = True
     refusals: int = 0
+    can_commit: bool = True
     packets: list[Packet] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)
 
@@ -81,6 +82,10 @@ class FakeRecorder:
             respond()
         else:
             self.waiting.append(respond)
+
+    def prove(self, respond: Callable[[], None]) -> None:
+        if self.can_commit:
+            respond()
 
     def respond_all(self) -> None:
         while self.waiting:

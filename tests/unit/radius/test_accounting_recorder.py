@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from controller.domain.errors import PeerError
 from controller.store.engine import Database
@@ -300,6 +302,56 @@ async def test_records_wait_for_a_database_that_is_away(bench: Bench) -> None:
     await waiting
     assert (await bench.one()).is_live
     assert await bench.logged() == 1
+
+
+async def test_rfc5997_the_storage_is_proved_by_a_commit_and_by_nothing_else(bench: Bench) -> None:
+    bench.start()
+    before, meanwhile, after = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    bench.recorder.prove(before.set)
+    await asyncio.wait_for(before.wait(), 10)
+    async with bench.database.begin() as conn:
+        await conn.execute(text("ALTER TABLE radius_nas RENAME TO gone"))
+    with capture_logs() as logs:
+        bench.recorder.prove(meanwhile.set)
+        async with asyncio.timeout(10):
+            while not any(line["event"] == "radius.accounting.database_away" for line in logs):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    async with bench.database.begin() as conn:
+        await conn.execute(text("ALTER TABLE gone RENAME TO radius_nas"))
+    bench.recorder.prove(after.set)
+    await asyncio.wait_for(after.wait(), 10)
+    assert not meanwhile.is_set(), "who asked while it could not commit got silence"
+
+
+async def test_the_storage_is_not_proved_while_another_holds_the_lock(sqlite_database: Database) -> None:
+    """On SQLite alone: writers of other rows do not wait for each other on PostgreSQL."""
+    bench = Bench(sqlite_database)
+    bench.start()
+    answered = asyncio.Event()
+    other = sqlite3.connect(str(bench.database.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    bench.recorder.prove(answered.set)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(answered.wait(), 0.3)
+    other.execute("ROLLBACK")
+    other.close()
+    again = asyncio.Event()
+    bench.recorder.prove(again.set)
+    await asyncio.wait_for(again.wait(), 10)
+    await bench.stop()
+
+
+async def test_the_storage_is_not_proved_while_records_are_refused(database: Database) -> None:
+    bench = Bench(database, AccountingSettings(max_pending=1))
+    bench.recorder.submit(accounting("start", at=T), NAS, to_micros(NOW), lambda: None)
+    asked: list[int] = []
+    bench.recorder.prove(lambda: asked.append(1))
+    bench.start()
+    async with asyncio.timeout(10):
+        while bench.recorder.depth:  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.01)
+    assert asked == []
+    await bench.stop()
 
 
 async def test_a_full_queue_refuses_instead_of_answering_early(database: Database) -> None:

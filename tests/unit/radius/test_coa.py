@@ -194,8 +194,9 @@ def controller(database: Database, known: Nas, *live: LiveSession) -> SessionCon
     async def find_nas(nas_id: NasId) -> Nas | None:
         return known if nas_id == known.nas_id else None
 
+    client = CoaClient(EPHEMERAL, SystemClock())
     sessions = FakeSessions({session.session_key: session for session in live})
-    return SessionController(database, SystemClock(), find_nas, sessions, CoaClient(EPHEMERAL, SystemClock()))
+    return SessionController(database, SystemClock(), find_nas, sessions, client, session_timeout_s=86_400)
 
 
 @pytest.fixture
@@ -261,6 +262,16 @@ async def test_whether_class_alone_suffices_is_the_policy_of_the_nas(unused: Dat
     assert rate is not None
     assert rate.class_suffices is suffices
     assert rate.source == "Class of an accounting record"
+
+
+async def test_a_nas_that_knows_users_is_sent_the_user_and_the_timeout_it_insists_on(unused: Database) -> None:
+    async with small_nas(respond(COA_ACK)) as (peer, known):
+        charon = replace(known, vendor="strongswan")
+        await controller(unused, charon, SESSION).change_speed("key-1", SILVER)
+    [request] = peer.requests
+    wanted = [Attr.USER_NAME, Attr.SESSION_TIMEOUT, Attr.CLASS, Attr.EVENT_TIMESTAMP]
+    assert [kind for kind, _ in request.attributes()] == wanted
+    assert (request.get(Attr.USER_NAME), request.integer(Attr.SESSION_TIMEOUT)) == (b"anna", 86_400)
 
 
 async def test_sessions_of_a_service_are_listed(unused: Database) -> None:

@@ -214,6 +214,17 @@ def test_other_codes_on_the_authentication_port_get_silence(code: int) -> None:
     assert authentication_server(nas()).receive(datagram, SOURCE, 0.0).result == "code"
 
 
+def test_rfc5997_4_1_status_server_on_the_accounting_port_is_answered_by_whoever_saw_the_storage_commit() -> None:
+    server, known = accounting_server(nas()), nas()
+    datagram = SHARED.signed_request(12, 1, bytes(16), attribute(33, b"proxy"))
+    verdict = server.receive(datagram, SOURCE, 0.0)
+    assert (verdict.result, verdict.reply) == ("status", None)
+    assert verdict.packet is not None
+    reply = reply_to(datagram, server.respond(verdict.packet, known, SOURCE))
+    assert (reply.code, reply.get(Attr.PROXY_STATE)) == (ACCOUNTING_RESPONSE, b"proxy")
+    assert 80 in reply.offsets, "signed like the request"
+
+
 def test_unsigned_status_server_gets_silence() -> None:
     datagram = SHARED.signed_request(12, 1, bytes(16), b"", signed=False)
     for server in (authentication_server(nas()), accounting_server(nas())):

@@ -1,0 +1,152 @@
+"""A NAS that we did not write: strongSwan logs a user in by PAP, accounts for it, and takes our CoA and Disconnect.
+
+client ── IKEv1, XAuth ──→ charon ── Access-Request, Accounting ──→ us
+       ── ESP, 100 kB ──→         ←── CoA, Disconnect ──
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from controller.domain.clock import SystemClock
+from controller.domain.ports import Secret
+from controller.domain.service import SpeedProfile
+from controller.store.engine import Database
+from controller.store.usage_log import UsageLog
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.room import RadiusRoom
+from radius.settings import RadiusSettings
+from radius.vendors.mark import read_class
+from tests.support import namespaces, strongswan
+from tests.support.radius import GOLD, SERVICE, secret_box
+from tests.support.strongswan import Charon, charon
+
+_reason = strongswan.why_not() or namespaces.why_not()
+pytestmark = pytest.mark.skipif(_reason is not None, reason=str(_reason))
+
+SILVER = SpeedProfile("silver-50", 50_000_000, 10_000_000)
+SESSION_TIMEOUT_S = 7_200
+
+
+@pytest.fixture
+def database(sqlite_database: Database) -> Database:
+    """SQLite alone: this test is about what a NAS says and takes."""
+    return sqlite_database
+
+
+@dataclass
+class Vpn:
+    room: RadiusRoom
+    sessions: SessionRepository
+    gateway: Charon
+    client: Charon
+
+    async def session(self, wanted: Callable[[SessionView], bool]) -> SessionView:
+        """The one session, when it is as wanted."""
+        async with asyncio.timeout(15):
+            while True:
+                found = await self.sessions.find(SessionFilter(), before=None, limit=10)
+                if found and wanted(found[0]):
+                    assert len(found) == 1
+                    return found[0]
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def vpn(database: Database, directory: Path) -> AsyncIterator[Vpn]:
+    """A room with subscriber anna and NAS 127.0.0.1 of vendor strongswan, the gateway and its client."""
+    settings = RadiusSettings(auth_port=0, acct_port=0, session_timeout_s=SESSION_TIMEOUT_S)
+    log, sessions = UsageLog(database, "radius-1"), SessionRepository(database)
+    recorder = AccountingRecorder(database, SystemClock(), log, {b"anna": str(SERVICE)}.get)
+    room = RadiusRoom(database, SystemClock(), secret_box(directory), settings, recorder=recorder, sessions=sessions)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(namespaces.network_namespace())
+        await room.start()
+        stack.callback(room.close)
+        recording = asyncio.create_task(recorder.run())
+        await _register(room)
+        listener = room.listener
+        radius = strongswan.gateway_settings(listener.auth_port, listener.acct_port, "testing123")
+        gateway = await stack.enter_async_context(
+            charon(directory / "gateway", radius, strongswan.GATEWAY_CONNECTION, apart=False)
+        )
+        connection = strongswan.client_connection("anna", "hunter2")
+        client = await stack.enter_async_context(charon(directory / "client", "", connection, apart=True))
+        strongswan.connect(client)
+        try:
+            yield Vpn(room, sessions, gateway, client)
+        finally:
+            recording.cancel()
+            await asyncio.wait([recording])
+            await log.close()
+
+
+async def _register(room: RadiusRoom) -> None:
+    await room.nas.register(
+        name="vpn",
+        address="127.0.0.1",
+        secret=Secret("testing123"),
+        vendor="strongswan",
+        coa_port=strongswan.DAE_PORT,
+        sign_dynamic_requests=True,
+        actor="user:test",
+    )
+    await room.subscribers.put_subscriber(
+        service_id=SERVICE,
+        username="anna",
+        password=Secret("hunter2"),
+        profile=GOLD,
+        framed_ipv4="100.64.0.7",
+        enabled=True,
+        actor="user:test",
+    )
+
+
+async def test_a_vpn_user_is_let_in_accounted_for_changed_and_put_out(database: Database, tmp_path: Path) -> None:
+    async with vpn(database, tmp_path) as running:
+        gateway, client = running.gateway, running.client
+        for daemon in (gateway, client):
+            loaded = await daemon.control("--load-all", "--file", str(daemon.directory / "swanctl.conf"), "--noprompt")
+            assert "successfully loaded 1 connections" in loaded
+        dialled = await client.control("--initiate", "--child", "net", "--timeout", "15")
+        assert "initiate completed successfully" in dialled, dialled + gateway.log()
+        assert running.room.counters.total("accept") == 1
+
+        live = await running.session(lambda session: session.is_live)
+        assert (live.username, live.service_id, live.framed_ipv4) == ("anna", SERVICE, "100.64.0.7")
+        addresses = json.loads(client.inside("ip", "-j", "addr"))
+        assert "100.64.0.7" in {a["local"] for link in addresses for a in link["addr_info"]}, "pools = radius"
+        client.inside("ping", "-q", "-c", "50", "-i", "0.002", "-s", "1000", strongswan.INSIDE)
+
+        await _change_is_acknowledged_and_not_believed(running, live)
+
+        ended = await running.room.sessions.disconnect(live.session_key, actor="user:test")
+        assert ended.result == "ack", gateway.log()
+        stopped = await running.session(lambda session: not session.is_live)
+        assert stopped.session_key == live.session_key
+        assert not stopped.is_provisional, "it ended with its Stop"
+        # 50 packets of 1000 octets each way, each with 28 of IP and ICMP.
+        assert 50 * 1028 <= stopped.upstream_octets < 60 * 1100
+        assert 50 * 1028 <= stopped.downstream_octets < 60 * 1100
+        async with database.read() as conn:
+            last_class = (await conn.execute(text("SELECT last_class FROM radius_session"))).scalar_one()
+        mark = read_class(bytes(last_class))
+        assert mark is not None
+        assert mark.profile_name == GOLD.name, "it acknowledged the new Class and sent the old one"
+
+
+async def _change_is_acknowledged_and_not_believed(running: Vpn, live: SessionView) -> None:
+    """charon takes Session-Timeout from a CoA and nothing else: its ACK to a new plan is no proof of it."""
+    changed = await running.room.sessions.change_speed(live.session_key, SILVER)
+    assert changed.result == "ack", running.gateway.log()
+    assert f"applying {SESSION_TIMEOUT_S}s lifetime to 1 IKE_SA" in running.gateway.log()
+    assert await running.room.sessions.observed_rate(live.session_key, SystemClock().now()) is None
