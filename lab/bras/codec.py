@@ -78,6 +78,11 @@ def number(value: int) -> bytes:
     return struct.pack("!I", value & 0xFFFFFFFF)
 
 
+def vendor(vendor_id: int, kind: int, value: bytes) -> bytes:
+    """The value of a Vendor-Specific attribute with one sub-attribute (RFC 2865 §5.26)."""
+    return struct.pack("!IBB", vendor_id, kind, len(value) + 2) + value
+
+
 def address(value: str) -> bytes:
     return IPv4Address(value).packed
 

@@ -43,6 +43,8 @@ class Faults:
     """Apply the downstream rate, leave upstream unshaped, answer CoA-NAK without Error-Cause."""
     ignore: bool = False
     """Answer nothing at all."""
+    class_after_half: bool = False
+    """Apply the downstream rate alone, take the new Class all the same, and answer CoA-ACK."""
     ack_without_applying: bool = False
     """Answer CoA-ACK and change nothing."""
 
@@ -120,6 +122,11 @@ class DynamicAuthorization:
             if rate is not None:
                 session.downstream_bps, session.upstream_bps = parse_rate_limit(rate)[1], LINE_RATE_BPS
             return codec.reply(packet, nak, [], self._secret)
+        if self.faults.class_after_half:
+            upstream_bps = session.upstream_bps
+            _apply(packet, session)
+            session.upstream_bps = upstream_bps
+            return codec.reply(packet, ack, [], self._secret)
         if not self.faults.ack_without_applying:
             _apply(packet, session)
         return codec.reply(packet, ack, [], self._secret)

@@ -51,6 +51,8 @@ class BrasSettings:
     zone: str = "Europe/Berlin"
     ports: int = 2
     in_flight: int = 128
+    reports_rate: bool = False
+    """Tell the rates that are applied in accounting, which RouterOS is not documented to do."""
     redial_after_s: float | None = None
     """How long subscribers' routers wait before they dial again; None: they stay offline."""
 
@@ -295,7 +297,9 @@ class Bras:
     async def _send(self, session: Session, status: int, at: datetime, timers: Timers) -> None:
         self.count_traffic(session, at)
         line = self.lines[session.username]
-        attributes = records.session_record(self._identity, line, session, status, at)
+        attributes = records.session_record(
+            self._identity, line, session, status, at, reports_rate=self.settings.reports_rate
+        )
         await self._account(attributes, timers)
 
     async def _account(self, attributes: codec.Attributes, timers: Timers) -> None:

@@ -30,8 +30,14 @@ def session_attributes(nas: Identity, line: Line, session: Session) -> codec.Att
     ]
 
 
-def session_record(nas: Identity, line: Line, session: Session, status: int, at: datetime) -> codec.Attributes:
-    """A Start, Interim-Update or Stop as of `at`, with the session's present totals and Class."""
+def session_record(
+    nas: Identity, line: Line, session: Session, status: int, at: datetime, *, reports_rate: bool = False
+) -> codec.Attributes:
+    """A Start, Interim-Update or Stop as of `at`, with the session's present totals and Class.
+
+    `reports_rate` adds the rates that are applied. RouterOS documents no such thing for its accounting;
+    other boxes do it.
+    """
     record = [
         (codec.ACCT_STATUS_TYPE, codec.number(status)),
         *session_attributes(nas, line, session),
@@ -39,6 +45,9 @@ def session_record(nas: Identity, line: Line, session: Session, status: int, at:
         (codec.ACCT_AUTHENTIC, codec.number(_RADIUS)),
         *((codec.CLASS, value) for value in session.classes),
     ]
+    if reports_rate:
+        rate = f"{session.upstream_bps}/{session.downstream_bps}".encode()
+        record.append((codec.VENDOR_SPECIFIC, codec.vendor(codec.MIKROTIK, codec.MIKROTIK_RATE_LIMIT, rate)))
     if status != START:
         record += _totals(session, at)
     if status == STOP:

@@ -109,6 +109,9 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     move(controller, network, datetime(2026, 6, 11, 9, tzinfo=UTC))
     network.report(session, 200_000_000, 1_300_000_000)
     reached(controller, change["order_id"], "completed")
+    steps = {step["name"]: step for step in controller.get(f"/orders/{change['order_id']}")["steps"]}
+    assert steps["sessions"]["verdict"] == "class-echoed", "the lab's BRAS reports no rate, as RouterOS does not"
+    assert "Class echoed only" in steps["sessions"]["evidence"]
     service = controller.get(f"/services/{added['service_id']}")
     assert service["attachments"][0]["observed"]["downstream_bps"] == 300_000_000
     transcript = len(network.olt.olt.transcript)
