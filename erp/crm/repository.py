@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, Select, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, CustomerId, EntityId
@@ -74,9 +74,16 @@ async def find_customer_of(conn: AsyncConnection, account_id: AccountId) -> Cust
     return None if row is None else _customer(row)
 
 
-async def list_customers(conn: AsyncConnection, after: str | None, limit: int) -> Sequence[Customer]:
-    """In order of creation: ids sort by time."""
+async def list_customers(
+    conn: AsyncConnection, after: str | None, limit: int, *, wanted: str = "", account_ids: Collection[str] = ()
+) -> Sequence[Customer]:
+    """In order of creation: ids sort by time. `wanted` is part of a name, an e-mail or an address, in any case."""
     query = _customers().order_by(customer.c.customer_id).limit(limit)
+    if wanted:
+        columns = (customer.c.name, customer.c.email, customer.c.address)
+        query = query.where(or_(*(column.icontains(wanted, autoescape=True) for column in columns)))
+    if account_ids:
+        query = query.where(account.c.account_id.in_(account_ids))
     if after is not None:
         query = query.where(customer.c.customer_id > after)
     return [_customer(row) for row in await conn.execute(query)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from controller.domain.identity import CustomerId
 from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import In, Instant, Name, Out, ShortText
+from controller.http.models import IdText, In, Instant, Name, Out, ShortText
 from erp.crm.model import Contact, Customer
 from erp.crm.service import CrmService
 
@@ -26,6 +26,13 @@ class CustomerIn(In):
     address: ShortText = ""
     language: Annotated[str, StringConstraints(max_length=35, pattern=r"^$|^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] = ""
     tax_id: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class CustomerQuery(PageQuery):
+    """`q` is part of a name, an e-mail or an address; `account_id` may be repeated."""
+
+    q: Annotated[str, Field(max_length=120)] = ""
+    account_id: Annotated[tuple[IdText, ...], Field(max_length=500)] = ()
 
 
 class CustomerOut(Out):
@@ -68,9 +75,9 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
         return CustomerOut.of(await crm.create_customer(contact, actor=call.actor))
 
     async def index(call: Call) -> Page:
-        query = call.query_as(PageQuery)
+        query = call.query_as(CustomerQuery)
         after = None if query.after is None else cursor.decode(query.after, str)[0]
-        found = await crm.customers(after, query.limit + 1)
+        found = await crm.customers(after, query.limit + 1, wanted=query.q.strip(), account_ids=query.account_id)
         page, following = cursor.cut(found, query.limit, lambda customer: (str(customer.customer_id),))
         return Page([CustomerOut.of(customer) for customer in page], following)
 
@@ -94,7 +101,7 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
             scope="crm:read",
             handler=index,
             summary="Customers in order of creation",
-            query=PageQuery,
+            query=CustomerQuery,
             returns=CustomerOut,
             paged=True,
         ),

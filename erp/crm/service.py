@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -88,9 +88,12 @@ class CrmService:
             raise NoCustomer(f"no customer {customer_id}")
         return found
 
-    async def customers(self, after: str | None, limit: int) -> Sequence[Customer]:
+    async def customers(
+        self, after: str | None, limit: int, *, wanted: str = "", account_ids: Collection[str] = ()
+    ) -> Sequence[Customer]:
+        """In order of creation; with `wanted` in name, e-mail or address, and of these accounts only."""
         async with self._database.read() as conn:
-            return await repository.list_customers(conn, after, limit)
+            return await repository.list_customers(conn, after, limit, wanted=wanted, account_ids=account_ids)
 
     async def customer_of(self, account_id: AccountId) -> Customer:
         """The customer a billing account belongs to, for the head of an invoice. Raises NoAccount."""

@@ -7,7 +7,7 @@ cent appears or is lost between lines, groups and total.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_FLOOR, Decimal
@@ -94,6 +94,25 @@ class Invoice:
     @property
     def open_minor(self) -> int:
         return max(0, self.total.minor - self.allocated_minor)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which invoices: all that is given must fit. `number` is part of one; `state` open, overdue or paid."""
+
+    account_ids: Collection[str] = ()
+    bill_run_id: str | None = None
+    number: str = ""
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Of some invoices in one currency: how many, what they are over, and what of it is still open."""
+
+    count: int
+    total: Money
+    open: Money
 
 
 def draft(charges: Sequence[Charge], rounding: str) -> Draft:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Row, ScalarSelect, Select, case, func, insert, literal, not_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import (
@@ -21,7 +21,7 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from erp.finance.ledger import upsert
-from erp.finance.model import Invoice, InvoiceLine, Open
+from erp.finance.model import Invoice, InvoiceLine, Open, Total, Wanted
 from erp.finance.tables import allocation, document, invoice, invoice_line, payment, series
 
 
@@ -62,18 +62,44 @@ async def get_invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice |
 
 
 async def page(
-    conn: AsyncConnection, account_id: str | None, bill_run_id: str | None, after: tuple[int, str] | None, limit: int
+    conn: AsyncConnection, wanted: Wanted, today: date, after: tuple[int, str] | None, limit: int
 ) -> list[Invoice]:
     """Newest first; `after` is (issued_at in microseconds, id) of the last one seen."""
-    query = _invoices().order_by(invoice.c.issued_at.desc(), invoice.c.invoice_id.desc()).limit(limit)
-    if account_id is not None:
-        query = query.where(invoice.c.account_id == account_id)
-    if bill_run_id is not None:
-        query = query.where(invoice.c.bill_run_id == bill_run_id)
+    query = _wanted(wanted, today).order_by(invoice.c.issued_at.desc(), invoice.c.invoice_id.desc()).limit(limit)
     if after is not None:
         last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(invoice.c.issued_at, invoice.c.invoice_id) < last)
     return [_invoice(row) for row in await conn.execute(query)]
+
+
+async def totals(conn: AsyncConnection, wanted: Wanted, today: date) -> list[Total]:
+    """Of each currency, what was invoiced and what of it is open."""
+    found = _wanted(wanted, today).subquery()
+    still = found.c.total_minor - found.c.allocated_minor
+    query = select(
+        found.c.currency, func.count(), func.sum(found.c.total_minor), func.sum(case((still > 0, still), else_=0))
+    )
+    rows = await conn.execute(query.group_by(found.c.currency).order_by(found.c.currency))
+    return [Total(count, Money(int(over), name), Money(int(left), name)) for name, count, over, left in rows]
+
+
+def _wanted(wanted: Wanted, today: date) -> Select[Any]:
+    query = _invoices()
+    still_open = invoice.c.total_minor > _allocated()
+    if wanted.account_ids:
+        query = query.where(invoice.c.account_id.in_(wanted.account_ids))
+    if wanted.bill_run_id is not None:
+        query = query.where(invoice.c.bill_run_id == wanted.bill_run_id)
+    if wanted.number:
+        query = query.where(invoice.c.number.icontains(wanted.number, autoescape=True))
+    match wanted.state:
+        case "open":
+            query = query.where(still_open)
+        case "overdue":
+            query = query.where(still_open, invoice.c.due_on < today)
+        case "paid":
+            query = query.where(not_(still_open))
+    return query
 
 
 async def lines(conn: AsyncConnection, invoice_id: InvoiceId) -> list[InvoiceLine]:
@@ -164,14 +190,14 @@ def _sum_by(column: Any) -> Any:
 
 
 def _invoices() -> Select[Any]:
-    allocated = (
-        select(func.coalesce(func.sum(allocation.c.amount_minor), 0))
-        .where(allocation.c.invoice_id == invoice.c.invoice_id)
-        .scalar_subquery()
-        .label("allocated_minor")
-    )
     columns = [c for c in invoice.c if c.name != "content"]
-    return select(*columns, allocated)
+    return select(*columns, _allocated().label("allocated_minor"))
+
+
+def _allocated() -> ScalarSelect[Any]:
+    """What of an invoice is settled, in minor units."""
+    settled = select(func.coalesce(func.sum(allocation.c.amount_minor), 0))
+    return settled.where(allocation.c.invoice_id == invoice.c.invoice_id).correlate(invoice).scalar_subquery()
 
 
 def _invoice(row: Row[Any]) -> Invoice:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from controller.domain.errors import RuleError
@@ -18,13 +18,38 @@ from controller.http.models import IdText, In, Instant, MoneyIn, MoneyOut, Out
 from controller.store.metadata import to_micros
 from erp.finance.journal import CHART, AccountBalance, Entry
 from erp.finance.ledger import Payment
-from erp.finance.model import Invoice, InvoiceLine
+from erp.finance.model import Invoice, InvoiceLine, Wanted
 from erp.finance.service import FinanceService
 
 
-class InvoiceQuery(PageQuery):
-    account_id: IdText | None = None
+class InvoiceFilter(BaseModel):
+    """`q` is part of the number, `account_id` may be repeated, and `overdue` is open past its due day."""
+
+    q: Annotated[str, Field(max_length=40)] = ""
+    state: Literal["open", "overdue", "paid"] | None = None
+    account_id: Annotated[tuple[IdText, ...], Field(max_length=500)] = ()
     bill_run_id: IdText | None = None
+
+    model_config = ConfigDict(extra="forbid")
+
+    def wanted(self) -> Wanted:
+        return Wanted(self.account_id, self.bill_run_id, self.q.strip(), self.state)
+
+
+class InvoiceQuery(PageQuery, InvoiceFilter):
+    pass
+
+
+class InvoiceTotalOut(Out):
+    """What some invoices come to in one currency."""
+
+    count: int
+    total: MoneyOut
+    open: MoneyOut
+
+
+class InvoiceTotalsOut(Out):
+    totals: list[InvoiceTotalOut]
 
 
 class InvoiceOut(Out):
@@ -145,11 +170,15 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
     async def invoices(call: Call) -> Page:
         query = call.query_as(InvoiceQuery)
         after = _after(query)
-        found = await finance.invoices(
-            account_id=query.account_id, bill_run_id=query.bill_run_id, after=after, limit=query.limit + 1
-        )
+        found = await finance.invoices(query.wanted(), after=after, limit=query.limit + 1)
         page, following = cursor.cut(found, query.limit, lambda i: (to_micros(i.issued_at), str(i.invoice_id)))
         return Page([_invoice(i) for i in page], following)
+
+    async def totals(call: Call) -> InvoiceTotalsOut:
+        found = await finance.totals(call.query_as(InvoiceFilter).wanted())
+        return InvoiceTotalsOut(
+            totals=[InvoiceTotalOut(count=t.count, total=MoneyOut.of(t.total), open=MoneyOut.of(t.open)) for t in found]
+        )
 
     async def invoice(call: Call) -> InvoiceWithLinesOut:
         found = await finance.invoice(InvoiceId(call.path["invoice_id"]))
@@ -212,6 +241,15 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
             query=InvoiceQuery,
             returns=InvoiceOut,
             paged=True,
+        ),
+        Endpoint(
+            "GET",
+            "/invoice-totals",
+            scope="finance:read",
+            handler=totals,
+            summary="What the invoices that fit come to, by currency",
+            query=InvoiceFilter,
+            returns=InvoiceTotalsOut,
         ),
         Endpoint(
             "GET",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,7 +40,7 @@ from erp.finance.errors import (
 from erp.finance.issue import Issue, entry_of, invoice_row, issued, line_rows
 from erp.finance.journal import AccountBalance, Entry
 from erp.finance.ledger import Payment
-from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, draft, settle, split_by_account
+from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
 from erp.finance.settings import FinanceSettings
 
 _ACTOR = "system:finance"
@@ -97,10 +98,22 @@ class FinanceService:
         return found
 
     async def invoices(
-        self, *, account_id: str | None, bill_run_id: str | None, after: tuple[int, str] | None, limit: int
+        self, wanted: Wanted | None = None, *, after: tuple[int, str] | None = None, limit: int
     ) -> list[Invoice]:
+        """Newest first."""
+        today = await self._today()
         async with self._database.read() as conn:
-            return await repository.page(conn, account_id, bill_run_id, after, limit)
+            return await repository.page(conn, wanted or Wanted(), today, after, limit)
+
+    async def totals(self, wanted: Wanted) -> list[Total]:
+        """What these invoices come to, by currency."""
+        today = await self._today()
+        async with self._database.read() as conn:
+            return await repository.totals(conn, wanted, today)
+
+    async def _today(self) -> date:
+        """The day in the legal entity's zone: what is overdue is a matter of its calendar."""
+        return local_date(self._clock.now(), ZoneInfo((await self._crm.entity()).zone))
 
     async def content(self, invoice_id: InvoiceId) -> dict[str, Any]:
         """What the document says. Raises UnknownInvoice, or DocumentAltered when it is not what was issued."""

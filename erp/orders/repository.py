@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -158,7 +158,7 @@ async def list_orders(
     conn: AsyncConnection,
     *,
     states: Sequence[OrderState],
-    account_id: str | None,
+    account_ids: Collection[str],
     subscription_id: str | None,
     before: str | None,
     limit: int,
@@ -167,8 +167,8 @@ async def list_orders(
     query = _orders().order_by(order.c.order_id.desc()).limit(limit)
     if states:
         query = query.where(order.c.state.in_([state.value for state in states]))
-    if account_id is not None:
-        query = query.where(order.c.account_id == account_id)
+    if account_ids:
+        query = query.where(order.c.account_id.in_(account_ids))
     if subscription_id is not None:
         query = query.where(line.c.subscription_id == subscription_id)
     if before is not None:

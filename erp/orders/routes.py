@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from controller.domain.clock import Clock
 from controller.domain.identity import OrderId
 from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
@@ -13,8 +17,10 @@ from erp.orders.service import OrderService, Story
 
 
 class OrderQuery(PageQuery):
+    """`account_id` may be repeated."""
+
     state: OrderState | None = None
-    account_id: IdText | None = None
+    account_id: Annotated[tuple[IdText, ...], Field(max_length=500)] = ()
     subscription_id: IdText | None = None
 
 
@@ -160,7 +166,7 @@ def endpoints(orders: OrderService, clock: Clock) -> list[Endpoint]:
         before = None if query.after is None else cursor.decode(query.after, str)[0]
         found = await orders.orders(
             states=() if query.state is None else (query.state,),
-            account_id=query.account_id,
+            account_ids=query.account_id,
             subscription_id=query.subscription_id,
             before=before,
             limit=query.limit + 1,

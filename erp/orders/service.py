@@ -6,7 +6,7 @@ a step that was interrupted runs once more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -105,7 +105,7 @@ class OrderService:
         self,
         *,
         states: Sequence[OrderState] = (),
-        account_id: str | None = None,
+        account_ids: Collection[str] = (),
         subscription_id: str | None = None,
         before: str | None = None,
         limit: int,
@@ -113,7 +113,12 @@ class OrderService:
         """Newest first."""
         async with self._database.read() as conn:
             return await repository.list_orders(
-                conn, states=states, account_id=account_id, subscription_id=subscription_id, before=before, limit=limit
+                conn,
+                states=states,
+                account_ids=account_ids,
+                subscription_id=subscription_id,
+                before=before,
+                limit=limit,
             )
 
     async def subscriptions(

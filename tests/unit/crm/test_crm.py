@@ -69,3 +69,21 @@ async def test_unknown_ids_are_named(database: Database) -> None:
         await crm.customer("nobody")  # type: ignore[arg-type]
     with pytest.raises(NoAccount, match="nothing"):
         await crm.customer_of("nothing")  # type: ignore[arg-type]
+
+
+async def test_customers_are_found_by_part_of_name_mail_or_address_and_by_account(database: Database) -> None:
+    crm = crm_on(database)
+    await crm.ensure_entity(**ENTITY)
+    ada = await crm.create_customer(Contact("Ada 100% Lovelace", "ada@x.example", address="Ring 1"), actor="user:a")
+    bob = await crm.create_customer(Contact("Bob", "bob@y.example", address="Marktplatz 2"), actor="user:a")
+
+    async def found(wanted: str, *account_ids: str) -> list[str]:
+        return [c.contact.name for c in await crm.customers(None, 10, wanted=wanted, account_ids=account_ids)]
+
+    assert await found("LOVE") == [ada.contact.name]
+    assert await found("y.example") == ["Bob"]
+    assert await found("marktplatz") == ["Bob"]
+    assert await found("100%") == [ada.contact.name]
+    assert await found("_") == []
+    assert await found("", bob.account.account_id) == ["Bob"]
+    assert await found("ada", bob.account.account_id) == []

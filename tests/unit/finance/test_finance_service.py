@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -31,6 +32,7 @@ from erp.crm.model import Contact
 from erp.crm.service import CrmService
 from erp.finance.document import render
 from erp.finance.errors import DocumentAltered, PaymentMismatch, WrongCurrency
+from erp.finance.model import Wanted
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.tables import invoice
@@ -166,6 +168,26 @@ async def test_payment_settles_the_oldest_first_and_the_rest_waits_for_the_next_
     assert sum(b.balance.minor for b in await books.finance.trial_balance()) == 0
 
 
+async def test_invoices_are_found_by_state_number_and_account_and_summed_up(books: Books) -> None:
+    payer, debtor = await books.account(), await books.account()
+    paid, open_one = await books.issue(payer), await books.issue(debtor)
+    await books.pay(payer, "35.70", "all of it")
+    number = (await books.finance.invoice(paid)).number
+
+    async def found(**wanted: Any) -> list[InvoiceId]:
+        return [i.invoice_id for i in await books.finance.invoices(Wanted(**wanted), limit=10)]
+
+    assert await found(state="paid") == [paid]
+    assert await found(state="open") == [open_one]
+    assert await found(state="overdue") == []
+    assert await found(number=number[-6:].lower()) == [paid]
+    assert await found(account_ids=[debtor]) == [open_one]
+    (total,) = await books.finance.totals(Wanted())
+    assert (total.count, str(total.total), str(total.open)) == (2, "71.40 EUR", "35.70 EUR")
+    (settled,) = await books.finance.totals(Wanted(state="paid"))
+    assert (settled.count, str(settled.open)) == (1, "0.00 EUR")
+
+
 async def test_the_same_reference_at_the_same_time_is_one_payment(books: Books) -> None:
     account = await books.account()
     await books.issue(account)
@@ -240,7 +262,7 @@ async def test_bill_run_over_many_accounts_resumes_without_doubles(database: Dat
             for _ in range(2):
                 await world.finance.issue(run.bill_run_id, charges)
             await world.billing.set_invoiced(run.bill_run_id, batch, len(charges))
-    found = await world.finance.invoices(account_id=None, bill_run_id=run.bill_run_id, after=None, limit=100)
+    found = await world.finance.invoices(Wanted(bill_run_id=run.bill_run_id), limit=100)
     assert len(found) == 7
     assert {i.total.minor for i in found} == {3570}
     await world.close()
