@@ -91,11 +91,12 @@ def test_our_server_answers_the_printed_request_with_a_signed_reply(example: Exa
     name = (request.get(Attr.USER_NAME) or b"nobody").decode()
     server = authentication_server(known, subscriber(name, (example.password or b"x").decode()))
     if request.code == STATUS_SERVER and "accounting-port" in example.name:
-        verdict = accounting_server(known).receive(example.request, SOURCE, 0.0)
+        answer = accounting_server(known).respond(request, known, SOURCE)
     else:
         verdict = server.receive(example.request, SOURCE, 0.0)
-    assert verdict.reply is not None
-    reply = Packet.decode(verdict.reply)
+        assert verdict.reply is not None
+        answer = verdict.reply
+    reply = Packet.decode(answer)
     example.secret.check_response(reply, request.authenticator)
     assert reply.data[20] == Attr.MESSAGE_AUTHENTICATOR
     assert reply.code == (5 if "accounting-port" in example.name else 2)
