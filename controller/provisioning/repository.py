@@ -138,12 +138,12 @@ async def _put_attachments(conn: AsyncConnection, desired: DesiredService) -> No
 async def _explain_conflict(conn: AsyncConnection, desired: DesiredService) -> None:
     others = attachment.c.service_id != desired.service_id
     for wanted in desired.attachments:
-        row = _attachment_row(wanted)
-        holder = await conn.scalar(
-            select(attachment.c.service_id).where(attachment.c.bound_serial == row["bound_serial"], others)
-        )
-        if holder is not None:
-            raise SerialBound(f"ONU {row['bound_serial']} is bound to service {holder}: terminate that one first")
+        if wanted.onu_serial is not None:
+            holder = await conn.scalar(
+                select(attachment.c.service_id).where(attachment.c.bound_serial == wanted.onu_serial, others)
+            )
+            if holder is not None:
+                raise SerialBound(f"ONU {wanted.onu_serial} is bound to service {holder}: terminate that one first")
         holder = await conn.scalar(
             select(attachment.c.service_id).where(
                 attachment.c.device_id == wanted.device_id,

@@ -97,9 +97,11 @@ class NapalmRouter:
                 return
             log.info("router_candidate", device_id=device.device_id, service_id=desired.service_id, diff=diff)
             router.commit_config(revert_in=self._settings.revert_in_s)
-            if not render.is_as_desired(desired, self._read(router, desired)):
+            if wrong := render.differences(desired, self._read(router, desired)):
                 router.rollback()
-                raise PermanentDeviceError(f"{device.name} committed but does not show the change; it was rolled back")
+                raise PermanentDeviceError(
+                    f"{device.name} committed but does not show the change ({'; '.join(wrong)}); it was rolled back"
+                )
             router.confirm_commit()
 
         await self._call(device, change)

@@ -76,16 +76,28 @@ def removal(service_id: str, observed: ObservedService) -> str:
     return f"{lines}no policy-map type quality-of-service {policy_name(service_id)}\n"
 
 
-def is_as_desired(desired: AttachedService, observed: ObservedService) -> bool:
+def differences(desired: AttachedService, observed: ObservedService) -> tuple[str, ...]:
+    """What of the service the router shows otherwise, in words; empty when it is as desired."""
     if not desired.present:
-        return not observed.present
+        return ("the service is still there",) if observed.present else ()
+    if not observed.present:
+        return ("the service is not there",)
     where, speed = attachment_of(desired), desired.profile
-    return observed.present and (
-        observed.upstream_bps,
-        observed.downstream_bps,
-        observed.interface,
-        observed.subscriber_vlan,
-    ) == (speed.upstream_bps, speed.downstream_bps, where.interface, where.subscriber_vlan)
+    compared = (
+        ("policer", speed.upstream_bps, observed.upstream_bps),
+        ("shaper", speed.downstream_bps, observed.downstream_bps),
+        ("interface", where.interface, observed.interface),
+        ("VLAN", where.subscriber_vlan, observed.subscriber_vlan),
+    )
+    return tuple(f"{name} is {_word(seen)}, not {_word(wanted)}" for name, wanted, seen in compared if wanted != seen)
+
+
+def is_as_desired(desired: AttachedService, observed: ObservedService) -> bool:
+    return not differences(desired, observed)
+
+
+def _word(value: object) -> str:
+    return "absent" if value is None else str(value)
 
 
 def plan(device_id: DeviceId, desired: AttachedService, observed: ObservedService) -> Plan:

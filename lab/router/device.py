@@ -98,6 +98,14 @@ class Router:
                 raise CliFailure(position, len(commands), command, error.detail, results) from error
         return results
 
+    def alter(self, *commands: str) -> None:
+        """Configuration commands that somebody else types at the device's own console, in force at once."""
+        root = self.running.copy()
+        editor = Editor(root)
+        for command in commands:
+            editor.run(command)
+        self._set_running(root)
+
     def expire(self) -> None:
         """Roll back a commit whose timer ran out unconfirmed."""
         for name, session in list(self.sessions.items()):

@@ -1,7 +1,7 @@
-"""The whole road for scenarios: the lab's OLT and BRAS beside a running controller, and what an office does by its API.
+"""The whole road for scenarios: the lab's network beside a running controller, and what an office does by its API.
 
-The controller is the real process on a clock that the test moves; OLT and BRAS are the lab's, over SSH and UDP. The
-fixtures are in tests/scenario/conftest.py.
+The controller is the real process on a clock that the test moves; OLT, router and BRAS are the lab's, over SSH, HTTPS
+and UDP. The fixtures are in tests/scenario/conftest.py.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from lab.bras.nas import Bras, BrasSettings
 from lab.bras.session import Line, Session
 from lab.olt.device import OltSettings
 from lab.olt.server import PASSWORD, USERNAME, OltServer
+from lab.router.device import Router
+from lab.router.eapi import EapiServer
 from tests.support.controller import Controller
 
 START = datetime(2026, 5, 10, 8, tzinfo=UTC)
 SERIAL = "HWTC0000A001"
 LINE = Line("ada@lab", "analytical-engine", "02:00:00:00:00:01", 1, "ether1/vlan101")
 NAS_SECRET = "s3cret-of-the-bras"
+ROUTER_PASSWORD = "s3cret-of-the-router"
 
 
 class Network:
-    """The lab's OLT and BRAS on an event loop in a thread, so that the test itself reads from top to bottom."""
+    """The lab's OLT, router and BRAS on an event loop in a thread, so that the test itself reads from top to bottom."""
 
     def __init__(self, directory: Path, controller: Controller) -> None:
         self.now = START
@@ -46,6 +49,9 @@ class Network:
         )
         self.bras = Bras(settings, [LINE], lambda: self.now)
         self.do(self.olt.start())
+        self.router = EapiServer(Router(directory / "router"), "headend", ROUTER_PASSWORD)
+        self.router.router.boot()
+        self.do(self.router.start())
 
         async def bind() -> None:
             self.bras.bind()
@@ -63,6 +69,7 @@ class Network:
 
     def close(self) -> None:
         self.do(self.bras.close())
+        self.do(self.router.stop())
         self.do(self.olt.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -80,6 +87,15 @@ def register_network(controller: Controller, network: Network) -> str:
         "password": PASSWORD,
     })  # fmt: skip
     return str(olt["device_id"])
+
+
+def register_router(controller: Controller, network: Network) -> str:
+    """The router that polices some lines besides; returns its device_id."""
+    router = controller.post("/devices", {
+        "name": "router-1", "driver": "napalm-router", "host": "127.0.0.1", "port": network.router.port,
+        "username": "headend", "password": ROUTER_PASSWORD,
+    })  # fmt: skip
+    return str(router["device_id"])
 
 
 def move(controller: Controller, network: Network, to: datetime) -> None:
