@@ -161,16 +161,18 @@ class NasService:
 def _checked(row: NasRow) -> NasRow:
     """The row with its address in canonical form. Raises RuleError for values that cannot be."""
     try:
-        address = str(ipaddress.ip_address(row.address))
+        address = ipaddress.ip_address(row.address)
     except ValueError:
         raise RuleError(f"{row.address!r} is no IP address") from None
+    # An IPv4 NAS is seen under its IPv4 address, whatever we listen on.
+    address = getattr(address, "ipv4_mapped", None) or address
     reply.vendor(row.vendor)
     if not 1 <= row.coa_port <= 65_535:
         raise RuleError(f"coa_port {row.coa_port} is no UDP port")
     if row.interim_interval_s < 60:
         # "the value MUST NOT be smaller than 60" seconds (RFC 2869 §5.16)
         raise RuleError(f"interim_interval_s {row.interim_interval_s}: RFC 2869 §5.16 allows no less than 60")
-    return dataclasses.replace(row, address=address)
+    return dataclasses.replace(row, address=str(address))
 
 
 def _shown(row: NasRow) -> dict[str, Any]:

@@ -47,6 +47,26 @@ async def test_a_patched_nas_keeps_what_is_not_named(database: Database, tmp_pat
         assert isinstance(known.secret, SharedSecret)
 
 
+async def test_an_ipv4_address_written_as_ipv6_is_the_ipv4_address(database: Database, tmp_path: Path) -> None:
+    async with api(database, tmp_path) as (client, running):
+        answer = await client.post("/nas", json=NEW | {"address": "::ffff:127.0.0.2"})
+        assert answer.json()["address"] == "127.0.0.2"
+        assert "127.0.0.2" in running.room.registry.by_address
+
+
+async def test_how_dynamic_requests_are_signed_and_what_proves_a_speed_is_set_for_each_nas(
+    database: Database, tmp_path: Path
+) -> None:
+    async with api(database, tmp_path) as (client, running):
+        made = (await client.post("/nas", json=NEW)).json()
+        assert (made["sign_dynamic_requests"], made["class_proves_speed"]) == (False, True), "as known of RouterOS"
+        strict = {"sign_dynamic_requests": True, "class_proves_speed": False}
+        changed = (await client.patch(f"/nas/{made['nas_id']}", json=strict)).json()
+        assert changed | strict == changed
+        known = running.room.registry.by_address["127.0.0.2"]
+        assert (known.sign_dynamic_requests, known.class_proves_speed) == (True, False)
+
+
 async def test_pages_of_nas_join_without_gap(database: Database, tmp_path: Path) -> None:
     async with api(database, tmp_path) as (client, _):
         for number in range(4):
