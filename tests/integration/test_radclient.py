@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from controller.domain.ports import Secret
 from controller.store.engine import Database
 from radius.service import NasChange
 from tests.support import namespaces
-from tests.support.radius import EPHEMERAL, RunningRoom, running_room
+from tests.support.radius import EPHEMERAL, RunningRoom, recording_room, register, running_room
 
 pytestmark = pytest.mark.skipif(shutil.which("radclient") is None, reason="apt-get install freeradius-utils")
 
@@ -170,6 +171,20 @@ async def test_rfc5997_status_server_gets_silence_on_the_accounting_port_while_n
         assert "Received Access-Accept" in await radclient(running.room.listener.auth_port, "status", status)
         running.recorder.can_commit = True
         assert "Received Accounting-Response" in await radclient(running.room.listener.acct_port, "status", status)
+
+
+async def test_rfc5997_a_locked_storage_is_silence_and_a_free_one_an_answer(database: Database, tmp_path: Path) -> None:
+    async with recording_room(database, tmp_path) as running:
+        await register(running.room, address="127.0.0.1")
+        port, status = running.room.listener.acct_port, "Message-Authenticator = 0x00\n"
+        assert "Received Accounting-Response" in await radclient(port, "status", status)
+        other = sqlite3.connect(str(database.url.database), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert "Received" not in await radclient(port, "status", status, tries=1)
+        assert "Received Access-Accept" in await radclient(running.room.listener.auth_port, "status", status)
+        other.execute("ROLLBACK")
+        other.close()
+        assert "Received Accounting-Response" in await radclient(port, "status", status)
 
 
 async def test_a_record_signed_by_freeradius_s_own_client_is_taken(database: Database, tmp_path: Path) -> None:

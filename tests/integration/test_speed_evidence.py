@@ -5,7 +5,6 @@ change_speed ── CoA ──→ BRAS ── Interim-Update ──→ recorder 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,24 +14,20 @@ from pathlib import Path
 import pytest
 
 from controller.domain.clock import SystemClock
-from controller.domain.ports import CoaOutcome, Secret
+from controller.domain.ports import CoaOutcome
 from controller.domain.service import SpeedProfile
 from controller.provisioning import verify
 from controller.provisioning.model import SessionVerification
 from controller.store.engine import Database
-from controller.store.usage_log import UsageLog
 from lab.bras.nas import Bras, BrasSettings
 from lab.bras.session import Line, Session
 from lab.clock import now
-from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionRepository
 from radius.room import RadiusRoom
 from radius.service import NasChange
-from tests.support.radius import EPHEMERAL, GOLD, SERVICE, secret_box
+from tests.support.radius import GOLD, SECRET, SERVICE, recording_room, register
 
 SILVER = SpeedProfile("silver-50", 50_000_000, 10_000_000)
 LINE = Line("anna", "hunter2", "02:00:00:00:00:01", 1, "ether1")
-SECRET = "testing123"
 
 
 @pytest.fixture
@@ -65,55 +60,33 @@ async def changed(
     database: Database, directory: Path, fault: str | None = None, *, reports_rate: bool = False
 ) -> AsyncIterator[Changed]:
     """anna is in with gold-100, and the BRAS was asked for silver-50."""
-    log, sessions = UsageLog(database, "radius-1"), SessionRepository(database)
-    recorder = AccountingRecorder(database, SystemClock(), log, {b"anna": str(SERVICE)}.get)
-    room = RadiusRoom(database, SystemClock(), secret_box(directory), EPHEMERAL, recorder=recorder, sessions=sessions)
-    await room.start()
-    recording = asyncio.create_task(recorder.run())
-    bras = _bras(room, directory, reports_rate)
-    bras.bind()
-    try:
-        await _register(room, bras.coa_port)
-        session = await bras.login("anna", wait_for_start=True)
-        assert (session.downstream_bps, session.upstream_bps) == (100_000_000, 20_000_000)
-        if fault is not None:
-            setattr(bras.dynauth.faults, fault, True)
-        (key,) = await room.sessions.live_sessions(SERVICE)
-        yield Changed(room, bras, session, await room.sessions.change_speed(key, SILVER))
-    finally:
-        await bras.close()
-        room.close()
-        recording.cancel()
-        await asyncio.wait([recording])
-        await log.close()
+    async with recording_room(database, directory) as running:
+        room = running.room
+        bras = _bras(room, directory, reports_rate)
+        bras.bind()
+        try:
+            await register(room, address="127.0.0.2", vendor="mikrotik", coa_port=bras.coa_port)
+            session = await bras.login("anna", wait_for_start=True)
+            assert (session.downstream_bps, session.upstream_bps) == (100_000_000, 20_000_000)
+            if fault is not None:
+                setattr(bras.dynauth.faults, fault, True)
+            (key,) = await room.sessions.live_sessions(SERVICE)
+            yield Changed(room, bras, session, await room.sessions.change_speed(key, SILVER))
+        finally:
+            await bras.close()
 
 
 def _bras(room: RadiusRoom, directory: Path, reports_rate: bool) -> Bras:
     listener = room.listener
     settings = BrasSettings(
         "127.0.0.2",
-        SECRET.encode(),
+        SECRET,
         ("127.0.0.1", listener.auth_port),
         ("127.0.0.1", listener.acct_port),
         directory / "bras.json",
         reports_rate=reports_rate,
     )
     return Bras(settings, [LINE], now)
-
-
-async def _register(room: RadiusRoom, coa_port: int) -> None:
-    await room.nas.register(
-        name="bras", address="127.0.0.2", secret=Secret(SECRET), vendor="mikrotik", coa_port=coa_port, actor="user:test"
-    )
-    await room.subscribers.put_subscriber(
-        service_id=SERVICE,
-        username="anna",
-        password=Secret("hunter2"),
-        profile=GOLD,
-        framed_ipv4="100.64.0.7",
-        enabled=True,
-        actor="user:test",
-    )
 
 
 async def test_a_bras_that_reports_its_rates_verifies_the_speed(database: Database, tmp_path: Path) -> None:

@@ -10,24 +10,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from controller.domain.clock import SystemClock
-from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
-from controller.store.usage_log import UsageLog
-from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.room import RadiusRoom
-from radius.settings import RadiusSettings
 from radius.vendors.mark import read_class
 from tests.support import namespaces, strongswan
-from tests.support.radius import GOLD, SERVICE, secret_box
+from tests.support.radius import EPHEMERAL, GOLD, SECRET, SERVICE, recording_room, register
 from tests.support.strongswan import Charon, charon
 
 _reason = strongswan.why_not() or namespaces.why_not()
@@ -64,51 +60,26 @@ class Vpn:
 @asynccontextmanager
 async def vpn(database: Database, directory: Path) -> AsyncIterator[Vpn]:
     """A room with subscriber anna and NAS 127.0.0.1 of vendor strongswan, the gateway and its client."""
-    settings = RadiusSettings(auth_port=0, acct_port=0, session_timeout_s=SESSION_TIMEOUT_S)
-    log, sessions = UsageLog(database, "radius-1"), SessionRepository(database)
-    recorder = AccountingRecorder(database, SystemClock(), log, {b"anna": str(SERVICE)}.get)
-    room = RadiusRoom(database, SystemClock(), secret_box(directory), settings, recorder=recorder, sessions=sessions)
+    settings = replace(EPHEMERAL, session_timeout_s=SESSION_TIMEOUT_S, coa_first_timeout_s=1.0)
     async with AsyncExitStack() as stack:
         stack.enter_context(namespaces.network_namespace())
-        await room.start()
-        stack.callback(room.close)
-        recording = asyncio.create_task(recorder.run())
-        await _register(room)
-        listener = room.listener
-        radius = strongswan.gateway_settings(listener.auth_port, listener.acct_port, "testing123")
+        running = await stack.enter_async_context(recording_room(database, directory, settings))
+        await register(
+            running.room,
+            address="127.0.0.1",
+            vendor="strongswan",
+            coa_port=strongswan.DAE_PORT,
+            sign_dynamic_requests=True,
+        )
+        listener = running.room.listener
+        radius = strongswan.gateway_settings(listener.auth_port, listener.acct_port, SECRET.decode())
         gateway = await stack.enter_async_context(
             charon(directory / "gateway", radius, strongswan.GATEWAY_CONNECTION, apart=False)
         )
         connection = strongswan.client_connection("anna", "hunter2")
         client = await stack.enter_async_context(charon(directory / "client", "", connection, apart=True))
         strongswan.connect(client)
-        try:
-            yield Vpn(room, sessions, gateway, client)
-        finally:
-            recording.cancel()
-            await asyncio.wait([recording])
-            await log.close()
-
-
-async def _register(room: RadiusRoom) -> None:
-    await room.nas.register(
-        name="vpn",
-        address="127.0.0.1",
-        secret=Secret("testing123"),
-        vendor="strongswan",
-        coa_port=strongswan.DAE_PORT,
-        sign_dynamic_requests=True,
-        actor="user:test",
-    )
-    await room.subscribers.put_subscriber(
-        service_id=SERVICE,
-        username="anna",
-        password=Secret("hunter2"),
-        profile=GOLD,
-        framed_ipv4="100.64.0.7",
-        enabled=True,
-        actor="user:test",
-    )
+        yield Vpn(running.room, running.sessions, gateway, client)
 
 
 async def test_a_vpn_user_is_let_in_accounted_for_changed_and_put_out(database: Database, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from controller.domain.clock import SystemClock
 from controller.domain.errors import PeerError
@@ -14,6 +16,9 @@ from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox, load_or_create
+from controller.store.usage_log import UsageLog
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionRepository
 from radius.authorization.directory import Directory, SubscriberRow
 from radius.authorization.policy import Policy
 from radius.ports import LiveSession
@@ -125,18 +130,46 @@ async def running_room(
     room = RadiusRoom(database, SystemClock(), secret_box(directory), settings, recorder=recorder, sessions=sessions)
     await room.start()
     try:
-        await room.nas.register(
-            name="bras", address="127.0.0.1", secret=Secret("testing123"), vendor="mikrotik", actor="user:test"
-        )
-        await room.subscribers.put_subscriber(
-            service_id=SERVICE,
-            username="anna",
-            password=Secret("hunter2"),
-            profile=GOLD,
-            framed_ipv4="100.64.0.7",
-            enabled=True,
-            actor="user:test",
-        )
+        await register(room, address="127.0.0.1", vendor="mikrotik")
         yield RunningRoom(room, recorder, sessions)
     finally:
         room.close()
+
+
+@dataclass
+class RecordingRoom:
+    room: RadiusRoom
+    sessions: SessionRepository
+
+
+@asynccontextmanager
+async def recording_room(
+    database: Database, directory: Path, settings: RadiusSettings = EPHEMERAL
+) -> AsyncIterator[RecordingRoom]:
+    """A started room with the true recorder behind it, and nobody registered yet."""
+    log, sessions = UsageLog(database, "radius-1"), SessionRepository(database)
+    recorder = AccountingRecorder(database, SystemClock(), log, {b"anna": str(SERVICE)}.get)
+    room = RadiusRoom(database, SystemClock(), secret_box(directory), settings, recorder=recorder, sessions=sessions)
+    await room.start()
+    recording = asyncio.create_task(recorder.run())
+    try:
+        yield RecordingRoom(room, sessions)
+    finally:
+        room.close()
+        recording.cancel()
+        await asyncio.wait([recording])
+        await log.close()
+
+
+async def register(room: RadiusRoom, **changes: Any) -> None:
+    """A NAS with the secret "testing123", and subscriber anna / hunter2 with gold-100."""
+    await room.nas.register(**{"name": "bras", "secret": Secret(SECRET.decode()), "actor": "user:test"} | changes)
+    await room.subscribers.put_subscriber(
+        service_id=SERVICE,
+        username="anna",
+        password=Secret("hunter2"),
+        profile=GOLD,
+        framed_ipv4="100.64.0.7",
+        enabled=True,
+        actor="user:test",
+    )
