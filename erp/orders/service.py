@@ -233,9 +233,10 @@ class OrderService:
         now = self._clock.now()
         async with self._database.begin() as conn:
             order = await _order(conn, order_id, lock=True)
+            onwards = after(order.state, "redrive")
             again = replace(
                 order,
-                state=after(order.state, "cancel" if order.cancelled_by else "redrive"),
+                state=after(order.state, "cancel") if order.cancelled_by else onwards,
                 attempt=order.attempt + 1,
                 changed_at=now,
                 cause=None,

@@ -3,10 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from controller.domain.events import ServiceActivated
@@ -14,6 +10,7 @@ from controller.store.engine import Database
 from erp.inventory.model import StockState
 from erp.orders.model import OrderState, SubscriptionState
 from tests.support.isp import ACTOR, Isp, open_isp
+from tests.support.orders import controllers, started_until
 
 POINTS = [f"{effect}{side}" for effect in ("subscriber", "desired", "converge", "enable") for side in ("-", "+")]
 """Before and after each effect outside of the order's own database."""
@@ -66,35 +63,3 @@ async def test_kill_9_at_every_step_and_between_order_and_workflow_completes_the
             os.kill(await asyncio.to_thread(started_until, process, point, point), signal.SIGKILL)
         await asyncio.to_thread(started_until, process, "nowhere", "completed")
     await assert_done_once(Isp(database, tmp_path))
-
-
-@contextmanager
-def controllers(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.order_child", url, str(directory)],
-        cwd=Path(__file__).parents[3],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            # Without it, a failed test would wait for ever: the parent reads until its input ends.
-            process.kill()
-
-
-def started_until(process: subprocess.Popen[str], stop: str, printed: str) -> int:
-    """Start a controller that stops at `stop`; its process id, once it has printed `printed`."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{stop}\n")
-    process.stdin.flush()
-    started = 0
-    for line in process.stdout:
-        if line.strip().isdecimal():
-            started = int(line)
-        if line.strip() == printed:
-            return started
-    raise AssertionError(f"ended before {printed!r}")
