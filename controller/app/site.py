@@ -25,6 +25,9 @@ NAVIGATION = (
     NavItem("Orders", "/orders", "orders:read"),
     NavItem("Customers", "/customers", "crm:read"),
     NavItem("Invoices", "/invoices", "finance:read"),
+    NavItem("Suspense", "/suspense", "billing:read"),
+    NavItem("Offerings", "/offerings", "catalog:read"),
+    NavItem("Stock", "/stock", "inventory:read"),
     NavItem("Devices", "/devices", "devices:read"),
     NavItem("Audit", "/audit", "admin:read"),
 )

@@ -9,11 +9,14 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from controller.http.content import parse_query
+from controller.http.content import parse_body, parse_query
 from controller.http.dispatch import answer, require
 from controller.http.endpoint import Call, Endpoint
 from controller.http.problem import Problem
 from controller.web.site import Visit
+
+Query = Mapping[str, str | Sequence[str]]
+"""Parameters of an address; several values are the parameter repeated."""
 
 
 class Api:
@@ -25,7 +28,7 @@ class Api:
     def has(self, method: str, path: str) -> bool:
         return (method, path) in self._endpoints
 
-    async def get(self, visit: Visit, path: str, *, query: Mapping[str, str] | None = None, **parts: str) -> Any:
+    async def get(self, visit: Visit, path: str, *, query: Query | None = None, **parts: str) -> Any:
         """The JSON of GET `path`, its {parameters} filled by `parts`. Empty query values are left out.
 
         Raises what the endpoint raises, Problem 403 for a missing scope, and Problem 404 for an endpoint that this
@@ -33,11 +36,11 @@ class Api:
         """
         return json.loads(bytes((await self.fetch(visit, path, query=query, **parts)).body))
 
-    async def fetch(self, visit: Visit, path: str, *, query: Mapping[str, str] | None = None, **parts: str) -> Response:
+    async def fetch(self, visit: Visit, path: str, *, query: Query | None = None, **parts: str) -> Response:
         """The answer of GET `path` as it is: for documents."""
         endpoint = self._find("GET", path)
         require(visit.principal, endpoint.scope)
-        pairs = [(name, value) for name, value in (query or {}).items() if value]
+        pairs = [(name, value) for name, given in (query or {}).items() for value in _each(given) if value]
         call = Call(
             principal=visit.principal,
             now=visit.now,
@@ -49,10 +52,14 @@ class Api:
         return answer(endpoint, await endpoint.handler(call))
 
     async def post(self, visit: Visit, path: str, *, body: Mapping[str, object] | None = None, **parts: str) -> Any:
-        """The JSON of POST `path`, or None. The page's own CSRF check has admitted the visit already."""
+        """The JSON of POST `path`, or None. The page's own CSRF check has admitted the visit already.
+
+        Raises what the endpoint raises, and Problem 422 that points at what is wrong in `body`.
+        """
         endpoint = self._find("POST", path)
         require(visit.principal, endpoint.scope)
-        model = None if endpoint.body is None else endpoint.body.model_validate(body or {})
+        raw = json.dumps(body or {}).encode()
+        model = None if endpoint.body is None else parse_body(raw, "application/json", endpoint.body)
         call = Call(
             principal=visit.principal, now=visit.now, path=dict(parts), body=model, query=None, request=visit.request
         )
@@ -64,6 +71,10 @@ class Api:
             return self._endpoints[(method, path)]
         except KeyError:
             raise Problem(404, f"This process does not serve {method} {path}.", code="not-served") from None
+
+
+def _each(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
 
 
 def address(path: str, **query: str) -> str:

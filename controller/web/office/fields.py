@@ -16,16 +16,18 @@ SESSIONS = (
 )
 
 ORDERS = (
-    Column("Order", "order_id", "mono", link="/orders/{order_id}"),
-    Column("Action", "action"),
+    Column("Customer", "customer", link="/orders/{order_id}", sub="action_label"),
     Column("State", "state", "state"),
     Column("Step", "step"),
     Column("Cause", "cause", sub="owner_team"),
     Column("Made", "created_at", "instant"),
     Column("Changed", "changed_at", "instant"),
 )
+ORDERS_OF_CUSTOMER = (Column("Order", "order_id", "mono", link="/orders/{order_id}", sub="action"), *ORDERS[1:])
 ORDER = (
-    *ORDERS[1:5],
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("Action", "action"),
+    *ORDERS[1:4],
     Column("User name", "username"),
     Column("Service", "service_id", "mono", link="/services/{service_id}"),
     Column("Attempt", "attempt"),
@@ -50,12 +52,31 @@ ORDER_STEPS = (
     Column("Evidence", "evidence", sub="verdict"),
 )
 
+PLACED = (
+    Column("User name", "username", "mono"),
+    Column("Password", "password", "mono"),
+    Column("State", "state", "state"),
+    Column("Service", "service_id", "mono"),
+    Column("Order", "order_id", "mono", link="/orders/{order_id}"),
+)
+PRICE_EFFECT = (
+    Column("Offering", "price.offering"),
+    Column("Monthly fee, net", "price.monthly_fee", "money"),
+    Column("Today", "price.monthly_fee_before", "money"),
+    Column("Difference", "price.monthly_difference", "money"),
+    Column("Tax %", "price.tax_percent"),
+    Column("Included", "price.included_octets", "octets"),
+    Column("Downstream", "price.downstream_bps", "rate"),
+    Column("Upstream", "price.upstream_bps", "rate"),
+)
+
 CUSTOMERS = (
     Column("Name", "name", link="/customers/{customer_id}"),
     Column("E-mail", "email"),
     Column("Address", "address"),
     Column("Since", "created_at", "instant"),
 )
+ORDERING_CUSTOMERS = (Column("Name", "name", link="/customers/{customer_id}/order"), *CUSTOMERS[1:])
 CUSTOMER = (
     Column("Customer", "customer_id", "mono"),
     Column("Account", "account_id", "mono"),
@@ -119,6 +140,50 @@ DEVICE = (
     Column("SNMP port", "snmp_port"),
     Column("Last word", "checked_at", "instant"),
     Column("Registered", "created_at", "instant"),
+)
+
+NAS = (
+    Column("Name", "name"),
+    Column("Address", "address", "mono"),
+    Column("Attributes", "vendor"),
+    Column("CoA port", "coa_port"),
+    Column("Interim, s", "interim_interval_s"),
+    Column("Enabled", "enabled", "flag"),
+    Column("Registered", "created_at", "instant"),
+)
+OFFERINGS = (
+    Column("Name", "name", sub="description"),
+    Column("Monthly fee, net", "now.monthly_fee", "money"),
+    Column("Downstream", "now.downstream_bps", "rate"),
+    Column("Upstream", "now.upstream_bps", "rate"),
+    Column("Included", "now.included_octets", "octets"),
+    Column("Beyond it", "beyond"),
+    Column("Version", "now.number"),
+    Column("Valid from", "now.effective_on"),
+)
+STOCK = (
+    Column("Serial", "serial", "mono", sub="model"),
+    Column("Kind", "kind"),
+    Column("State", "state", "state"),
+    Column("Where", "place"),
+    Column("Holder", "holder"),
+    Column("Moved", "moved_at", "instant"),
+)
+SUSPENSE = (
+    Column("Waits since", "entered_at", "instant", sub="age"),
+    Column("Reason", "reason", sub="detail"),
+    Column("State", "state", "state"),
+    Column("Whose", "whose", "mono"),
+    Column("Used", "since", "instant"),
+    Column("Volume", "octets", "octets"),
+    Column("Worth at most", "value", "money"),
+)
+PARKED = (
+    Column("Parked", "parked_at", "instant"),
+    Column("Event", "name", sub="subscriber"),
+    Column("Position", "position"),
+    Column("Attempts", "attempts"),
+    Column("Error", "error"),
 )
 
 AUDIT = (

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from starlette.responses import Response
 
 from controller.web.api import Api
+from controller.web.office.names import accounts_of, with_customers
 from controller.web.office.table import Column, facts
-from controller.web.office.view import Link, Part, detail_page, list_page
+from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
+STATES = ("open", "overdue", "paid")
 INVOICES = (
     Column("Number", "number", link="/invoices/{invoice_id}"),
-    Column("State", "state", "state", sub="kind"),
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("State", "state", "state"),
     Column("Issued", "issued_on"),
     Column("Due", "due_on"),
     Column("Net", "net", "money"),
@@ -24,10 +28,21 @@ INVOICES = (
     Column("Still open", "open", "money"),
 )
 OF_ONE_CUSTOMER = (INVOICES[0], *INVOICES[2:])
+PAYMENTS = (
+    Column("Received", "received_at", "instant"),
+    Column("Reference", "reference", sub="method"),
+    Column("Amount", "amount", "money"),
+    Column("Not yet applied", "unapplied", "money"),
+)
 INVOICE = (
     *INVOICES[1:],
-    Column("Customer", "customer_id", "mono", link="/customers/{customer_id}"),
+    Column("Kind", "kind"),
     Column("Bill run", "bill_run_id", "mono"),
+)
+TOTALS = (
+    Column("Invoices", "count", "number"),
+    Column("Invoiced", "total", "money"),
+    Column("Still open", "open", "money"),
 )
 LINES = (
     Column("Description", "description", link="/invoice-lines/{line_id}", sub="kind"),
@@ -66,15 +81,24 @@ RECORDS = (
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     async def invoices(visit: Visit) -> Response:
-        page = await api.get(visit, "/invoices", query={"after": visit.query("after")})
-        rows = {"items": [row | {"state": state_of(row)} for row in page["items"]], "next": page["next"]}
-        return list_page(site, visit, "Invoices", rows, INVOICES, nothing="No invoice yet.")
+        wanted = await _wanted(api, visit)
+        page = await api.get(visit, "/invoices", query=wanted | {"after": visit.query("after")})
+        totals = (await api.get(visit, "/invoice-totals", query=wanted))["totals"]
+        today = visit.now.date()
+        rows = await with_customers(api, visit, [row | {"state": state_of(row, today)} for row in page["items"]])
+        return list_page(
+            site, visit, "Invoices", page | {"items": rows}, INVOICES,
+            filters=(Filter("q", "Search", "number or customer"), Filter("state", "State", choices=STATES)),
+            nothing="No invoice fits." if any(wanted.values()) else "Nothing has been invoiced yet.",
+            totals=[fact for total in totals for fact in facts(total, TOTALS)],
+        )  # fmt: skip
 
     async def invoice(visit: Visit) -> Response:
         invoice_id = visit.path["invoice_id"]
-        row = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
+        found = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
+        (row,) = await with_customers(api, visit, [found | {"state": state_of(found, visit.now.date())}])
         return detail_page(
-            site, visit, f"Invoice {row['number']}", row | {"state": state_of(row)}, INVOICE,
+            site, visit, f"Invoice {row['number']}", row, INVOICE,
             back=Link("Invoices", "/invoices"),
             links=[Link("PDF", f"/invoices/{invoice_id}/pdf")],
             parts=[Part("Lines", row["lines"], LINES)],
@@ -106,6 +130,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     ]
 
 
-def state_of(invoice: Mapping[str, Any]) -> str:
-    """Paid when nothing of the invoice is open any more."""
-    return "open" if Decimal(invoice["open"]["amount"]) > 0 else "paid"
+async def _wanted(api: Api, visit: Visit) -> dict[str, str | Sequence[str]]:
+    """What the filters ask the API for. A text that no customer fits is part of a number."""
+    state, text = visit.query("state"), visit.query("q")
+    query: dict[str, str | Sequence[str]] = {"state": state if state in STATES else ""}
+    if not text:
+        return query
+    accounts = await accounts_of(api, visit, text)
+    return query | {"account_id": accounts} if accounts else query | {"q": text[:40]}
+
+
+def state_of(invoice: Mapping[str, Any], today: date) -> str:
+    """Paid when nothing of the invoice is open any more, overdue when it is past its day."""
+    if Decimal(invoice["open"]["amount"]) <= 0:
+        return "paid"
+    return "overdue" if date.fromisoformat(invoice["due_on"]) < today else "open"

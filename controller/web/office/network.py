@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office import fields
+from controller.web.office import fields, history
 from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
 
@@ -75,6 +75,7 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
         service_id = visit.path["service_id"]
         found = await api.get(visit, "/services/{service_id}", service_id=service_id)
         parts = [
+            *await history.usage(api, visit, service_id),
             Part("Carried by", found["attachments"], fields.ATTACHMENTS, "No device of ours carries it."),
             Part("Changes of live sessions", found["session_changes"], fields.SESSION_CHANGES, "None was needed."),
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
@@ -92,7 +93,18 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         page = await api.get(visit, "/devices", query={"after": visit.query("after")})
         health = await _health(api, visit)
         rows = {"items": [row | health.get(row["device_id"], {}) for row in page["items"]], "next": page["next"]}
-        return list_page(site, visit, "Devices", rows, fields.DEVICES, nothing="No device is registered yet.")
+        return list_page(
+            site, visit, "Devices", rows, fields.DEVICES, nothing="No device is registered yet.",
+            links=[Link("NAS", "/nas")] if visit.principal.may("radius:read") else [],
+            make=Link("Register a device", "/devices/new"), make_scope="devices:write",
+        )  # fmt: skip
+
+    async def nas(visit: Visit) -> Response:
+        page = await api.get(visit, "/nas", query={"after": visit.query("after")})
+        return list_page(
+            site, visit, "NAS", page, fields.NAS, nothing="No NAS is registered: nobody can sign in yet.",
+            intro="Who may ask RADIUS.", make=Link("Register a NAS", "/nas/new"), make_scope="radius:write",
+        )  # fmt: skip
 
     async def device(visit: Visit) -> Response:
         row = await api.get(visit, "/devices/{device_id}", device_id=visit.path["device_id"])
@@ -101,6 +113,7 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
 
     return [
         WebPage("GET", "/devices", "devices:read", devices),
+        WebPage("GET", "/nas", "radius:read", nas),
         WebPage("GET", "/devices/{device_id}", "devices:read", device),
     ]
 

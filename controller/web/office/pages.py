@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from controller.web.api import Api
-from controller.web.office import money, network, orders, people
+from controller.web.office import forms, money, network, ordering, orders, people, stock, waiting
 from controller.web.site import Site, WebPage
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
-    return [*network.pages(site, api), *orders.pages(site, api), *people.pages(site, api), *money.pages(site, api)]
+    # Forms first: /orders/new is no order.
+    rooms = (forms, ordering, network, orders, people, stock, money, waiting)
+    return [page for room in rooms for page in room.pages(site, api)]

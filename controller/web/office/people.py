@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from starlette.responses import Response
 
 from controller.web.api import Api
 from controller.web.office import fields, money
-from controller.web.office.view import Link, detail_page, list_page, part_of
+from controller.web.office.history import invoices_card
+from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
+
+CHANGES = (("New line", "order", "orders:write"), ("Record a payment", "payment", "finance:write"))
+"""What can be done for a customer: label, end of the address, scope."""
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     async def customers(visit: Visit) -> Response:
-        page = await api.get(visit, "/customers", query={"after": visit.query("after")})
-        return list_page(site, visit, "Customers", page, fields.CUSTOMERS, nothing="No customer yet.")
+        query = {"q": visit.query("q")[:120], "after": visit.query("after")}
+        return list_page(
+            site, visit, "Customers", await api.get(visit, "/customers", query=query), fields.CUSTOMERS,
+            filters=(Filter("q", "Search", "name, e-mail or address"),),
+            nothing="No customer fits." if visit.query("q") else "There is no customer yet.",
+            make=Link("New customer", "/customers/new"), make_scope="crm:write",
+        )  # fmt: skip
 
     async def customer(visit: Visit) -> Response:
         row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
         account = row["account_id"]
+        invoices = await part_of(
+            api, visit, "Invoices", "/invoices", "finance:read", money.OF_ONE_CUSTOMER, account_id=account
+        )
+        today = visit.now.date()
+        documents = [
+            replace(part, rows=[{**found, "state": money.state_of(found, today)} for found in part.rows])
+            for part in invoices
+        ]
         parts = [
             *await part_of(
                 api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
             ),
+            *(card for part in documents for card in invoices_card(part.rows)),
+            *documents,
+            *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
             *await part_of(
-                api, visit, "Invoices", "/invoices", "finance:read", money.OF_ONE_CUSTOMER, account_id=account
+                api, visit, "Orders", "/orders", "orders:read", fields.ORDERS_OF_CUSTOMER, account_id=account
             ),
-            *await part_of(api, visit, "Orders", "/orders", "orders:read", fields.ORDERS, account_id=account),
         ]
         return detail_page(
-            site, visit, row["name"], row, fields.CUSTOMER, back=Link("Customers", "/customers"), parts=parts
+            site,
+            visit,
+            row["name"],
+            row,
+            fields.CUSTOMER,
+            back=Link("Customers", "/customers"),
+            parts=parts,
+            links=[
+                Link(label, f"/customers/{row['customer_id']}/{what}")
+                for label, what, scope in CHANGES
+                if visit.principal.may(scope)
+            ],
         )
 
     async def audit(visit: Visit) -> Response:

@@ -43,8 +43,26 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture over time: `columns` are instants in seconds since 1970 and then one column for each of `labels`.
+
+    Amounts of money stay the text that the API told; the browser draws them.
+    """
+
+    unit: str
+    labels: Sequence[str]
+    columns: Sequence[Sequence[float | str | None]]
+    note: str = ""
+
+    @property
+    def data(self) -> dict[str, object]:
+        """What the page's script draws."""
+        return {"labels": list(self.labels), "columns": [list(column) for column in self.columns]}
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A card below one thing: a table, facts, or text as it is."""
+    """A card below one thing: a chart, a table, facts, or text as it is."""
 
     title: str
     rows: Sequence[Row] = ()
@@ -52,6 +70,7 @@ class Part:
     nothing: str = "Nothing here."
     facts: Sequence[tuple[str, Markup]] | None = None
     text: str | None = None
+    chart: Chart | None = None
 
 
 def list_page(
@@ -65,8 +84,12 @@ def list_page(
     nothing: str = "Nothing here yet.",
     intro: str = "",
     actions: Callable[[Row], Action | None] | None = None,
+    links: Sequence[Link] = (),
+    make: Link | None = None,
+    make_scope: str = "",
+    totals: Sequence[tuple[str, Markup]] = (),
 ) -> Response:
-    """A page of an API list; the next page keeps the filters."""
+    """A page of an API list; the next page keeps the filters. `make` is offered to whoever has `make_scope`."""
     kept = {f.name: visit.query(f.name) for f in filters}
     here = visit.request.url.path
     return site.html(
@@ -79,6 +102,10 @@ def list_page(
         actions=actions,
         filters=[Filter(f.name, f.label, f.hint, f.choices, kept[f.name]) for f in filters],
         nothing=nothing,
+        searched=any(kept.values()),
+        links=links,
+        make=make if visit.principal.may(make_scope) else None,
+        totals=totals,
         newer=address(here, **kept) if visit.query("after") else "",
         older=address(here, **kept, after=page["next"]) if page["next"] else "",
     )
@@ -96,8 +123,9 @@ def detail_page(
     links: Sequence[Link] = (),
     actions: Sequence[Action] = (),
     messages: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Response:
-    """One thing, its facts first."""
+    """One thing, its facts first. `messages` are what is wrong, `notes` what is good to know."""
     return site.html(
         visit,
         "detail.html",
@@ -108,6 +136,7 @@ def detail_page(
         links=links,
         actions=actions,
         messages=messages,
+        notes=notes,
     )
 
 

@@ -1,0 +1,187 @@
+"""Forms of one step: a customer, an offering, a payment, a NAS, a device, an item of stock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from controller.web.api import Api
+from controller.web.office.form import Choice, Field, Filled, Form, decimal, scaled, sent, show, whole
+from controller.web.office.view import Link
+from controller.web.site import Site, Visit, WebPage
+
+_MBIT, _GB = 1_000_000, 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """A form at `page` that POSTs to `path` of the API and then goes to `then`, an address made of the answer."""
+
+    page: str
+    path: str
+    scope: str
+    form: Form
+    then: str
+
+
+CUSTOMER = Maker(
+    "/customers/new", "/customers", "crm:write",
+    Form(
+        "New customer",
+        (
+            Field("name", "Name", required=True),
+            Field("email", "E-mail", "email"),
+            Field("phone", "Phone", "tel"),
+            Field("address", "Address", "textarea", hint="as it stands on a letter"),
+            Field("language", "Language of documents", start="de", choices=(
+                Choice("de", "German"), Choice("en", "English"),
+            )),
+            Field("tax_id", "Tax id", hint="of a business"),
+        ),
+        Link("Customers", "/customers"),
+        (("make", "Create customer"),),
+    ),
+    "/customers/{customer_id}",
+)  # fmt: skip
+
+OFFERING = Maker(
+    "/offerings/new", "/offerings", "catalog:write",
+    Form(
+        "New offering",
+        (
+            Field("name", "Name", required=True, hint="such as Fibre 250"),
+            Field("description", "Description"),
+            Field("effective_on", "Valid from", "date", required=True),
+            Field("monthly_fee", "Monthly fee, net", "decimal", required=True, unit="EUR", convert=decimal),
+            Field("tax_percent", "Tax", "decimal", required=True, unit="%", start="19", convert=decimal),
+            Field("downstream_bps", "Downstream", "decimal", required=True, unit="Mbit/s", convert=scaled(_MBIT)),
+            Field("upstream_bps", "Upstream", "decimal", required=True, unit="Mbit/s", convert=scaled(_MBIT)),
+            Field(
+                "included_octets", "Included volume", "decimal", unit="GB", hint="empty: unlimited", convert=scaled(_GB)
+            ),
+            Field("overage_price", "Price beyond it", "decimal", unit="EUR per GB", convert=decimal),
+        ),
+        Link("Offerings", "/offerings"),
+        (("make", "Create offering"),),
+    ),
+    "/offerings",
+)  # fmt: skip
+
+NAS = Maker(
+    "/nas/new", "/nas", "radius:write",
+    Form(
+        "Register a NAS",
+        (
+            Field("name", "Name", required=True),
+            Field("address", "Address", required=True, hint="from which its datagrams come"),
+            Field("secret", "Shared secret", "password", required=True, hint="stored encrypted, never shown again"),
+            Field("vendor", "Attributes", start="rfc", choices=(
+                Choice("rfc", "plain RFC"), Choice("mikrotik", "MikroTik"), Choice("strongswan", "strongSwan"),
+            )),
+            Field("coa_port", "CoA port", "number", start="3799", convert=whole),
+            Field("interim_interval_s", "Interim interval", "number", unit="s", start="300", convert=whole),
+        ),
+        Link("NAS", "/nas"),
+        (("make", "Register NAS"),),
+    ),
+    "/nas",
+)  # fmt: skip
+
+DEVICE = Maker(
+    "/devices/new", "/devices", "devices:write",
+    Form(
+        "Register a device",
+        (
+            Field("name", "Name", required=True, hint="such as olt-2"),
+            Field("host", "Host", required=True, hint="name or address"),
+            Field("driver", "Driver", hint="without one it is only polled", choices=(
+                Choice("bbf-olt", "OLT, BBF model over NETCONF"), Choice("napalm-router", "Router, by napalm"),
+            )),
+            Field("port", "Port", "number", start="830", convert=whole),
+            Field("username", "User"),
+            Field("password", "Password", "password", hint="stored encrypted, never shown again"),
+            Field("host_key_sha256", "SSH host key", hint="SHA256:… of ssh-keygen -l; empty trusts the first one seen"),
+        ),
+        Link("Devices", "/devices"),
+        (("make", "Register device"),),
+    ),
+    "/devices/{device_id}",
+)  # fmt: skip
+
+STOCK = Maker(
+    "/stock/new", "/stock-items", "inventory:write",
+    Form(
+        "Receive an item",
+        (
+            Field("kind", "Kind", start="onu", choices=(
+                Choice("onu", "ONU"), Choice("router", "Router"), Choice("stb", "Set-top box"),
+            )),
+            Field("serial", "Serial", required=True, hint="of an ONU: HWTC12345678"),
+            Field("model", "Model"),
+        ),
+        Link("Stock", "/stock"),
+        (("make", "Receive"),),
+    ),
+    "/stock",
+)  # fmt: skip
+
+PAYMENT = (
+    Field("amount.amount", "Amount", "decimal", required=True, convert=decimal),
+    Field("reference", "Reference", required=True, hint="of the transfer; the same again is the same payment"),
+    Field("method", "Method", start="bank-transfer", choices=(
+        Choice("bank-transfer", "Bank transfer"), Choice("card", "Card"), Choice("cash", "Cash"),
+    )),
+)  # fmt: skip
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    made = [page for maker in (CUSTOMER, OFFERING, NAS, DEVICE, STOCK) for page in _pages_of(site, api, maker)]
+    return [*made, *_payment_pages(site, api)]
+
+
+def _pages_of(site: Site, api: Api, maker: Maker) -> list[WebPage]:
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, maker.form)
+
+    async def make(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            return _go(maker.then, await api.post(visit, maker.path, body=filled.body))
+
+        return await sent(site, visit, maker.form, send)
+
+    return _both(maker.page, maker.scope, fresh, make)
+
+
+def _payment_pages(site: Site, api: Api) -> list[WebPage]:
+    async def form(visit: Visit) -> tuple[Form, Mapping[str, Any]]:
+        customer = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
+        back = Link(customer["name"], f"/customers/{customer['customer_id']}")
+        intro = f"It settles the oldest open invoices of {customer['name']} first."
+        return Form("Record a payment", PAYMENT, back, (("make", "Record payment"),), intro), customer
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, (await form(visit))[0])
+
+    async def record(visit: Visit) -> Response:
+        known, customer = await form(visit)
+
+        async def send(filled: Filled) -> Response:
+            filled.body["account_id"] = customer["account_id"]
+            filled.body["amount"]["currency"] = customer["currency"]
+            await api.post(visit, "/payments", body=filled.body)
+            return _go(known.back.href, {})
+
+        return await sent(site, visit, known, send)
+
+    return _both("/customers/{customer_id}/payment", "finance:write", fresh, record)
+
+
+def _both(path: str, scope: str, fresh: Callable[..., Any], send: Callable[..., Any]) -> list[WebPage]:
+    return [WebPage("GET", path, scope, fresh), WebPage("POST", path, scope, send)]
+
+
+def _go(address: str, answer: Mapping[str, Any]) -> Response:
+    return RedirectResponse(address.format_map(answer), status_code=303)

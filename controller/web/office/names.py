@@ -1,0 +1,36 @@
+"""Whose a thing is: customers' names beside the account ids that orders and documents carry, and the search by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from controller.web.api import Api
+from controller.web.site import Visit
+
+SCOPE = "crm:read"
+MOST_FOUND = 200
+"""Customers that a search by name may find: who types three letters more finds fewer."""
+
+
+async def with_customers(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with `customer` (a name) and `customer_id`; their ids where the viewer may not read customers."""
+    found = [dict(row) for row in rows]
+    accounts = sorted({row["account_id"] for row in found})
+    by_account: dict[str, Mapping[str, Any]] = {}
+    if accounts and visit.principal.may(SCOPE) and api.has("GET", "/customers"):
+        page = await api.get(visit, "/customers", query={"account_id": accounts[:500], "limit": "500"})
+        by_account = {customer["account_id"]: customer for customer in page["items"]}
+    for row in found:
+        customer = by_account.get(row["account_id"], {})
+        row["customer"] = customer.get("name", row["account_id"])
+        row.setdefault("customer_id", customer.get("customer_id", ""))
+    return found
+
+
+async def accounts_of(api: Api, visit: Visit, wanted: str) -> list[str]:
+    """The accounts of customers whose name, e-mail or address has `wanted` in it."""
+    if not wanted or not visit.principal.may(SCOPE) or not api.has("GET", "/customers"):
+        return []
+    page = await api.get(visit, "/customers", query={"q": wanted[:120], "limit": str(MOST_FOUND)})
+    return [customer["account_id"] for customer in page["items"]]

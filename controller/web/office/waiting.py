@@ -1,0 +1,93 @@
+"""Pages of what waits for a person: usage in suspense, and events that could not be handled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import RedirectResponse, Response
+
+from controller.web import templating
+from controller.web.api import Api
+from controller.web.office import fields
+from controller.web.office.view import Action, Filter, Row, list_page
+from controller.web.site import Site, Visit, WebPage
+
+REASONS = ("unknown-service", "altered-record", "forgotten-session", "not-entitled")
+STATES = ("waiting", "mapped", "charged", "written-off", "entitled")
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    found = [WebPage("GET", "/parked-events", "admin:read", _parked(site, api))]
+    if api.has("GET", "/suspense"):
+        found.append(WebPage("GET", "/suspense", "billing:read", _suspense(site, api)))
+    return [*found, WebPage("POST", "/parked-events/{subscriber}/{position}/redeliver", "admin:write", _redeliver(api))]
+
+
+def _suspense(site: Site, api: Api) -> Any:
+    async def suspense(visit: Visit) -> Response:
+        reason, state = visit.query("reason"), visit.query("state")
+        query = {
+            "reason": reason if reason in REASONS else "", "state": state if state in STATES else "",
+            "username": visit.query("q"), "after": visit.query("after"),
+        }  # fmt: skip
+        page = await api.get(visit, "/suspense", query=query)
+        rows = [row | _told(row) for row in page["items"]]
+        totals = await api.get(visit, "/suspense/totals")
+        return list_page(
+            site, visit, "Suspense", page | {"items": rows}, fields.SUSPENSE,
+            intro="Usage that cannot be charged to anybody yet. Nothing of it is lost.",
+            filters=(
+                Filter("q", "User name", "all of it"),
+                Filter("reason", "Reason", choices=REASONS),
+                Filter("state", "State", choices=STATES),
+            ),
+            nothing="Nothing waits: all usage has found its service.",
+            totals=[(t["reason"], _sum(t)) for t in totals["totals"] if t["items"]],
+        )  # fmt: skip
+
+    return suspense
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Volume both ways together, whose it may be, and the age in words."""
+    days, hours = divmod(row["age_s"] // 3600, 24)
+    return {
+        "octets": row["upstream_octets"] + row["downstream_octets"],
+        "whose": row["username"] or row["service_id"],
+        "age": f"{days} days" if days > 1 else f"{days * 24 + hours} hours",
+    }
+
+
+def _sum(total: Mapping[str, Any]) -> Markup:
+    volume = templating.octets(total["upstream_octets"] + total["downstream_octets"])
+    return Markup("{} <small>in {}</small>").format(volume, total["items"])
+
+
+def _parked(site: Site, api: Api) -> Any:
+    async def parked(visit: Visit) -> Response:
+        def again(row: Row) -> Action | None:
+            href = f"/parked-events/{row['subscriber']}/{row['position']}/redeliver"
+            may = visit.principal.may("admin:write")
+            return Action("Redeliver", href, "Has the cause been mended?") if may else None
+
+        page = await api.get(visit, "/parked-events", query={"after": visit.query("after")})
+        return list_page(
+            site, visit, "Parked events", page, fields.PARKED, actions=again,
+            intro="Events that a part could not handle; bill runs wait for those that begin, change or end lines.",
+            nothing="No event is parked: every part has handled what it heard.",
+        )  # fmt: skip
+
+    return parked
+
+
+def _redeliver(api: Api) -> Any:
+    async def redeliver(visit: Visit) -> Response:
+        subscriber, position = visit.path["subscriber"], visit.path["position"]
+        await api.post(
+            visit, "/parked-events/{subscriber}/{position}/redeliver", subscriber=subscriber, position=position
+        )
+        return RedirectResponse("/parked-events", status_code=303)
+
+    return redeliver
