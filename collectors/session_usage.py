@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import delete, select
@@ -22,6 +23,7 @@ from collectors.settings import UsageFollowerSettings
 from collectors.tables import position, session, session_count
 from collectors.usage_model import MEASUREMENT, Memory, SessionState, follow, touched
 from controller.domain.errors import HeadendError
+from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
 from controller.domain.usage import SessionTotals
 from controller.store.courtesy import Courtesy
@@ -40,7 +42,10 @@ _SESSION = (
     "downstream_octets",
     "second",
     "in_second",
+    "heard_at",
 )
+_PRUNED = 500
+"""Sessions looked at in one transaction of pruning."""
 _COUNT = ("service_id", "nas_id", "sessions")
 
 
@@ -58,6 +63,9 @@ class SessionUsage:
         self._usage = usage
         self._series = series
         self._settings = settings or UsageFollowerSettings()
+        self._memory = timedelta(days=self._settings.session_memory_days)
+        self._heard_at: datetime | None = None
+        self._prune_at_s = 0.0
         self._woken = asyncio.Event()
         database.on_commit(USAGE, self._woken.set)
 
@@ -71,6 +79,7 @@ class SessionUsage:
                     async with courtesy:
                         more = await self.follow_once() > 0
                     wait_s = 1.0
+                await self._prune()
             except (HeadendError, SQLAlchemyError, OSError) as error:
                 log.warning("usage_follower.waiting", error=str(error), retry_s=wait_s)
                 await asyncio.sleep(wait_s)
@@ -90,7 +99,7 @@ class SessionUsage:
             return 0
         async with self._database.read() as conn:
             memory = await _recall(conn, records)
-        samples = follow(records, memory)
+        samples = follow(records, memory, self._memory)
         await self._series.write(samples)
         metrics.SAMPLES.labels(MEASUREMENT).inc(len(samples))
         async with self._database.begin() as conn:
@@ -98,8 +107,29 @@ class SessionUsage:
                 return len(records)  # another process follows the log too and was quicker; the points are the same
             await _remember(conn, memory)
             await _move(conn, records[-1].record_id)
+        self._heard_at = records[-1].received_at
         metrics.USAGE_LAG.set(max(watermark - records[-1].record_id, 0))
         return len(records)
+
+    async def forget(self) -> None:
+        """Delete the sessions that nothing was heard of for so long that `follow` asks nothing of their rows.
+
+        Counted from the last record followed: what still waits in the log is not late. A day more than `follow` asks
+        for, because records of several writers do not arrive in exact order.
+        """
+        if self._heard_at is None:
+            return
+        heard_before = self._heard_at - self._memory - timedelta(days=1)
+        after: str | None = ""
+        while after is not None:
+            async with self._database.begin() as conn:
+                after = await _forget(conn, after, heard_before)
+
+    async def _prune(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._prune_at_s:
+            await self.forget()
+            self._prune_at_s = now_s + self._settings.prune_every_s
 
     async def rebuild(self) -> None:
         """Forget position and memory: the next batches write every point of the log again. Stop `run` first."""
@@ -127,9 +157,11 @@ async def _recall(conn: AsyncConnection, records: Sequence[LoggedRecord]) -> Mem
     keys, pairs = touched(records)
     memory = Memory({}, {})
     wanted = select(*(session.c[name] for name in _SESSION)).where(one_of(conn, session.c.session_key, sorted(keys)))
-    for key, service_id, nas_id, ordinal, upstream, downstream, second, in_second in await conn.execute(wanted):
+    for key, service_id, nas_id, ordinal, upstream, downstream, second, in_second, heard_at in await conn.execute(
+        wanted
+    ):
         totals = SessionTotals(upstream, downstream)
-        memory.sessions[key] = SessionState(key, service_id, nas_id, ordinal, totals, second, in_second)
+        memory.sessions[key] = SessionState(key, service_id, nas_id, ordinal, totals, second, heard_at, in_second)
     services = sorted({service_id for service_id, _ in pairs})
     columns = (session_count.c.service_id, session_count.c.nas_id, session_count.c.sessions)
     # Of every NAS: a service has few.
@@ -152,6 +184,7 @@ async def _remember(conn: AsyncConnection, memory: Memory) -> None:
             state.totals.downstream_octets,
             state.second,
             state.in_second,
+            state.heard_at,
         )
         for state in memory.sessions.values()
     ]
@@ -159,6 +192,21 @@ async def _remember(conn: AsyncConnection, memory: Memory) -> None:
     # Only those that `follow` changed.
     counts = [(*pair, count) for pair, count in memory.counts.items() if pair in memory.counted]
     await insert_rows(conn, session_count, _COUNT, counts, replacing(session_count, _COUNT))
+
+
+async def _forget(conn: AsyncConnection, after: str, heard_before: datetime) -> str | None:
+    """Delete some of the sessions with a key after this one that nothing was heard of; where to go on, or None."""
+    query = (
+        select(session.c.session_key, session.c.heard_at)
+        .where(session.c.session_key > after, session.c.session_key < first_id(heard_before))
+        .order_by(session.c.session_key)
+        .limit(_PRUNED)
+    )
+    rows = (await conn.execute(query)).all()
+    gone = [row.session_key for row in rows if row.heard_at < heard_before]
+    if gone:
+        await conn.execute(delete(session).where(one_of(conn, session.c.session_key, gone)))
+    return rows[-1].session_key if len(rows) == _PRUNED else None
 
 
 async def _move(conn: AsyncConnection, record_id: int) -> None:

@@ -111,3 +111,7 @@ class UsageFollowerSettings:
     """Pause after being woken: one batch of many records costs less than many of one."""
     retry_most_s: float = 30.0
     """Longest wait before trying again while the time series cannot be written."""
+    session_memory_days: int = 100
+    """Days after which a session that nothing was heard of is forgotten: the first report after that adds nothing."""
+    prune_every_s: float = 3600.0
+    """Seconds between deletions of forgotten sessions."""

@@ -36,7 +36,9 @@ session = Table(
     Column("downstream_octets", BigInteger, nullable=False),
     Column("second", Instant, nullable=False),
     Column("in_second", Integer, nullable=False),
+    Column("heard_at", Instant, nullable=False),
 )
+"""Rows of sessions long unheard of are deleted."""
 
 session_count = Table(
     "collectors_usage_session_count",

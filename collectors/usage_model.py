@@ -13,6 +13,9 @@ reports for hours at once, after an outage or with long interims, were not carri
 So every growth has points of its own, computed from the session's state alone: the same records in the same order
 make the same points, whatever the batches, and writing them again replaces them by themselves. The time of a session
 never goes back, and never runs ahead of arrival. Usage of no known service is kept apart by session instead.
+
+A session that nothing was heard of for long is forgotten, whether its row is still there or not: what it then reports
+cannot be told from what it reported before, so it is where the session stands, and adds nothing to the picture.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord
 from controller.domain.usage import CounterSample, SessionTotals
 
@@ -42,7 +46,8 @@ class SessionState:
 
     `ordinal` numbers the sessions of one service at one NAS from 0.
 
-    `second` is the second of its last point, and `in_second` how many points of it lie in there.
+    `second` is the second of its last point, and `in_second` how many points of it lie in there. `heard_at` is the
+    arrival of its newest record.
     """
 
     session_key: str
@@ -51,6 +56,7 @@ class SessionState:
     ordinal: int
     totals: SessionTotals
     second: datetime
+    heard_at: datetime
     in_second: int = 0
 
 
@@ -66,13 +72,18 @@ class Memory:
     counted: set[tuple[str, str]] = field(default_factory=set)
 
 
-def follow(records: Sequence[LoggedRecord], memory: Memory) -> list[CounterSample]:
-    """The samples of these records, which come in the order of the log, and the memory after them."""
+def follow(
+    records: Sequence[LoggedRecord], memory: Memory, keep: timedelta = timedelta(days=100)
+) -> list[CounterSample]:
+    """The samples of these records, which come in the order of the log, and the memory after them.
+
+    A session is forgotten that nothing was heard of for longer than `keep`.
+    """
     found: list[CounterSample] = []
     for record in records:
         if record.upstream_octets is None and record.downstream_octets is None and record.kind in ("on", "off"):
             continue  # Accounting-On and -Off speak of the NAS, not of a session (RFC 2866 §5.1)
-        found += _follow_one(record, memory)
+        found += _follow_one(record, memory, keep)
     return found
 
 
@@ -82,14 +93,19 @@ def touched(records: Sequence[LoggedRecord]) -> tuple[set[str], set[tuple[str, s
     return {record.session_key for record in records}, pairs
 
 
-def _follow_one(record: LoggedRecord, memory: Memory) -> list[CounterSample]:
+def _follow_one(record: LoggedRecord, memory: Memory, keep: timedelta) -> list[CounterSample]:
     second = min(record.event_at, record.received_at).replace(microsecond=0)
     state = memory.sessions.get(record.session_key)
-    if state is None or (record.service_id is not None and record.service_id != state.service_id):
+    forgotten = _is_forgotten(state, record, keep)
+    if forgotten or state is None or (record.service_id is not None and record.service_id != state.service_id):
         totals = SessionTotals() if state is None else state.totals
+        if forgotten:
+            totals = SessionTotals().grown_by(record.upstream_octets, record.downstream_octets)
         ordinal = _next_ordinal(record, memory)
-        state = SessionState(record.session_key, record.service_id, record.nas_id, ordinal, totals, second)
+        heard_at = record.received_at
+        state = SessionState(record.session_key, record.service_id, record.nas_id, ordinal, totals, second, heard_at)
         memory.sessions[record.session_key] = state
+    state.heard_at = max(state.heard_at, record.received_at)
     before, after = state.totals, state.totals.grown_by(record.upstream_octets, record.downstream_octets)
     if after == before:
         return []
@@ -107,6 +123,13 @@ def _follow_one(record: LoggedRecord, memory: Memory) -> list[CounterSample]:
         for instant, part in _spread(octets, since, at)
         if part
     ]
+
+
+def _is_forgotten(state: SessionState | None, record: LoggedRecord, keep: timedelta) -> bool:
+    """Whether the session began, and was last heard of (no state: nobody knows), longer than `keep` ago."""
+    if state is not None and record.received_at - state.heard_at <= keep:
+        return False
+    return record.session_key < first_id(record.received_at - keep)
 
 
 def _spread(octets: int, since: datetime, at: datetime) -> list[tuple[datetime, int]]:

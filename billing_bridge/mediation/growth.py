@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord
 from controller.domain.usage import RecordKind, SessionTotals
 
@@ -54,12 +55,7 @@ def is_forgotten(heard_at: datetime | None, record: LoggedRecord, memory: timede
     """Whether the session of `record` began, and was last heard of (None: no row tells), more than `memory` ago."""
     if heard_at is not None and record.received_at - heard_at <= memory:
         return False
-    return record.session_key < first_key(record.received_at - memory)
-
-
-def first_key(at: datetime) -> str:
-    """What the keys of sessions that began at `at` or later do not come before: they are UUIDv7 (RFC 9562 §5.7)."""
-    return f"{max(0, int(at.timestamp() * 1000)):012x}"
+    return record.session_key < first_id(record.received_at - memory)
 
 
 def follow(

@@ -23,11 +23,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
 from billing_bridge.mediation.booking import book
-from billing_bridge.mediation.growth import Growth, SessionState, first_key, follow, mapped_service
+from billing_bridge.mediation.growth import Growth, SessionState, follow, mapped_service
 from billing_bridge.mediation.repository import Position
 from billing_bridge.settings import BillingSettings
 from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
 from controller.domain.clock import Clock
+from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.store.courtesy import Courtesy
 from controller.store.engine import USAGE, Database
@@ -128,7 +129,7 @@ class MediationService:
         after: str | None = ""
         while after is not None:
             async with self._database.begin() as conn:
-                after = await repository.forget_sessions(conn, after, first_key(heard_before), heard_before)
+                after = await repository.forget_sessions(conn, after, first_id(heard_before), heard_before)
 
     async def _prune(self) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -34,3 +34,8 @@ def new_id(now: datetime) -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return f"{value:032x}"
+
+
+def first_id(at: datetime) -> str:
+    """The beginning of the first id of the instant `at`: no id, and no session key, made then or later sorts before."""
+    return f"{max(0, int(at.timestamp() * 1000)):012x}"

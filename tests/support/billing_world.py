@@ -81,6 +81,7 @@ class BillingWorld:
         self.jobs = Jobs(database.url, data_dir, executor_id=executor_id)
         self.runs = BillRuns(database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage)
         self.runs.register()
+        self._launched = False
         self.explainer = Explainer(self.finance, self.billing, self.usage, BERLIN)
         handlers = {
             ServiceActivated: self.billing.on_service_activated,
@@ -103,7 +104,7 @@ class BillingWorld:
         made = await self.crm.create_customer(Contact(name, address="Hauptstraße 5\n20095 Hamburg"), actor="user:test")
         return made.account.account_id
 
-    async def activate(self, version_id: str, account_id: AccountId | None = None) -> Line:
+    async def activate(self, version_id: str, account_id: AccountId | None = None, *, deliver: bool = True) -> Line:
         """What order fulfilment does when a line was verified."""
         now = self.clock.now()
         account = account_id or await self.customer()
@@ -118,7 +119,7 @@ class BillingWorld:
             account_id=account,
             version_id=OfferingVersionId(version_id),
         )
-        await self._tell(event)
+        await self._tell(event, deliver=deliver)
         return line
 
     async def change(self, line: Line, old: str, new: str, *, deliver: bool = True) -> None:
@@ -149,8 +150,10 @@ class BillingWorld:
         )
         await self._tell(event)
 
-    async def account_for(self, line: Line, *totals: tuple[datetime, int, int], service_id: str | None = None) -> None:
-        """Accounting records with these running totals, in one group commit."""
+    async def account_for(
+        self, line: Line, *totals: tuple[datetime, int, int], service_id: str | None = None, unmapped: bool = False
+    ) -> None:
+        """Accounting records with these running totals, in one group commit; `unmapped` ones name no service."""
         rows = [
             row_of(
                 UsageRecord(
@@ -159,7 +162,7 @@ class BillingWorld:
                     "0" * 32,
                     b"session-1",
                     "alice",
-                    service_id or line.service_id,
+                    None if unmapped else service_id or line.service_id,
                     at,
                     at,
                     None,
@@ -179,6 +182,12 @@ class BillingWorld:
             await outbox.append(conn, event)
         if deliver:
             await self.bus.drain()
+
+    async def launch(self) -> None:
+        """Launch the jobs, unless they are."""
+        if not self._launched:
+            await self.jobs.launch()
+            self._launched = True
 
     async def bill(self, as_of: datetime | None = None, account_id: AccountId | None = None) -> str:
         """A bill run by the durable engine; returns its id."""

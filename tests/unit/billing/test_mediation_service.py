@@ -16,11 +16,11 @@ from billing_bridge.mediation import repository
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
-from billing_bridge.suspense.model import ALTERED, NO_SERVICE
+from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
 from billing_bridge.suspense.repository import Item, Wanted, page
-from billing_bridge.tables import subscription, usage_day, usage_interval
+from billing_bridge.tables import session, subscription, usage_day, usage_interval
 from controller.domain.clock import MovableClock
-from controller.domain.identity import SubscriptionId
+from controller.domain.identity import SubscriptionId, first_id
 from controller.domain.ports import LoggedRecord
 from controller.store.engine import USAGE, Database
 from tests.support.billing_fakes import UsageLogInMemory, record
@@ -234,3 +234,38 @@ async def test_catching_up_waits_for_a_log_that_tells_an_older_watermark(databas
     settings = BillingSettings(zone=BERLIN, poll_s=0.1)
     await MediationService(database, MovableClock(START), log, settings).catch_up(1)
     assert (await days(database), log.looks) == ({("svc-1", date(2026, 9, 30)): (5, 50)}, 3)
+
+
+KEY = f"{first_id(START):0<32}"
+"""A session that began at the start."""
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+async def test_what_a_forgotten_session_says_is_never_added_to_what_it_said(database: Database, pruned: bool) -> None:
+    """Whether its row was deleted already does not matter; what it gains from then on counts again."""
+    log = UsageLogInMemory()
+    log.append(record(KEY, START, 5, 50), record("other", START + timedelta(days=102), 1, 1, service="svc-2"))
+    mediation = service(database, log)
+    await mediation.catch_up(2)
+    if pruned:
+        await mediation.forget()
+    async with database.read() as conn:
+        left = set(await conn.scalars(select(session.c.session_key)))
+    assert left == ({"other"} if pruned else {KEY, "other"})
+    log.append(record(KEY, START + timedelta(days=102), 7, 60), record(KEY, START + timedelta(days=103), 9, 61))
+    await mediation.catch_up(4)
+    (held,) = await waiting(database, FORGOTTEN)
+    assert (held.upstream_octets, held.downstream_octets, held.record_ids) == (7, 60, (3,))
+    booked = await days(database)
+    assert sum(up + down for (name, _), (up, down) in booked.items() if name == "svc-1") == 55 + 3
+
+
+async def test_a_session_of_records_that_still_wait_in_the_log_is_not_forgotten(database: Database) -> None:
+    """Mediation stood still for months: the records are old, but none of them is late."""
+    log = UsageLogInMemory()
+    log.append(*(record(KEY, START + timedelta(days=60 * n), n, 10 * n) for n in range(4)))
+    mediation = service(database, log, batch=1)
+    while await mediation.step():
+        await mediation.forget()
+    assert await waiting(database, FORGOTTEN) == []
+    assert sum(up + down for up, down in (await days(database)).values()) == 33

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from collectors.session_usage import SessionUsage
 from collectors.settings import UsageFollowerSettings
+from collectors.tables import session
 from collectors.usage_model import Memory, follow
+from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord
 from controller.domain.usage import CounterSample, RecordKind, UsageRecord
 from controller.store.engine import Database
@@ -258,3 +262,35 @@ async def test_two_followers_of_one_log_write_the_same_points(database: Database
     await follow_all(first)
     assert series.total("session_octets", direction="downstream") == 90
     assert await follow_all(second) == 0
+
+
+LONG = 102 * 86_400
+OLD = f"{first_id(T0):0<32}"
+"""A session that began at the start."""
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+async def test_what_a_forgotten_session_reports_is_not_added_a_second_time(
+    database: Database, log: UsageLog, pruned: bool
+) -> None:
+    """Whether its row was deleted already does not matter; what it gains from then on is drawn again."""
+    series = FakeTimeSeries()
+    follower = SessionUsage(database, UsageLogReader(database), series)
+    old = replace(usage("a", 60, 1, 100), session_key=OLD)
+    await append(log, old, usage("b", LONG, 0, 1))
+    await follow_all(follower)
+    if pruned:
+        await follower.forget()
+    async with database.read() as conn:
+        left = set(await conn.scalars(select(session.c.session_key)))
+    assert left == ({"b" * 32} if pruned else {OLD, "b" * 32})
+    for seconds, total in ((LONG, 120), (LONG + 60, 130)):
+        at = T0 + timedelta(seconds=seconds)
+        await append(log, replace(old, event_at=at, received_at=at, downstream_octets=total))
+    await follow_all(follower)
+    assert series.total("session_octets", direction="downstream") == 100 + 1 + 10
+    points_then = dict(series.points)
+    series.points.clear()
+    await follower.rebuild()
+    await follow_all(follower)
+    assert series.points == points_then

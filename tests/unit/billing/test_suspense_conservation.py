@@ -1,0 +1,279 @@
+"""Every accepted octet is charged, stands in suspense, or was written off by a person, whatever comes in what order.
+
+Usage, activations, changes and terminations, bill runs, releases and lost power are shuffled by hypothesis. Every octet
+costs one cent and nothing is included, so what was charged can be counted in octets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.service import BillingService
+from billing_bridge.errors import Decided, NotForThis, UnbilledService
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.model import CHARGED, NOT_ENTITLED, WAITING, WRITTEN_OFF
+from billing_bridge.suspense.repository import Wanted
+from billing_bridge.suspense.service import SuspenseService
+from billing_bridge.tables import charge, suspense, usage_day
+from controller.domain.clock import MovableClock, local_date
+from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.identity import AccountId, OfferingVersionId, OrderId, ServiceId, SubscriptionId, new_id
+from controller.store.engine import Database
+from tests.support.billing_fakes import PriceList, UsageLogInMemory, record, tariff
+from tests.support.databases import PostgresServer
+
+BERLIN = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 3, 3, 11, 0, tzinfo=UTC)
+HOURS = 24 * 55
+END = datetime(2026, 6, 2, tzinfo=UTC)
+"""All usage lies in months that are closed by then."""
+SERVICES = ("a" * 32, "b" * 32)
+SESSIONS = (SERVICES[0], SERVICES[0], SERVICES[1], None)
+"""The service that the records of each session name."""
+Lifecycle = ServiceActivated | ServiceChanged | ServiceTerminated
+
+hours = st.integers(0, HOURS)
+octets = st.integers(0, 1000)
+lost = st.booleans()
+OPERATION = st.one_of(
+    st.tuples(st.just("usage"), st.integers(0, len(SESSIONS) - 1), hours, octets, octets),
+    st.tuples(st.just("usage"), st.integers(0, len(SESSIONS) - 1), hours, octets, octets),
+    st.tuples(st.just("event"), st.integers(0, 1), hours, st.sampled_from(["on", "on", "change", "off"])),
+    st.tuples(st.just("deliver"), st.integers(0, 9), lost),
+    st.tuples(st.just("mediate"), lost),
+    st.tuples(st.just("bill"), st.sampled_from([30, 60, 90]), lost),
+    st.tuples(st.just("map"), st.integers(0, 9), st.integers(0, 1), lost),
+    st.tuples(st.just("charge"), st.integers(0, 9), lost),
+    st.tuples(st.just("write-off"), st.integers(0, 9), lost),
+)
+
+
+class PowerCut(Exception):
+    pass
+
+
+class Mains(Database):
+    """A database whose next transaction can be made to end just before its commit."""
+
+    cut = False
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with super().begin() as conn:
+            yield conn
+            if self.cut:
+                raise PowerCut
+
+
+@dataclass
+class World:
+    database: Mains
+    log: UsageLogInMemory = field(default_factory=UsageLogInMemory)
+    events: list[Lifecycle] = field(default_factory=list)
+    delivered: list[Lifecycle] = field(default_factory=list)
+    """In order of their first delivery."""
+    sent: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clock = MovableClock(END)
+        how = BillingSettings(zone=BERLIN, records_per_batch=3)
+        free = {"included": 0, "overage": "0.01"}
+        prices = [tariff(v * 32, "0.00", **free) for v in "12"]  # type: ignore[arg-type]
+        prices = [p.__class__(**{n: getattr(p, n) for n in p.__slots__} | {"overage_unit": "octet"}) for p in prices]
+        self.mediation = MediationService(self.database, clock, self.log, how)
+        self.billing = BillingService(self.database, clock, PriceList(prices), how)
+        self.suspense = SuspenseService(self.database, clock, how)
+
+    def usage(self, session: int, hour: int, up: int, down: int) -> None:
+        at = START + timedelta(hours=hour)
+        self.log.append(record(f"s{session}", at, up, down, service=SESSIONS[session]))
+
+    def event(self, service: int, hour: int, kind: str) -> None:
+        at, what = START + timedelta(hours=hour), "1" if kind == "on" else "2"
+        common = {
+            "event_id": new_id(at),
+            "at": at,
+            "actor": "test",
+            "order_id": OrderId("0" * 32),
+            "subscription_id": SubscriptionId(str(service) * 32),
+            "service_id": ServiceId(SERVICES[service]),
+            "account_id": AccountId("c" * 32),
+        }
+        version = OfferingVersionId(what * 32)
+        if kind == "on":
+            self.events.append(ServiceActivated(**common, version_id=version))
+        elif kind == "change":
+            self.events.append(ServiceChanged(**common, from_version_id=version, version_id=version))
+        else:
+            self.events.append(ServiceTerminated(**common))
+
+    async def deliver(self, event: Lifecycle) -> None:
+        async with self.database.begin() as conn:
+            if isinstance(event, ServiceActivated):
+                await self.billing.on_service_activated(conn, event)
+            elif isinstance(event, ServiceChanged):
+                await self.billing.on_service_changed(conn, event)
+            else:
+                await self.billing.on_service_terminated(conn, event)
+        if event not in self.delivered:
+            self.delivered.append(event)
+
+    async def mediate(self) -> None:
+        while await self.mediation.step():
+            pass
+
+    async def bill(self, day: int) -> int:
+        as_of = min(END, START + timedelta(days=day))
+        run = await self.billing.open_run(
+            as_of=as_of, account_id=None, usage_watermark=0, event_watermark=0, actor="test"
+        )
+        batches = await self.billing.plan_run(run.bill_run_id)
+        return sum([await self.billing.rate_batch(run.bill_run_id, batch) for batch in range(batches)])
+
+    async def release(self, verb: str, which: int, service: int = 0) -> None:
+        waiting = await self.suspense.page(Wanted(), 0, 100)
+        if not waiting:
+            return
+        item = waiting[which % len(waiting)].item
+        by = {"actor": "user:test", "reason": "because"}
+        try:
+            if verb == "map":
+                await self.suspense.map_to_service(item.suspense_id, service_id=SERVICES[service], since=None, **by)
+            elif verb == "charge":
+                await self.suspense.charge(item.suspense_id, **by)
+            else:
+                await self.suspense.write_off(item.suspense_id, **by)
+        except (NotForThis, Decided, UnbilledService):
+            return
+
+    async def do(self, operation: tuple[object, ...]) -> None:
+        name, *rest = operation
+        if name == "usage":
+            return self.usage(*rest)  # type: ignore[arg-type]
+        if name == "event":
+            return self.event(*rest)  # type: ignore[arg-type]
+        *given_to, self.database.cut = rest  # type: ignore[assignment]
+        try:
+            await self._later(str(name), *given_to)  # type: ignore[arg-type]
+        except PowerCut:
+            pass
+        finally:
+            self.database.cut = False
+
+    async def _later(self, name: str, *rest: int) -> None:
+        if name == "deliver":
+            if self.events:
+                await self.deliver(self.events[rest[0] % len(self.events)])
+        elif name == "mediate":
+            await self.mediate()
+        elif name == "bill":
+            await self.bill(rest[0])
+        else:
+            await self.release(name, *rest)
+
+    def has_plan(self, service_id: str, day: date) -> bool:
+        """By what was delivered so far: the last change on or before that day decides."""
+        changes = sorted(
+            (e.at, n, isinstance(e, ServiceTerminated))
+            for n, e in enumerate(self.delivered)
+            if e.service_id == service_id and local_date(e.at, BERLIN) <= day
+        )
+        return bool(changes) and not changes[-1][2]
+
+    async def check(self) -> tuple[int, int]:
+        """Every octet is where it belongs; returns (octets in suspense or written off, octets accepted)."""
+        mediated = self.log.rows[: await self.mediation.position()]
+        accepted = 0
+        for session in {r.session_key for r in mediated}:
+            own = [r for r in mediated if r.session_key == session]
+            accepted += max(r.upstream_octets or 0 for r in own) + max(r.downstream_octets or 0 for r in own)
+        async with self.database.read() as conn:
+            used = (await conn.execute(select(usage_day))).all()
+            standing = select(suspense).where(suspense.c.state.in_((WAITING, CHARGED, WRITTEN_OFF)))
+            rows = (await conn.execute(standing)).all()
+        days = {(r.service_id, r.day): r.upstream_octets + r.downstream_octets for r in used}
+        of_records = sum(r.upstream_octets + r.downstream_octets for r in rows if r.reason != NOT_ENTITLED)
+        assert accepted == sum(days.values()) + of_records
+        held: dict[tuple[str, date], int] = {}
+        for row in (r for r in rows if r.reason == NOT_ENTITLED):
+            key = row.service_id, row.day
+            held[key] = held.get(key, 0) + row.upstream_octets + row.downstream_octets
+            assert row.upstream_octets >= 0
+            assert row.downstream_octets >= 0
+            assert (row.counted_on is not None) == (row.state == CHARGED)
+            assert row.counted_on is None or self.has_plan(row.service_id, row.counted_on)
+        assert held == {key: octets for key, octets in days.items() if not self.has_plan(*key)}
+        released = sum(r.upstream_octets + r.downstream_octets for r in rows if r.state == CHARGED)
+        return sum(held.values()) + of_records - released, accepted
+
+    async def charged(self) -> int:
+        async with self.database.read() as conn:
+            return int(await conn.scalar(select(func.sum(charge.c.octets))) or 0)
+
+
+async def play(operations: list[tuple[object, ...]], database: Mains) -> None:
+    world = World(database)
+    for operation in operations:
+        await world.do(operation)
+        if operation[0] != "usage":
+            await world.check()
+    for event in world.events:
+        await world.deliver(event)
+    await world.mediate()
+    await world.bill(90)
+    left, accepted = await world.check()
+    assert accepted == await world.charged() + left
+    assert await world.bill(90) == 0
+
+
+WITHOUT_FIXTURES = [HealthCheck.function_scoped_fixture]
+"""Each example has a database of its own; the fixtures only say where."""
+
+
+def run(operations: list[tuple[object, ...]], url: str) -> None:
+    async def played() -> None:
+        database = Mains(url)
+        try:
+            await play(operations, database)
+        finally:
+            await database.close()
+
+    asyncio.run(played())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=WITHOUT_FIXTURES)
+@given(st.lists(OPERATION, min_size=8, max_size=40))
+def test_every_octet_is_charged_or_in_suspense_or_written_off(
+    sqlite_template: Path, tmp_path: Path, operations: list[tuple[object, ...]]
+) -> None:
+    path = tmp_path / f"{uuid.uuid4().hex}.db"
+    shutil.copy(sqlite_template, path)
+    run(operations, f"sqlite+aiosqlite:///{path}")
+    path.unlink()
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=WITHOUT_FIXTURES)
+@given(st.lists(OPERATION, min_size=8, max_size=40))
+def test_and_so_it_is_on_postgresql(
+    postgres: PostgresServer, postgres_template: str, operations: list[tuple[object, ...]]
+) -> None:
+    name = f"t{uuid.uuid4().hex}"
+    url = postgres.create(name, postgres_template)
+    try:
+        run(operations, url)
+    finally:
+        postgres.drop(name)
