@@ -31,7 +31,7 @@ from lab.network import Network
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable, check_ports, free_port
 from lab.supervisor import Supervisor
-from lab.world import World, make_world, write_private
+from lab.world import BUSINESS, World, make_world, write_private
 
 STOP_S = 9.0
 """The controller's grace time and what the devices need besides."""
@@ -239,6 +239,9 @@ class Demo:
         if line := world.notes.get("usage_line"):
             say("  have an invoice line explained down to the packets it came from")
             say(explain_command(settings, line).replace("  ", "    ", 1))
+        if business := next((s for s in world.subscribers if s.offering == BUSINESS.key and s.active), None):
+            say("  a business line, carried by the OLT and policed by the router, as both were read back")
+            say(f"    http://{LOOPBACK}:{settings.http_port}/services/{business.service_id}")
         say("  the order that fell out, with its cause, and the invoices of two months: on the page")
         say(f"  the API: http://{LOOPBACK}:{settings.http_port}/openapi.json")
         say("")

@@ -89,6 +89,16 @@ def test_what_the_first_start_leaves(demo: Demo) -> None:
     assert set(states) == {"held", "completed"}
 
 
+def test_a_business_line_is_on_the_olt_and_policed_by_the_router(demo: Demo) -> None:
+    on_both = [s for s in demo.get("/services", limit=100)["items"] if len(s["attachments"]) == 2]
+    assert len(on_both) == 1
+    assert on_both[0]["standing"] == "verified"
+    assert [a["observed"]["downstream_bps"] for a in on_both[0]["attachments"]] == [500_000_000] * 2
+    running = (demo.data_dir / "lab" / "router" / "running-config").read_text()
+    assert f"policy-map type quality-of-service headend-{on_both[0]['service_id']}" in running
+    assert "police rate 250000000 bps" in running
+
+
 @needs_radclient
 @pytest.mark.parametrize("attribute", ["User-Password", "CHAP-Password"])
 def test_an_experiment_s_subscriber_signs_in_and_with_a_wrong_password_does_not(demo: Demo, attribute: str) -> None:
