@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ HOST, BRAS, INSIDE = "10.7.0.1", "10.7.0.2", "10.6.0.1"
 PINGS, OCTETS = 50, 50 * (1000 + 28)
 """Echo requests of 1000 octets, and what they are as IP packets."""
 
+_HASTE = "lcp-restart 1 lcp-max-terminate 1"
+"""The first packet of a call is always lost, and each side waits for the other when it ends: 3 s each by default."""
 _MODULES = Path("/usr/lib/uml/modules")
 _ATTRIBUTES = """
 User-Name 1 string|User-Password 2 string|CHAP-Password 3 string|NAS-IP-Address 4 ipaddr|NAS-Port-Id 5 integer
@@ -68,13 +71,15 @@ async def dial(directory: Path, auth_port: int, acct_port: int, secret: str, dia
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,
             env={"PATH": os.environ["PATH"], "HOME": str(directory), "TMPDIR": str(directory)},
         )
     try:
         await asyncio.wait_for(process.wait(), 60)
     finally:
         if process.returncode is None:
-            process.kill()
+            # The kernel's own processes are processes of this machine, in its group.
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return (directory / "console").read_text()
 
@@ -95,7 +100,7 @@ def _write(directory: Path, auth_port: int, acct_port: int, secret: str, dials: 
     for method in ("pap", "chap"):
         files[method] = (
             f"require-{method}\nplugin radius.so\nradius-config-file {directory}/radiusclient.conf\n"
-            f"nodefaultroute\nnoipv6\nlogfile {directory}/server.log\n"
+            f"nodefaultroute\nnoipv6\n{_HASTE}\nlogfile {directory}/server.log\n"
         )
     for name, text in files.items():
         (directory / name).write_text(text)
@@ -129,7 +134,7 @@ gone() {{ for _ in $(seq 100); do pidof $1 >/dev/null || return 0; sleep 0.1; do
 
 call() {{
   pppoe-server -I wire0 -L {INSIDE} -R 10.6.0.100 -O {directory}/$1
-  if ip netns exec home pppd plugin rp-pppoe.so wire1 user $2 password $3 noauth nodefaultroute noipv6 \\
+  if ip netns exec home pppd plugin rp-pppoe.so wire1 user $2 password $3 noauth nodefaultroute noipv6 {_HASTE} \\
       maxfail 1 logfile {directory}/client.log updetach linkname call; then
     echo "in: $1 $2"; ip -n home -4 -o addr show dev ppp0
     ip netns exec home ping -q -c {PINGS} -i 0.002 -s 1000 {INSIDE}
