@@ -11,6 +11,7 @@ from starlette.responses import Response
 from controller.domain.errors import NotFound
 from controller.http.endpoint import Call, Endpoint, PageQuery
 from controller.http.models import In
+from erp.crm.routes import CustomerIn
 
 AT = "2026-11-20T18:05:12Z"
 
@@ -62,6 +63,22 @@ CUSTOMERS = [
         "address": "Hauptstr. 1, 10115 Berlin", "phone": "", "tax_id": "", "currency": "EUR", "created_at": AT,
     }
 ]  # fmt: skip
+INVOICES = [
+    {
+        "invoice_id": "1" * 32, "number": "INV-2026-000001", "kind": "invoice", "account_id": "a" * 32,
+        "customer_id": "d" * 32, "bill_run_id": "2" * 32, "issued_at": AT, "issued_on": "2026-01-01",
+        "due_on": "2026-01-15", "net": {"amount": "2100.84", "currency": "EUR"},
+        "tax": {"amount": "399.16", "currency": "EUR"}, "total": {"amount": "2500.00", "currency": "EUR"},
+        "open": {"amount": "2500.00", "currency": "EUR"}, "content_sha256": "00",
+    }
+]  # fmt: skip
+SUSPENSE = [
+    {
+        "suspense_id": 1, "reason": "unknown-service", "state": "waiting", "detail": None, "since": AT, "until": AT,
+        "upstream_octets": 10**9, "downstream_octets": 10**10, "value": {"amount": "1.50", "currency": "EUR"},
+        "entered_at": AT, "age_s": 3 * 86_400, "username": "gone@isp.example", "service_id": None,
+    }
+]  # fmt: skip
 DEVICES = [
     {
         "device_id": "e" * 32, "name": "olt-1.ber", "driver": "bbf-olt", "host": "127.0.0.1", "port": 830,
@@ -85,7 +102,9 @@ def endpoints(log: list[str]) -> list[Endpoint]:
     def page(path: str, scope: str, rows: list[dict[str, Any]]) -> Endpoint:
         async def index(call: Call) -> Response:
             asked = {k: v for k, v in call.query_as(Anything).model_dump().items() if v and k not in ("limit", "after")}
+            text = str(asked.pop("q", "")).casefold()
             found = [row for row in rows if all(row.get(k) == v for k, v in asked.items())]
+            found = [row for row in found if any(text in str(value).casefold() for value in row.values())]
             return _json({"items": found, "next": None})
 
         return Endpoint("GET", path, scope, index, "List", query=Anything)
@@ -111,6 +130,17 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         log.append(f"cancel {call.path['order_id']} by {call.actor}")
         return _json({})
 
+    async def totals(_call: Call) -> Response:
+        return _json({"totals": [{"count": 1, "total": INVOICES[0]["total"], "open": INVOICES[0]["open"]}]})
+
+    async def suspense_totals(_call: Call) -> Response:
+        counts = {"items": 1, "upstream_octets": 10**9, "downstream_octets": 10**10}
+        return _json({"totals": [{"reason": "unknown-service", **counts}]})
+
+    async def new_customer(call: Call) -> Response:
+        log.append(f"customer {call.body_as(CustomerIn).name}")
+        return _json(CUSTOMERS[0])
+
     return [
         page("/sessions", "radius:read", SESSIONS),
         Endpoint("POST", "/sessions/{key}/disconnect", "radius:write", disconnect, "End", body=ReasonIn),
@@ -122,7 +152,11 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         one("/customers/{customer_id}", "crm:read", CUSTOMERS, "customer_id"),
         page("/devices", "devices:read", DEVICES),
         one("/devices/{device_id}", "devices:read", DEVICES, "device_id"),
-        page("/invoices", "finance:read", []),
+        page("/invoices", "finance:read", INVOICES),
+        Endpoint("GET", "/invoice-totals", "finance:read", totals, "Totals", query=Anything),
+        page("/suspense", "billing:read", SUSPENSE),
+        Endpoint("GET", "/suspense/totals", "billing:read", suspense_totals, "Totals"),
+        Endpoint("POST", "/customers", "crm:write", new_customer, "Create", body=CustomerIn),
     ]
 
 

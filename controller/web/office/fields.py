@@ -95,6 +95,7 @@ SUBSCRIPTIONS = (
 )
 
 SERVICE = (
+    Column("Service", "service_id", "mono"),
     Column("Standing", "standing", "state"),
     Column("Profile", "profile_name"),
     Column("Downstream", "downstream_bps", "rate"),

@@ -81,11 +81,20 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
         ]
         return detail_page(
-            site, visit, f"Service {service_id}", found, fields.SERVICE,
+            site, visit, await _name(api, visit, service_id), found, fields.SERVICE,
             back=Link("Sessions", "/sessions"), parts=parts, messages=found["differences"],
         )  # fmt: skip
 
     return [WebPage("GET", "/services/{service_id}", "services:read", service)]
+
+
+async def _name(api: Api, visit: Visit, service_id: str) -> str:
+    """What people call the service: by its user name, where the viewer may know it."""
+    subscriptions = await part_of(
+        api, visit, "", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, service_id=service_id
+    )
+    names = [row["username"] for part in subscriptions for row in part.rows]
+    return f"Line of {names[0]}" if names else f"Service {service_id}"
 
 
 def _device_pages(site: Site, api: Api) -> list[WebPage]:

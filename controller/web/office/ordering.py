@@ -15,6 +15,7 @@ from controller.web.office.table import facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
+NO_ONU = "none is in stock that you may see; receive one first"
 BUTTONS = (("preview", "Preview"), ("place", "Place order"))
 
 
@@ -65,11 +66,12 @@ async def _customer(api: Api, visit: Visit) -> dict[str, Any]:
 
 async def _form(api: Api, visit: Visit, customer: Mapping[str, Any]) -> Form:
     """The form with what can be chosen now. What the viewer may not read is typed instead."""
+    onus = await _onus(api, visit)
     fields = (
         Field("offering_id", "Offering", required=True, choices=await _offerings(api, visit)),
         Field("device_id", "OLT", required=True, choices=await _olts(api, visit)),
         Field("pon_port", "PON port", required=True, hint="such as pon-1"),
-        Field("onu_serial", "ONU from stock", required=True, choices=await _onus(api, visit)),
+        Field("onu_serial", "ONU from stock", required=True, choices=onus, hint="" if onus else NO_ONU),
         Field("username", "User name", hint="empty: one is made"),
     )
     back = Link(customer["name"], f"/customers/{customer['customer_id']}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -25,6 +25,8 @@ class Filter:
     hint: str = ""
     choices: Sequence[str] = ()
     value: str = ""
+    anything: str = "any"
+    """What it is called to choose nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def list_page(
         rows=page["items"],
         columns=columns,
         actions=actions,
-        filters=[Filter(f.name, f.label, f.hint, f.choices, kept[f.name]) for f in filters],
+        filters=[replace(f, value=kept[f.name]) for f in filters],
         nothing=nothing,
         searched=any(kept.values()),
         links=links,

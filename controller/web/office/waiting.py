@@ -15,7 +15,7 @@ from controller.web.office.view import Action, Filter, Row, list_page
 from controller.web.site import Site, Visit, WebPage
 
 REASONS = ("unknown-service", "altered-record", "forgotten-session", "not-entitled")
-STATES = ("waiting", "mapped", "charged", "written-off", "entitled")
+STATES = ("all", "mapped", "charged", "written-off", "entitled")
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -41,7 +41,7 @@ def _suspense(site: Site, api: Api) -> Any:
             filters=(
                 Filter("q", "User name", "all of it"),
                 Filter("reason", "Reason", choices=REASONS),
-                Filter("state", "State", choices=STATES),
+                Filter("state", "State", choices=STATES, anything="waiting"),
             ),
             nothing="Nothing waits: all usage has found its service.",
             totals=[(t["reason"], _sum(t)) for t in totals["totals"] if t["items"]],

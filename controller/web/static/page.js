@@ -29,8 +29,13 @@ const headend = {
 };
 
 headend.instants(document);
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.addEventListener("htmx:after:swap", () => headend.instants(document));
+window.addEventListener("pageshow", () => document.querySelectorAll("form button[disabled]").forEach((button) => { button.disabled = false; }));
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  /* Once is enough; after this turn, so that the pressed button's own value is sent. */
+  setTimeout(() => event.target.querySelectorAll("button").forEach((button) => { button.disabled = true; }));
 });

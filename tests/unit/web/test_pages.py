@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import insert
 
 from controller.app import record_routes
 from controller.app.auth_tables import browser_session, token, user
@@ -250,6 +252,72 @@ async def test_a_customer_page_shows_invoices_only_to_who_may_see_them(stranger:
     page = (await stranger.get("/customers/" + "d" * 32)).text
     assert "Orders</h2>" in page
     assert "Invoices</h2>" not in page
+
+
+async def test_orders_and_invoices_name_their_customers_and_are_found_by_them(stranger: httpx2.AsyncClient) -> None:
+    await sign_in(stranger, "admin")
+    for path in ("/orders", "/orders?q=krüger", "/invoices"):
+        assert "Bäckerei Krüger" in (await stranger.get(path)).text, path
+    assert "No order fits." in (await stranger.get("/orders?q=nobody")).text
+    totals = (await stranger.get("/invoices")).text
+    assert "2500.00 EUR" in totals
+    assert "overdue" in totals
+
+
+async def test_a_form_shows_what_is_wrong_beside_its_field_and_keeps_what_was_typed(
+    stranger: httpx2.AsyncClient, asked: list[str]
+) -> None:
+    await sign_in(stranger, "admin")
+    form = (await stranger.get("/customers/new")).text
+    typed = {"name": "Ada <Lovelace>", "email": "nowhere", "csrf_token": hidden(form)}
+    refused = await stranger.post("/customers/new", data=typed)
+    assert refused.status_code == 422
+    assert 'value="Ada &lt;Lovelace&gt;"' in refused.text
+    note = re.search(r'id="field-email-note">([^<]*)<', refused.text)
+    assert note is not None
+    assert "pattern" in note[1]
+    assert asked == []
+    made = await stranger.post("/customers/new", data=typed | {"email": "ada@x.example"})
+    assert (made.status_code, made.headers["location"]) == (303, "/customers/" + "d" * 32)
+    assert asked == ["customer Ada <Lovelace>"]
+
+
+async def test_a_form_needs_its_token_and_the_right_to_change(stranger: httpx2.AsyncClient, asked: list[str]) -> None:
+    await sign_in(stranger, "admin")
+    assert (await stranger.post("/customers/new", data={"name": "Ada"})).status_code == 403
+    stranger.cookies.clear()
+    await sign_in(stranger, "readonly")
+    assert "New customer" not in (await stranger.get("/customers")).text
+    token_of_page = hidden((await stranger.get("/noc")).text)
+    assert (await stranger.get("/customers/new")).status_code == 403
+    assert (await stranger.post("/customers/new", data={"name": "A", "csrf_token": token_of_page})).status_code == 403
+    assert asked == []
+
+
+async def test_suspense_says_whose_usage_waits_why_and_for_how_much(stranger: httpx2.AsyncClient) -> None:
+    await sign_in(stranger, "admin")
+    page = (await stranger.get("/suspense")).text
+    assert all(words in page for words in ("unknown-service", "gone@isp.example", "3 days", "1.50 EUR", "in 1"))
+
+
+async def test_parked_events_stand_with_their_error_and_a_button(
+    stranger: httpx2.AsyncClient, database: Database
+) -> None:
+    await sign_in(stranger, "admin")
+    assert "No event is parked" in (await stranger.get("/parked-events")).text
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    async with database.begin() as conn:
+        event = {"position": 7, "event_id": "e" * 32, "name": "service.activated", "at": at, "actor": "t"}
+        await conn.execute(insert(outbox).values(**event, payload="{}"))
+        await conn.execute(
+            insert(parked).values(subscriber="billing", position=7, error="no price <b>", attempts=5, parked_at=at)
+        )
+    page = (await stranger.get("/parked-events")).text
+    assert "no price &lt;b&gt;" in page
+    assert 'action="/parked-events/billing/7/redeliver"' in page
+    stranger.cookies.clear()
+    await sign_in(stranger, "noc")
+    assert "redeliver" not in (await stranger.get("/parked-events")).text
 
 
 async def test_missing_libraries_are_said_with_the_command(

@@ -1,0 +1,137 @@
+"""The office's pages of a running `headend serve` in Chromium: a line is sold by forms alone, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lab.olt.server import PASSWORD, USERNAME
+from tests.support.browser import Chromium
+from tests.support.controller import Controller
+from tests.support.road import NAS_SECRET, SERIAL, Network, billed, reached, rows
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Controller]:
+    made = Controller(tmp_path / "data")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def network(controller: Controller, tmp_path: Path) -> Iterator[Network]:
+    made = Network(tmp_path, controller)
+    made.now = datetime.now(UTC)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def open_office(chromium: Chromium, controller: Controller, width: int) -> Page:
+    page = chromium.page(width=width, height=900)
+    page.goto(f"{controller.url}/customers")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(controller.admin_password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/customers")
+    return page
+
+
+def fill(page: Page, **fields: str) -> None:
+    for name, value in fields.items():
+        page.locator(f"#field-{name}").fill(value)
+
+
+def assert_nothing_sticks_out(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
+
+
+def send(page: Page, button: str) -> None:
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def show(page: Page, controller: Controller, path: str) -> None:
+    page.goto(controller.url + path)
+    assert_nothing_sticks_out(page)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_line_is_sold_and_paid_by_forms_alone(
+    chromium: Chromium, controller: Controller, network: Network, width: int
+) -> None:
+    page = open_office(chromium, controller, width)
+    expect(page.get_by_text("There is no customer yet.")).to_be_visible()
+
+    show(page, controller, "/nas/new")
+    fill(page, name="bras-1", address="127.0.0.2", secret=NAS_SECRET)
+    send(page, "Register NAS")
+    expect(page.get_by_role("cell", name="127.0.0.2")).to_be_visible()
+    show(page, controller, "/devices/new")
+    fill(page, name="olt-1", host="127.0.0.1", port=str(network.olt.port), username=USERNAME, password=PASSWORD)
+    page.locator("#field-driver").select_option("bbf-olt")
+    send(page, "Register device")
+    expect(page.get_by_role("heading", level=1)).to_have_text("olt-1")
+    show(page, controller, "/offerings/new")
+    fill(page, name="Fibre 100", effective_on="2026-01-01", monthly_fee="31,00")
+    fill(page, downstream_bps="100", upstream_bps="50", included_octets="150", overage_price="0,05")
+    send(page, "Create offering")
+    expect(page.get_by_text("31.00 EUR")).to_be_visible()
+    show(page, controller, "/stock/new")
+    fill(page, serial=SERIAL)
+    send(page, "Receive")
+    expect(page.get_by_text(SERIAL)).to_be_visible()
+
+    show(page, controller, "/customers/new")
+    fill(page, name="Ada Lovelace", email="ada at home")
+    send(page, "Create customer")
+    expect(page.locator("#field-email-note")).to_contain_text("match pattern")
+    expect(page.locator("#field-name")).to_have_value("Ada Lovelace")
+    fill(page, email="ada@home.example", address="Ring 1\n10115 Berlin")
+    send(page, "Create customer")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Ada Lovelace")
+
+    page.get_by_role("link", name="New line").click()
+    page.locator("#field-offering_id").select_option(index=1)
+    page.locator("#field-device_id").select_option(label="olt-1")
+    page.locator("#field-onu_serial").select_option(SERIAL)
+    send(page, "Preview")
+    expect(page.locator("#field-pon_port-note")).to_have_text("needed")
+    fill(page, pon_port="pon-1")
+    send(page, "Preview")
+    expect(page.get_by_text("What the customer pays")).to_be_visible()
+    expect(page.locator("pre").first).to_contain_text("<pir>")
+    assert rows(controller, "SELECT count(*) FROM orders_order") == [(0,)], "a preview orders nothing"
+    send(page, "Place order")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Order accepted")
+    ((order_id,),) = rows(controller, "SELECT order_id FROM orders_order")
+    reached(controller, order_id, "completed")
+
+    (invoice,) = billed(controller)
+    show(page, controller, "/invoices?q=lovelace")
+    expect(page.locator("dl.totals")).to_contain_text(invoice["total"]["amount"])
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Ada Lovelace").click()
+    page.get_by_role("link", name="Record a payment").click()
+    fill(page, **{"amount-amount": invoice["total"]["amount"], "reference": "transfer 1"})
+    send(page, "Record payment")
+    expect(page.locator(".state", has_text="paid")).to_be_visible()
+    show(page, controller, "/invoices?state=open")
+    expect(page.get_by_text("No invoice fits.")).to_be_visible()
+
+    show(page, controller, "/orders?q=ada")
+    expect(page.get_by_role("link", name="Ada Lovelace")).to_be_visible()
+    show(page, controller, "/orders?q=nobody")
+    expect(page.get_by_text("No order fits.")).to_be_visible()
+    chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the forms that were refused
+    chromium.assert_clean(controller.url)
