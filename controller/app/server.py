@@ -133,10 +133,9 @@ class HttpServer:
     def __init__(
         self, app: ASGIApp, *, host: str, port: int, https: bool = False, on_stop: Callable[[], None] = lambda: None
     ) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=2048)
+        self._sockets = _listen(host, port)
         self.host = host
-        self.port: int = self._socket.getsockname()[1]
+        self.port: int = self._sockets[0].getsockname()[1]
         self._on_stop = on_stop
         self._server = _Server(
             uvicorn.Config(
@@ -162,7 +161,7 @@ class HttpServer:
 
     async def run(self) -> None:
         """Serve. When cancelled: streams end, requests in flight get GRACE_S, then the cancellation goes on."""
-        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        serving = asyncio.create_task(self._server.serve(sockets=self._sockets))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
@@ -171,4 +170,18 @@ class HttpServer:
             await serving
             raise
         finally:
-            self._socket.close()
+            for listening in self._sockets:
+                listening.close()
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """One socket per family: "::" means every address of both, so that no client is seen as ::ffff:a.b.c.d."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    first = socket.create_server((host, port), family=family, backlog=2048)
+    if host != "::":
+        return [first]
+    try:
+        return [first, socket.create_server(("0.0.0.0", first.getsockname()[1]), backlog=2048)]  # noqa: S104 - as asked
+    except OSError:
+        first.close()
+        raise

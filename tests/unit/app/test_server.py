@@ -16,6 +16,7 @@ from controller.http.dispatch import unauthorized
 from controller.http.endpoint import Call, Endpoint, Principal
 from controller.store.stream import Stream
 from controller.web.live import EventStream
+from tests.support import namespaces
 
 TOKENS = {"Bearer admin": frozenset({"*"}), "Bearer noc": frozenset({"radius:read"})}
 
@@ -123,6 +124,18 @@ async def test_a_taken_port_is_known_at_once(running: tuple[HttpServer, object],
     with pytest.raises(OSError) as taken:
         HttpServer(parts.app(), host="127.0.0.1", port=running[0].port)
     assert taken.value.errno == errno.EADDRINUSE
+
+
+@pytest.mark.skipif(namespaces.why_not() is not None, reason=str(namespaces.why_not()))
+async def test_bound_to_all_it_serves_both_families(parts: Parts) -> None:
+    with namespaces.network_namespace():
+        server = HttpServer(parts.app(), host="::", port=0, on_stop=parts.stream.close)
+        task = asyncio.create_task(server.run())
+        async with httpx2.AsyncClient() as http:
+            for host in ("127.0.0.1", "[::1]"):
+                assert (await http.get(f"http://{host}:{server.port}/metrics")).status_code == 200, "a local client"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_an_open_stream_ends_with_the_server(
