@@ -109,7 +109,7 @@ class NocGatherer:
         async with self._database.read() as conn:
             parked = await outbox.count_parked(conn)
         if parked:
-            lines.append(ComponentLine("Parked events", "down", f"{parked} to be redelivered; see /parked-events"))
+            lines.append(ComponentLine("Parked events", "down", f"{parked} to be redelivered", "/parked-events"))
         return lines
 
     async def throughput(self, *, since: datetime, until: datetime, step_s: int) -> Sequence[ThroughputPoint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,16 @@ def show(page: Page, controller: Controller, path: str) -> None:
     assert_nothing_sticks_out(page)
 
 
+def park_an_event(controller: Controller) -> None:
+    """As the bus does with what its subscriber refused again and again."""
+    with sqlite3.connect(controller.data_dir / "headend.db", timeout=30) as connection:
+        connection.execute(
+            "INSERT INTO store_outbox_parked (subscriber, position, error, attempts, parked_at)"
+            " SELECT 'billing', min(position), 'no price for it', 5, 0 FROM store_outbox"
+        )
+    connection.close()
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_line_is_sold_and_paid_by_forms_alone(
     chromium: Chromium, controller: Controller, network: Network, width: int
@@ -128,6 +139,13 @@ def test_a_line_is_sold_and_paid_by_forms_alone(
     expect(page.locator(".state", has_text="paid")).to_be_visible()
     show(page, controller, "/invoices?state=open")
     expect(page.get_by_text("No invoice fits.")).to_be_visible()
+
+    park_an_event(controller)
+    show(page, controller, "/noc")
+    expect(page.locator("table[data-table=components]")).to_contain_text("1 to be redelivered")
+    page.get_by_role("link", name="Parked events").click()
+    expect(page.get_by_text("no price for it")).to_be_visible()
+    assert_nothing_sticks_out(page)
 
     show(page, controller, "/orders?q=ada")
     expect(page.get_by_role("link", name="Ada Lovelace")).to_be_visible()

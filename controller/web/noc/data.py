@@ -47,11 +47,15 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class ComponentLine:
-    """A part of the controller or a server it talks to: database, broker, time series. `state` like "ok", "absent"."""
+    """A part of the controller or a server it talks to: database, broker, time series. `state` like "ok", "absent".
+
+    `href` is the page that tells more, where there is one.
+    """
 
     name: str
     state: str
     detail: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True)

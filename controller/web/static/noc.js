@@ -80,7 +80,7 @@
     devices: (d) => [
       cell([link(d.name, `/devices/${encodeURIComponent(d.device_id)}`), span(d.kind, "sub")], "main name"), cell(state(d.state)), rest(d.detail),
     ],
-    components: (c) => [cell(c.name, "main name"), cell(state(c.state)), rest(c.detail)],
+    components: (c) => [cell(c.href ? [link(c.name, c.href)] : c.name, "main name"), cell(state(c.state)), rest(c.detail)],
     orders: (o) => [
       cell(instant(o.at), "when"),
       cell([link(`${o.action} · ${o.customer}`, `/orders/${encodeURIComponent(o.order_id)}`)], "main"),
