@@ -2,7 +2,7 @@
 
     add      subscriber (disabled) → desired → converge → enable → complete: ServiceActivated
     modify   desired → converge → profile → sessions → complete: ServiceChanged
-    delete   disable → disconnect → desired → converge → withdraw → complete: ServiceTerminated
+    delete   disable → disconnect → desired → converge → disconnect-late → withdraw → complete: ServiceTerminated
 
 An order that is cancelled turns back at the end of the step that it is in, in the same run, and undoes: the devices
 converge to what was desired before, or to nothing. A step and its undoing so never run at once.

@@ -24,12 +24,12 @@ from erp.orders.service import OrderService, Work
 STEPS: dict[Action, tuple[str, ...]] = {
     Action.ADD: ("subscriber", "desired", "converge", "enable", "complete"),
     Action.MODIFY: ("desired", "converge", "profile", "sessions", "complete"),
-    Action.DELETE: ("disable", "disconnect", "desired", "converge", "withdraw", "complete"),
+    Action.DELETE: ("disable", "disconnect", "desired", "converge", "disconnect-late", "withdraw", "complete"),
 }
 """The road of each action."""
 
 BACK: dict[Action, tuple[str, ...]] = {
-    Action.ADD: ("undo-subscriber", "undo-disconnect", "undo-desired", "undo-converge", "undone"),
+    Action.ADD: ("undo-subscriber", "undo-desired", "undo-converge", "undo-disconnect", "undone"),
     Action.MODIFY: ("undo-desired", "undo-converge", "undo-profile", "undo-sessions", "undone"),
     Action.DELETE: ("undo-desired", "undo-converge", "undo-disable", "undone"),
 }
@@ -157,6 +157,7 @@ class OrderSteps:
             "sessions": self._change_sessions,
             "disable": self._disable,
             "disconnect": self._disconnect,
+            "disconnect-late": self._disconnect,
             "withdraw": self._withdraw_login,
             "undo-subscriber": self._withdraw_login,
             "undo-disconnect": self._disconnect,
@@ -218,6 +219,7 @@ class OrderSteps:
         """End live sessions, then wait, but not for ever, until none is left.
 
         An ACK ends nothing here: a session has ended when its Stop was recorded, and what lives on is used unbilled.
+        Looked at again when the devices are done: a login may have been accepted just before it was disabled.
         """
         if self._sessions is None:
             return {"answers": {}}

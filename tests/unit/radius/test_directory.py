@@ -67,6 +67,20 @@ async def test_a_subscriber_may_log_in_as_soon_as_it_is_put(database: Database, 
     assert process.directory.service_of(b"nobody") is None
 
 
+async def test_a_withdrawn_login_is_gone_everywhere_and_its_name_is_free(database: Database, tmp_path: Path) -> None:
+    ours, theirs = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
+    await ours.put()
+    await theirs.follower.refresh()
+    for _ in range(2):
+        await ours.subscribers.withdraw_subscriber(service_id=SERVICE, actor="user:test")
+    await theirs.follower.refresh()
+    assert ours.directory.find(b"anna") is theirs.directory.find(b"anna") is None
+    other = ServiceId("f" * 32)
+    await ours.put(other)
+    assert ours.directory.service_of(b"anna") == other
+    await ours.subscribers.withdraw_subscriber(service_id=ServiceId("e" * 32), actor="user:test")
+
+
 async def test_another_process_follows_by_revision(database: Database, tmp_path: Path) -> None:
     ours, theirs = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
     await ours.put()

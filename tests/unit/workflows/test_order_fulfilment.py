@@ -159,6 +159,24 @@ async def test_a_line_whose_session_lives_on_is_not_ended_but_held(isp: Isp, ans
     assert len(await isp.events("service.terminated")) == 1
 
 
+async def test_a_session_that_began_while_the_line_was_taken_down_is_ended_too(isp: Isp) -> None:
+    line = await active_line(isp)
+
+    async def at(where: str) -> None:
+        if where == "converge+":
+            isp.network.live = ["accepted-just-before"]
+
+    isp.network.at = at
+    isp.network.survives = CoaOutcome("timeout")
+    placed = await isp.fulfilment.place(DeleteRequest(line.subscription_id), actor=ACTOR)
+    story = await isp.until_state(placed.order.order_id, OrderState.HELD)
+    assert story.order.step == "disconnect-late"
+    isp.network.survives = None
+    await isp.fulfilment.redrive(placed.order.order_id, actor=ACTOR)
+    await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
+    assert isp.network.live == []
+
+
 async def test_a_repeated_idempotency_key_is_the_same_order_and_tells_no_password_again(isp: Isp) -> None:
     request = await isp.add_request()
     first = await isp.fulfilment.place(request, actor=ACTOR, repeat=Repeat("k-1", "body"))
