@@ -6,7 +6,6 @@ from datetime import date
 
 from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.reading import BilledCharge, BillingReader
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, MoneyOut, Out
 
@@ -125,24 +124,21 @@ class ChargeOut(Out):
 def endpoints(reader: BillingReader) -> list[Endpoint]:
     async def usage(call: Call) -> Page:
         query = call.query_as(UsageQuery)
-        after = None if query.after is None else cursor.decode(query.after, int, str)
-        found = await reader.usage(query.service_id, query.since_on, query.until_on, after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda u: (u.day.toordinal(), str(u.service_id)))
-        return Page([UsageOut.of(u) for u in page], following)
+        after = query.last_key(int, str)
+        found = await reader.usage(query.service_id, query.since_on, query.until_on, after, query.rows)
+        return Page.of(found, query, lambda u: (u.day.toordinal(), str(u.service_id)), UsageOut.of)
 
     async def intervals(call: Call) -> Page:
         query = call.query_as(IntervalQuery)
-        after = 0 if query.after is None else cursor.decode(query.after, int)[0]
-        found = await reader.intervals(query.service_id, query.day, after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda i: (i.interval_id,))
-        return Page([IntervalOut.of(i) for i in page], following)
+        after = query.last(int) or 0
+        found = await reader.intervals(query.service_id, query.day, after, query.rows)
+        return Page.of(found, query, lambda i: (i.interval_id,), IntervalOut.of)
 
     async def charges(call: Call) -> Page:
         query = call.query_as(ChargeQuery)
-        after = None if query.after is None else cursor.decode(query.after, int, str)
-        found = await reader.charges(query.account_id, query.bill_run_id, query.service_id, after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda c: c.key)
-        return Page([ChargeOut.of(c) for c in page], following)
+        after = query.last_key(int, str)
+        found = await reader.charges(query.account_id, query.bill_run_id, query.service_id, after, query.rows)
+        return Page.of(found, query, lambda c: c.key, ChargeOut.of)
 
     return [
         Endpoint(

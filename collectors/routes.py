@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from collectors.health import HealthStore, SourceHealth
 from controller.domain.errors import RuleError
 from controller.domain.ports import TimeSeries
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.problem import Problem
 from controller.store.timeseries_series import TimeSeriesUnavailable
@@ -83,10 +82,9 @@ def endpoints(series: TimeSeries, health: HealthStore) -> list[Endpoint]:
 
     async def device_health(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        after = None if query.after is None else cursor.decode(query.after, str, str)
+        after = query.last_key(str, str)
         rows = [row for row in await health.all() if after is None or _key(row) > after]
-        shown, following = cursor.cut(rows, query.limit, _key)
-        return Page([_out(row, call.now) for row in shown], following)
+        return Page.of(rows, query, _key, lambda row: _out(row, call.now))
 
     return [
         Endpoint(

@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints
 from billing_bridge.suspense.repository import Wanted
 from billing_bridge.suspense.service import Released, SuspenseService, Total, Valued
 from controller.domain.errors import RuleError
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 
@@ -152,10 +151,9 @@ def endpoints(suspense: SuspenseService) -> list[Endpoint]:
             username=query.username,
             entered_until=None if query.min_age_s is None else call.now - timedelta(seconds=query.min_age_s),
         )
-        after = 0 if query.after is None else cursor.decode(query.after, int)[0]
-        found = await suspense.page(wanted, after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda v: (v.item.suspense_id,))
-        return Page([SuspenseOut.of(v, call.now) for v in page], following)
+        after = query.last(int) or 0
+        found = await suspense.page(wanted, after, query.rows)
+        return Page.of(found, query, lambda v: (v.item.suspense_id,), lambda v: SuspenseOut.of(v, call.now))
 
     async def totals(call: Call) -> SuspenseTotalsOut:
         return SuspenseTotalsOut(totals=[SuspenseTotalOut.of(t, call.now) for t in await suspense.totals()])

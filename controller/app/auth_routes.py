@@ -10,7 +10,6 @@ from controller.app.auth import AuthService
 from controller.app.auth_model import MAX_PASSWORD_LENGTH, Role
 from controller.app.auth_repository import Token, User
 from controller.domain.ports import Secret
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, Name, Out
 
@@ -69,10 +68,9 @@ class TokenMade(TokenOut):
 def endpoints(auth: AuthService) -> list[Endpoint]:
     async def list_users(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        after = cursor.decode(query.after, str)[0] if query.after else ""
-        rows = await auth.users(after=after, limit=query.limit + 1)
-        page, following = cursor.cut(rows, query.limit, lambda user: (user.name,))
-        return Page([UserOut.of(user) for user in page], following)
+        after = query.last(str) or ""
+        rows = await auth.users(after=after, limit=query.rows)
+        return Page.of(rows, query, lambda user: (user.name,), UserOut.of)
 
     async def add_user(call: Call) -> UserOut:
         body = call.body_as(UserIn)
@@ -92,10 +90,9 @@ def endpoints(auth: AuthService) -> list[Endpoint]:
 
     async def list_tokens(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        before = cursor.decode(query.after, str)[0] if query.after else None
-        rows = await auth.tokens(before=before, limit=query.limit + 1)
-        page, following = cursor.cut(rows, query.limit, lambda token: (token.token_id,))
-        return Page([TokenOut(**_fields(token)) for token in page], following)
+        before = query.last(str)
+        rows = await auth.tokens(before=before, limit=query.rows)
+        return Page.of(rows, query, lambda token: (token.token_id,), lambda token: TokenOut(**_fields(token)))
 
     async def create_token(call: Call) -> TokenMade:
         body = call.body_as(TokenIn)

@@ -18,11 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controller.domain.errors import NotFound
+from controller.http import cursor
 
 PUBLIC = "public"
 """The scope of endpoints that need no token, such as /healthz."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+RowT = TypeVar("RowT")
+KeyT = TypeVar("KeyT", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,22 @@ class PageQuery(BaseModel):
 
     model_config = {"extra": "forbid"}
 
+    @property
+    def rows(self) -> int:
+        """How many rows to ask for: one more than are shown tells whether a page follows."""
+        return self.limit + 1
+
+    def last_key(self, *kinds: type) -> tuple[Any, ...] | None:
+        """The sort key of the last row of the page before, a value per kind; None for the first page.
+
+        Raises Problem 400 for what is no cursor of this list.
+        """
+        return None if self.after is None else cursor.decode(self.after, *kinds)
+
+    def last(self, kind: type[KeyT]) -> KeyT | None:
+        """The same where the sort key is a single value."""
+        return None if self.after is None else cast(KeyT, cursor.decode(self.after, kind)[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -81,6 +100,18 @@ class Page:
 
     items: Sequence[BaseModel]
     next: str | None
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[RowT],
+        query: PageQuery,
+        key: Callable[[RowT], tuple[int | str, ...]],
+        shape: Callable[[RowT], BaseModel],
+    ) -> Page:
+        """Of the `query.rows` rows that were asked for: those of this page as `shape` shows them, and the next."""
+        shown, following = cursor.cut(found, query.limit, key)
+        return cls([shape(row) for row in shown], following)
 
 
 Result = BaseModel | Page | Response | None

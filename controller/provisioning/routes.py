@@ -9,7 +9,6 @@ from pydantic import Field, StringConstraints
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import Plan, Secret
 from controller.domain.service import OnuAttachment, RouterAttachment
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, Out, Port
 from controller.provisioning.model import Device, NewDevice, SessionChange, SnmpAccess, StoredAttachment, StoredService
@@ -268,9 +267,8 @@ def _device_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
 
     async def index(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        found = await provisioning.devices.page(_after(query), query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda device: (device.name,))
-        return Page([DeviceOut.of(device) for device in page], following)
+        found = await provisioning.devices.page(query.last(str), query.rows)
+        return Page.of(found, query, lambda device: (device.name,), DeviceOut.of)
 
     async def show(call: Call) -> DeviceOut:
         return DeviceOut.of(await provisioning.devices.get(DeviceId(call.path["device_id"])))
@@ -323,9 +321,8 @@ def _device_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
 def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
     async def index(call: Call) -> Page:
         query = call.query_as(ServiceQuery)
-        found = await provisioning.page(_after(query), query.limit + 1, query.standing)
-        page, following = cursor.cut(found, query.limit, lambda stored: (stored.desired.service_id,))
-        return Page([ServiceOut.of(stored) for stored in page], following)
+        found = await provisioning.page(query.last(str), query.rows, query.standing)
+        return Page.of(found, query, lambda stored: (stored.desired.service_id,), ServiceOut.of)
 
     async def show(call: Call) -> ServiceDetailOut:
         service_id = ServiceId(call.path["service_id"])
@@ -382,10 +379,6 @@ def _service_endpoints(provisioning: ProvisioningService) -> list[Endpoint]:
             problems=(502, 503),
         ),
     ]
-
-
-def _after(query: PageQuery) -> str | None:
-    return None if query.after is None else str(cursor.decode(query.after, str)[0])
 
 
 def _secret(text: str | None) -> Secret | None:

@@ -7,7 +7,6 @@ from datetime import date
 from billing_bridge.billing.model import BillRun
 from billing_bridge.billing.service import BillingService
 from controller.domain.identity import AccountId, BillRunId
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from controller.store.metadata import to_micros
@@ -162,13 +161,8 @@ def endpoints(bill_runs: BillRuns, billing: BillingService, explainer: Explainer
 
     async def index(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        after = None
-        if query.after is not None:
-            micros, key = cursor.decode(query.after, int, str)
-            after = (micros, key)
-        found = await billing.bill_runs(after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda r: (to_micros(r.created_at), str(r.bill_run_id)))
-        return Page([BillRunOut.of(run) for run in page], following)
+        found = await billing.bill_runs(query.last_key(int, str), query.rows)
+        return Page.of(found, query, lambda r: (to_micros(r.created_at), str(r.bill_run_id)), BillRunOut.of)
 
     async def show(call: Call) -> BillRunOut:
         return BillRunOut.of(await billing.bill_run(BillRunId(call.path["bill_run_id"])))

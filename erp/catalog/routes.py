@@ -12,7 +12,6 @@ from controller.domain.identity import OfferingId
 from controller.domain.money import Money
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import Currency, In, Instant, MoneyOut, Name, Octets, Out, RateBps, ShortText
 from erp.catalog.model import Offering, Version, VersionTerms, profile_name
@@ -123,10 +122,9 @@ def endpoints(catalog: CatalogService) -> list[Endpoint]:
 
     async def index(call: Call) -> Page:
         query = call.query_as(PageQuery)
-        after = None if query.after is None else cursor.decode(query.after, str)[0]
-        found = await catalog.offerings(after, query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda offering: (str(offering.offering_id),))
-        return Page([OfferingOut.of(offering) for offering in page], following)
+        after = query.last(str)
+        found = await catalog.offerings(after, query.rows)
+        return Page.of(found, query, lambda offering: (str(offering.offering_id),), OfferingOut.of)
 
     async def show(call: Call) -> OfferingOut:
         return OfferingOut.of(await catalog.offering(OfferingId(call.path["offering_id"])))

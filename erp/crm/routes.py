@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from controller.domain.identity import CustomerId
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, Name, Out, ShortText
 from erp.crm.model import Contact, Customer
@@ -76,10 +75,9 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
 
     async def index(call: Call) -> Page:
         query = call.query_as(CustomerQuery)
-        after = None if query.after is None else cursor.decode(query.after, str)[0]
+        after = query.last(str)
         found = await crm.customers(after, query.limit + 1, wanted=query.q.strip(), account_ids=query.account_id)
-        page, following = cursor.cut(found, query.limit, lambda customer: (str(customer.customer_id),))
-        return Page([CustomerOut.of(customer) for customer in page], following)
+        return Page.of(found, query, lambda customer: (str(customer.customer_id),), CustomerOut.of)
 
     async def show(call: Call) -> CustomerOut:
         return CustomerOut.of(await crm.customer(CustomerId(call.path["customer_id"])))

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, Out, ShortText
 from erp.inventory.model import WAREHOUSE, StockItem, StockMove
@@ -93,10 +92,9 @@ def endpoints(inventory: InventoryService) -> list[Endpoint]:
 
     async def index(call: Call) -> Page:
         query = call.query_as(StockItemQuery)
-        after = None if query.after is None else cursor.decode(query.after, str)[0]
-        found = await inventory.items(serial=query.serial, state=query.state, after=after, limit=query.limit + 1)
-        page, following = cursor.cut(found, query.limit, lambda item: (item.item_id,))
-        return Page([StockItemOut.of(item) for item in page], following)
+        after = query.last(str)
+        found = await inventory.items(serial=query.serial, state=query.state, after=after, limit=query.rows)
+        return Page.of(found, query, lambda item: (item.item_id,), StockItemOut.of)
 
     async def show(call: Call) -> StockItemHistoryOut:
         item, moves = await inventory.item(call.path["item_id"])

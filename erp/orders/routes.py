@@ -9,7 +9,6 @@ from pydantic import Field
 from controller.domain.clock import Clock
 from controller.domain.identity import OrderId
 from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Out
 from erp.orders.model import Order, OrderState, Subscription, times_in_state
@@ -163,28 +162,26 @@ class SubscriptionOut(Out):
 def endpoints(orders: OrderService, clock: Clock) -> list[Endpoint]:
     async def index(call: Call) -> Page:
         query = call.query_as(OrderQuery)
-        before = None if query.after is None else cursor.decode(query.after, str)[0]
+        before = query.last(str)
         found = await orders.orders(
             states=() if query.state is None else (query.state,),
             account_ids=query.account_id,
             subscription_id=query.subscription_id,
             before=before,
-            limit=query.limit + 1,
+            limit=query.rows,
         )
-        page, following = cursor.cut(found, query.limit, lambda order: (str(order.order_id),))
-        return Page([OrderOut.of(order) for order in page], following)
+        return Page.of(found, query, lambda order: (str(order.order_id),), OrderOut.of)
 
     async def show(call: Call) -> OrderDetailOut:
         return _detail(await orders.story(OrderId(call.path["order_id"])), clock)
 
     async def subscriptions(call: Call) -> Page:
         query = call.query_as(SubscriptionQuery)
-        after = None if query.after is None else cursor.decode(query.after, str)[0]
+        after = query.last(str)
         found = await orders.subscriptions(
-            account_id=query.account_id, service_id=query.service_id, after=after, limit=query.limit + 1
+            account_id=query.account_id, service_id=query.service_id, after=after, limit=query.rows
         )
-        page, following = cursor.cut(found, query.limit, lambda made: (str(made.subscription_id),))
-        return Page([SubscriptionOut.of(subscription) for subscription in page], following)
+        return Page.of(found, query, lambda made: (str(made.subscription_id),), SubscriptionOut.of)
 
     return [
         Endpoint(

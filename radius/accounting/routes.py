@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from controller.http import cursor
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
@@ -64,10 +63,9 @@ def endpoints(sessions: SessionRepository) -> list[Endpoint]:
             username=query.username,
             is_live=None if query.state is None else query.state == "live",
         )
-        before = None if query.after is None else cursor.decode(query.after, str)[0]
-        found = await sessions.find(wanted, before=before, limit=query.limit + 1)
-        page, after = cursor.cut(found, query.limit, lambda row: (row.session_key,))
-        return Page([_out(row) for row in page], after)
+        before = query.last(str)
+        found = await sessions.find(wanted, before=before, limit=query.rows)
+        return Page.of(found, query, lambda row: (row.session_key,), _out)
 
     return [
         Endpoint(

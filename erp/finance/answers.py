@@ -1,0 +1,241 @@
+"""What finance is asked and answers over HTTP: documents, payments and the books as JSON."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from controller.domain.money import Money
+from controller.http.endpoint import PageQuery
+from controller.http.models import IdText, In, Instant, MoneyIn, MoneyOut, Out
+from erp.finance.journal import CHART, AccountBalance, Entry
+from erp.finance.ledger import Payment
+from erp.finance.model import Invoice, InvoiceLine, Wanted
+
+
+class InvoiceFilter(BaseModel):
+    """`q` is part of the number, `account_id` may be repeated, and `overdue` is open past its due day."""
+
+    q: Annotated[str, Field(max_length=40)] = ""
+    state: Literal["open", "overdue", "paid"] | None = None
+    account_id: Annotated[tuple[IdText, ...], Field(max_length=500)] = ()
+    bill_run_id: IdText | None = None
+
+    model_config = ConfigDict(extra="forbid")
+
+    def wanted(self) -> Wanted:
+        return Wanted(self.account_id, self.bill_run_id, self.q.strip(), self.state)
+
+
+class InvoiceQuery(PageQuery, InvoiceFilter):
+    pass
+
+
+class InvoiceTotalOut(Out):
+    """What some invoices come to in one currency."""
+
+    count: int
+    total: MoneyOut
+    open: MoneyOut
+
+
+class InvoiceTotalsOut(Out):
+    totals: list[InvoiceTotalOut]
+
+
+class InvoiceOut(Out):
+    """An issued document. `kind` is invoice or credit-note; `open` is what is still to be paid."""
+
+    invoice_id: str
+    number: str
+    kind: str
+    account_id: str
+    customer_id: str
+    bill_run_id: str
+    issued_at: Instant
+    issued_on: date
+    due_on: date
+    net: MoneyOut
+    tax: MoneyOut
+    total: MoneyOut
+    open: MoneyOut
+    content_sha256: str
+
+    @classmethod
+    def of(cls, found: Invoice) -> InvoiceOut:
+        return cls(
+            invoice_id=found.invoice_id,
+            number=found.number,
+            kind=found.kind,
+            account_id=found.account_id,
+            customer_id=found.customer_id,
+            bill_run_id=found.bill_run_id,
+            issued_at=found.issued_at,
+            issued_on=found.issued_on,
+            due_on=found.due_on,
+            net=MoneyOut.of(found.net),
+            tax=MoneyOut.of(found.tax),
+            total=MoneyOut.of(found.total),
+            open=MoneyOut.of(Money(found.open_minor, found.total.currency)),
+            content_sha256=found.content_sha256.hex(),
+        )
+
+
+class LineOut(Out):
+    """A line. Days are [first_on, until_on) in the entity's zone."""
+
+    line_id: str
+    position: int
+    charge_id: str
+    subscription_id: str
+    service_id: str
+    version_id: str
+    kind: str
+    item: str
+    description: str
+    first_on: date
+    until_on: date
+    quantity: str
+    unit: str
+    unit_price: str
+    net: MoneyOut
+    tax_percent: str
+    tax: MoneyOut
+    adjustment: bool
+
+    @classmethod
+    def of(cls, line: InvoiceLine) -> LineOut:
+        return cls(
+            line_id=line.line_id,
+            position=line.position,
+            charge_id=line.charge_id,
+            subscription_id=line.subscription_id,
+            service_id=line.service_id,
+            version_id=line.version_id,
+            kind=line.kind,
+            item=line.item,
+            description=line.description,
+            first_on=line.first_on,
+            until_on=line.until_on,
+            quantity=f"{line.quantity:f}",
+            unit=line.unit,
+            unit_price=f"{line.unit_price:f}",
+            net=MoneyOut.of(line.net),
+            tax_percent=f"{line.tax_percent:f}",
+            tax=MoneyOut.of(line.tax),
+            adjustment=line.adjustment,
+        )
+
+
+class InvoiceWithLinesOut(InvoiceOut):
+    lines: list[LineOut]
+
+
+class PaymentIn(In):
+    """Money received. The same method and reference again is the same payment."""
+
+    account_id: IdText
+    amount: MoneyIn
+    method: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] = "bank-transfer"
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=140, strip_whitespace=True)]
+    received_at: Instant | None = None
+
+
+class AppliedOut(Out):
+    invoice_id: str
+    amount: MoneyOut
+
+
+class PaymentOut(Out):
+    """`unapplied` waits for the next invoice."""
+
+    payment_id: str
+    account_id: str
+    amount: MoneyOut
+    method: str
+    reference: str
+    received_at: Instant
+    recorded_at: Instant
+    applied: list[AppliedOut]
+    unapplied: MoneyOut
+
+    @classmethod
+    def of(cls, made: Payment) -> PaymentOut:
+        return cls(
+            payment_id=made.payment_id,
+            account_id=made.account_id,
+            amount=MoneyOut.of(made.amount),
+            method=made.method,
+            reference=made.reference,
+            received_at=made.received_at,
+            recorded_at=made.recorded_at,
+            applied=[AppliedOut(invoice_id=i, amount=MoneyOut.of(m)) for i, m in made.applied],
+            unapplied=MoneyOut.of(made.unapplied),
+        )
+
+
+class PaymentQuery(PageQuery):
+    account_id: IdText | None = None
+
+
+class PostingOut(Out):
+    """A positive amount is a debit, a negative one a credit."""
+
+    code: str
+    name: str
+    amount: MoneyOut
+
+
+class EntryOut(Out):
+    entry_id: str
+    entity_id: str
+    posted_at: Instant
+    booked_on: date
+    description: str
+    source: str
+    postings: list[PostingOut]
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryOut:
+        return cls(
+            entry_id=entry.entry_id,
+            entity_id=entry.entity_id,
+            posted_at=entry.posted_at,
+            booked_on=entry.booked_on,
+            description=entry.description,
+            source=entry.source,
+            postings=[
+                PostingOut(code=p.code, name=CHART[p.code][0], amount=MoneyOut.of(p.amount)) for p in entry.postings
+            ],
+        )
+
+
+class AccountBalanceOut(Out):
+    entity_id: str
+    code: str
+    name: str
+    kind: str
+    debit: MoneyOut
+    credit: MoneyOut
+    balance: MoneyOut
+
+    @classmethod
+    def of(cls, found: AccountBalance) -> AccountBalanceOut:
+        return cls(
+            entity_id=found.entity_id,
+            code=found.code,
+            name=found.name,
+            kind=found.kind,
+            debit=MoneyOut.of(found.debit),
+            credit=MoneyOut.of(found.credit),
+            balance=MoneyOut.of(found.balance),
+        )
+
+
+class TrialBalanceOut(Out):
+    """`totals` are the sums of all balances per currency: zero, or the books are broken."""
+
+    accounts: list[AccountBalanceOut]
+    totals: list[MoneyOut]
