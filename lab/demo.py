@@ -31,7 +31,7 @@ from lab.network import Network
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable, check_ports, free_port
 from lab.supervisor import Supervisor
-from lab.world import BUSINESS, World, make_world, write_private
+from lab.world import BUSINESS, ON_A_SERVER, World, make_world, write_private
 
 STOP_S = 9.0
 """The controller's grace time and what the devices need besides."""
@@ -64,9 +64,12 @@ class Demo:
         if known.exists():
             world = World.load(known)
             if world.history_until:
+                _refuse_another_database(settings, world)
                 return world
             self._begin_again()
-        return make_world(settings.subscribers, settings.experiments, settings.history_days)
+        world = make_world(settings.subscribers, settings.experiments, settings.history_days)
+        world.notes[ON_A_SERVER] = "yes" if settings.database_url else ""
+        return world
 
     def _hold_lock(self) -> None:
         self._lock = (self.settings.lab_dir / "lock").open("a")
@@ -246,6 +249,16 @@ class Demo:
         say(f"  the API: http://{LOOPBACK}:{settings.http_port}/openapi.json")
         say("")
         say("Ctrl-C stops it; the next start goes on with the same data.")
+
+
+def _refuse_another_database(settings: LabSettings, world: World) -> None:
+    """The devices go on with sessions and lines that only the database of the first start knows."""
+    if bool(settings.database_url) != bool(world.notes.get(ON_A_SERVER)):
+        where = "the database that HEADEND_DATABASE_URL named" if world.notes.get(ON_A_SERVER) else "SQLite files here"
+        raise Unusable(
+            f"the demo in {settings.data_dir} was made with {where}: start it so again, or choose another"
+            " HEADEND_DATA_DIR"
+        )
 
 
 def _prefix(settings: LabSettings) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lab.clock import now
 from lab.console import say
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable
-from lab.world import PON_PORTS, Subscriber, World, random_word
+from lab.world import ON_A_SERVER, PON_PORTS, Subscriber, World, random_word
 
 OFFERING = "fibre-100-volume"
 OCTETS = (2_500_000_000, 9_000_000_000)
@@ -38,6 +38,8 @@ class Steps:
 async def run(settings: LabSettings) -> int:
     """Returns the exit status."""
     demo, world = _demo(settings)
+    if world.notes.get(ON_A_SERVER) and not settings.database_url:
+        settings = replace(settings, database_url="of the demo")
     api = Api(demo["http"], demo["token"])
     steps = Steps(time.monotonic())
     try:

@@ -30,6 +30,9 @@ FIRST, LAST, STREETS = _FIRST.split(), _LAST.split(), _STREETS.split()
 PON_PORTS = ("pon-1", "pon-2", "pon-3", "pon-4")
 MBPS = 1_000_000
 
+ON_A_SERVER = "on a server"
+"""The note that the demo was made in a database that HEADEND_DATABASE_URL named."""
+
 
 @dataclass(frozen=True, slots=True)
 class OfferingPlan:

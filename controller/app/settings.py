@@ -13,6 +13,7 @@ from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -141,10 +142,15 @@ def masked(value: object) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", str(value))
 
 
+def _said(error: ErrorDetails) -> str:
+    """Our own words without pydantic's preamble."""
+    return error["msg"].removeprefix("Value error, ")
+
+
 def load() -> Settings:
     """Settings from the environment. Raises SystemExit naming every problem at once."""
     try:
         return Settings(_env_file=os.environ.get("HEADEND_ENV_FILE"))
     except ValidationError as error:
-        lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"] for e in error.errors()]
+        lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {_said(e)}" if e["loc"] else _said(e) for e in error.errors()]
         raise SystemExit("These settings cannot be used:\n" + "\n".join(lines)) from None
