@@ -177,19 +177,19 @@ class OrderSteps:
             profile=work.tariff.profile,
             framed_ipv4=subscription.framed_ipv4,
             enabled=False,
-            actor=work.order.requested_by,
+            actor=work.actor,
         )
         return {}
 
     async def _set_desired(self, work: Work, step: str) -> dict[str, Any]:
-        await self._provisioning.set_desired(work.desired, actor=work.order.requested_by)
+        await self._provisioning.set_desired(work.desired, actor=work.actor)
         return {}
 
     async def _converge(self, work: Work, step: str) -> dict[str, Any]:
         if work.done.get("undo-desired", {}).get("unknown"):
             return {}  # no device was ever told of it
         await self._orders.start_step(work.order, step)
-        seen = await self._provisioning.converge(work.order.service_id, actor=work.order.requested_by)
+        seen = await self._provisioning.converge(work.order.service_id, actor=work.actor)
         if not seen.verified:
             raise Fallout(NETWORK, "read back is not as ordered: " + "; ".join(seen.differences))
         return {"at": seen.at.isoformat()}
@@ -198,21 +198,19 @@ class OrderSteps:
         """What was desired before: absent for a line that was being added, where anything was desired of it at all."""
         if work.desired.present:
             return await self._set_desired(work, step)
-        known = await self._provisioning.withdraw(work.order.service_id, actor=work.order.requested_by)
+        known = await self._provisioning.withdraw(work.order.service_id, actor=work.actor)
         return {} if known else {"unknown": True}
 
     async def _enable(self, work: Work, step: str) -> dict[str, Any]:
-        await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.order.requested_by)
+        await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.actor)
         return {}
 
     async def _disable(self, work: Work, step: str) -> dict[str, Any]:
-        await self._directory.set_enabled(
-            service_id=work.order.service_id, enabled=False, actor=work.order.requested_by
-        )
+        await self._directory.set_enabled(service_id=work.order.service_id, enabled=False, actor=work.actor)
         return {}
 
     async def _withdraw_login(self, work: Work, step: str) -> dict[str, Any]:
-        await self._directory.withdraw_subscriber(service_id=work.order.service_id, actor=work.order.requested_by)
+        await self._directory.withdraw_subscriber(service_id=work.order.service_id, actor=work.actor)
         return {}
 
     async def _disconnect(self, work: Work, step: str) -> dict[str, Any]:
@@ -238,7 +236,7 @@ class OrderSteps:
                 if ask_again_at:
                     await self._orders.wait(order, step, "a live session has not ended yet")
                 for key in live:
-                    await self._end(key, order.requested_by, answers, unknown)
+                    await self._end(key, work.actor, answers, unknown)
                 ask_again_at = asyncio.get_running_loop().time() + self._settings.disconnect_again_s
             await asyncio.sleep(self._settings.evidence_poll_s)
         return {"answers": answers}
@@ -262,7 +260,7 @@ class OrderSteps:
 
     async def _set_profile(self, work: Work, step: str) -> dict[str, Any]:
         await self._directory.set_profile(
-            service_id=work.order.service_id, profile=work.tariff.profile, actor=work.order.requested_by
+            service_id=work.order.service_id, profile=work.tariff.profile, actor=work.actor
         )
         return {}
 

@@ -56,6 +56,11 @@ class Work:
     begun: frozenset[str]
 
     @property
+    def actor(self) -> str:
+        """Who wanted what its steps do now."""
+        return self.order.cancelled_by or self.order.requested_by
+
+    @property
     def desired(self) -> DesiredService:
         """What the network shall show when the road has been gone."""
         ends = self.order.action is (Action.ADD if self.order.cancelled_by else Action.DELETE)

@@ -123,6 +123,29 @@ async def test_a_held_order_is_redriven_over_http(api: httpx2.AsyncClient, isp: 
     assert (twice.status_code, twice.json()["code"]) == (409, "not-allowed-in-state")
 
 
+async def test_an_order_is_cancelled_over_http_and_a_completed_one_is_not(api: httpx2.AsyncClient, isp: Isp) -> None:
+    isp.network.refusal = "no such PON port"
+    placed = await created(api, "/orders", await add_body(api))
+    await isp.until_state(OrderId(placed["order_id"]), OrderState.HELD)
+    isp.network.refusal = None
+    turned = await api.post(f"/orders/{placed['order_id']}/cancel")
+    assert (turned.status_code, turned.json()["state"]) == (202, "pendingCancellation")
+    assert turned.json()["cancelled_by"] == "user:test"
+    await isp.until_state(OrderId(placed["order_id"]), OrderState.CANCELLED)
+    (listed,) = (await api.get("/orders", params={"state": "cancelled"})).json()["items"]
+    assert listed["order_id"] == placed["order_id"]
+
+    again = await created(api, "/orders", await add_body_again(api))
+    await isp.until_state(OrderId(again["order_id"]), OrderState.COMPLETED)
+    late = await api.post(f"/orders/{again['order_id']}/cancel")
+    assert (late.status_code, late.json()["code"]) == (409, "not-allowed-in-state")
+    assert "by an order to delete" in late.json()["detail"]
+    assert (await api.post(f"/orders/{'0' * 32}/cancel")).status_code == 404
+    read_only = routes_orders.endpoints(isp.fulfilment)
+    async with api_client(read_only, clock=isp.clock, scopes={"orders:read"}) as reader:
+        assert (await reader.post(f"/orders/{again['order_id']}/cancel")).status_code == 403
+
+
 async def test_a_dry_run_tells_the_price_and_what_the_device_would_be_sent(api: httpx2.AsyncClient, isp: Isp) -> None:
     response = await api.post("/orders/dry-run", json=await add_body(api))
     assert response.status_code == 200, response.text
