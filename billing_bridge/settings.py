@@ -19,14 +19,14 @@ class BillingSettings:
     """Day of the month (1 … 31) on which the periods of new subscriptions begin. Stored with each subscription."""
     accounts_per_batch: int = 100
     """Accounts rated and invoiced in one transaction each: large enough to be fast, small enough to show progress."""
-    records_per_batch: int = 2000
+    records_per_batch: int = 750
     """Usage records mediated in one transaction: bounds memory and how long the SQLite writer is held (about 0.1 s)."""
     poll_s: float = 1.0
     """Seconds between looks at the usage log when no commit of this process woke mediation earlier."""
     gather_s: float = 0.2
     """Seconds that mediation lets records gather after it was woken, so that it does not write once per commit."""
-    share: float = 0.1
-    """Share of the time that mediation may work while the process is busy answering accounting. A bill run that waits
+    share: float = 0.03
+    """Share of the time that mediation may work while accounting uses all of a processor. A bill run that waits
     for it (`catch_up`) takes all it can get."""
     session_memory_days: int = 100
     """Days after which a session that nothing was heard of is forgotten. What is reported of it later cannot be told

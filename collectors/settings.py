@@ -101,10 +101,10 @@ class CollectorSettings:
 
 @dataclass(frozen=True, slots=True)
 class UsageFollowerSettings:
-    batch: int = 5_000
+    batch: int = 1_500
     """Records of the usage log taken at once."""
-    share: float = 0.1
-    """Share of the time that following may take while the process is busy answering accounting."""
+    share: float = 0.03
+    """Share of the time that following may take while accounting uses all of a processor (store.courtesy)."""
     idle_s: float = 2.0
     """Wait for new records where no commit of ours woke the follower: another process may write them."""
     gather_s: float = 0.25

@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy.engine import URL
 
 from controller.store.arrays import array_text
-from controller.store.engine import BUSY_TIMEOUT_S
+from controller.store.engine import BUSY_TIMEOUT_S, SQLITE_PRAGMAS
 
 Row = tuple[Any, ...]
 
@@ -73,13 +73,7 @@ class SqliteBulk:
         self._connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "cache_size=-32768",
-            "wal_autocheckpoint=8000",
-        ):
+        for pragma in (*SQLITE_PRAGMAS, "cache_size=-32768"):
             self._connection.execute(f"PRAGMA {pragma}")
         self._statements: dict[tuple[str, str, int, int], str] = {}
 

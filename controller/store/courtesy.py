@@ -1,7 +1,7 @@
 """How background work that follows the usage log leaves the process to those who must answer.
 
-While the rest of the process is busy, a follower works a small share of the time; otherwise half of it. What waits in
-the log is not lost: a chart or a mediated day is late, an accounting answer is not.
+Two followers share what the others leave below four fifths of a processor, and take a small share where they leave
+nothing. What waits in the log is not lost: a chart or a mediated day is late, an accounting answer is not.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import asyncio
 import time
 from types import TracebackType
 
-BUSY = 0.4
-"""The rest of the process counts as busy when it uses more than this share of a processor."""
+_FILLED = 0.8
+"""Up to this much of a processor is filled with followers' work; the rest is there for what comes suddenly."""
 
 
 class Courtesy:
     """async with courtesy: one batch of work. Rests at the end of the block, also after an error.
 
-    `share` is what the work may take of the time while the process is busy.
+    `share` is what the work may take of the time while the rest of the process uses all of a processor.
     """
 
     def __init__(self, share: float) -> None:
@@ -36,6 +36,6 @@ class Courtesy:
         worked_s = ended_s - self._began_s
         # As long a rest as the work was, during which the others are watched.
         await asyncio.sleep(worked_s)
-        rested_s = time.monotonic() - ended_s
-        if time.process_time() - ended_cpu_s > BUSY * rested_s:
-            await asyncio.sleep(worked_s * (1 / self._share - 2))
+        others = (time.process_time() - ended_cpu_s) / max(time.monotonic() - ended_s, 1e-9)
+        share = min(0.5, max(self._share, (_FILLED - others) / 2))
+        await asyncio.sleep(worked_s * (1 / share - 2))

@@ -33,8 +33,6 @@ usage_records = Table(
     "store_usage_record",
     metadata,
     Column("record_id", BigId, primary_key=True, autoincrement=True),
-    Column("writer", String(64), nullable=False),
-    Column("link_number", BigInteger, nullable=False),
     Column("kind", String(8), nullable=False),
     Column("session_key", Id, nullable=False),
     Column("nas_id", Id, nullable=False),
@@ -108,7 +106,7 @@ class Appended:
 
 
 def log_row(packet_sha256: bytes, fields: Fields) -> Row:
-    """One record as the log stores it, after record id, writer and link number."""
+    """One record as the log stores it, after its id."""
     return (*fields, packet_sha256, record_digest(packet_sha256, fields))
 
 
@@ -202,7 +200,7 @@ def _append(bulk: Bulk, writer: str, rows: Sequence[Row], committed_us: int) -> 
     reserve = _reserve_sqlite if bulk.is_sqlite else _reserve_postgres
     first, transaction_id, newest = reserve(bulk, writer, count)
     number, previous = (newest[0][0] + 1, newest[0][1]) if newest else (1, FIRST_PREVIOUS)
-    stored = [(record_id, writer, number, *row) for record_id, row in enumerate(rows, first)]
+    stored = [(record_id, *row) for record_id, row in enumerate(rows, first)]
     bulk.insert("store_usage_record", RECORD_COLUMNS, stored)
     link = link_digest(previous, writer, number, first, committed_us, [row[-1] for row in rows])
     last = first + count - 1

@@ -51,6 +51,7 @@ class AccountingRecord:
 
     `exact` tells whether `event_us` is the NAS's own Event-Timestamp (RFC 2869 §5.3) or was derived from the arrival;
     `is_stamped_ahead`, that there was one, and that it lay too far ahead of the arrival to be believed.
+    `key` is what all lives of its session are found under.
     `begun_us` is when the session must have begun by this record's own words, None when it does not say.
     """
 
@@ -63,6 +64,7 @@ class AccountingRecord:
         "event_us",
         "exact",
         "is_stamped_ahead",
+        "key",
         "kind",
         "nas",
         "nas_id",
@@ -77,27 +79,29 @@ class AccountingRecord:
     def __init__(self, packet: Packet, nas: Nas, received_us: int) -> None:
         """Raises PeerError: "no-status-type", "status-type", "no-session-id", "attribute-value"."""
         data, offsets = packet.data, packet.offsets
+        at = offsets.get
         self.packet = packet
         self.nas = nas
         self.nas_id: str = nas.nas_id
         self.received_us = received_us
-        kind = KINDS.get(_integer(data, offsets, _STATUS) or 0)
+        kind = KINDS.get(_integer(data, at(_STATUS)) or 0)
         if kind is None:
             raise PeerError("status-type" if _STATUS in offsets else "no-status-type")
         self.kind = kind
-        at = offsets.get(_SESSION)
-        if at is not None:
-            self.acct_session_id = data[at + 2 : at + data[at + 1]]
+        start = at(_SESSION)
+        if start is not None:
+            self.acct_session_id = data[start + 2 : start + data[start + 1]]
         elif kind in ("on", "off"):
             self.acct_session_id = b""  # of no session; many a NAS leaves it out here
         else:
             raise PeerError("no-session-id")
-        at = offsets.get(_USER)
-        self.username = "" if at is None else _text(data[at + 2 : at + data[at + 1]])
-        at = offsets.get(_CLASS)
-        self.class_value = None if at is None else data[at + 2 : at + data[at + 1]]
-        self.delay_s = delay_s = _integer(data, offsets, _DELAY) or 0
-        stamp_us = (_integer(data, offsets, _TIMESTAMP) or 0) * 1_000_000
+        self.key = (self.nas_id, self.acct_session_id)
+        start = at(_USER)
+        self.username = "" if start is None else _text(data[start + 2 : start + data[start + 1]])
+        start = at(_CLASS)
+        self.class_value = None if start is None else data[start + 2 : start + data[start + 1]]
+        self.delay_s = delay_s = _integer(data, at(_DELAY)) or 0
+        stamp_us = (_integer(data, at(_TIMESTAMP)) or 0) * 1_000_000
         self.is_stamped_ahead = stamp_us > received_us + AHEAD_US
         if stamp_us >= _CLOCK_SET_US and not self.is_stamped_ahead:
             self.event_us, self.exact = stamp_us, True
@@ -105,13 +109,13 @@ class AccountingRecord:
             # "can be subtracted from the time of arrival on the server to find the approximate time of the event
             # generating this Accounting-Request" (RFC 2866 §5.2).
             self.event_us, self.exact = received_us - delay_s * 1_000_000, False
-        self.session_time_s = seconds = _integer(data, offsets, _TIME)
+        self.session_time_s = seconds = _integer(data, at(_TIME))
         if seconds is not None:
             self.begun_us: int | None = self.event_us - seconds * 1_000_000
         else:
             self.begun_us = self.event_us if kind == "start" else None
-        self.upstream_octets = _octets(data, offsets, _INPUT, _INPUT_GIGA)
-        self.downstream_octets = _octets(data, offsets, _OUTPUT, _OUTPUT_GIGA)
+        self.upstream_octets = _octets(_integer(data, at(_INPUT)), _integer(data, at(_INPUT_GIGA)))
+        self.downstream_octets = _octets(_integer(data, at(_OUTPUT)), _integer(data, at(_OUTPUT_GIGA)))
         self.packet_sha256 = sha256(data).digest()
 
     def rate(self) -> str | None:
@@ -144,24 +148,23 @@ class AccountingRecord:
         return TERMINATE_CAUSES.get(code, f"cause-{code}")
 
 
-def _integer(data: bytes, offsets: dict[int, int], kind: int) -> int | None:
-    at = offsets.get(kind)
+def _integer(data: bytes, at: int | None) -> int | None:
+    """The 32-bit value of the attribute that starts at `at`; None where there is none."""
     if at is None:
         return None
     if data[at + 1] != 6:
-        raise PeerError("attribute-value", f"attribute {kind} has {data[at + 1] - 2} octets instead of 4")
+        raise PeerError("attribute-value", f"attribute {data[at]} has {data[at + 1] - 2} octets instead of 4")
     value: int = _u32(data, at + 2)[0]
     return value
 
 
-def _octets(data: bytes, offsets: dict[int, int], low: int, high: int) -> int | None:
+def _octets(low: int | None, gigawords: int | None) -> int | None:
     """A counter with its gigawords: "how many times the … counter has wrapped around 2^32" (RFC 2869 §5.1, §5.2)."""
-    octets = _integer(data, offsets, low)
-    if high in offsets:
-        octets = (octets or 0) | (_integer(data, offsets, high) or 0) << 32
-        if octets > _MAX_OCTETS:
-            return None  # more than nine exabytes is no measurement; the packet stays in the log by its digest
-    return octets
+    if gigawords is None:
+        return low
+    octets = (low or 0) | gigawords << 32
+    # More than nine exabytes is no measurement; the packet stays in the log by its digest.
+    return None if octets > _MAX_OCTETS else octets
 
 
 def _text(value: bytes) -> str:

@@ -28,10 +28,10 @@ from controller.store.usage_log import UsageLog
 from radius.accounting import liveness, repository
 from radius.accounting.counters import RecorderCounters
 from radius.accounting.record import AccountingRecord
-from radius.accounting.repository import Key, SessionConflict
+from radius.accounting.repository import SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
 from radius.accounting.settings import AccountingSettings
-from radius.accounting.staging import Batch, Pending, Respond, ServiceOf, Staging
+from radius.accounting.staging import OF_A_NAS, Batch, Pending, Respond, ServiceOf, Staging
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 
@@ -94,9 +94,8 @@ class AccountingRecorder:
         if record.is_stamped_ahead:
             self.counters.count_stamped_ahead(nas.name)
         self._depth += 1
-        if self._ready and self._stage_limit >= self.settings.max_pending and self._can_stage(record):
-            self._staging.stage(record, respond)
-        else:
+        stages_at_once = self._ready and self._stage_limit >= self.settings.max_pending
+        if not (stages_at_once and self._staging.stage(record, respond)):
             self._waiting.append((record, respond))
         self._wake.set()
 
@@ -145,23 +144,19 @@ class AccountingRecorder:
         except TimeoutError:
             return
 
-    def _can_stage(self, record: AccountingRecord) -> bool:
-        return record.kind in ("on", "off") or self._staging.knows((record.nas_id, record.acct_session_id))
-
     async def _stage_waiting(self) -> None:
         """Read the sessions of waiting records, then stage them in the order of their arrival."""
         turn = self._waiting[: self._stage_limit]
-        missing: dict[Key, None] = {}
-        for record, _ in turn:
-            if not self._can_stage(record):
-                missing[record.nas_id, record.acct_session_id] = None
+        needed = {record.key: None for record, _ in turn if record.kind not in OF_A_NAS}
+        missing = [key for key in needed if not self._staging.knows(key)]
         if missing:
-            found = await self._log.call(partial(repository.load, keys=list(missing)))
-            self._staging.learn(found, needed={(r.nas_id, r.acct_session_id) for r, _ in turn})
+            found = await self._log.call(partial(repository.load, keys=missing))
+            self._staging.learn(found, needed)
         # Taken off only now: when reading fails, they are all still waiting.
         del self._waiting[: len(turn)]
         for record, respond in turn:
-            self._staging.stage(record, respond)
+            staged = self._staging.stage(record, respond)
+            assert staged, "what it needs was just learnt"
 
     async def _commit(self, batch: Batch) -> None:
         started_s = time.perf_counter()

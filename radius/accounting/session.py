@@ -262,35 +262,36 @@ def begin(record: AccountingRecord, lives: Sequence[Session], session_key: str, 
     for life in lives:
         if life.state != VOID and life.started_us <= record.event_us:
             began_us = max(began_us, min(record.event_us, _known_until(life)))
+    # By position: naming 28 arguments would cost a Start another microsecond.
     return Session(
-        session_key=session_key,
-        revision=0,
-        last_event_us=record.event_us,
-        last_seen_us=record.received_us,
-        session_time_s=None,
-        upstream_octets=0,
-        downstream_octets=0,
-        evidence_us=None,
-        recent=b"",
-        state=LIVE,
-        started_us=began_us,
-        start_seen=False,
-        ended_us=None,
-        end_cause=None,
-        provisional=False,
-        final_unknown=False,
-        counter_fell=False,
-        framed_ipv4=None,
-        last_class=None,
-        last_rate=None,
-        service_id=service_id,
-        nas_id=record.nas_id,
-        acct_session_id=record.acct_session_id,
-        life=max((life.life for life in lives), default=0) + 1,
-        username=record.username,
-        interim_s=record.nas.interim_interval_s,
-        calling_station_id=record.text(Attr.CALLING_STATION_ID),
-        nas_port_id=record.text(Attr.NAS_PORT_ID),
+        session_key,
+        0,  # revision
+        record.event_us,
+        record.received_us,
+        None,  # session_time_s
+        0,  # upstream_octets
+        0,  # downstream_octets
+        None,  # evidence_us
+        b"",  # recent
+        LIVE,
+        began_us,
+        False,  # start_seen
+        None,  # ended_us
+        None,  # end_cause
+        False,  # provisional
+        False,  # final_unknown
+        False,  # counter_fell
+        None,  # framed_ipv4
+        None,  # last_class
+        None,  # last_rate
+        service_id,
+        record.nas_id,
+        record.acct_session_id,
+        max([life.life for life in lives]) + 1 if lives else 1,
+        record.username,
+        record.nas.interim_interval_s,
+        record.text(Attr.CALLING_STATION_ID),
+        record.text(Attr.NAS_PORT_ID),
     )
 
 

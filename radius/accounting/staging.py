@@ -28,6 +28,8 @@ ServiceOf = Callable[[bytes], str | None]
 SESSIONLESS = ""
 """Session key of Accounting-On and -Off in the log: they belong to a NAS."""
 
+OF_A_NAS = ("on", "off")
+"""Kinds of record that are about a NAS, not about a session."""
 _RECENT_OCTETS = 64
 _KEY_BITS = 2**62 - 1
 _VARIANT = 1 << 63
@@ -89,19 +91,24 @@ class Staging:
     def is_touched(self, key: Key) -> bool:
         return any(session in self._touched for session in self.lives(key))
 
-    def stage(self, record: AccountingRecord, respond: Respond) -> None:
-        """Apply one record, whose lives are known. A datagram seen before is answered with the rest and not stored."""
-        self._pending.append((record, respond))
-        if record.kind in ("on", "off"):
+    def stage(self, record: AccountingRecord, respond: Respond) -> bool:
+        """Apply one record; False, and nothing done, where the lives of its id must be learnt first.
+
+        A datagram seen before is answered with the rest and not stored.
+        """
+        if record.kind in OF_A_NAS:
+            self._pending.append((record, respond))
             self._stage_restart(record)
-            return
-        key = (record.nas_id, record.acct_session_id)
-        lives = self._lives[key]
+            return True
+        lives = self._lives.get(record.key)
+        if lives is None:
+            return False
+        self._pending.append((record, respond))
         digest = record.packet_sha256[:8]
         for life in lives:
             if digest in life.recent:
                 self.duplicates += 1
-                return
+                return True
         service_id = self._service_of(record.username.encode()) or _service_by_class(record)
         session = rules.place(lives, record)
         if session is None:
@@ -117,6 +124,7 @@ class Staging:
             if session.started_us != began_us:
                 lives.sort(key=_by_beginning)
         self._log(record, session.session_key, service_id)
+        return True
 
     def _new_key(self, now_ms: int) -> str:
         """A UUIDv7 whose random part counts up from anywhere (RFC 9562 §6.2), so keys ascend as they are made."""

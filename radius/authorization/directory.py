@@ -15,13 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.domain.service import SpeedProfile
-from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.vendors import reply
-from radius.vendors.mark import read_class
+from radius.vendors.mark import service_in
 from radius.vendors.model import SessionTerms
-
-_CLASS = int(Attr.CLASS)
 
 
 class Plan:
@@ -45,7 +42,7 @@ class Plan:
 
 
 class Subscriber:
-    """One login. `attributes` is the part of the reply that is this subscriber's own (address and Class)."""
+    """One login. `attributes` is the part of the reply that is this subscriber's own (Class and address)."""
 
     __slots__ = ("attributes", "enabled", "password", "plan")
 
@@ -99,15 +96,9 @@ class Directory:
         self._subscribers[name] = Subscriber(row.password.encode(), self._plan(row.profile), own, row.enabled)
 
     def service_of(self, username: bytes) -> str | None:
-        """Whose login this is, read from the Class it is given; None for nobody's. For records without our Class."""
+        """Whose login this is, read from the Class it is given; None for nobody's."""
         subscriber = self.find(username)
-        if subscriber is None:
-            return None
-        attributes, offset = subscriber.attributes, 0
-        while attributes[offset] != _CLASS:
-            offset += attributes[offset + 1]
-        mark = read_class(attributes[offset + 2 : offset + attributes[offset + 1]])
-        return None if mark is None else mark.service_id
+        return None if subscriber is None else service_in(subscriber.attributes)
 
     def _plan(self, profile: SpeedProfile) -> Plan:
         plan = self._plans.get(profile)

@@ -46,6 +46,18 @@ class Duplicates:
         reply = self._young.get(key)
         return self._old.get(key) if reply is None else reply
 
+    def claim(self, key: Key, now_s: float) -> bytes | None:
+        """`find`, and keep PENDING for a new request: what it returns None for is the caller's to answer."""
+        if now_s - self._born_s >= self._lifetime_s or len(self._young) >= self._capacity:
+            self._turn(now_s)
+        known = self._old.get(key)
+        if known is None:
+            count = len(self._young)
+            reply = self._young.setdefault(key, PENDING)
+            return None if len(self._young) > count else reply
+        # Answered after its generation had been given up: the answer is in the younger one.
+        return self._young.get(key, known)
+
     def keep(self, key: Key, reply: bytes, now_s: float) -> None:
         """Remember `reply` (or PENDING) from `now_s` on."""
         if len(self._young) >= self._capacity:
@@ -53,8 +65,8 @@ class Duplicates:
         self._young[key] = reply
 
     def answer(self, key: Key, reply: bytes) -> None:
-        """Put the reply in the place of PENDING. A key that has expired meanwhile is kept anew."""
-        (self._old if key in self._old else self._young)[key] = reply
+        """Put the reply in the place of PENDING, which may have grown old or been forgotten meanwhile."""
+        self._young[key] = reply
 
     def forget(self, key: Key) -> None:
         """Make the request unknown again, so that its retransmission is worked on."""

@@ -154,9 +154,8 @@ class AccountingServer:
             # computed before the authenticator, over 16 zero octets in its place.
             nas.secret.check_message_authenticator(packet, ZERO_AUTHENTICATOR)
         key: Key = (source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator)
-        known = self._duplicates.find(key, now_s)
+        known = self._duplicates.claim(key, now_s)
         if known is None:
-            self._duplicates.keep(key, PENDING, now_s)
             return Verdict(RECORD, nas, ACCOUNTING_REQUEST, None, packet)
         if known is PENDING:
             return Verdict("in-flight", nas, ACCOUNTING_REQUEST, None, packet)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _PREFIX = b"h1/"
+_ID_AT = 2 + len(_PREFIX)
 
 
 class ServiceMark(NamedTuple):
@@ -21,6 +22,11 @@ class ServiceMark(NamedTuple):
 def class_value(service_id: str, profile_name: str) -> bytes:
     """`h1/<service id>/<profile>`: text, so that it reads in a packet dump; at most 68 octets."""
     return _PREFIX + f"{service_id}/{profile_name}".encode()
+
+
+def service_in(attributes: bytes) -> str:
+    """The service id in reply attributes of ours that begin with Class: cut out, not searched, once a record."""
+    return attributes[_ID_AT : attributes.index(b"/", _ID_AT)].decode()
 
 
 def read_class(value: bytes | None) -> ServiceMark | None:

@@ -35,8 +35,8 @@ def profile_attributes(kind: Vendor, profile: SpeedProfile, terms: SessionTerms)
 
 
 def subscriber_attributes(service_id: str, profile: SpeedProfile, framed_ipv4: str | None) -> bytes:
-    """The part of an Access-Accept that is one subscriber's own."""
-    return rfc.address_attribute(framed_ipv4) + class_attribute(service_id, profile)
+    """The part of an Access-Accept that is one subscriber's own; Class comes first (see mark.service_in)."""
+    return class_attribute(service_id, profile) + rfc.address_attribute(framed_ipv4)
 
 
 def plan_attributes(kind: Vendor, profile: SpeedProfile, service_id: str, session_timeout_s: int = 0) -> bytes:

@@ -24,12 +24,16 @@ async def rested(monkeypatch: pytest.MonkeyPatch, cpu_while_resting: float) -> l
     return rests
 
 
-async def test_beside_an_idle_process_it_works_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await rested(monkeypatch, 0.1) == [1.0]
+async def test_beside_an_idle_process_it_works_four_tenths_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 / (1 + sum(await rested(monkeypatch, 0.0))) == pytest.approx(0.4)
 
 
-async def test_beside_a_busy_process_it_works_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sum(await rested(monkeypatch, 0.9)) == pytest.approx(9.0)
+async def test_beside_a_process_that_uses_all_it_works_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(await rested(monkeypatch, 1.0)) == pytest.approx(9.0)
+
+
+async def test_of_what_the_others_leave_below_four_fifths_it_takes_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 / (1 + sum(await rested(monkeypatch, 0.5))) == pytest.approx(0.15)
 
 
 async def test_an_error_in_the_block_is_not_kept() -> None:
