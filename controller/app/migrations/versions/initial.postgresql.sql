@@ -112,9 +112,9 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -297,8 +297,6 @@ CREATE INDEX ix_store_outbox_parked_parked_at ON store_outbox_parked (parked_at)
 ;;
 CREATE TABLE store_usage_record (
     record_id BIGSERIAL NOT NULL,
-    writer VARCHAR(64) NOT NULL,
-    link_number BIGINT NOT NULL,
     kind VARCHAR(8) NOT NULL,
     session_key VARCHAR(32) NOT NULL,
     nas_id VARCHAR(32) NOT NULL,
@@ -560,11 +558,11 @@ CREATE TABLE radius_session_history (
     CONSTRAINT pk_radius_session_history PRIMARY KEY (session_key)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
+CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -793,11 +791,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -926,11 +924,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -955,9 +953,9 @@ CREATE TABLE orders_subscription (
 ;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -978,9 +976,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -1017,9 +1015,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
