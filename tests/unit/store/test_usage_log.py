@@ -94,15 +94,20 @@ async def test_a_writer_that_starts_again_goes_on_with_its_chain(database: Datab
     assert len(set(ids)) == 2
 
 
-@pytest.mark.parametrize("table", ["store_usage_record", "store_usage_link"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET writer = 'x'", "DELETE FROM {}"])
-async def test_the_database_refuses_to_change_the_log(
-    database: Database, log: UsageLog, table: str, change: str
-) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE store_usage_record SET username = 'x'",
+        "DELETE FROM store_usage_record",
+        "UPDATE store_usage_link SET writer = 'x'",
+        "DELETE FROM store_usage_link",
+    ],
+)
+async def test_the_database_refuses_to_change_the_log(database: Database, log: UsageLog, change: str) -> None:
     await append(log, 1)
     with pytest.raises(DatabaseError, match="append-only"):
         async with database.begin() as conn:
-            await conn.execute(text(change.format(table)))
+            await conn.execute(text(change))
 
 
 async def test_an_altered_record_is_named(database: Database, log: UsageLog) -> None:
