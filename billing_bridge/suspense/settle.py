@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.rating.proration import Change, Stretch
@@ -30,10 +30,13 @@ from billing_bridge.suspense.model import (
 from billing_bridge.tables import entitlement, subscription, suspense, usage_day
 from controller.domain.clock import local_date, start_of_day
 from controller.domain.identity import OfferingVersionId
-from controller.store.many import one_of
+from controller.store.many import insert_rows, one_of
 
 _OPEN = (WAITING, CHARGED, WRITTEN_OFF)
 _Key = tuple[str, date]
+_CHANGING = ("state", "upstream_octets", "downstream_octets", "detail", "version_id", "counted_on")
+_COLUMNS = (*_CHANGING, "reason", "service_id", "day", "since", "until", "entered_at")
+_CHANGE = "ON CONFLICT (suspense_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,15 @@ async def settle(
     timelines = await read_timelines(conn, service_ids, zone)
     used = await _used(conn, service_ids, since)
     items = await _items(conn, service_ids, since)
+    changed: list[tuple[_Key, DayItem]] = []
     again: dict[str, date] = {}
     for key in sorted(used.keys() | items.keys()):
         service_id, day = key
         found = settle_day(day, used.get(key, (0, 0)), items.get(key, ()), timelines.plans.get(service_id, ()))
-        for item in found.items:
-            await _put(conn, key, item, zone, now)
+        changed += [(key, item) for item in found.items]
         if found.rate_from_on is not None:
             again[service_id] = min(again.get(service_id, found.rate_from_on), found.rate_from_on)
+    await _put(conn, changed, zone, now)
     await rate_again(conn, again)
 
 
@@ -143,25 +147,27 @@ def to_day_item(row: Row[tuple[object, ...]]) -> DayItem:
     )
 
 
-async def _put(conn: AsyncConnection, key: _Key, item: DayItem, zone: ZoneInfo, now: datetime) -> None:
-    values = {
-        "state": item.state,
-        "upstream_octets": item.upstream_octets,
-        "downstream_octets": item.downstream_octets,
-        "detail": item.detail,
-        "version_id": item.version_id,
-        "counted_on": item.counted_on,
-    }
-    if item.suspense_id is not None:
-        await conn.execute(update(suspense).where(suspense.c.suspense_id == item.suspense_id).values(values))
-        return
+async def _put(conn: AsyncConnection, items: Sequence[tuple[_Key, DayItem]], zone: ZoneInfo, now: datetime) -> None:
+    """Write items that are new, and what has changed of the others."""
+    new = [_row(key, item, zone, now) for key, item in items if item.suspense_id is None]
+    changed = [(item.suspense_id, *_row(key, item, zone, now)) for key, item in items if item.suspense_id is not None]
+    await insert_rows(conn, suspense, _COLUMNS, new)
+    await insert_rows(conn, suspense, ("suspense_id", *_COLUMNS), changed, _CHANGE)
+
+
+def _row(key: _Key, item: DayItem, zone: ZoneInfo, now: datetime) -> tuple[object, ...]:
     service_id, day = key
-    values |= {
-        "reason": NOT_ENTITLED,
-        "service_id": service_id,
-        "day": day,
-        "since": start_of_day(day, zone),
-        "until": start_of_day(day + timedelta(days=1), zone),
-        "entered_at": now,
-    }
-    await conn.execute(insert(suspense).values(values))
+    return (
+        item.state,
+        item.upstream_octets,
+        item.downstream_octets,
+        item.detail,
+        item.version_id,
+        item.counted_on,
+        NOT_ENTITLED,
+        service_id,
+        day,
+        start_of_day(day, zone),
+        start_of_day(day + timedelta(days=1), zone),
+        now,
+    )
