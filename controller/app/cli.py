@@ -71,6 +71,14 @@ def explain(line_id: Annotated[str, typer.Argument(help="Id of an invoice line."
     sys.exit(0 if explanation.intact else 1)
 
 
+@app.command()
+def suspense() -> None:
+    """How much usage waits that cannot be charged to anybody yet, and why."""
+    from controller.app import questions
+
+    print(asyncio.run(_answered(questions.suspense(app_settings.load()))))
+
+
 @user_app.command("add")
 def user_add(
     name: Annotated[str, typer.Argument(help="What the person signs in with.")],

@@ -6,8 +6,10 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.service import BillingService
 from billing_bridge.settings import BillingSettings
+from billing_bridge.suspense.service import SuspenseService
 from controller.app.settings import Settings
 from controller.domain.clock import SystemClock
+from controller.domain.units import human_octets
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.explain import Explainer, Explanation
@@ -30,3 +32,19 @@ async def explain(settings: Settings, line_id: str) -> tuple[Explanation, str]:
     finally:
         await database.close()
     return found, render(found)
+
+
+async def suspense(settings: Settings) -> str:
+    """What waits in suspense, one line per reason."""
+    database, clock = Database(settings.url), SystemClock()
+    try:
+        totals = await SuspenseService(database, clock, BillingSettings()).totals()
+    finally:
+        await database.close()
+    lines = []
+    for total in totals:
+        octets = human_octets(total.upstream_octets + total.downstream_octets)
+        oldest = f"  since {total.oldest_at.isoformat()}" if total.oldest_at else ""
+        values = "".join(f"  at most {value}" for value in total.values)
+        lines.append(f"{total.reason:<18} {total.items:>8} items  {octets:>12}{values}{oldest}")
+    return "\n".join(lines)
