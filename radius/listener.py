@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
@@ -23,7 +24,15 @@ from radius.protocol.codes import CODE_NAMES, Attr
 from radius.protocol.duplicates import Source
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
-from radius.protocol.server import RECORD, STATUS, AccountingServer, AuthenticationServer, Verdict
+from radius.protocol.server import (
+    DEFERRED,
+    RECORD,
+    STATUS,
+    AccountingServer,
+    AuthenticationServer,
+    DeferredVerdict,
+    Verdict,
+)
 from radius.settings import RadiusSettings
 
 log = structlog.get_logger()
@@ -31,7 +40,7 @@ log = structlog.get_logger()
 _DATAGRAM = 4096
 """The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
 _SO_RCVBUFFORCE = 33
-_ROUTINE = frozenset({"accept", "duplicate", "in-flight", STATUS, RECORD})
+_ROUTINE = frozenset({"accept", "duplicate", "in-flight", DEFERRED, STATUS, RECORD})
 """Results that are counted but not logged."""
 
 
@@ -55,6 +64,7 @@ class Listener:
         self._counters = counters
         self._quota = _LogQuota(settings.log_limit_per_s)
         self._sockets: list[socket.socket] = []
+        self._deferred: set[asyncio.Task[None]] = set()
         self.auth_port = 0
         self.acct_port = 0
 
@@ -89,6 +99,8 @@ class Listener:
                 asyncio.get_running_loop().remove_reader(opened)
                 opened.close()
         self._sockets.clear()
+        for task in self._deferred:
+            task.cancel()
 
     def _bind_all(self, port: int) -> list[socket.socket]:
         """One socket per family: "::" means every address of both, and then 0.0.0.0 gets a socket of its own.
@@ -134,8 +146,41 @@ class Listener:
                     sendto(verdict.reply, source)
                 except OSError as error:
                     self._send_failed(verdict.nas, verdict.code, source, error)
+            elif type(verdict) is DeferredVerdict:
+                self._defer(opened, verdict, source, now_s)
             if verdict.result not in _ROUTINE:
                 self._log(verdict, source, now_s)
+
+    def _defer(self, opened: socket.socket, verdict: DeferredVerdict, source: Source, now_s: float) -> None:
+        if len(self._deferred) >= self._settings.deferred_limit:
+            self._give_up(verdict, source, now_s, "overload", "too many decisions are waited for")
+            return
+        task = asyncio.get_running_loop().create_task(self._decide_later(opened, verdict, source))
+        self._deferred.add(task)
+        task.add_done_callback(self._deferred.discard)
+
+    async def _decide_later(self, opened: socket.socket, verdict: DeferredVerdict, source: Source) -> None:
+        try:
+            async with asyncio.timeout(self._settings.deferred_timeout_s):
+                decision = await verdict.decide()
+        except PeerError as error:
+            self._give_up(verdict, source, time.monotonic(), error.reason, error.detail)
+            return
+        except (SQLAlchemyError, OSError) as error:
+            # OSError covers TimeoutError. What the decision needs is away, and the NAS will ask again.
+            self._give_up(verdict, source, time.monotonic(), "unavailable", str(error) or type(error).__name__)
+            return
+        final = self._authentication.answer(verdict, decision, source)
+        self._counters.count(final.nas, final.code, final.result)
+        if final.reply is not None and opened.fileno() != -1:
+            self._send(opened, final.reply, source, final.nas, final.code)
+        if final.result not in _ROUTINE:
+            self._log(final, source, time.monotonic())
+
+    def _give_up(self, verdict: DeferredVerdict, source: Source, now_s: float, result: str, reason: str) -> None:
+        self._authentication.abandon(verdict, source)
+        self._counters.count(verdict.nas, verdict.code, result)
+        self._log(Verdict(result, verdict.nas, verdict.code, None, verdict.packet, reason), source, now_s)
 
     def _drain_accounting(self, opened: socket.socket) -> None:
         receive, recvfrom = self._accounting.receive, opened.recvfrom

@@ -25,6 +25,10 @@ class RadiusSettings:
     """A reply is resent to retransmissions for at least this long, and at most twice (RFC 5080 §2.2.2: 5 to 30 s)."""
     duplicate_capacity: int = 65_536
     """Requests remembered per lifetime; above 13,000 requests/s the lifetime shrinks instead of memory growing."""
+    deferred_limit: int = 4_096
+    """Access-Requests whose decision is awaited at once (pools, session limits, proxying); more are dropped."""
+    deferred_timeout_s: float = 4.0
+    """How long one may take: shorter than what a NAS waits before it tries the next server."""
     session_timeout_s: int = 86_400
     """Session-Timeout of every session; 0 sends none."""
     idle_timeout_s: int = 3_600

@@ -5,12 +5,16 @@
                   └────────────┴─ dropped ──┘          same octets   └─ Accounting-Request → "record": the caller has it
                                                        again                stored, then asks for the response
 
+A decision that must wait for something (a pool, a count of live sessions, a home server) is `Deferred`: the caller
+awaits it and asks for the `answer`; meanwhile retransmissions are "in-flight".
+
 Whoever cannot be verified gets no answer at all (RFC 2865 §3); every verdict names its reason for the counters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import final
 
 from controller.domain.errors import PeerError
 from radius.protocol.authenticator import MESSAGE_AUTHENTICATOR_LENGTH
@@ -35,6 +39,8 @@ RECORD = "record"
 """Result of a verdict that asks the caller to store the packet."""
 STATUS = "status"
 """Status-Server. On the accounting port the caller answers with `respond`, when it has seen the storage commit."""
+DEFERRED = "deferred"
+"""An Access-Request whose decision must be awaited: the verdict is a `DeferredVerdict`."""
 
 
 class Decision:
@@ -52,7 +58,17 @@ class Decision:
         self.reason = reason
 
 
-Decide = Callable[[Packet, Nas], Decision]
+@final
+class Deferred:
+    """A decision that is not made yet. `decide` is awaited once; what it raises leaves the NAS to retransmit."""
+
+    __slots__ = ("decide",)
+
+    def __init__(self, decide: Callable[[], Awaitable[Decision]]) -> None:
+        self.decide = decide
+
+
+Decide = Callable[[Packet, Nas], Decision | Deferred]
 
 
 class Verdict:
@@ -76,6 +92,16 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Verdict({self.result!r}, {CODE_NAMES.get(self.code, self.code)}, {self.reason!r})"
+
+
+class DeferredVerdict(Verdict):
+    """The caller awaits `decide()`, then asks the server for the `answer`, or has it `abandon` the request."""
+
+    __slots__ = ("decide",)
+
+    def __init__(self, nas: Nas, packet: Packet, decide: Callable[[], Awaitable[Decision]]) -> None:
+        super().__init__(DEFERRED, nas, ACCESS_REQUEST, None, packet)
+        self.decide = decide
 
 
 class AuthenticationServer:
@@ -116,11 +142,35 @@ class AuthenticationServer:
         key: Key = (source, ACCESS_REQUEST, packet.identifier, packet.authenticator)
         known = self._duplicates.find(key, now_s)
         if known is not None:
+            if known is PENDING:
+                return Verdict("in-flight", nas, ACCESS_REQUEST, None, packet)
             return Verdict("duplicate", nas, ACCESS_REQUEST, known, packet)
         decision = self._decide(packet, nas)
+        if type(decision) is Deferred:
+            self._duplicates.keep(key, PENDING, now_s)
+            return DeferredVerdict(nas, packet, decision.decide)
         reply = _reply(decision.code, packet, nas, decision.attributes, True)
         self._duplicates.keep(key, reply, now_s)
         return Verdict(decision.result, nas, ACCESS_REQUEST, reply, packet, decision.reason)
+
+    def answer(self, verdict: DeferredVerdict, decision: Decision, source: Source) -> Verdict:
+        """What a deferred request is told at last; its retransmissions get the same octets. Raises nothing."""
+        packet, nas = verdict.packet, verdict.nas
+        assert packet is not None, "what was deferred was decoded"
+        assert nas is not None, "what was deferred came from a NAS"
+        try:
+            reply = _reply(decision.code, packet, nas, decision.attributes, True)
+        except PeerError as error:
+            self.abandon(verdict, source)
+            return _dropped(error, nas, packet)
+        self._duplicates.answer((source, ACCESS_REQUEST, packet.identifier, packet.authenticator), reply)
+        return Verdict(decision.result, nas, ACCESS_REQUEST, reply, packet, decision.reason)
+
+    def abandon(self, verdict: DeferredVerdict, source: Source) -> None:
+        """Nothing was decided: let the retransmission of the request be a new one."""
+        packet = verdict.packet
+        assert packet is not None, "what was deferred was decoded"
+        self._duplicates.forget((source, ACCESS_REQUEST, packet.identifier, packet.authenticator))
 
 
 class AccountingServer:
