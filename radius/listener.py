@@ -40,7 +40,7 @@ log = structlog.get_logger()
 _DATAGRAM = 4096
 """The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
 _SO_RCVBUFFORCE = 33
-_ROUTINE = frozenset({"accept", "duplicate", "in-flight", DEFERRED, STATUS, RECORD})
+_ROUTINE = frozenset({"accept", "challenge", "duplicate", "in-flight", DEFERRED, STATUS, RECORD})
 """Results that are counted but not logged."""
 
 

@@ -10,6 +10,7 @@ from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius.authorization.directory import Directory
+from radius.authorization.eap.methods import methods
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
@@ -50,7 +51,8 @@ class RadiusRoom:
         self.sessions = SessionController(
             database, clock, self.follower.nas, sessions, self.coa, session_timeout_s=settings.session_timeout_s
         )
-        nas, policy = self.registry.by_address, Policy(self.directory)
+        nas = self.registry.by_address
+        policy = Policy(self.directory, methods(settings.eap_methods, self.directory.find))
         self.listener = Listener(
             settings,
             clock,

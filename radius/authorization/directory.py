@@ -73,6 +73,10 @@ class SubscriberRow:
         return f"SubscriberRow({self.username!r}, {self.service_id}, {self.profile.name}, revision={self.revision})"
 
 
+Find = Callable[[bytes], Subscriber | None]
+"""Who has this user name."""
+
+
 class Directory:
     """User name → Subscriber. `apply` is called with rows as they change; look-ups cost one dict access."""
 

@@ -50,6 +50,7 @@ class Attr(IntEnum):
     SERVICE_TYPE = 6
     FRAMED_PROTOCOL = 7
     FRAMED_IP_ADDRESS = 8
+    FRAMED_MTU = 12
     REPLY_MESSAGE = 18
     STATE = 24
     CLASS = 25
