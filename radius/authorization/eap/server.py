@@ -148,7 +148,9 @@ class EapServer:
         names = ", ".join(TYPE_NAMES.get(kind, str(kind)) for kind in wanted) or "none"
         return Failure(f"no EAP method in common: the peer wants {names}")
 
-    def _answer(self, session: EapSession, step: Step, response: EapPacket, packet: Packet, nas: Nas) -> Decision:
+    def _answer(
+        self, session: EapSession, step: Step, response: EapPacket, packet: Packet, nas: Nas
+    ) -> Decision | Deferred:
         if isinstance(step, Continue):
             return _challenge(session, EapPacket(REQUEST, session.outstanding, session.kind, step.data))
         if isinstance(step, Failure):
