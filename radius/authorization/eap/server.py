@@ -98,7 +98,9 @@ class EapServer:
         session.outstanding = response.identifier
         return self._go_on(session, response, octets, packet, nas)
 
-    def _go_on(self, session: EapSession, response: EapPacket, octets: bytes, packet: Packet, nas: Nas) -> Decision:
+    def _go_on(
+        self, session: EapSession, response: EapPacket, octets: bytes, packet: Packet, nas: Nas
+    ) -> Decision | Deferred:
         if octets == session.last_response and session.last_step is not None:
             return self._answer(session, session.last_step, response, packet, nas)
         if response.identifier != session.outstanding or isinstance(session.last_step, Success | Failure):
