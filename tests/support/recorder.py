@@ -69,6 +69,14 @@ class RecorderBench:
                 self.task.result()
             await gathered
 
+    async def send_nothing(self) -> None:
+        """Let the recorder commit what it found by itself, such as sessions that fell silent."""
+        if self.task is None:
+            self.start()
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.recorder.prove(lambda: answered.set_result(None))
+        await asyncio.wait_for(answered, 20)
+
     def _move_to(self, stamp: int | None) -> None:
         at = NOW if stamp is None else datetime.fromtimestamp(stamp, UTC)
         if at > self.clock.now():
