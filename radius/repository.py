@@ -57,6 +57,9 @@ class NasRow:
     updated_at: datetime
     sign_dynamic_requests: bool = False
     class_proves_speed: bool = True
+    swaps_octets: bool = False
+    adds_ipv6_octets: bool = False
+    port_speed_bps: int = 10_000_000_000
 
 
 _NAS_COLUMNS = [nas_table.c[name] for name in NasRow.__dataclass_fields__]
@@ -118,6 +121,9 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         require_message_authenticator=row.require_message_authenticator,
         sign_dynamic_requests=row.sign_dynamic_requests,
         class_proves_speed=row.class_proves_speed,
+        swaps_octets=row.swaps_octets,
+        adds_ipv6_octets=row.adds_ipv6_octets,
+        port_speed_bps=row.port_speed_bps,
         enabled=row.enabled,
     )
 

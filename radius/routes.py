@@ -35,6 +35,15 @@ class NasIn(BaseModel):
         description="Whether the Class of a CoA, coming back in accounting, is evidence of the new speed where the NAS "
         "reports no rate; by default what is known of the vendor",
     )
+    swaps_octets: bool = Field(
+        default=False, description="It counts as Input what went to the subscriber (against RFC 2866 §5.3)"
+    )
+    adds_ipv6_octets: bool = Field(
+        default=False, description="Its vendor's IPv6 counters come on top of the standard ones, which leave IPv6 out"
+    )
+    port_speed_bps: int = Field(
+        default=10_000_000_000, ge=1_000_000, description="What no session can exceed; more is quarantined"
+    )
     enabled: bool = True
 
 
@@ -52,6 +61,9 @@ class NasPatch(BaseModel):
     require_message_authenticator: bool | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
+    swaps_octets: bool | None = None
+    adds_ipv6_octets: bool | None = None
+    port_speed_bps: int | None = Field(default=None, ge=1_000_000)
     enabled: bool | None = None
 
 
@@ -65,6 +77,9 @@ class NasOut(BaseModel):
     require_message_authenticator: bool
     sign_dynamic_requests: bool
     class_proves_speed: bool
+    swaps_octets: bool
+    adds_ipv6_octets: bool
+    port_speed_bps: int
     enabled: bool
     created_at: datetime
     updated_at: datetime

@@ -44,6 +44,9 @@ class NasChange:
     require_message_authenticator: bool | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
+    swaps_octets: bool | None = None
+    adds_ipv6_octets: bool | None = None
+    port_speed_bps: int | None = None
     enabled: bool | None = None
 
 
@@ -68,6 +71,9 @@ class NasService:
         require_message_authenticator: bool = False,
         sign_dynamic_requests: bool = False,
         class_proves_speed: bool | None = None,
+        swaps_octets: bool = False,
+        adds_ipv6_octets: bool = False,
+        port_speed_bps: int = 10_000_000_000,
         enabled: bool = True,
         actor: str,
     ) -> NasRow:
@@ -88,6 +94,9 @@ class NasService:
             class_proves_speed=(
                 reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
             ),
+            swaps_octets=swaps_octets,
+            adds_ipv6_octets=adds_ipv6_octets,
+            port_speed_bps=port_speed_bps,
             enabled=enabled,
             created_at=now,
             updated_at=now,
@@ -172,6 +181,8 @@ def _checked(row: NasRow) -> NasRow:
     if row.interim_interval_s < 60:
         # "the value MUST NOT be smaller than 60" seconds (RFC 2869 §5.16)
         raise RuleError(f"interim_interval_s {row.interim_interval_s}: RFC 2869 §5.16 allows no less than 60")
+    if row.port_speed_bps < 1_000_000:
+        raise RuleError(f"port_speed_bps {row.port_speed_bps} is in bit/s: no port is slower than 1,000,000")
     return dataclasses.replace(row, address=str(address))
 
 

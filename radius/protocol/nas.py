@@ -16,7 +16,11 @@ class Nas:
     3799; boxes differ). `require_message_authenticator` drops Access-Requests without one; whatever carries one is
     verified in any case. `sign_dynamic_requests` adds one to the CoA and Disconnect requests that we send it.
     `class_proves_speed`: whether its returning the Class of a CoA counts as evidence of the new speed, where it reports
-    no rate. Compared by identity: a changed NAS is a new object.
+    no rate.
+
+    How its accounting is to be read: `swaps_octets`, Input means what went to the subscriber, against RFC 2866 §5.3;
+    `adds_ipv6_octets`, its vendor's IPv6 counters come on top of the standard ones instead of being a part of them;
+    `port_speed_bps`, what no session can exceed in one direction. Compared by identity: a changed NAS is a new object.
     """
 
     nas_id: NasId
@@ -29,4 +33,7 @@ class Nas:
     require_message_authenticator: bool = False
     sign_dynamic_requests: bool = False
     class_proves_speed: bool = True
+    swaps_octets: bool = False
+    adds_ipv6_octets: bool = False
+    port_speed_bps: int = 10_000_000_000
     enabled: bool = True
