@@ -10,6 +10,7 @@ from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius.authorization.directory import Directory
+from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.methods import methods
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
@@ -52,7 +53,8 @@ class RadiusRoom:
             database, clock, self.follower.nas, sessions, self.coa, session_timeout_s=settings.session_timeout_s
         )
         nas = self.registry.by_address
-        policy = Policy(self.directory, methods(settings.eap_methods, self.directory.find))
+        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
+        policy = Policy(self.directory, methods(settings.eap_methods, self.directory.find, certificates))
         self.listener = Listener(
             settings,
             clock,

@@ -1,4 +1,7 @@
-"""Which EAP methods this site serves, by the names its settings use."""
+"""Which EAP methods this site serves, by the names its settings use.
+
+Those inside TLS need certificates: without a directory of them they are left out, and EAP-TLS without a client CA.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,27 @@ from collections.abc import Mapping, Sequence
 
 from controller.domain.errors import RuleError
 from radius.authorization.directory import Find
-from radius.authorization.eap import md5
+from radius.authorization.eap import md5, tls
+from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.method import MethodFactory
-from radius.authorization.eap.packet import MD5_CHALLENGE
+from radius.authorization.eap.packet import MD5_CHALLENGE, TLS
 
-_TYPES = {"md5": MD5_CHALLENGE}
+_TYPES = {"tls": TLS, "md5": MD5_CHALLENGE}
 
 
-def methods(names: Sequence[str], find: Find) -> Mapping[int, MethodFactory]:
+def methods(names: Sequence[str], find: Find, certificates: Certificates | None = None) -> Mapping[int, MethodFactory]:
     """Type → factory, in the order of `names`, which is the order of proposal. Raises RuleError for an unknown name."""
-    factories = {"md5": md5.factory(find)}
-    unknown = [name for name in names if name not in factories]
+    unknown = [name for name in names if name not in _TYPES]
     if unknown:
-        raise RuleError(f"no EAP method {', '.join(unknown)}; known: {', '.join(factories)}")
-    return {_TYPES[name]: factories[name] for name in names}
+        raise RuleError(f"no EAP method {', '.join(unknown)}; known: {', '.join(_TYPES)}")
+    factories = {"md5": md5.factory(find)}
+    if certificates is not None:
+        factories |= _inside_tls(find, certificates)
+    return {_TYPES[name]: factories[name] for name in names if name in factories}
+
+
+def _inside_tls(find: Find, certificates: Certificates) -> dict[str, MethodFactory]:
+    made: dict[str, MethodFactory] = {}
+    if certificates.current().mutual is not None:
+        made["tls"] = tls.factory(find, certificates)
+    return made
