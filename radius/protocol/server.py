@@ -68,7 +68,20 @@ class Deferred:
         self.decide = decide
 
 
-Decide = Callable[[Packet, Nas], Decision | Deferred]
+Answer = Decision | Deferred
+Decide = Callable[[Packet, Nas], Answer]
+
+
+def then(answer: Answer, finish: Callable[[Decision], Decision]) -> Answer:
+    """What `finish` makes of a decision, now or when it is made."""
+    if not isinstance(answer, Deferred):
+        return finish(answer)
+    decide = answer.decide
+
+    async def later() -> Decision:
+        return finish(await decide())
+
+    return Deferred(later)
 
 
 class Verdict:
