@@ -52,6 +52,7 @@ class Follower:
         self._refresh_s = refresh_s
         self._turn = asyncio.Lock()
         self._nas_revision = 0
+        self._offering_revision = 0
         self._subscriber_revision = 0
         self._holds_directory = False
 
@@ -64,6 +65,7 @@ class Follower:
     async def refresh(self) -> None:
         """Take over every row that changed since the last time."""
         await self.refresh_nas()
+        await self.refresh_offerings()
         await self.refresh_subscribers()
 
     async def nas(self, nas_id: NasId) -> Nas | None:
@@ -76,6 +78,12 @@ class Follower:
             for revision, nas in await repository.nas_after(conn, self._nas_revision, self._box):
                 self._registry.apply(nas)
                 self._nas_revision = revision
+
+    async def refresh_offerings(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            for revision, profile_name, terms in await repository.offerings_after(conn, self._offering_revision):
+                self._directory.apply_offering(profile_name, terms)
+                self._offering_revision = revision
 
     async def refresh_subscribers(self) -> None:
         """Nothing to do in a process that did not `load`: it answers no login."""

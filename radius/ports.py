@@ -50,7 +50,26 @@ class LiveSession:
     evidence_at: datetime | None
 
 
-class Sessions(Protocol):
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """A live session as a limit on sessions sees it. `is_suspect`: its NAS restarted since it was heard of."""
+
+    session_key: str
+    calling_station_id: str | None
+    last_seen_at: datetime
+    interim_s: int
+    is_suspect: bool
+
+
+class Occupancy(Protocol):
+    """The session table, read by logins with a limit on sessions."""
+
+    async def occupied(self, service_id: str) -> list[Occupied]:
+        """Live sessions of a service, in any process and on any NAS."""
+        ...
+
+
+class Sessions(Occupancy, Protocol):
     """The session table, read by CoA and Disconnect."""
 
     async def live_session(self, session_key: str) -> LiveSession | None:

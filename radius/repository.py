@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +15,14 @@ from controller.domain.identity import NasId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.secrets import SecretBox
+from radius.authorization import terms
 from radius.authorization.directory import SubscriberRow
+from radius.authorization.plan import ServiceTerms
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.nas import Nas
+from radius.protocol.templates import encode_template
 from radius.tables import nas as nas_table
+from radius.tables import offering as offering_table
 from radius.tables import subscriber as subscriber_table
 
 _REVISION_LOCK = 0x4845_4144_0101
@@ -60,6 +65,7 @@ class NasRow:
     swaps_octets: bool = False
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000
+    reply_attributes: str | None = None
 
 
 _NAS_COLUMNS = [nas_table.c[name] for name in NasRow.__dataclass_fields__]
@@ -124,6 +130,7 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         swaps_octets=row.swaps_octets,
         adds_ipv6_octets=row.adds_ipv6_octets,
         port_speed_bps=row.port_speed_bps,
+        reply_attributes=encode_template(json.loads(row.reply_attributes or "[]")),
         enabled=row.enabled,
     )
 
@@ -168,7 +175,9 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
-_LOADED = [subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name != "profile"]
+_LOADED = [
+    subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name not in ("profile", "password_form")
+]
 _LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps")]
 
 
@@ -192,6 +201,10 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
             enabled=row.enabled,
             withdrawn=row.withdrawn,
             revision=row.revision,
+            suspended=row.suspended,
+            ipv6_prefix=row.ipv6_prefix,
+            delegated_prefix=row.delegated_prefix,
+            terms=terms.stored(row.terms),
         )
         for row in rows
     ]
@@ -199,3 +212,37 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
 
 def seal_password(box: SecretBox, password: Secret, service_id: str) -> bytes:
     return box.seal(password, subscriber_context(service_id))
+
+
+# --- offerings ---
+
+
+async def put_offering(conn: AsyncConnection, profile_name: str, written: str | None, now: datetime) -> None:
+    """`written` None takes the terms back; the row stays, so that who follows by revision learns of it."""
+    values = {"terms": written, "updated_at": now, "revision": await next_revision(conn, offering_table)}
+    changed = await conn.execute(
+        update(offering_table).where(offering_table.c.profile_name == profile_name).values(**values)
+    )
+    if not changed.rowcount:
+        await conn.execute(insert(offering_table).values(profile_name=profile_name, **values))
+
+
+async def get_offering(conn: AsyncConnection, profile_name: str) -> str | None:
+    return await conn.scalar(select(offering_table.c.terms).where(offering_table.c.profile_name == profile_name))
+
+
+async def list_offerings(conn: AsyncConnection, *, after: str | None, limit: int) -> list[tuple[str, str]]:
+    """(profile name, terms as written) by name, those after `after`, without those taken back."""
+    columns = offering_table.c
+    query = select(columns.profile_name, columns.terms).where(columns.terms.is_not(None))
+    if after is not None:
+        query = query.where(columns.profile_name > after)
+    rows = await conn.execute(query.order_by(columns.profile_name).limit(limit))
+    return [(row.profile_name, row.terms) for row in rows]
+
+
+async def offerings_after(conn: AsyncConnection, revision: int) -> list[tuple[int, str, ServiceTerms]]:
+    """(revision, profile name, terms) of every offering changed after `revision`."""
+    columns = offering_table.c
+    query = select(offering_table).where(columns.revision > revision).order_by(columns.revision)
+    return [(row.revision, row.profile_name, terms.stored(row.terms)) for row in await conn.execute(query)]

@@ -9,9 +9,11 @@ from prometheus_client import CollectorRegistry
 from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
+from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory
 from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.methods import methods
+from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
@@ -43,7 +45,7 @@ class RadiusRoom:
     ) -> None:
         self.settings = settings
         self.registry = Registry()
-        self.directory = Directory(session_timeout_s=settings.session_timeout_s, idle_timeout_s=settings.idle_timeout_s)
+        self.directory = Directory(Defaults(settings.session_timeout_s, settings.idle_timeout_s, settings.garden))
         self.counters = Counters()
         self.follower = Follower(database, box, self.registry, self.directory, refresh_s=settings.refresh_s)
         self.nas = NasService(database, clock, box, self.follower)
@@ -54,7 +56,8 @@ class RadiusRoom:
         )
         nas = self.registry.by_address
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
-        policy = Policy(self.directory, methods(settings.eap_methods, self.directory.find, certificates))
+        admission = Admission(clock, settings.entity_zone, sessions)
+        policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.find, certificates))
         self.listener = Listener(
             settings,
             clock,

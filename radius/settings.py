@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from radius.vendors.terms import Garden
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,13 @@ class RadiusSettings:
     """Directory with server.pem, server.key, ca.pem and crl.pem (see radius.authorization.eap.certificates); None
     offers no method that needs them."""
     session_timeout_s: int = 86_400
-    """Session-Timeout of every session; 0 sends none."""
+    """Session-Timeout of a session whose service and offering have none of their own; 0 sends none."""
     idle_timeout_s: int = 3_600
-    """Idle-Timeout of every session; 0 sends none."""
+    """Idle-Timeout, likewise."""
+    garden: Garden | None = field(default_factory=Garden)
+    """Walled garden of suspended services; None rejects them instead."""
+    entity_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    """Zone of the legal entity, in which the hours of services are written."""
     refresh_s: float = 1.0
     """How often the directory looks for rows that another process changed."""
     coa_first_timeout_s: float = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, false, text
 
 from controller.store.metadata import Id, Instant, metadata
 
@@ -22,6 +22,7 @@ nas = Table(
     Column("swaps_octets", Boolean, nullable=False),
     Column("adds_ipv6_octets", Boolean, nullable=False),
     Column("port_speed_bps", BigInteger, nullable=False),
+    Column("reply_attributes", Text),
     Column("enabled", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("created_at", Instant, nullable=False),
@@ -41,6 +42,10 @@ subscriber = Table(
     Column("framed_ipv4", String(15)),
     Column("enabled", Boolean, nullable=False),
     Column("withdrawn", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=false()),
+    Column("ipv6_prefix", String(43)),
+    Column("delegated_prefix", String(43)),
+    Column("terms", Text),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
     Index(
@@ -50,4 +55,14 @@ subscriber = Table(
         sqlite_where=text("withdrawn = 0"),
         postgresql_where=text("NOT withdrawn"),
     ),
+)
+
+# What every service of a speed profile is given besides its speed, and when it may log in (see authorization.terms).
+offering = Table(
+    "radius_offering",
+    metadata,
+    Column("profile_name", String(32), primary_key=True),
+    Column("terms", Text),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("updated_at", Instant, nullable=False),
 )

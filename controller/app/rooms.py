@@ -102,6 +102,7 @@ class Network:
                 auth_port=settings.auth_port,
                 acct_port=settings.acct_port,
                 reuse_port=settings.share_radius_ports,
+                entity_zone=ZoneInfo(settings.entity_zone),
             ),
             recorder=self.recorder,
             sessions=self.sessions,

@@ -33,7 +33,7 @@ from radius.accounting.session import (
     naming_values,
 )
 from radius.accounting.tables import history, nas_restarts, sessions
-from radius.ports import LiveSession
+from radius.ports import LiveSession, Occupied
 
 Key = tuple[str, bytes]
 """NAS and Acct-Session-Id, under which all lives of that id are found."""
@@ -223,6 +223,33 @@ class SessionRepository:
 
     async def live_sessions_of(self, service_id: str) -> list[LiveSession]:
         return await self._live(sessions.c.service_id == service_id)
+
+    async def occupied(self, service_id: str) -> list[Occupied]:
+        """Live sessions of a service, for its limit on simultaneous ones."""
+        columns = sessions.c
+        query = (
+            select(
+                columns.session_key,
+                columns.calling_station_id,
+                columns.last_seen_us,
+                columns.last_event_us,
+                columns.interim_s,
+                nas_restarts.c.boundary_us,
+            )
+            .outerjoin(nas_restarts, nas_restarts.c.nas_id == columns.nas_id)
+            .where(columns.service_id == service_id, columns.state == LIVE)
+        )
+        async with self._database.read() as conn:
+            return [
+                Occupied(
+                    row.session_key,
+                    row.calling_station_id,
+                    from_micros(row.last_seen_us),
+                    row.interim_s,
+                    row.boundary_us is not None and row.last_event_us <= row.boundary_us,
+                )
+                for row in await conn.execute(query)
+            ]
 
     async def find(self, wanted: SessionFilter, *, before: str | None, limit: int) -> list[SessionView]:
         """Live and ended ones, those first that were heard of last for the first time; `before` is a session key."""

@@ -1,9 +1,9 @@
 """Everyone who may log in, in memory, so that no login waits for SQL. Made from `radius_subscriber`, by revision.
 
-Passwords rest sealed in the database and are opened when a row is loaded: CHAP needs the clear password at every
-login, and the key that opens them lives in this process anyway, so keeping them sealed here would cost every login
-4 µs and protect against nobody who can read this memory. They are octets in `Subscriber.password`, shown by no repr,
-and leave the process in no log, metric or answer.
+Passwords rest sealed in the database and are opened when a row is loaded, in the form in which they are kept (see
+`password`): the key that opens them lives in this process anyway, so keeping them sealed here would cost every login
+4 µs and protect against nobody who can read this memory. They are shown by no repr, and leave the process in no log,
+metric or answer.
 
 One subscriber costs an entry, two byte strings and a share of its profile. Names are octets, compared as they are
 (RFC 2865 §5.1 gives them no case folding).
@@ -13,44 +13,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from controller.domain.service import SpeedProfile
-from radius.protocol.nas import Nas
+from radius.authorization.password import CLEAR, Password, nt_password, opened
+from radius.authorization.plan import PLAIN, Defaults, Plan, ServiceTerms
+from radius.protocol.mschap import NtPassword
 from radius.vendors import reply
 from radius.vendors.mark import service_in
-from radius.vendors.model import SessionTerms
-
-
-class Plan:
-    """A speed profile with its reply attributes, encoded once for each kind of NAS that asked."""
-
-    __slots__ = ("_encoded", "_terms", "profile")
-
-    def __init__(self, profile: SpeedProfile, terms: Callable[[Nas], SessionTerms]) -> None:
-        self.profile = profile
-        self._terms = terms
-        self._encoded: dict[tuple[str, int], bytes] = {}
-
-    def attributes(self, nas: Nas) -> bytes:
-        """What every session of this profile is told on such a NAS."""
-        key = (nas.vendor, nas.interim_interval_s)
-        encoded = self._encoded.get(key)
-        if encoded is None:
-            encoded = reply.profile_attributes(reply.vendor(nas.vendor), self.profile, self._terms(nas))
-            self._encoded[key] = encoded
-        return encoded
+from radius.vendors.terms import Addresses
 
 
 class Subscriber:
-    """One login. `attributes` is the part of the reply that is this subscriber's own (Class and address)."""
+    """One login. `attributes` is the part of the reply that is this subscriber's own (Class and address).
 
-    __slots__ = ("attributes", "enabled", "password", "plan")
+    `password` is octets where it is kept in clear.
+    """
 
-    def __init__(self, password: bytes, plan: Plan, attributes: bytes, enabled: bool) -> None:
+    __slots__ = ("_nt", "attributes", "password", "plan")
+
+    def __init__(self, password: Password, plan: Plan, attributes: bytes) -> None:
         self.password = password
         self.plan = plan
         self.attributes = attributes
-        self.enabled = enabled
+        self._nt: NtPassword | None = None
+
+    def nt_password(self) -> NtPassword | None:
+        """What MS-CHAP needs, made at the first MS-CHAP login and kept; None where less is known of the password."""
+        if self._nt is None:
+            self._nt = nt_password(self.password)
+        return self._nt
+
+    @property
+    def enabled(self) -> bool:
+        return self.plan.guard is None or self.plan.guard.enabled
 
     def __repr__(self) -> str:
         return f"Subscriber({self.plan.profile.name}, enabled={self.enabled})"
@@ -68,6 +64,11 @@ class SubscriberRow:
     enabled: bool
     withdrawn: bool
     revision: int
+    password_form: str = CLEAR
+    suspended: bool = False
+    ipv6_prefix: str | None = None
+    delegated_prefix: str | None = None
+    terms: ServiceTerms = PLAIN
 
     def __repr__(self) -> str:
         return f"SubscriberRow({self.username!r}, {self.service_id}, {self.profile.name}, revision={self.revision})"
@@ -80,10 +81,12 @@ Find = Callable[[bytes], Subscriber | None]
 class Directory:
     """User name → Subscriber. `apply` is called with rows as they change; look-ups cost one dict access."""
 
-    def __init__(self, *, session_timeout_s: int = 86_400, idle_timeout_s: int = 3_600) -> None:
-        self._timers = (session_timeout_s, idle_timeout_s)
+    def __init__(self, defaults: Defaults | None = None) -> None:
+        self._defaults = defaults or Defaults()
         self._subscribers: dict[bytes, Subscriber] = {}
-        self._plans: dict[SpeedProfile, Plan] = {}
+        # Plans live as long as somebody has them: terms of a single service are given up with it.
+        self._plans: WeakValueDictionary[tuple[object, ...], Plan] = WeakValueDictionary()
+        self._offerings: dict[str, ServiceTerms] = {}
         self.find = self._subscribers.get
         """find(username: bytes) → Subscriber or None; the dict's own method, bound once for the hot path."""
 
@@ -96,20 +99,31 @@ class Directory:
         if row.withdrawn:
             self._subscribers.pop(name, None)
             return
-        own = reply.subscriber_attributes(row.service_id, row.profile, row.framed_ipv4)
-        self._subscribers[name] = Subscriber(row.password.encode(), self._plan(row.profile), own, row.enabled)
+        plan = self._plan(row)
+        shown = self._defaults.garden.profile if plan.is_in_garden and self._defaults.garden else row.profile
+        addresses = Addresses(row.framed_ipv4, row.ipv6_prefix, row.delegated_prefix)
+        own = reply.subscriber_attributes(row.service_id, shown, addresses)
+        self._subscribers[name] = Subscriber(opened(row.password_form, row.password), plan, own)
+
+    def apply_offering(self, profile_name: str, terms: ServiceTerms) -> None:
+        """Take over what every service of this speed profile is given besides its speed; PLAIN takes it back."""
+        self._offerings[profile_name] = terms
+        for plan in list(self._plans.values()):
+            if plan.profile.name == profile_name:
+                plan.settle(terms)
 
     def service_of(self, username: bytes) -> str | None:
         """Whose login this is, read from the Class it is given; None for nobody's."""
         subscriber = self.find(username)
         return None if subscriber is None else service_in(subscriber.attributes)
 
-    def _plan(self, profile: SpeedProfile) -> Plan:
-        plan = self._plans.get(profile)
+    def _plan(self, row: SubscriberRow) -> Plan:
+        key = (row.profile, row.terms, row.enabled, row.suspended)
+        plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[profile] = Plan(profile, self._terms)
+            plan = Plan(row.profile, row.terms, row.enabled, row.suspended, self._defaults)
+            offering = self._offerings.get(row.profile.name)
+            if offering is not None:
+                plan.settle(offering)
+            self._plans[key] = plan
         return plan
-
-    def _terms(self, nas: Nas) -> SessionTerms:
-        session_timeout_s, idle_timeout_s = self._timers
-        return SessionTerms(session_timeout_s, idle_timeout_s, nas.interim_interval_s)

@@ -6,18 +6,22 @@ password helps whoever guesses.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
 from radius.authorization import chap, pap
-from radius.authorization.directory import Directory
+from radius.authorization.admission import Admission, rejection
+from radius.authorization.directory import Directory, Subscriber
 from radius.authorization.eap.method import MethodFactory
 from radius.authorization.eap.server import EapServer
 from radius.authorization.eap.sessions import EapSessions
-from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
+from radius.authorization.mschap import MsChap
+from radius.authorization.password import HashedPassword
+from radius.protocol.codes import ACCESS_ACCEPT, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
-from radius.protocol.server import Decision, Deferred
+from radius.protocol.server import Answer, Decision, Deferred
 
 _USER_NAME = int(Attr.USER_NAME)
 _USER_PASSWORD = int(Attr.USER_PASSWORD)
@@ -25,15 +29,11 @@ _CHAP_PASSWORD = int(Attr.CHAP_PASSWORD)
 _EAP_MESSAGE = int(Attr.EAP_MESSAGE)
 
 
-def _rejection(reason: str, attributes: bytes = b"") -> Decision:
-    return Decision(ACCESS_REJECT, attributes, "reject", reason)
-
-
-NO_USER_NAME = _rejection("no User-Name")
-UNKNOWN_USER = _rejection("unknown user")
-WRONG_PASSWORD = _rejection("wrong password")
-NO_CREDENTIALS = _rejection("neither User-Password nor CHAP-Password nor EAP-Message: no method we serve")
-DISABLED = _rejection("the service is not enabled")
+NO_USER_NAME = rejection("no User-Name")
+UNKNOWN_USER = rejection("unknown user")
+WRONG_PASSWORD = rejection("wrong password")
+NO_CREDENTIALS = rejection("no User-Password, CHAP-Password, MS-CHAP response or EAP-Message: no method we serve")
+NEEDS_CLEAR = rejection("CHAP needs the clear password, and less is kept of this one")
 
 
 class Policy:
@@ -42,44 +42,74 @@ class Policy:
     def __init__(
         self,
         directory: Directory,
+        admission: Admission,
         eap_methods: Mapping[int, MethodFactory] | None = None,
         *,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find = directory.find
+        self._admission = admission
         self.eap_sessions = EapSessions()
+        self._ms_chap = MsChap(self._find, admission.admit)
         self._eap = EapServer(eap_methods or {}, self.eap_sessions, self._admit_identity, now_s)
 
-    def decide(self, packet: Packet, nas: Nas) -> Decision | Deferred:
+    def decide(self, packet: Packet, nas: Nas) -> Answer:
         """Raises PeerError when the credentials are malformed: such a packet gets no answer."""
         name = packet.get(_USER_NAME)
         hidden, chap_password = packet.get(_USER_PASSWORD), packet.get(_CHAP_PASSWORD)
-        if hidden is None and chap_password is None and _EAP_MESSAGE in packet.offsets:
-            return self._eap.decide(packet, nas)
+        if hidden is None and chap_password is None:
+            return self._by_extension(packet, nas, name)
         if name is None:
             return NO_USER_NAME
         subscriber = self._find(name)
         if subscriber is None:
             return UNKNOWN_USER
+        password = subscriber.password
         # "An Access-Request MUST NOT contain both a User-Password and a CHAP-Password" (RFC 2865 §4.1): the stronger
         # claim is the one that counts then, and it must hold.
         if chap_password is not None:
-            right = chap.matches(packet, chap_password, subscriber.password)
-        elif hidden is not None:
-            right = pap.matches(packet, hidden, nas, subscriber.password)
+            if type(password) is not bytes:
+                return NEEDS_CLEAR
+            right = chap.matches(packet, chap_password, password)
         else:
-            return NO_CREDENTIALS
+            assert hidden is not None, "one of the two is there"
+            if type(password) is HashedPassword:
+                return self._by_hash(packet, nas, subscriber, password, hidden)
+            right = pap.matches(packet, hidden, nas, password)
         if not right:
             return WRONG_PASSWORD
-        if not subscriber.enabled:
-            return DISABLED
+        if subscriber.plan.guard is not None:
+            return self._admission.admit(subscriber, packet, nas)
         return Decision(ACCESS_ACCEPT, subscriber.plan.attributes(nas) + subscriber.attributes, "accept")
 
-    def _admit_identity(self, identity: bytes, packet: Packet, nas: Nas, *, accept: bytes, reject: bytes) -> Decision:
+    def _by_hash(
+        self, packet: Packet, nas: Nas, subscriber: Subscriber, password: HashedPassword, hidden: bytes
+    ) -> Answer:
+        """PAP against argon2: at once for the password that was right before, else in a thread."""
+        claimed = nas.secret.reveal(hidden, packet.authenticator)
+        if password.remembers(claimed):
+            return self._admission.admit(subscriber, packet, nas)
+
+        async def verified() -> Decision:
+            if not await asyncio.to_thread(password.verify, claimed):
+                return WRONG_PASSWORD
+            answer = self._admission.admit(subscriber, packet, nas)
+            return await answer.decide() if type(answer) is Deferred else answer
+
+        return Deferred(verified)
+
+    def _by_extension(self, packet: Packet, nas: Nas, name: bytes | None) -> Answer:
+        """Methods that came after RFC 2865."""
+        if _EAP_MESSAGE in packet.offsets:
+            return self._eap.decide(packet, nas)
+        if name is None:
+            return NO_USER_NAME
+        return self._ms_chap.decide(packet, nas, name) or NO_CREDENTIALS
+
+    def _admit_identity(
+        self, identity: bytes, packet: Packet, nas: Nas, *, accept: bytes, reject: bytes
+    ) -> Decision | Deferred:
         subscriber = self._find(identity)
         if subscriber is None:
-            return _rejection(UNKNOWN_USER.reason, reject)
-        if not subscriber.enabled:
-            return _rejection(DISABLED.reason, reject)
-        attributes = accept + subscriber.plan.attributes(nas) + subscriber.attributes
-        return Decision(ACCESS_ACCEPT, attributes, "accept")
+            return rejection(UNKNOWN_USER.reason, reject)
+        return self._admission.admit(subscriber, packet, nas, accept=accept, reject=reject)

@@ -18,6 +18,8 @@ class Nas:
     `class_proves_speed`: whether its returning the Class of a CoA counts as evidence of the new speed, where it reports
     no rate.
 
+    `reply_attributes` are encoded attributes of its own that every Access-Accept to it carries.
+
     How its accounting is to be read: `swaps_octets`, Input means what went to the subscriber, against RFC 2866 §5.3;
     `adds_ipv6_octets`, its vendor's IPv6 counters come on top of the standard ones instead of being a part of them;
     `port_speed_bps`, what no session can exceed in one direction. Compared by identity: a changed NAS is a new object.
@@ -37,3 +39,4 @@ class Nas:
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000
     enabled: bool = True
+    reply_attributes: bytes = field(default=b"", repr=False)

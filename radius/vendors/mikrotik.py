@@ -2,6 +2,10 @@
 
 What the router receives is what the subscriber sends, so rx is upstream and tx downstream. Rates are numbers with an
 optional k (1,000) or M (1,000,000) bit/s; further fields (burst, priority) may follow and do not change the limit.
+
+Filter-Id names a chain of the firewall, with .in or .out for one direction. The garden is an address list, whose
+members the firewall turns to the portal: a CoA gives the session another list, and a list that no rule names does
+nothing. Source: RouterOS manual, "RADIUS Client", supported attributes.
 """
 
 from __future__ import annotations
@@ -9,9 +13,14 @@ from __future__ import annotations
 import re
 
 from controller.domain.service import SpeedProfile
-from radius.protocol.codes import MIKROTIK, MIKROTIK_RATE_LIMIT
+from radius.protocol.codes import MIKROTIK, MIKROTIK_RATE_LIMIT, Attr
 from radius.protocol.packet import vendor_attribute
+from radius.vendors import standard
 from radius.vendors.model import Rates, Vendor
+from radius.vendors.terms import Filters, Garden, Pools
+
+_ADDRESS_LIST = 19
+_DELEGATED_IPV6_POOL = 22
 
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _LIMIT = re.compile(r"(\d{1,12})([kMG]?)(?:/(\d{1,12})([kMG]?))?(?:\s.*)?", re.ASCII)
@@ -36,6 +45,29 @@ def speed_attributes(profile: SpeedProfile) -> bytes:
     return vendor_attribute(MIKROTIK, MIKROTIK_RATE_LIMIT, rate_limit(profile).encode())
 
 
+def pools(names: Pools) -> bytes:
+    """Mikrotik-Delegated-IPv6-Pool in place of RFC 6911's attribute, which RouterOS does not list."""
+    encoded = standard.pools(Pools(names.ipv4, names.ipv6))
+    if names.delegated is not None:
+        encoded += vendor_attribute(MIKROTIK, _DELEGATED_IPV6_POOL, names.delegated.encode())
+    return encoded
+
+
+def filters(names: Filters) -> bytes:
+    upstream, downstream = names.upstream, names.downstream
+    return standard.text(Attr.FILTER_ID, upstream and f"{upstream}.in") + standard.text(
+        Attr.FILTER_ID, downstream and f"{downstream}.out"
+    )
+
+
+def garden(walls: Garden) -> bytes:
+    return vendor_attribute(MIKROTIK, _ADDRESS_LIST, walls.name.encode())
+
+
+def garden_opened(walls: Garden, _filters: Filters) -> bytes:
+    return vendor_attribute(MIKROTIK, _ADDRESS_LIST, walls.open_name.encode())
+
+
 def _rate(rate_bps: int) -> str:
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
         if rate_bps % size == 0:
@@ -48,6 +80,11 @@ VENDOR = Vendor(
     speed_attributes=speed_attributes,
     rate_attribute=(MIKROTIK, MIKROTIK_RATE_LIMIT),
     read_rate=read_rate_limit,
+    pools=pools,
+    filters=filters,
+    garden=garden,
+    garden_opened=garden_opened,
+    garden_is_filter=False,
     # RouterOS documents Class in its accounting requests and no rate ("RADIUS Client", Accounting-Request): asking for
     # one would leave every plan change unproved. Where a box does report it, the rate is what counts.
     class_proves_speed=True,

@@ -1,10 +1,13 @@
-"""The one builder of what a NAS is told about a session: in Access-Accept at login, in CoA-Request at a plan change.
+"""The one builder of what a NAS is told about a session: in Access-Accept at login, in CoA-Request when it changes.
 
-    Access-Accept   session terms · plan · address
-    CoA-Request                     plan
-    plan          = vendor's speed attributes · Class naming service and profile
+    Access-Accept   timers · grant · speed │ template · Class · own addresses
+    CoA-Request     what names the session ·   speed │ Class                     a new plan
+    suspended       the garden's speed and walls in place of the speed, Class names the garden
 
-Both take the plan's part from `plan_attributes`, so a CoA can never omit what an Accept would carry.
+    grant = pools · VLAN · filters, in the vendor's attributes
+
+Both take a speed from `speed`, so a CoA can never omit what an Accept would carry; and a plan that differs in speed
+alone differs in those attributes and in Class alone.
 """
 
 from __future__ import annotations
@@ -13,11 +16,39 @@ from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from radius.protocol.codes import Attr
 from radius.protocol.packet import attribute, integer_attribute
-from radius.vendors import mikrotik, rfc, strongswan
+from radius.vendors import (
+    accel_ppp,
+    cisco,
+    huawei,
+    juniper,
+    mikrotik,
+    nokia,
+    rfc,
+    standard,
+    strongswan,
+    ubiquiti,
+    wispr,
+)
 from radius.vendors.mark import class_value
-from radius.vendors.model import SessionTerms, Vendor
+from radius.vendors.model import Vendor
+from radius.vendors.terms import Addresses, Filters, Garden, Grant, Timers
 
-VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (rfc.VENDOR, mikrotik.VENDOR, strongswan.VENDOR)}
+VENDORS: dict[str, Vendor] = {
+    vendor.name: vendor
+    for vendor in (
+        rfc.VENDOR,
+        accel_ppp.VENDOR,
+        cisco.IOS_XE,
+        cisco.IOS_XR,
+        huawei.VENDOR,
+        juniper.VENDOR,
+        mikrotik.VENDOR,
+        nokia.VENDOR,
+        strongswan.VENDOR,
+        ubiquiti.VENDOR,
+        wispr.VENDOR,
+    )
+}
 """Every vendor profile, by the name a NAS is registered with."""
 
 
@@ -29,14 +60,30 @@ def vendor(name: str) -> Vendor:
         raise RuleError(f"no vendor {name!r}; known: {', '.join(sorted(VENDORS))}", code="unknown-vendor") from None
 
 
-def profile_attributes(kind: Vendor, profile: SpeedProfile, terms: SessionTerms) -> bytes:
-    """The part of an Access-Accept that all sessions of a profile share."""
-    return rfc.session_attributes(terms) + kind.speed_attributes(profile)
+def shared_attributes(
+    kind: Vendor, profile: SpeedProfile, grant: Grant, timers: Timers, garden: Garden | None = None
+) -> bytes:
+    """The part of an Access-Accept that all sessions of these terms share; `garden` where they are suspended.
+
+    A suspended session keeps its pools and its VLAN, so that it need not dial again when the garden opens.
+    """
+    place = kind.pools(grant.pools) + (kind.vlan(grant.vlan) if grant.vlan is not None else b"")
+    filters = kind.filters(grant.filters)
+    if garden is None:
+        body = speed(kind, profile) + filters
+    else:
+        walls = (kind.garden_at_login or kind.garden)(garden)
+        body = speed(kind, garden.profile) + walls + (b"" if kind.garden_is_filter else filters)
+    return standard.framed() + standard.timers(timers) + place + body + grant.extra
 
 
-def subscriber_attributes(service_id: str, profile: SpeedProfile, framed_ipv4: str | None) -> bytes:
+def subscriber_attributes(service_id: str, profile: SpeedProfile, own: Addresses) -> bytes:
     """The part of an Access-Accept that is one subscriber's own; Class comes first (see mark.service_in)."""
-    return class_attribute(service_id, profile) + rfc.address_attribute(framed_ipv4)
+    return class_attribute(service_id, profile) + standard.addresses(own)
+
+
+def speed(kind: Vendor, profile: SpeedProfile) -> bytes:
+    return kind.speed_attributes(profile)
 
 
 def plan_attributes(kind: Vendor, profile: SpeedProfile, service_id: str, session_timeout_s: int = 0) -> bytes:
@@ -44,11 +91,31 @@ def plan_attributes(kind: Vendor, profile: SpeedProfile, service_id: str, sessio
 
     `session_timeout_s` is sent to a NAS that refuses a CoA without one; 0 leaves it out.
     """
-    timeout = b""
-    if kind.needs_session_timeout and session_timeout_s:
-        timeout = integer_attribute(Attr.SESSION_TIMEOUT, session_timeout_s)
-    return kind.speed_attributes(profile) + timeout + class_attribute(service_id, profile)
+    return speed(kind, profile) + _timeout(kind, session_timeout_s) + class_attribute(service_id, profile)
+
+
+def suspend_attributes(kind: Vendor, garden: Garden, service_id: str, session_timeout_s: int = 0) -> bytes:
+    """The body of the CoA-Request that closes the garden around a session."""
+    return kind.garden(garden) + plan_attributes(kind, garden.profile, service_id, session_timeout_s)
+
+
+def resume_attributes(
+    kind: Vendor,
+    garden: Garden,
+    profile: SpeedProfile,
+    filters: Filters,
+    service_id: str,
+    session_timeout_s: int = 0,
+) -> bytes:
+    """The body of the CoA-Request that opens the garden: the walls taken back, and the full plan."""
+    return kind.garden_opened(garden, filters) + plan_attributes(kind, profile, service_id, session_timeout_s)
 
 
 def class_attribute(service_id: str, profile: SpeedProfile) -> bytes:
     return attribute(Attr.CLASS, class_value(service_id, profile.name))
+
+
+def _timeout(kind: Vendor, session_timeout_s: int) -> bytes:
+    if kind.needs_session_timeout and session_timeout_s:
+        return integer_attribute(Attr.SESSION_TIMEOUT, session_timeout_s)
+    return b""

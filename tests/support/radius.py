@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from controller.domain.clock import SystemClock
 from controller.domain.errors import PeerError
@@ -19,9 +20,10 @@ from controller.store.secrets import SecretBox, load_or_create
 from controller.store.usage_log import UsageLog
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
+from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory, SubscriberRow
 from radius.authorization.policy import Policy
-from radius.ports import LiveSession
+from radius.ports import LiveSession, Occupied
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.duplicates import Duplicates
 from radius.protocol.nas import Nas
@@ -58,7 +60,8 @@ def subscriber(username: str = "anna", password: str = "hunter2", **changes: obj
 
 
 def authentication_server(known: Nas, *rows: SubscriberRow) -> AuthenticationServer:
-    return AuthenticationServer({known.address: known}, Policy(directory(*rows)).decide, Duplicates())
+    admission = Admission(SystemClock(), ZoneInfo("UTC"), FakeSessions())
+    return AuthenticationServer({known.address: known}, Policy(directory(*rows), admission).decide, Duplicates())
 
 
 def accounting_server(known: Nas) -> AccountingServer:
@@ -102,12 +105,16 @@ class FakeSessions:
     """The session table as a dict."""
 
     live: dict[str, LiveSession] = field(default_factory=dict)
+    counted: list[Occupied] = field(default_factory=list)
 
     async def live_session(self, session_key: str) -> LiveSession | None:
         return self.live.get(session_key)
 
     async def live_sessions_of(self, service_id: str) -> list[LiveSession]:
         return [session for session in self.live.values() if session.service_id == service_id]
+
+    async def occupied(self, service_id: str) -> list[Occupied]:
+        return self.counted
 
 
 def secret_box(directory: Path) -> SecretBox:

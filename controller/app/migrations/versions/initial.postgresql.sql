@@ -110,11 +110,11 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -238,9 +238,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -255,9 +255,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -433,9 +433,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -462,6 +462,7 @@ CREATE TABLE radius_nas (
     swaps_octets BOOLEAN NOT NULL,
     adds_ipv6_octets BOOLEAN NOT NULL,
     port_speed_bps BIGINT NOT NULL,
+    reply_attributes TEXT,
     enabled BOOLEAN NOT NULL,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -483,14 +484,28 @@ CREATE TABLE radius_subscriber (
     framed_ipv4 VARCHAR(15),
     enabled BOOLEAN NOT NULL,
     withdrawn BOOLEAN NOT NULL,
+    suspended BOOLEAN DEFAULT false NOT NULL,
+    ipv6_prefix VARCHAR(43),
+    delegated_prefix VARCHAR(43),
+    terms TEXT,
     revision BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+CREATE TABLE radius_offering (
+    profile_name VARCHAR(32) NOT NULL,
+    terms TEXT,
+    revision BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_offering PRIMARY KEY (profile_name)
+)
+;;
+CREATE INDEX ix_radius_offering_revision ON radius_offering (revision)
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -513,6 +528,7 @@ CREATE TABLE radius_session (
     framed_ipv4 VARCHAR(15),
     last_class BYTEA,
     last_rate VARCHAR(253),
+    counter_state VARCHAR(96),
     service_id VARCHAR(32),
     nas_id VARCHAR(32) NOT NULL,
     acct_session_id BYTEA NOT NULL,
@@ -525,9 +541,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 60)
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -550,6 +566,7 @@ CREATE TABLE radius_session_history (
     framed_ipv4 VARCHAR(15),
     last_class BYTEA,
     last_rate VARCHAR(253),
+    counter_state VARCHAR(96),
     service_id VARCHAR(32),
     nas_id VARCHAR(32) NOT NULL,
     acct_session_id BYTEA NOT NULL,
@@ -563,9 +580,38 @@ CREATE TABLE radius_session_history (
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
+;;
 CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
 ;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
+CREATE TABLE radius_quarantine (
+    quarantine_id VARCHAR(32) NOT NULL,
+    session_key VARCHAR(32) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    acct_session_id BYTEA NOT NULL,
+    username VARCHAR(253) NOT NULL,
+    service_id VARCHAR(32),
+    reason VARCHAR(64) NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    reported_upstream_octets BIGINT,
+    reported_downstream_octets BIGINT,
+    upstream_limit_octets BIGINT,
+    downstream_limit_octets BIGINT,
+    session_time_s BIGINT,
+    event_us BIGINT NOT NULL,
+    received_us BIGINT NOT NULL,
+    packet_sha256 BYTEA NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    decided_by VARCHAR(128),
+    decided_at BIGINT,
+    why VARCHAR(400),
+    CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
+)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -625,9 +671,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -650,9 +696,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -954,11 +1000,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1018,9 +1064,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
-;;
 CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
+;;
+CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,

@@ -1,0 +1,121 @@
+"""The last step of every login, whatever method proved who it is: may it have a session now, and which?
+
+A plain login costs one comparison. A login with conditions is looked at here; only one with a limit on sessions waits
+for the table of live sessions, and so is decided later.
+
+Which of the sessions in that table count against a limit:
+
+    heard of within an interim interval and a tenth     counts
+    silent for longer, or its NAS restarted since       does not: a killed NAS locks nobody out
+    of the station that is logging in                   does not: it has lost its session, and dials again
+    accepted here, no Start yet                         counts for ten seconds
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from controller.domain.clock import Clock
+from radius.authorization.conditions import closes_at, station
+from radius.authorization.directory import Subscriber
+from radius.ports import Occupancy, Occupied
+from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
+from radius.protocol.server import Decision, Deferred
+from radius.vendors.mark import service_in
+
+_CALLING_STATION_ID = int(Attr.CALLING_STATION_ID)
+_START_FOLLOWS = timedelta(seconds=10)
+"""How long after an accept its Accounting-Start is waited for: until then the session is counted from memory."""
+
+
+def rejection(reason: str, attributes: bytes = b"") -> Decision:
+    return Decision(ACCESS_REJECT, attributes, "reject", reason)
+
+
+class Admission:
+    """`zone` is the legal entity's, in which hours are written."""
+
+    def __init__(self, clock: Clock, zone: ZoneInfo, occupancy: Occupancy) -> None:
+        self._clock = clock
+        self._zone = zone
+        self._occupancy = occupancy
+        self._accepted: dict[str, list[tuple[str, datetime]]] = {}
+
+    def admit(
+        self, subscriber: Subscriber, packet: Packet, nas: Nas, *, accept: bytes = b"", reject: bytes = b""
+    ) -> Decision | Deferred:
+        """`accept` and `reject` are attributes that the method adds to either reply."""
+        plan, guard = subscriber.plan, subscriber.plan.guard
+        if guard is None:
+            return Decision(ACCESS_ACCEPT, accept + plan.attributes(nas) + subscriber.attributes, "accept")
+        if not guard.enabled:
+            return rejection("the service is not enabled", reject)
+        if guard.suspended_out:
+            return rejection("the service is suspended, and there is no walled garden", reject)
+        conditions, ends_in_s = guard.conditions, None
+        refusal = conditions.refusal(packet, nas)
+        if refusal is not None:
+            return rejection(refusal, reject)
+        if conditions.hours:
+            now = self._clock.now()
+            closing = closes_at(conditions.hours, now, self._zone)
+            if closing is None:
+                hours = ", ".join(window.text for window in conditions.hours)
+                return rejection(f"outside the hours of the service: {hours} {self._zone.key}", reject)
+            ends_in_s = max(1, int((closing - now).total_seconds()))
+        shared = plan.attributes(nas) if ends_in_s is None else plan.encode(nas, ends_in_s=ends_in_s)
+        accepted = Decision(ACCESS_ACCEPT, accept + shared + subscriber.attributes, "accept")
+        if conditions.max_sessions is None:
+            return accepted
+        service_id, caller = service_in(subscriber.attributes), _caller(packet)
+        return Deferred(partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject))
+
+    async def _count(
+        self, service_id: str, caller: str | None, limit: int, accepted: Decision, reject: bytes
+    ) -> Decision:
+        sessions = await self._occupancy.occupied(service_id)
+        now = self._clock.now()
+        counted = [session for session in sessions if _counts(session, caller, now)]
+        started = {_station(session) for session in counted}
+        waiting = [
+            (name, until)
+            for name, until in self._accepted.get(service_id, ())
+            if until > now and name != caller and name not in started
+        ]
+        if len(counted) + len(waiting) >= limit:
+            return rejection(_too_many(limit, counted, len(waiting)), reject)
+        if caller is not None:
+            self._accepted[service_id] = [*waiting, (caller, now + _START_FOLLOWS)]
+        self._forget(now)
+        return accepted
+
+    def _forget(self, now: datetime) -> None:
+        """Bounded: services whose last accept is long past leave once there are many."""
+        if len(self._accepted) < 10_000:
+            return
+        self._accepted = {name: held for name, held in self._accepted.items() if held[-1][1] > now}
+
+
+def _counts(session: Occupied, caller: str | None, now: datetime) -> bool:
+    if session.is_suspect or (caller is not None and _station(session) == caller):
+        return False
+    return now - session.last_seen_at <= timedelta(seconds=session.interim_s * 1.1)
+
+
+def _station(session: Occupied) -> str | None:
+    return None if session.calling_station_id is None else station(session.calling_station_id)
+
+
+def _caller(packet: Packet) -> str | None:
+    value = packet.get(_CALLING_STATION_ID)
+    return None if value is None else station(value.decode(errors="backslashreplace"))
+
+
+def _too_many(limit: int, sessions: list[Occupied], waiting: int) -> str:
+    names = ", ".join(f"{session.session_key} of {session.calling_station_id}" for session in sessions[:3])
+    also = f", {waiting} accepted a moment ago" if waiting else ""
+    return f"{limit} sessions at once are allowed, and live are: {names or 'none'}{also}"
