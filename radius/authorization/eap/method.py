@@ -1,6 +1,7 @@
 """What an EAP method is to the conversation that carries it. A method knows neither RADIUS nor the other methods.
 
     start() ──► Continue ──► respond(response) ──► Continue ──► … ──► Success │ Failure
+                                               └─► Later ──► in a thread: one of the three
 
 A method is made for one conversation and thrown away with it. It never sees Identity, Nak or retransmissions: those are
 the conversation's. Malformed data raises PeerError: the packet is dropped and the method still waits for a right one,
@@ -47,6 +48,23 @@ Step = Continue | Success | Failure
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """The step costs too much processor for the event loop (a TLS handshake, argon2): call `work` in a thread.
+
+    Until it has returned nothing else of the method is called.
+    """
+
+    work: Callable[[], Step | Later]
+
+    def done(self) -> Step:
+        """The step, made here and now: for the thread."""
+        step: Step | Later = self
+        while isinstance(step, Later):
+            step = step.work()
+        return step
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a method may know of the conversation that it is made for.
 
@@ -66,7 +84,7 @@ class Method(Protocol):
         """The first Request, or Failure at once."""
         ...
 
-    def respond(self, response: EapPacket) -> Step:
+    def respond(self, response: EapPacket) -> Step | Later:
         """The step after a Response of this method's type, whose identifier is right. Raises PeerError."""
         ...
 

@@ -5,18 +5,22 @@
     Response/Nak ──────► Request of the method that both want, once each; Failure when there is none
     Response ──────────► the method's next Request │ Success in Access-Accept │ Failure in Access-Reject
 
+A step that costs milliseconds of processor is made in one of two threads, and the answer is deferred until then.
+
 What authenticates a session is the method; whether the proved identity may have a session, and with which attributes,
 `admit` says. Packets that RFC 3748 wants silently discarded raise PeerError and get no answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from controller.domain.errors import PeerError
 from radius.authorization import mppe
-from radius.authorization.eap.method import Context, Continue, Failure, MethodFactory, Step, Success
+from radius.authorization.eap.method import Context, Continue, Failure, Later, MethodFactory, Step, Success
 from radius.authorization.eap.packet import (
     FAILURE,
     IDENTITY,
@@ -41,6 +45,8 @@ _FRAMED_MTU = int(Attr.FRAMED_MTU)
 MAX_MTU = 1_400
 """Longest EAP packet in octets that we send: with its attributes it fits one Ethernet frame to the NAS, too."""
 _MIN_MTU = 256
+_THREADS = 2
+"""More would only take turns: the processor is the limit, and one core is the event loop's."""
 
 
 class Admit(Protocol):
@@ -65,6 +71,7 @@ class EapServer:
         self._sessions = sessions
         self._admit = admit
         self._now_s = now_s
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="eap")
 
     def decide(self, packet: Packet, nas: Nas) -> Decision | Deferred:
         """The answer to an Access-Request with EAP-Message. Raises PeerError for what gets none.
@@ -103,13 +110,42 @@ class EapServer:
     ) -> Decision | Deferred:
         if octets == session.last_response and session.last_step is not None:
             return self._answer(session, session.last_step, response, packet, nas)
+        if session.busy:
+            raise PeerError("eap-busy", "a Response while the former one is worked on")
         if response.identifier != session.outstanding or isinstance(session.last_step, Success | Failure):
             # "If the Identifier … does not match … the authenticator MUST silently discard" (RFC 3748 §4.1).
             raise PeerError("eap-identifier", f"identifier {response.identifier}, not {session.outstanding}")
         if session.identity is not None and packet.get(_USER_NAME) not in (session.identity, None):
-            step: Step = Failure("User-Name changed within the EAP conversation")
+            step: Step | Later = Failure("User-Name changed within the EAP conversation")
         else:
             step = self._step(session, response, packet)
+        if isinstance(step, Later):
+            return self._later(session, step, response, octets, packet, nas)
+        return self._take(session, step, response, octets, packet, nas)
+
+    def _later(
+        self, session: EapSession, step: Later, response: EapPacket, octets: bytes, packet: Packet, nas: Nas
+    ) -> Deferred:
+        session.busy = True
+
+        async def made() -> Decision:
+            try:
+                ready = await asyncio.get_running_loop().run_in_executor(self._threads, step.done)
+            except BaseException:
+                # The thread may still be at work in the method: nobody may use it any more.
+                session.method, session.last_response = None, octets
+                session.last_step = Failure("the EAP step was given up")
+                raise
+            finally:
+                session.busy = False
+            decision = self._take(session, ready, response, octets, packet, nas)
+            return await decision.decide() if isinstance(decision, Deferred) else decision
+
+        return Deferred(made)
+
+    def _take(
+        self, session: EapSession, step: Step, response: EapPacket, octets: bytes, packet: Packet, nas: Nas
+    ) -> Decision | Deferred:
         session.last_response, session.last_step = octets, step
         if isinstance(step, Continue):
             session.outstanding = (response.identifier + 1) & 0xFF
@@ -117,7 +153,7 @@ class EapServer:
             session.method = None
         return self._answer(session, step, response, packet, nas)
 
-    def _step(self, session: EapSession, response: EapPacket, packet: Packet) -> Step:
+    def _step(self, session: EapSession, response: EapPacket, packet: Packet) -> Step | Later:
         if session.identity is None:
             if response.kind != IDENTITY:
                 raise PeerError("eap-type", f"type {response.kind} instead of an identity")

@@ -25,10 +25,11 @@ class EapSession:
 
     `last_response` and `last_step` answer a Response that comes again under another RADIUS authenticator: the
     conversation must not step twice, and the peer that lost our Request needs the same one. `tried` holds the methods
-    proposed so far; `method` is None before the first and after the end.
+    proposed so far; `method` is None before the first and after the end. `busy` while a thread makes a step of it.
     """
 
     __slots__ = (
+        "busy",
         "identity",
         "kind",
         "last_response",
@@ -51,6 +52,7 @@ class EapSession:
         self.method: Method | None = None
         self.kind = 0
         self.started = False
+        self.busy = False
         self.tried: set[int] = set()
         self.last_response = b""
         self.last_step: Step | None = None

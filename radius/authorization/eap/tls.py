@@ -14,9 +14,9 @@ from cryptography.x509.oid import NameOID
 
 from radius.authorization.directory import Find
 from radius.authorization.eap.certificates import Certificates
-from radius.authorization.eap.method import Context, Continue, Failure, MethodFactory, Step, Success
+from radius.authorization.eap.method import Context, Failure, Later, MethodFactory, Step, Success
 from radius.authorization.eap.packet import TLS, EapPacket
-from radius.authorization.eap.tls_conversation import HandshakeFailed, TlsConversation
+from radius.authorization.eap.tls_conversation import TlsConversation
 from radius.authorization.eap.tls_tunnel import TlsTunnel
 
 KEY_LABEL = b"client EAP encryption"
@@ -35,15 +35,12 @@ class EapTls:
         self._subscriber: bytes | None = None
 
     def start(self) -> Step:
-        return Continue(self._conversation.start())
+        return self._conversation.start()
 
-    def respond(self, response: EapPacket) -> Step:
-        try:
-            body = self._conversation.receive(response.data)
-        except HandshakeFailed as failed:
-            return Failure(str(failed))
-        if body is not None:
-            return Continue(body)
+    def respond(self, response: EapPacket) -> Step | Later:
+        return self._conversation.respond(response, self._turn)
+
+    def _turn(self, _clear: bytes, _identifier: int) -> Step:
         if self._subscriber is not None:
             # The peer has acknowledged the indication.
             return self._success(self._subscriber)
@@ -58,7 +55,7 @@ class EapTls:
             said = ", ".join(name.decode(errors="backslashreplace") for name in candidates) or "nobody"
             return Failure(f"the client certificate is valid but names no subscriber: {said}")
         if self._conversation.modern:
-            return Continue(self._conversation.say(_COMMITMENT))
+            return self._conversation.say(_COMMITMENT)
         return self._success(self._subscriber)
 
     def _success(self, subscriber: bytes) -> Step:
