@@ -46,6 +46,7 @@ from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
+from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
 from radius.room import RadiusRoom
@@ -91,7 +92,10 @@ class Network:
     def __init__(self, base: Foundation) -> None:
         settings = base.settings
         self.usage_log = UsageLog(base.database, writer=settings.executor_id)
-        self.recorder = AccountingRecorder(base.database, base.clock, self.usage_log, self._service_of)
+        self.recorder = AccountingRecorder(
+            base.database, base.clock, self.usage_log, self._service_of, rates_of=self._rates_of
+        )
+        self.quarantine = QuarantineService(base.database, base.clock)
         self.sessions = SessionRepository(base.database)
         self.radius = RadiusRoom(
             base.database,
@@ -128,6 +132,9 @@ class Network:
 
     def _service_of(self, username: bytes) -> str | None:
         return self.radius.directory.service_of(username)
+
+    def _rates_of(self, username: bytes) -> tuple[int, int] | None:
+        return self.radius.directory.rates_of(username)
 
 
 class Collection:

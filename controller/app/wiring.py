@@ -49,6 +49,7 @@ from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
 from radius import routes as radius_routes
+from radius.accounting import quarantine_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
 
@@ -134,6 +135,7 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *session_routes.endpoints(self.network.sessions),
+            *quarantine_routes.endpoints(self.network.quarantine),
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),

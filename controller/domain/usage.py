@@ -13,13 +13,14 @@ from enum import StrEnum
 
 
 class RecordKind(StrEnum):
-    """Acct-Status-Type (RFC 2866 §5.1)."""
+    """Acct-Status-Type (RFC 2866 §5.1), and our own word that octets of an earlier record count from now on."""
 
     START = "start"
     INTERIM = "interim"
     STOP = "stop"
     ON = "on"
     OFF = "off"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)

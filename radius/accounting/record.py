@@ -1,7 +1,9 @@
 """Packet → what it says about a session. Pure; the words input and output stop here.
 
 `Acct-Input-Octets` counts "octets … received from the port over the course of this service being provided" (RFC 2866
-§5.3): what came from the subscriber, which is upstream. Absent counters stay None: absent is not zero.
+§5.3): what came from the subscriber, which is upstream; some NAS count the other way round (`Nas.swaps_octets`). Absent
+counters stay None: absent is not zero. IPv6 counters of a vendor are a part of the standard ones and not read, unless
+`Nas.adds_ipv6_octets` says that they come on top.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from controller.domain.errors import PeerError
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
-from radius.vendors import reply
+from radius.vendors import ipv6_counters, reply
 
 KINDS = {1: "start", 2: "stop", 3: "interim", 7: "on", 8: "off"}
 """Acct-Status-Type (RFC 2866 §5.1) to controller.domain.usage.RecordKind's values."""
@@ -53,12 +55,14 @@ class AccountingRecord:
     `is_stamped_ahead`, that there was one, and that it lay too far ahead of the arrival to be believed.
     `key` is what all lives of its session are found under.
     `begun_us` is when the session must have begun by this record's own words, None when it does not say.
+    `counted` are the (upstream, downstream) totals that count, None where they are just what was reported.
     """
 
     __slots__ = (
         "acct_session_id",
         "begun_us",
         "class_value",
+        "counted",
         "delay_s",
         "downstream_octets",
         "event_us",
@@ -116,7 +120,25 @@ class AccountingRecord:
             self.begun_us = self.event_us if kind == "start" else None
         self.upstream_octets = _octets(_integer(data, at(_INPUT)), _integer(data, at(_INPUT_GIGA)))
         self.downstream_octets = _octets(_integer(data, at(_OUTPUT)), _integer(data, at(_OUTPUT_GIGA)))
+        if nas.adds_ipv6_octets:
+            self._add_ipv6()
+        if nas.swaps_octets:
+            self.upstream_octets, self.downstream_octets = self.downstream_octets, self.upstream_octets
+        self.counted: tuple[int | None, int | None] | None = None
         self.packet_sha256 = sha256(data).digest()
+
+    def _add_ipv6(self) -> None:
+        received, sent = ipv6_counters.octets(self.packet)
+        if self.upstream_octets is not None or received is not None:
+            self.upstream_octets = (self.upstream_octets or 0) + (received or 0)
+        if self.downstream_octets is not None or sent is not None:
+            self.downstream_octets = (self.downstream_octets or 0) + (sent or 0)
+
+    def counts_to_32_bits(self) -> tuple[bool, bool]:
+        """Whether the upstream and the downstream counter came without gigawords (RFC 2869 §5.1, §5.2)."""
+        offsets = self.packet.offsets
+        received, sent = _INPUT_GIGA not in offsets, _OUTPUT_GIGA not in offsets
+        return (sent, received) if self.nas.swaps_octets else (received, sent)
 
     def rate(self) -> str | None:
         """The vendor's rate attribute (such as Mikrotik-Rate-Limit), where the NAS sends it in accounting."""

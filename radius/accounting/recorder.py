@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from functools import partial
 
 import psycopg
@@ -22,11 +23,13 @@ import structlog
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
+from controller.store.bulk import Bulk
 from controller.store.engine import USAGE, Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
-from radius.accounting import liveness, repository
+from radius.accounting import liveness, quarantine, repository
 from radius.accounting.counters import RecorderCounters
+from radius.accounting.metering import Rates
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
@@ -36,6 +39,9 @@ from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 
 log = structlog.get_logger()
+
+RatesOf = Callable[[bytes], Rates | None]
+"""User name → upstream and downstream speed of its plan, in bit/s; None for a name that is nobody's."""
 
 _CONFLICTS = (SessionConflict, sqlite3.IntegrityError, psycopg.IntegrityError)
 """Another worker was faster with one of these sessions; when it happens again and again, a record is to blame."""
@@ -49,6 +55,12 @@ _SWEEP_LIMIT = 2_000
 _MOST_ASKED = 1_000
 
 
+def _write(bulk: Bulk, batch: Batch) -> None:
+    repository.write(bulk, batch.changes)
+    if not batch.quarantine.is_empty:
+        quarantine.write(bulk, batch.quarantine)
+
+
 class AccountingRecorder:
     """radius.ports.Recorder. `run` is its loop; nothing is stored or answered while it does not run."""
 
@@ -59,13 +71,15 @@ class AccountingRecorder:
         usage_log: UsageLog,
         service_of: ServiceOf,
         settings: AccountingSettings | None = None,
+        rates_of: RatesOf = lambda _username: None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = usage_log
         self.settings = settings or AccountingSettings()
         self.counters = RecorderCounters()
-        self._staging = Staging(service_of, self.settings.max_sessions_in_memory)
+        self._rates_of = rates_of
+        self._staging = Staging(service_of, self.settings.max_sessions_in_memory, self._fastest)
         self._waiting: list[Pending] = []
         self._asked: list[Respond] = []
         self._depth = 0
@@ -162,7 +176,7 @@ class AccountingRecorder:
         started_s = time.perf_counter()
         committed_us = to_micros(self._clock.now())
         try:
-            await self._log.append(batch.rows, committed_us, partial(repository.write, changes=batch.changes))
+            await self._log.append(batch.rows, committed_us, partial(_write, batch=batch))
         except Exception as error:
             self._start_again(batch, error)
             if not isinstance(error, _UNFIT):
@@ -231,10 +245,31 @@ class AccountingRecorder:
         for key in silent:
             for session in self._staging.lives(key):
                 self._end_if_silent(session, now_us, grace_us)
+        await self._count_released(now_us)
         self._wake.set()
         await self._archive(now_us - settings.archive_after_s * 1_000_000)
         if len(silent) == _SWEEP_LIMIT:
             self._sweep_at_s = 0.0
+
+    async def _count_released(self, now_us: int) -> None:
+        """Octets that somebody released from the quarantine go into their sessions and into the log."""
+        released = await self._log.call(partial(quarantine.find_released, limit=_SWEEP_LIMIT))
+        unknown = [row.key for row in released if not self._staging.knows(row.key)]
+        if unknown:
+            self._staging.learn(await self._log.call(partial(repository.load, keys=unknown)))
+        for row in released:
+            session = next((s for s in self._staging.lives(row.key) if s.session_key == row.session_key), None)
+            if session is not None:
+                self._staging.release(session, row, now_us)
+
+    def _fastest(self, record: AccountingRecord) -> Rates:
+        """The most that a session can have had: its plan with a margin, and never more than the port."""
+        port_bps = record.nas.port_speed_bps
+        rates = self._rates_of(record.username.encode())
+        if rates is None:
+            return port_bps, port_bps
+        margin = self.settings.plan_margin
+        return min(port_bps, int(rates[0] * margin)), min(port_bps, int(rates[1] * margin))
 
     def _end_if_silent(self, session: Session, now_us: int, grace_us: int) -> None:
         """Memory is newer than the row that was found: a record may have come meanwhile."""

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import attrgetter
 
+from radius.accounting import metering
+from radius.accounting.metering import UNQUESTIONED_OCTETS, WRAPPED, Fastest, Observed, port_speed
 from radius.accounting.record import AccountingRecord
 from radius.protocol.codes import Attr
 
@@ -67,6 +69,7 @@ CHANGING = (
     "framed_ipv4",
     "last_class",
     "last_rate",
+    "counter_state",
 )
 """What Start, Stop and a few other records change besides."""
 
@@ -89,15 +92,16 @@ class Session:
 
     `last_event_us` is the newest event, `last_seen_us` the newest arrival. `start_seen`: a Start was seen, so
     `started_us` is certain; before that it is derived. `provisional`: ended without a Stop. `final_unknown`: its Stop
-    carried no octets. `counter_fell`: a counter went backwards within the life (a NAS without gigawords wraps at 2^32).
+    carried no octets. `counter_fell`: a counter went backwards within the life (a NAS without gigawords wraps at 2^32);
+    `counter_state` then says how the counters are read from there on, and how much of them is held.
     `last_class` and `last_rate` are of the newest record that carried them, `evidence_us` its arrival. `recent` holds
     prefixes of the newest packet digests, so that a retransmission is known across restarts.
 
     `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written, `renamed` whether
-    an indexed column must.
+    an indexed column must. `rates` are the rates of its plan when its counters were last read closely.
     """
 
-    __slots__ = (*COLUMNS, "archived", "renamed", "stored", "touched")
+    __slots__ = (*COLUMNS, "archived", "rates", "renamed", "stored", "touched")
 
     def __init__(
         self,
@@ -121,6 +125,7 @@ class Session:
         framed_ipv4: str | None,
         last_class: bytes | None,
         last_rate: str | None,
+        counter_state: str | None,
         service_id: str | None,
         nas_id: str,
         acct_session_id: bytes,
@@ -150,6 +155,7 @@ class Session:
         self.framed_ipv4 = framed_ipv4
         self.last_class = last_class
         self.last_rate = last_rate
+        self.counter_state = counter_state
         self.service_id = service_id
         self.nas_id = nas_id
         self.acct_session_id = acct_session_id
@@ -158,6 +164,7 @@ class Session:
         self.interim_s = interim_s
         self.calling_station_id = calling_station_id
         self.nas_port_id = nas_port_id
+        self.rates: tuple[int, int] | None = None
         self.stored = False
         self.archived = False
         self.touched = True
@@ -167,6 +174,11 @@ class Session:
     def is_over(self) -> bool:
         """Ended by a Stop, not merely believed to have ended."""
         return self.state == ENDED and not self.provisional
+
+    @property
+    def has_wrapped(self) -> bool:
+        """A counter of 32 bits began anew: the NAS sends no gigawords."""
+        return self.counter_state is not None and self.counter_state.endswith(WRAPPED)
 
     @property
     def is_only_started(self) -> bool:
@@ -284,6 +296,7 @@ def begin(record: AccountingRecord, lives: Sequence[Session], session_key: str, 
         None,  # framed_ipv4
         None,  # last_class
         None,  # last_rate
+        None,  # counter_state
         service_id,
         record.nas_id,
         record.acct_session_id,
@@ -300,12 +313,12 @@ def has_seen(session: Session, record: AccountingRecord) -> bool:
     return record.packet_sha256[:_DIGEST_OCTETS] in session.recent
 
 
-def observe(session: Session, record: AccountingRecord) -> None:
-    """Take over what `record` says about the session it belongs to."""
+def observe(session: Session, record: AccountingRecord, fastest: Fastest = port_speed) -> Observed | None:
+    """Take over what `record` says about the session it belongs to; None where its counters are as they should be."""
     newest = record.event_us >= session.last_event_us
     is_undated = not session.start_seen and session.session_time_s is None and bool(session.recent)
     session.recent = (session.recent + record.packet_sha256[:_DIGEST_OCTETS])[-_RECENT_DIGESTS * _DIGEST_OCTETS :]
-    _grow(session, record, newest)
+    observed = _grow(session, record, newest, fastest)
     if record.kind == "start":
         _start(session, record)
     elif is_undated and record.begun_us is not None and record.begun_us < session.started_us:
@@ -324,20 +337,27 @@ def observe(session: Session, record: AccountingRecord) -> None:
     if session.framed_ipv4 is None:
         session.framed_ipv4 = record.framed_ipv4()
         session.touched |= session.framed_ipv4 is not None
+    return observed
 
 
-def _grow(session: Session, record: AccountingRecord, newest: bool) -> None:
+def _grow(session: Session, record: AccountingRecord, newest: bool, fastest: Fastest) -> Observed | None:
     up, down, seconds = record.upstream_octets, record.downstream_octets, record.session_time_s
-    if up is not None and up > session.upstream_octets:
-        session.upstream_octets = up
-    elif newest and up is not None and up < session.upstream_octets:
-        session.counter_fell = session.touched = True
-    if down is not None and down > session.downstream_octets:
-        session.downstream_octets = down
-    elif newest and down is not None and down < session.downstream_octets:
-        session.counter_fell = session.touched = True
+    known_up, known_down, observed = session.upstream_octets, session.downstream_octets, None
+    if (
+        session.counter_state is None
+        and (up is None or known_up <= up <= known_up + UNQUESTIONED_OCTETS)
+        and (down is None or known_down <= down <= known_down + UNQUESTIONED_OCTETS)
+    ):
+        record.counted = None
+        if up is not None:
+            session.upstream_octets = up
+        if down is not None:
+            session.downstream_octets = down
+    elif up is not None or down is not None:
+        observed = metering.read_closely(session, record, newest, fastest)
     if seconds is not None and seconds > (session.session_time_s or -1):
         session.session_time_s = seconds
+    return observed
 
 
 def _start(session: Session, record: AccountingRecord) -> None:

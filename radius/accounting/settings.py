@@ -14,6 +14,9 @@ class AccountingSettings:
     them: about one second of work, as no NAS waits longer than a few seconds."""
     max_sessions_in_memory: int = 250_000
     """Acct-Session-Ids whose lives are kept in memory (about 1.5 kB each); others are read when they report."""
+    plan_margin: float = 1.5
+    """How many times the speed of its plan a session is believed to have had: bursts, headers that the plan does not
+    count, and a plan that changed between two reports. What exceeds it is quarantined."""
     missed_interims: int = 3
     """A session silent for so many interim intervals of its NAS is ended provisionally."""
     restart_grace_s: int = 60

@@ -15,6 +15,8 @@ from operator import attrgetter
 from controller.store.bulk import Row
 from controller.store.usage_log import log_row
 from radius.accounting import session as rules
+from radius.accounting.metering import Fastest, Observed, port_speed, release
+from radius.accounting.quarantine import HeldRow, QuarantineChanges, ReleasedRow
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
 from radius.accounting.session import VOID, Session
@@ -27,6 +29,9 @@ ServiceOf = Callable[[bytes], str | None]
 
 SESSIONLESS = ""
 """Session key of Accounting-On and -Off in the log: they belong to a NAS."""
+
+RELEASE = "release"
+"""Kind of the record in the log that says: octets that were held count from here on."""
 
 OF_A_NAS = ("on", "off")
 """Kinds of record that are about a NAS, not about a session."""
@@ -43,15 +48,17 @@ class Batch:
     pending: list[Pending]
     rows: list[Row]
     changes: SessionChanges
+    quarantine: QuarantineChanges
 
 
 class Staging:
     """`stage` applies records one by one, `take` closes the batch that they made."""
 
-    def __init__(self, service_of: ServiceOf, max_sessions: int) -> None:
+    def __init__(self, service_of: ServiceOf, max_sessions: int, fastest: Fastest = port_speed) -> None:
         self._counter = secrets.randbits(62)
         self._service_of = service_of
         self._max_sessions = max_sessions
+        self._fastest = fastest
         self._lives: dict[Key, list[Session]] = {}
         self._restarts: dict[str, Restart] = {}
         self.duplicates = 0
@@ -117,7 +124,9 @@ class Staging:
         elif session.service_id is None and service_id is not None:
             session.service_id, session.touched, session.renamed = service_id, True, True
         began_us = session.started_us
-        rules.observe(session, record)
+        observed = rules.observe(session, record, self._fastest)
+        if observed is not None:
+            self._quarantine(session, record, observed)
         self._touched[session] = None
         if len(lives) > 1:
             self._settle_lives(lives, session, record)
@@ -134,7 +143,7 @@ class Staging:
     def take(self) -> Batch:
         """Close the batch: whatever is staged from now on belongs to the next one."""
         changes = changes_of(list(self._touched), list(self._restarted.values()))
-        batch = Batch(self._pending, self._rows, changes)
+        batch = Batch(self._pending, self._rows, changes, self._quarantined)
         self._renew()
         return batch
 
@@ -155,6 +164,38 @@ class Staging:
         self._rows: list[Row] = []
         self._touched: dict[Session, None] = {}
         self._restarted: dict[str, Restart] = {}
+        self._quarantined = QuarantineChanges()
+
+    def release(self, session: Session, row: ReleasedRow, now_us: int) -> None:
+        """Count what somebody has released, with the record that reported it as its evidence."""
+        if not release(session, row.upstream_octets, row.downstream_octets):
+            self._quarantined.gone.append(row.quarantine_id)
+            return
+        self._touched[session] = None
+        self._quarantined.counted.append(row.quarantine_id)
+        said = (session.upstream_octets, session.downstream_octets)
+        identity = (session.nas_id, session.acct_session_id, session.username, session.service_id)
+        fields = (RELEASE, session.session_key, *identity, row.event_us, now_us, None, *said)
+        self._rows.append(log_row(row.packet_sha256, fields))
+
+    def _quarantine(self, session: Session, record: AccountingRecord, observed: Observed) -> None:
+        if observed.retracted:
+            self._quarantined.retract(session.session_key)
+        if observed.held is not None:
+            row = HeldRow(
+                quarantine_id=self._new_key(record.received_us // 1000),
+                session_key=session.session_key,
+                nas_id=session.nas_id,
+                acct_session_id=session.acct_session_id,
+                username=session.username,
+                service_id=session.service_id,
+                held=observed.held,
+                session_time_s=record.session_time_s,
+                event_us=record.event_us,
+                received_us=record.received_us,
+                packet_sha256=record.packet_sha256,
+            )
+            self._quarantined.held.append(row)
 
     def _settle_lives(self, lives: list[Session], session: Session, record: AccountingRecord) -> None:
         for other in rules.repeats_older(lives, session, record):
@@ -176,6 +217,7 @@ class Staging:
         self._log(record, SESSIONLESS, None)
 
     def _log(self, record: AccountingRecord, session_key: str, service_id: str | None) -> None:
+        counted = record.counted
         self._rows.append(
             log_row(
                 record.packet_sha256,
@@ -189,8 +231,8 @@ class Staging:
                     record.event_us,
                     record.received_us,
                     record.session_time_s,
-                    record.upstream_octets,
-                    record.downstream_octets,
+                    record.upstream_octets if counted is None else counted[0],
+                    record.downstream_octets if counted is None else counted[1],
                 ),
             )
         )

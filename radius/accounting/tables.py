@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table
 
-from controller.store.metadata import Id, metadata
+from controller.store.metadata import Id, Instant, metadata
 
 
 def _columns() -> list[Column[object]]:
@@ -32,6 +32,8 @@ def _columns() -> list[Column[object]]:
         Column("framed_ipv4", String(15)),
         Column("last_class", LargeBinary(253)),
         Column("last_rate", String(253)),
+        # Of a counter that fell or was held: four numbers, seldom (see session.counters).
+        Column("counter_state", String(96)),
         Column("service_id", Id),
         Column("nas_id", Id, nullable=False),
         # Opaque octets, all of them: ids cut to fit a column collide, and CoA no longer matches.
@@ -71,6 +73,34 @@ history = Table(
     *_indexes("radius_session_history"),
     Index("ix_radius_session_history_username", "username"),
     sqlite_with_rowid=False,
+)
+
+# What sessions reported and what does not count until somebody says so. Rows stay, with who decided and why.
+quarantine = Table(
+    "radius_quarantine",
+    metadata,
+    Column("quarantine_id", Id, primary_key=True),
+    Column("session_key", Id, nullable=False, index=True),
+    Column("nas_id", Id, nullable=False),
+    Column("acct_session_id", LargeBinary(253), nullable=False),
+    Column("username", String(253), nullable=False),
+    Column("service_id", Id),
+    Column("reason", String(64), nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("reported_upstream_octets", BigInteger),
+    Column("reported_downstream_octets", BigInteger),
+    Column("upstream_limit_octets", BigInteger),
+    Column("downstream_limit_octets", BigInteger),
+    Column("session_time_s", BigInteger),
+    Column("event_us", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("packet_sha256", LargeBinary(32), nullable=False),
+    # held → released → counted | held → dismissed | held → retracted (the counter came back below it)
+    Column("state", String(12), nullable=False, index=True),
+    Column("decided_by", String(128)),
+    Column("decided_at", Instant),
+    Column("why", String(400)),
 )
 
 # Accounting-On and -Off: whatever a NAS reported before `boundary_us` is suspect. One row per NAS, so that a restart

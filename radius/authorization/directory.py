@@ -117,6 +117,14 @@ class Directory:
         subscriber = self.find(username)
         return None if subscriber is None else service_in(subscriber.attributes)
 
+    def rates_of(self, username: bytes) -> tuple[int, int] | None:
+        """Upstream and downstream speed of this login's plan, in bit/s; None for nobody's."""
+        subscriber = self.find(username)
+        if subscriber is None:
+            return None
+        profile = subscriber.plan.profile
+        return profile.upstream_bps, profile.downstream_bps
+
     def _plan(self, row: SubscriberRow) -> Plan:
         key = (row.profile, row.terms, row.enabled, row.suspended)
         plan = self._plans.get(key)

@@ -12,7 +12,7 @@ from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.recorder import AccountingRecorder, RatesOf
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import Attr
@@ -28,13 +28,17 @@ class RecorderBench:
     """A recorder on a database, its clock, and what a test asks of it."""
 
     def __init__(
-        self, database: Database, settings: AccountingSettings | None = None, writer: str = "radius-1"
+        self,
+        database: Database,
+        settings: AccountingSettings | None = None,
+        writer: str = "radius-1",
+        rates_of: RatesOf = lambda _username: None,
     ) -> None:
         self.database = database
         self.clock = MovableClock(NOW)
         self.log = UsageLog(database, writer)
         self.recorder = AccountingRecorder(
-            database, self.clock, self.log, {b"anna": SERVICE}.get, settings or AccountingSettings()
+            database, self.clock, self.log, {b"anna": SERVICE}.get, settings or AccountingSettings(), rates_of
         )
         self.sessions = SessionRepository(database)
         self.reader = UsageLogReader(database)

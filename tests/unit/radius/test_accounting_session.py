@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radius.accounting.metering import Fastest, port_speed
 from radius.accounting.record import AccountingRecord
 from radius.accounting.session import (
     LIVE,
@@ -34,12 +35,12 @@ def told(*records: AccountingRecord) -> list[Session]:
     return [life for life in lives if life.state != VOID]
 
 
-def tell(lives: list[Session], record: AccountingRecord) -> Session:
+def tell(lives: list[Session], record: AccountingRecord, fastest: Fastest = port_speed) -> Session:
     session = place(lives, record)
     if session is None:
         session = begin(record, lives, f"{len(lives):032x}", None)
         insort(lives, session, key=lambda life: life.started_us)
-    observe(session, record)
+    observe(session, record, fastest)
     for other in repeats_older(lives, session, record):
         other.state = VOID
     lives.sort(key=lambda life: life.started_us)
