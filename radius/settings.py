@@ -33,7 +33,7 @@ class RadiusSettings:
     """Access-Requests whose decision is awaited at once (pools, session limits, proxying); more are dropped."""
     deferred_timeout_s: float = 4.0
     """How long one may take: shorter than what a NAS waits before it tries the next server."""
-    eap_methods: tuple[str, ...] = ("tls", "md5")
+    eap_methods: tuple[str, ...] = ("peap", "ttls", "tls", "mschapv2", "md5")
     """EAP methods served, in the order in which they are proposed to a peer (RFC 3748 §5.3.1)."""
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem (see radius.authorization.eap.certificates); None

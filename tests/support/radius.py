@@ -22,6 +22,7 @@ from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory, SubscriberRow
+from radius.authorization.eap.methods import methods
 from radius.authorization.policy import Policy
 from radius.ports import LiveSession, Occupied
 from radius.protocol.authenticator import SharedSecret
@@ -59,9 +60,13 @@ def subscriber(username: str = "anna", password: str = "hunter2", **changes: obj
     return replace(made, **changes)
 
 
-def authentication_server(known: Nas, *rows: SubscriberRow) -> AuthenticationServer:
+def authentication_server(
+    known: Nas, *rows: SubscriberRow, eap_methods: tuple[str, ...] = ("mschapv2", "md5")
+) -> AuthenticationServer:
     admission = Admission(SystemClock(), ZoneInfo("UTC"), FakeSessions())
-    return AuthenticationServer({known.address: known}, Policy(directory(*rows), admission).decide, Duplicates())
+    logins = directory(*rows)
+    policy = Policy(logins, admission, methods(eap_methods, logins.find), now_s=lambda: 0.0)
+    return AuthenticationServer({known.address: known}, policy.decide, Duplicates())
 
 
 def accounting_server(known: Nas) -> AccountingServer:

@@ -37,6 +37,8 @@ class Md5Challenge:
         subscriber = self._find(self._identity)
         if subscriber is None:
             return Failure("unknown user")
+        if type(subscriber.password) is not bytes:
+            return Failure("EAP-MD5 needs the clear password, and less is kept of this one")
         expected = chap_response(response.identifier, subscriber.password, self._challenge)
         return Success() if compare_digest(expected, data[1:17]) else Failure("wrong password")
 

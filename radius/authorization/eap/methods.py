@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from controller.domain.errors import RuleError
 from radius.authorization.directory import Find
-from radius.authorization.eap import md5, tls
+from radius.authorization.eap import md5, mschapv2, peap, tls, ttls
 from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.method import MethodFactory
-from radius.authorization.eap.packet import MD5_CHALLENGE, TLS
+from radius.authorization.eap.packet import MD5_CHALLENGE, MSCHAPV2, PEAP, TLS, TTLS
 
-_TYPES = {"tls": TLS, "md5": MD5_CHALLENGE}
+_TYPES = {"peap": PEAP, "ttls": TTLS, "tls": TLS, "mschapv2": MSCHAPV2, "md5": MD5_CHALLENGE}
 
 
 def methods(names: Sequence[str], find: Find, certificates: Certificates | None = None) -> Mapping[int, MethodFactory]:
@@ -22,14 +22,15 @@ def methods(names: Sequence[str], find: Find, certificates: Certificates | None 
     unknown = [name for name in names if name not in _TYPES]
     if unknown:
         raise RuleError(f"no EAP method {', '.join(unknown)}; known: {', '.join(_TYPES)}")
-    factories = {"md5": md5.factory(find)}
+    factories = {"md5": md5.factory(find), "mschapv2": mschapv2.factory(find)}
     if certificates is not None:
         factories |= _inside_tls(find, certificates)
     return {_TYPES[name]: factories[name] for name in names if name in factories}
 
 
 def _inside_tls(find: Find, certificates: Certificates) -> dict[str, MethodFactory]:
-    made: dict[str, MethodFactory] = {}
+    inner = mschapv2.factory(find)
+    made = {"peap": peap.factory(inner, certificates), "ttls": ttls.factory(find, inner, certificates)}
     if certificates.current().mutual is not None:
         made["tls"] = tls.factory(find, certificates)
     return made

@@ -1,0 +1,108 @@
+"""What each form of a password proves, and that none of them turns into a richer one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.domain.errors import RuleError
+from radius.authorization.password import ARGON2, CLEAR, FORMS, NT, HashedPassword, derived, nt_password, opened, same
+from radius.protocol.authenticator import SharedSecret, chap_response
+from radius.protocol.codes import Attr
+from radius.protocol.packet import attribute
+from radius.protocol.server import DeferredVerdict, Verdict
+from tests.support.radius import SECRET, SOURCE, authentication_server, nas, subscriber
+
+SHARED = SharedSecret(SECRET)
+AUTHENTICATOR = bytes(range(16))
+
+
+def pap(password: bytes) -> bytes:
+    return attribute(Attr.USER_PASSWORD, SHARED.hide(password, AUTHENTICATOR))
+
+
+async def login(form: str, extension: bytes) -> Verdict:
+    server = authentication_server(
+        nas(), subscriber(password=derived("hunter2", CLEAR, form), password_form=form), eap_methods=("md5",)
+    )
+    datagram = SHARED.access_request(1, AUTHENTICATOR, attribute(Attr.USER_NAME, b"anna") + extension)
+    verdict = server.receive(datagram, SOURCE, 0.0)
+    if not isinstance(verdict, DeferredVerdict):
+        return verdict
+    return server.answer(verdict, await verdict.decide(), SOURCE)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_pap_is_served_by_every_form(form: str) -> None:
+    assert (await login(form, pap(b"hunter2"))).result == "accept"
+    assert (await login(form, pap(b"hunter3"))).reason == "wrong password"
+    assert (await login(form, pap(b""))).reason == "wrong password"
+
+
+@pytest.mark.parametrize(("form", "reason"), [(CLEAR, ""), (NT, "CHAP needs"), (ARGON2, "CHAP needs")])
+async def test_chap_is_served_by_the_clear_form_alone(form: str, reason: str) -> None:
+    answer = attribute(Attr.CHAP_PASSWORD, b"\x01" + chap_response(1, b"hunter2", AUTHENTICATOR))
+    verdict = await login(form, answer)
+    assert verdict.result == ("reject" if reason else "accept")
+    assert verdict.reason.startswith(reason)
+
+
+async def test_a_hashed_password_that_was_right_once_is_decided_at_once() -> None:
+    row = subscriber(password=derived("hunter2", CLEAR, ARGON2), password_form=ARGON2)
+    server = authentication_server(nas(), row)
+    results = []
+    for identifier in (1, 2):
+        datagram = SHARED.access_request(identifier, AUTHENTICATOR, attribute(1, b"anna") + pap(b"hunter2"))
+        verdict = server.receive(datagram, SOURCE, 0.0)
+        results.append(verdict.result)
+        if isinstance(verdict, DeferredVerdict):
+            assert server.answer(verdict, await verdict.decide(), SOURCE).result == "accept"
+    assert results == ["deferred", "accept"]
+
+
+@pytest.mark.parametrize(("form", "wanted"), [(NT, CLEAR), (ARGON2, NT), (ARGON2, CLEAR)])
+def test_a_poorer_form_never_becomes_a_richer_one(form: str, wanted: str) -> None:
+    kept = derived("hunter2", CLEAR, form)
+    with pytest.raises(RuleError, match="set the password anew"):
+        derived(kept, form, wanted)
+
+
+def test_argon2_is_reached_over_the_nt_hash() -> None:
+    kept = derived(derived("hunter2", CLEAR, NT), NT, ARGON2)
+    assert kept.startswith("$argon2id$")
+    assert same(opened(ARGON2, kept), b"hunter2")
+    assert not same(opened(ARGON2, kept), b"Hunter2")
+
+
+def test_no_form_shows_what_it_keeps() -> None:
+    for form in (NT, ARGON2):
+        kept = derived("hunter2", CLEAR, form)
+        assert kept not in repr(opened(form, kept))
+    assert "hunter2" not in derived("hunter2", CLEAR, NT)
+
+
+def test_a_hashed_password_remembers_only_what_was_right() -> None:
+    hashed = HashedPassword(derived("hunter2", CLEAR, ARGON2))
+    assert not hashed.remembers(b"hunter2")
+    assert not hashed.verify(b"wrong")
+    assert not hashed.remembers(b"wrong")
+    assert hashed.verify(b"hunter2")
+    assert hashed.remembers(b"hunter2")
+    assert not hashed.remembers(b"wrong")
+
+
+@settings(max_examples=50)
+@given(text=st.text(min_size=1, max_size=40), other=st.binary(max_size=40))
+def test_the_nt_hash_tells_passwords_apart_in_any_script(text: str, other: bytes) -> None:
+    kept = opened(NT, derived(text, CLEAR, NT))
+    assert same(kept, text.encode())
+    assert same(kept, other) == (other == text.encode())
+    assert nt_password(text.encode()) is not None
+
+
+def test_unknown_forms_and_broken_hashes_are_refused() -> None:
+    with pytest.raises(RuleError, match="known: clear, nt, argon2"):
+        derived("hunter2", CLEAR, "md5")
+    with pytest.raises(RuleError, match="32 hexadecimal digits"):
+        opened(NT, "abc")
