@@ -26,14 +26,14 @@ from radius.authorization.mppe import MICROSOFT
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_CHALLENGE, ACCESS_REJECT, Attr
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.salted import conceal, fresh_salts, uncover
-from tests.support.eap_peer import EapPeer, md5_response, mschapv2_response
+from tests.support.eap_login import EapLogin, md5_response, mschapv2_response
 from tests.support.radius import SECRET, authentication_server, nas, subscriber
 
 EAP = ("mschapv2", "md5")
 
 
-def peer(*, methods: tuple[str, ...] = EAP, name: bytes = b"anna", **changes: object) -> EapPeer:
-    return EapPeer(authentication_server(nas(), subscriber(**changes), eap_methods=methods), name)
+def peer(*, methods: tuple[str, ...] = EAP, name: bytes = b"anna", **changes: object) -> EapLogin:
+    return EapLogin(authentication_server(nas(), subscriber(**changes), eap_methods=methods), name)
 
 
 octet = st.integers(1, 253)
