@@ -46,6 +46,7 @@ from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
+from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
@@ -96,6 +97,7 @@ class Network:
             base.database, base.clock, self.usage_log, self._service_of, rates_of=self._rates_of
         )
         self.quarantine = QuarantineService(base.database, base.clock)
+        self.checks = NasChecks(base.database, base.clock)
         self.sessions = SessionRepository(base.database)
         self.radius = RadiusRoom(
             base.database,

@@ -48,8 +48,9 @@ from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
+from radius import access_routes
 from radius import routes as radius_routes
-from radius.accounting import quarantine_routes
+from radius.accounting import check_routes, quarantine_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
 
@@ -134,8 +135,10 @@ class Program:
             *routes_orders.endpoints(self.fulfilment),
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
+            *access_routes.endpoints(self.network.radius.access),
             *session_routes.endpoints(self.network.sessions),
             *quarantine_routes.endpoints(self.network.quarantine),
+            *check_routes.endpoints(self.network.checks),
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),

@@ -1,0 +1,130 @@
+"""What a NAS's accounting of the last day says about the NAS itself: turned directions, narrow counters, lost interims.
+
+Evidence, not proof: a NAS of nothing but servers uploads too. So nothing is turned by itself; the finding says which
+setting of the NAS to look at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, Select, Table, and_, cast, func, select
+from sqlalchemy.sql import ColumnElement
+
+from controller.domain.clock import Clock
+from controller.domain.identity import first_id
+from controller.store.engine import Database
+from controller.store.metadata import to_micros
+from radius.accounting.metering import WRAPPED
+from radius.accounting.session import LIVE, VOID
+from radius.accounting.tables import history, sessions
+
+WINDOW = timedelta(days=1)
+TELLING_OCTETS = 10_000_000
+"""A session that carried less says nothing about direction: logins, chats and keep-alives are symmetrical."""
+FEWEST_SESSIONS = 20
+TURNED_SHARE = 0.8
+"""Of the sessions that tell, so many are heavier upstream: subscribers download."""
+SILENT_SHARE = 0.1
+FEWEST_SILENT = 3
+_HEAVIER = 2
+_MISSED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NasEvidence:
+    """Sums over a NAS's sessions that were heard of within a day.
+
+    `upstream_heavy` and `downstream_heavy` count sessions that carried at least twice as much that way. `wrapped` ones
+    had a counter of 32 bits begin anew; `silent` ones are live and missed two interims.
+    """
+
+    nas_id: str
+    sessions: int
+    live: int
+    upstream_octets: int
+    downstream_octets: int
+    upstream_heavy: int
+    downstream_heavy: int
+    wrapped: int
+    silent: int
+
+    @property
+    def looks_swapped(self) -> bool:
+        telling = self.upstream_heavy + self.downstream_heavy
+        return (
+            telling >= FEWEST_SESSIONS
+            and self.upstream_heavy >= TURNED_SHARE * telling
+            and self.upstream_octets > self.downstream_octets
+        )
+
+    @property
+    def findings(self) -> list[str]:
+        """One sentence each; none for a NAS that counts as it should."""
+        found = []
+        if self.looks_swapped:
+            telling = self.upstream_heavy + self.downstream_heavy
+            found.append(
+                f"looks swapped: {self.upstream_heavy} of {telling} sessions carried more upstream than downstream;"
+                " compare one with its port and change swaps_octets"
+            )
+        if self.wrapped:
+            found.append(
+                f"sends no gigawords: counters of {self.wrapped} sessions began anew at 2^32;"
+                " have it send Acct-Input-Gigawords (RFC 2869 §5.1), or report more often"
+            )
+        if self.silent >= max(FEWEST_SILENT, SILENT_SHARE * self.live):
+            found.append(f"interims have stopped: {self.silent} of {self.live} live sessions missed two of them")
+        return found
+
+
+class NasChecks:
+    """Looks at every NAS at once; reads the hot table and the last day of the history."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def all(self) -> list[NasEvidence]:
+        """By NAS id."""
+        now = self._clock.now()
+        since, now_us = now - WINDOW, to_micros(now)
+        sums: dict[str, list[int]] = {}
+        async with self._database.read() as conn:
+            for query in (
+                _sums(sessions, now_us).where(sessions.c.last_event_us >= to_micros(since)),
+                # Keys ascend with the time at which they were made, so this is a range of the primary key.
+                _sums(history, now_us).where(history.c.session_key >= first_id(since)),
+            ):
+                for row in await conn.execute(query):
+                    nas_id, counts = str(row[0]), row[1:]
+                    before = sums.get(nas_id, [0] * len(counts))
+                    sums[nas_id] = [a + int(b or 0) for a, b in zip(before, counts, strict=True)]
+        return [NasEvidence(nas_id, *counts) for nas_id, counts in sorted(sums.items())]
+
+
+def _sums(table: Table, now_us: int) -> Select[Any]:
+    c = table.c
+    up, down, telling = c.upstream_octets, c.downstream_octets, c.upstream_octets + c.downstream_octets
+    silent = and_(c.state == LIVE, c.last_seen_us + _MISSED * 1_000_000 * cast(c.interim_s, BigInteger) < now_us)
+    return (
+        select(
+            c.nas_id,
+            func.count(),
+            _count(c.state == LIVE),
+            func.sum(up),
+            func.sum(down),
+            _count(and_(telling >= TELLING_OCTETS, up >= _HEAVIER * down)),
+            _count(and_(telling >= TELLING_OCTETS, down >= _HEAVIER * up)),
+            _count(func.coalesce(c.counter_state, "").like(f"%{WRAPPED}")),
+            _count(silent),
+        )
+        .where(c.state != VOID)
+        .group_by(c.nas_id)
+    )
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(cast(condition, Integer))
