@@ -162,6 +162,17 @@ async def get_login(conn: AsyncConnection, username: str) -> dict[str, Any] | No
     return None if row is None else dict(row._mapping)
 
 
+async def holder_of(conn: AsyncConnection, column: str, value: str | None) -> str | None:
+    """The service whose login has this value in a column of addresses; None for nobody, and for no value."""
+    if value is None:
+        return None
+    return await conn.scalar(
+        select(subscriber_table.c.service_id)
+        .where(subscriber_table.c[column] == value, subscriber_table.c.withdrawn.is_(False))
+        .limit(1)
+    )
+
+
 async def insert_subscribers(conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
     """Insert complete rows, all of one revision."""
     revision = await next_revision(conn, subscriber_table)

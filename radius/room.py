@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
+from radius.access import AccessService
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory
 from radius.authorization.eap.certificates import Certificates
@@ -52,8 +53,15 @@ class RadiusRoom:
         self.subscribers = SubscriberService(database, clock, box, self.follower)
         self.coa = CoaClient(settings, clock)
         self.sessions = SessionController(
-            database, clock, self.follower.nas, sessions, self.coa, session_timeout_s=settings.session_timeout_s
+            database,
+            clock,
+            self.follower.nas,
+            sessions,
+            self.coa,
+            session_timeout_s=settings.session_timeout_s,
+            garden=settings.garden,
         )
+        self.access = AccessService(database, clock, self.follower, self.sessions)
         nas = self.registry.by_address
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
         admission = Admission(clock, settings.entity_zone, sessions)

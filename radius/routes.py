@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from controller.domain.ports import Secret
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from radius.access_routes import NamedAttribute
 from radius.repository import NasRow
 from radius.service import NasChange, NasService
 from radius.sessions import SessionController
@@ -21,7 +23,7 @@ class NasIn(BaseModel):
     name: str = Field(min_length=1, max_length=64)
     address: str = Field(description="Source address of its datagrams", max_length=45)
     secret: SecretStr = Field(min_length=1, max_length=128)
-    vendor: str = Field(default="rfc", description="Whose attributes it understands: rfc, mikrotik or strongswan")
+    vendor: str = Field(default="rfc", description="Whose attributes it understands, one of GET /radius/vendors")
     coa_port: int = Field(default=3799, ge=1, le=65_535)
     interim_interval_s: int = Field(default=300, ge=60, le=86_400)
     require_message_authenticator: bool = Field(
@@ -44,6 +46,9 @@ class NasIn(BaseModel):
     port_speed_bps: int = Field(
         default=10_000_000_000, ge=1_000_000, description="What no session can exceed; more is quarantined"
     )
+    reply_attributes: list[NamedAttribute] = Field(
+        default=[], max_length=64, description="Further attributes of every Access-Accept to it"
+    )
     enabled: bool = True
 
 
@@ -64,6 +69,7 @@ class NasPatch(BaseModel):
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = Field(default=None, ge=1_000_000)
+    reply_attributes: list[NamedAttribute] | None = Field(default=None, max_length=64)
     enabled: bool | None = None
 
 
@@ -80,6 +86,7 @@ class NasOut(BaseModel):
     swaps_octets: bool
     adds_ipv6_octets: bool
     port_speed_bps: int
+    reply_attributes: list[NamedAttribute]
     enabled: bool
     created_at: datetime
     updated_at: datetime
@@ -145,7 +152,8 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
 
 
 def _out(row: NasRow) -> NasOut:
-    return NasOut(**{name: getattr(row, name) for name in NasOut.model_fields})
+    shown = {name: getattr(row, name) for name in NasOut.model_fields if name != "reply_attributes"}
+    return NasOut(**shown, reply_attributes=json.loads(row.reply_attributes or "[]"))
 
 
 def _secret(value: SecretStr) -> Secret:

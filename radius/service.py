@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +26,7 @@ from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius import repository
 from radius.follower import Follower
+from radius.protocol.templates import encode_template
 from radius.repository import NasRow
 from radius.vendors import reply
 
@@ -47,6 +50,7 @@ class NasChange:
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = None
+    reply_attributes: Sequence[Mapping[str, str]] | None = None
     enabled: bool | None = None
 
 
@@ -74,6 +78,7 @@ class NasService:
         swaps_octets: bool = False,
         adds_ipv6_octets: bool = False,
         port_speed_bps: int = 10_000_000_000,
+        reply_attributes: Sequence[Mapping[str, str]] = (),
         enabled: bool = True,
         actor: str,
     ) -> NasRow:
@@ -97,6 +102,7 @@ class NasService:
             swaps_octets=swaps_octets,
             adds_ipv6_octets=adds_ipv6_octets,
             port_speed_bps=port_speed_bps,
+            reply_attributes=_template(reply_attributes),
             enabled=enabled,
             created_at=now,
             updated_at=now,
@@ -120,6 +126,8 @@ class NasService:
             for field in dataclasses.fields(change)
             if field.name != "secret" and getattr(change, field.name) is not None
         }
+        if change.reply_attributes is not None:
+            values["reply_attributes"] = _template(change.reply_attributes)
         async with self._database.begin() as conn:
             await repository.take_turn(conn)
             before = await repository.get_nas(conn, nas_id)
@@ -165,6 +173,12 @@ class NasService:
             if other.nas_id != row.nas_id:
                 taken = f"name {row.name!r}" if other.name == row.name else f"address {row.address}"
                 raise Conflict(f"the {taken} belongs to NAS {other.nas_id} already")
+
+
+def _template(lines: Sequence[Mapping[str, str]]) -> str | None:
+    """As stored. Raises RuleError for an attribute that no dictionary knows, or a value that is not of its type."""
+    encode_template(lines)
+    return json.dumps(list(lines)) if lines else None
 
 
 def _checked(row: NasRow) -> NasRow:
@@ -230,6 +244,9 @@ class SubscriberService:
             holder = await repository.get_login(conn, username)
             if holder is not None and holder["service_id"] != service_id and not holder["withdrawn"]:
                 raise Conflict(f"user name {username!r} belongs to service {holder['service_id']}")
+            # What the service is given stays with it, and nothing of whoever had this user name before.
+            values |= {name: None if before is None else before[name] for name in _KEPT}
+            values["suspended"] = before is not None and before["suspended"]
             if before is not None and before["username"] != username:
                 await repository.update_subscriber(
                     conn, before["username"], withdrawn=True, enabled=False, updated_at=now
@@ -294,6 +311,9 @@ class SubscriberService:
             before=None if before is None else _shown_login(before),
             after=_shown_login(after),
         )
+
+
+_KEPT = ("ipv6_prefix", "delegated_prefix", "terms")
 
 
 def _profile_columns(profile: SpeedProfile) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from controller.domain.ports import CoaOutcome, SessionRate
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
+from radius import repository
+from radius.authorization.plan import ServiceTerms
 from radius.coa import CoaClient
 from radius.ports import LiveSession, Sessions
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
@@ -25,12 +27,14 @@ from radius.protocol.packet import attribute
 from radius.vendors import reply
 from radius.vendors.mark import read_class
 from radius.vendors.model import Vendor
+from radius.vendors.terms import Garden
 
 FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
 
 SESSION_CONTEXT_NOT_FOUND = 503
 """Error-Cause of RFC 5176 §3.5; also our own answer when there is nobody to send to."""
+_GONE = CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such live session")
 
 
 class SessionController:
@@ -45,6 +49,7 @@ class SessionController:
         client: CoaClient,
         *,
         session_timeout_s: int = 0,
+        garden: Garden | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -52,19 +57,55 @@ class SessionController:
         self._sessions = sessions
         self._client = client
         self._session_timeout_s = session_timeout_s
+        self._garden = garden
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
 
     async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
         """Send the plan's attributes and a new Class naming it. "nak" 503 when the session is not live any more."""
+        found = await self._find(session_key)
+        if found is None:
+            return _GONE
+        session, nas, kind, service_id = found
+        if await self._is_suspended(service_id):
+            return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
+        plan = reply.plan_attributes(kind, profile, service_id, self._session_timeout_s)
+        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + plan)
+
+    async def close_garden(self, session_key: str) -> CoaOutcome:
+        """Send what puts a session into the walled garden; where there is none, end the session."""
+        found = await self._find(session_key)
+        if found is None:
+            return _GONE
+        session, nas, kind, service_id = found
+        if self._garden is None:
+            return await self._client.send(nas, DISCONNECT_REQUEST, _identity(kind, session))
+        body = reply.suspend_attributes(kind, self._garden, service_id, self._session_timeout_s)
+        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + body)
+
+    async def open_garden(self, session_key: str, profile: SpeedProfile, in_force: ServiceTerms) -> CoaOutcome:
+        """Send what takes a session out of the walled garden, to the full plan."""
+        found = await self._find(session_key)
+        if found is None:
+            return _GONE
+        session, nas, kind, service_id = found
+        body = reply.resume_attributes(
+            kind, self._garden or Garden(), profile, in_force.grant.filters, service_id, self._session_timeout_s
+        )
+        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + body)
+
+    async def _is_suspended(self, service_id: str) -> bool:
+        async with self._database.read() as conn:
+            row = await repository.get_subscriber(conn, service_id)
+        return row is not None and row["suspended"]
+
+    async def _find(self, session_key: str) -> tuple[LiveSession, Nas, Vendor, str] | None:
         session = await self._sessions.live_session(session_key)
         nas = None if session is None else await self._find_nas(session.nas_id)
         if session is None or nas is None or session.service_id is None:
-            return CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such live session")
-        kind = reply.vendor(nas.vendor)
-        plan = reply.plan_attributes(kind, profile, session.service_id, self._session_timeout_s)
-        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + plan)
+            return None
+        return session, nas, reply.vendor(nas.vendor), session.service_id
 
     async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
         """The evidence of the newest accounting record after `since`; None until there is one that says something."""

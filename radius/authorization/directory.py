@@ -126,7 +126,8 @@ class Directory:
         return profile.upstream_bps, profile.downstream_bps
 
     def _plan(self, row: SubscriberRow) -> Plan:
-        key = (row.profile, row.terms, row.enabled, row.suspended)
+        # Hashing terms takes longer than all else here, and nearly every row has none of its own.
+        key = (row.profile, None if row.terms is PLAIN else row.terms, row.enabled, row.suspended)
         plan = self._plans.get(key)
         if plan is None:
             plan = Plan(row.profile, row.terms, row.enabled, row.suspended, self._defaults)

@@ -79,7 +79,11 @@ NAS = Maker(
             Field("address", "Address", required=True, hint="from which its datagrams come"),
             Field("secret", "Shared secret", "password", required=True, hint="stored encrypted, never shown again"),
             Field("vendor", "Attributes", start="rfc", choices=(
-                Choice("rfc", "plain RFC"), Choice("mikrotik", "MikroTik"), Choice("strongswan", "strongSwan"),
+                Choice("rfc", "plain RFC"), Choice("accel-ppp", "accel-ppp"),
+                Choice("cisco-ios-xe", "Cisco IOS XE"), Choice("cisco-ios-xr", "Cisco IOS XR (ASR 9000)"),
+                Choice("huawei", "Huawei"), Choice("juniper", "Juniper (ERX)"), Choice("mikrotik", "MikroTik"),
+                Choice("nokia-sros", "Nokia SR OS"), Choice("strongswan", "strongSwan"),
+                Choice("ubiquiti", "Ubiquiti"), Choice("wispr", "WISPr"),
             )),
             Field("coa_port", "CoA port", "number", start="3799", convert=whole),
             Field("interim_interval_s", "Interim interval", "number", unit="s", start="300", convert=whole),

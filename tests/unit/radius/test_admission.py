@@ -1,0 +1,256 @@
+"""On which conditions a login is accepted: places, hours, sessions at once, suspension; and what each refusal says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from controller.domain.errors import RuleError
+from radius.authorization import terms
+from radius.authorization.admission import Admission
+from radius.authorization.conditions import Window, closes_at, station
+from radius.authorization.directory import Directory, SubscriberRow
+from radius.authorization.plan import Defaults
+from radius.authorization.policy import Policy
+from radius.ports import Occupied
+from radius.protocol.authenticator import SharedSecret
+from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
+from radius.protocol.packet import Packet, attribute
+from radius.protocol.server import Decision, Deferred
+from radius.vendors.mark import read_class
+from radius.vendors.terms import GARDEN_PROFILE
+from tests.support.radius import GOLD, SECRET, FakeSessions, directory, nas, subscriber
+
+SHARED = SharedSecret(SECRET)
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)  # a Friday, 13:00 in Berlin
+
+
+class StoppedClock:
+    """A clock that a test moves."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
+
+
+def login(more: bytes = b"", mac: str | None = None) -> Packet:
+    body = attribute(Attr.USER_NAME, b"anna") + attribute(Attr.USER_PASSWORD, SHARED.hide(b"hunter2", bytes(16)))
+    body += b"" if mac is None else attribute(Attr.CALLING_STATION_ID, mac.encode())
+    return Packet.decode(SHARED.access_request(1, bytes(16), body + more))
+
+
+class Door:
+    """A policy before one subscriber with terms, a session table, and a clock."""
+
+    def __init__(self, row: SubscriberRow, defaults: Defaults | None = None) -> None:
+        self.clock, self.sessions, self.directory = StoppedClock(), FakeSessions(), Directory(defaults)
+        self.directory.apply(row)
+        self.policy = Policy(self.directory, Admission(self.clock, BERLIN, self.sessions))
+
+    async def decide(self, packet: Packet | None = None) -> Decision:
+        answer = self.policy.decide(packet or login(), nas())
+        return await answer.decide() if isinstance(answer, Deferred) else answer
+
+
+def door(**written: object) -> Door:
+    return Door(subscriber(terms=terms.read(written)))
+
+
+def reply(decision: Decision) -> Packet:
+    assert decision.code == ACCESS_ACCEPT, decision.reason
+    return Packet.decode(SHARED.response(decision.code, login(), decision.attributes, signed=True))
+
+
+def occupied(key: str = "s1", mac: str | None = "02:00:00:00:00:01", ago_s: float = 10, **changes: object) -> Occupied:
+    return replace(Occupied(key, mac, NOW - timedelta(seconds=ago_s), 300, False), **changes)
+
+
+async def test_a_plain_login_has_no_guard_and_is_never_deferred() -> None:
+    made = Door(subscriber())
+    found = made.directory.find(b"anna")
+    assert found is not None
+    assert found.plan.guard is None
+    assert isinstance(made.policy.decide(login(), nas()), Decision)
+
+
+@pytest.mark.parametrize(
+    ("written", "packet", "reason"),
+    [
+        ({"nas_ids": ["x" * 32]}, login(), "bound to another NAS than bras"),
+        ({"nas_port_id": "ge-0/0/1.100"}, login(attribute(87, b"ge-0/0/1.200")), "bound to port 'ge-0/0/1.100'"),
+        ({"nas_port_id": "ge-0/0/1.100"}, login(), "this is None"),
+        ({"calling_station_id": "02-00-00-00-00-01"}, login(mac="02:00:00:00:00:02"), "bound to station"),
+        ({"calling_station_id": "02-00-00-00-00-01"}, login(), "this is None"),
+        ({"hours": ["sa-su 00:00-24:00"]}, login(), "outside the hours of the service: sa-su 00:00-24:00 Europe/Ber"),
+    ],
+)
+async def test_a_login_from_elsewhere_or_at_another_hour_is_refused_in_words(
+    written: dict[str, object], packet: Packet, reason: str
+) -> None:
+    decision = await door(**written).decide(packet)
+    assert decision.code == ACCESS_REJECT
+    assert reason in decision.reason
+    assert decision.attributes == b"", "the reason is not for the subscriber"
+
+
+async def test_a_login_from_its_own_place_is_accepted_whatever_the_notation() -> None:
+    made = door(nas_ids=["n" * 32], nas_port_id="ge-0/0/1.100", calling_station_id="0200.0000.00AB")
+    packet = login(attribute(87, b"ge-0/0/1.100"), mac="02-00-00-00-00-ab")
+    assert (await made.decide(packet)).code == ACCESS_ACCEPT
+    assert station("ge-0/0/1:100") == "ge-0/0/1:100", "only what is a MAC address is read as one"
+
+
+async def test_a_session_ends_with_the_hours() -> None:
+    made = door(hours=["mo-fr 08:00-14:30"])
+    assert reply(await made.decide()).integer(Attr.SESSION_TIMEOUT) == 90 * 60
+    shorter = door(hours=["mo-fr 08:00-14:30"], session_timeout_s=600)
+    assert reply(await shorter.decide()).integer(Attr.SESSION_TIMEOUT) == 600
+    unlimited = door(hours=["mo-fr 08:00-14:30"], session_timeout_s=0)
+    assert reply(await unlimited.decide()).integer(Attr.SESSION_TIMEOUT) == 90 * 60
+
+
+def test_hours_are_wall_clock_hours_of_the_zone() -> None:
+    evening = (Window.parse("fr 22:00-06:00"),)
+    assert closes_at(evening, datetime(2026, 11, 20, 20, 59, tzinfo=UTC), BERLIN) is None
+    assert closes_at(evening, datetime(2026, 11, 20, 21, 0, tzinfo=UTC), BERLIN) == datetime(
+        2026, 11, 21, 5, 0, tzinfo=UTC
+    )
+    assert closes_at(evening, datetime(2026, 11, 21, 5, 0, tzinfo=UTC), BERLIN) is None, "half-open"
+    # The night in which the clocks go back has an hour more: 22:00 CEST to 06:00 CET are nine hours.
+    autumn = (Window.parse("sa 22:00-06:00"),)
+    opened = datetime(2026, 10, 24, 20, 0, tzinfo=UTC)
+    closes = closes_at(autumn, opened, BERLIN)
+    assert closes is not None
+    assert closes - opened == timedelta(hours=9)
+
+
+def test_hours_that_touch_are_one_and_hours_without_end_are_asked_about_again() -> None:
+    weekend = (Window.parse("fr 18:00-24:00"), Window.parse("sa-su 00:00-24:00"))
+    friday = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
+    assert closes_at(weekend, friday, BERLIN) == datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
+    always = (Window.parse("mo-su 00:00-24:00"),)
+    closes = closes_at(always, friday, BERLIN)
+    assert closes is not None
+    assert timedelta(days=7) < closes - friday < timedelta(days=10)
+    assert Window.parse("fr-mo 00:00-24:00").days == {4, 5, 6, 0}
+
+
+@pytest.mark.parametrize("text", ["", "mo", "mo 8-18", "xx 08:00-18:00", "mo 25:00-26:00", "mo 08:61-09:00", "mo-fr"])
+def test_a_window_that_says_nothing_is_refused_when_it_is_saved(text: str) -> None:
+    with pytest.raises(RuleError):
+        terms.write({"hours": [text]})
+
+
+async def test_more_sessions_than_allowed_are_refused_with_their_names() -> None:
+    made = door(simultaneous_use=1)
+    made.sessions.counted = [occupied()]
+    decision = await made.decide(login(mac="02:00:00:00:00:02"))
+    assert decision.code == ACCESS_REJECT
+    assert decision.reason == "1 sessions at once are allowed, and live are: s1 of 02:00:00:00:00:01"
+    two = door(simultaneous_use=2)
+    two.sessions.counted = [occupied()]
+    assert (await two.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_ACCEPT
+
+
+async def test_t5_a_killed_nas_locks_nobody_out() -> None:
+    made = door(simultaneous_use=1)
+    again = login(mac="02-00-00-00-00-01")
+    made.sessions.counted = [occupied(ago_s=1)]
+    assert (await made.decide(again)).code == ACCESS_ACCEPT, "the same station dials again: its session is a ghost"
+    made = door(simultaneous_use=1)
+    made.sessions.counted = [occupied(ago_s=331)]
+    assert (await made.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_ACCEPT, "silent for an interval"
+    made = door(simultaneous_use=1)
+    made.sessions.counted = [occupied(ago_s=1, is_suspect=True)]
+    assert (await made.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_ACCEPT, "its NAS restarted"
+    made = door(simultaneous_use=1)
+    made.sessions.counted = [occupied(ago_s=329)]
+    assert (await made.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_REJECT, "a late interim is no end"
+
+
+async def test_two_logins_at_once_do_not_both_pass_before_the_first_start() -> None:
+    made = door(simultaneous_use=1)
+    assert (await made.decide(login(mac="02:00:00:00:00:01"))).code == ACCESS_ACCEPT
+    second = await made.decide(login(mac="02:00:00:00:00:02"))
+    assert second.code == ACCESS_REJECT
+    assert "accepted a moment ago" in second.reason
+    made.clock.advance(timedelta(seconds=11))
+    assert (await made.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_ACCEPT, "no Start followed the first"
+
+
+async def test_a14_a_suspended_service_is_given_the_garden_and_not_rejected() -> None:
+    made = Door(subscriber(suspended=True))
+    packet = reply(await made.decide())
+    mark = read_class(packet.get(Attr.CLASS))
+    assert mark is not None
+    assert mark.profile_name == GARDEN_PROFILE
+    assert packet.vendor(14988, 8) == b"1M/1M"
+    assert packet.vendor(14988, 19) == b"garden"
+    assert packet.get(Attr.FRAMED_IP_ADDRESS) == bytes((100, 64, 0, 7)), "no re-dial when the garden opens"
+    made.directory.apply(subscriber())
+    packet = reply(await made.decide())
+    assert (packet.vendor(14988, 8), packet.vendor(14988, 19)) == (b"20M/100M", None)
+
+
+async def test_without_a_garden_a_suspended_service_is_rejected_in_words() -> None:
+    decision = await Door(subscriber(suspended=True), Defaults(garden=None)).decide()
+    assert (decision.code, decision.reason) == (
+        ACCESS_REJECT,
+        "the service is suspended, and there is no walled garden",
+    )
+    resumed = Door(subscriber(suspended=True, terms=terms.read({"vlan": 7})), Defaults(garden=None))
+    resumed.directory.apply_offering(GOLD.name, terms.read({"pool": "gold"}))
+    assert (await resumed.decide()).code == ACCESS_REJECT, "terms of the offering do not free it"
+
+
+async def test_a_disabled_service_is_refused_whatever_else_it_has() -> None:
+    decision = await Door(subscriber(enabled=False, suspended=True)).decide()
+    assert decision.reason == "the service is not enabled"
+
+
+async def test_terms_of_an_offering_hold_for_all_its_services_and_a_service_may_have_its_own() -> None:
+    made = directory(subscriber(), subscriber("bert", terms=terms.read({"pool": "own"})))
+    made.apply_offering(GOLD.name, terms.read({"pool": "gold", "idle_timeout_s": 60, "simultaneous_use": 2}))
+    anna, bert = made.find(b"anna"), made.find(b"bert")
+    assert anna is not None
+    assert bert is not None
+    assert anna.plan.terms.grant.pools.ipv4 == "gold"
+    assert bert.plan.terms.grant.pools.ipv4 == "own"
+    assert bert.plan.guard is not None
+    assert bert.plan.guard.conditions.max_sessions == 2
+    made.apply_offering(GOLD.name, terms.read({}))
+    assert anna.plan.guard is None, "taken back"
+
+
+def test_logins_of_equal_terms_share_one_plan_and_terms_of_nobody_are_given_up() -> None:
+    made = directory(subscriber(), subscriber("bert"), subscriber("cleo", terms=terms.read({"vlan": 9})))
+    assert len(made._plans) == 2
+    made.apply(subscriber("cleo"))
+    assert len(made._plans) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ({"vlan": 0}, "vlan"),
+        ({"vlan": 4095}, "vlan"),
+        ({"simultaneous_use": 0}, "simultaneous_use"),
+        ({"pool": ""}, "pool"),
+        ({"pool": "x" * 201}, "pool"),
+        ({"session_timeout_s": -1}, "session_timeout_s"),
+        ({"reply_attributes": [{"name": "Framed-Poool", "value": "x"}]}, "did you mean Framed-Pool"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused_when_they_are_saved(written: dict[str, object], word: str) -> None:
+    with pytest.raises(RuleError, match=word):
+        terms.write(written)
+    assert terms.write({"pool": None, "hours": []}) is None, "terms that say nothing are none"
