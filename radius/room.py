@@ -60,6 +60,7 @@ class RadiusRoom:
             self.coa,
             session_timeout_s=settings.session_timeout_s,
             garden=settings.garden,
+            is_suspended=self.subscribers.is_suspended,
         )
         self.access = AccessService(database, clock, self.follower, self.sessions)
         nas = self.registry.by_address

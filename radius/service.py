@@ -266,6 +266,12 @@ class SubscriberService:
         """Whether the next login is accepted; live sessions stay. Raises NotFound."""
         await self._set(service_id, "subscriber.set-enabled", actor, {"enabled": enabled})
 
+    async def is_suspended(self, service_id: str) -> bool:
+        """Whether the service is in the walled garden; False for a service without a login."""
+        async with self._database.read() as conn:
+            row = await repository.get_subscriber(conn, service_id)
+        return row is not None and bool(row["suspended"])
+
     async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
         """The service's login is gone for every process, and its user name free; live sessions stay."""
         now = self._clock.now()

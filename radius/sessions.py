@@ -17,7 +17,6 @@ from controller.domain.ports import CoaOutcome, SessionRate
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
-from radius import repository
 from radius.authorization.plan import ServiceTerms
 from radius.coa import CoaClient
 from radius.ports import LiveSession, Sessions
@@ -31,6 +30,9 @@ from radius.vendors.terms import Garden
 
 FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
+
+IsSuspended = Callable[[str], Awaitable[bool]]
+"""SubscriberService.is_suspended: whether a service is in the walled garden."""
 
 SESSION_CONTEXT_NOT_FOUND = 503
 """Error-Cause of RFC 5176 §3.5; also our own answer when there is nobody to send to."""
@@ -50,6 +52,7 @@ class SessionController:
         *,
         session_timeout_s: int = 0,
         garden: Garden | None = None,
+        is_suspended: IsSuspended | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -58,6 +61,7 @@ class SessionController:
         self._client = client
         self._session_timeout_s = session_timeout_s
         self._garden = garden
+        self._is_suspended = is_suspended
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
@@ -68,7 +72,7 @@ class SessionController:
         if found is None:
             return _GONE
         session, nas, kind, service_id = found
-        if await self._is_suspended(service_id):
+        if self._is_suspended is not None and await self._is_suspended(service_id):
             return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
         plan = reply.plan_attributes(kind, profile, service_id, self._session_timeout_s)
         return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + plan)
@@ -94,11 +98,6 @@ class SessionController:
             kind, self._garden or Garden(), profile, in_force.grant.filters, service_id, self._session_timeout_s
         )
         return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + body)
-
-    async def _is_suspended(self, service_id: str) -> bool:
-        async with self._database.read() as conn:
-            row = await repository.get_subscriber(conn, service_id)
-        return row is not None and row["suspended"]
 
     async def _find(self, session_key: str) -> tuple[LiveSession, Nas, Vendor, str] | None:
         session = await self._sessions.live_session(session_key)
