@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.http.endpoint import Call, Endpoint, Page
+from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import Octets, Out
 from radius.accounting.checks import NasChecks, NasEvidence
 
@@ -25,7 +25,10 @@ class NasEvidenceOut(Out):
 
 def endpoints(checks: NasChecks) -> list[Endpoint]:
     async def index(call: Call) -> Page:
-        return Page([_out(found) for found in await checks.all()], None)
+        query = call.query_as(PageQuery)
+        after = query.last(str) or ""
+        found = [evidence for evidence in await checks.all() if evidence.nas_id > after]
+        return Page.of(found[: query.rows], query, lambda evidence: (evidence.nas_id,), _out)
 
     return [
         Endpoint(
@@ -35,6 +38,7 @@ def endpoints(checks: NasChecks) -> list[Endpoint]:
             index,
             "What the accounting of the last day says about each NAS: direction, narrow counters, lost interims",
             returns=NasEvidenceOut,
+            query=PageQuery,
             paged=True,
         )
     ]
