@@ -31,6 +31,7 @@ class TunnelPeer:
             context.use_certificate(client.certificate)
         self._tls = SSL.Connection(context, None)
         self._tls.set_connect_state()
+        self._given_up = False
 
     def send(self, body: bytes) -> Step:
         """One Response with these octets behind the Type; what takes a thread is done at once. Raises PeerError."""
@@ -51,7 +52,7 @@ class TunnelPeer:
         out = self._handshake(message)
         if out:
             return self._framing.send(out)
-        return None
+        return b"\0" if self._given_up else None
 
     def handshake(self) -> Step | None:
         """Through the whole handshake. None where the peer has the next word, else the method's last step."""
@@ -89,6 +90,8 @@ class TunnelPeer:
             self._tls.do_handshake()
         except SSL.WantReadError:
             pass
+        except SSL.Error:
+            self._given_up = True
         try:
             return self._tls.bio_read(65_536)
         except SSL.WantReadError:

@@ -198,8 +198,13 @@ class EapServer:
         # "The Identifier field MUST match the Identifier field of the Response packet" (RFC 3748 §4.2).
         success = split(EapPacket(SUCCESS, response.identifier).encode())
         keys = mppe.msk_attributes(step.msk, nas.secret, packet)
+        name = b""
+        if identity != session.identity:
+            # What the NAS is to call the session from now on, in accounting and towards us (RFC 2865 §5.1): the name
+            # outside a tunnel may be anybody's.
+            name = attribute(_USER_NAME, identity)
         failure = split(EapPacket(FAILURE, response.identifier).encode())
-        return self._admit(identity, packet, nas, accept=success + keys, reject=failure)
+        return self._admit(identity, packet, nas, accept=success + keys + name, reject=failure)
 
 
 def _mtu(packet: Packet) -> int:
