@@ -193,6 +193,7 @@ class AccountingRecorder:
         self._depth -= len(batch.pending)
         for _, respond in batch.pending:
             respond()
+        self._staging.let_go(batch.over)
         self._notify_followers()
 
     def _start_again(self, batch: Batch, error: Exception) -> None:

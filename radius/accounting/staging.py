@@ -43,12 +43,16 @@ _by_beginning = attrgetter("started_us")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One commit: `rows` for the log, `changes` of sessions, and `pending`, who is answered afterwards."""
+    """One commit: `rows` for the log, `changes` of sessions, and `pending`, who is answered afterwards.
+
+    `over` are the ids whose session ended by a Stop in it.
+    """
 
     pending: list[Pending]
     rows: list[Row]
     changes: SessionChanges
     quarantine: QuarantineChanges
+    over: list[Key]
 
 
 class Staging:
@@ -90,6 +94,14 @@ class Staging:
     def forget(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._lives.pop(key, None)
+
+    def let_go(self, keys: Iterable[Key]) -> None:
+        """Forget what is over and committed, but for what was touched again meanwhile.
+
+        Hardly anything is heard of it any more, and memory that is used again at once stays near the processor: with a
+        hundred thousand ended sessions beside it a record costs a tenth more.
+        """
+        self.forget([key for key in keys if not self.is_touched(key)])
 
     def touch(self, session: Session) -> None:
         """Have a session written with the next commit."""
@@ -143,7 +155,8 @@ class Staging:
     def take(self) -> Batch:
         """Close the batch: whatever is staged from now on belongs to the next one."""
         changes = changes_of(list(self._touched), list(self._restarted.values()))
-        batch = Batch(self._pending, self._rows, changes, self._quarantined)
+        over = [(session.nas_id, session.acct_session_id) for session in self._touched if session.is_over]
+        batch = Batch(self._pending, self._rows, changes, self._quarantined, over)
         self._renew()
         return batch
 

@@ -15,11 +15,20 @@ from typing import Final
 from controller.domain.errors import RuleError
 
 Source = tuple[str, int]
-Key = tuple[Source, int, int, bytes]
-"""Source (address, port), code, identifier, request authenticator."""
+Key = bytes
+"""What `key_of` makes."""
 
 PENDING: Final = b""
 """Stands for a request that is being worked on: no reply is empty."""
+
+
+def key_of(source: Source, data: bytes) -> Key:
+    """Code, identifier, length and request authenticator as they stand in the packet, source port and address.
+
+    One byte string rather than a tuple of five: there are as many of them as requests in some seconds, and the memory
+    that they pass through decides what a request costs.
+    """
+    return data[:20] + source[1].to_bytes(2, "big") + source[0].encode()
 
 
 class Duplicates:

@@ -27,7 +27,7 @@ from radius.protocol.codes import (
     STATUS_SERVER,
     Attr,
 )
-from radius.protocol.duplicates import PENDING, Duplicates, Key, Source
+from radius.protocol.duplicates import PENDING, Duplicates, Source, key_of
 from radius.protocol.nas import Nas
 from radius.protocol.packet import HEADER_LENGTH, MAX_LENGTH, ZERO_AUTHENTICATOR, Packet, attribute
 
@@ -152,7 +152,7 @@ class AuthenticationServer:
                 # "Access-Request packets including EAP-Message attribute(s) without a Message-Authenticator
                 # attribute SHOULD be silently discarded" (RFC 3579 §3.1).
                 raise PeerError("message-authenticator-missing", "EAP without Message-Authenticator")
-        key: Key = (source, ACCESS_REQUEST, packet.identifier, packet.authenticator)
+        key = key_of(source, packet.data)
         known = self._duplicates.find(key, now_s)
         if known is not None:
             if known is PENDING:
@@ -176,14 +176,14 @@ class AuthenticationServer:
         except PeerError as error:
             self.abandon(verdict, source)
             return _dropped(error, nas, packet)
-        self._duplicates.answer((source, ACCESS_REQUEST, packet.identifier, packet.authenticator), reply)
+        self._duplicates.answer(key_of(source, packet.data), reply)
         return Verdict(decision.result, nas, ACCESS_REQUEST, reply, packet, decision.reason)
 
     def abandon(self, verdict: DeferredVerdict, source: Source) -> None:
         """Nothing was decided: let the retransmission of the request be a new one."""
         packet = verdict.packet
         assert packet is not None, "what was deferred was decoded"
-        self._duplicates.forget((source, ACCESS_REQUEST, packet.identifier, packet.authenticator))
+        self._duplicates.forget(key_of(source, packet.data))
 
 
 class AccountingServer:
@@ -216,7 +216,7 @@ class AccountingServer:
             # Not needed beside a Request Authenticator that covers the packet; one that is there must hold. It was
             # computed before the authenticator, over 16 zero octets in its place.
             nas.secret.check_message_authenticator(packet, ZERO_AUTHENTICATOR)
-        key: Key = (source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator)
+        key = key_of(source, packet.data)
         known = self._duplicates.claim(key, now_s)
         if known is None:
             return Verdict(RECORD, nas, ACCOUNTING_REQUEST, None, packet)
@@ -232,12 +232,12 @@ class AccountingServer:
         if packet.code == STATUS_SERVER:
             return _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True)
         reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
-        self._duplicates.answer((source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator), reply)
+        self._duplicates.answer(key_of(source, packet.data), reply)
         return reply
 
     def refuse(self, packet: Packet, source: Source) -> None:
         """The packet could not be stored: let its retransmission be a new one."""
-        self._duplicates.forget((source, ACCOUNTING_REQUEST, packet.identifier, packet.authenticator))
+        self._duplicates.forget(key_of(source, packet.data))
 
 
 def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool) -> bytes:

@@ -8,7 +8,7 @@ from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE, Attr
-from radius.protocol.duplicates import PENDING, Duplicates
+from radius.protocol.duplicates import PENDING, Duplicates, key_of
 from radius.protocol.packet import Packet, attribute, encode_attributes, integer_attribute
 from radius.protocol.server import Verdict
 from radius.vendors import mikrotik
@@ -233,7 +233,7 @@ def test_unsigned_status_server_gets_silence() -> None:
 
 def test_duplicates_are_forgotten_between_one_and_two_lifetimes() -> None:
     kept = Duplicates(lifetime_s=5.0, capacity=10)
-    key = (SOURCE, 1, 1, bytes(16))
+    key = key_of(SOURCE, bytes(20))
     assert kept.find(key, 100.0) is None
     kept.keep(key, b"reply", 100.0)
     assert kept.find(key, 104.9) == b"reply"
@@ -244,14 +244,14 @@ def test_duplicates_are_forgotten_between_one_and_two_lifetimes() -> None:
 def test_duplicates_are_bounded() -> None:
     kept = Duplicates(capacity=10)
     for port in range(1_000):
-        kept.keep((("127.0.0.1", port), 1, 1, bytes(16)), b"reply", 0.0)
+        kept.keep(key_of(("127.0.0.1", port), bytes(20)), b"reply", 0.0)
     assert len(kept) <= 20
-    assert kept.find((("127.0.0.1", 999), 1, 1, bytes(16)), 0.0) == b"reply"
+    assert kept.find(key_of(("127.0.0.1", 999), bytes(20)), 0.0) == b"reply"
 
 
 def test_an_answer_replaces_pending_in_the_older_generation() -> None:
     kept = Duplicates(lifetime_s=5.0)
-    key = (SOURCE, 4, 1, bytes(16))
+    key = key_of(SOURCE, bytes(20))
     kept.find(key, 100.0)
     kept.keep(key, PENDING, 100.0)
     assert kept.find(key, 106.0) is PENDING
