@@ -16,7 +16,8 @@ from pathlib import Path
 from tests.support.namespaces import run
 
 HOST, BRAS, INSIDE = "10.7.0.1", "10.7.0.2", "10.6.0.1"
-PINGS, OCTETS = 50, 50 * (1000 + 28)
+PINGS, PACKET_OCTETS = 50, 1000 + 28
+OCTETS = PINGS * PACKET_OCTETS
 """Echo requests of 1000 octets, and what they are as IP packets."""
 
 _HASTE = "lcp-restart 1 lcp-max-terminate 1"
@@ -29,7 +30,18 @@ Idle-Timeout 28 integer|Calling-Station-Id 31 string|NAS-Identifier 32 string|Ac
 Acct-Delay-Time 41 integer|Acct-Input-Octets 42 integer|Acct-Output-Octets 43 integer|Acct-Session-Id 44 string
 Acct-Authentic 45 integer|Acct-Session-Time 46 integer|Acct-Input-Packets 47 integer|Acct-Output-Packets 48 integer
 Acct-Terminate-Cause 49 integer|CHAP-Challenge 60 string|NAS-Port-Type 61 integer|Acct-Interim-Interval 85 integer
+MS-CHAP-Response 1 string Microsoft|MS-CHAP-Error 2 string Microsoft|MS-MPPE-Encryption-Policy 7 string Microsoft
+MS-MPPE-Encryption-Type 8 string Microsoft|MS-CHAP-Challenge 11 string Microsoft|MS-CHAP-MPPE-Keys 12 string Microsoft
+MS-MPPE-Send-Key 16 string Microsoft|MS-MPPE-Recv-Key 17 string Microsoft|MS-CHAP2-Response 25 string Microsoft
+MS-CHAP2-Success 26 string Microsoft
 """
+_METHODS = {
+    "pap": "pap",
+    "chap": "chap",
+    "mschap": "mschap",
+    "mschap-v2": "mschap-v2\nrequire-mppe-128\nnomppe-stateful",
+}
+"""What the BRAS requires; with version 2 of MS-CHAP traffic is encrypted under the keys that RADIUS brought it."""
 
 
 def why_not() -> str | None:
@@ -48,7 +60,7 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """One attempt of a subscriber: `method` is "pap" or "chap"."""
+    """One attempt of a subscriber: `method` is "pap", "chap", "mschap" or "mschap-v2"."""
 
     method: str
     username: str
@@ -91,15 +103,15 @@ def _write(directory: Path, auth_port: int, acct_port: int, secret: str, dials: 
     (directory / "lib/modules" / release).symlink_to(_MODULES / release)
     lines = [line for row in _ATTRIBUTES.split("\n") for line in row.split("|") if line]
     files = {
-        "dictionary": "".join(f"ATTRIBUTE {line}\n" for line in lines),
+        "dictionary": "VENDOR Microsoft 311\n" + "".join(f"ATTRIBUTE {line}\n" for line in lines),
         "servers": f"{HOST} {secret}\n",
         "map": "",
         "radiusclient.conf": _client(directory, auth_port, acct_port),
         "init": _init(directory, dials),
     }
-    for method in ("pap", "chap"):
+    for method, required in _METHODS.items():
         files[method] = (
-            f"require-{method}\nplugin radius.so\nradius-config-file {directory}/radiusclient.conf\n"
+            f"require-{required}\nplugin radius.so\nradius-config-file {directory}/radiusclient.conf\n"
             f"nodefaultroute\nnoipv6\n{_HASTE}\nlogfile {directory}/server.log\n"
         )
     for name, text in files.items():
@@ -125,7 +137,7 @@ exec >{directory}/console 2>&1
 for kind in proc:/proc sysfs:/sys tmpfs:/run; do mount -t ${{kind%%:*}} none ${{kind#*:}}; done
 mkdir -p /dev/pts && mount -t devpts none /dev/pts
 hostname localhost
-for module in veth ppp_generic ppp_async ppp_synctty pppoe; do modprobe -d {directory} $module; done
+for module in veth ppp_generic ppp_async ppp_synctty ppp_mppe pppoe; do modprobe -d {directory} $module; done
 ip link set lo up; ip addr add {BRAS}/24 dev vec0; ip link set vec0 up
 ip netns add home; ip link add wire0 type veth peer name wire1 netns home
 ip link set wire0 up; ip -n home link set lo up; ip -n home link set wire1 up
@@ -133,9 +145,10 @@ ip link set wire0 up; ip -n home link set lo up; ip -n home link set wire1 up
 gone() {{ for _ in $(seq 100); do pidof $1 >/dev/null || return 0; sleep 0.1; done; }}
 
 call() {{
+  case $1 in mschap-v2) mppe="require-mppe-128 nomppe-stateful";; *) mppe=;; esac
   pppoe-server -I wire0 -L {INSIDE} -R 10.6.0.100 -O {directory}/$1
   if ip netns exec home pppd plugin rp-pppoe.so wire1 user $2 password $3 noauth nodefaultroute noipv6 {_HASTE} \\
-      maxfail 1 logfile {directory}/client.log updetach linkname call; then
+      $mppe maxfail 1 logfile {directory}/client.log updetach linkname call; then
     echo "in: $1 $2"; ip -n home -4 -o addr show dev ppp0
     ip netns exec home ping -q -c {PINGS} -i 0.002 -s 1000 {INSIDE}
     kill $(head -1 /run/ppp-call.pid)
