@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
 from controller.http.endpoint import Principal
 from controller.store.engine import Database
+
+_T = TypeVar("_T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +81,19 @@ def suspense() -> None:
     print(asyncio.run(_answered(questions.suspense(app_settings.load()))))
 
 
+@app.command()
+def eap() -> None:
+    """Check the certificates in HEADEND_EAP_DIR and say which EAP methods they allow.
+
+    Exit status 1 when subscribers will be refused because of them, 2 when they cannot be used at all.
+    """
+    from controller.app import questions
+
+    text, sound = _refusing(lambda: questions.eap(app_settings.load(), datetime.now(UTC)))
+    print(text)
+    sys.exit(0 if sound else 1)
+
+
 @user_app.command("add")
 def user_add(
     name: Annotated[str, typer.Argument(help="What the person signs in with.")],
@@ -135,7 +150,7 @@ async def _answered(work: Coroutine[Any, Any, Any]) -> Any:
         _refuse(error)
 
 
-def _refusing(work: Callable[[], str]) -> str:
+def _refusing(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except RuleError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.service import BillingService
@@ -9,6 +10,7 @@ from billing_bridge.settings import BillingSettings
 from billing_bridge.suspense.service import SuspenseService
 from controller.app.settings import Settings
 from controller.domain.clock import SystemClock
+from controller.domain.errors import RuleError
 from controller.domain.units import human_octets
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
@@ -18,6 +20,7 @@ from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
+from radius.authorization.eap import certificates
 
 
 async def explain(settings: Settings, line_id: str) -> tuple[Explanation, str]:
@@ -48,3 +51,17 @@ async def suspense(settings: Settings) -> str:
         values = "".join(f"  at most {value}" for value in total.values)
         lines.append(f"{total.reason:<18} {total.items:>8} items  {octets:>12}{values}{oldest}")
     return "\n".join(lines)
+
+
+def eap(settings: Settings, now: datetime) -> tuple[str, bool]:
+    """What the certificates in HEADEND_EAP_DIR are good for, and whether no warning is among it.
+
+    Raises RuleError when there are none, or none that can be used.
+    """
+    if settings.eap_dir is None:
+        raise RuleError(
+            f"HEADEND_EAP_DIR is not set: name a directory with {certificates.SERVER}, {certificates.KEY} and, for "
+            f"EAP-TLS, {certificates.CA}; docs/eap.md says how they are made"
+        )
+    found = certificates.load(settings.eap_dir)
+    return "\n".join(found.describe(now)), not found.warnings(now)

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     acct_port: int = Field(default=1813, ge=0, le=65535)
     share_radius_ports: bool = False
     """Several processes of this machine answer on the same RADIUS ports (SO_REUSEPORT); set it for each of them."""
+    eap_dir: Path | None = None
+    """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
+    eap_methods: str = "peap,ttls,tls,mschapv2,md5"
+    """EAP methods in the order in which they are proposed; the first three are left out without HEADEND_EAP_DIR."""
     https: bool = False
     """Say that a TLS proxy stands in front: HSTS is sent and links are https."""
     roles: str = ",".join(ROLES)
@@ -83,6 +87,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_the_default(cls, value: object) -> object:
         return default_data_dir() if value == "" else value
+
+    @field_validator("eap_dir", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("database_url")
     @classmethod

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -96,6 +96,7 @@ class Certificates:
         self._directory = directory
         self._seen = self._state()
         self._credentials = load(directory)
+        self._warn()
 
     def current(self) -> Credentials:
         """What the files say now; what they said last while they cannot be used."""
@@ -107,8 +108,13 @@ class Certificates:
             except RuleError as error:
                 log.error("radius.eap.certificates-refused", problem=str(error), serving="the former ones")
             else:
-                log.info("radius.eap.certificates", server=_name(self._credentials.chain[0]))
+                log.info("radius.eap.certificates", server=self._credentials.chain[0].subject.rfc4514_string())
+                self._warn()
         return self._credentials
+
+    def _warn(self) -> None:
+        for problem in self._credentials.warnings(datetime.now(UTC)):
+            log.warning("radius.eap.certificates-warning", problem=problem)
 
     def _reread(self) -> Credentials:
         found, former = load(self._directory), self._credentials
@@ -245,10 +251,6 @@ def _kind(leaf: x509.Certificate) -> str:
     key = leaf.public_key()
     size = getattr(key, "key_size", 0)
     return f"{'ECDSA' if 'Elliptic' in type(key).__name__ else 'RSA'} {size}"
-
-
-def _name(leaf: x509.Certificate) -> str:
-    return leaf.subject.rfc4514_string()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -59,9 +59,12 @@ class EapSession:
 
 
 class EapSessions:
-    """State → conversation, least recently used first. `lifetime_s` counts from the last packet."""
+    """State → conversation, least recently used first. `lifetime_s` counts from the last packet.
 
-    def __init__(self, *, capacity: int = 50_000, lifetime_s: float = 60.0) -> None:
+    One inside a TLS handshake takes 60 KB: a full table of them is half a gigabyte.
+    """
+
+    def __init__(self, *, capacity: int = 8_192, lifetime_s: float = 60.0) -> None:
         self._capacity = capacity
         self._lifetime_s = lifetime_s
         self._sessions: OrderedDict[bytes, EapSession] = OrderedDict()
