@@ -94,6 +94,21 @@ def eap() -> None:
     sys.exit(0 if sound else 1)
 
 
+@app.command()
+def dictionary(
+    name: Annotated[str, typer.Argument(help="Name or part of one, vendor, or number: 44, 14988.8.")],
+) -> None:
+    """Find a RADIUS attribute: vendor, number, type and named values; near misses where none has the name.
+
+    Exit status 1 when nothing is called like that.
+    """
+    from controller.app import questions
+
+    text = questions.dictionary(name)
+    print(text or f"no attribute like {name!r}")
+    sys.exit(0 if text else 1)
+
+
 @user_app.command("add")
 def user_add(
     name: Annotated[str, typer.Argument(help="What the person signs in with.")],

@@ -21,6 +21,7 @@ from erp.crm.service import CrmService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from radius.authorization.eap import certificates
+from radius.protocol import lookup
 
 
 async def explain(settings: Settings, line_id: str) -> tuple[Explanation, str]:
@@ -35,6 +36,16 @@ async def explain(settings: Settings, line_id: str) -> tuple[Explanation, str]:
     finally:
         await database.close()
     return found, render(found)
+
+
+def dictionary(wanted: str) -> str:
+    """Attributes of the RADIUS dictionaries by name or number, one line each, their named values below."""
+    lines = []
+    for found in lookup.find(wanted):
+        space = f"{found.vendor} {found.vendor_id}." if found.vendor_id else ""
+        lines.append(f"{found.name:<36} {space}{found.number}  {found.type}{' tagged' if found.tagged else ''}")
+        lines += [f"    {number:>6}  {value}" for value, number in sorted(found.values.items(), key=lambda one: one[1])]
+    return "\n".join(lines)
 
 
 async def suspense(settings: Settings) -> str:

@@ -50,28 +50,40 @@ def describe(packet: Packet) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for kind, value in packet.attributes():
         if kind == Attr.VENDOR_SPECIFIC and len(value) >= 6 and value[5] == len(value) - 4:
-            vendor_id = int.from_bytes(value[:4], "big")
-            label = name(value[4], vendor_id)
-            lines.append((label, _words(label, value[6:])))
+            lines.append(_line(name(value[4], int.from_bytes(value[:4], "big")), value[6:]))
         else:
-            label = name(kind)
-            lines.append((label, _words(label, value)))
+            lines.append(_line(name(kind), value))
     return lines
 
 
-_HIDDEN = frozenset({"User-Password", "CHAP-Password", "Tunnel-Password", "Message-Authenticator"})
+_HIDDEN = frozenset({"CHAP-Password", "Message-Authenticator"})
 
 
-def _words(label: str, value: bytes) -> str:
-    if label in _HIDDEN:
-        return "***"
-    kind = load()[label].type if label in load() else "octets"
+def _line(label: str, value: bytes) -> tuple[str, str]:
+    known: Attribute | None = load().attributes.get(label)
+    if known is None:
+        return label, _words(label, "octets", value)
+    if label in _HIDDEN or known.encrypt:
+        return label, "***"
+    # "If the value of the Tag field is … less than or equal to 0x1F" it is a tag, else the first octet of the text
+    # (RFC 2868 §3.3); a number has three octets behind it in any case.
+    if known.has_tag and value and (known.type == "integer" or 0 < value[0] <= 0x1F):
+        tag, value = value[0], value[1:]
+        if known.type == "integer":
+            value = value.rjust(4, b"\0")
+        return (f"{label}:{tag}" if tag else label), _words(label, known.type, value)
+    return label, _words(label, known.type, value)
+
+
+def _words(label: str, kind: str, value: bytes) -> str:
     if kind in ("integer", "date") and len(value) == 4:
         return value_name(label, int.from_bytes(value, "big"))
     if kind == "ipaddr" and len(value) == 4:
         return str(ipaddress.IPv4Address(value))
     if kind == "ipv6addr" and len(value) == 16:
         return str(ipaddress.IPv6Address(value))
+    if kind == "ipv6prefix" and 2 <= len(value) <= 18 and value[1] <= 128:
+        return f"{ipaddress.IPv6Address(value[2:].ljust(16, bytes(1)))}/{value[1]}"
     if kind == "string":
         try:
             return value.decode()

@@ -109,10 +109,11 @@ def _parsed(found: Attribute, value: str) -> bytes:
         network = ipaddress.IPv6Network(value)
         return bytes((0, network.prefixlen)) + network.network_address.packed
     if kind in ("ifid", "ether"):
-        octets = bytes.fromhex(value.replace(":", "").replace("-", ""))
-        if len(octets) != (8 if kind == "ifid" else 6):
+        groups, width = (4, 4) if kind == "ifid" else (6, 2)
+        parts = re.split("[:-]", value)
+        if len(parts) != groups:
             raise ValueError(value)
-        return octets
+        return bytes.fromhex("".join(part.rjust(width, "0") for part in parts))
     if kind == "octets":
         return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
     return value.encode()

@@ -11,23 +11,35 @@ from __future__ import annotations
 
 from controller.domain.service import SpeedProfile
 from radius.protocol.packet import vendor_attribute
+from radius.vendors import standard
 from radius.vendors.model import Vendor
-from radius.vendors.terms import Filters, Garden
+from radius.vendors.terms import Filters, Garden, Pools
 
 JUNIPER = 4874
 _INGRESS_POLICY_NAME = 10
 _ACTIVATE_SERVICE = 65
 _DEACTIVATE_SERVICE = 66
 _COS_PARAMETER_TYPE = 108
+_DELEGATED_POOL_NAME = 161
 
 _UPSTREAM_TAG, _DOWNSTREAM_TAG, _GARDEN_TAG = 1, 2, 3
 """Activate-Service is tagged 1 to 8: each service that is activated at once has a tag of its own."""
 
 
 def speed_attributes(profile: SpeedProfile) -> bytes:
+    # The garden's profile has a name that no box takes (see GARDEN_PROFILE); its filter is called like the garden.
+    policer = profile.name.removeprefix("~")
     return vendor_attribute(JUNIPER, _COS_PARAMETER_TYPE, f"T02 {_rate(profile.downstream_bps)}".encode()) + (
-        vendor_attribute(JUNIPER, _INGRESS_POLICY_NAME, profile.name.encode())
+        vendor_attribute(JUNIPER, _INGRESS_POLICY_NAME, policer.encode())
     )
+
+
+def pools(names: Pools) -> bytes:
+    """The pool of delegated prefixes is a VSA (26-161); the others are the RFCs' attributes."""
+    encoded = standard.pools(Pools(names.ipv4, names.ipv6))
+    if names.delegated is None:
+        return encoded
+    return encoded + vendor_attribute(JUNIPER, _DELEGATED_POOL_NAME, names.delegated.encode())
 
 
 def filters(names: Filters) -> bytes:
@@ -59,6 +71,7 @@ def _rate(rate_bps: int) -> str:
 VENDOR = Vendor(
     name="juniper",
     speed_attributes=speed_attributes,
+    pools=pools,
     filters=filters,
     garden=garden,
     garden_opened=garden_opened,
