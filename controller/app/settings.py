@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel import Locale, UnknownLocaleError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,8 @@ class Settings(BaseSettings):
     """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
     eap_methods: str = "peap,ttls,tls,mschapv2,md5"
     """EAP methods in the order in which they are proposed; the first three are left out without HEADEND_EAP_DIR."""
+    password_form: Literal["clear", "nt", "argon2"] = "clear"
+    """What is kept of subscribers' passwords: clear for CHAP and EAP-MD5, nt for MS-CHAP, argon2 for PAP alone."""
     https: bool = False
     """Say that a TLS proxy stands in front: HSTS is sent and links are https."""
     roles: str = ",".join(ROLES)
@@ -113,6 +116,15 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("entity_locale")
+    @classmethod
+    def _known_locale(cls, value: str) -> str:
+        try:
+            Locale.parse(value)
+        except (UnknownLocaleError, ValueError):
+            raise ValueError(f"{value!r} is no locale such as de_DE") from None
         return value
 
     @field_validator("roles")

@@ -43,9 +43,10 @@ def web_site(
     feed: NocFeed,
     stream: Stream,
     isp_name: str,
+    locale: str,
 ) -> tuple[Site, list[BaseRoute]]:
     """The site (its `on_error` is build_app's `on_page_error`) and its routes."""
-    site = Site(authenticator, clock, NAVIGATION, isp_name)
+    site = Site(authenticator, clock, NAVIGATION, isp_name, locale)
     declared = [
         *login.pages(site, sign_in),
         *noc_pages.pages(site, noc, feed, stream, authenticator),

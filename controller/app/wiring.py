@@ -108,6 +108,7 @@ class Program:
             feed=self.feed,
             stream=base.stream,
             isp_name=settings.entity_name,
+            locale=settings.entity_locale,
         )
         app = build_app(
             endpoints=endpoints,
@@ -136,6 +137,7 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *access_routes.endpoints(self.network.radius.access),
+            *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
             *session_routes.endpoints(self.network.sessions),
             *quarantine_routes.endpoints(self.network.quarantine),
             *check_routes.endpoints(self.network.checks),

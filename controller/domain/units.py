@@ -29,7 +29,7 @@ def human_rate(rate_bps: int) -> str:
     """A rate for people: 100000000 → '100 Mbit/s'."""
     for size, name in ((GBPS, "Gbit/s"), (MBPS, "Mbit/s"), (KBPS, "kbit/s")):
         if rate_bps >= size:
-            return f"{rate_bps / size:.4g} {name}"
+            return f"{_four_digits(rate_bps, size)} {name}"
     return f"{rate_bps} bit/s"
 
 
@@ -37,5 +37,11 @@ def human_octets(octets: int) -> str:
     """A volume for people, in decimal units: 1500000000 → '1.5 GB'."""
     for size, name in ((TB, "TB"), (GB, "GB"), (MB, "MB"), (1_000, "kB")):
         if abs(octets) >= size:
-            return f"{octets / size:.4g} {name}"
+            return f"{_four_digits(octets, size)} {name}"
     return f"{octets} B"
+
+
+def _four_digits(amount: int, size: int) -> str:
+    """Four significant digits, and never an exponent: 12,345 TB stay 12345 TB."""
+    scaled = amount / size
+    return f"{scaled:.0f}" if abs(scaled) >= 1_000 else f"{scaled:.4g}"

@@ -25,7 +25,7 @@ from controller.http.content import check_path, read_body
 from controller.http.dispatch import Authenticator, require
 from controller.http.endpoint import PUBLIC, Principal
 from controller.http.problem import Problem, from_error, log_failure
-from controller.web.templating import STATIC, missing_assets, render
+from controller.web.templating import STATIC, entity_locale, missing_assets, render
 
 MAX_FORM_OCTETS = 65_536
 _NO_PATH: Mapping[str, str] = {}
@@ -76,6 +76,8 @@ class Site:
     clock: Clock
     nav: Sequence[NavItem]
     isp_name: str = "Headend"
+    locale: str = "en"
+    """Of the legal entity: how amounts are written."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def routes(self, pages: Sequence[WebPage]) -> list[BaseRoute]:
@@ -118,6 +120,7 @@ class Site:
 
     def _handle(self, methods: Mapping[str, WebPage]) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
+            entity_locale.set(self.locale)
             page = methods["GET" if request.method == "HEAD" else request.method]
             visit = self._visit(request, _STRANGER, {})
             try:

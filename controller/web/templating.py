@@ -1,11 +1,17 @@
-"""Templates, and how values are written for people. Everything is escaped; exact values stand beside rounded ones."""
+"""Templates, and how values are written for people. Everything is escaped; exact values stand beside rounded ones.
+
+Amounts and volumes are written in the locale of the legal entity, which `Site` sets for each visit.
+"""
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from babel.numbers import format_currency, format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -14,6 +20,10 @@ from controller.domain.units import human_octets, human_rate
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 VENDOR_FILES = ("htmx.min.js", "hx-sse.min.js", "uPlot.iife.min.js", "uPlot.min.css")
+
+
+entity_locale: ContextVar[str] = ContextVar("entity_locale", default="en")
+"""A locale that Babel knows, such as "de_DE": how the numbers of this visit are written."""
 
 
 def missing_assets() -> list[str]:
@@ -38,7 +48,7 @@ def octets(value: int | None) -> Markup:
     if value is None:
         return _NOTHING
     return Markup('<span class="number" data-value="{}" title="{} octets">{}</span>').format(
-        value, f"{value:,}", human_octets(value)
+        value, number(value), _volume(value)
     )
 
 
@@ -51,7 +61,20 @@ def rate(value: int | None) -> Markup:
 def money(value: dict[str, str] | None) -> Markup:
     if value is None:
         return _NOTHING
-    return Markup('<span class="number">{} {}</span>').format(value["amount"], value["currency"])
+    written = format_currency(
+        Decimal(value["amount"]), value["currency"], "#,##0.00\u00a0¤¤", locale=entity_locale.get()
+    )
+    return Markup('<span class="number">{}</span>').format(written)
+
+
+def number(value: int | Decimal) -> str:
+    """A count with its thousands separated."""
+    return str(format_decimal(value, locale=entity_locale.get()))
+
+
+def _volume(value: int) -> str:
+    amount, unit = human_octets(value).split(" ")
+    return f"{number(Decimal(amount))}\u00a0{unit}"
 
 
 def plain(value: object) -> Markup:

@@ -45,7 +45,7 @@ def _records(found: Explanation) -> list[str]:
     for evidence in found.records:
         r = evidence.record
         lines.append(
-            f"  {r.record_id}  {r.kind:<7} session {r.session_key} ({r.acct_session_id!r})"
+            f"  {r.record_id}  {r.kind:<7} session {r.session_key} ({_session_id(r.acct_session_id)})"
             f"  up {r.upstream_octets} down {r.downstream_octets}"
             f"  +{evidence.upstream_octets}/+{evidence.downstream_octets}"
             f"  at {r.event_at.isoformat()} arrived {r.received_at.isoformat()}"
@@ -54,6 +54,12 @@ def _records(found: Explanation) -> list[str]:
     up = sum(e.upstream_octets for e in found.records)
     down = sum(e.downstream_octets for e in found.records)
     return [*lines, f"  sum from the records: up {up} + down {down} = {up + down} octets"]
+
+
+def _session_id(octets: bytes) -> str:
+    """A NAS's Acct-Session-Id as its operator knows it: text where it is printable, else hexadecimal after 0x."""
+    text = octets.decode("ascii", errors="replace")
+    return text if octets.isascii() and text.isprintable() else f"0x{octets.hex()}"
 
 
 def _verdict(found: Explanation) -> list[str]:

@@ -77,6 +77,25 @@ def park_an_event(controller: Controller) -> None:
     connection.close()
 
 
+def subscribed(controller: Controller, page: Page, order_id: str) -> None:
+    """The line's own page, from which its plan is changed and then the line ended."""
+    ((service_id,),) = rows(controller, "SELECT service_id FROM orders_subscription")
+    show(page, controller, f"/services/{service_id}")
+    expect(page.get_by_role("cell", name="olt-1")).to_be_visible()
+    page.get_by_role("link", name="Change plan").click()
+    page.locator("#field-offering_id").select_option(index=1)
+    send(page, "Preview")
+    expect(page.get_by_text("What the customer pays")).to_be_visible()
+    show(page, controller, f"/services/{service_id}")
+    page.get_by_role("link", name="End line").click()
+    send(page, "End the line")
+    page.wait_for_url("**/orders/*")
+    ((ending,),) = rows(controller, f"SELECT order_id FROM orders_order WHERE order_id <> '{order_id}'")
+    reached(controller, ending, "completed")
+    show(page, controller, f"/services/{service_id}")
+    expect(page.get_by_role("link", name="End line")).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_line_is_sold_and_paid_by_forms_alone(
     chromium: Chromium, controller: Controller, network: Network, width: int
@@ -97,7 +116,7 @@ def test_a_line_is_sold_and_paid_by_forms_alone(
     fill(page, name="Fibre 100", effective_on="2026-01-01", monthly_fee="31,00")
     fill(page, downstream_bps="100", upstream_bps="50", included_octets="150", overage_price="0,05")
     send(page, "Create offering")
-    expect(page.get_by_text("31.00 EUR")).to_be_visible()
+    expect(page.get_by_text("31,00 EUR")).to_be_visible()
     show(page, controller, "/stock/new")
     fill(page, serial=SERIAL)
     send(page, "Receive")
@@ -130,7 +149,7 @@ def test_a_line_is_sold_and_paid_by_forms_alone(
 
     (invoice,) = billed(controller)
     show(page, controller, "/invoices?q=lovelace")
-    expect(page.locator("dl.totals")).to_contain_text(invoice["total"]["amount"])
+    expect(page.locator("dl.totals")).to_contain_text(invoice["total"]["amount"].replace(".", ","))
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_role("link", name="Ada Lovelace").click()
     page.get_by_role("link", name="Record a payment").click()
@@ -139,6 +158,8 @@ def test_a_line_is_sold_and_paid_by_forms_alone(
     expect(page.locator(".state", has_text="paid")).to_be_visible()
     show(page, controller, "/invoices?state=open")
     expect(page.get_by_text("No invoice fits.")).to_be_visible()
+
+    subscribed(controller, page, order_id)
 
     park_an_event(controller)
     show(page, controller, "/noc")

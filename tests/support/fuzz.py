@@ -92,7 +92,7 @@ class Fuzzer:
     def _probe(self, operation: Any, strategy: Any, deadline: float, examples: int) -> None:
         least = self.answered[name(operation)] + self.LEAST
 
-        @hypothesis.given(case=strategy, dice=hypothesis.strategies.randoms(use_true_random=False))
+        @hypothesis.given(case=strategy, cast=hypothesis.strategies.integers(0, 2**32 - 1))
         @hypothesis.settings(
             max_examples=examples,
             deadline=None,
@@ -101,7 +101,9 @@ class Fuzzer:
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        def probe(case: schemathesis.Case, dice: random.Random) -> None:
+        def probe(case: schemathesis.Case, cast: int) -> None:
+            # Everything is drawn before the clock is looked at: the same choices must draw the same data in every run.
+            dice = random.Random(cast)
             if time.monotonic() < deadline or self.answered[name(operation)] < least:
                 if dice.random() < 0.5:
                     self._name_what_is_there(case, dice)
@@ -114,7 +116,7 @@ class Fuzzer:
     def _name_what_is_there(self, case: schemathesis.Case, dice: random.Random) -> None:
         for given in (case.path_parameters, case.query, case.body):
             if isinstance(given, dict):
-                for field in given.keys() & self._known.keys():
+                for field in sorted(given.keys() & self._known.keys()):
                     given[field] = dice.choice(self._known[field])
 
     def _note(self, operation: Any, what: str) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import ConfigDict
 from starlette.responses import Response
 
+from billing_bridge.suspense.routes import ReleaseIn
 from controller.domain.errors import NotFound
 from controller.http.endpoint import Call, Endpoint, PageQuery
 from controller.http.models import In
+from controller.workflows.routes_orders import ModifyIn, OrderIn
 from erp.crm.routes import CustomerIn
 
 AT = "2026-11-20T18:05:12Z"
@@ -88,6 +90,29 @@ DEVICES = [
 ]  # fmt: skip
 
 
+SUBSCRIPTIONS = [
+    {
+        "subscription_id": "b" * 32, "account_id": "a" * 32, "service_id": "c" * 32, "version_id": "8" * 32,
+        "state": "active", "username": "sub001@isp.example", "framed_ipv4": None, "attachments": [], "ordered_at": AT,
+        "activated_at": AT, "ended_at": None,
+    }
+]  # fmt: skip
+EUROS = {"amount": "1300.00", "currency": "EUR"}
+OFFERINGS = [
+    {
+        "offering_id": "9" * 32, "name": "Fibre 10000",
+        "versions": [{"monthly_fee": EUROS, "downstream_bps": 10**10, "upstream_bps": 10**10}],
+    }
+]  # fmt: skip
+DRY_RUN = {
+    "action": "modify", "plans": [],
+    "price": {
+        "offering": "Fibre 10000", "monthly_fee": EUROS, "monthly_fee_before": EUROS, "monthly_difference": EUROS,
+        "tax_percent": "19", "included_octets": None, "downstream_bps": 10**10, "upstream_bps": 10**10,
+    },
+}  # fmt: skip
+
+
 class Anything(PageQuery):
     model_config = ConfigDict(extra="allow")
 
@@ -137,6 +162,23 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         counts = {"items": 1, "upstream_octets": 10**9, "downstream_octets": 10**10}
         return _json({"totals": [{"reason": "unknown-service", **counts}]})
 
+    async def suspense_item(_call: Call) -> Response:
+        return _json(SUSPENSE[0] | {"session_key": "n1:1:1", "day": None, "counted_on": None, "decided_at": None})
+
+    async def release(call: Call) -> Response:
+        body = call.body_as(ReleaseIn)
+        log.append(f"{body.action} {call.path['suspense_id']}: {body.reason}")
+        return _json({})
+
+    async def dry_run(_call: Call) -> Response:
+        return _json(DRY_RUN)
+
+    async def order(call: Call) -> Response:
+        placed = call.body_as(OrderIn).root
+        offering = f" to {placed.offering_id}" if isinstance(placed, ModifyIn) else ""
+        log.append(f"{placed.action} {getattr(placed, 'subscription_id', '')}{offering}")
+        return _json({"order_id": ORDERS[0]["order_id"]})
+
     async def new_customer(call: Call) -> Response:
         log.append(f"customer {call.body_as(CustomerIn).name}")
         return _json(CUSTOMERS[0])
@@ -156,6 +198,12 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         Endpoint("GET", "/invoice-totals", "finance:read", totals, "Totals", query=Anything),
         page("/suspense", "billing:read", SUSPENSE),
         Endpoint("GET", "/suspense/totals", "billing:read", suspense_totals, "Totals"),
+        Endpoint("GET", "/suspense/{suspense_id}", "billing:read", suspense_item, "Show"),
+        Endpoint("POST", "/suspense/{suspense_id}/release", "billing:write", release, "Release", body=ReleaseIn),
+        page("/subscriptions", "orders:read", SUBSCRIPTIONS),
+        page("/offerings", "catalog:read", OFFERINGS),
+        Endpoint("POST", "/orders/dry-run", "orders:write", dry_run, "Preview", body=OrderIn),
+        Endpoint("POST", "/orders", "orders:write", order, "Order", body=OrderIn),
         Endpoint("POST", "/customers", "crm:write", new_customer, "Create", body=CustomerIn),
     ]
 

@@ -58,6 +58,7 @@ class World:
             feed=self.feed,
             stream=self.stream,
             isp_name="Kabelnetz Nord",
+            locale="de_DE",
         )
         self.app = build_app(
             endpoints=endpoints,

@@ -105,7 +105,7 @@ SERVICE = (
     Column("Last error", "last_error"),
 )
 ORDERED_ATTACHMENTS = (
-    Column("Device", "device_id", "mono", link="/devices/{device_id}", sub="kind"),
+    Column("Device", "device", link="/devices/{device_id}", sub="kind"),
     Column("PON port", "pon_port"),
     Column("Interface", "interface"),
     Column("ONU", "onu_serial", "mono"),
@@ -172,12 +172,21 @@ STOCK = (
 )
 SUSPENSE = (
     Column("Waits since", "entered_at", "instant", sub="age"),
-    Column("Reason", "reason", sub="detail"),
+    Column("Reason", "reason", link="/suspense/{suspense_id}", sub="detail"),
     Column("State", "state", "state"),
     Column("Whose", "whose", "mono"),
     Column("Used", "since", "instant"),
     Column("Volume", "octets", "octets"),
     Column("Worth at most", "value", "money"),
+)
+SUSPENSE_ITEM = (
+    *SUSPENSE[:1],
+    Column("Reason", "reason", sub="detail"),
+    *SUSPENSE[2:],
+    Column("Session", "session_key", "mono"),
+    Column("Day", "day"),
+    Column("Charged on", "counted_on"),
+    Column("Decided", "decided_at", "instant", sub="decided_by"),
 )
 PARKED = (
     Column("Parked", "parked_at", "instant"),

@@ -1,10 +1,11 @@
-"""Whose a thing is: customers' names beside the account ids that orders and documents carry, and the search by name."""
+"""Names beside ids: customers' for the accounts that orders and documents carry, devices' for what carries a line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from controller.domain.errors import NotFound
 from controller.web.api import Api
 from controller.web.site import Visit
 
@@ -26,6 +27,19 @@ async def with_customers(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any
         row["customer"] = customer.get("name", row["account_id"])
         row.setdefault("customer_id", customer.get("customer_id", ""))
     return found
+
+
+async def with_devices(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with `device`: the device's name, or its id where the viewer may not read devices."""
+    found, names = [dict(row) for row in rows], {}
+    if visit.principal.may("devices:read") and api.has("GET", "/devices/{device_id}"):
+        for device_id in {row["device_id"] for row in found}:
+            try:
+                device = await api.get(visit, "/devices/{device_id}", device_id=device_id)
+            except NotFound:
+                continue  # it was deregistered; what it carried still names it
+            names[device_id] = device["name"]
+    return [row | {"device": names.get(row["device_id"], row["device_id"])} for row in found]
 
 
 async def accounts_of(api: Api, visit: Visit, wanted: str) -> list[str]:

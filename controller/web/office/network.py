@@ -10,7 +10,8 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office import fields, history
+from controller.web.office import fields, history, lines
+from controller.web.office.names import with_devices
 from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
 
@@ -76,13 +77,19 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
         found = await api.get(visit, "/services/{service_id}", service_id=service_id)
         parts = [
             *await history.usage(api, visit, service_id),
-            Part("Carried by", found["attachments"], fields.ATTACHMENTS, "No device of ours carries it."),
+            Part(
+                "Carried by",
+                await with_devices(api, visit, found["attachments"]),
+                fields.ATTACHMENTS,
+                "No device of ours carries it.",
+            ),
             Part("Changes of live sessions", found["session_changes"], fields.SESSION_CHANGES, "None was needed."),
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
         ]
         return detail_page(
             site, visit, await _name(api, visit, service_id), found, fields.SERVICE,
             back=Link("Sessions", "/sessions"), parts=parts, messages=found["differences"],
+            links=await lines.changes(api, visit, service_id),
         )  # fmt: skip
 
     return [WebPage("GET", "/services/{service_id}", "services:read", service)]

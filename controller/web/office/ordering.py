@@ -39,7 +39,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             body = order_body(filled.body, customer["account_id"])
             if visit.form.get("do") != "place":
                 found = await api.post(visit, "/orders/dry-run", body=body)
-                return show(site, visit, form, filled, parts=_preview(found))
+                return show(site, visit, form, filled, parts=preview(found))
             return _placed(site, visit, customer, await api.post(visit, "/orders", body=body))
 
         return await sent(site, visit, form, send)
@@ -68,7 +68,7 @@ async def _form(api: Api, visit: Visit, customer: Mapping[str, Any]) -> Form:
     """The form with what can be chosen now. What the viewer may not read is typed instead."""
     onus = await _onus(api, visit)
     fields = (
-        Field("offering_id", "Offering", required=True, choices=await _offerings(api, visit)),
+        Field("offering_id", "Offering", required=True, choices=await offerings(api, visit)),
         Field("device_id", "OLT", required=True, choices=await _olts(api, visit)),
         Field("pon_port", "PON port", required=True, hint="such as pon-1"),
         Field("onu_serial", "ONU from stock", required=True, choices=onus, hint="" if onus else NO_ONU),
@@ -78,7 +78,8 @@ async def _form(api: Api, visit: Visit, customer: Mapping[str, Any]) -> Form:
     return Form(f"New line for {customer['name']}", fields, back, BUTTONS)
 
 
-async def _offerings(api: Api, visit: Visit) -> list[Choice]:
+async def offerings(api: Api, visit: Visit) -> list[Choice]:
+    """What can be ordered, with what it costs and how fast it is."""
     rows = await _rows(api, visit, "/offerings", "catalog:read")
     return [Choice(row["offering_id"], f"{row['name']} · {_terms(row['versions'][-1])}") for row in rows]
 
@@ -106,7 +107,7 @@ async def _rows(api: Api, visit: Visit, path: str, scope: str, **query: str) -> 
     return found
 
 
-def _preview(found: Mapping[str, Any]) -> list[Part]:
+def preview(found: Mapping[str, Any]) -> list[Part]:
     """Price first, then exactly what each device would be sent."""
     parts = [Part("What the customer pays", facts=facts(found, fields.PRICE_EFFECT))]
     for plan in found["plans"]:

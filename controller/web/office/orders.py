@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
 from controller.web.office import fields
-from controller.web.office.names import accounts_of, with_customers
+from controller.web.office.names import accounts_of, with_customers, with_devices
 from controller.web.office.view import Action, Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
@@ -36,12 +36,13 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         if row["state"] in CANCELLABLE and not row["cancelled_by"] and visit.principal.may("orders:write"):
             question = "Cancel this order? What was done of it on the network is undone."
             actions.append(Action("Cancel", f"{here}/cancel", question))
+        carried = await with_devices(api, visit, row["attachments"])
         held = f"Held at {row['step']}: {row['cause']}. {row['owner_team']} must act; then drive it on."
         return detail_page(
             site, visit, f"Order to {row['action']}", row, fields.ORDER,
             back=Link("Orders", "/orders"),
             parts=[
-                Part("Carried by", row["attachments"], fields.ORDERED_ATTACHMENTS, "No device of ours carries it."),
+                Part("Carried by", carried, fields.ORDERED_ATTACHMENTS, "No device of ours carries it."),
                 Part("Steps", row["steps"], fields.ORDER_STEPS, "Nothing has been done yet."),
                 Part("History", row["history"], fields.ORDER_HISTORY),
             ],

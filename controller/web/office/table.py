@@ -64,7 +64,7 @@ def write(kind: str, content: Any) -> Markup:
     if kind == "flag":
         return templating.plain(None if content is None else "yes" if content else "no")
     if kind == "number":
-        return templating.plain(None if content is None else f"{content:,}".replace(",", "\u202f"))
+        return templating.plain(None if content is None else templating.number(content))
     return _WRITERS[kind](content)
 
 

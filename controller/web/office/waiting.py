@@ -11,7 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from controller.web import templating
 from controller.web.api import Api
 from controller.web.office import fields
-from controller.web.office.view import Action, Filter, Row, list_page
+from controller.web.office.form import Choice, Field, Filled, Form, sent, show
+from controller.web.office.view import Action, Filter, Link, Row, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
 REASONS = ("unknown-service", "altered-record", "forgotten-session", "not-entitled")
@@ -21,7 +22,7 @@ STATES = ("all", "mapped", "charged", "written-off", "entitled")
 def pages(site: Site, api: Api) -> list[WebPage]:
     found = [WebPage("GET", "/parked-events", "admin:read", _parked(site, api))]
     if api.has("GET", "/suspense"):
-        found.append(WebPage("GET", "/suspense", "billing:read", _suspense(site, api)))
+        found += [WebPage("GET", "/suspense", "billing:read", _suspense(site, api)), *_releases(site, api)]
     return [*found, WebPage("POST", "/parked-events/{subscriber}/{position}/redeliver", "admin:write", _redeliver(api))]
 
 
@@ -48,6 +49,50 @@ def _suspense(site: Site, api: Api) -> Any:
         )  # fmt: skip
 
     return suspense
+
+
+RELEASE = (
+    Field("action", "What becomes of it", required=True, choices=(
+        Choice("map", "It belongs to a service"), Choice("charge", "Charge it, on the nearest day with a plan"),
+        Choice("write-off", "Write it off: it is never charged"),
+    )),
+    Field("service_id", "Service", hint="its id, where it belongs to one: all that waits under this name goes there"),
+    Field("reason", "Why", required=True, hint="for the audit log"),
+)  # fmt: skip
+
+
+def _releases(site: Site, api: Api) -> list[WebPage]:
+    path = "/suspense/{suspense_id}"
+
+    async def item(visit: Visit) -> Response:
+        row = await api.get(visit, path, suspense_id=visit.path["suspense_id"])
+        here = f"/suspense/{row['suspense_id']}"
+        may = row["state"] == "waiting" and visit.principal.may("billing:write")
+        return detail_page(
+            site, visit, f"Suspense, item {row['suspense_id']}", row | _told(row), fields.SUSPENSE_ITEM,
+            back=Link("Suspense", "/suspense"), links=[Link("Release", f"{here}/release")] if may else [],
+        )  # fmt: skip
+
+    def form(visit: Visit) -> Form:
+        number = visit.path["suspense_id"]
+        back = Link(f"Suspense, item {number}", f"/suspense/{number}")
+        return Form(f"Release item {number} from suspense", RELEASE, back, (("release", "Release"),))
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, form(visit))
+
+    async def release(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            await api.post(visit, f"{path}/release", body=filled.body, suspense_id=visit.path["suspense_id"])
+            return RedirectResponse(f"/suspense/{visit.path['suspense_id']}", status_code=303)
+
+        return await sent(site, visit, form(visit), send)
+
+    return [
+        WebPage("GET", path, "billing:read", item),
+        WebPage("GET", f"{path}/release", "billing:write", fresh),
+        WebPage("POST", f"{path}/release", "billing:write", release),
+    ]
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,7 +150,9 @@ async def test_an_order_shows_what_carries_it_and_is_cancelled_after_a_question(
 ) -> None:
     await sign_in(stranger, "noc")
     page = (await stranger.get(f"/orders/{HELD}")).text
-    assert all(word in page for word in ("Carried by", "LABX00000001", "Ethernet1"))
+    assert all(
+        word in page for word in ("Carried by", "LABX00000001", "Ethernet1", ">olt-1.ber</a>", ">" + "f" * 32 + "</a>")
+    )
     assert 'data-confirm="Cancel this order?' in page
     done = await stranger.post(f"/orders/{HELD}/cancel", data={"csrf_token": hidden(page)})
     assert (done.status_code, asked) == (303, [f"cancel {HELD} by user:noc-user"])
@@ -260,7 +262,7 @@ async def test_orders_and_invoices_name_their_customers_and_are_found_by_them(st
         assert "Bäckerei Krüger" in (await stranger.get(path)).text, path
     assert "No order fits." in (await stranger.get("/orders?q=nobody")).text
     totals = (await stranger.get("/invoices")).text
-    assert "2500.00 EUR" in totals
+    assert "2.500,00\u00a0EUR" in totals
     assert "overdue" in totals
 
 
@@ -297,7 +299,37 @@ async def test_a_form_needs_its_token_and_the_right_to_change(stranger: httpx2.A
 async def test_suspense_says_whose_usage_waits_why_and_for_how_much(stranger: httpx2.AsyncClient) -> None:
     await sign_in(stranger, "admin")
     page = (await stranger.get("/suspense")).text
-    assert all(words in page for words in ("unknown-service", "gone@isp.example", "3 days", "1.50 EUR", "in 1"))
+    assert all(words in page for words in ("unknown-service", "gone@isp.example", "3 days", "1,50\u00a0EUR", "in 1"))
+
+
+async def test_usage_in_suspense_is_released_by_a_form_with_a_reason(
+    stranger: httpx2.AsyncClient, asked: list[str]
+) -> None:
+    await sign_in(stranger, "admin")
+    assert 'href="/suspense/1"' in (await stranger.get("/suspense")).text
+    assert 'href="/suspense/1/release"' in (await stranger.get("/suspense/1")).text
+    form = (await stranger.get("/suspense/1/release")).text
+    typed = {"csrf_token": hidden(form), "action": "write-off"}
+    assert (await stranger.post("/suspense/1/release", data=typed)).status_code == 422, "nobody said why"
+    done = await stranger.post("/suspense/1/release", data=typed | {"reason": "a test line"})
+    assert (done.status_code, done.headers["location"], asked) == (303, "/suspense/1", ["write-off 1: a test line"])
+
+
+async def test_a_line_is_changed_and_ended_by_forms_that_show_what_it_means_first(
+    stranger: httpx2.AsyncClient, asked: list[str]
+) -> None:
+    await sign_in(stranger, "admin")
+    line = "/services/" + "c" * 32
+    form = (await stranger.get(f"{line}/plan")).text
+    chosen = {"csrf_token": hidden(form), "offering_id": "9" * 32}
+    preview = await stranger.post(f"{line}/plan", data=chosen | {"do": "preview"})
+    assert "What the customer pays" in preview.text
+    assert "1.300,00\u00a0EUR" in preview.text
+    assert asked == []
+    ordered = await stranger.post(f"{line}/plan", data=chosen | {"do": "place"})
+    assert (ordered.status_code, ordered.headers["location"]) == (303, f"/orders/{HELD}")
+    await stranger.post(f"{line}/end", data={"csrf_token": hidden(form), "do": "place"})
+    assert asked == [f"modify {'b' * 32} to {'9' * 32}", f"delete {'b' * 32}"]
 
 
 async def test_parked_events_stand_with_their_error_and_a_button(
