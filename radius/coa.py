@@ -12,6 +12,7 @@ import asyncio
 import random
 import secrets
 import socket
+from collections.abc import Callable
 
 import structlog
 from prometheus_client import Counter
@@ -39,6 +40,8 @@ class CoaClient:
         self._first_timeout_s = settings.coa_first_timeout_s
         self._tries = settings.coa_tries
         self._places = asyncio.Semaphore(settings.coa_concurrency)
+        self.tap: Callable[[Nas, bytes, CoaOutcome], None] | None = None
+        """Is shown what was sent and what came of it, while somebody traces (radius.trace)."""
 
     async def send(self, nas: Nas, code: int, attributes: bytes) -> CoaOutcome:
         """Send COA_REQUEST or DISCONNECT_REQUEST to the NAS's `coa_port` and return what it answered.
@@ -59,6 +62,8 @@ class CoaClient:
                 outcome = await self._exchange(nas, request)
             except OSError as error:
                 outcome = CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
+        if self.tap is not None:
+            self.tap(nas, request.datagram, outcome)
         OUTCOMES.labels(nas.name, CODE_NAMES[code], outcome.result).inc()
         log.info(
             "radius.dynamic",

@@ -19,7 +19,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
 from controller.store.metadata import to_micros
 from radius.counters import Counters
-from radius.ports import Recorder
+from radius.ports import Recorder, Tap
 from radius.protocol.codes import CODE_NAMES, Attr
 from radius.protocol.duplicates import Source
 from radius.protocol.nas import Nas
@@ -65,6 +65,8 @@ class Listener:
         self._quota = _LogQuota(settings.log_limit_per_s)
         self._sockets: list[socket.socket] = []
         self._deferred: set[asyncio.Task[None]] = set()
+        self.tap: Tap | None = None
+        """Who watches (radius.trace): None but while somebody traces."""
         self.auth_port = 0
         self.acct_port = 0
 
@@ -133,7 +135,7 @@ class Listener:
 
     def _drain_authentication(self, opened: socket.socket) -> None:
         receive, recvfrom, sendto = self._authentication.receive, opened.recvfrom, opened.sendto
-        count, now_s = self._counters.count, time.monotonic()
+        count, tap, now_s = self._counters.count, self.tap, time.monotonic()
         for _ in range(self._settings.drain_limit):
             try:
                 datagram, source = recvfrom(_DATAGRAM)
@@ -148,6 +150,8 @@ class Listener:
                     self._send_failed(verdict.nas, verdict.code, source, error)
             elif type(verdict) is DeferredVerdict:
                 self._defer(opened, verdict, source, now_s)
+            if tap is not None:
+                tap(verdict, source)
             if verdict.result not in _ROUTINE:
                 self._log(verdict, source, now_s)
 
@@ -174,17 +178,22 @@ class Listener:
         self._counters.count(final.nas, final.code, final.result)
         if final.reply is not None and opened.fileno() != -1:
             self._send(opened, final.reply, source, final.nas, final.code)
+        if self.tap is not None:
+            self.tap(final, source, answers_later=True)
         if final.result not in _ROUTINE:
             self._log(final, source, time.monotonic())
 
     def _give_up(self, verdict: DeferredVerdict, source: Source, now_s: float, result: str, reason: str) -> None:
         self._authentication.abandon(verdict, source)
         self._counters.count(verdict.nas, verdict.code, result)
-        self._log(Verdict(result, verdict.nas, verdict.code, None, verdict.packet, reason), source, now_s)
+        given_up = Verdict(result, verdict.nas, verdict.code, None, verdict.packet, reason)
+        if self.tap is not None:
+            self.tap(given_up, source)
+        self._log(given_up, source, now_s)
 
     def _drain_accounting(self, opened: socket.socket) -> None:
         receive, recvfrom = self._accounting.receive, opened.recvfrom
-        count, now_s = self._counters.count, time.monotonic()
+        count, tap, now_s = self._counters.count, self.tap, time.monotonic()
         received_us = to_micros(self._clock.now())
         for _ in range(self._settings.drain_limit):
             try:
@@ -192,6 +201,8 @@ class Listener:
             except BlockingIOError:
                 return
             verdict = receive(datagram, source, now_s)
+            if tap is not None:
+                tap(verdict, source)
             if verdict.result == RECORD:
                 self._record(opened, verdict, source, received_us, now_s)
                 continue
@@ -213,7 +224,10 @@ class Listener:
         except PeerError as error:
             self._accounting.refuse(packet, source)
             self._counters.count(nas, verdict.code, error.reason)
-            self._log(Verdict(error.reason, nas, verdict.code, None, packet, error.detail), source, now_s)
+            refused = Verdict(error.reason, nas, verdict.code, None, packet, error.detail)
+            if self.tap is not None:
+                self.tap(refused, source)
+            self._log(refused, source, now_s)
 
     def _status(self, opened: socket.socket, verdict: Verdict, source: Source) -> None:
         assert verdict.packet is not None, "Status-Server was decoded"
@@ -223,6 +237,8 @@ class Listener:
     def _respond(self, opened: socket.socket, packet: Packet, nas: Nas, source: Source) -> None:
         reply = self._accounting.respond(packet, nas, source)
         self._counters.count(nas, packet.code, "response")
+        if self.tap is not None:
+            self.tap(Verdict("response", nas, packet.code, reply, packet), source, answers_later=True)
         if opened.fileno() != -1:
             self._send(opened, reply, source, nas, packet.code)
 

@@ -8,8 +8,18 @@ from datetime import datetime
 from typing import Protocol
 
 from controller.domain.identity import NasId
+from radius.protocol.duplicates import Source
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
+from radius.protocol.server import Verdict
+
+
+class Tap(Protocol):
+    """Is shown what becomes of every datagram (radius.trace)."""
+
+    def __call__(self, verdict: Verdict, source: Source, answers_later: bool = False) -> None:
+        """`answers_later`: the request was shown before, and this is its answer. Raises nothing."""
+        ...
 
 
 class Recorder(Protocol):

@@ -1,0 +1,57 @@
+"""HTTP of the trace: a stream of server-sent events (WHATWG HTML, section 9.2), one for each datagram."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response, StreamingResponse
+
+from controller.http.endpoint import Call, Endpoint
+from radius.trace import MAX_PACKETS, MAX_SECONDS, Trace, Traces
+
+
+class TraceQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    target: str = Field(min_length=1, max_length=253, description="User name, MAC address, or IP of a session or NAS")
+    seconds: int = Field(default=300, ge=1, le=MAX_SECONDS, description="How long to watch")
+    packets: int = Field(default=1_000, ge=1, le=MAX_PACKETS, description="How many datagrams to show at most")
+
+
+def endpoints(traces: Traces) -> list[Endpoint]:
+    """Below /api/v1."""
+
+    async def trace(call: Call) -> Response:
+        query = call.query_as(TraceQuery)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if call.request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
+        opened = await traces.open(query.target, seconds=query.seconds, packets=query.packets, actor=call.actor)
+        return StreamingResponse(_lines(opened), headers=headers, media_type="text/event-stream")
+
+    return [
+        Endpoint(
+            "GET",
+            "/radius/trace",
+            "radius:read",
+            trace,
+            "Watch one subscriber's packets as they come: events packet and end",
+            query=TraceQuery,
+            media_type="text/event-stream",
+        )
+    ]
+
+
+async def _lines(trace: Trace) -> AsyncIterator[str]:
+    """The trace ends with the connection: its reader is closed then."""
+    try:
+        yield ": watching\n\n"
+        async for name, event in trace.events():
+            if name == "idle":
+                yield ": still here\n\n"
+            else:
+                yield f"event: {name}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n"
+    finally:
+        trace.close()
