@@ -39,6 +39,7 @@ class Issued:
         """`stem`.pem and `stem`.key."""
         paths = directory / f"{stem}.pem", directory / f"{stem}.key"
         paths[0].write_bytes(self.pem)
+        paths[1].touch(mode=0o600)
         paths[1].write_bytes(key_pem(self.key))
         return paths
 

@@ -1,7 +1,7 @@
 """The certificates of the TLS methods, from files in one directory, read again whenever one of them changes.
 
     server.pem   our certificate first, then its intermediates           needed
-    server.key   its private key, PEM without a passphrase               needed
+    server.key   its private key, PEM without a passphrase, mode 0600    needed
     ca.pem       the CAs whose client certificates EAP-TLS takes         EAP-TLS is not offered without it
     crl.pem      their revocation lists, one behind the other            optional; with it every issuer must have one
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,8 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
@@ -194,8 +195,11 @@ def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
 
 
 def _private_key(path: Path) -> _Key:
+    octets = _octets(path)
+    if path.stat().st_mode & stat.S_IRWXO:
+        raise RuleError(f"{path} is open to every user of this machine: chmod 600 {path}")
     try:
-        key = load_pem_private_key(_octets(path), None)
+        key = load_pem_private_key(octets, None)
     except TypeError:
         raise RuleError(f"{path} has a passphrase; it must have none, and mode 0600 instead") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -249,8 +253,9 @@ def _serves(leaf: x509.Certificate) -> bool:
 
 def _kind(leaf: x509.Certificate) -> str:
     key = leaf.public_key()
-    size = getattr(key, "key_size", 0)
-    return f"{'ECDSA' if 'Elliptic' in type(key).__name__ else 'RSA'} {size}"
+    if isinstance(key, RSAPublicKey):
+        return f"RSA {key.key_size}"
+    return f"ECDSA {key.key_size}" if isinstance(key, EllipticCurvePublicKey) else type(key).__name__
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

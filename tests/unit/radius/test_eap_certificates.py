@@ -30,6 +30,7 @@ def test_a_complete_directory_offers_every_method(directory: Path) -> None:
     assert credentials.warnings(NOW) == []
     said = "\n".join(credentials.describe(NOW))
     assert "CN=radius.example.net" in said
+    assert "ECDSA 256" in said
     assert "EAP-TLS, PEAP, EAP-TTLS" in said
 
 
@@ -61,6 +62,12 @@ def test_what_is_wrong_is_said_with_the_name_of_the_file(
     with pytest.raises(RuleError, match=said) as refused:
         load(directory)
     assert name in str(refused.value)
+
+
+def test_a_key_that_everybody_may_read_is_refused(directory: Path) -> None:
+    (directory / "server.key").chmod(0o644)
+    with pytest.raises(RuleError, match="chmod 600"):
+        load(directory)
 
 
 def test_a_missing_directory_is_said(tmp_path: Path) -> None:
