@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from radius.authorization.password import CLEAR
 from radius.vendors.terms import Garden
 
 
@@ -38,6 +39,8 @@ class RadiusSettings:
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem (see radius.authorization.eap.certificates); None
     offers no method that needs them."""
+    password_form: str = CLEAR
+    """What is kept of passwords: "clear", "nt" or "argon2" (see radius.authorization.password and docs/adr/0006)."""
     session_timeout_s: int = 86_400
     """Session-Timeout of a session whose service and offering have none of their own; 0 sends none."""
     idle_timeout_s: int = 3_600

@@ -109,6 +109,7 @@ class Network:
                 acct_port=settings.acct_port,
                 reuse_port=settings.share_radius_ports,
                 entity_zone=ZoneInfo(settings.entity_zone),
+                password_form=settings.password_form,
                 eap_dir=settings.eap_dir if settings.has_role("radius") else None,
                 eap_methods=tuple(name.strip() for name in settings.eap_methods.split(",") if name.strip()),
             ),

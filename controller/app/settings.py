@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
     eap_methods: str = "peap,ttls,tls,mschapv2,md5"
     """EAP methods in the order in which they are proposed; the first three are left out without HEADEND_EAP_DIR."""
-    password_form: Literal["clear", "nt", "argon2"] = "clear"
+    password_form: Literal["clear", "nt", "argon2"] = "clear"  # noqa: S105 - the name of a form
     """What is kept of subscribers' passwords: clear for CHAP and EAP-MD5, nt for MS-CHAP, argon2 for PAP alone."""
     https: bool = False
     """Say that a TLS proxy stands in front: HSTS is sent and links are https."""

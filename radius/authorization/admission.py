@@ -54,6 +54,8 @@ class Admission:
             return Decision(ACCESS_ACCEPT, accept + plan.attributes(nas) + subscriber.attributes, "accept")
         if not guard.enabled:
             return rejection("the service is not enabled", reject)
+        if guard.expired:
+            return rejection("the password has expired", reject)
         if guard.suspended_out:
             return rejection("the service is suspended, and there is no walled garden", reject)
         conditions, ends_in_s = guard.conditions, None

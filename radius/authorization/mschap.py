@@ -44,6 +44,7 @@ _NO_CHANGE = Decision(ACCESS_REJECT, b"", "reject", "the peer wants to change it
 _CODES = {
     "outside the hours": RESTRICTED_HOURS,
     "the service is not enabled": DISABLED,
+    "the password has expired": EXPIRED,
     "the service is bound": NO_PERMISSION,
     _NO_CHANGE.reason: CANNOT_CHANGE,
 }

@@ -100,8 +100,8 @@ def opened(form: str, kept: str) -> Password:
 
 def derived(kept: str, form: str, wanted: str) -> str:
     """What is kept as `form`, turned into `wanted`. Raises RuleError where that would take a password back."""
-    _check(form)
-    _check(wanted)
+    check_form(form)
+    check_form(wanted)
     if FORMS.index(wanted) < FORMS.index(form):
         raise RuleError(
             f"a password kept as {form} cannot become {wanted}: set the password anew", code="password-form"
@@ -113,7 +113,8 @@ def derived(kept: str, form: str, wanted: str) -> str:
     return kept
 
 
-def _check(form: str) -> None:
+def check_form(form: str) -> None:
+    """Raises RuleError for what is no form."""
     if form not in FORMS:
         raise RuleError(f"no password form {form!r}; known: {', '.join(FORMS)}", code="password-form")
 

@@ -73,6 +73,8 @@ class Guard:
     suspended_out: bool
     """Suspended, and there is no garden to go to."""
     conditions: Conditions
+    expired: bool = False
+    """The password must be changed first."""
 
 
 class Plan:
@@ -81,7 +83,14 @@ class Plan:
     __slots__ = ("__weakref__", "_defaults", "_encoded", "_garden", "_terms", "guard", "own_terms", "profile")
 
     def __init__(
-        self, profile: SpeedProfile, own_terms: ServiceTerms, enabled: bool, suspended: bool, defaults: Defaults
+        self,
+        profile: SpeedProfile,
+        own_terms: ServiceTerms,
+        enabled: bool,
+        suspended: bool,
+        defaults: Defaults,
+        *,
+        expired: bool = False,
     ) -> None:
         self._garden = defaults.garden if suspended else None
         self._defaults = defaults
@@ -90,7 +99,7 @@ class Plan:
         self.profile = profile
         self.own_terms = own_terms
         self.guard: Guard | None = None
-        self._watch(enabled, suspended and self._garden is None)
+        self._watch(Guard(enabled, suspended and self._garden is None, own_terms.conditions, expired))
 
     @property
     def is_in_garden(self) -> bool:
@@ -103,10 +112,10 @@ class Plan:
 
     def settle(self, offering: ServiceTerms) -> None:
         """Take over the terms of the offering, new or changed."""
-        enabled, suspended_out = (True, False) if self.guard is None else (self.guard.enabled, self.guard.suspended_out)
+        guard = self.guard or Guard(True, False, self.own_terms.conditions)
         self._terms = self.own_terms.over(offering)
         self._encoded.clear()
-        self._watch(enabled, suspended_out)
+        self._watch(replace(guard, conditions=self._terms.conditions))
 
     def attributes(self, nas: Nas) -> bytes:
         """What every session of this plan is told on such a NAS."""
@@ -131,7 +140,6 @@ class Plan:
             self._garden,
         )
 
-    def _watch(self, enabled: bool, suspended_out: bool) -> None:
-        conditions = self._terms.conditions
-        plain = enabled and not suspended_out and conditions.is_empty
-        self.guard = None if plain else Guard(enabled, suspended_out, conditions)
+    def _watch(self, guard: Guard) -> None:
+        plain = guard.enabled and not guard.suspended_out and not guard.expired and guard.conditions.is_empty
+        self.guard = None if plain else guard
