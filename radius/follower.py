@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from controller.domain.identity import NasId
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
-from radius import repository
+from radius import realm_repository, repository
 from radius.authorization.directory import Directory
 from radius.protocol.nas import Nas
 
@@ -53,6 +53,7 @@ class Follower:
         self._turn = asyncio.Lock()
         self._nas_revision = 0
         self._offering_revision = 0
+        self._realm_revision = 0
         self._subscriber_revision = 0
         self._holds_directory = False
 
@@ -66,6 +67,7 @@ class Follower:
         """Take over every row that changed since the last time."""
         await self.refresh_nas()
         await self.refresh_offerings()
+        await self.refresh_realms()
         await self.refresh_subscribers()
 
     async def nas(self, nas_id: NasId) -> Nas | None:
@@ -84,6 +86,12 @@ class Follower:
             for revision, profile_name, terms in await repository.offerings_after(conn, self._offering_revision):
                 self._directory.apply_offering(profile_name, terms)
                 self._offering_revision = revision
+
+    async def refresh_realms(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            for revision, realm, becomes in await realm_repository.realms_after(conn, self._realm_revision):
+                self._directory.realms.apply(realm, becomes)
+                self._realm_revision = revision
 
     async def refresh_subscribers(self) -> None:
         """Nothing to do in a process that did not `load`: it answers no login."""

@@ -23,6 +23,7 @@ from radius.listener import Listener
 from radius.ports import Recorder, Sessions
 from radius.protocol.duplicates import Duplicates
 from radius.protocol.server import AccountingServer, AuthenticationServer
+from radius.realms import RealmService
 from radius.service import NasService, SubscriberService
 from radius.sessions import SessionController
 from radius.settings import RadiusSettings
@@ -62,11 +63,12 @@ class RadiusRoom:
             garden=settings.garden,
             is_suspended=self.subscribers.is_suspended,
         )
+        self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions)
         nas = self.registry.by_address
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
         admission = Admission(clock, settings.entity_zone, sessions)
-        policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.find, certificates))
+        policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
         self.listener = Listener(
             settings,
             clock,

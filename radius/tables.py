@@ -66,3 +66,13 @@ offering = Table(
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
 )
+
+# Realms of user names (RFC 7542): stripped where `becomes` is empty, renamed to it elsewhere, left alone where null.
+realm = Table(
+    "radius_realm",
+    metadata,
+    Column("realm", String(253), primary_key=True),
+    Column("becomes", String(253)),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("updated_at", Instant, nullable=False),
+)

@@ -82,7 +82,7 @@ class Admission:
         sessions = await self._occupancy.occupied(service_id)
         now = self._clock.now()
         counted = [session for session in sessions if _counts(session, caller, now)]
-        started = {_station(session) for session in counted}
+        started = {_station(session) for session in sessions}
         waiting = [
             (name, until)
             for name, until in self._accepted.get(service_id, ())

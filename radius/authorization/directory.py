@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from controller.domain.service import SpeedProfile
 from radius.authorization.password import CLEAR, Password, nt_password, opened
 from radius.authorization.plan import PLAIN, Defaults, Plan, ServiceTerms
+from radius.authorization.realm import Realms
 from radius.protocol.mschap import NtPassword
 from radius.vendors import reply
 from radius.vendors.mark import service_in
@@ -87,6 +88,7 @@ class Directory:
         # Plans live as long as somebody has them: terms of a single service are given up with it.
         self._plans: WeakValueDictionary[tuple[object, ...], Plan] = WeakValueDictionary()
         self._offerings: dict[str, ServiceTerms] = {}
+        self.realms = Realms()
         self.find = self._subscribers.get
         """find(username: bytes) → Subscriber or None; the dict's own method, bound once for the hot path."""
 
@@ -105,6 +107,14 @@ class Directory:
         own = reply.subscriber_attributes(row.service_id, shown, addresses)
         self._subscribers[name] = Subscriber(opened(row.password_form, row.password), plan, own)
 
+    def resolve(self, username: bytes) -> Subscriber | None:
+        """`find`, and else whoever the name stands for once its realm is stripped or renamed."""
+        found = self.find(username)
+        if found is None:
+            local = self.realms.local(username)
+            found = None if local is None else self.find(local)
+        return found
+
     def apply_offering(self, profile_name: str, terms: ServiceTerms) -> None:
         """Take over what every service of this speed profile is given besides its speed; PLAIN takes it back."""
         self._offerings[profile_name] = terms
@@ -114,12 +124,12 @@ class Directory:
 
     def service_of(self, username: bytes) -> str | None:
         """Whose login this is, read from the Class it is given; None for nobody's."""
-        subscriber = self.find(username)
+        subscriber = self.resolve(username)
         return None if subscriber is None else service_in(subscriber.attributes)
 
     def rates_of(self, username: bytes) -> tuple[int, int] | None:
         """Upstream and downstream speed of this login's plan, in bit/s; None for nobody's."""
-        subscriber = self.find(username)
+        subscriber = self.resolve(username)
         if subscriber is None:
             return None
         profile = subscriber.plan.profile

@@ -50,7 +50,8 @@ class Policy:
         self._find = directory.find
         self._admission = admission
         self.eap_sessions = EapSessions()
-        self._ms_chap = MsChap(self._find, admission.admit)
+        self._resolve = directory.resolve
+        self._ms_chap = MsChap(self._resolve, admission.admit)
         self._eap = EapServer(eap_methods or {}, self.eap_sessions, self._admit_identity, now_s)
 
     def decide(self, packet: Packet, nas: Nas) -> Answer:
@@ -61,7 +62,7 @@ class Policy:
             return self._by_extension(packet, nas, name)
         if name is None:
             return NO_USER_NAME
-        subscriber = self._find(name)
+        subscriber = self._find(name) or self._resolve(name)
         if subscriber is None:
             return UNKNOWN_USER
         password = subscriber.password
@@ -109,7 +110,7 @@ class Policy:
     def _admit_identity(
         self, identity: bytes, packet: Packet, nas: Nas, *, accept: bytes, reject: bytes
     ) -> Decision | Deferred:
-        subscriber = self._find(identity)
+        subscriber = self._resolve(identity)
         if subscriber is None:
             return rejection(UNKNOWN_USER.reason, reject)
         return self._admission.admit(subscriber, packet, nas, accept=accept, reject=reject)

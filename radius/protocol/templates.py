@@ -70,11 +70,11 @@ def encode_named(name: str, value: str) -> bytes:
 
 
 def near_misses(name: str) -> list[str]:
-    """Names of attributes that look like this one, best first; those that contain it as well."""
+    """Names of attributes that contain this one, then those that look like it, best first."""
     names = list(dictionary.load().attributes)
     lower = {known.lower(): known for known in names}
     close = [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.6)]
-    return list(dict.fromkeys([*close, *(known for known in names if name.lower() in known.lower())]))[:8]
+    return list(dict.fromkeys([*(known for known in names if name.lower() in known.lower()), *close]))[:8]
 
 
 def _near(name: str) -> str:
