@@ -14,6 +14,7 @@ from collections.abc import Callable
 from Crypto.Cipher import DES
 from Crypto.Hash import MD4
 
+_number = int.from_bytes
 _SCHEDULE = 128
 """Octets of OpenSSL's DES_key_schedule."""
 
@@ -22,8 +23,12 @@ def spread(key: bytes) -> bytes:
     """DES keys of eight octets from seven each: seven bits and a parity bit, which DES ignores (RFC 2759 §8.6)."""
     keys = b""
     for start in range(0, len(key), 7):
-        bits = int.from_bytes(key[start : start + 7], "big")
-        keys += bytes((bits >> shift & 0x7F) << 1 for shift in range(49, -1, -7))
+        # Halves, quarters and eighths of 56 bits, each time moved one bit further apart per octet above.
+        bits = _number(key[start : start + 7], "big")
+        bits = (bits & 0xFFFFFFF0000000) << 4 | bits & 0x0000000FFFFFFF
+        bits = (bits & 0x0FFFC0000FFFC000) << 2 | bits & 0x00003FFF00003FFF
+        bits = (bits & 0x3F803F803F803F80) << 1 | bits & 0x007F007F007F007F
+        keys += (bits << 1).to_bytes(8, "big")
     return keys
 
 
