@@ -21,7 +21,7 @@ from radius.authorization.eap.tls_tunnel import TlsTunnel
 
 KEY_LABEL = b"client EAP encryption"
 _COMMITMENT = b"\0"
-"""The protected success indication of TLS 1.3: "one octet of application data 0x00" (RFC 9190 §2.1.1)."""
+"""The protected success indication of TLS 1.3: this octet as application data (RFC 9190 §2.5)."""
 _USER_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UTF8_STRING = 0x0C
 

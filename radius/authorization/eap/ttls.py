@@ -62,8 +62,8 @@ class Ttls:
 
     def _turn(self, clear: bytes, _identifier: int) -> Step | Later:
         if self._proved is not None:
-            # The peer has seen our MS-CHAP2-Success and answers with nothing (RFC 5281 §11.2.4).
-            return self._success(self._proved)
+            # A peer that believes our MS-CHAP2-Success answers it with nothing (RFC 5281 §11.2.4).
+            return Failure("the peer did not believe our proof") if clear else self._success(self._proved)
         if not clear:
             # TLS 1.3: the handshake ended with the peer's Finished, and it still has to say who it is.
             return self._conversation.say(b"")
