@@ -1,7 +1,7 @@
 """FreeRADIUS 3.2 as the peer: configured for the same work as ours, started on free ports of 127.0.0.1.
 
-Two set-ups: users in `files` for PAP, and `rlm_sql` into PostgreSQL's radacct for accounting. Both are lean (no realm,
-EAP or detail modules) and reply with the attributes that ours replies with.
+Two set-ups: users in `files` for PAP or MS-CHAP, and `rlm_sql` into PostgreSQL's radacct for accounting. Both are lean
+(no realm, EAP or detail modules) and reply with the attributes that ours replies with.
 """
 
 from __future__ import annotations
@@ -131,6 +131,13 @@ _FILES_SECTIONS = """
   }
 """
 
+_MS_CHAP = """
+  $INCLUDE {raddb}/mods-available/mschap
+"""
+_MS_CHAP_SECTIONS = _FILES_SECTIONS.replace("    chap\n    files", "    mschap\n    files").replace(
+    "Auth-Type CHAP {\n      chap", "Auth-Type MS-CHAP {\n      mschap"
+)
+
 _SQL = """
   sql {{
     dialect = "postgresql"
@@ -213,8 +220,8 @@ def version() -> str:
     return f"FreeRADIUS {words[words.index('Version') + 1].rstrip(',')}"
 
 
-def write_files(directory: Path, ports: Ports, users: int, threads: int = 1) -> None:
-    """PAP with users in a file: user000000 / pw000000 …"""
+def write_files(directory: Path, ports: Ports, users: int, threads: int = 1, *, ms_chap: bool = False) -> None:
+    """PAP and CHAP, or PAP and MS-CHAP, with users in a file: user000000 / pw000000 …"""
     directory.mkdir(parents=True)
     (directory / "empty").touch()
     base = int(ipaddress.ip_address("100.64.0.0"))
@@ -223,7 +230,10 @@ def write_files(directory: Path, ports: Ports, users: int, threads: int = 1) -> 
             file.write(f'user{number:06d} Cleartext-Password := "pw{number:06d}"\n')
             file.write(f"\tFramed-IP-Address = {ipaddress.ip_address(base + number)},\n\tFall-Through = Yes\n\n")
         file.write("DEFAULT\n\t" + ",\n\t".join(PROFILE) + "\n")
-    _write(directory, ports, threads, _FILES.format(directory=directory), _FILES_SECTIONS)
+    modules, sections = _FILES.format(directory=directory), _FILES_SECTIONS
+    if ms_chap:
+        modules, sections = modules + _MS_CHAP.format(raddb=RADDB), _MS_CHAP_SECTIONS
+    _write(directory, ports, threads, modules, sections)
 
 
 def write_sql(directory: Path, ports: Ports, pg_port: int, database: str, connections: int = 16) -> None:
