@@ -20,6 +20,8 @@ from prometheus_client import Counter
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
 from controller.domain.ports import CoaOutcome
+from radius.protocol import rotation
+from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import CODE_NAMES
 from radius.protocol.dynauth import DynamicRequest
 from radius.protocol.nas import Nas
@@ -50,20 +52,19 @@ class CoaClient:
         """
         async with self._places:
             # Encoded when its turn has come: a NAS drops what is stamped more than some minutes ago (RFC 5176 §6.3).
-            request = DynamicRequest.encode(
-                code,
-                secrets.randbelow(256),
-                attributes,
-                nas.secret,
-                sent_at=self._clock.now(),
-                signed=nas.sign_dynamic_requests,
-            )
+            now, first = self._clock.now(), secrets.randbelow(256)
+            requests = [
+                DynamicRequest.encode(
+                    code, (first + turn) % 256, attributes, secret, sent_at=now, signed=nas.sign_dynamic_requests
+                )
+                for turn, secret in enumerate(_secrets(nas))
+            ]
             try:
-                outcome = await self._exchange(nas, request)
+                outcome = await self._exchange(nas, requests)
             except OSError as error:
                 outcome = CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
         if self.tap is not None:
-            self.tap(nas, request.datagram, outcome)
+            self.tap(nas, requests[0].datagram, outcome)
         OUTCOMES.labels(nas.name, CODE_NAMES[code], outcome.result).inc()
         log.info(
             "radius.dynamic",
@@ -75,17 +76,18 @@ class CoaClient:
         )
         return outcome
 
-    async def _exchange(self, nas: Nas, request: DynamicRequest) -> CoaOutcome:
+    async def _exchange(self, nas: Nas, requests: list[DynamicRequest]) -> CoaOutcome:
+        """Under two valid secrets transmissions take turns: the NAS drops those it does not share."""
         loop = asyncio.get_running_loop()
-        answers = _Answers(nas, request)
+        answers = _Answers(nas, requests)
         family = socket.AF_INET6 if ":" in nas.address else socket.AF_INET
         transport, _ = await loop.create_datagram_endpoint(
             lambda: answers, remote_addr=(nas.address, nas.coa_port), family=family
         )
         try:
             wait_s = self._first_timeout_s
-            for _ in range(self._tries):
-                transport.sendto(request.datagram)
+            for turn in range(self._tries):
+                transport.sendto(requests[turn % len(requests)].datagram)
                 done, _ = await asyncio.wait((answers.outcome,), timeout=wait_s * random.uniform(0.9, 1.1))
                 if done:
                     return answers.outcome.result()
@@ -96,18 +98,27 @@ class CoaClient:
             transport.close()
 
 
+def _secrets(nas: Nas) -> list[SharedSecret]:
+    """What to try, the one that it was last seen to use first."""
+    if nas.rotation is None:
+        return [nas.secret]
+    last = nas.rotation.last
+    return [last.secret, rotation.other(last, nas.rotation).secret]
+
+
 class _Answers(asyncio.DatagramProtocol):
     """Takes the first datagram that verifies; remembers why others did not."""
 
-    def __init__(self, nas: Nas, request: DynamicRequest) -> None:
+    def __init__(self, nas: Nas, requests: list[DynamicRequest]) -> None:
         self._nas = nas
-        self._request = request
+        self._by_identifier = {request.datagram[1]: request for request in requests}
+        self._any = requests[0]
         self.outcome: asyncio.Future[CoaOutcome] = asyncio.get_running_loop().create_future()
         self.trouble = ""
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         try:
-            answer = self._request.read(data)
+            answer = self._by_identifier.get(data[1] if len(data) > 1 else -1, self._any).read(data)
         except PeerError as error:
             self.trouble = f"answers did not verify ({error})"
             log.info("radius.dynamic.unverified", nas_ip=self._nas.address, reason=str(error))

@@ -7,16 +7,22 @@ Changes made in this process are taken over before the call that made them retur
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from controller.domain.clock import Clock, SystemClock
 from controller.domain.identity import NasId
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
-from radius import realm_repository, repository
+from radius import line_repository, realm_repository, repository
 from radius.authorization.directory import Directory
+from radius.members import Members
 from radius.protocol.nas import Nas
+from radius.protocol.sources import Sources
 
 log = structlog.get_logger()
 
@@ -25,36 +31,62 @@ class Registry:
     """Every enabled NAS by source address, and every NAS by id. `by_address` is read by the server machines."""
 
     def __init__(self) -> None:
-        self.by_address: dict[str, Nas] = {}
+        self.by_address = Sources()
         self.by_id: dict[NasId, Nas] = {}
 
     def apply(self, nas: Nas) -> None:
         """Take over a new or changed NAS."""
         former = self.by_id.get(nas.nas_id)
-        # Another NAS may have taken over the former address already.
-        if former is not None and self.by_address.get(former.address) is former:
-            del self.by_address[former.address]
+        if former is not None:
+            self.by_address.drop(former)
         self.by_id[nas.nas_id] = nas
-        if nas.enabled:
-            self.by_address[nas.address] = nas
+        self.by_address.put(nas)
+
+    def by_identity(self, names: Iterable[str]) -> Nas | None:
+        """The enabled NAS that one of these names of a certificate belongs to."""
+        wanted = set(names)
+        return next((nas for nas in self.by_id.values() if nas.enabled and nas.tls_identity in wanted), None)
+
+    def find(self, address: str) -> Nas | None:
+        """The enabled NAS, or the box of an enabled network, that has this address."""
+        try:
+            return self.by_address[address]
+        except KeyError:
+            return None
+
+    def end_rotations(self, now: datetime) -> None:
+        """Forget former secrets whose time is over."""
+        for nas in list(self.by_id.values()):
+            if nas.rotation is not None and nas.rotation.until <= now:
+                self.apply(replace(nas, rotation=None))
 
 
 class Follower:
     """`load` once before serving, `refresh` after a change of one's own, `run` for those of others."""
 
     def __init__(
-        self, database: Database, box: SecretBox, registry: Registry, directory: Directory, *, refresh_s: float = 1.0
+        self,
+        database: Database,
+        box: SecretBox,
+        registry: Registry,
+        directory: Directory,
+        *,
+        clock: Clock | None = None,
+        refresh_s: float = 1.0,
     ) -> None:
         self._database = database
+        self._clock = clock or SystemClock()
         self._box = box
         self._registry = registry
         self._directory = directory
         self._refresh_s = refresh_s
+        self.members = Members(database)
         self._turn = asyncio.Lock()
         self._nas_revision = 0
         self._offering_revision = 0
         self._realm_revision = 0
         self._subscriber_revision = 0
+        self._line_revision = 0
         self._holds_directory = False
 
     async def load(self) -> None:
@@ -69,17 +101,30 @@ class Follower:
         await self.refresh_offerings()
         await self.refresh_realms()
         await self.refresh_subscribers()
+        await self.refresh_lines()
 
     async def nas(self, nas_id: NasId) -> Nas | None:
         """A NAS as it is registered now; also in a process that serves no RADIUS and only sends CoA."""
         await self.refresh_nas()
-        return self._registry.by_id.get(nas_id)
+        self._registry.end_rotations(self._clock.now())
+        found = self._registry.by_id.get(nas_id)
+        if found is not None:
+            return found
+        address = await self.members.address_of(nas_id)
+        found = None if address is None else self._registry.find(address)
+        return found if found is not None and found.nas_id == nas_id else None
+
+    async def every_nas(self) -> list[Nas]:
+        """All of them as they are registered now, enabled or not."""
+        await self.refresh_nas()
+        return list(self._registry.by_id.values())
 
     async def refresh_nas(self) -> None:
         async with self._turn, self._database.read() as conn:
             for revision, nas in await repository.nas_after(conn, self._nas_revision, self._box):
                 self._registry.apply(nas)
                 self._nas_revision = revision
+            self._registry.end_rotations(self._clock.now())
 
     async def refresh_offerings(self) -> None:
         async with self._turn, self._database.read() as conn:
@@ -112,13 +157,21 @@ class Follower:
             # Only now: a revision may span chunks, and one cut off by an error is read again from its start.
             self._subscriber_revision = newest
 
+    async def refresh_lines(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            for revision, line, username in await line_repository.lines_after(conn, self._line_revision):
+                self._directory.apply_line(line, username)
+                self._line_revision = revision
+
     async def run(self) -> None:
         """Follow other processes for ever; a database that is away is logged once and tried again."""
         healthy = True
         while True:
             await asyncio.sleep(self._refresh_s)
+            self._registry.end_rotations(self._clock.now())
             try:
                 await self.refresh()
+                await self.members.write(self._clock.now())
             except (SQLAlchemyError, OSError) as error:
                 if healthy:
                     log.warning("radius.directory.stale", error=str(error))

@@ -19,7 +19,7 @@ from radius.authorization import terms
 from radius.authorization.directory import SubscriberRow
 from radius.authorization.plan import ServiceTerms
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.nas import Nas
+from radius.protocol.nas import Nas, Rotation
 from radius.protocol.templates import encode_template
 from radius.tables import nas as nas_table
 from radius.tables import offering as offering_table
@@ -66,6 +66,10 @@ class NasRow:
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000
     reply_attributes: str | None = None
+    line_logins: str = ""
+    limit_proxy_state: bool = False
+    tls_identity: str | None = None
+    former_until: datetime | None = None
 
 
 _NAS_COLUMNS = [nas_table.c[name] for name in NasRow.__dataclass_fields__]
@@ -82,10 +86,14 @@ async def insert_nas(conn: AsyncConnection, row: NasRow, sealed: bytes) -> None:
 
 
 async def update_nas(conn: AsyncConnection, row: NasRow, sealed: bytes | None) -> None:
-    """Write every column; the secret only when a new one is given."""
+    """Write every column; the secret only when a new one is given. It becomes the former one, until `former_until`."""
     values = _nas_values(row) | {"revision": await next_revision(conn, nas_table)}
+    if row.former_until is None:
+        values["former_secret"] = None
     if sealed is not None:
         values["secret"] = sealed
+        if row.former_until is not None:
+            values["former_secret"] = nas_table.c.secret
     await conn.execute(update(nas_table).where(nas_table.c.nas_id == row.nas_id).values(**values))
 
 
@@ -94,9 +102,13 @@ async def get_nas(conn: AsyncConnection, nas_id: str) -> NasRow | None:
     return None if row is None else NasRow(*row)
 
 
-async def find_nas(conn: AsyncConnection, *, name: str, address: str) -> list[NasRow]:
-    """Those that bear this name or this address."""
-    query = select(*_NAS_COLUMNS).where((nas_table.c.name == name) | (nas_table.c.address == address))
+async def find_nas(conn: AsyncConnection, *, name: str, address: str, tls_identity: str | None) -> list[NasRow]:
+    """Those that bear this name, this address or this identity of a certificate."""
+    columns = nas_table.c
+    wanted = (columns.name == name) | (columns.address == address)
+    if tls_identity is not None:
+        wanted |= columns.tls_identity == tls_identity
+    query = select(*_NAS_COLUMNS).where(wanted)
     return [NasRow(*row) for row in await conn.execute(query)]
 
 
@@ -116,7 +128,7 @@ async def nas_after(conn: AsyncConnection, revision: int, box: SecretBox) -> lis
 
 def _nas(row: Any, box: SecretBox) -> Nas:
     secret = box.open(row.secret, nas_context(row.nas_id)).reveal().encode()
-    return Nas(
+    nas = Nas(
         nas_id=NasId(row.nas_id),
         name=row.name,
         address=row.address,
@@ -131,8 +143,15 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         adds_ipv6_octets=row.adds_ipv6_octets,
         port_speed_bps=row.port_speed_bps,
         reply_attributes=encode_template(json.loads(row.reply_attributes or "[]")),
+        line_logins=tuple(row.line_logins.split()),
         enabled=row.enabled,
+        limit_proxy_state=row.limit_proxy_state,
+        tls_identity=row.tls_identity or "",
     )
+    if row.former_secret is None or row.former_until is None:
+        return nas
+    former = box.open(row.former_secret, nas_context(row.nas_id)).reveal().encode()
+    return Rotation.between(nas, SharedSecret(former), row.former_until)
 
 
 def _nas_values(row: NasRow) -> dict[str, Any]:
@@ -186,9 +205,7 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
-_LOADED = [
-    subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name not in ("profile", "password_form")
-]
+_LOADED = [subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name != "profile"]
 _LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps")]
 
 
@@ -212,6 +229,8 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
             enabled=row.enabled,
             withdrawn=row.withdrawn,
             revision=row.revision,
+            password_form=row.password_form,
+            password_expired=row.password_expired,
             suspended=row.suspended,
             ipv6_prefix=row.ipv6_prefix,
             delegated_prefix=row.delegated_prefix,

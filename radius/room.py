@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
 from prometheus_client import CollectorRegistry
@@ -19,14 +20,18 @@ from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
 from radius.follower import Follower, Registry
+from radius.lines import LineService
 from radius.listener import Listener
+from radius.passwords import PasswordService
 from radius.ports import Recorder, Sessions
 from radius.protocol.duplicates import Duplicates
 from radius.protocol.server import AccountingServer, AuthenticationServer
 from radius.realms import RealmService
 from radius.service import NasService, SubscriberService
+from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
 from radius.settings import RadiusSettings
+from radius.trace import Traces
 
 
 class RadiusRoom:
@@ -49,9 +54,13 @@ class RadiusRoom:
         self.registry = Registry()
         self.directory = Directory(Defaults(settings.session_timeout_s, settings.idle_timeout_s, settings.garden))
         self.counters = Counters()
-        self.follower = Follower(database, box, self.registry, self.directory, refresh_s=settings.refresh_s)
+        self.follower = Follower(
+            database, box, self.registry, self.directory, clock=clock, refresh_s=settings.refresh_s
+        )
         self.nas = NasService(database, clock, box, self.follower)
-        self.subscribers = SubscriberService(database, clock, box, self.follower)
+        self.subscribers = SubscriberService(database, clock, box, self.follower, password_form=settings.password_form)
+        self.passwords = PasswordService(database, clock, box, self.follower, settings.password_form)
+        self.lines = LineService(database, clock, self.follower)
         self.coa = CoaClient(settings, clock)
         self.sessions = SessionController(
             database,
@@ -76,7 +85,15 @@ class RadiusRoom:
             AccountingServer(nas, _duplicates(settings)),
             recorder,
             self.counters,
+            self.follower.members.seen,
         )
+        self.traces = Traces(database, clock, self._watch)
+        self.speeds = SessionSpeed(database, clock, self.sessions)
+
+    def _watch(self, traces: Traces | None) -> None:
+        """Show every datagram and every dynamic request to `traces`, or to nobody."""
+        self.listener.tap = None if traces is None else traces.see
+        self.coa.tap = None if traces is None else traces.see_dynamic
 
     async def start(self) -> None:
         """Load the directory, then open the ports: nobody is refused for being not loaded yet."""
@@ -90,10 +107,13 @@ class RadiusRoom:
         await self.listener.start()
 
     async def run(self) -> None:
-        """Follow what other processes change, for ever."""
-        await self.follower.run()
+        """Bring passwords into the site's form, if that was changed; then follow other processes, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.follower.run())
+            tasks.create_task(self.passwords.move_all())
 
     def close(self) -> None:
+        self.traces.close()
         self.listener.close()
 
     def register_metrics(self, registry: CollectorRegistry) -> None:

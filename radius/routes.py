@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -11,8 +12,13 @@ from controller.domain.ports import Secret
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from radius.access_routes import NamedAttribute
 from radius.repository import NasRow
-from radius.service import NasChange, NasService
+from radius.service import MAX_OVERLAP_S, NasChange, NasService
 from radius.sessions import SessionController
+
+IDENTITY = (
+    "How its certificate is known over RADIUS/TLS: dns:NAME, ip:ADDRESS or uri:URI of its subjectAltName, "
+    "or sha256:FINGERPRINT"
+)
 
 
 class NasIn(BaseModel):
@@ -21,7 +27,7 @@ class NasIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=64)
-    address: str = Field(description="Source address of its datagrams", max_length=45)
+    address: str = Field(description="Source address of its datagrams, or a network in CIDR", max_length=45)
     secret: SecretStr = Field(min_length=1, max_length=128)
     vendor: str = Field(default="rfc", description="Whose attributes it understands, one of GET /radius/vendors")
     coa_port: int = Field(default=3799, ge=1, le=65_535)
@@ -29,6 +35,10 @@ class NasIn(BaseModel):
     require_message_authenticator: bool = Field(
         default=False, description="Drop Access-Requests without Message-Authenticator"
     )
+    limit_proxy_state: bool = Field(
+        default=False, description="Drop Access-Requests with Proxy-State and without Message-Authenticator"
+    )
+    tls_identity: str | None = Field(default=None, max_length=255, description=IDENTITY)
     sign_dynamic_requests: bool = Field(
         default=False, description="Put a Message-Authenticator into CoA and Disconnect requests (RFC 5176 §3.4)"
     )
@@ -49,6 +59,9 @@ class NasIn(BaseModel):
     reply_attributes: list[NamedAttribute] = Field(
         default=[], max_length=64, description="Further attributes of every Access-Accept to it"
     )
+    line_logins: list[Literal["circuit", "remote", "port", "mac"]] = Field(
+        default=[], description="What it may name instead of a user name and a password; see PUT /services/{id}/lines"
+    )
     enabled: bool = True
 
 
@@ -60,16 +73,22 @@ class NasPatch(BaseModel):
     name: str | None = Field(default=None, min_length=1, max_length=64)
     address: str | None = Field(default=None, max_length=45)
     secret: SecretStr | None = Field(default=None, min_length=1, max_length=128)
+    secret_overlap_s: int = Field(
+        default=3_600, ge=0, le=MAX_OVERLAP_S, description="How long the former secret is accepted beside a new one"
+    )
     vendor: str | None = None
     coa_port: int | None = Field(default=None, ge=1, le=65_535)
     interim_interval_s: int | None = Field(default=None, ge=60, le=86_400)
     require_message_authenticator: bool | None = None
+    limit_proxy_state: bool | None = None
+    tls_identity: str | None = Field(default=None, max_length=255, description=f'{IDENTITY}; "" takes it away')
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = Field(default=None, ge=1_000_000)
     reply_attributes: list[NamedAttribute] | None = Field(default=None, max_length=64)
+    line_logins: list[Literal["circuit", "remote", "port", "mac"]] | None = None
     enabled: bool | None = None
 
 
@@ -81,15 +100,30 @@ class NasOut(BaseModel):
     coa_port: int
     interim_interval_s: int
     require_message_authenticator: bool
+    limit_proxy_state: bool
+    tls_identity: str | None
+    former_until: datetime | None
     sign_dynamic_requests: bool
     class_proves_speed: bool
     swaps_octets: bool
     adds_ipv6_octets: bool
     port_speed_bps: int
     reply_attributes: list[NamedAttribute]
+    line_logins: list[str]
     enabled: bool
     created_at: datetime
     updated_at: datetime
+
+
+class WeakNasOut(BaseModel):
+    """A NAS that an attacker on the way could make use of. `requests_seen` is what this process saw it send."""
+
+    nas_id: str
+    name: str
+    address: str
+    weaknesses: list[str]
+    requests_seen: Literal["signed", "unsigned", "both"] | None
+    advice: str
 
 
 class DisconnectIn(BaseModel):
@@ -114,6 +148,13 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
         values = body.model_dump(exclude={"secret"})
         return _out(await nas.register(**values, secret=_secret(body.secret), actor=call.actor))
 
+    async def weak(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        rows = [row for row in await nas.weak() if query.after is None or row.name > query.after]
+        items = rows[: query.limit]
+        shown = [WeakNasOut.model_validate(row, from_attributes=True) for row in items]
+        return Page(shown, items[-1].name if len(rows) > query.limit else None)
+
     async def show(call: Call) -> NasOut:
         return _out(await nas.show(call.path["nas_id"]))
 
@@ -137,6 +178,16 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
     return [
         Endpoint("POST", "/nas", "radius:write", register, "Register a NAS", returns=NasOut, body=NasIn, status=201),
         Endpoint("GET", "/nas", "radius:read", index, "List NAS", returns=NasOut, query=PageQuery, paged=True),
+        Endpoint(
+            "GET",
+            "/nas/weak",
+            "radius:read",
+            weak,
+            "List NAS that accept what can be forged (CVE-2024-3596), with what to do",
+            returns=WeakNasOut,
+            query=PageQuery,
+            paged=True,
+        ),
         Endpoint("GET", "/nas/{nas_id}", "radius:read", show, "Show a NAS", returns=NasOut),
         Endpoint("PATCH", "/nas/{nas_id}", "radius:write", change, "Change a NAS", returns=NasOut, body=NasPatch),
         Endpoint(
@@ -151,9 +202,15 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
     ]
 
 
+_TEXTS = ("reply_attributes", "line_logins")
+"""Lists, kept as text."""
+
+
 def _out(row: NasRow) -> NasOut:
-    shown = {name: getattr(row, name) for name in NasOut.model_fields if name != "reply_attributes"}
-    return NasOut(**shown, reply_attributes=json.loads(row.reply_attributes or "[]"))
+    shown = {name: getattr(row, name) for name in NasOut.model_fields if name not in _TEXTS}
+    return NasOut(
+        **shown, reply_attributes=json.loads(row.reply_attributes or "[]"), line_logins=row.line_logins.split()
+    )
 
 
 def _secret(value: SecretStr) -> Secret:

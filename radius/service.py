@@ -11,7 +11,7 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,33 +24,47 @@ from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
-from radius import repository
+from radius import line_repository, passwords, repository, weakness
+from radius.authorization import line
+from radius.authorization.password import CLEAR
 from radius.follower import Follower
+from radius.protocol.sources import network_of
 from radius.protocol.templates import encode_template
+from radius.radsec import identity as tls_identities
 from radius.repository import NasRow
 from radius.vendors import reply
+from radius.weakness import WeakNas
 
+MAX_OVERLAP_S = 30 * 86_400
+"""A rotation that takes longer than a month is none."""
 MAX_PASSWORD_OCTETS = 128
 """What User-Password can carry (RFC 2865 §5.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NasChange:
-    """Fields of a NAS to set; None leaves one as it is."""
+    """Fields of a NAS to set; None leaves one as it is, and "" for `tls_identity` takes it away.
+
+    A former secret is accepted for `secret_overlap_s` beside a new one; 0 ends it at once.
+    """
 
     name: str | None = None
     address: str | None = None
     secret: Secret | None = None
+    secret_overlap_s: int = 3_600
     vendor: str | None = None
     coa_port: int | None = None
     interim_interval_s: int | None = None
     require_message_authenticator: bool | None = None
+    limit_proxy_state: bool | None = None
+    tls_identity: str | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = None
     reply_attributes: Sequence[Mapping[str, str]] | None = None
+    line_logins: Sequence[str] | None = None
     enabled: bool | None = None
 
 
@@ -73,12 +87,15 @@ class NasService:
         coa_port: int = 3799,
         interim_interval_s: int = 300,
         require_message_authenticator: bool = False,
+        limit_proxy_state: bool = False,
+        tls_identity: str | None = None,
         sign_dynamic_requests: bool = False,
         class_proves_speed: bool | None = None,
         swaps_octets: bool = False,
         adds_ipv6_octets: bool = False,
         port_speed_bps: int = 10_000_000_000,
         reply_attributes: Sequence[Mapping[str, str]] = (),
+        line_logins: Sequence[str] = (),
         enabled: bool = True,
         actor: str,
     ) -> NasRow:
@@ -95,6 +112,8 @@ class NasService:
             coa_port=coa_port,
             interim_interval_s=interim_interval_s,
             require_message_authenticator=require_message_authenticator,
+            limit_proxy_state=limit_proxy_state,
+            tls_identity=tls_identity,
             sign_dynamic_requests=sign_dynamic_requests,
             class_proves_speed=(
                 reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
@@ -103,6 +122,7 @@ class NasService:
             adds_ipv6_octets=adds_ipv6_octets,
             port_speed_bps=port_speed_bps,
             reply_attributes=_template(reply_attributes),
+            line_logins=_kinds(line_logins),
             enabled=enabled,
             created_at=now,
             updated_at=now,
@@ -124,15 +144,19 @@ class NasService:
         values = {
             field.name: getattr(change, field.name)
             for field in dataclasses.fields(change)
-            if field.name != "secret" and getattr(change, field.name) is not None
+            if field.name not in ("secret", "secret_overlap_s") and getattr(change, field.name) is not None
         }
         if change.reply_attributes is not None:
             values["reply_attributes"] = _template(change.reply_attributes)
+        if change.line_logins is not None:
+            values["line_logins"] = _kinds(change.line_logins)
         async with self._database.begin() as conn:
             await repository.take_turn(conn)
             before = await repository.get_nas(conn, nas_id)
             if before is None:
                 raise NotFound(f"no NAS {nas_id}")
+            if change.secret is not None:
+                values["former_until"] = _overlap_end(now, change.secret_overlap_s)
             row = _checked(dataclasses.replace(before, **values, updated_at=now))
             await self._refuse_twins(conn, row)
             sealed = None if change.secret is None else self._seal(row.nas_id, change.secret)
@@ -162,6 +186,10 @@ class NasService:
         async with self._database.read() as conn:
             return await repository.list_nas(conn, after=after, limit=limit)
 
+    async def weak(self) -> list[WeakNas]:
+        """Those that accept what an attacker on the way could forge."""
+        return await weakness.weak(self._follower)
+
     def _seal(self, nas_id: str, secret: Secret) -> bytes:
         if not secret.reveal():
             raise RuleError("a shared secret must not be empty (RFC 2865 §3)")
@@ -169,9 +197,12 @@ class NasService:
 
     @staticmethod
     async def _refuse_twins(conn: AsyncConnection, row: NasRow) -> None:
-        for other in await repository.find_nas(conn, name=row.name, address=row.address):
+        found = await repository.find_nas(conn, name=row.name, address=row.address, tls_identity=row.tls_identity)
+        for other in found:
             if other.nas_id != row.nas_id:
-                taken = f"name {row.name!r}" if other.name == row.name else f"address {row.address}"
+                taken = f"identity {row.tls_identity}"
+                if other.name == row.name or other.address == row.address:
+                    taken = f"name {row.name!r}" if other.name == row.name else f"address {row.address}"
                 raise Conflict(f"the {taken} belongs to NAS {other.nas_id} already")
 
 
@@ -181,14 +212,17 @@ def _template(lines: Sequence[Mapping[str, str]]) -> str | None:
     return json.dumps(list(lines)) if lines else None
 
 
+def _kinds(names: Sequence[str]) -> str:
+    """As stored. Raises RuleError for a kind of line that there is not."""
+    unknown = set(names) - set(line.KINDS)
+    if unknown:
+        raise RuleError(f"no kind of line {', '.join(sorted(unknown))}; known: {', '.join(line.KINDS)}")
+    return " ".join(kind for kind in line.KINDS if kind in names)
+
+
 def _checked(row: NasRow) -> NasRow:
     """The row with its address in canonical form. Raises RuleError for values that cannot be."""
-    try:
-        address = ipaddress.ip_address(row.address)
-    except ValueError:
-        raise RuleError(f"{row.address!r} is no IP address") from None
-    # An IPv4 NAS is seen under its IPv4 address, whatever we listen on.
-    address = getattr(address, "ipv4_mapped", None) or address
+    address = _canonical(row.address)
     reply.vendor(row.vendor)
     if not 1 <= row.coa_port <= 65_535:
         raise RuleError(f"coa_port {row.coa_port} is no UDP port")
@@ -197,24 +231,50 @@ def _checked(row: NasRow) -> NasRow:
         raise RuleError(f"interim_interval_s {row.interim_interval_s}: RFC 2869 §5.16 allows no less than 60")
     if row.port_speed_bps < 1_000_000:
         raise RuleError(f"port_speed_bps {row.port_speed_bps} is in bit/s: no port is slower than 1,000,000")
-    return dataclasses.replace(row, address=str(address))
+    identity = tls_identities.canonical(row.tls_identity) if row.tls_identity else None
+    return dataclasses.replace(row, address=address, tls_identity=identity)
+
+
+def _canonical(address: str) -> str:
+    """An address, or a network in CIDR. Raises RuleError."""
+    try:
+        network = network_of(address)
+        if network is not None:
+            return str(network)
+        found = ipaddress.ip_address(address.partition("/")[0])
+    except ValueError as error:
+        said = str(error) if "/" in address else f"{address!r} is no IP address"
+        raise RuleError(said) from None
+    # An IPv4 NAS is seen under its IPv4 address, whatever we listen on.
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def _overlap_end(now: datetime, overlap_s: int) -> datetime | None:
+    """When the secret that is replaced now stops being valid; None for at once. Raises RuleError."""
+    if not 0 <= overlap_s <= MAX_OVERLAP_S:
+        raise RuleError(f"secret_overlap_s is 0 to {MAX_OVERLAP_S}, not {overlap_s}")
+    return now + timedelta(seconds=overlap_s) if overlap_s else None
 
 
 def _shown(row: NasRow) -> dict[str, Any]:
     """What the audit log keeps of a NAS."""
-    return {
+    shown = {
         name: getattr(row, name) for name in NasRow.__dataclass_fields__ if name not in ("created_at", "updated_at")
     }
+    return shown | {"former_until": None if row.former_until is None else row.former_until.isoformat()}
 
 
 class SubscriberService:
     """Who may log in: implements controller.domain.ports.SubscriberDirectory. Every call may be repeated."""
 
-    def __init__(self, database: Database, clock: Clock, box: SecretBox, follower: Follower) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, box: SecretBox, follower: Follower, *, password_form: str = CLEAR
+    ) -> None:
         self._database = database
         self._clock = clock
         self._box = box
         self._follower = follower
+        self._password_form = password_form
 
     async def put_subscriber(
         self,
@@ -232,7 +292,6 @@ class SubscriberService:
         now = self._clock.now()
         values = {
             "service_id": service_id,
-            "password": repository.seal_password(self._box, password, service_id),
             "framed_ipv4": framed_ipv4,
             "enabled": enabled,
             "withdrawn": False,
@@ -247,16 +306,19 @@ class SubscriberService:
             # What the service is given stays with it, and nothing of whoever had this user name before.
             values |= {name: None if before is None else before[name] for name in _KEPT}
             values["suspended"] = before is not None and before["suspended"]
+            values |= await passwords.columns(self._box, before, password, service_id, self._password_form)
             if before is not None and before["username"] != username:
                 await repository.update_subscriber(
                     conn, before["username"], withdrawn=True, enabled=False, updated_at=now
                 )
+                await line_repository.touch_lines(conn, service_id, now)
             if holder is None:
                 await repository.insert_subscribers(conn, [values | {"username": username}])
             else:
                 await repository.update_subscriber(conn, username, **values)
             await self._record(conn, now, actor, "subscriber.put", service_id, before, values | {"username": username})
         await self._follower.refresh_subscribers()
+        await self._follower.refresh_lines()
 
     async def set_profile(self, *, service_id: ServiceId, profile: SpeedProfile, actor: str) -> None:
         """The speed of the next login; live sessions are changed by CoA. Raises NotFound."""
@@ -282,8 +344,11 @@ class SubscriberService:
                 return
             gone = {"withdrawn": True, "enabled": False}
             await repository.update_subscriber(conn, before["username"], **gone, updated_at=now)
+            lost = await line_repository.lines_of(conn, service_id)
+            await line_repository.put_lines(conn, service_id, (), lost, now)
             await self._record(conn, now, actor, "subscriber.withdraw", service_id, before, before | gone)
         await self._follower.refresh_subscribers()
+        await self._follower.refresh_lines()
 
     async def _set(self, service_id: ServiceId, action: str, actor: str, values: dict[str, Any]) -> None:
         now = self._clock.now()

@@ -23,10 +23,25 @@ nas = Table(
     Column("adds_ipv6_octets", Boolean, nullable=False),
     Column("port_speed_bps", BigInteger, nullable=False),
     Column("reply_attributes", Text),
+    Column("line_logins", String(32), nullable=False, server_default=""),
+    Column("limit_proxy_state", Boolean, nullable=False, server_default=false()),
+    Column("tls_identity", String(255), unique=True),
+    Column("former_secret", LargeBinary),
+    Column("former_until", Instant),
     Column("enabled", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+)
+
+# Boxes of networks that are registered as one NAS, by the id that each was given (see members).
+nas_member = Table(
+    "radius_nas_member",
+    metadata,
+    Column("nas_id", Id, primary_key=True),
+    Column("network_id", Id, nullable=False, index=True),
+    Column("address", String(45), nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
 )
 
 # A user name that its service gave up stays as a withdrawn row: processes that follow by revision learn of its end.
@@ -36,6 +51,9 @@ subscriber = Table(
     Column("username", String(253), primary_key=True),
     Column("service_id", Id, nullable=False),
     Column("password", LargeBinary, nullable=False),
+    Column("password_form", String(8), nullable=False, server_default="clear"),
+    Column("password_choice", String(8)),
+    Column("password_expired", Boolean, nullable=False, server_default=false()),
     Column("profile_name", String(32), nullable=False),
     Column("downstream_bps", BigInteger, nullable=False),
     Column("upstream_bps", BigInteger, nullable=False),
@@ -55,6 +73,19 @@ subscriber = Table(
         sqlite_where=text("withdrawn = 0"),
         postgresql_where=text("NOT withdrawn"),
     ),
+)
+
+# What a NAS may name instead of a user name and a password (see authorization.line); given up as user names are.
+line = Table(
+    "radius_line",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("nas_id", String(32), primary_key=True),
+    Column("value", LargeBinary, primary_key=True),
+    Column("service_id", Id, nullable=False, index=True),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("updated_at", Instant, nullable=False),
 )
 
 # What every service of a speed profile is given besides its speed, and when it may log in (see authorization.terms).

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from controller.domain.identity import NasId
 from radius.protocol.authenticator import SharedSecret
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """Whether Access-Requests came with Message-Authenticator and without, since this process knows the NAS."""
+
+    signed: bool = False
+    unsigned: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +28,12 @@ class Nas:
     no rate.
 
     `reply_attributes` are encoded attributes of its own that every Access-Accept to it carries.
+
+    `limit_proxy_state` drops Access-Requests with Proxy-State and without Message-Authenticator, which is what an
+    attacker between us and the NAS needs (CVE-2024-3596). `tls_identity` is the certificate by which it is known over
+    RADIUS/TLS. `member_of` names the network that it was found in, `rotation` is there while two secrets are valid.
+
+    `line_logins`: kinds of line that it may log in by what it says of them (radius.authorization.line).
 
     How its accounting is to be read: `swaps_octets`, Input means what went to the subscriber, against RFC 2866 §5.3;
     `adds_ipv6_octets`, its vendor's IPv6 counters come on top of the standard ones instead of being a part of them;
@@ -39,4 +54,29 @@ class Nas:
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000
     enabled: bool = True
+    line_logins: tuple[str, ...] = ()
     reply_attributes: bytes = field(default=b"", repr=False)
+    limit_proxy_state: bool = False
+    tls_identity: str = ""
+    member_of: NasId | None = None
+    rotation: Rotation | None = field(default=None, repr=False)
+    seen: Seen = field(default_factory=Seen, repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class Rotation:
+    """Two secrets of one NAS, both valid until `until`. `last` is the one it was last seen to use."""
+
+    current: Nas
+    former: Nas
+    last: Nas
+    until: datetime
+
+    @staticmethod
+    def between(nas: Nas, former: SharedSecret, until: datetime) -> Nas:
+        """The NAS with its secret of today, and the former one beside it."""
+        old = replace(nas, secret=former, rotation=None, seen=nas.seen)
+        new = replace(nas, rotation=Rotation(nas, old, old, until), seen=nas.seen)
+        assert new.rotation is not None, "it was just made"
+        new.rotation.current = new
+        return new

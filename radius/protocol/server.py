@@ -17,9 +17,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import final
 
 from controller.domain.errors import PeerError
+from radius.protocol import rotation
 from radius.protocol.authenticator import MESSAGE_AUTHENTICATOR_LENGTH
 from radius.protocol.codes import (
     ACCESS_ACCEPT,
+    ACCESS_REJECT,
     ACCESS_REQUEST,
     ACCOUNTING_REQUEST,
     ACCOUNTING_RESPONSE,
@@ -28,7 +30,7 @@ from radius.protocol.codes import (
     Attr,
 )
 from radius.protocol.duplicates import PENDING, Duplicates, Source, key_of
-from radius.protocol.nas import Nas
+from radius.protocol.nas import Nas, Rotation
 from radius.protocol.packet import HEADER_LENGTH, MAX_LENGTH, ZERO_AUTHENTICATOR, Packet, attribute
 
 _PROXY_STATE = int(Attr.PROXY_STATE)
@@ -50,12 +52,24 @@ class Decision:
     """
 
     __slots__ = ("attributes", "code", "reason", "result")
+    nas: Nas | None = None
+    """The NAS with the secret that the reply is made with, where that is not the one it was asked under."""
 
     def __init__(self, code: int, attributes: bytes, result: str, reason: str = "") -> None:
         self.code = code
         self.attributes = attributes
         self.result = result
         self.reason = reason
+
+
+class _Under(Decision):
+    """A decision that was found under the other secret of a NAS that changes its own."""
+
+    __slots__ = ("nas",)
+
+    def __init__(self, decision: Decision, nas: Nas) -> None:
+        super().__init__(decision.code, decision.attributes, decision.result, decision.reason)
+        self.nas = nas
 
 
 @final
@@ -127,14 +141,17 @@ class AuthenticationServer:
 
     def receive(self, datagram: bytes, source: Source, now_s: float) -> Verdict:
         """Judge one datagram. Raises nothing: what the peer did wrong is in the verdict."""
-        nas = self._registry.get(source[0])
-        if nas is None:
+        try:
+            nas = self._registry[source[0]]
+        except KeyError:
             return Verdict("unknown-nas", None, 0, None, None)
-        packet = None
+        packet, rotating = None, nas.rotation
         try:
             packet = Packet.decode(datagram)
+            if rotating is not None:
+                nas = rotation.spoken(packet, rotating)
             if packet.code == ACCESS_REQUEST:
-                return self._access(packet, nas, source, now_s)
+                return self._access(packet, nas, source, now_s, rotating)
             if packet.code == STATUS_SERVER:
                 _check_status(packet, nas)
                 reply = _reply(ACCESS_ACCEPT, packet, nas, b"", True)
@@ -143,15 +160,21 @@ class AuthenticationServer:
         except PeerError as error:
             return _dropped(error, nas, packet)
 
-    def _access(self, packet: Packet, nas: Nas, source: Source, now_s: float) -> Verdict:
+    def _access(self, packet: Packet, nas: Nas, source: Source, now_s: float, rotating: Rotation | None) -> Verdict:
         signed = nas.secret.check_message_authenticator(packet)
-        if not signed:
+        if signed:
+            nas.seen.signed = True
+        else:
+            nas.seen.unsigned = True
             if nas.require_message_authenticator:
                 raise PeerError("message-authenticator-missing", "this NAS must sign its requests")
             if _EAP_MESSAGE in packet.offsets:
                 # "Access-Request packets including EAP-Message attribute(s) without a Message-Authenticator
                 # attribute SHOULD be silently discarded" (RFC 3579 §3.1).
                 raise PeerError("message-authenticator-missing", "EAP without Message-Authenticator")
+            if nas.limit_proxy_state and _PROXY_STATE in packet.offsets:
+                # What the reply repeats lets an attacker forge it (CVE-2024-3596).
+                raise PeerError("proxy-state-unsigned", "this NAS must sign requests that carry Proxy-State")
         key = key_of(source, packet.data)
         known = self._duplicates.find(key, now_s)
         if known is not None:
@@ -159,6 +182,10 @@ class AuthenticationServer:
                 return Verdict("in-flight", nas, ACCESS_REQUEST, None, packet)
             return Verdict("duplicate", nas, ACCESS_REQUEST, known, packet)
         decision = self._decide(packet, nas)
+        if rotating is not None and not signed:
+            decision = self._by_either(decision, packet, nas, rotating)
+            if isinstance(decision, Decision):
+                nas = decision.nas or nas
         if type(decision) is Deferred:
             self._duplicates.keep(key, PENDING, now_s)
             return DeferredVerdict(nas, packet, decision.decide)
@@ -166,9 +193,30 @@ class AuthenticationServer:
         self._duplicates.keep(key, reply, now_s)
         return Verdict(decision.result, nas, ACCESS_REQUEST, reply, packet, decision.reason)
 
+    def _by_either(self, first: Answer, packet: Packet, nas: Nas, rotating: Rotation) -> Answer:
+        """A reject may be due to the secret: what the other one says counts then, unless it is a reject as well."""
+        second = rotation.other(nas, rotating)
+
+        async def later(answer: Answer) -> Decision:
+            decision = await answer.decide() if isinstance(answer, Deferred) else answer
+            if decision.code != ACCESS_REJECT:
+                return decision
+            again = self._decide(packet, second)
+            found = await again.decide() if isinstance(again, Deferred) else again
+            return decision if found.code == ACCESS_REJECT else _Under(found, second)
+
+        if isinstance(first, Deferred):
+            return Deferred(lambda: later(first))
+        if first.code != ACCESS_REJECT:
+            return first
+        again = self._decide(packet, second)
+        if isinstance(again, Deferred):
+            return Deferred(lambda: later(first))
+        return first if again.code == ACCESS_REJECT else _Under(again, second)
+
     def answer(self, verdict: DeferredVerdict, decision: Decision, source: Source) -> Verdict:
         """What a deferred request is told at last; its retransmissions get the same octets. Raises nothing."""
-        packet, nas = verdict.packet, verdict.nas
+        packet, nas = verdict.packet, decision.nas or verdict.nas
         assert packet is not None, "what was deferred was decoded"
         assert nas is not None, "what was deferred came from a NAS"
         try:
@@ -195,12 +243,15 @@ class AccountingServer:
 
     def receive(self, datagram: bytes, source: Source, now_s: float) -> Verdict:
         """Judge one datagram. Raises nothing: what the peer did wrong is in the verdict."""
-        nas = self._registry.get(source[0])
-        if nas is None:
+        try:
+            nas = self._registry[source[0]]
+        except KeyError:
             return Verdict("unknown-nas", None, 0, None, None)
         packet = None
         try:
             packet = Packet.decode(datagram)
+            if nas.rotation is not None:
+                nas = rotation.spoken(packet, nas.rotation)
             if packet.code == ACCOUNTING_REQUEST:
                 return self._account(packet, nas, source, now_s)
             if packet.code == STATUS_SERVER:

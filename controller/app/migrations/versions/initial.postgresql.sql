@@ -112,9 +112,9 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -238,9 +238,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -463,21 +463,40 @@ CREATE TABLE radius_nas (
     adds_ipv6_octets BOOLEAN NOT NULL,
     port_speed_bps BIGINT NOT NULL,
     reply_attributes TEXT,
+    line_logins VARCHAR(32) DEFAULT '' NOT NULL,
+    limit_proxy_state BOOLEAN DEFAULT false NOT NULL,
+    tls_identity VARCHAR(255),
+    former_secret BYTEA,
+    former_until BIGINT,
     enabled BOOLEAN NOT NULL,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT pk_radius_nas PRIMARY KEY (nas_id),
     CONSTRAINT uq_radius_nas_name UNIQUE (name),
-    CONSTRAINT uq_radius_nas_address UNIQUE (address)
+    CONSTRAINT uq_radius_nas_address UNIQUE (address),
+    CONSTRAINT uq_radius_nas_tls_identity UNIQUE (tls_identity)
 )
 ;;
 CREATE INDEX ix_radius_nas_revision ON radius_nas (revision)
+;;
+CREATE TABLE radius_nas_member (
+    nas_id VARCHAR(32) NOT NULL,
+    network_id VARCHAR(32) NOT NULL,
+    address VARCHAR(45) NOT NULL,
+    first_seen_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_nas_member PRIMARY KEY (nas_id)
+)
+;;
+CREATE INDEX ix_radius_nas_member_network_id ON radius_nas_member (network_id)
 ;;
 CREATE TABLE radius_subscriber (
     username VARCHAR(253) NOT NULL,
     service_id VARCHAR(32) NOT NULL,
     password BYTEA NOT NULL,
+    password_form VARCHAR(8) DEFAULT 'clear' NOT NULL,
+    password_choice VARCHAR(8),
+    password_expired BOOLEAN DEFAULT false NOT NULL,
     profile_name VARCHAR(32) NOT NULL,
     downstream_bps BIGINT NOT NULL,
     upstream_bps BIGINT NOT NULL,
@@ -497,6 +516,21 @@ CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (servic
 ;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
+CREATE TABLE radius_line (
+    kind VARCHAR(8) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    value BYTEA NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    withdrawn BOOLEAN NOT NULL,
+    revision BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
+)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
     terms TEXT,
@@ -506,6 +540,16 @@ CREATE TABLE radius_offering (
 )
 ;;
 CREATE INDEX ix_radius_offering_revision ON radius_offering (revision)
+;;
+CREATE TABLE radius_realm (
+    realm VARCHAR(253) NOT NULL,
+    becomes VARCHAR(253),
+    revision BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_realm PRIMARY KEY (realm)
+)
+;;
+CREATE INDEX ix_radius_realm_revision ON radius_realm (revision)
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -541,9 +585,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 60)
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -575,14 +619,36 @@ CREATE TABLE radius_session_history (
     interim_s INTEGER NOT NULL,
     calling_station_id VARCHAR(253),
     nas_port_id VARCHAR(253),
-    CONSTRAINT pk_radius_session_history PRIMARY KEY (session_key)
+    CONSTRAINT radius_session_history_pkey PRIMARY KEY (last_seen_us, session_key)
+)
+ PARTITION BY RANGE (last_seen_us)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
+;;
+CREATE TABLE radius_session_address (
+    session_key VARCHAR(32) NOT NULL,
+    network VARCHAR(49) NOT NULL,
+    first_port INTEGER NOT NULL,
+    since_us BIGINT NOT NULL,
+    last_port INTEGER NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    until_us BIGINT,
+    received_us BIGINT NOT NULL,
+    packet_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_radius_session_address PRIMARY KEY (session_key, network, first_port, since_us)
 )
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username)
-;;
-CREATE UNIQUE INDEX uq_radius_session_history_life ON radius_session_history (acct_session_id, nas_id, life)
+CREATE INDEX ix_radius_session_address_network ON radius_session_address (network, since_us)
 ;;
 CREATE TABLE radius_quarantine (
     quarantine_id VARCHAR(32) NOT NULL,
@@ -609,9 +675,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -838,13 +904,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -867,9 +933,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -973,11 +1039,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1064,9 +1130,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
-;;
 CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
+;;
+CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
