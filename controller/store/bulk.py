@@ -48,9 +48,17 @@ class Bulk(Protocol):
         ...
 
     def lookup(
-        self, table: str, columns: Sequence[str], keys: tuple[str, str], wanted: Sequence[tuple[str, bytes]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: tuple[str, str],
+        wanted: Sequence[tuple[str, bytes]],
+        at_least: tuple[str, int] | None = None,
     ) -> list[Row]:
-        """The rows whose two `keys` columns, an id and octets, equal one of the pairs in `wanted`."""
+        """The rows whose two `keys` columns, an id and octets, equal one of the pairs in `wanted`.
+
+        `at_least` is a column and its lowest value: what is partitioned by it is looked up in few partitions.
+        """
         ...
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
@@ -114,20 +122,27 @@ class SqliteBulk:
         return changed
 
     def lookup(
-        self, table: str, columns: Sequence[str], keys: tuple[str, str], wanted: Sequence[tuple[str, bytes]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: tuple[str, str],
+        wanted: Sequence[tuple[str, bytes]],
+        at_least: tuple[str, int] | None = None,
     ) -> list[Row]:
         found: list[Row] = []
+        bound = () if at_least is None else (at_least[1],)
         for chunk in _chunks(wanted):
             key = ("lookup", table, len(columns), len(chunk))
             statement = self._statements.get(key)
             if statement is None:
                 names = ", ".join(f"t.{name}" for name in columns)
+                also = "" if at_least is None else f" AND t.{at_least[0]} >= ?"
                 statement = (
                     f"SELECT {names} FROM (VALUES {_placeholders(2, len(chunk))}) AS v"  # noqa: S608
-                    f" CROSS JOIN {table} AS t WHERE t.{keys[0]} = v.column1 AND t.{keys[1]} = v.column2"
+                    f" CROSS JOIN {table} AS t WHERE t.{keys[0]} = v.column1 AND t.{keys[1]} = v.column2{also}"
                 )
                 self._statements[key] = statement
-            found += self._connection.execute(statement, list(chain.from_iterable(chunk))).fetchall()
+            found += self._connection.execute(statement, [*chain.from_iterable(chunk), *bound]).fetchall()
         return found
 
     def query(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
@@ -181,17 +196,23 @@ class PostgresBulk:
         return self._connection.execute(self._update(table, tuple(columns), guard), arrays).rowcount
 
     def lookup(
-        self, table: str, columns: Sequence[str], keys: tuple[str, str], wanted: Sequence[tuple[str, bytes]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: tuple[str, str],
+        wanted: Sequence[tuple[str, bytes]],
+        at_least: tuple[str, int] | None = None,
     ) -> list[Row]:
         if not wanted:
             return []
         names = ", ".join(f"t.{name}" for name in columns)
         # One text for all pairs: an array parameter costs the driver several microseconds for each element.
         pairs = ",".join([f"{first}:{second.hex()}" for first, second in wanted])
+        bound = "" if at_least is None else f" WHERE t.{at_least[0]} >= {at_least[1]}"
         return self._connection.execute(
             f"SELECT {names} FROM (SELECT split_part(p, ':', 1) AS a, decode(split_part(p, ':', 2), 'hex') AS b"  # noqa: S608
             f" FROM unnest(string_to_array(%s, ',')) AS p) AS v"
-            f" JOIN {table} AS t ON t.{keys[0]} = v.a AND t.{keys[1]} = v.b",
+            f" JOIN {table} AS t ON t.{keys[0]} = v.a AND t.{keys[1]} = v.b{bound}",
             (pairs,),
             binary=True,
         ).fetchall()

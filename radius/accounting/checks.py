@@ -14,7 +14,6 @@ from sqlalchemy import BigInteger, Integer, Select, Table, and_, cast, func, sel
 from sqlalchemy.sql import ColumnElement
 
 from controller.domain.clock import Clock
-from controller.domain.identity import first_id
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from radius.accounting.metering import WRAPPED
@@ -95,8 +94,7 @@ class NasChecks:
         async with self._database.read() as conn:
             for query in (
                 _sums(sessions, now_us).where(sessions.c.last_event_us >= to_micros(since)),
-                # Keys ascend with the time at which they were made, so this is a range of the primary key.
-                _sums(history, now_us).where(history.c.session_key >= first_id(since)),
+                _sums(history, now_us).where(history.c.last_seen_us >= to_micros(since)),
             ):
                 for row in await conn.execute(query):
                     nas_id, counts = str(row[0]), row[1:]

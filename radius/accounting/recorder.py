@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import psycopg
@@ -27,11 +28,11 @@ from controller.store.bulk import Bulk
 from controller.store.engine import USAGE, Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
-from radius.accounting import liveness, quarantine, repository
+from radius.accounting import address_store, liveness, partitions, quarantine, repository
 from radius.accounting.counters import RecorderCounters
 from radius.accounting.metering import Rates
 from radius.accounting.record import AccountingRecord
-from radius.accounting.repository import SessionConflict
+from radius.accounting.repository import Key, SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
 from radius.accounting.settings import AccountingSettings
 from radius.accounting.staging import OF_A_NAS, Batch, Pending, Respond, ServiceOf, Staging
@@ -53,12 +54,17 @@ _FIRST_PAUSE_S = 0.05
 _CONFLICTS_IN_A_ROW = 5
 _SWEEP_LIMIT = 2_000
 _MOST_ASKED = 1_000
+_DAY_US = 86_400_000_000
+_KEEP_EVERY = timedelta(hours=6)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _write(bulk: Bulk, batch: Batch) -> None:
     repository.write(bulk, batch.changes)
     if not batch.quarantine.is_empty:
         quarantine.write(bulk, batch.quarantine)
+    if batch.addresses.new or batch.addresses.changed:
+        address_store.write(bulk, batch.addresses)
 
 
 class AccountingRecorder:
@@ -87,8 +93,11 @@ class AccountingRecorder:
         self._failures = 0
         self._ready = False
         self._sweep_at_s = 0.0
+        self._keep_at = _LONG_AGO
         self._wake = asyncio.Event()
         self._notify: asyncio.TimerHandle | None = None
+        self.on_turned: Callable[[Sequence[str]], None] | None = None
+        """Told the keys of sessions that began, ended or changed otherwise than by counters, when that is on disk."""
 
     @property
     def depth(self) -> int:
@@ -164,13 +173,21 @@ class AccountingRecorder:
         needed = {record.key: None for record, _ in turn if record.kind not in OF_A_NAS}
         missing = [key for key in needed if not self._staging.knows(key)]
         if missing:
-            found = await self._log.call(partial(repository.load, keys=missing))
-            self._staging.learn(found, needed)
+            self._staging.learn(await self._read(missing, [record for record, _ in turn]), needed)
         # Taken off only now: when reading fails, they are all still waiting.
         del self._waiting[: len(turn)]
         for record, respond in turn:
             staged = self._staging.stage(record, respond)
             assert staged, "what it needs was just learnt"
+
+    async def _read(self, missing: Sequence[Key], records: Sequence[AccountingRecord]) -> dict[Key, list[Session]]:
+        """The lives of the last months; older ones only for records of sessions that began before these."""
+        horizon_us = to_micros(self._clock.now()) - self.settings.look_back_days * _DAY_US
+        old = {record.key for record in records if record.begun_us is not None and record.begun_us < horizon_us}
+        recent = [key for key in missing if key not in old]
+        found = await self._log.call(partial(repository.load, keys=recent, heard_since_us=horizon_us))
+        distant = [key for key in missing if key in old]
+        return found | await self._log.call(partial(repository.load, keys=distant)) if distant else found
 
     async def _commit(self, batch: Batch) -> None:
         started_s = time.perf_counter()
@@ -194,6 +211,8 @@ class AccountingRecorder:
         for _, respond in batch.pending:
             respond()
         self._staging.let_go(batch.over)
+        if self.on_turned is not None:
+            self.on_turned([row[0] for row in batch.changes.new + batch.changes.changed])
         self._notify_followers()
 
     def _start_again(self, batch: Batch, error: Exception) -> None:
@@ -248,6 +267,7 @@ class AccountingRecorder:
                 self._end_if_silent(session, now_us, grace_us)
         await self._count_released(now_us)
         self._wake.set()
+        await self._keep_history()
         await self._archive(now_us - settings.archive_after_s * 1_000_000)
         if len(silent) == _SWEEP_LIMIT:
             self._sweep_at_s = 0.0
@@ -298,6 +318,16 @@ class AccountingRecorder:
         await self._log.append([], 0, partial(repository.archive, session_keys=session_keys, before_us=before_us))
         if len(past) == _SWEEP_LIMIT:
             self._sweep_at_s = 0.0
+
+    async def _keep_history(self) -> None:
+        """Partitions are made ahead, and history is given up that is older than it is to be kept."""
+        now, keep_days = self._clock.now(), self.settings.keep_history_days
+        if now < self._keep_at:
+            return
+        before = None if keep_days is None else now - timedelta(days=keep_days)
+        left: list[bool] = []
+        await self._log.append([], 0, lambda bulk: left.append(partitions.keep(bulk, now, before)))
+        self._keep_at = now if left == [True] else now + _KEEP_EVERY
 
     async def _pause(self, error: Exception) -> None:
         self._failures += 1

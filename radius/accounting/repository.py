@@ -19,6 +19,7 @@ from controller.store.bulk import Bulk
 from controller.store.bulk import Row as BulkRow
 from controller.store.engine import Database
 from controller.store.metadata import from_micros
+from radius.accounting import address_store
 from radius.accounting.session import (
     CHANGING,
     COLUMNS,
@@ -34,6 +35,8 @@ from radius.accounting.session import (
 )
 from radius.accounting.tables import history, nas_restarts, sessions
 from radius.ports import LiveSession, Occupied
+
+_LIFE = ("nas_id", "acct_session_id")
 
 Key = tuple[str, bytes]
 """NAS and Acct-Session-Id, under which all lives of that id are found."""
@@ -104,17 +107,35 @@ def write(bulk: Bulk, changes: SessionChanges) -> None:
         _write_restart(bulk, restart)
 
 
-def load(bulk: Bulk, keys: Sequence[Key]) -> dict[Key, list[Session]]:
-    """All lives of these ids, oldest first; an empty list for an id never seen."""
+def load(bulk: Bulk, keys: Sequence[Key], heard_since_us: int = 0) -> dict[Key, list[Session]]:
+    """The lives of these ids, oldest first; an empty list for an id never seen.
+
+    Of lives in the history only those that were heard of since `heard_since_us`.
+    """
     found: dict[Key, list[Session]] = {key: [] for key in keys}
-    for table, archived in (("radius_session", False), ("radius_session_history", True)):
-        for row in bulk.lookup(table, COLUMNS, ("nas_id", "acct_session_id"), keys):
-            session = Session(*row)
+    rows = bulk.lookup("radius_session", COLUMNS, _LIFE, keys)
+    past = bulk.lookup("radius_session_history", COLUMNS, _LIFE, keys, at_least=("last_seen_us", heard_since_us))
+    for archived, row in ((False, rows), (True, past)):
+        for values in row:
+            session = Session(*values)
             session.stored, session.archived, session.touched = not archived, archived, archived
             found[session.nas_id, session.acct_session_id].append(session)
     for lives in found.values():
         lives.sort(key=lambda life: life.started_us)
+        _number_apart(lives)
+    known = {life.session_key: life for lives in found.values() for life in lives}
+    for session_key, stretch in address_store.load(bulk, list(known)):
+        known[session_key].addresses.append(stretch)
     return found
+
+
+def _number_apart(lives: Sequence[Session]) -> None:
+    """A life of the history may bear the number of one that began when nobody looked back so far."""
+    taken = {life.life for life in lives if not life.archived}
+    for life in lives:
+        if life.archived and life.life in taken:
+            life.life = max(other.life for other in lives) + 1
+        taken.add(life.life)
 
 
 def load_restarts(bulk: Bulk) -> dict[str, Restart]:

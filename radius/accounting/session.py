@@ -20,6 +20,7 @@ from operator import attrgetter
 from radius.accounting import metering
 from radius.accounting.metering import UNQUESTIONED_OCTETS, WRAPPED, Fastest, Observed, port_speed
 from radius.accounting.record import AccountingRecord
+from radius.accounting.tenure import Stretch
 from radius.protocol.codes import Attr
 
 LIVE = "live"
@@ -99,9 +100,11 @@ class Session:
 
     `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written, `renamed` whether
     an indexed column must. `rates` are the rates of its plan when its counters were last read closely.
+    `addressing` are the octets in which it last spoke of its addresses, `addresses` the stretches of time (`tenure`) of
+    all but a framed IPv4 address that never changed.
     """
 
-    __slots__ = (*COLUMNS, "archived", "rates", "renamed", "stored", "touched")
+    __slots__ = (*COLUMNS, "addresses", "addressing", "archived", "rates", "renamed", "stored", "touched")
 
     def __init__(
         self,
@@ -164,6 +167,8 @@ class Session:
         self.interim_s = interim_s
         self.calling_station_id = calling_station_id
         self.nas_port_id = nas_port_id
+        self.addresses: list[Stretch] = []
+        self.addressing: bytes | None = None
         self.rates: tuple[int, int] | None = None
         self.stored = False
         self.archived = False

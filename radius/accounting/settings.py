@@ -25,6 +25,12 @@ class AccountingSettings:
     """How often silent sessions are looked for."""
     archive_after_s: int = 3_600
     """Ended sessions unheard of for so long move to the history: late records mostly come earlier."""
+    look_back_days: int = 100
+    """How far back the history is searched for the session of a record that does not itself claim to be of an older
+    one: an Acct-Session-Id that was given out before that is another session."""
+    keep_history_days: int | None = None
+    """Sessions that nothing was heard of for longer are given up with their addresses; None keeps them for ever. How
+    long traffic data must and may be kept is a question of law."""
     retry_max_s: float = 5.0
     """Longest pause between attempts while the database is away; the first is 0.05 s, doubled each time."""
     notify_interval_s: float = 0.25

@@ -14,12 +14,16 @@ from operator import attrgetter
 
 from controller.store.bulk import Row
 from controller.store.usage_log import log_row
+from radius.accounting import address_store, addressing, tenure
 from radius.accounting import session as rules
+from radius.accounting.address_store import AddressChanges
+from radius.accounting.addressing import Said
 from radius.accounting.metering import Fastest, Observed, port_speed, release
 from radius.accounting.quarantine import HeldRow, QuarantineChanges, ReleasedRow
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
 from radius.accounting.session import VOID, Session
+from radius.accounting.tenure import Stretch
 from radius.vendors.mark import read_class
 
 Respond = Callable[[], None]
@@ -52,6 +56,7 @@ class Batch:
     rows: list[Row]
     changes: SessionChanges
     quarantine: QuarantineChanges
+    addresses: AddressChanges
     over: list[Key]
 
 
@@ -139,6 +144,9 @@ class Staging:
         observed = rules.observe(session, record, self._fastest)
         if observed is not None:
             self._quarantine(session, record, observed)
+        said = addressing.raw(record)
+        if said != session.addressing and said:
+            self._follow_addresses(session, record, said)
         self._touched[session] = None
         if len(lives) > 1:
             self._settle_lives(lives, session, record)
@@ -156,7 +164,8 @@ class Staging:
         """Close the batch: whatever is staged from now on belongs to the next one."""
         changes = changes_of(list(self._touched), list(self._restarted.values()))
         over = [(session.nas_id, session.acct_session_id) for session in self._touched if session.is_over]
-        batch = Batch(self._pending, self._rows, changes, self._quarantined, over)
+        addresses = address_store.changes_of(self._moved)
+        batch = Batch(self._pending, self._rows, changes, self._quarantined, addresses, over)
         self._renew()
         return batch
 
@@ -178,6 +187,7 @@ class Staging:
         self._touched: dict[Session, None] = {}
         self._restarted: dict[str, Restart] = {}
         self._quarantined = QuarantineChanges()
+        self._moved: dict[Stretch, str] = {}
 
     def release(self, session: Session, row: ReleasedRow, now_us: int) -> None:
         """Count what somebody has released, with the record that reported it as its evidence."""
@@ -209,6 +219,49 @@ class Staging:
                 packet_sha256=record.packet_sha256,
             )
             self._quarantined.held.append(row)
+
+    def _follow_addresses(self, session: Session, record: AccountingRecord, octets: bytes) -> None:
+        """The record speaks of other addresses than the session did before, or the session was not in memory."""
+        is_newest = record.event_us >= session.last_event_us
+        if is_newest:
+            session.addressing = octets
+        said = addressing.read(record.packet)
+        framed = next((one for one in said if one.kind == addressing.FRAMED_IPV4), None)
+        if framed is not None and not self._has_moved(session, framed, record):
+            said.remove(framed)
+        if not said:
+            return
+        statement = tenure.Statement(
+            said,
+            event_us=record.event_us,
+            since_us=record.event_us if session.start_seen and record.kind != "start" else session.started_us,
+            received_us=record.received_us,
+            packet_sha256=record.packet_sha256,
+            is_newest=is_newest,
+        )
+        for stretch in tenure.follow(session.addresses, statement):
+            self._moved[stretch] = session.session_key
+
+    def _has_moved(self, session: Session, framed: Said, record: AccountingRecord) -> bool:
+        """Whether the session's IPv4 address is, or was once, another: then its stretches are told one by one."""
+        if any(stretch.kind == addressing.FRAMED_IPV4 for stretch in session.addresses):
+            return True
+        held = f"{session.framed_ipv4}/32"
+        if framed.network == held:
+            return False
+        first = Stretch(
+            kind=addressing.FRAMED_IPV4,
+            network=held,
+            first_port=addressing.ALL_PORTS[0],
+            last_port=addressing.ALL_PORTS[1],
+            since_us=session.started_us,
+            until_us=None,
+            received_us=record.received_us,
+            packet_sha256=record.packet_sha256,
+        )
+        session.addresses.append(first)
+        self._moved[first] = session.session_key
+        return True
 
     def _settle_lives(self, lives: list[Session], session: Session, record: AccountingRecord) -> None:
         for other in rules.repeats_older(lives, session, record):
