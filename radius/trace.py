@@ -4,7 +4,7 @@
 
 While nobody traces, the listener's `tap` is None: that comparison is all that a packet pays. A trace ends by itself,
 after some time or so many packets; one that is read too slowly loses packets and says how many. Passwords, and what
-they could be guessed from, read ***. A trace shows the packets of the process that is asked.
+they could be guessed from, read *** (radius.protocol.dictionary). Shown are packets of the process that is asked.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ _MAX_TRACES = 8
 _QUEUE = 500
 _MAX_LEARNT = 32
 _IDLE_S = 15.0
-
-_HIDDEN = ("MS-CHAP", "MS-MPPE", "EAP-Message", "Attr-311.", "CHAP-Challenge")
 
 Event = dict[str, Any]
 
@@ -228,7 +226,7 @@ class Traces:
             "identifier": None if packet is None else packet.identifier,
             "result": verdict.result if told else "",
             "reason": (verdict.reason or WORDS.get(verdict.result, "")) if told else "",
-            "attributes": [] if packet is None else [_shown(*line) for line in dictionary.describe(packet)],
+            "attributes": [] if packet is None else [list(line) for line in dictionary.describe(packet)],
         }
 
     def _forget(self, trace: Trace) -> None:
@@ -236,11 +234,6 @@ class Traces:
             self._open.remove(trace)
         if not self._open:
             self._watch(None)
-
-
-def _shown(name: str, value: str) -> list[str]:
-    """What a password could be guessed from is hidden like the password; so is what one of Microsoft's may hold."""
-    return [name, "***" if name.startswith(_HIDDEN) else value]
 
 
 def _decoded(datagram: bytes | None) -> Packet | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
 from controller.http.endpoint import Call, Endpoint
-from radius.trace import MAX_PACKETS, MAX_SECONDS, Trace, Traces
+from radius.trace import MAX_PACKETS, MAX_SECONDS, Event, Trace, Traces
 
 
 class TraceQuery(BaseModel):
@@ -29,7 +29,7 @@ def endpoints(traces: Traces) -> list[Endpoint]:
         if call.request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
         opened = await traces.open(query.target, seconds=query.seconds, packets=query.packets, actor=call.actor)
-        return StreamingResponse(_lines(opened), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(_lines(opened, query.seconds), headers=headers, media_type="text/event-stream")
 
     return [
         Endpoint(
@@ -37,21 +37,25 @@ def endpoints(traces: Traces) -> list[Endpoint]:
             "/radius/trace",
             "radius:read",
             trace,
-            "Watch one subscriber's packets as they come: events packet and end",
+            "Watch one subscriber's packets as they come: events begin, packet … and end",
             query=TraceQuery,
             media_type="text/event-stream",
         )
     ]
 
 
-async def _lines(trace: Trace) -> AsyncIterator[str]:
+async def _lines(trace: Trace, seconds: int) -> AsyncIterator[str]:
     """The trace ends with the connection: its reader is closed then."""
     try:
-        yield ": watching\n\n"
+        yield _event("begin", {"target": trace.target.text, "seconds": seconds})
         async for name, event in trace.events():
             if name == "idle":
                 yield ": still here\n\n"
             else:
-                yield f"event: {name}\ndata: {json.dumps(event, separators=(',', ':'))}\n\n"
+                yield _event(name, event)
     finally:
         trace.close()
+
+
+def _event(name: str, data: Event) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"

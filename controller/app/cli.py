@@ -16,6 +16,7 @@ from controller.app import settings as app_settings
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.migration import migrate as migrate_schema
+from controller.app.radius_cli import radius_app
 from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
@@ -35,6 +36,7 @@ user_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
+app.add_typer(radius_app, name="radius")
 
 
 @app.command()

@@ -48,7 +48,7 @@ from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
-from radius import access_routes, realms
+from radius import access_routes, login_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes
 from radius.accounting import routes as session_routes
@@ -137,6 +137,8 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *access_routes.endpoints(self.network.radius.access),
+            *trace_routes.endpoints(self.network.radius.traces),
+            *session_speed_routes.endpoints(self.network.radius.speeds),
             *realms.endpoints(self.network.radius.realms),
             *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
             *session_routes.endpoints(self.network.sessions),

@@ -46,7 +46,7 @@ def value_name(attribute_name: str, value: int) -> str:
 
 
 def describe(packet: Packet) -> list[tuple[str, str]]:
-    """Every attribute as (name, value) for people. Passwords, authenticators and secrets read ***."""
+    """Every attribute as (name, value) for people. Passwords, what they could be guessed from, and keys read ***."""
     lines: list[tuple[str, str]] = []
     for kind, value in packet.attributes():
         if kind == Attr.VENDOR_SPECIFIC and len(value) >= 6 and value[5] == len(value) - 4:
@@ -56,14 +56,17 @@ def describe(packet: Packet) -> list[tuple[str, str]]:
     return lines
 
 
-_HIDDEN = frozenset({"CHAP-Password", "Message-Authenticator"})
+_HIDDEN = ("CHAP-Password", "CHAP-Challenge", "Message-Authenticator", "MS-CHAP", "MS-MPPE", "EAP-Message", "Attr-311.")
+"""How names begin of what holds a password or lets one be guessed; what of Microsoft's has no name may be such."""
 
 
 def _line(label: str, value: bytes) -> tuple[str, str]:
+    if label.startswith(_HIDDEN):
+        return label, "***"
     known: Attribute | None = load().attributes.get(label)
     if known is None:
         return label, _words(label, "octets", value)
-    if label in _HIDDEN or known.encrypt:
+    if known.encrypt:
         return label, "***"
     # "If the value of the Tag field is … less than or equal to 0x1F" it is a tag, else the first octet of the text
     # (RFC 2868 §3.3); a number has three octets behind it in any case.
