@@ -19,14 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, NotFound, RuleError
-from controller.domain.identity import ServiceId
+from controller.domain.identity import NasId, ServiceId
 from controller.domain.ports import CoaOutcome
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
-from radius.authorization import terms
-from radius.authorization.plan import ServiceTerms
+from radius.authorization import preview, terms
+from radius.authorization.plan import Defaults, ServiceTerms
 from radius.follower import Follower
 
 _PREFIXES = ("ipv6_prefix", "delegated_prefix")
@@ -68,7 +68,10 @@ class GardenGate(Protocol):
 class AccessService:
     """`gate` sends the CoA. Every call may be repeated."""
 
-    def __init__(self, database: Database, clock: Clock, follower: Follower, gate: GardenGate) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, follower: Follower, gate: GardenGate, defaults: Defaults
+    ) -> None:
+        self._defaults = defaults
         self._database = database
         self._clock = clock
         self._follower = follower
@@ -78,6 +81,16 @@ class AccessService:
         """Raises NotFound."""
         async with self._database.read() as conn:
             return _access(await _row(conn, service_id))
+
+    async def preview(self, service_id: str, nas_id: str) -> list[tuple[str, str]]:
+        """(name, value) of every attribute that an Access-Accept to this NAS would carry now. Raises NotFound."""
+        nas = await self._follower.nas(NasId(nas_id))
+        if nas is None:
+            raise NotFound(f"no NAS {nas_id}")
+        async with self._database.read() as conn:
+            row = await _row(conn, service_id)
+            offering = terms.stored(await repository.get_offering(conn, row["profile_name"]))
+        return preview.attributes(row, offering, nas, self._defaults)
 
     async def put_terms(
         self,

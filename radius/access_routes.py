@@ -68,6 +68,12 @@ class AccessOut(BaseModel):
     terms: TermsIn
 
 
+class AcceptOut(BaseModel):
+    """The attributes of an Access-Accept, in their order, by the names of the dictionaries."""
+
+    attributes: list[NamedAttribute]
+
+
 class OfferingTermsOut(BaseModel):
     profile_name: str
     terms: TermsIn
@@ -135,6 +141,10 @@ def endpoints(access: AccessService) -> list[Endpoint]:
         )
         return _out(found)
 
+    async def preview(call: Call) -> AcceptOut:
+        lines = await access.preview(call.path["service_id"], call.path["nas_id"])
+        return AcceptOut(attributes=[NamedAttribute.model_construct(name=name, value=value) for name, value in lines])
+
     async def suspend(call: Call) -> SuspensionOut:
         service_id, reason = call.path["service_id"], call.body_as(ReasonIn).reason
         return _suspension(service_id, True, await access.suspend(service_id, actor=call.actor, reason=reason))
@@ -179,6 +189,14 @@ def endpoints(access: AccessService) -> list[Endpoint]:
             "Replace what a service is given besides its speed",
             returns=AccessOut,
             body=AccessIn,
+        ),
+        Endpoint(
+            "GET",
+            f"{service}/access/{{nas_id}}",
+            "radius:read",
+            preview,
+            "What an Access-Accept for a service would tell a NAS now",
+            returns=AcceptOut,
         ),
         Endpoint(
             "POST",

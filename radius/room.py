@@ -52,7 +52,8 @@ class RadiusRoom:
     ) -> None:
         self.settings = settings
         self.registry = Registry()
-        self.directory = Directory(Defaults(settings.session_timeout_s, settings.idle_timeout_s, settings.garden))
+        defaults = Defaults(settings.session_timeout_s, settings.idle_timeout_s, settings.garden)
+        self.directory = Directory(defaults)
         self.counters = Counters()
         self.follower = Follower(
             database, box, self.registry, self.directory, clock=clock, refresh_s=settings.refresh_s
@@ -73,7 +74,7 @@ class RadiusRoom:
             is_suspended=self.subscribers.is_suspended,
         )
         self.realms = RealmService(database, clock, self.follower)
-        self.access = AccessService(database, clock, self.follower, self.sessions)
+        self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
         nas = self.registry.by_address
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
         admission = Admission(clock, settings.entity_zone, sessions)

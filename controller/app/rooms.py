@@ -22,6 +22,8 @@ from collectors.settings import MqttSettings
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
 from controller.domain.ports import DeviceHealth
+from controller.domain.service import SpeedProfile
+from controller.domain.units import KBPS
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.reconcile import Reconciler
 from controller.provisioning.service import ProvisioningService
@@ -52,6 +54,7 @@ from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
+from radius.vendors.terms import GARDEN_PROFILE, Garden
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Network:
                 acct_port=settings.acct_port,
                 reuse_port=settings.share_radius_ports,
                 entity_zone=ZoneInfo(settings.entity_zone),
+                garden=_garden(settings),
                 password_form=settings.password_form,
                 eap_dir=settings.eap_dir if settings.has_role("radius") else None,
                 eap_methods=tuple(name.strip() for name in settings.eap_methods.split(",") if name.strip()),
@@ -140,6 +144,17 @@ class Network:
 
     def _rates_of(self, username: bytes) -> tuple[int, int] | None:
         return self.radius.directory.rates_of(username)
+
+
+def _garden(settings: Settings) -> Garden | None:
+    if not settings.garden:
+        return None
+    rate_bps = settings.garden_kbps * KBPS
+    return Garden(
+        name=settings.garden_name,
+        redirect_url=settings.garden_url or None,
+        profile=SpeedProfile(GARDEN_PROFILE, rate_bps, rate_bps),
+    )
 
 
 class Collection:

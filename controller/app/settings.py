@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     """EAP methods in the order in which they are proposed; the first three are left out without HEADEND_EAP_DIR."""
     password_form: Literal["clear", "nt", "argon2"] = "clear"  # noqa: S105 - the name of a form
     """What is kept of subscribers' passwords: clear for CHAP and EAP-MD5, nt for MS-CHAP, argon2 for PAP alone."""
+    garden: bool = True
+    """Suspended services are sent to the walled garden (docs/access.md); off, their logins are rejected."""
+    garden_name: str = Field(default="garden", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """What NAS call the filter, address list, service or profile of the garden."""
+    garden_url: str = Field(default="", max_length=200)
+    """Page to which a NAS that can do so turns web requests from the garden; empty: none."""
+    garden_kbps: int = Field(default=1_000, ge=8, le=1_000_000)
+    """Speed in the garden, in both directions, in kbit/s."""
     https: bool = False
     """Say that a TLS proxy stands in front: HSTS is sent and links are https."""
     roles: str = ",".join(ROLES)

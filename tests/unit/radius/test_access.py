@@ -256,3 +256,16 @@ async def test_vendors_and_attributes_are_listed(database: Database, tmp_path: P
         assert {"cisco-ios-xe", "juniper", "huawei", "nokia-sros", "accel-ppp"} <= set(names)
         (found,) = (await client.get("/radius/dictionary", params={"q": "tunnel-type"})).json()["items"]
         assert (found["number"], found["tagged"], found["values"]["VLAN"]) == (64, True, 13)
+
+
+async def test_what_a_nas_would_be_told_is_shown_before_anybody_logs_in(database: Database, tmp_path: Path) -> None:
+    async with world(database, tmp_path) as (bras, client, _):
+        await client.put(f"/radius/offerings/{GOLD.name}", json={"pool": "gold"})
+        await client.put(f"/services/{SERVICE}/access", json={"vlan": 117, "ipv6_prefix": "2001:db8:7:1::/64"})
+        (nas,) = (await client.get("/nas")).json()["items"]
+        for _step in ("plan", "garden"):
+            shown = (await client.get(f"/services/{SERVICE}/access/{nas['nas_id']}")).json()["attributes"]
+            told = lines_of((await bras.login()).data[20:])
+            assert [(one["name"], one["value"]) for one in shown] == told[1:], "all but Message-Authenticator"
+            await client.post(f"/services/{SERVICE}/suspend", json={})
+        assert (await client.get(f"/services/{SERVICE}/access/{'0' * 32}")).status_code == 404
