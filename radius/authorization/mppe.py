@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.packet import Packet, vendor_attribute
-from radius.protocol.salted import conceal, fresh_salts
+from radius.protocol.salted import conceal, fresh_salt
 
 MICROSOFT = 311
 _SEND_KEY = 16
@@ -16,11 +16,10 @@ _RECV_KEY = 17
 
 def key_attributes(send: bytes, receive: bytes, secret: SharedSecret, request: Packet) -> bytes:
     """Both keys for the NAS that sent `request`, each under a salt of its own."""
-    salts = fresh_salts(2)
-    authenticator = request.authenticator
-    return vendor_attribute(
-        MICROSOFT, _SEND_KEY, conceal(send, salts[0], secret.value, authenticator)
-    ) + vendor_attribute(MICROSOFT, _RECV_KEY, conceal(receive, salts[1], secret.value, authenticator))
+    value, authenticator = secret.value, request.authenticator
+    sending = conceal(send, fresh_salt(), value, authenticator)
+    receiving = conceal(receive, fresh_salt(), value, authenticator)
+    return vendor_attribute(MICROSOFT, _SEND_KEY, sending) + vendor_attribute(MICROSOFT, _RECV_KEY, receiving)
 
 
 def msk_attributes(msk: bytes, secret: SharedSecret, request: Packet) -> bytes:

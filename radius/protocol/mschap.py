@@ -34,8 +34,8 @@ def nt_hash(password: str) -> bytes:
 
 def lm_hash(password: str) -> bytes:
     """LmPasswordHash (RFC 2433 §A.3), for the LM-Key of version 1; what the code page cannot say becomes "?"."""
-    key = password.upper().encode("cp437", errors="replace")[:14].ljust(14, b"\0")
-    return des(spread(key), _LM_MAGIC)
+    key = password.upper().encode("cp437", errors="replace")[:14].ljust(21, b"\0")
+    return des(spread(key)[:16], _LM_MAGIC)
 
 
 class NtPassword:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import secrets
 from _md5 import md5  # type: ignore[import-not-found]  # the interpreter's own: half the price of OpenSSL's set-up
+from itertools import count
 
 from controller.domain.errors import PeerError
 
 _number = int.from_bytes
 
 
-def fresh_salts(count: int) -> list[bytes]:
-    """Salts that differ from each other within a packet, leftmost bit set, as RFC 2548 §2.4.2 asks for."""
-    first = secrets.randbits(15)
-    return [(0x8000 | (first + step & 0x7FFF)).to_bytes(2, "big") for step in range(count)]
+_salts = count(secrets.randbits(15))
+
+
+def fresh_salt() -> bytes:
+    """A salt unlike the 32,767 before it, leftmost bit set: RFC 2548 §2.4.2 wants those of a packet to differ."""
+    return (0x8000 | next(_salts) & 0x7FFF).to_bytes(2, "big")
 
 
 def conceal(value: bytes, salt: bytes, secret: bytes, request_authenticator: bytes) -> bytes:
@@ -25,14 +28,12 @@ def conceal(value: bytes, salt: bytes, secret: bytes, request_authenticator: byt
     size = len(value) + 1
     if size > 240:
         raise ValueError(f"{len(value)} octets do not fit into a salted attribute")
-    plain = (bytes((len(value),)) + value).ljust((size + 15) // 16 * 16, b"\0")
-    block = salt
+    plain = (bytes((size - 1,)) + value).ljust((size + 15) // 16 * 16, b"\0")
     concealed, previous = salt, request_authenticator + salt
     for start in range(0, len(plain), 16):
         mask = md5(secret + previous).digest()
-        block = (_number(plain[start : start + 16], "big") ^ _number(mask, "big")).to_bytes(16, "big")
-        concealed += block
-        previous = block
+        previous = (_number(plain[start : start + 16], "big") ^ _number(mask, "big")).to_bytes(16, "big")
+        concealed += previous
     return concealed
 
 

@@ -67,7 +67,9 @@ def test_an_nt_password_shows_nothing() -> None:
         NtPassword(b"short")
 
 
-@given(octets=st.binary(max_size=200), keys=st.binary(min_size=7, max_size=7), block=st.binary(min_size=8, max_size=8))
+@given(
+    octets=st.binary(max_size=200), keys=st.binary(min_size=21, max_size=21), block=st.binary(min_size=8, max_size=8)
+)
 def test_both_implementations_of_md4_and_des_agree(octets: bytes, keys: bytes, block: bytes) -> None:
     assert ciphers.md4(octets) == ciphers.pycryptodome_md4(octets)
-    assert ciphers.des(spread(keys * 3), block) == ciphers.pycryptodome_des(spread(keys * 3), block)
+    assert ciphers.des(spread(keys), block) == ciphers.pycryptodome_des(spread(keys), block)
