@@ -263,7 +263,7 @@ class Listener:
         suppressed = self._quota.suppressed()
         username = None if verdict.packet is None else verdict.packet.get(Attr.USER_NAME)
         log.info(
-            "radius.reject" if verdict.result == "reject" else "radius.drop",
+            "radius.reject" if verdict.result in ("reject", "alert") else "radius.drop",
             nas_ip=source[0],
             code=CODE_NAMES.get(verdict.code, "other"),
             result=verdict.result,

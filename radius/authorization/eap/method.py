@@ -20,9 +20,13 @@ from radius.protocol.nas import Nas
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Send a Request of this method with this Type-Data. It must fit into the context's `mtu`."""
+    """Send a Request of this method with this Type-Data. It must fit into the context's `mtu`.
+
+    `problem` says in words why this run can only fail: a peer that is told so may fall silent.
+    """
 
     data: bytes
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,8 @@ class EapServer:
         self, session: EapSession, step: Step, response: EapPacket, packet: Packet, nas: Nas
     ) -> Decision | Deferred:
         if isinstance(step, Continue):
-            return _challenge(session, EapPacket(REQUEST, session.outstanding, session.kind, step.data))
+            request = EapPacket(REQUEST, session.outstanding, session.kind, step.data)
+            return _challenge(session, request, step.problem)
         if isinstance(step, Failure):
             return _failed(response.identifier, step.reason)
         assert session.identity is not None, "only an identified peer succeeds"
@@ -213,8 +214,9 @@ def _mtu(packet: Packet) -> int:
     return MAX_MTU if framed is None else max(_MIN_MTU, min(framed - 4, MAX_MTU))
 
 
-def _challenge(session: EapSession, request: EapPacket) -> Decision:
-    return Decision(ACCESS_CHALLENGE, attribute(_STATE, session.state) + split(request.encode()), "challenge")
+def _challenge(session: EapSession, request: EapPacket, problem: str = "") -> Decision:
+    attributes = attribute(_STATE, session.state) + split(request.encode())
+    return Decision(ACCESS_CHALLENGE, attributes, "alert" if problem else "challenge", problem)
 
 
 def _failed(identifier: int, reason: str) -> Decision:

@@ -77,7 +77,7 @@ class TlsConversation:
         records = tunnel.feed(message)
         if tunnel.failure is not None:
             self._failure = tunnel.failure
-            return Continue(self._framing.send(records)) if records else Failure(tunnel.failure)
+            return Continue(self._framing.send(records), tunnel.failure) if records else Failure(tunnel.failure)
         if not tunnel.established:
             return Continue(self._framing.send(records)) if records else Failure("TLS: half a flight")
         if not was_established and not self.modern:
