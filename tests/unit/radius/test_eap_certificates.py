@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client import CollectorRegistry
 
 from controller.domain.errors import RuleError
 from radius.authorization.eap import tls
 from radius.authorization.eap.certificates import Certificates, load
+from radius.authorization.eap.metrics import EapCollector
+from radius.authorization.eap.sessions import EapSessions
 from tests.support.pki import DAY, Authority, eap_directory, key_pem
 
 CA = Authority()
@@ -112,3 +115,15 @@ def test_names_come_from_the_alternative_names_before_the_common_name() -> None:
     other = [x509.DNSName("cpe7.example.net"), principal, printable, x509.RFC822Name("anna@example.net")]
     certificate = CA.issue("common", alternative=other).certificate
     assert list(tls.names(certificate)) == [b"anna@example.net", b"anna@realm.x", b"cpe7.example.net", b"common"]
+
+
+def test_a_monitoring_system_sees_when_files_end(directory: Path) -> None:
+    (directory / "crl.pem").write_bytes(CA.revocations(ends=3 * DAY))
+    registry = CollectorRegistry()
+    registry.register(EapCollector(EapSessions(), Certificates(directory)))
+    name = "headend_radius_eap_certificate_end_seconds"
+    for file, days in (("server.pem", 1), ("crl.pem", 3)):
+        end = registry.get_sample_value(name, {"file": file})
+        assert end is not None
+        assert abs(end - (NOW + days * DAY).timestamp()) < 600
+    assert registry.get_sample_value("headend_radius_eap_conversations") == 0
