@@ -58,7 +58,12 @@ class Vpn:
 
 
 @asynccontextmanager
-async def vpn(database: Database, directory: Path) -> AsyncIterator[Vpn]:
+async def vpn(
+    database: Database,
+    directory: Path,
+    at_gateway: str = strongswan.GATEWAY_CONNECTION,
+    at_client: str = strongswan.client_connection("anna", "hunter2"),
+) -> AsyncIterator[Vpn]:
     """A room with subscriber anna and NAS 127.0.0.1 of vendor strongswan, the gateway and its client."""
     settings = replace(EPHEMERAL, session_timeout_s=SESSION_TIMEOUT_S, coa_first_timeout_s=1.0)
     async with AsyncExitStack() as stack:
@@ -73,11 +78,8 @@ async def vpn(database: Database, directory: Path) -> AsyncIterator[Vpn]:
         )
         listener = running.room.listener
         radius = strongswan.gateway_settings(listener.auth_port, listener.acct_port, SECRET.decode())
-        gateway = await stack.enter_async_context(
-            charon(directory / "gateway", radius, strongswan.GATEWAY_CONNECTION, apart=False)
-        )
-        connection = strongswan.client_connection("anna", "hunter2")
-        client = await stack.enter_async_context(charon(directory / "client", "", connection, apart=True))
+        gateway = await stack.enter_async_context(charon(directory / "gateway", radius, at_gateway, apart=False))
+        client = await stack.enter_async_context(charon(directory / "client", "", at_client, apart=True))
         strongswan.connect(client)
         yield Vpn(running.room, running.sessions, gateway, client)
 
@@ -113,6 +115,30 @@ async def test_a_vpn_user_is_let_in_accounted_for_changed_and_put_out(database: 
         mark = read_class(bytes(last_class))
         assert mark is not None
         assert mark.profile_name == GOLD.name, "it acknowledged the new Class and sent the old one"
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter3"])
+async def test_a_vpn_user_of_ikev2_proves_itself_by_eap_and_both_ends_have_our_keys(
+    database: Database, tmp_path: Path, password: str
+) -> None:
+    at_client = strongswan.client_ikev2("anna", password)
+    async with vpn(database, tmp_path, strongswan.GATEWAY_IKEV2, at_client) as running:
+        for daemon in (running.gateway, running.client):
+            loaded = await daemon.control("--load-all", "--file", str(daemon.directory / "swanctl.conf"), "--noprompt")
+            assert "successfully loaded 1 connections" in loaded, loaded
+        dialled = await running.client.control("--initiate", "--child", "net", "--timeout", "15")
+        counters = running.room.counters
+        if password != "hunter2":
+            # charon hangs up at our Failure-Request and does not wait for the reject behind it.
+            assert "initiate failed" in dialled
+            assert "691" in running.client.log()
+            assert counters.total("accept") == 0
+            return
+        # The last IKE_AUTH messages are signed with the MSK: the gateway's is what our Access-Accept brought it.
+        assert "initiate completed successfully" in dialled, dialled + running.gateway.log()
+        assert (counters.total("accept"), counters.total("reject")) == (1, 0)
+        live = await running.session(lambda session: session.is_live)
+        assert (live.username, live.service_id, live.framed_ipv4) == ("anna", SERVICE, "100.64.0.7")
 
 
 async def _change_is_acknowledged_and_not_believed(running: Vpn, live: SessionView) -> None:

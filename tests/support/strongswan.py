@@ -19,7 +19,7 @@ DAE_PORT = 3799
 _START = "mount --make-rprivate / && mount -t tmpfs tmpfs /run && exec " + str(CHARON)
 _LOADED = (
     "random nonce hmac aes md5 sha1 sha2 gmp kdf kernel-libipsec kernel-netlink socket-default vici attr"
-    " eap-radius xauth-generic"
+    " eap-radius xauth-generic eap-identity eap-mschapv2 md4 des openssl"
 )
 
 
@@ -30,6 +30,7 @@ def why_not() -> str | None:
         ("strongswan-swanctl", Path("/usr/sbin/swanctl")),
         ("libcharon-extra-plugins", PLUGINS / "libstrongswan-eap-radius.so"),
         ("libcharon-extauth-plugins", PLUGINS / "libstrongswan-xauth-generic.so"),
+        ("libstrongswan-standard-plugins", PLUGINS / "libstrongswan-openssl.so"),
     ):
         if not file.exists():
             return f"apt-get install {package}"
@@ -115,6 +116,43 @@ connections {{ vpn {{ version = 1
   children {{ net {{ local_ts = {INSIDE}/32
     esp_proposals = aes128-sha256 }} }} }} }}
 secrets {{ ike-1 {{ secret = "sesame" }} }}
+"""
+
+
+GATEWAY_IKEV2 = f"""
+connections {{ vpn {{ version = 2
+  local_addrs = {GATEWAY}
+  pools = radius
+  encap = yes
+  local {{ auth = psk
+    id = gateway }}
+  remote {{ auth = eap-radius
+    eap_id = %any }}
+  children {{ net {{ local_ts = {INSIDE}/32
+    esp_proposals = aes128-sha256 }} }} }} }}
+secrets {{ ike-1 {{ id = gateway
+    secret = "sesame" }} }}
+"""
+
+
+def client_ikev2(username: str, password: str) -> str:
+    """The gateway proves itself by a key that both have, the client by EAP-MSCHAPv2."""
+    return f"""
+connections {{ vpn {{ version = 2
+  local_addrs = {CLIENT}
+  remote_addrs = {GATEWAY}
+  vips = 0.0.0.0
+  encap = yes
+  local {{ auth = eap-mschapv2
+    eap_id = {username} }}
+  remote {{ auth = psk
+    id = gateway }}
+  children {{ net {{ remote_ts = {INSIDE}/32
+    esp_proposals = aes128-sha256 }} }} }} }}
+secrets {{ ike-1 {{ id = gateway
+    secret = "sesame" }}
+  eap-1 {{ id = {username}
+    secret = {password} }} }}
 """
 
 
