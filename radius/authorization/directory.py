@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from controller.domain.service import SpeedProfile
+from radius.authorization.line import Line
 from radius.authorization.password import CLEAR, Password, nt_password, opened
 from radius.authorization.plan import PLAIN, Defaults, Plan, ServiceTerms
 from radius.authorization.realm import Realms
@@ -66,6 +67,7 @@ class SubscriberRow:
     withdrawn: bool
     revision: int
     password_form: str = CLEAR
+    password_expired: bool = False
     suspended: bool = False
     ipv6_prefix: str | None = None
     delegated_prefix: str | None = None
@@ -88,6 +90,7 @@ class Directory:
         # Plans live as long as somebody has them: terms of a single service are given up with it.
         self._plans: WeakValueDictionary[tuple[object, ...], Plan] = WeakValueDictionary()
         self._offerings: dict[str, ServiceTerms] = {}
+        self._lines: dict[Line, bytes] = {}
         self.realms = Realms()
         self.find = self._subscribers.get
         """find(username: bytes) → Subscriber or None; the dict's own method, bound once for the hot path."""
@@ -122,6 +125,19 @@ class Directory:
             if plan.profile.name == profile_name:
                 plan.settle(terms)
 
+    def apply_line(self, line: Line, username: str | None) -> None:
+        """Take over whose line this is; None for nobody's any more."""
+        if username is None:
+            self._lines.pop(line, None)
+        else:
+            self._lines[line] = username.encode()
+
+    def holder_of(self, line: Line) -> tuple[bytes, Subscriber] | None:
+        """Whose line it is, as user name and subscriber."""
+        username = self._lines.get(line)
+        subscriber = None if username is None else self.find(username)
+        return None if username is None or subscriber is None else (username, subscriber)
+
     def service_of(self, username: bytes) -> str | None:
         """Whose login this is, read from the Class it is given; None for nobody's."""
         subscriber = self.resolve(username)
@@ -137,10 +153,18 @@ class Directory:
 
     def _plan(self, row: SubscriberRow) -> Plan:
         # Hashing terms takes longer than all else here, and nearly every row has none of its own.
-        key = (row.profile, None if row.terms is PLAIN else row.terms, row.enabled, row.suspended)
+        terms = None if row.terms is PLAIN else row.terms
+        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired)
         plan = self._plans.get(key)
         if plan is None:
-            plan = Plan(row.profile, row.terms, row.enabled, row.suspended, self._defaults)
+            plan = Plan(
+                row.profile,
+                row.terms,
+                row.enabled,
+                row.suspended,
+                self._defaults,
+                expired=row.password_expired,
+            )
             offering = self._offerings.get(row.profile.name)
             if offering is not None:
                 plan.settle(offering)

@@ -16,6 +16,7 @@ from radius.authorization.directory import Directory, Subscriber
 from radius.authorization.eap.method import MethodFactory
 from radius.authorization.eap.server import EapServer
 from radius.authorization.eap.sessions import EapSessions
+from radius.authorization.line_logins import LineLogins
 from radius.authorization.mschap import MsChap
 from radius.authorization.password import HashedPassword
 from radius.protocol.codes import ACCESS_ACCEPT, Attr
@@ -50,6 +51,7 @@ class Policy:
         self._find = directory.find
         self._admission = admission
         self.eap_sessions = EapSessions()
+        self._lines = LineLogins(directory.holder_of, admission)
         self._resolve = directory.resolve
         self._ms_chap = MsChap(self._resolve, admission.admit)
         self._eap = EapServer(eap_methods or {}, self.eap_sessions, self._admit_identity, now_s)
@@ -64,7 +66,7 @@ class Policy:
             return NO_USER_NAME
         subscriber = self._find(name) or self._resolve(name)
         if subscriber is None:
-            return UNKNOWN_USER
+            return self._by_line(packet, nas) or UNKNOWN_USER
         password = subscriber.password
         # "An Access-Request MUST NOT contain both a User-Password and a CHAP-Password" (RFC 2865 §4.1): the stronger
         # claim is the one that counts then, and it must hold.
@@ -103,9 +105,13 @@ class Policy:
         """Methods that came after RFC 2865."""
         if _EAP_MESSAGE in packet.offsets:
             return self._eap.decide(packet, nas)
-        if name is None:
-            return NO_USER_NAME
-        return self._ms_chap.decide(packet, nas, name) or NO_CREDENTIALS
+        answer = None if name is None else self._ms_chap.decide(packet, nas, name)
+        if answer is None:
+            answer = self._by_line(packet, nas)
+        return answer or (NO_USER_NAME if name is None else NO_CREDENTIALS)
+
+    def _by_line(self, packet: Packet, nas: Nas) -> Answer | None:
+        return self._lines.decide(packet, nas) if nas.line_logins else None
 
     def _admit_identity(
         self, identity: bytes, packet: Packet, nas: Nas, *, accept: bytes, reject: bytes
