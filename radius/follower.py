@@ -21,6 +21,7 @@ from controller.store.secrets import SecretBox
 from radius import line_repository, realm_repository, repository
 from radius.authorization.directory import Directory
 from radius.members import Members
+from radius.pools import repository as pool_repository
 from radius.protocol.nas import Nas
 from radius.protocol.sources import Sources
 
@@ -87,6 +88,7 @@ class Follower:
         self._realm_revision = 0
         self._subscriber_revision = 0
         self._line_revision = 0
+        self._pool_revision = 0
         self._holds_directory = False
 
     async def load(self) -> None:
@@ -99,6 +101,7 @@ class Follower:
         """Take over every row that changed since the last time."""
         await self.refresh_nas()
         await self.refresh_offerings()
+        await self.refresh_pools()
         await self.refresh_realms()
         await self.refresh_subscribers()
         await self.refresh_lines()
@@ -156,6 +159,13 @@ class Follower:
                 newest = rows[-1].revision
             # Only now: a revision may span chunks, and one cut off by an error is read again from its start.
             self._subscriber_revision = newest
+
+    async def refresh_pools(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            for row in await pool_repository.pools_after(conn, self._pool_revision):
+                pool = row.pool
+                self._directory.apply_pool(pool.kind, pool.name, None if row.withdrawn else pool.pool_id)
+                self._pool_revision = row.revision
 
     async def refresh_lines(self) -> None:
         async with self._turn, self._database.read() as conn:

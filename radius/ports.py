@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -69,6 +69,18 @@ class Occupied:
     last_seen_at: datetime
     interim_s: int
     is_suspect: bool
+
+
+class Grants(Protocol):
+    """Addresses out of pools of ours, for logins of plans that name one."""
+
+    async def give(self, pools: Sequence[tuple[str, str]], own: bytes, packet: Packet, nas: Nas) -> bytes | str:
+        """Encoded reply attributes, held until the Accounting-Start; or why there are none, in words for operators.
+
+        `pools` are (kind, pool id); `own` is the subscriber's part of the reply, which says who it is and which
+        addresses it has for good. Raises what the database raises.
+        """
+        ...
 
 
 class Occupancy(Protocol):

@@ -15,7 +15,7 @@ from controller.domain.identity import NasId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.secrets import SecretBox
-from radius.authorization import terms
+from radius.authorization import terms, throttle
 from radius.authorization.directory import SubscriberRow
 from radius.authorization.plan import ServiceTerms
 from radius.protocol.authenticator import SharedSecret
@@ -235,6 +235,7 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
             ipv6_prefix=row.ipv6_prefix,
             delegated_prefix=row.delegated_prefix,
             terms=terms.stored(row.terms),
+            throttle=throttle.stored(row.throttle),
         )
         for row in rows
     ]

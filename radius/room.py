@@ -15,6 +15,7 @@ from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory
 from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.methods import methods
+from radius.authorization.eap.metrics import EapCollector
 from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
@@ -23,6 +24,10 @@ from radius.follower import Follower, Registry
 from radius.lines import LineService
 from radius.listener import Listener
 from radius.passwords import PasswordService
+from radius.pools.allocator import Allocator
+from radius.pools.grants import PoolGrants
+from radius.pools.keeper import LeaseKeeper, PoolCollector
+from radius.pools.service import PoolService
 from radius.ports import Recorder, Sessions
 from radius.protocol.duplicates import Duplicates
 from radius.protocol.server import AccountingServer, AuthenticationServer
@@ -77,8 +82,12 @@ class RadiusRoom:
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
         nas = self.registry.by_address
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
-        admission = Admission(clock, settings.entity_zone, sessions)
+        self.pools = PoolService(database, clock, self.follower)
+        self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
+        admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
         policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
+        self._eap = EapCollector(policy.eap_sessions, certificates)
+        self.counters.eap = policy.eap_outcomes.ended
         self.listener = Listener(
             settings,
             clock,
@@ -112,6 +121,7 @@ class RadiusRoom:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follower.run())
             tasks.create_task(self.passwords.move_all())
+            tasks.create_task(self.leases.run())
 
     def close(self) -> None:
         self.traces.close()
@@ -120,6 +130,8 @@ class RadiusRoom:
     def register_metrics(self, registry: CollectorRegistry) -> None:
         """Once per process: with prometheus_client.REGISTRY."""
         registry.register(RadiusCollector(self.counters, self.directory))
+        registry.register(self._eap)
+        registry.register(PoolCollector(self.leases))
 
 
 _GC_THRESHOLDS = (20_000, 20, 20)

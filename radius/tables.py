@@ -64,8 +64,16 @@ subscriber = Table(
     Column("ipv6_prefix", String(43)),
     Column("delegated_prefix", String(43)),
     Column("terms", Text),
+    # Written by fair use (radius.quota): the speed in place of the plan's.
+    Column("throttle", Text),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
+    # Pools give nobody what somebody has for good.
+    *(
+        Index(f"ix_radius_subscriber_{name}", name, sqlite_where=text(has), postgresql_where=text(has))
+        for name in ("framed_ipv4", "ipv6_prefix", "delegated_prefix")
+        for has in (f"{name} IS NOT NULL",)
+    ),
     Index(
         "uq_radius_subscriber_service_id",
         "service_id",

@@ -120,6 +120,7 @@ class Network:
             recorder=self.recorder,
             sessions=self.sessions,
         )
+        self.recorder.on_turned = self.radius.leases.turned
         self.devices = DeviceRegistry(base.database, base.clock, base.box, list(DRIVER_NAMES))
         driver_settings = DriverSettings()
         self.netconf = NetconfTransport(driver_settings.netconf, self.devices)

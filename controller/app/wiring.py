@@ -53,6 +53,7 @@ from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
+from radius.pools import routes as pool_routes
 
 log = structlog.get_logger()
 
@@ -137,11 +138,12 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *access_routes.endpoints(self.network.radius.access),
+            *realms.endpoints(self.network.radius.realms),
             *trace_routes.endpoints(self.network.radius.traces),
             *session_speed_routes.endpoints(self.network.radius.speeds),
-            *realms.endpoints(self.network.radius.realms),
             *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
             *session_routes.endpoints(self.network.sessions),
+            *pool_routes.endpoints(self.network.radius.pools),
             *quarantine_routes.endpoints(self.network.quarantine),
             *check_routes.endpoints(self.network.checks),
             *collector_routes.endpoints(self.base.series, self.collection.health),

@@ -13,6 +13,7 @@ Which of the sessions in that table count against a limit:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from zoneinfo import ZoneInfo
 from controller.domain.clock import Clock
 from radius.authorization.conditions import closes_at, station
 from radius.authorization.directory import Subscriber
-from radius.ports import Occupancy, Occupied
+from radius.ports import Grants, Occupancy, Occupied
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -32,17 +33,21 @@ _START_FOLLOWS = timedelta(seconds=10)
 """How long after an accept its Accounting-Start is waited for: until then the session is counted from memory."""
 
 
+Give = Callable[[], Awaitable[bytes | str]]
+
+
 def rejection(reason: str, attributes: bytes = b"") -> Decision:
     return Decision(ACCESS_REJECT, attributes, "reject", reason)
 
 
 class Admission:
-    """`zone` is the legal entity's, in which hours are written."""
+    """`zone` is the legal entity's, in which hours are written. `grants` gives addresses of pools of ours."""
 
-    def __init__(self, clock: Clock, zone: ZoneInfo, occupancy: Occupancy) -> None:
+    def __init__(self, clock: Clock, zone: ZoneInfo, occupancy: Occupancy, grants: Grants | None = None) -> None:
         self._clock = clock
         self._zone = zone
         self._occupancy = occupancy
+        self._grants = grants
         self._accepted: dict[str, list[tuple[str, datetime]]] = {}
 
     def admit(
@@ -58,6 +63,8 @@ class Admission:
             return rejection("the password has expired", reject)
         if guard.suspended_out:
             return rejection("the service is suspended, and there is no walled garden", reject)
+        if guard.exhausted:
+            return rejection("the volume of the period is used up, and nobody topped it up", reject)
         conditions, ends_in_s = guard.conditions, None
         refusal = conditions.refusal(packet, nas)
         if refusal is not None:
@@ -71,10 +78,14 @@ class Admission:
             ends_in_s = max(1, int((closing - now).total_seconds()))
         shared = plan.attributes(nas) if ends_in_s is None else plan.encode(nas, ends_in_s=ends_in_s)
         accepted = Decision(ACCESS_ACCEPT, accept + shared + subscriber.attributes, "accept")
+        give = None
+        if guard.pools and self._grants is not None:
+            give = partial(self._grants.give, guard.pools, subscriber.attributes, packet, nas)
         if conditions.max_sessions is None:
-            return accepted
+            return accepted if give is None else Deferred(partial(_given, give, accepted, reject))
         service_id, caller = service_in(subscriber.attributes), _caller(packet)
-        return Deferred(partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject))
+        count = partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject)
+        return Deferred(count if give is None else partial(_counted_and_given, count, give, reject))
 
     async def _count(
         self, service_id: str, caller: str | None, limit: int, accepted: Decision, reject: bytes
@@ -100,6 +111,19 @@ class Admission:
         if len(self._accepted) < 10_000:
             return
         self._accepted = {name: held for name, held in self._accepted.items() if held[-1][1] > now}
+
+
+async def _counted_and_given(count: Callable[[], Awaitable[Decision]], give: Give, reject: bytes) -> Decision:
+    decision = await count()
+    return decision if decision.code == ACCESS_REJECT else await _given(give, decision, reject)
+
+
+async def _given(give: Give, accepted: Decision, reject: bytes) -> Decision:
+    """The accept with addresses, or why there are none."""
+    found = await give()
+    if isinstance(found, str):
+        return rejection(found, reject)
+    return Decision(accepted.code, accepted.attributes + found, accepted.result)
 
 
 def _counts(session: Occupied, caller: str | None, now: datetime) -> bool:

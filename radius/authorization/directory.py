@@ -20,6 +20,7 @@ from radius.authorization.line import Line
 from radius.authorization.password import CLEAR, Password, nt_password, opened
 from radius.authorization.plan import PLAIN, Defaults, Plan, ServiceTerms
 from radius.authorization.realm import Realms
+from radius.authorization.throttle import Throttle
 from radius.protocol.mschap import NtPassword
 from radius.vendors import reply
 from radius.vendors.mark import service_in
@@ -72,6 +73,7 @@ class SubscriberRow:
     ipv6_prefix: str | None = None
     delegated_prefix: str | None = None
     terms: ServiceTerms = PLAIN
+    throttle: Throttle | None = None
 
     def __repr__(self) -> str:
         return f"SubscriberRow({self.username!r}, {self.service_id}, {self.profile.name}, revision={self.revision})"
@@ -90,6 +92,7 @@ class Directory:
         # Plans live as long as somebody has them: terms of a single service are given up with it.
         self._plans: WeakValueDictionary[tuple[object, ...], Plan] = WeakValueDictionary()
         self._offerings: dict[str, ServiceTerms] = {}
+        self._pools: dict[tuple[str, str], str] = {}
         self._lines: dict[Line, bytes] = {}
         self.realms = Realms()
         self.find = self._subscribers.get
@@ -105,7 +108,7 @@ class Directory:
             self._subscribers.pop(name, None)
             return
         plan = self._plan(row)
-        shown = self._defaults.garden.profile if plan.is_in_garden and self._defaults.garden else row.profile
+        shown = self._defaults.garden.profile if plan.is_in_garden and self._defaults.garden else plan.speed
         addresses = Addresses(row.framed_ipv4, row.ipv6_prefix, row.delegated_prefix)
         own = reply.subscriber_attributes(row.service_id, shown, addresses)
         self._subscribers[name] = Subscriber(opened(row.password_form, row.password), plan, own)
@@ -124,6 +127,22 @@ class Directory:
         for plan in list(self._plans.values()):
             if plan.profile.name == profile_name:
                 plan.settle(terms)
+
+    @property
+    def has_pools(self) -> bool:
+        """Whether there is any pool of ours."""
+        return bool(self._pools)
+
+    def apply_pool(self, kind: str, name: str, pool_id: str | None) -> None:
+        """Take over that such a name stands for a pool of ours; None for the NAS's own again."""
+        if self._pools.get((kind, name)) == pool_id:
+            return
+        if pool_id is None:
+            del self._pools[kind, name]
+        else:
+            self._pools[kind, name] = pool_id
+        for plan in list(self._plans.values()):
+            plan.settle(self._offerings.get(plan.profile.name, PLAIN))
 
     def apply_line(self, line: Line, username: str | None) -> None:
         """Take over whose line this is; None for nobody's any more."""
@@ -154,7 +173,7 @@ class Directory:
     def _plan(self, row: SubscriberRow) -> Plan:
         # Hashing terms takes longer than all else here, and nearly every row has none of its own.
         terms = None if row.terms is PLAIN else row.terms
-        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired)
+        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired, row.throttle)
         plan = self._plans.get(key)
         if plan is None:
             plan = Plan(
@@ -164,6 +183,8 @@ class Directory:
                 row.suspended,
                 self._defaults,
                 expired=row.password_expired,
+                throttle=row.throttle,
+                served=self._pools,
             )
             offering = self._offerings.get(row.profile.name)
             if offering is not None:

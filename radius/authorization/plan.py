@@ -9,11 +9,13 @@ All logins of the same speed and terms share one plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from controller.domain.service import SpeedProfile
 from radius.authorization.conditions import Conditions
+from radius.authorization.throttle import Throttle
 from radius.protocol.nas import Nas
 from radius.vendors import reply
 from radius.vendors.terms import Filters, Garden, Grant, Pools, Timers
@@ -75,12 +77,33 @@ class Guard:
     conditions: Conditions
     expired: bool = False
     """The password must be changed first."""
+    exhausted: bool = False
+    """The volume of the period is used up, and no speed is left for what goes beyond it."""
+    pools: tuple[tuple[str, str], ...] = ()
+    """(kind, pool id) of the pools of ours that a login is given addresses from."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing has to be looked at."""
+        out = self.suspended_out or self.expired or self.exhausted
+        return self.enabled and not out and not self.pools and self.conditions.is_empty
+
+
+Served = Mapping[tuple[str, str], str]
+"""(kind, name) of each pool of ours → its id. A pool by any other name is the NAS's own."""
+NOTHING_SERVED: Served = {}
 
 
 class Plan:
-    """Speed and terms with their reply attributes; a suspended one has the garden's in place of its speed."""
+    """Speed and terms with their reply attributes; a suspended one has the garden's in place of its speed.
 
-    __slots__ = ("__weakref__", "_defaults", "_encoded", "_garden", "_terms", "guard", "own_terms", "profile")
+    `profile` is what was sold, `speed` what is given: less while fair use throttles it.
+    """
+
+    __slots__ = (
+        "__weakref__", "_defaults", "_encoded", "_garden", "_guard", "_served", "_terms", "guard", "own_terms",
+        "profile", "speed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -91,15 +114,21 @@ class Plan:
         defaults: Defaults,
         *,
         expired: bool = False,
+        throttle: Throttle | None = None,
+        served: Served = NOTHING_SERVED,
     ) -> None:
         self._garden = defaults.garden if suspended else None
         self._defaults = defaults
         self._terms = own_terms
         self._encoded: dict[tuple[str, int, bytes], bytes] = {}
+        self._served = served
         self.profile = profile
+        self.speed = profile if throttle is None or throttle.profile is None else throttle.profile
         self.own_terms = own_terms
+        exhausted = throttle is not None and throttle.profile is None and self._garden is None
+        self._guard = Guard(enabled, suspended and self._garden is None, own_terms.conditions, expired, exhausted)
         self.guard: Guard | None = None
-        self._watch(Guard(enabled, suspended and self._garden is None, own_terms.conditions, expired))
+        self.settle(PLAIN)
 
     @property
     def is_in_garden(self) -> bool:
@@ -111,11 +140,16 @@ class Plan:
         return self._terms
 
     def settle(self, offering: ServiceTerms) -> None:
-        """Take over the terms of the offering, new or changed."""
-        guard = self.guard or Guard(True, False, self.own_terms.conditions)
-        self._terms = self.own_terms.over(offering)
+        """Take over the terms of the offering, and which pools are ours, new or changed."""
+        self._terms = self.own_terms if offering is PLAIN else self.own_terms.over(offering)
         self._encoded.clear()
-        self._watch(replace(guard, conditions=self._terms.conditions))
+        names = self._terms.grant.pools
+        wanted = (("ipv4", names.ipv4), ("ipv6", names.ipv6), ("delegated", names.delegated))
+        pools = tuple(
+            (kind, self._served[kind, name]) for kind, name in wanted if name and (kind, name) in self._served
+        )
+        guard = replace(self._guard, conditions=self._terms.conditions, pools=pools)
+        self.guard = None if guard.is_plain else guard
 
     def attributes(self, nas: Nas) -> bytes:
         """What every session of this plan is told on such a NAS."""
@@ -134,12 +168,15 @@ class Plan:
         idle_s = defaults.idle_timeout_s if grant.idle_timeout_s is None else grant.idle_timeout_s
         return reply.shared_attributes(
             reply.vendor(nas.vendor),
-            self.profile,
-            replace(grant, extra=nas.reply_attributes + grant.extra),
+            self.speed,
+            replace(grant, pools=self._told(grant.pools), extra=nas.reply_attributes + grant.extra),
             Timers(session_s, idle_s, nas.interim_interval_s),
             self._garden,
         )
 
-    def _watch(self, guard: Guard) -> None:
-        plain = guard.enabled and not guard.suspended_out and not guard.expired and guard.conditions.is_empty
-        self.guard = None if plain else guard
+    def _told(self, names: Pools) -> Pools:
+        """The pools that the NAS chooses from: those that are not ours."""
+        if self.guard is None or not self.guard.pools:
+            return names
+        ours = {kind for kind, _ in self.guard.pools}
+        return Pools(*(None if kind in ours else getattr(names, kind) for kind in ("ipv4", "ipv6", "delegated")))

@@ -2,7 +2,7 @@
 
 RFC 2865  Service-Type, Framed-Protocol, timers, address, Filter-Id     RFC 2869  Framed-Pool, Acct-Interim-Interval
 RFC 3162  Framed-IPv6-Prefix, Framed-IPv6-Pool                          RFC 4818  Delegated-IPv6-Prefix
-RFC 6911  Delegated-IPv6-Prefix-Pool                                    RFC 3580  VLAN in tunnel attributes
+RFC 6911  Framed-IPv6-Address, its pools                                    RFC 3580  VLAN in tunnel attributes
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def timers(terms: Timers) -> bytes:
 
 
 def addresses(own: Addresses) -> bytes:
-    """Framed-IP-Address, Framed-IPv6-Prefix, Delegated-IPv6-Prefix; what is None the NAS chooses from its own pools."""
+    """Framed-IP-Address, Framed-IPv6-Prefix and -Address, Delegated-IPv6-Prefix; what is None the NAS chooses from its own pools."""
     encoded = b""
     if own.ipv4 is not None:
         # The address was checked when it was stored; ipaddress would take half of a directory's loading time.
@@ -44,6 +44,8 @@ def addresses(own: Addresses) -> bytes:
         encoded += attribute(Attr.FRAMED_IPV6_PREFIX, prefix_value(own.ipv6_prefix))
     if own.delegated_prefix is not None:
         encoded += attribute(Attr.DELEGATED_IPV6_PREFIX, prefix_value(own.delegated_prefix))
+    if own.ipv6_address is not None:
+        encoded += attribute(Attr.FRAMED_IPV6_ADDRESS, prefix_value(own.ipv6_address)[2:])
     return encoded
 
 

@@ -53,11 +53,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """A service's own addresses, as text that was checked when it was stored: "192.0.2.7", "2001:db8:7::/64"."""
+    """A service's own addresses, as text that was checked when it was stored: "192.0.2.7", "2001:db8:7::/64".
+
+    `ipv6_address` is a prefix of 128 bits.
+    """
 
     ipv4: str | None = None
     ipv6_prefix: str | None = None
     delegated_prefix: str | None = None
+    ipv6_address: str | None = None
 
 
 GARDEN_PROFILE = "~garden"

@@ -110,9 +110,9 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
@@ -507,14 +507,21 @@ CREATE TABLE radius_subscriber (
     ipv6_prefix VARCHAR(43),
     delegated_prefix VARCHAR(43),
     terms TEXT,
+    throttle TEXT,
     revision BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -527,9 +534,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -623,15 +630,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -687,6 +694,46 @@ CREATE TABLE radius_nas_restart (
     recent BYTEA NOT NULL,
     CONSTRAINT pk_radius_nas_restart PRIMARY KEY (nas_id)
 )
+;;
+CREATE TABLE radius_pool (
+    pool_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    ranges TEXT NOT NULL,
+    prefix_length INTEGER NOT NULL,
+    hold_s INTEGER NOT NULL,
+    size BIGINT NOT NULL,
+    made BIGINT NOT NULL,
+    withdrawn BOOLEAN NOT NULL,
+    revision BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_pool PRIMARY KEY (pool_id)
+)
+;;
+CREATE INDEX ix_radius_pool_revision ON radius_pool (revision)
+;;
+CREATE TABLE radius_pool_lease (
+    pool_id VARCHAR(32) NOT NULL,
+    position BIGINT NOT NULL,
+    address VARCHAR(43) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    changed_us BIGINT NOT NULL,
+    service_id VARCHAR(32),
+    station VARCHAR(300) NOT NULL,
+    grant_id VARCHAR(32),
+    nas_id VARCHAR(32),
+    session_key VARCHAR(32),
+    held_since_us BIGINT,
+    held_until_us BIGINT,
+    CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
+)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE TABLE billing_bridge_entitlement (
     sequence BIGSERIAL NOT NULL,
@@ -762,9 +809,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -904,11 +951,11 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
@@ -1066,9 +1113,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
@@ -1091,9 +1138,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_state ON orders_order (state)
-;;
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
