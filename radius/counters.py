@@ -5,14 +5,17 @@ A counter object with its lock and label look-up would cost more than verifying 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from radius.authorization.directory import Directory
+from radius.latency import BOUNDS_S, Latency
 from radius.protocol.codes import CODE_NAMES
 from radius.protocol.nas import Nas
+
+_MOST_REASONS = 100
 
 
 class Counters:
@@ -20,6 +23,11 @@ class Counters:
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int, str], int] = {}
+        self.rejects: dict[tuple[str, str], int] = {}
+        """(NAS name, reason) of Access-Rejects; the reason without its particulars."""
+        self.latency = Latency()
+        self.eap: Mapping[tuple[str, str], int] = {}
+        """EapOutcomes.ended."""
 
     def count(self, nas: Nas | None, code: int, result: str) -> None:
         key = ("" if nas is None else nas.name, code, result)
@@ -28,6 +36,13 @@ class Counters:
             requests[key] += 1
         except KeyError:
             requests[key] = 1
+
+    def reject(self, nas: Nas | None, reason: str) -> None:
+        """Bounded: what stands behind a colon is particular, and reasons beyond the first hundred are "other"."""
+        key = ("" if nas is None else nas.name, reason.partition(":")[0] or "other")
+        if key not in self.rejects and len(self.rejects) >= _MOST_REASONS:
+            key = (key[0], "other")
+        self.rejects[key] = self.rejects.get(key, 0) + 1
 
     def total(self, result: str) -> int:
         """Over all NAS and codes."""
@@ -50,9 +65,35 @@ class RadiusCollector(Collector):
         for (nas, code, result), value in self._counters.requests.items():
             requests.add_metric((nas, _code_label(code), result), value)
         yield requests
+        rejects = CounterMetricFamily(
+            "headend_radius_rejects", "Access-Rejects by NAS and reason.", labels=("nas", "reason")
+        )
+        for (nas, reason), value in self._counters.rejects.items():
+            rejects.add_metric((nas, reason), value)
+        yield rejects
+        eap = CounterMetricFamily(
+            "headend_radius_eap", "EAP conversations by method and how they ended.", labels=("method", "result")
+        )
+        for (method, result), value in self._counters.eap.items():
+            eap.add_metric((method, result), value)
+        yield eap
+        yield _histogram(self._counters.latency)
         yield GaugeMetricFamily(
             "headend_radius_directory_subscribers", "Logins in the directory in memory.", len(self._directory)
         )
+
+
+def _histogram(latency: Latency) -> Metric:
+    total, buckets = 0, []
+    for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), latency.counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return HistogramMetricFamily(
+        "headend_radius_authentication_seconds",
+        "From the arrival of an Access-Request in the kernel to its answer or deferral, at most.",
+        buckets=buckets,
+        sum_value=latency.sum_s,
+    )
 
 
 def _code_label(code: int) -> str:

@@ -19,6 +19,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
 from controller.store.metadata import to_micros
 from radius.counters import Counters
+from radius.latency import waited_s
 from radius.ports import Recorder, Tap
 from radius.protocol.codes import CODE_NAMES, Attr
 from radius.protocol.duplicates import Source
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 _DATAGRAM = 4096
 """The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
 _SO_RCVBUFFORCE = 33
+STALE = "stale"
+"""Result of a datagram that was dropped unread: it waited for longer than its NAS waits for the answer."""
 _ROUTINE = frozenset({"accept", "challenge", "duplicate", "in-flight", DEFERRED, STATUS, RECORD})
 """Results that are counted but not logged."""
 
@@ -136,13 +139,37 @@ class Listener:
         return opened
 
     def _drain_authentication(self, opened: socket.socket) -> None:
+        try:
+            datagram, source, late_s = self._first_worth_answering(opened)
+        except BlockingIOError:
+            return
+        now_s = time.monotonic()
+        answered = self._answer(opened, datagram, source, now_s)
+        self._counters.latency.add(answered, late_s + time.monotonic() - now_s)
+
+    def _first_worth_answering(self, opened: socket.socket) -> tuple[bytes, Source, float]:
+        """The oldest request that its NAS still waits for, and its age. Raises BlockingIOError when there is none.
+
+        What lies in the kernel is in the order of arrival. After a pause, or when more comes than can be answered, its
+        NAS has given the oldest up or sent it again; answering it would make the next one late, too.
+        """
+        while True:
+            datagram, source = opened.recvfrom(_DATAGRAM)
+            late_s = waited_s(opened)
+            if late_s <= self._settings.unanswerable_after_s:
+                return datagram, source, late_s
+            self._counters.count(None, datagram[0] if datagram else 0, STALE)
+
+    def _answer(self, opened: socket.socket, datagram: bytes, source: Source, now_s: float) -> int:
+        """Answer this datagram and those behind it, up to `drain_limit`; how many there were."""
         receive, recvfrom, sendto = self._authentication.receive, opened.recvfrom, opened.sendto
-        count, tap, now_s = self._counters.count, self.tap, time.monotonic()
-        for _ in range(self._settings.drain_limit):
-            try:
-                datagram, source = recvfrom(_DATAGRAM)
-            except BlockingIOError:
-                return
+        count, tap = self._counters.count, self.tap
+        for answered in range(self._settings.drain_limit):
+            if answered:
+                try:
+                    datagram, source = recvfrom(_DATAGRAM)
+                except BlockingIOError:
+                    return answered
             verdict = receive(datagram, source, now_s)
             count(verdict.nas, verdict.code, verdict.result)
             if verdict.reply is not None:
@@ -156,6 +183,7 @@ class Listener:
                 tap(verdict, source)
             if verdict.result not in _ROUTINE:
                 self._log(verdict, source, now_s)
+        return self._settings.drain_limit
 
     def _defer(self, opened: socket.socket, verdict: DeferredVerdict, source: Source, now_s: float) -> None:
         if len(self._deferred) >= self._settings.deferred_limit:
@@ -258,6 +286,8 @@ class Listener:
             log.warning("radius.send-failed", nas_ip=source[0], error=str(error))
 
     def _log(self, verdict: Verdict, source: Source, now_s: float) -> None:
+        if verdict.result == "reject":
+            self._counters.reject(verdict.nas, verdict.reason)
         if not self._quota.take(now_s):
             return
         suppressed = self._quota.suppressed()

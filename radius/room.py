@@ -88,6 +88,7 @@ class RadiusRoom:
         policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
+        self.counters.eap = policy.eap_outcomes.ended
         self.listener = Listener(
             settings,
             clock,

@@ -26,6 +26,8 @@ class RadiusSettings:
     """Kernel buffer per port: holds 20,000 requests while a commit or a garbage collection takes its time."""
     drain_limit: int = 256
     """Datagrams taken per wake-up before other work of the process gets its turn."""
+    unanswerable_after_s: float = 5.0
+    """An Access-Request that lay unread for longer is dropped and counted: its NAS has sent it again or given it up."""
     duplicate_lifetime_s: float = 5.0
     """A reply is resent to retransmissions for at least this long, and at most twice (RFC 5080 §2.2.2: 5 to 30 s)."""
     duplicate_capacity: int = 65_536

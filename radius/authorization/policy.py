@@ -14,6 +14,7 @@ from radius.authorization import chap, pap
 from radius.authorization.admission import Admission, rejection
 from radius.authorization.directory import Directory, Subscriber
 from radius.authorization.eap.method import MethodFactory
+from radius.authorization.eap.outcomes import EapOutcomes
 from radius.authorization.eap.server import EapServer
 from radius.authorization.eap.sessions import EapSessions
 from radius.authorization.line_logins import LineLogins
@@ -51,6 +52,7 @@ class Policy:
         self._find = directory.find
         self._admission = admission
         self.eap_sessions = EapSessions()
+        self.eap_outcomes = EapOutcomes()
         self._lines = LineLogins(directory.holder_of, admission)
         self._resolve = directory.resolve
         self._ms_chap = MsChap(self._resolve, admission.admit)
@@ -104,7 +106,7 @@ class Policy:
     def _by_extension(self, packet: Packet, nas: Nas, name: bytes | None) -> Answer:
         """Methods that came after RFC 2865."""
         if _EAP_MESSAGE in packet.offsets:
-            return self._eap.decide(packet, nas)
+            return self.eap_outcomes.counted(self._eap.decide(packet, nas), packet)
         answer = None if name is None else self._ms_chap.decide(packet, nas, name)
         if answer is None:
             answer = self._by_line(packet, nas)

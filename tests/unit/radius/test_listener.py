@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from controller.store.engine import Database
+from radius.authorization.eap.outcomes import EapOutcomes
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, STATUS_SERVER
 from radius.protocol.packet import Packet, attribute
+from radius.protocol.server import Decision, Deferred
 from tests.support.radius import EPHEMERAL, SECRET, running_room
 
 SHARED = SharedSecret(SECRET)
@@ -121,3 +124,52 @@ async def test_a_taken_port_is_named(database: Database, tmp_path: Path) -> None
         async with running_room(database, tmp_path, replace(EPHEMERAL, acct_port=port)):
             raise AssertionError("it must not start")
     taken.close()
+
+
+async def test_a_request_that_lay_unread_for_longer_than_its_nas_waits_is_dropped_and_counted(
+    database: Database, tmp_path: Path
+) -> None:
+    async with running_room(database, tmp_path, replace(EPHEMERAL, unanswerable_after_s=0.2)) as running:
+        client, listener = client_socket(), running.room.listener
+        client.sendto(login(1), ("127.0.0.1", listener.auth_port))
+        assert (await receive(client))[1] == 1  # from here on the kernel notes when datagrams come
+        client.sendto(login(2), ("127.0.0.1", listener.auth_port))
+        client.sendto(login(3), ("127.0.0.1", listener.auth_port))
+        time.sleep(0.4)  # noqa: ASYNC251 - the loop is held up, as by a processor that has too much to do
+        client.sendto(login(4), ("127.0.0.1", listener.auth_port))
+        assert (await receive(client))[1] == 4
+        assert running.room.counters.total("stale") == 2
+
+
+async def test_rejects_are_counted_by_nas_and_reason_and_what_took_how_long(database: Database, tmp_path: Path) -> None:
+    async with running_room(database, tmp_path) as running:
+        client, counters = client_socket(), running.room.counters
+        unknown = SHARED.access_request(9, bytes(16), attribute(1, b"x") + attribute(2, SHARED.hide(b"y", bytes(16))))
+        for datagram in (login(1), unknown):
+            client.sendto(datagram, ("127.0.0.1", running.room.listener.auth_port))
+            await receive(client)
+        for number in range(200):
+            counters.reject(None, f"{number} sessions: {number}")
+        registry = CollectorRegistry()
+        running.room.register_metrics(registry)
+        told = generate_latest(registry).decode()
+    assert 'headend_radius_rejects_total{nas="bras",reason="unknown user"} 1.0' in told
+    assert 'headend_radius_rejects_total{nas="",reason="other"} 101.0' in told
+    assert "headend_radius_authentication_seconds_count 2.0" in told
+    assert 'headend_radius_authentication_seconds_bucket{le="5.0"} 2.0' in told
+
+
+async def test_eap_conversations_are_counted_by_method(database: Database, tmp_path: Path) -> None:
+    outcomes = EapOutcomes()
+    md5 = Packet.decode(SHARED.access_request(1, bytes(16), attribute(79, b"\x02\x01\x00\x06\x04\x00")))
+    outcomes.counted(Decision(11, b"", "challenge"), md5)
+    outcomes.counted(Decision(2, b"", "accept"), md5)
+
+    async def later() -> Decision:
+        return Decision(3, b"", "reject", "wrong password")
+
+    deferred = outcomes.counted(Deferred(later), md5)
+    assert outcomes.ended == {("md5", "accept"): 1}
+    assert isinstance(deferred, Deferred)
+    await deferred.decide()
+    assert outcomes.ended == {("md5", "accept"): 1, ("md5", "reject"): 1}
