@@ -23,6 +23,8 @@ FRAMED_IPV4, FRAMED_IPV6, FRAMED_PREFIX = "framed-ipv4", "framed-ipv6", "framed-
 DELEGATED_PREFIX, INTERFACE_ID, SHARED_PORTS = "delegated-prefix", "interface-id", "shared-ports"
 
 ALL_PORTS = (0, 65_535)
+IPV4_ALONE = 6
+"""Length of what `raw` returns for a record that speaks of a framed IPv4 address and of nothing else."""
 
 _FRAMED_IP, _VENDOR = int(Attr.FRAMED_IP_ADDRESS), int(Attr.VENDOR_SPECIFIC)
 _INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS, _EXTENDED = 96, 97, 123, 168, 241

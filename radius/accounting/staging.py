@@ -225,6 +225,10 @@ class Staging:
         is_newest = record.event_us >= session.last_event_us
         if is_newest:
             session.addressing = octets
+        if len(octets) == addressing.IPV4_ALONE and not session.addresses:
+            address = record.framed_ipv4()
+            if address is None or address == session.framed_ipv4:
+                return  # as nearly every Start
         said = addressing.read(record.packet)
         framed = next((one for one in said if one.kind == addressing.FRAMED_IPV4), None)
         if framed is not None and not self._has_moved(session, framed, record):
