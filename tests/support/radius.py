@@ -23,6 +23,7 @@ from radius.accounting.repository import SessionRepository
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory, SubscriberRow
 from radius.authorization.eap.methods import methods
+from radius.authorization.line import Line
 from radius.authorization.policy import Policy
 from radius.ports import LiveSession, Occupied
 from radius.protocol.authenticator import SharedSecret
@@ -61,10 +62,16 @@ def subscriber(username: str = "anna", password: str = "hunter2", **changes: obj
 
 
 def authentication_server(
-    known: Nas, *rows: SubscriberRow, eap_methods: tuple[str, ...] = ("mschapv2", "md5")
+    known: Nas,
+    *rows: SubscriberRow,
+    eap_methods: tuple[str, ...] = ("mschapv2", "md5"),
+    lines: tuple[Line, ...] = (),
 ) -> AuthenticationServer:
+    """`lines` are those of anna."""
     admission = Admission(SystemClock(), ZoneInfo("UTC"), FakeSessions())
     logins = directory(*rows)
+    for line in lines:
+        logins.apply_line(line, "anna")
     policy = Policy(logins, admission, methods(eap_methods, logins.find), now_s=lambda: 0.0)
     return AuthenticationServer({known.address: known}, policy.decide, Duplicates())
 
