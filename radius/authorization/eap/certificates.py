@@ -14,22 +14,19 @@ its password or certificate anew.
 from __future__ import annotations
 
 import os
-import re
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from controller.domain.errors import RuleError
+from radius.authorization.eap import pem
 from radius.authorization.eap.tls_tunnel import note_verification
 
 log = structlog.get_logger()
@@ -38,8 +35,6 @@ SERVER, KEY, CA, CRL = "server.pem", "server.key", "ca.pem", "crl.pem"
 _FILES = (SERVER, KEY, CA, CRL)
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL"
 """TLS 1.2 with forward secrecy; those of TLS 1.3 all have it."""
-_CRL_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
-_Key = RSAPrivateKey | EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +131,12 @@ def load(directory: Path) -> Credentials:
     """Read and check the files. Raises RuleError naming the file and what to do."""
     if not directory.is_dir():
         raise RuleError(f"{directory} is no directory; EAP wants one with {SERVER}, {KEY} and {CA}")
-    chain = _certificates(directory / SERVER)
-    key = _private_key(directory / KEY)
-    if _public(key) != _public(chain[0]):
+    chain = pem.certificates(directory / SERVER)
+    key = pem.private_key(directory / KEY)
+    if pem.public(key) != pem.public(chain[0]):
         raise RuleError(f"{directory / KEY} does not belong to the first certificate of {SERVER}")
-    authorities = _certificates(directory / CA) if (directory / CA).exists() else ()
-    revocations = _revocations(directory / CRL, authorities) if (directory / CRL).exists() else ()
+    authorities = pem.certificates(directory / CA) if (directory / CA).exists() else ()
+    revocations = pem.revocations(directory / CRL, authorities) if (directory / CRL).exists() else ()
     try:
         tunnel = _context(chain, key)
         mutual = _mutual(_context(chain, key), authorities, revocations) if authorities else None
@@ -150,7 +145,7 @@ def load(directory: Path) -> Credentials:
     return Credentials(tunnel, mutual, chain, authorities, revocations)
 
 
-def _context(chain: tuple[x509.Certificate, ...], key: _Key) -> SSL.Context:
+def _context(chain: tuple[x509.Certificate, ...], key: pem.Key) -> SSL.Context:
     made = SSL.Context(SSL.TLS_SERVER_METHOD)
     made.set_min_proto_version(SSL.TLS1_2_VERSION)
     made.set_max_proto_version(SSL.TLS1_3_VERSION)
@@ -185,62 +180,6 @@ def _mutual(
         store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_verification)
     return context
-
-
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    try:
-        return tuple(x509.load_pem_x509_certificates(_octets(path)))
-    except ValueError:
-        raise RuleError(f"{path} holds no PEM certificate (-----BEGIN CERTIFICATE-----)") from None
-
-
-def _private_key(path: Path) -> _Key:
-    octets = _octets(path)
-    if path.stat().st_mode & stat.S_IRWXO:
-        raise RuleError(f"{path} is open to every user of this machine: chmod 600 {path}")
-    try:
-        key = load_pem_private_key(octets, None)
-    except TypeError:
-        raise RuleError(f"{path} has a passphrase; it must have none, and mode 0600 instead") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise RuleError(f"{path} holds no PEM private key") from None
-    if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
-        raise RuleError(f"{path}: devices know RSA and ECDSA keys only")
-    return key
-
-
-def _revocations(path: Path, authorities: tuple[x509.Certificate, ...]) -> tuple[x509.CertificateRevocationList, ...]:
-    blocks = _CRL_BLOCK.findall(_octets(path))
-    if not blocks:
-        raise RuleError(f"{path} holds no PEM revocation list (-----BEGIN X509 CRL-----)")
-    try:
-        lists = tuple(x509.load_pem_x509_crl(block) for block in blocks)
-    except ValueError:
-        raise RuleError(f"{path} holds a revocation list that cannot be read") from None
-    for revoked in lists:
-        if not any(_signed(revoked, authority) for authority in authorities):
-            raise RuleError(f"{path}: the list of {revoked.issuer.rfc4514_string()} is signed by no CA of {CA}")
-    return lists
-
-
-def _signed(revoked: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    try:
-        return revoked.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
-    except (InvalidSignature, TypeError, UnsupportedAlgorithm):
-        return False
-
-
-def _octets(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise RuleError(f"{path} is missing") from None
-    except OSError as error:
-        raise RuleError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _public(holder: _Key | x509.Certificate) -> bytes:
-    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _serves(leaf: x509.Certificate) -> bool:
