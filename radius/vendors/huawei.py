@@ -19,7 +19,7 @@ HUAWEI = 2011
 _INPUT_COMMITTED_RATE = 2
 _OUTPUT_COMMITTED_RATE = 5
 _QOS_PROFILE_NAME = 31
-_PORTAL_URL = 156
+_HTTP_REDIRECT_URL = 140
 _MAX_RATE = 0xFFFF_FFFF
 
 
@@ -36,7 +36,7 @@ def garden(walls: Garden) -> bytes:
     encoded = standard.filters(Filters(walls.name))
     if walls.redirect_url is None:
         return encoded
-    return encoded + vendor_attribute(HUAWEI, _PORTAL_URL, walls.redirect_url.encode())
+    return encoded + vendor_attribute(HUAWEI, _HTTP_REDIRECT_URL, walls.redirect_url.encode())
 
 
 def _number(kind: int, value: int) -> bytes:

@@ -98,7 +98,7 @@ def test_no_two_attributes_of_the_dictionaries_share_a_number() -> None:
         ("44", "Acct-Session-Id"),
         ("14988.8", "Mikrotik-Rate-Limit"),
         ("mikrotik:8", "Mikrotik-Rate-Limit"),
-        ("Huawei", "HW-Input-Committed-Burst-Size"),
+        ("Huawei", "Huawei-Input-Burst-Size"),
         ("Framed-Poool", "Framed-Pool"),
         ("bandwidth-max", "WISPr-Bandwidth-Max-Up"),
     ],
