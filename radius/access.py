@@ -26,7 +26,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
 from radius.authorization import preview, terms
-from radius.authorization.plan import Defaults, ServiceTerms
+from radius.authorization.plan import Defaults
 from radius.follower import Follower
 
 _PREFIXES = ("ipv6_prefix", "delegated_prefix")
@@ -60,9 +60,9 @@ class GardenGate(Protocol):
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]: ...
 
-    async def close_garden(self, session_key: str) -> CoaOutcome: ...
+    async def close_garden(self, session_key: str, *, actor: str) -> CoaOutcome: ...
 
-    async def open_garden(self, session_key: str, profile: SpeedProfile, in_force: ServiceTerms) -> CoaOutcome: ...
+    async def open_garden(self, session_key: str, profile: SpeedProfile, *, actor: str) -> CoaOutcome: ...
 
 
 class AccessService:
@@ -120,18 +120,15 @@ class AccessService:
         """Into the walled garden. Raises NotFound."""
         await self._set_suspended(service_id, True, actor, reason)
         keys = await self._gate.live_sessions(ServiceId(service_id))
-        outcomes = await asyncio.gather(*(self._gate.close_garden(key) for key in keys))
+        outcomes = await asyncio.gather(*(self._gate.close_garden(key, actor=actor) for key in keys))
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]
 
     async def resume(self, service_id: str, *, actor: str, reason: str | None = None) -> list[ChangedSession]:
         """Out of the garden, to the full plan. Raises NotFound."""
         row = await self._set_suspended(service_id, False, actor, reason)
         profile = SpeedProfile(row["profile_name"], row["downstream_bps"], row["upstream_bps"])
-        async with self._database.read() as conn:
-            offering = terms.stored(await repository.get_offering(conn, profile.name))
-        in_force = terms.stored(row["terms"]).over(offering)
         keys = await self._gate.live_sessions(ServiceId(service_id))
-        outcomes = await asyncio.gather(*(self._gate.open_garden(key, profile, in_force) for key in keys))
+        outcomes = await asyncio.gather(*(self._gate.open_garden(key, profile, actor=actor) for key in keys))
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]
 
     async def put_offering(self, profile_name: str, written: Mapping[str, Any], *, actor: str) -> None:

@@ -62,6 +62,7 @@ class NasRow:
     updated_at: datetime
     sign_dynamic_requests: bool = False
     class_proves_speed: bool = True
+    disconnect_when_refused: bool = False
     swaps_octets: bool = False
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000
@@ -139,6 +140,7 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         require_message_authenticator=row.require_message_authenticator,
         sign_dynamic_requests=row.sign_dynamic_requests,
         class_proves_speed=row.class_proves_speed,
+        disconnect_when_refused=row.disconnect_when_refused,
         swaps_octets=row.swaps_octets,
         adds_ipv6_octets=row.adds_ipv6_octets,
         port_speed_bps=row.port_speed_bps,

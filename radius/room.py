@@ -118,11 +118,13 @@ class RadiusRoom:
         await self.listener.start()
 
     async def run(self) -> None:
-        """Bring passwords into the site's form, if that was changed; then follow other processes, for ever."""
+        """Bring passwords into the site's form, if that was changed; then follow other processes, and pursue
+        changes of live sessions, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follower.run())
             tasks.create_task(self.passwords.move_all())
             tasks.create_task(self.leases.run())
+            tasks.create_task(self.sessions.changes.run())
 
     def close(self) -> None:
         self.traces.close()

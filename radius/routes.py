@@ -47,6 +47,9 @@ class NasIn(BaseModel):
         description="Whether the Class of a CoA, coming back in accounting, is evidence of the new speed where the NAS "
         "reports no rate; by default what is known of the vendor",
     )
+    disconnect_when_refused: bool = Field(
+        default=False, description="Where it refuses a CoA, end the session, so that the next login has the new state"
+    )
     swaps_octets: bool = Field(
         default=False, description="It counts as Input what went to the subscriber (against RFC 2866 §5.3)"
     )
@@ -84,6 +87,7 @@ class NasPatch(BaseModel):
     tls_identity: str | None = Field(default=None, max_length=255, description=f'{IDENTITY}; "" takes it away')
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
+    disconnect_when_refused: bool | None = None
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = Field(default=None, ge=1_000_000)
@@ -105,6 +109,7 @@ class NasOut(BaseModel):
     former_until: datetime | None
     sign_dynamic_requests: bool
     class_proves_speed: bool
+    disconnect_when_refused: bool
     swaps_octets: bool
     adds_ipv6_octets: bool
     port_speed_bps: int

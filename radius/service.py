@@ -60,6 +60,7 @@ class NasChange:
     tls_identity: str | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
+    disconnect_when_refused: bool | None = None
     swaps_octets: bool | None = None
     adds_ipv6_octets: bool | None = None
     port_speed_bps: int | None = None
@@ -91,6 +92,7 @@ class NasService:
         tls_identity: str | None = None,
         sign_dynamic_requests: bool = False,
         class_proves_speed: bool | None = None,
+        disconnect_when_refused: bool = False,
         swaps_octets: bool = False,
         adds_ipv6_octets: bool = False,
         port_speed_bps: int = 10_000_000_000,
@@ -118,6 +120,7 @@ class NasService:
             class_proves_speed=(
                 reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
             ),
+            disconnect_when_refused=disconnect_when_refused,
             swaps_octets=swaps_octets,
             adds_ipv6_octets=adds_ipv6_octets,
             port_speed_bps=port_speed_bps,

@@ -3,33 +3,30 @@
 Implements controller.domain.ports.SessionControl. An ACK is the NAS's word; the proof is the next accounting record,
 which names the rate in the vendor's own attribute or, weaker, returns the Class of the CoA: a NAS may keep the new
 Class and apply half of the change. Which of the two suffices is the NAS's policy (`Nas.class_proves_speed`).
+Everything asked for goes through `changes`, which pursues it until it was observed or is given up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
-from controller.domain.identity import NasId, ServiceId
+from controller.domain.identity import ServiceId
 from controller.domain.ports import CoaOutcome, SessionRate
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
-from radius.authorization.plan import ServiceTerms
 from radius.coa import CoaClient
+from radius.dynamic.model import Change, Kind, Patience, Wanted
+from radius.dynamic.queue import ChangeQueue
+from radius.dynamic.reach import FindNas, Reach
 from radius.ports import LiveSession, Sessions
-from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
 from radius.protocol.nas import Nas
-from radius.protocol.packet import attribute
 from radius.vendors import reply
 from radius.vendors.mark import read_class
-from radius.vendors.model import Vendor
 from radius.vendors.terms import Garden
-
-FindNas = Callable[[NasId], Awaitable[Nas | None]]
-"""Follower.nas: a NAS as it is registered at this moment."""
 
 IsSuspended = Callable[[str], Awaitable[bool]]
 """SubscriberService.is_suspended: whether a service is in the walled garden."""
@@ -40,7 +37,7 @@ _GONE = CoaOutcome("nak", SESSION_CONTEXT_NOT_FOUND, "nothing was sent: no such 
 
 
 class SessionController:
-    """Finds the session, its NAS and the vendor's words, and sends."""
+    """What others want of live sessions, by session key. `changes.run` pursues it."""
 
     def __init__(
         self,
@@ -53,91 +50,52 @@ class SessionController:
         session_timeout_s: int = 0,
         garden: Garden | None = None,
         is_suspended: IsSuspended | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._find_nas = find_nas
         self._sessions = sessions
-        self._client = client
-        self._session_timeout_s = session_timeout_s
-        self._garden = garden
         self._is_suspended = is_suspended
+        self._reach = Reach(database, find_nas, sessions, client, session_timeout_s=session_timeout_s, garden=garden)
+        self.changes = ChangeQueue(database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience)
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
 
-    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
+    async def change_speed(
+        self, session_key: str, profile: SpeedProfile, *, actor: str = "system:provisioning"
+    ) -> CoaOutcome:
         """Send the plan's attributes and a new Class naming it. "nak" 503 when the session is not live any more."""
-        found = await self._find(session_key)
-        if found is None:
-            return _GONE
-        session, nas, kind, service_id = found
-        if self._is_suspended is not None and await self._is_suspended(service_id):
-            return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
-        plan = reply.plan_attributes(kind, profile, service_id, self._session_timeout_s)
-        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + plan)
-
-    async def close_garden(self, session_key: str) -> CoaOutcome:
-        """Send what puts a session into the walled garden; where there is none, end the session."""
-        found = await self._find(session_key)
-        if found is None:
-            return _GONE
-        session, nas, kind, service_id = found
-        if self._garden is None:
-            return await self._client.send(nas, DISCONNECT_REQUEST, _identity(kind, session))
-        body = reply.suspend_attributes(kind, self._garden, service_id, self._session_timeout_s)
-        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + body)
-
-    async def open_garden(self, session_key: str, profile: SpeedProfile, in_force: ServiceTerms) -> CoaOutcome:
-        """Send what takes a session out of the walled garden, to the full plan."""
-        found = await self._find(session_key)
-        if found is None:
-            return _GONE
-        session, nas, kind, service_id = found
-        body = reply.resume_attributes(
-            kind, self._garden or Garden(), profile, in_force.grant.filters, service_id, self._session_timeout_s
-        )
-        return await self._client.send(nas, COA_REQUEST, _identity(kind, session) + body)
-
-    async def _find(self, session_key: str) -> tuple[LiveSession, Nas, Vendor, str] | None:
         session = await self._sessions.live_session(session_key)
-        nas = None if session is None else await self._find_nas(session.nas_id)
-        if session is None or nas is None or session.service_id is None:
-            return None
-        return session, nas, reply.vendor(nas.vendor), session.service_id
+        if session is None or session.service_id is None:
+            return _GONE
+        if self._is_suspended is not None and await self._is_suspended(session.service_id):
+            return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
+        return await self.changes.ask(session_key, Wanted(Kind.SPEED, profile), actor=actor) or _GONE
+
+    async def failures(self, service_id: ServiceId) -> Mapping[str, str]:
+        """Live sessions whose newest change was refused or given up, with the reason in words."""
+        return await self.changes.failures(list(await self.live_sessions(service_id)))
+
+    async def close_garden(self, session_key: str, *, actor: str = "system:radius") -> CoaOutcome:
+        """Send what puts a session into the walled garden; where there is none, end the session."""
+        kind = Kind.DISCONNECT if self._reach.garden is None else Kind.SUSPEND
+        return await self.changes.ask(session_key, Wanted(kind), actor=actor) or _GONE
+
+    async def open_garden(self, session_key: str, profile: SpeedProfile, *, actor: str = "system:radius") -> CoaOutcome:
+        """Send what takes a session out of the walled garden, to the full plan."""
+        return await self.changes.ask(session_key, Wanted(Kind.RESUME, profile), actor=actor) or _GONE
 
     async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
         """The evidence of the newest accounting record after `since`; None until there is one that says something."""
-        session = await self._sessions.live_session(session_key)
-        if session is None or session.evidence_at is None or session.evidence_at <= since:
-            return None
-        nas = await self._find_nas(session.nas_id)
-        rates = None
-        if nas is not None and session.last_rate is not None:
-            read_rate = reply.vendor(nas.vendor).read_rate
-            rates = None if read_rate is None else read_rate(session.last_rate)
-        mark = read_class(session.last_class)
-        if mark is None and rates is None:
-            return None
-        return SessionRate(
-            session_key=session_key,
-            profile_name=None if mark is None else mark.profile_name,
-            downstream_bps=None if rates is None else rates.downstream_bps,
-            upstream_bps=None if rates is None else rates.upstream_bps,
-            observed_at=session.evidence_at,
-            source=_source(mark is not None, rates is not None),
-            class_suffices=nas is not None and nas.class_proves_speed,
-        )
+        found = await self._reach.find(session_key)
+        return None if found is None else observed(*found, since)
 
     async def disconnect(self, session_key: str, *, actor: str, reason: str | None = None) -> CoaOutcome:
         """End one session; its row ends with the Stop, not with the ACK. Raises NotFound when it is not live."""
-        session = await self._sessions.live_session(session_key)
-        if session is None:
-            raise NotFound(f"no live session {session_key}")
-        nas = await self._find_nas(session.nas_id)
-        if nas is None:
-            raise NotFound(f"the NAS {session.nas_id} of session {session_key} is not registered any more")
-        outcome = await self._client.send(nas, DISCONNECT_REQUEST, _identity(reply.vendor(nas.vendor), session))
+        outcome = await self.changes.ask(session_key, Wanted(Kind.DISCONNECT), actor=actor)
+        if outcome is None:
+            raise NotFound(f"no live session {session_key}, or its NAS is not registered any more")
         async with self._database.begin() as conn:
             await audit.record(
                 conn,
@@ -151,14 +109,29 @@ class SessionController:
         return outcome
 
 
-def _identity(kind: Vendor, session: LiveSession) -> bytes:
-    """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
+def observed(session: LiveSession, nas: Nas, since: datetime) -> SessionRate | None:
+    """What the newest accounting record tells of the speed, where it came after `since` and tells anything."""
+    if session.evidence_at is None or session.evidence_at <= since:
+        return None
+    rates, read_rate = None, reply.vendor(nas.vendor).read_rate
+    if session.last_rate is not None and read_rate is not None:
+        rates = read_rate(session.last_rate)
+    mark = read_class(session.last_class)
+    if mark is None and rates is None:
+        return None
+    return SessionRate(
+        session_key=session.session_key,
+        profile_name=None if mark is None else mark.profile_name,
+        downstream_bps=None if rates is None else rates.downstream_bps,
+        upstream_bps=None if rates is None else rates.upstream_bps,
+        observed_at=session.evidence_at,
+        source=_source(mark is not None, rates is not None),
+        class_suffices=nas.class_proves_speed,
+    )
 
-    A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503.
-    """
-    if kind.names_user:
-        return attribute(Attr.USER_NAME, session.username.encode())
-    return attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
+
+def _proof(session: LiveSession, nas: Nas, change: Change) -> SessionRate | None:
+    return None if change.asked_at is None else observed(session, nas, change.asked_at)
 
 
 def _source(by_class: bool, by_rate: bool) -> str:

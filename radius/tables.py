@@ -19,6 +19,7 @@ nas = Table(
     Column("require_message_authenticator", Boolean, nullable=False),
     Column("sign_dynamic_requests", Boolean, nullable=False),
     Column("class_proves_speed", Boolean, nullable=False),
+    Column("disconnect_when_refused", Boolean, nullable=False),
     Column("swaps_octets", Boolean, nullable=False),
     Column("adds_ipv6_octets", Boolean, nullable=False),
     Column("port_speed_bps", BigInteger, nullable=False),

@@ -15,6 +15,7 @@ from erp.inventory import tables as inventory_tables
 from erp.orders import tables as orders_tables
 from radius import tables as radius_tables
 from radius.accounting import tables as accounting_tables
+from radius.dynamic import tables as dynamic_tables
 from radius.pools import tables as pool_tables
 
 __all__ = ["metadata"]
@@ -29,6 +30,7 @@ TABLE_MODULES = (
     provisioning_tables,
     accounting_tables,
     pool_tables,
+    dynamic_tables,
     crm_tables,
     catalog_tables,
     inventory_tables,

@@ -53,6 +53,7 @@ from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
+from radius.dynamic import routes as change_routes
 from radius.pools import routes as pool_routes
 
 log = structlog.get_logger()
@@ -144,6 +145,7 @@ class Program:
             *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
             *session_routes.endpoints(self.network.sessions),
             *pool_routes.endpoints(self.network.radius.pools),
+            *change_routes.endpoints(self.network.radius.sessions.changes),
             *quarantine_routes.endpoints(self.network.quarantine),
             *check_routes.endpoints(self.network.checks),
             *collector_routes.endpoints(self.base.series, self.collection.health),

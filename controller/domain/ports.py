@@ -136,6 +136,13 @@ class SessionControl(Protocol):
 
     async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome: ...
 
+    async def failures(self, service_id: ServiceId) -> Mapping[str, str]:
+        """Live sessions whose newest change was refused, or given up after many requests, with the reason in words.
+
+        Until then a change is pursued: what was not answered is asked again.
+        """
+        ...
+
     async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
         """What was seen of the session's speed after `since`; None while nothing was seen yet."""
         ...

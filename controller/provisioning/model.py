@@ -136,7 +136,8 @@ class SessionVerification:
 
     "verified": each of them by a rate that its NAS reports; "class-echoed": of one there is only the Class of the
     change, returned by a NAS that reports no rate and whose policy takes that for enough; "mismatch": one was seen at
-    another speed; "pending": of one nothing was seen yet, or nothing that suffices;
+    another speed; "pending": of one nothing was seen yet, or nothing that suffices; "refused": the NAS of one refused
+    the change or never answered, and no rate shows that it is so all the same;
     "no-session": there is none, and the next login brings the new speed. `details` has a sentence per session.
     """
 

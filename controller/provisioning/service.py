@@ -335,11 +335,7 @@ class ProvisioningService:
         profile = (await self.get(service_id)).desired.profile
         keys = await self._sessions.live_sessions(service_id)
         seen = [(key, await self._sessions.observed_rate(key, since)) for key in keys]
-        # The newest answer of each session comes first.
-        answers: dict[str, str] = {}
-        for change in await self.session_changes(service_id):
-            answers.setdefault(change.session_key, change.outcome.result)
-        return verify.sessions(profile, seen, {key for key, result in answers.items() if result == "nak"})
+        return verify.sessions(profile, seen, await self._sessions.failures(service_id))
 
     async def session_changes(self, service_id: ServiceId) -> list[SessionChange]:
         async with self._database.read() as conn:

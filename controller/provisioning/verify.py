@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from controller.domain.ports import Plan, SessionRate
 from controller.domain.service import (
@@ -54,23 +54,31 @@ def remaining(desired: AttachedService, observed: ObservedService, plan: Plan) -
 
 
 def sessions(
-    profile: SpeedProfile, seen: Sequence[tuple[str, SessionRate | None]], refused: Collection[str] = ()
+    profile: SpeedProfile, seen: Sequence[tuple[str, SessionRate | None]], failures: Mapping[str, str] | None = None
 ) -> SessionVerification:
     """Compare live sessions, by key, with what was seen of each after the change.
 
-    `refused` are those whose NAS answered the change with a NAK: it may have applied half of it and taken the new Class
-    all the same, so of these only a rate is evidence.
+    `failures` are those whose NAS refused the change, or was given up, and why: it may have applied half of it and
+    taken the new Class all the same, so of these only a rate is evidence.
     """
     if not seen:
         return SessionVerification("no-session", ())
-    states, details = zip(*(_session(profile, key, rate, key in refused) for key, rate in seen), strict=True)
-    for state in ("mismatch", "pending", "class-echoed"):
+    why = failures or {}
+    states, details = zip(*(_session(profile, key, rate, why.get(key)) for key, rate in seen), strict=True)
+    for state in ("refused", "mismatch", "pending", "class-echoed"):
         if state in states:
             return SessionVerification(state, details)
     return SessionVerification("verified", details)
 
 
-def _session(profile: SpeedProfile, key: str, rate: SessionRate | None, refused: bool) -> tuple[str, str]:
+def _session(profile: SpeedProfile, key: str, rate: SessionRate | None, failure: str | None) -> tuple[str, str]:
+    state, words = _seen(profile, key, rate)
+    if failure is None or state == "verified":
+        return state, words
+    return "refused", f"session {key}: {failure}"
+
+
+def _seen(profile: SpeedProfile, key: str, rate: SessionRate | None) -> tuple[str, str]:
     if rate is None:
         return "pending", f"session {key}: nothing seen yet"
     shown = [
@@ -89,8 +97,6 @@ def _session(profile: SpeedProfile, key: str, rate: SessionRate | None, refused:
     at = rate.observed_at.isoformat()
     if shown:
         return "verified", f"session {key}: verified by rate at {at} ({rate.source})"
-    if refused:
-        return "pending", f"session {key}: Class echoed at {at}, but its NAS refused the change and shows no rate"
     if not rate.class_suffices:
         return "pending", f"session {key}: Class echoed only at {at}, and the policy of its NAS asks for a rate"
     return "class-echoed", f"session {key}: Class echoed only at {at}; its NAS reports no rate"

@@ -85,9 +85,11 @@ def plain(value: object) -> Markup:
 GOOD = frozenset(
     {"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true"}
 )
-BAD = frozenset({"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false"})
+BAD = frozenset(
+    {"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false", "givenup"}
+)
 WAITING = frozenset(
-    {"inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended"}
+    {"inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended", "waiting"}
 )
 SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}
 

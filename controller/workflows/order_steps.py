@@ -56,7 +56,8 @@ class Verification(Protocol):
 
 
 class SessionVerification(Protocol):
-    """Evidence of live sessions: "verified" (by rate), "class-echoed", "pending", "mismatch" or "no-session"."""
+    """Evidence of live sessions: "verified" (by rate), "class-echoed", "pending", "mismatch", "refused",
+    "no-session"."""
 
     @property
     def state(self) -> str: ...
@@ -269,7 +270,10 @@ class OrderSteps:
         return await self._change_sessions(work, step) if "sessions" in work.begun else {}
 
     async def _change_sessions(self, work: Work, step: str) -> dict[str, Any]:
-        """Tell live sessions the new speed, then wait, but not for ever, until it was seen on them."""
+        """Tell live sessions the new speed, then wait, but not for ever, until it was seen on them.
+
+        What is not answered is asked again meanwhile; what is refused ends the waiting at once.
+        """
         order = work.order
         await self._orders.start_step(order, step)
         since = self._clock.now()
@@ -281,6 +285,8 @@ class OrderSteps:
             if seen.state in ("verified", "class-echoed", "no-session"):
                 evidence = {"verdict": seen.state, "evidence": "; ".join(seen.details)}
                 return {"at": self._clock.now().isoformat()} | evidence
+            if seen.state == "refused":
+                raise Fallout(NETWORK, "the NAS did not take the new speed: " + "; ".join(seen.details))
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise Fallout(NETWORK, _no_evidence(seen, answers))
             await self._stay_ahead(order)

@@ -27,6 +27,8 @@ class Nas:
     `class_proves_speed`: whether its returning the Class of a CoA counts as evidence of the new speed, where it reports
     no rate.
 
+    `disconnect_when_refused`: a change that it refuses is forced by ending the session, so that the next login has it.
+
     `reply_attributes` are encoded attributes of its own that every Access-Accept to it carries.
 
     `limit_proxy_state` drops Access-Requests with Proxy-State and without Message-Authenticator, which is what an
@@ -50,6 +52,7 @@ class Nas:
     require_message_authenticator: bool = False
     sign_dynamic_requests: bool = False
     class_proves_speed: bool = True
+    disconnect_when_refused: bool = False
     swaps_octets: bool = False
     adds_ipv6_octets: bool = False
     port_speed_bps: int = 10_000_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +105,11 @@ class Sessions:
     async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
         self.asked.append((session_key, profile))
         return self.answers.get(session_key, CoaOutcome("ack"))
+
+    async def failures(self, service_id: ServiceId) -> Mapping[str, str]:
+        """As the queue tells it: what is refused is not asked again."""
+        live = self.live.get(service_id, [])
+        return {key: told.detail for key in live if (told := self.answers.get(key)) and told.result == "nak"}
 
     async def observed_rate(self, session_key: str, since: datetime) -> SessionRate | None:
         rate = self.seen.get(session_key)

@@ -124,6 +124,15 @@ SESSION_CHANGES = (
     Column("Profile", "profile_name"),
     Column("Answer", "result", sub="detail"),
 )
+CHANGES = (
+    Column("Asked at", "requested_at", "instant", sub="requested_by"),
+    Column("What", "kind", sub="profile_name"),
+    Column("State", "state", "state", sub="words"),
+    Column("Requests", "tries", "number"),
+    Column("Answer", "answer"),
+    Column("Next", "next_at", "instant"),
+    Column("Session", "session_key", "mono"),
+)
 
 DEVICES = (
     Column("Device", "name", link="/devices/{device_id}"),

@@ -83,7 +83,7 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
                 fields.ATTACHMENTS,
                 "No device of ours carries it.",
             ),
-            Part("Changes of live sessions", found["session_changes"], fields.SESSION_CHANGES, "None was needed."),
+            *await _session_changes(api, visit, found),
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
         ]
         return detail_page(
@@ -93,6 +93,23 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     return [WebPage("GET", "/services/{service_id}", "services:read", service)]
+
+
+async def _session_changes(api: Api, visit: Visit, service: Mapping[str, Any]) -> list[Part]:
+    """What its live sessions were asked to become: with all that came of it, where the viewer may know that."""
+    title = "Changes of live sessions"
+    found = await part_of(
+        api, visit, title, "/radius/changes", "radius:read", fields.CHANGES, service_id=service["service_id"]
+    )
+    if not found:
+        return [Part(title, service["session_changes"], fields.SESSION_CHANGES, "None was needed.")]
+    rows = [{**row, "answer": _answer(row)} for row in found[0].rows]
+    return [Part(title, rows, fields.CHANGES, "None was needed.")]
+
+
+def _answer(row: Mapping[str, Any]) -> str | None:
+    said = [row["answer"], row["error_cause"]] if row["answer"] else []
+    return " ".join(str(part) for part in said if part is not None) or None
 
 
 async def _name(api: Api, visit: Visit, service_id: str) -> str:

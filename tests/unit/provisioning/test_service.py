@@ -322,7 +322,7 @@ async def test_a_live_session_is_verified_by_what_is_seen_not_by_the_ack(isp: Pr
     isp.sessions.seen["s1"] = before
     assert (await isp.service.verify_live_sessions(service_id(1), since)).state == "pending"
     isp.sessions.seen["s1"] = replace(before, observed_at=since + timedelta(seconds=1))
-    assert (await isp.service.verify_live_sessions(service_id(1), since)).state == "verified"
+    assert (await isp.service.verify_live_sessions(service_id(1), since)).state == "class-echoed"
 
 
 async def test_a_nak_is_recorded_with_its_error_cause(isp: Provisioning) -> None:

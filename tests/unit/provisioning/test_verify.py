@@ -133,11 +133,12 @@ def test_class_alone_is_called_what_it_is_and_does_not_suffice_everywhere() -> N
 def test_class_echoed_by_a_nas_that_refused_the_change_proves_nothing() -> None:
     """It may have applied half of it: only what rate it shows counts."""
     by_class, by_rate = rate("fibre-300"), rate("fibre-300", 300 * MBPS, 150 * MBPS)
-    refused = verify.sessions(PROFILE, [("k", by_class)], refused={"k"})
-    assert refused.state == "pending"
-    assert "refused the change" in refused.details[0]
-    assert verify.sessions(PROFILE, [("k", by_rate)], refused={"k"}).state == "verified"
-    assert verify.sessions(PROFILE, [("k", by_class)], refused={"other"}).state == "class-echoed"
+    failures = {"k": "NAK 401: Unsupported Attribute"}
+    refused = verify.sessions(PROFILE, [("k", by_class)], failures)
+    assert (refused.state, refused.details) == ("refused", ("session k: NAK 401: Unsupported Attribute",))
+    assert verify.sessions(PROFILE, [("k", None)], failures).state == "refused"
+    assert verify.sessions(PROFILE, [("k", by_rate)], failures).state == "verified"
+    assert verify.sessions(PROFILE, [("k", by_class), ("l", None)], {"other": "NAK"}).state == "pending"
 
 
 @pytest.mark.parametrize("serial", ["", "ABCD", "ABCD0000000G", "ABC00000001", "ABCD000000011"])

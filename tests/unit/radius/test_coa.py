@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -199,15 +198,9 @@ def controller(database: Database, known: Nas, *live: LiveSession) -> SessionCon
     return SessionController(database, SystemClock(), find_nas, sessions, client, session_timeout_s=86_400)
 
 
-@pytest.fixture
-def unused(tmp_path: Path) -> Database:
-    """A database that these tests never open."""
-    return Database(f"sqlite+aiosqlite:///{tmp_path}/unused.db")
-
-
-async def test_speed_change_sends_identity_plan_and_class_and_nothing_else(unused: Database) -> None:
+async def test_speed_change_sends_identity_plan_and_class_and_nothing_else(database: Database) -> None:
     async with small_nas(respond(COA_ACK)) as (peer, known):
-        outcome = await controller(unused, known, SESSION).change_speed("key-1", SILVER)
+        outcome = await controller(database, known, SESSION).change_speed("key-1", SILVER)
     assert outcome.result == "ack"
     [request] = peer.requests
     assert [kind for kind, _ in request.attributes()] == [
@@ -221,16 +214,16 @@ async def test_speed_change_sends_identity_plan_and_class_and_nothing_else(unuse
     assert read_class(request.get(Attr.CLASS)) == ServiceMark(SERVICE, "silver-50")
 
 
-async def test_speed_change_of_an_ended_session_sends_nothing(unused: Database) -> None:
+async def test_speed_change_of_an_ended_session_sends_nothing(database: Database) -> None:
     async with small_nas(respond(COA_ACK)) as (peer, known):
-        outcome = await controller(unused, known).change_speed("key-1", SILVER)
+        outcome = await controller(database, known).change_speed("key-1", SILVER)
     assert (outcome.result, outcome.error_cause) == ("nak", 503)
     assert peer.requests == []
 
 
-async def test_ack_alone_is_no_evidence(unused: Database) -> None:
+async def test_ack_alone_is_no_evidence(database: Database) -> None:
     async with small_nas(respond(COA_ACK)) as (_, known):
-        control = controller(unused, known, SESSION)
+        control = controller(database, known, SESSION)
         await control.change_speed("key-1", SILVER)
         assert await control.observed_rate("key-1", SEEN_AT) is None
 
@@ -244,10 +237,10 @@ async def test_ack_alone_is_no_evidence(unused: Database) -> None:
     ],
 )
 async def test_evidence_is_what_the_next_record_carried(
-    unused: Database, last_class: bytes | None, last_rate: str | None, name: str | None, down: int | None
+    database: Database, last_class: bytes | None, last_rate: str | None, name: str | None, down: int | None
 ) -> None:
     seen = replace(SESSION, last_class=last_class, last_rate=last_rate, evidence_at=SEEN_AT)
-    control = controller(unused, nas(), seen)
+    control = controller(database, nas(), seen)
     rate = await control.observed_rate("key-1", SEEN_AT - timedelta(seconds=1))
     assert rate is not None
     assert (rate.profile_name, rate.downstream_bps, rate.observed_at) == (name, down, SEEN_AT)
@@ -255,28 +248,28 @@ async def test_evidence_is_what_the_next_record_carried(
 
 
 @pytest.mark.parametrize("suffices", [True, False])
-async def test_whether_class_alone_suffices_is_the_policy_of_the_nas(unused: Database, suffices: bool) -> None:
+async def test_whether_class_alone_suffices_is_the_policy_of_the_nas(database: Database, suffices: bool) -> None:
     seen = replace(SESSION, last_class=class_value(SERVICE, "silver-50"), evidence_at=SEEN_AT)
-    control = controller(unused, nas(class_proves_speed=suffices), seen)
+    control = controller(database, nas(class_proves_speed=suffices), seen)
     rate = await control.observed_rate("key-1", SEEN_AT - timedelta(seconds=1))
     assert rate is not None
     assert rate.class_suffices is suffices
     assert rate.source == "Class of an accounting record"
 
 
-async def test_a_nas_that_knows_users_is_sent_the_user_and_the_timeout_it_insists_on(unused: Database) -> None:
+async def test_a_nas_that_knows_users_is_sent_the_user_and_the_timeout_it_insists_on(database: Database) -> None:
     async with small_nas(respond(COA_ACK)) as (peer, known):
         charon = replace(known, vendor="strongswan")
-        await controller(unused, charon, SESSION).change_speed("key-1", SILVER)
+        await controller(database, charon, SESSION).change_speed("key-1", SILVER)
     [request] = peer.requests
     wanted = [Attr.USER_NAME, Attr.SESSION_TIMEOUT, Attr.CLASS, Attr.EVENT_TIMESTAMP]
     assert [kind for kind, _ in request.attributes()] == wanted
     assert (request.get(Attr.USER_NAME), request.integer(Attr.SESSION_TIMEOUT)) == (b"anna", 86_400)
 
 
-async def test_sessions_of_a_service_are_listed(unused: Database) -> None:
+async def test_sessions_of_a_service_are_listed(database: Database) -> None:
     other = replace(SESSION, session_key="key-2", service_id="other")
-    assert await controller(unused, nas(), SESSION, other).live_sessions(SERVICE) == ["key-1"]
+    assert await controller(database, nas(), SESSION, other).live_sessions(SERVICE) == ["key-1"]
 
 
 async def test_disconnect_identifies_by_session_id_alone_and_is_audited(database: Database) -> None:

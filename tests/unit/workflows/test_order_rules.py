@@ -98,6 +98,15 @@ async def test_a_plan_change_without_evidence_is_held_with_what_the_nas_answered
     assert len(await isp.events("service.changed")) == 1
 
 
+async def test_a_plan_change_that_the_nas_refuses_is_held_at_once_with_its_words(isp: Isp) -> None:
+    line = await active_line(isp)
+    faster = await isp.offering("Fibre 300", 300, "49.90")
+    isp.network.session_states = ["refused"]
+    placed = await isp.fulfilment.place(ModifyRequest(line.subscription_id, Offer(faster)), actor=ACTOR)
+    story = await isp.until_state(placed.order.order_id, OrderState.HELD)
+    assert story.order.cause == "the NAS did not take the new speed: s1 is refused"
+
+
 async def test_a_key_of_a_refused_order_may_be_used_again(isp: Isp) -> None:
     request = await isp.add_request()
     (attachment,) = request.attachments

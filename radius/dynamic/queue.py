@@ -1,0 +1,270 @@
+"""Changes of live sessions, durable: written before they are sent, pursued until observed, and given up visibly.
+
+    ask ── row, then the first request at once ──► the answer, for whoever waits for it
+    run ── every second: what is due ──► claim (compare and set of next_at) ─► send or look ─► row
+
+A process that is killed leaves its rows; their claim ends by time, and any process goes on with them. A request may
+therefore be sent twice, which changes nothing: it says how the session shall be, never by how much it shall change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock
+from controller.domain.errors import NotFound
+from controller.domain.identity import new_id
+from controller.domain.ports import CoaOutcome, SessionRate
+from controller.store.engine import Database
+from radius.dynamic import model, repository
+from radius.dynamic.model import Change, Kind, Patience, State, Wanted
+from radius.dynamic.reach import Reach
+from radius.dynamic.repository import Asked
+from radius.ports import LiveSession
+from radius.protocol.nas import Nas
+from radius.vendors.terms import GARDEN_PROFILE
+
+log = structlog.get_logger()
+
+CLOSED = Counter("headend_radius_changes", "Changes of live sessions by what came of them.", ["kind", "state"])
+FALLBACKS = Counter(
+    "headend_radius_change_fallbacks", "Sessions ended because the change was refused, as the policy says.", ["nas"]
+)
+
+Observe = Callable[[LiveSession, Nas, Change], SessionRate | None]
+"""The evidence of the newest accounting record of a session, where it came after the change was asked for."""
+IsSuspended = Callable[[str], Awaitable[bool]]
+
+_CLAIM = timedelta(seconds=60)
+"""Longer than all transmissions of one request: whoever holds a claim has answered by then, or is dead."""
+_AT_ONCE = 64
+_POLL_S = 1.0
+_KEPT = timedelta(days=30)
+
+
+class ChangeQueue:
+    """`ask` may be called from any task of any process; `run` by every process that sends CoA."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        reach: Reach,
+        observe: Observe,
+        *,
+        is_suspended: IsSuspended | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._reach = reach
+        self._observe = observe
+        self._is_suspended = is_suspended
+        self._patience = patience or Patience()
+        self._wake = asyncio.Event()
+
+    async def ask(self, session_key: str, wanted: Wanted, *, actor: str) -> CoaOutcome | None:
+        """Keep what is wanted and send it now. What the NAS answered; None when there is no such live session.
+
+        An answer is not the end of it: `run` sends again what passes, and looks what is observed.
+        """
+        found = await self._reach.find(session_key)
+        if found is None:
+            return None
+        session, nas = found
+        change = await self._write(session, wanted, actor, claimed=True)
+        if change is None:
+            return CoaOutcome("nak", None, "nothing was sent: the session is being ended")
+        return await self._send(change, session, nas)
+
+    async def enqueue(self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, *, actor: str) -> None:
+        """Keep what is wanted within a transaction of the caller; `run` sends it once that is committed."""
+        await self._replace(conn, session, wanted, actor, claimed=False)
+        self._wake.set()
+
+    async def failures(self, session_keys: list[str]) -> dict[str, str]:
+        """Why the newest change of a session failed for good, in words; sessions without such a failure are absent."""
+        if not session_keys:
+            return {}
+        async with self._database.read() as conn:
+            found = await repository.failed(conn, session_keys)
+        return {change.session_key: change.words or change.state.value for change in found}
+
+    async def show(self, change_id: str) -> Change:
+        """Raises NotFound."""
+        async with self._database.read() as conn:
+            change = await repository.get(conn, change_id)
+        if change is None:
+            raise NotFound(f"no change {change_id}")
+        return change
+
+    async def page(self, asked: Asked, *, before: str | None, limit: int) -> list[Change]:
+        async with self._database.read() as conn:
+            return await repository.page(conn, asked, before=before, limit=limit)
+
+    async def run(self) -> None:
+        """Look after open changes, for ever; a database that is away is logged once and tried again."""
+        healthy, swept_at = True, None
+        while True:
+            try:
+                busy = await self.work()
+                now = self._clock.now()
+                if swept_at is None or now - swept_at > timedelta(hours=1):
+                    swept_at = now
+                    await self._forget()
+                healthy = True
+            except (SQLAlchemyError, OSError) as error:
+                if healthy:
+                    log.warning("radius.changes.stalled", error=str(error))
+                healthy, busy = False, False
+            if not busy:
+                self._wake.clear()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
+                except TimeoutError:
+                    continue
+
+    async def work(self) -> bool:
+        """Look after what is due, once. Whether there was anything."""
+        async with self._database.read() as conn:
+            due = await repository.due(conn, self._clock.now(), _AT_ONCE)
+        await asyncio.gather(*(self._look_after(change) for change in due))
+        return bool(due)
+
+    # --- one change
+
+    async def _write(self, session: LiveSession, wanted: Wanted, actor: str, *, claimed: bool) -> Change | None:
+        for last in (False, True):
+            try:
+                async with self._database.begin() as conn:
+                    return await self._replace(conn, session, wanted, actor, claimed=claimed)
+            except IntegrityError:  # another process opened one for this session in this very moment
+                if last:
+                    raise
+        raise AssertionError("the second try returned or raised")
+
+    async def _replace(
+        self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, actor: str, *, claimed: bool
+    ) -> Change | None:
+        """Put the change in the place of what was open; None where the session is being ended and shall still be."""
+        now = self._clock.now()
+        former = await repository.open_change(conn, session.session_key)
+        if former is not None and former.wanted == wanted and not former.by_disconnect:
+            return await self._once_more(conn, former, now, claimed=claimed)
+        if former is not None:
+            if former.wanted.kind is Kind.DISCONNECT and wanted.kind is not Kind.DISCONNECT:
+                return None
+            words = f"superseded by {wanted.kind.value}" + (f" {wanted.profile.name}" if wanted.profile else "")
+            await self._put(conn, former.closed(State.SUPERSEDED, now, words))
+        made = Change(
+            change_id=new_id(now),
+            session_key=session.session_key,
+            service_id=session.service_id,
+            nas_id=session.nas_id,
+            wanted=wanted,
+            state=State.WAITING,
+            by_disconnect=False,
+            tries=int(claimed),
+            requested_at=now,
+            requested_by=actor,
+            next_at=now + _CLAIM if claimed else now,
+            asked_at=now if claimed else None,
+        )
+        await repository.add(conn, made)
+        return made
+
+    async def _once_more(self, conn: AsyncConnection, change: Change, now: datetime, *, claimed: bool) -> Change:
+        """The same is asked for again: no waiting for its time."""
+        sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + _CLAIM}
+        change = replace(change, state=State.WAITING, **(sent if claimed else {"next_at": now}))
+        await self._put(conn, change)
+        return change
+
+    async def _look_after(self, change: Change) -> None:
+        """Send or look, unless another process has taken it."""
+        sends, now = change.state is State.WAITING, self._clock.now()
+        tries = change.tries + int(sends)
+        async with self._database.begin() as conn:
+            if not await repository.claim(conn, change, now + _CLAIM, tries=tries):
+                return
+        change = replace(change, tries=tries, asked_at=now if sends else change.asked_at)
+        found = await self._reach.find(change.session_key)
+        overtaken = None if found is None else await self._overtaken(change)
+        if found is None:
+            await self._close(model.ended(change, now))
+        elif overtaken is not None:
+            await self._close(change.closed(State.SUPERSEDED, now, overtaken))
+        elif sends:
+            await self._send(change, *found)
+        else:
+            await self._look(change, *found)
+
+    async def _overtaken(self, change: Change) -> str | None:
+        """Why the change is not wanted any more though nobody replaced it; None where it still is."""
+        if self._is_suspended is None or change.service_id is None or change.wanted.kind is Kind.DISCONNECT:
+            return None
+        suspended = await self._is_suspended(change.service_id)
+        if suspended != (change.wanted.kind is Kind.SUSPEND):
+            return "the service was suspended meanwhile" if suspended else "the service was resumed meanwhile"
+        return None
+
+    async def _send(self, change: Change, session: LiveSession, nas: Nas) -> CoaOutcome:
+        outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect)
+        after = model.after_answer(
+            change, outcome, self._clock.now(), self._patience, may_disconnect=nas.disconnect_when_refused
+        )
+        await self._close(after)
+        if after.by_disconnect and not change.by_disconnect:
+            self._fall_back(after, nas)
+        return outcome
+
+    async def _look(self, change: Change, session: LiveSession, nas: Nas) -> None:
+        after = model.after_look(
+            change,
+            self._clock.now(),
+            self._patience,
+            is_live=True,
+            seen=self._observe(session, nas, change),
+            garden_name=GARDEN_PROFILE,
+            interim_s=nas.interim_interval_s,
+            may_disconnect=nas.disconnect_when_refused,
+        )
+        await self._close(after)
+        if after.by_disconnect and not change.by_disconnect:
+            self._fall_back(after, nas)
+
+    def _fall_back(self, change: Change, nas: Nas) -> None:
+        FALLBACKS.labels(nas.name).inc()
+        log.warning("radius.change.falls_back", nas_ip=nas.address, session_key=change.session_key, why=change.words)
+        self._wake.set()
+
+    async def _close(self, change: Change) -> None:
+        async with self._database.begin() as conn:
+            await self._put(conn, change)
+
+    async def _put(self, conn: AsyncConnection, change: Change) -> None:
+        if not await repository.put(conn, change) or change.is_open:
+            return
+        CLOSED.labels(change.wanted.kind.value, change.state.value).inc()
+        told = log.warning if change.state in model.FAILED else log.info
+        told(
+            "radius.change",
+            change_id=change.change_id,
+            session_key=change.session_key,
+            service_id=change.service_id,
+            kind=change.wanted.kind.value,
+            state=change.state.value,
+            words=change.words,
+        )
+
+    async def _forget(self) -> None:
+        async with self._database.begin() as conn:
+            await repository.forget(conn, self._clock.now() - _KEPT)

@@ -1,0 +1,87 @@
+"""How a change is said to the NAS of a session: which request, what names the session, and the vendor's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from controller.domain.identity import NasId
+from controller.domain.ports import CoaOutcome
+from controller.domain.service import SpeedProfile
+from controller.store.engine import Database
+from radius import repository
+from radius.authorization import terms
+from radius.coa import CoaClient
+from radius.dynamic.model import Kind, Wanted
+from radius.ports import LiveSession, Sessions
+from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
+from radius.protocol.nas import Nas
+from radius.protocol.packet import attribute
+from radius.vendors import reply
+from radius.vendors.model import Vendor
+from radius.vendors.terms import Filters, Garden
+
+FindNas = Callable[[NasId], Awaitable[Nas | None]]
+"""Follower.nas: a NAS as it is registered at this moment."""
+
+
+class Reach:
+    """Finds a session and its NAS, and sends. `garden` None ends the sessions of suspended services."""
+
+    def __init__(
+        self,
+        database: Database,
+        find_nas: FindNas,
+        sessions: Sessions,
+        client: CoaClient,
+        *,
+        session_timeout_s: int,
+        garden: Garden | None,
+    ) -> None:
+        self._database = database
+        self._find_nas = find_nas
+        self._sessions = sessions
+        self._client = client
+        self._session_timeout_s = session_timeout_s
+        self.garden = garden
+
+    async def find(self, session_key: str) -> tuple[LiveSession, Nas] | None:
+        """None when the session is not live any more, or its NAS not registered."""
+        session = await self._sessions.live_session(session_key)
+        nas = None if session is None else await self._find_nas(session.nas_id)
+        return None if session is None or nas is None else (session, nas)
+
+    async def send(self, session: LiveSession, nas: Nas, wanted: Wanted, *, end: bool) -> CoaOutcome:
+        """Ask for it; `end` asks for the end of the session instead."""
+        kind = reply.vendor(nas.vendor)
+        if end or wanted.kind is Kind.DISCONNECT:
+            return await self._client.send(nas, DISCONNECT_REQUEST, identity(kind, session))
+        body = await self._body(kind, session.service_id or "", wanted)
+        return await self._client.send(nas, COA_REQUEST, identity(kind, session) + body)
+
+    async def _body(self, kind: Vendor, service_id: str, wanted: Wanted) -> bytes:
+        timeout_s, garden = self._session_timeout_s, self.garden or Garden()
+        if wanted.kind is Kind.SUSPEND:
+            return reply.suspend_attributes(kind, garden, service_id, timeout_s)
+        assert wanted.profile is not None, "a speed is wanted"
+        if wanted.kind is Kind.SPEED:
+            return reply.plan_attributes(kind, wanted.profile, service_id, timeout_s)
+        filters = await self._filters(service_id, wanted.profile)
+        return reply.resume_attributes(kind, garden, wanted.profile, filters, service_id, timeout_s)
+
+    async def _filters(self, service_id: str, profile: SpeedProfile) -> Filters:
+        """Of the service as it is now, over those of its offering."""
+        async with self._database.read() as conn:
+            row = await repository.get_subscriber(conn, service_id)
+            offering = terms.stored(await repository.get_offering(conn, profile.name))
+        own = terms.stored(None if row is None else row["terms"])
+        return own.over(offering).grant.filters
+
+
+def identity(kind: Vendor, session: LiveSession) -> bytes:
+    """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
+
+    A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503.
+    """
+    if kind.names_user:
+        return attribute(Attr.USER_NAME, session.username.encode())
+    return attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)

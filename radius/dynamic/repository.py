@@ -1,0 +1,115 @@
+"""Rows of radius_change, in and out. Whoever looks after a change has moved its `next_at`: that is the claim."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.service import SpeedProfile
+from radius.dynamic.model import FAILED, OPEN, Change, Kind, State, Wanted
+from radius.dynamic.tables import changes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which changes are asked for; None leaves a field out."""
+
+    states: Collection[State] = ()
+    service_id: str | None = None
+    session_key: str | None = None
+    nas_id: str | None = None
+
+
+async def add(conn: AsyncConnection, change: Change) -> None:
+    await conn.execute(insert(changes).values(**_values(change)))
+
+
+async def open_change(conn: AsyncConnection, session_key: str) -> Change | None:
+    """The one open change of a session; nobody else changes it while this transaction lasts."""
+    query = select(changes).where(changes.c.session_key == session_key, changes.c.state.in_(OPEN)).with_for_update()
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else _change(row)
+
+
+async def claim(conn: AsyncConnection, change: Change, until: datetime, *, tries: int) -> bool:
+    """Take it for ourselves until `until`; False when another was quicker, or it is open no more."""
+    mine = update(changes).where(
+        changes.c.change_id == change.change_id, changes.c.next_at == change.next_at, changes.c.state.in_(OPEN)
+    )
+    return bool((await conn.execute(mine.values(next_at=until, tries=tries))).rowcount)
+
+
+async def put(conn: AsyncConnection, change: Change) -> bool:
+    """Write what became of it; False when something newer has taken its place in the meantime."""
+    values = _values(change)
+    del values["change_id"], values["session_key"]
+    written = await conn.execute(
+        update(changes).where(changes.c.change_id == change.change_id, changes.c.state.in_(OPEN)).values(**values)
+    )
+    return bool(written.rowcount)
+
+
+async def due(conn: AsyncConnection, now: datetime, limit: int) -> list[Change]:
+    query = select(changes).where(changes.c.state.in_(OPEN), changes.c.next_at <= now)
+    return [_change(row) for row in await conn.execute(query.order_by(changes.c.next_at).limit(limit))]
+
+
+async def get(conn: AsyncConnection, change_id: str) -> Change | None:
+    row = (await conn.execute(select(changes).where(changes.c.change_id == change_id))).one_or_none()
+    return None if row is None else _change(row)
+
+
+async def page(conn: AsyncConnection, asked: Asked, *, before: str | None, limit: int) -> list[Change]:
+    """Newest first."""
+    query = select(changes)
+    if asked.states:
+        query = query.where(changes.c.state.in_(asked.states))
+    for column in ("service_id", "session_key", "nas_id"):
+        wanted = getattr(asked, column)
+        if wanted is not None:
+            query = query.where(changes.c[column] == wanted)
+    if before is not None:
+        query = query.where(changes.c.change_id < before)
+    return [_change(row) for row in await conn.execute(query.order_by(changes.c.change_id.desc()).limit(limit))]
+
+
+async def failed(conn: AsyncConnection, session_keys: Sequence[str]) -> list[Change]:
+    """Of each session its newest change, where that has failed for good."""
+    newest: Select[Any] = (
+        select(func.max(changes.c.change_id)).where(changes.c.session_key.in_(session_keys)).group_by(
+            changes.c.session_key
+        )
+    )  # fmt: skip
+    query = select(changes).where(changes.c.change_id.in_(newest), changes.c.state.in_(FAILED))
+    return [_change(row) for row in await conn.execute(query)]
+
+
+async def forget(conn: AsyncConnection, closed_before: datetime) -> int:
+    """Delete what was closed so long ago; how many."""
+    old = delete(changes).where(changes.c.closed_at < closed_before)
+    return int((await conn.execute(old)).rowcount)
+
+
+def _values(change: Change) -> dict[str, Any]:
+    plain = {name: getattr(change, name) for name in Change.__dataclass_fields__ if name not in ("wanted", "state")}
+    profile = change.wanted.profile
+    return plain | {
+        "state": change.state.value,
+        "kind": change.wanted.kind.value,
+        "profile_name": None if profile is None else profile.name,
+        "downstream_bps": None if profile is None else profile.downstream_bps,
+        "upstream_bps": None if profile is None else profile.upstream_bps,
+    }
+
+
+def _change(row: Row[Any]) -> Change:
+    values = dict(row._mapping)
+    profile = tuple(values.pop(name) for name in ("profile_name", "downstream_bps", "upstream_bps"))
+    kind, state = Kind(values.pop("kind")), State(values.pop("state"))
+    wanted = Wanted(kind, None if profile[0] is None else SpeedProfile(*profile))
+    return Change(wanted=wanted, state=state, **values)

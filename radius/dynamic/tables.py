@@ -1,0 +1,39 @@
+"""The table of changes: what is wanted of live sessions, and how far it came."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, text
+
+from controller.store.metadata import Id, Instant, metadata
+
+_IS_OPEN = text("state IN ('waiting', 'acknowledged')")
+
+changes = Table(
+    "radius_change",
+    metadata,
+    Column("change_id", Id, primary_key=True),
+    Column("session_key", Id, nullable=False),
+    Column("service_id", Id),
+    Column("nas_id", Id, nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("profile_name", String(32)),
+    Column("downstream_bps", BigInteger),
+    Column("upstream_bps", BigInteger),
+    Column("state", String(12), nullable=False),
+    Column("by_disconnect", Boolean, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("requested_by", String(128), nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("asked_at", Instant),
+    Column("last_result", String(8)),
+    Column("last_error_cause", BigInteger),
+    Column("last_detail", Text),
+    Column("words", Text),
+    Column("closed_at", Instant),
+    # A session has one state that it shall be in: what is newer takes the place of what is older.
+    Index("uq_radius_change_open", "session_key", unique=True, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
+    Index("ix_radius_change_due", "next_at", sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
+    Index("ix_radius_change_session_key", "session_key", "change_id"),
+    Index("ix_radius_change_service_id", "service_id", "change_id"),
+)
