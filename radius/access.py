@@ -25,11 +25,12 @@ from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
-from radius.authorization import preview, terms
+from radius.authorization import preview, terms, throttle
 from radius.authorization.plan import Defaults
 from radius.follower import Follower
 
 _PREFIXES = ("ipv6_prefix", "delegated_prefix")
+_SPEED = ("profile_name", "downstream_bps", "upstream_bps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,10 @@ class AccessService:
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]
 
     async def resume(self, service_id: str, *, actor: str, reason: str | None = None) -> list[ChangedSession]:
-        """Out of the garden, to the full plan. Raises NotFound."""
+        """Out of the garden, to the full plan, or to what fair use leaves of it. Raises NotFound."""
         row = await self._set_suspended(service_id, False, actor, reason)
-        profile = SpeedProfile(row["profile_name"], row["downstream_bps"], row["upstream_bps"])
+        sold, held = SpeedProfile(*(row[name] for name in _SPEED)), throttle.stored(row["throttle"])
+        profile = sold if held is None or held.profile is None else held.profile
         keys = await self._gate.live_sessions(ServiceId(service_id))
         outcomes = await asyncio.gather(*(self._gate.open_garden(key, profile, actor=actor) for key in keys))
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.domain.service import SpeedProfile
-from radius.authorization import terms
+from radius.authorization import terms, throttle
 from radius.authorization.plan import Defaults, Plan, ServiceTerms
 from radius.protocol import dictionary
 from radius.protocol.codes import ACCESS_ACCEPT
@@ -19,12 +19,14 @@ from radius.vendors.terms import Addresses
 def attributes(row: Mapping[str, Any], offering: ServiceTerms, nas: Nas, defaults: Defaults) -> list[tuple[str, str]]:
     """(name, value) of each attribute, as `row` of radius_subscriber and the terms of its offering make them.
 
-    Whether the login would be accepted is another question: hours and places are not asked about.
+    Whether the login would be accepted is another question: hours and places are not asked about. An address out of
+    one of our pools is chosen at the login; the name of its pool stands for it here.
     """
     profile = SpeedProfile(row["profile_name"], row["downstream_bps"], row["upstream_bps"])
-    plan = Plan(profile, terms.stored(row["terms"]), row["enabled"], row["suspended"], defaults)
+    held = throttle.stored(row["throttle"])
+    plan = Plan(profile, terms.stored(row["terms"]), row["enabled"], row["suspended"], defaults, throttle=held)
     plan.settle(offering)
-    shown = defaults.garden.profile if plan.is_in_garden and defaults.garden else profile
+    shown = defaults.garden.profile if plan.is_in_garden and defaults.garden else plan.speed
     own = Addresses(row["framed_ipv4"], row["ipv6_prefix"], row["delegated_prefix"])
     body = plan.encode(nas) + reply.subscriber_attributes(row["service_id"], shown, own)
     return dictionary.describe(Packet.decode(encode(ACCESS_ACCEPT, 0, ZERO_AUTHENTICATOR, body)))

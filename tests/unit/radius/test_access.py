@@ -17,7 +17,8 @@ from controller.domain.identity import ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
-from radius import access_routes, routes
+from radius import access_routes, repository, routes
+from radius.authorization import throttle
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_REQUEST, COA_ACK, COA_REQUEST, Attr
 from radius.protocol.packet import Packet, attribute, integer_attribute
@@ -269,3 +270,21 @@ async def test_what_a_nas_would_be_told_is_shown_before_anybody_logs_in(database
             assert [(one["name"], one["value"]) for one in shown] == told[1:], "all but Message-Authenticator"
             await client.post(f"/services/{SERVICE}/suspend", json={})
         assert (await client.get(f"/services/{SERVICE}/access/{'0' * 32}")).status_code == 404
+
+
+async def test_a_service_that_fair_use_throttles_comes_out_of_the_garden_throttled(
+    database: Database, tmp_path: Path
+) -> None:
+    async with world(database, tmp_path) as (bras, client, _):
+        accept = await bras.login()
+        await bras.account(1, accept.get(Attr.CLASS) or b"")
+        slow = throttle.write(throttle.Throttle(SpeedProfile("gold-slow", 2_000_000, 1_000_000)))
+        async with database.begin() as conn:
+            await repository.update_subscriber(conn, "anna", throttle=slow)
+        await client.post(f"/services/{SERVICE}/suspend", json={})
+        await client.post(f"/services/{SERVICE}/resume", json={})
+        assert bras.changes[-1].vendor(14988, 8) == b"1M/2M"
+        assert class_of(bras.changes[-1]) == "gold-slow"
+        (nas,) = (await client.get("/nas")).json()["items"]
+        shown = (await client.get(f"/services/{SERVICE}/access/{nas['nas_id']}")).json()["attributes"]
+        assert {"name": "Mikrotik-Rate-Limit", "value": "1M/2M"} in shown
