@@ -32,7 +32,7 @@ ARGON2: Final = "argon2"
 FORMS: Final = (CLEAR, NT, ARGON2)
 """From the richest to the poorest: a form can be made from every one before it, never from one behind it."""
 
-# 5 ms and 8 MiB a login: a guess costs that much more than with the NT hash, and a whole BRAS may redial at once.
+# 10 ms and 8 MiB a login: a guess costs that much more than with the NT hash, and a whole BRAS may redial at once.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=8 * 1024, parallelism=1)
 _MEMORY_KEY = secrets.token_bytes(32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from dataclasses import dataclass, field
 
 from radius.authorization.eap.packet import IDENTITY, RESPONSE, EapPacket, join, split
@@ -33,7 +34,7 @@ class EapLogin:
     ) -> Verdict:
         """One Access-Request around these EAP octets, under an authenticator of its own."""
         number = next(self._numbers)
-        authenticator = number.to_bytes(16, "big")
+        authenticator = secrets.token_bytes(16)
         carried = split(octets) if octets else attribute(Attr.EAP_MESSAGE, b"")
         body = attribute(Attr.USER_NAME, self.name if user_name is None else user_name) + carried + extra
         if self.state is not None:

@@ -16,6 +16,7 @@ from radius.protocol import dictionary
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REQUEST, ACCOUNTING_REQUEST, COA_REQUEST
 from radius.protocol.packet import Packet, attribute, encode, encode_attributes, vendor_attribute
+from radius.protocol.salted import conceal, fresh_salt, uncover
 
 SECRETS = st.binary(min_size=1, max_size=100)
 AUTHENTICATORS = st.binary(min_size=16, max_size=16)
@@ -197,3 +198,10 @@ def test_a_described_packet_hides_what_is_secret() -> None:
         ("Framed-IP-Address", "100.64.0.7"),
         ("Mikrotik-Rate-Limit", "1M/2M"),
     ]
+
+
+@given(st.binary(max_size=239), AUTHENTICATORS, SECRETS)
+def test_pyrad_and_we_agree_on_salted_values(value: bytes, authenticator: bytes, secret: bytes) -> None:
+    theirs = pyrad_packet.AuthPacket(secret=secret, authenticator=authenticator, dict=EMPTY)
+    assert theirs.SaltDecrypt(conceal(value, fresh_salt(), secret, authenticator)) == value
+    assert uncover(theirs.SaltCrypt(value), secret, authenticator) == value
