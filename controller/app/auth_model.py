@@ -16,7 +16,9 @@ from controller.domain.errors import RuleError
 AREAS = (
     "crm", "catalog", "inventory", "orders", "services", "devices", "radius", "usage", "billing", "finance", "admin",
 )  # fmt: skip
-SCOPES = frozenset(f"{area}:{verb}" for area in AREAS for verb in ("read", "write", "*")) | {"*"}
+WHOIS = "radius:whois"
+"""To ask whose an address was: of no role but the administrator's, granted to a token for those who must ask."""
+SCOPES = frozenset(f"{area}:{verb}" for area in AREAS for verb in ("read", "write", "*")) | {"*", WHOIS}
 
 
 class Role(StrEnum):

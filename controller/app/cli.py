@@ -32,11 +32,13 @@ app = typer.Typer(
     help="Headend: RADIUS AAA, provisioning, collection, rating and a double-entry ledger in one controller.",
     epilog="Settings come from HEADEND_… variables; `headend settings` lists them with their values.",
 )
+import_app = typer.Typer(no_args_is_help=True, help="What another system knows.")
 user_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(radius_app, name="radius")
+app.add_typer(import_app, name="import")
 
 
 @app.command()
@@ -109,6 +111,37 @@ def dictionary(
     text = questions.dictionary(name)
     print(text or f"no attribute like {name!r}")
     sys.exit(0 if text else 1)
+
+
+@app.command()
+def whois(
+    address: Annotated[str, typer.Argument(help="IPv4 or IPv6 address, with :port where it is shared.")],
+    instant: Annotated[str, typer.Argument(help="ISO 8601 with zone, such as 2026-05-03T10:15:07Z.")],
+    reason: Annotated[str, typer.Option(help="Kept in the audit log, such as the number of the request.")] = "",
+) -> None:
+    """Whose an address, or a port of a shared one, was at an instant, with the evidence. Every question is audited.
+
+    Exit status 1 when nobody is known to have held it.
+    """
+    from controller.app import questions
+
+    place, at = _refusing(lambda: questions.place_and_instant(address, instant))
+    asked = questions.whois(app_settings.load(), *place, at, actor=_operator(), reason=reason)
+    text = asyncio.run(_answered(asked))
+    print(text or "nobody is known to have held it")
+    sys.exit(0 if text else 1)
+
+
+@import_app.command("freeradius")
+def import_freeradius(
+    source: Annotated[str, typer.Argument(help="postgresql://…, sqlite:///file, or a file that mysqldump wrote.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    speed: Annotated[str, typer.Option(help="DOWN/UP of logins that are told no speed.")] = "1G/1G",
+) -> None:
+    """Take over NAS, logins and past sessions from the SQL tables of FreeRADIUS. May be repeated."""
+    from controller.app import freeradius
+
+    print(asyncio.run(_answered(freeradius.bring(app_settings.load(), source, speed, _operator(), dry_run=dry_run))))
 
 
 @user_app.command("add")

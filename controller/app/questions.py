@@ -20,6 +20,8 @@ from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
+from radius.accounting import whois_text
+from radius.accounting.whois import Whois
 from radius.authorization.eap import certificates
 from radius.protocol import lookup
 
@@ -46,6 +48,33 @@ def dictionary(wanted: str) -> str:
         lines.append(f"{found.name:<36} {space}{found.number}  {found.type}{' tagged' if found.tagged else ''}")
         lines += [f"    {number:>6}  {value}" for value, number in sorted(found.values.items(), key=lambda one: one[1])]
     return "\n".join(lines)
+
+
+def place_and_instant(address: str, instant: str) -> tuple[tuple[str, int | None], datetime]:
+    """`203.0.113.7:41022`, `203.0.113.7`, `2001:db8::1` or `[2001:db8::1]:443`, and the instant. Raises RuleError."""
+    try:
+        at = datetime.fromisoformat(instant)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise RuleError(f"{instant!r} is no instant with a zone, such as 2026-05-03T10:15:07Z")
+    host, separator, port = address.rpartition(":")
+    if not separator or (":" in host and not host.endswith("]")):
+        return (address.strip("[]"), None), at
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise RuleError(f"{port!r} is no port")
+    return (host.strip("[]"), int(port)), at
+
+
+async def whois(settings: Settings, address: str, port: int | None, at: datetime, *, actor: str, reason: str) -> str:
+    """Who held an address at an instant, a paragraph for each holder. Raises RuleError for what is no address."""
+    database = Database(settings.url)
+    try:
+        asked = Whois(database, SystemClock(), UsageLogReader(database))
+        holders = await asked.ask(address, port, at, actor=actor, reason=reason or None)
+    finally:
+        await database.close()
+    return whois_text.render(holders)
 
 
 async def suspense(settings: Settings) -> str:

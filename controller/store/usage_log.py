@@ -59,7 +59,7 @@ usage_links = Table(
     Column("records", Integer, nullable=False),
     Column("previous", LargeBinary(32), nullable=False),
     Column("link", LargeBinary(32), nullable=False),
-    Column("committed_us", BigInteger, nullable=False),
+    Column("committed_us", BigInteger, nullable=False, index=True),
     # The writing transaction on PostgreSQL, for the watermark; NULL on SQLite, where writers wait for each other.
     Column("transaction_id", BigInteger),
 )

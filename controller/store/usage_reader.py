@@ -15,6 +15,10 @@ from controller.store.usage_chain import FIRST_PREVIOUS, link_digest, record_dig
 from controller.store.usage_log import usage_links, usage_records
 
 _IDS_PER_QUERY = 500
+_PIECE = 20_000
+_CLOCK_STEP_US = 2_000_000
+"""How far the clock may have been set back between the arrival of a record and its commit."""
+_LONGEST_WAIT_US = 3_600_000_000
 
 # A link this old belongs to a transaction that is long over (writers' transactions are ended after a minute), even
 # where its transaction id means nothing any more: a restored dump counts transactions anew.
@@ -67,6 +71,44 @@ class UsageLogReader:
                 rows = await conn.execute(select(usage_records).where(some).order_by(usage_records.c.record_id))
                 found.extend(_logged(row) for row in rows)
         return found
+
+    async def find_received(
+        self, session_key: str, received_us: int, packet_prefix: bytes | None = None
+    ) -> LoggedRecord | None:
+        """The first record of a session that was received at that microsecond or later, near it in the log; None where
+        the log does not reach back so far.
+
+        `packet_prefix` is what its packet's digest must begin with. Found through the commits of that time, because the
+        log has no index by session: a record waits in memory for seconds, and as long as the database is away.
+        """
+        first = (
+            select(usage_links.c.first_record_id)
+            .where(usage_links.c.committed_us >= received_us - _CLOCK_STEP_US)
+            .order_by(usage_links.c.committed_us)
+            .limit(1)
+        )
+        last = (
+            select(func.max(usage_links.c.last_record_id))
+            .where(usage_links.c.committed_us >= received_us - _CLOCK_STEP_US)
+            .where(usage_links.c.committed_us <= received_us + _LONGEST_WAIT_US)
+        )
+        async with self._database.read() as conn:
+            begin, end = await conn.scalar(first), await conn.scalar(last)
+            if begin is None or end is None:
+                return None
+            # In pieces: the record mostly lies in the first commit, and the rest of the hour is not read for it.
+            while begin <= end:
+                query = (
+                    select(usage_records)
+                    .where(usage_records.c.record_id.between(begin, begin + _PIECE - 1))
+                    .where(usage_records.c.session_key == session_key, usage_records.c.received_us >= received_us)
+                    .order_by(usage_records.c.record_id)
+                )
+                for row in await conn.execute(query):
+                    if packet_prefix is None or row.packet_sha256.startswith(packet_prefix):
+                        return _logged(row)
+                begin += _PIECE
+        return None
 
     async def verify_chain(self, record_ids: Sequence[int]) -> Sequence[str]:
         """Recompute the links that cover `record_ids`; a sentence for each fault, naming record or link."""
