@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TOO_FAST = "impossible-rate"
-"""More than the port, or the plan with its margin, can carry in that time."""
+"""More than the port can carry in that time, or the plan with its margin where a site holds what exceeds it."""
 WRAP = "wrap-uncertain"
 """It wrapped, but in that time it can have wrapped more than once, or been reset: the interims are too far apart for a
 counter of 32 bits."""
@@ -52,12 +52,15 @@ class Reading:
     retracted: bool = False
 
 
-def read(counter: Counter, reported: int, *, later: bool, limit: int | None, is_32_bit: bool) -> Reading:
-    """Take one report over. `later`: certainly made after everything known; `limit`: the most octets that can have
-    passed since then (since the report, where it is not later), None where nobody can tell."""
+def read(
+    counter: Counter, reported: int, *, later: bool, limit: int | None, possible: int | None, is_32_bit: bool
+) -> Reading:
+    """Take one report over. `later`: certainly made after everything known; `limit`: the most octets that should have
+    passed since then (since the report, where it is not later), None where nobody can tell; `possible`: the most that
+    are counted without a question."""
     value = counter.base + reported
     if value >= counter.known:
-        return _grown(counter, reported, value, later, limit, is_32_bit)
+        return _grown(counter, reported, value, later, limit, possible, is_32_bit)
     if not later:
         return Reading(counter)
     if is_32_bit and (counter.base or counter.known < _WRAP) and limit is not None:
@@ -65,7 +68,7 @@ def read(counter: Counter, reported: int, *, later: bool, limit: int | None, is_
         if wrapped is not None:
             return wrapped
     if counter.held and counter.counted <= value:
-        return _retracted(counter, value, limit)
+        return _retracted(counter, value, possible)
     if 2 * reported >= counter.known or (limit is not None and reported > limit):
         return Reading(counter, fell=True)  # a little less than before, as some NAS report in their Stop
     # It began anew. What it shows now was carried since, or was left from before: nobody knows.
@@ -73,7 +76,9 @@ def read(counter: Counter, reported: int, *, later: bool, limit: int | None, is_
     return Reading(after, RESET if reported else None, reported, fell=True)
 
 
-def _grown(counter: Counter, reported: int, value: int, later: bool, limit: int | None, is_32_bit: bool) -> Reading:
+def _grown(
+    counter: Counter, reported: int, value: int, later: bool, limit: int | None, possible: int | None, is_32_bit: bool
+) -> Reading:
     growth = value - counter.known
     if not growth:
         return Reading(counter)
@@ -87,7 +92,7 @@ def _grown(counter: Counter, reported: int, value: int, later: bool, limit: int 
     if counter.base % _WRAP and limit is not None and 0 <= reported - counter.counted <= limit:
         # What looked like a reset was one wrong report: the counter goes on where it was.
         return Reading(Counter(reported), retracted=counter.held > 0)
-    if limit is None or growth <= limit:
+    if possible is None or growth <= possible:
         return Reading(Counter(counter.counted + growth, counter.held, counter.base))
     return Reading(Counter(counter.counted, counter.held + growth, counter.base), TOO_FAST, growth)
 
@@ -102,9 +107,9 @@ def _wrapped(counter: Counter, value: int, limit: int) -> Reading | None:
     return Reading(Counter(counter.counted, counter.held + growth, base), WRAP, growth, fell=True, wrapped=True)
 
 
-def _retracted(counter: Counter, value: int, limit: int | None) -> Reading:
+def _retracted(counter: Counter, value: int, possible: int | None) -> Reading:
     """Back below what was held: that was never carried."""
     growth = value - counter.counted
-    if limit is None or growth <= limit:
+    if possible is None or growth <= possible:
         return Reading(Counter(value, 0, counter.base), fell=True, retracted=True)
     return Reading(Counter(counter.counted, growth, counter.base), TOO_FAST, growth, fell=True, retracted=True)

@@ -2,15 +2,16 @@
 
     session.counter_state   NULL, or "held base held base [w]" of the upstream and the downstream counter
 
-Pure. A growth is possible when the port, or the plan with its margin, can have carried it in the time that passed by
-the NAS's own count (Acct-Session-Time), or by its events where it does not count.
+Pure. A growth is possible when the port can have carried it in the time that passed by the NAS's own count
+(Acct-Session-Time), or by its events where it does not count; where a site says so, when the plan with its margin can.
+What a counter of 32 bits means when it falls is told by the plan: the port could have wrapped it many times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from radius.accounting.counter import Counter, Reading, read
 from radius.accounting.record import AccountingRecord
@@ -27,13 +28,23 @@ WRAPPED = "w"
 """How `counter_state` ends when a counter of 32 bits began anew."""
 
 Rates = tuple[int, int]
-"""bit/s upstream and downstream that a session can at most have."""
-Fastest = Callable[[AccountingRecord], Rates]
+"""bit/s upstream and downstream."""
 
 
-def port_speed(record: AccountingRecord) -> Rates:
+class Speeds(NamedTuple):
+    """What a session should at most have had, and beyond what its octets are held."""
+
+    likely: Rates
+    possible: Rates
+
+
+Fastest = Callable[[AccountingRecord], Speeds]
+
+
+def port_speed(record: AccountingRecord) -> Speeds:
     """Where nothing is known of a plan: what the port can carry."""
-    return record.nas.port_speed_bps, record.nas.port_speed_bps
+    rates = (record.nas.port_speed_bps, record.nas.port_speed_bps)
+    return Speeds(rates, rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +71,14 @@ def read_closely(session: Session, record: AccountingRecord, newest: bool, faste
     later = elapsed_s is not None and elapsed_s > 0 and (record.session_time_s is not None or record.exact)
     now = fastest(record)
     # An interval in which the plan changed may have had either.
-    before, session.rates = session.rates or now, now
-    up_bps, down_bps = max(now[0], before[0]), max(now[1], before[1])
-    limits = (None, None) if elapsed_s is None else (_limit(up_bps, elapsed_s), _limit(down_bps, elapsed_s))
+    before, session.speeds = session.speeds or now, now
+    likely, limits = _limits(now.likely, before.likely, elapsed_s), _limits(now.possible, before.possible, elapsed_s)
     if later and session.counter_state is None and _is_plausible(session, record, limits):
         return None
     (up, down), wrapped = counters(session), session.has_wrapped
     is_up_32, is_down_32 = record.counts_to_32_bits()
-    read_up = _read(up, record.upstream_octets, later, limits[0], is_up_32)
-    read_down = _read(down, record.downstream_octets, later, limits[1], is_down_32)
+    read_up = _read(up, record.upstream_octets, later, (likely[0], limits[0]), is_up_32)
+    read_down = _read(down, record.downstream_octets, later, (likely[1], limits[1]), is_down_32)
     session.upstream_octets, session.downstream_octets = read_up.counter.counted, read_down.counter.counted
     if read_up.fell or read_down.fell or (newest and _is_lower(up, down, record)):
         session.counter_fell = session.touched = True
@@ -103,14 +113,20 @@ def _elapsed(session: Session, record: AccountingRecord) -> float | None:
     return (record.event_us - session.last_event_us) / 1_000_000
 
 
-def _limit(rate_bps: int, elapsed_s: float) -> int:
-    return int(rate_bps * (abs(elapsed_s) + MEASURING_SLACK_S)) // 8
+def _limits(now: Rates, before: Rates, elapsed_s: float | None) -> tuple[int | None, int | None]:
+    """Octets upstream and downstream in that time, at the faster of two speeds."""
+    if elapsed_s is None:
+        return None, None
+    seconds = abs(elapsed_s) + MEASURING_SLACK_S
+    return int(max(now[0], before[0]) * seconds) // 8, int(max(now[1], before[1]) * seconds) // 8
 
 
-def _read(counter: Counter, reported: int | None, later: bool, limit: int | None, is_32_bit: bool) -> Reading:
+def _read(
+    counter: Counter, reported: int | None, later: bool, limits: tuple[int | None, int | None], is_32_bit: bool
+) -> Reading:
     if reported is None:
         return Reading(counter)
-    return read(counter, reported, later=later, limit=limit, is_32_bit=is_32_bit)
+    return read(counter, reported, later=later, limit=limits[0], possible=limits[1], is_32_bit=is_32_bit)
 
 
 def _is_lower(up: Counter, down: Counter, record: AccountingRecord) -> bool:

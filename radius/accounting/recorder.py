@@ -30,7 +30,7 @@ from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
 from radius.accounting import address_store, liveness, partitions, quarantine, repository
 from radius.accounting.counters import RecorderCounters
-from radius.accounting.metering import Rates
+from radius.accounting.metering import Rates, Speeds, port_speed
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
@@ -283,14 +283,15 @@ class AccountingRecorder:
             if session is not None:
                 self._staging.release(session, row, now_us)
 
-    def _fastest(self, record: AccountingRecord) -> Rates:
-        """The most that a session can have had: its plan with a margin, and never more than the port."""
+    def _fastest(self, record: AccountingRecord) -> Speeds:
+        """What a session should have had is its plan with a margin; what it can have had, the port's speed."""
         port_bps = record.nas.port_speed_bps
         rates = self._rates_of(record.username.encode())
         if rates is None:
-            return port_bps, port_bps
+            return port_speed(record)
         margin = self.settings.plan_margin
-        return min(port_bps, int(rates[0] * margin)), min(port_bps, int(rates[1] * margin))
+        plan = (min(port_bps, int(rates[0] * margin)), min(port_bps, int(rates[1] * margin)))
+        return Speeds(plan, plan if self.settings.hold_above_plan else (port_bps, port_bps))
 
     def _end_if_silent(self, session: Session, now_us: int, grace_us: int) -> None:
         """Memory is newer than the row that was found: a record may have come meanwhile."""

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from radius.accounting import metering
-from radius.accounting.metering import UNQUESTIONED_OCTETS, WRAPPED, Fastest, Observed, port_speed
+from radius.accounting.metering import UNQUESTIONED_OCTETS, WRAPPED, Fastest, Observed, Speeds, port_speed
 from radius.accounting.record import AccountingRecord
 from radius.accounting.tenure import Stretch
 from radius.protocol.codes import Attr
@@ -99,12 +99,12 @@ class Session:
     prefixes of the newest packet digests, so that a retransmission is known across restarts.
 
     `stored` and `archived` say where its row is, `touched` whether more than MOVING must be written, `renamed` whether
-    an indexed column must. `rates` are the rates of its plan when its counters were last read closely.
+    an indexed column must. `speeds` are those that were expected of it when its counters were last read closely.
     `addressing` are the octets in which it last spoke of its addresses, `addresses` the stretches of time (`tenure`) of
     all but a framed IPv4 address that never changed.
     """
 
-    __slots__ = (*COLUMNS, "addresses", "addressing", "archived", "rates", "renamed", "stored", "touched")
+    __slots__ = (*COLUMNS, "addresses", "addressing", "archived", "renamed", "speeds", "stored", "touched")
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Session:
         self.nas_port_id = nas_port_id
         self.addresses: list[Stretch] = []
         self.addressing: bytes | None = None
-        self.rates: tuple[int, int] | None = None
+        self.speeds: Speeds | None = None
         self.stored = False
         self.archived = False
         self.touched = True

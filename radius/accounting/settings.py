@@ -16,7 +16,10 @@ class AccountingSettings:
     """Acct-Session-Ids whose lives are kept in memory (about 1.5 kB each); others are read when they report."""
     plan_margin: float = 1.5
     """How many times the speed of its plan a session is believed to have had: bursts, headers that the plan does not
-    count, and a plan that changed between two reports. What exceeds it is quarantined."""
+    count, and a plan that changed between two reports."""
+    hold_above_plan: bool = False
+    """Quarantine what exceeds the plan and its margin, not only what the port cannot have carried. A NAS that shapes
+    loosely, or not at all, would fill the quarantine; one that shapes never exceeds it, so what does is wrong."""
     missed_interims: int = 3
     """A session silent for so many interim intervals of its NAS is ended provisionally."""
     restart_grace_s: int = 60

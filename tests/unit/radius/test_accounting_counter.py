@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radius.accounting.counter import RESET, TOO_FAST, WRAP, Counter, read
-from radius.accounting.metering import counters
+from radius.accounting.metering import Speeds, counters
 from radius.accounting.record import AccountingRecord
 from radius.accounting.session import Session
 from radius.protocol.codes import Attr
@@ -24,7 +24,7 @@ PLAN = (20_000_000, 50_000_000)
 
 def session_after(*records: AccountingRecord, plan: tuple[int, int] | None = PLAN) -> Session:
     lives: list[Session] = []
-    fastest = {} if plan is None else {"fastest": lambda _record: plan}
+    fastest = {} if plan is None else {"fastest": lambda _record: Speeds(plan, plan)}
     for record in records:
         tell(lives, record, **fastest)
     assert len(lives) == 1
@@ -111,9 +111,9 @@ def test_a_single_wrong_zero_does_not_shift_what_comes_after() -> None:
 
 def test_an_interval_in_which_the_plan_changed_may_have_had_either_speed() -> None:
     lives: list[Session] = []
-    tell(lives, at(300, 3_000_000_000), fastest=lambda _: (10**8, 10**8))
-    tell(lives, at(600, 6_000_000_000), fastest=lambda _: (10**7, 10**7))
-    tell(lives, at(900, 9_000_000_000), fastest=lambda _: (10**7, 10**7))
+    tell(lives, at(300, 3_000_000_000), fastest=lambda _: Speeds((10**8, 10**8), (10**8, 10**8)))
+    tell(lives, at(600, 6_000_000_000), fastest=lambda _: Speeds((10**7, 10**7), (10**7, 10**7)))
+    tell(lives, at(900, 9_000_000_000), fastest=lambda _: Speeds((10**7, 10**7), (10**7, 10**7)))
     assert counters(lives[0])[1] == Counter(6_000_000_000, 3_000_000_000)
 
 
@@ -155,10 +155,10 @@ def test_a_counter_of_nine_exabytes_is_no_measurement() -> None:
 
 def test_reasons_say_what_is_the_matter() -> None:
     known = Counter(10**9)
-    assert read(known, 2 * 10**9, later=True, limit=10**8, is_32_bit=False).reason == TOO_FAST
-    assert read(known, 10**6, later=True, limit=10**8, is_32_bit=False).reason == RESET
-    assert read(Counter(4 * 10**9), 10**6, later=True, limit=10**10, is_32_bit=True).reason == WRAP
-    assert read(known, 10**6, later=False, limit=10**8, is_32_bit=True).counter == known
+    assert read(known, 2 * 10**9, later=True, limit=10**8, possible=10**8, is_32_bit=False).reason == TOO_FAST
+    assert read(known, 10**6, later=True, limit=10**8, possible=10**8, is_32_bit=False).reason == RESET
+    assert read(Counter(4 * 10**9), 10**6, later=True, limit=10**10, possible=10**10, is_32_bit=True).reason == WRAP
+    assert read(known, 10**6, later=False, limit=10**8, possible=10**8, is_32_bit=True).counter == known
 
 
 REPORTS = st.lists(st.tuples(st.integers(0, 2**34), st.integers(0, 2**33), st.booleans()), max_size=12)
@@ -168,7 +168,7 @@ REPORTS = st.lists(st.tuples(st.integers(0, 2**34), st.integers(0, 2**33), st.bo
 def test_counted_octets_fall_never_and_held_ones_are_never_negative(reports: list[tuple[int, int, bool]]) -> None:
     counter = Counter(0)
     for reported, limit, later in reports:
-        after = read(counter, reported, later=later, limit=limit, is_32_bit=reported < 2**32).counter
+        after = read(counter, reported, later=later, limit=limit, possible=limit, is_32_bit=reported < 2**32).counter
         assert after.counted >= counter.counted
         assert after.held >= 0
         assert after.base >= 0

@@ -13,6 +13,7 @@ from controller.store.audit import audit
 from controller.store.engine import Database
 from radius.accounting.quarantine import COUNTED, DISMISSED, HELD, RETRACTED, QuarantineItem, QuarantineService
 from radius.accounting.quarantine_routes import endpoints
+from radius.accounting.settings import AccountingSettings
 from tests.support.accounting import accounting
 from tests.support.api import api_client
 from tests.support.recorder import NOW, RecorderBench
@@ -24,7 +25,7 @@ PLAN = {b"anna": (20_000_000, 50_000_000)}
 
 @pytest.fixture
 async def bench(database: Database) -> AsyncIterator[RecorderBench]:
-    made = RecorderBench(database, rates_of=PLAN.get)
+    made = RecorderBench(database, AccountingSettings(hold_above_plan=True), rates_of=PLAN.get)
     yield made
     await made.stop()
 
@@ -183,3 +184,12 @@ async def test_over_http_a_decision_needs_a_reason_and_a_right(
         assert item["why"] == "seen on the port"
     async with api_client(endpoints(quarantine), scopes={"radius:read"}) as api:
         assert (await api.post(release, json={"why": "no right"})).status_code == 403
+
+
+async def test_what_exceeds_the_plan_counts_where_the_site_does_not_say_otherwise(database: Database) -> None:
+    bench = RecorderBench(database, rates_of=PLAN.get)
+    await leap(bench)
+    assert (await bench.one()).downstream_octets == 80 * GIB
+    await bench.send(accounting("interim", at=T + 900, seconds=900, up=7, down=100_000 * GIB))
+    assert (await bench.one()).downstream_octets == 80 * GIB, "no port of 10 Gbit/s carried that in five minutes"
+    await bench.stop()
