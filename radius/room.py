@@ -37,6 +37,7 @@ from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
 from radius.settings import RadiusSettings
 from radius.trace import Traces
+from radius.transports import Transports
 
 
 class RadiusRoom:
@@ -88,13 +89,22 @@ class RadiusRoom:
         policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
-        self.counters.eap = policy.eap_outcomes.ended
+        self.transports = Transports(
+            database,
+            clock,
+            box,
+            settings,
+            decide=policy.decide,
+            recorder=recorder,
+            registry=self.registry,
+            counters=self.counters,
+        )
         self.listener = Listener(
             settings,
             clock,
-            AuthenticationServer(nas, policy.decide, _duplicates(settings)),
+            AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
             AccountingServer(nas, _duplicates(settings)),
-            recorder,
+            self.transports.recorder,
             self.counters,
             self.follower.members.seen,
         )
@@ -115,6 +125,7 @@ class RadiusRoom:
         # Most of what a packet leaves behind for some seconds is no cycle. At the default of 700 objects a tenth of the
         # processor's time goes into looking at it again and again.
         gc.set_threshold(*_GC_THRESHOLDS)
+        await self.transports.start()
         await self.listener.start()
 
     async def run(self) -> None:
@@ -123,12 +134,14 @@ class RadiusRoom:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follower.run())
             tasks.create_task(self.passwords.move_all())
+            tasks.create_task(self.transports.run())
             tasks.create_task(self.leases.run())
             tasks.create_task(self.sessions.changes.run())
 
     def close(self) -> None:
         self.traces.close()
         self.listener.close()
+        self.transports.close()
 
     def register_metrics(self, registry: CollectorRegistry) -> None:
         """Once per process: with prometheus_client.REGISTRY."""

@@ -189,7 +189,7 @@ class NasService:
         async with self._database.read() as conn:
             return await repository.list_nas(conn, after=after, limit=limit)
 
-    async def weak(self) -> list[WeakNas]:
+    async def weak(self) -> Sequence[WeakNas]:
         """Those that accept what an attacker on the way could forge."""
         return await weakness.weak(self._follower)
 
@@ -337,6 +337,12 @@ class SubscriberService:
             row = await repository.get_subscriber(conn, service_id)
         return row is not None and bool(row["suspended"])
 
+    async def is_throttled(self, service_id: str) -> bool:
+        """Whether fair use has put another speed in place of the plan's."""
+        async with self._database.read() as conn:
+            row = await repository.get_subscriber(conn, service_id)
+        return row is not None and row["throttle"] is not None
+
     async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
         """The service's login is gone for every process, and its user name free; live sessions stay."""
         now = self._clock.now()
@@ -387,7 +393,7 @@ class SubscriberService:
         )
 
 
-_KEPT = ("ipv6_prefix", "delegated_prefix", "terms")
+_KEPT = ("ipv6_prefix", "delegated_prefix", "terms", "throttle")
 
 
 def _profile_columns(profile: SpeedProfile) -> dict[str, Any]:

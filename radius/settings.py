@@ -7,6 +7,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from radius.authorization.password import CLEAR
+from radius.proxy.settings import PoolSettings
+from radius.radsec.settings import RadsecSettings
 from radius.vendors.terms import Garden
 
 
@@ -59,5 +61,9 @@ class RadiusSettings:
     """Transmissions of one CoA or Disconnect: 1 + 2 + 4 + 8 s until it counts as a timeout."""
     coa_concurrency: int = 256
     """CoA and Disconnect requests under way at once, each from a source port of its own."""
+    radsec: RadsecSettings = field(default_factory=RadsecSettings)
+    """RADIUS over TLS."""
+    home_servers: PoolSettings = field(default_factory=PoolSettings)
+    """How long home servers of other realms are waited for."""
     log_limit_per_s: int = 20
     """Rejects and drops logged per second; what is above is counted and said in one line."""

@@ -52,6 +52,8 @@ from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
+from radius.accounting.whois import Whois
+from radius.radsec.settings import RadsecSettings
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
 from radius.vendors.terms import GARDEN_PROFILE, Garden
@@ -101,6 +103,7 @@ class Network:
         )
         self.quarantine = QuarantineService(base.database, base.clock)
         self.checks = NasChecks(base.database, base.clock)
+        self.whois = Whois(base.database, base.clock, base.usage)
         self.sessions = SessionRepository(base.database)
         self.radius = RadiusRoom(
             base.database,
@@ -114,6 +117,12 @@ class Network:
                 entity_zone=ZoneInfo(settings.entity_zone),
                 garden=_garden(settings),
                 password_form=settings.password_form,
+                radsec=RadsecSettings(
+                    directory=settings.radsec_dir if settings.has_role("radius") else None,
+                    host=settings.bind,
+                    port=settings.radsec_port,
+                    reuse_port=settings.share_radius_ports,
+                ),
                 eap_dir=settings.eap_dir if settings.has_role("radius") else None,
                 eap_methods=tuple(name.strip() for name in settings.eap_methods.split(",") if name.strip()),
             ),

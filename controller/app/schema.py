@@ -17,6 +17,7 @@ from radius import tables as radius_tables
 from radius.accounting import tables as accounting_tables
 from radius.dynamic import tables as dynamic_tables
 from radius.pools import tables as pool_tables
+from radius.proxy import tables as proxy_tables
 
 __all__ = ["metadata"]
 
@@ -30,6 +31,7 @@ TABLE_MODULES = (
     provisioning_tables,
     accounting_tables,
     pool_tables,
+    proxy_tables,
     dynamic_tables,
     crm_tables,
     catalog_tables,

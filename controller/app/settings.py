@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     acct_port: int = Field(default=1813, ge=0, le=65535)
     share_radius_ports: bool = False
     """Several processes of this machine answer on the same RADIUS ports (SO_REUSEPORT); set it for each of them."""
+    radsec_dir: Path | None = None
+    """Directory with server.pem, server.key, ca.pem and crl.pem: serves RADIUS over TLS (docs/radius-transports.md)."""
+    radsec_port: int = Field(default=2083, ge=0, le=65535)
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
     eap_methods: str = "peap,ttls,tls,mschapv2,md5"
@@ -99,7 +102,7 @@ class Settings(BaseSettings):
     def _empty_is_the_default(cls, value: object) -> object:
         return default_data_dir() if value == "" else value
 
-    @field_validator("eap_dir", mode="before")
+    @field_validator("eap_dir", "radsec_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

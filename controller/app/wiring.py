@@ -50,11 +50,12 @@ from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
 from radius import access_routes, login_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
-from radius.accounting import check_routes, quarantine_routes
+from radius.accounting import check_routes, quarantine_routes, whois_routes
 from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
 from radius.dynamic import routes as change_routes
 from radius.pools import routes as pool_routes
+from radius.proxy import routes as proxy_routes
 
 log = structlog.get_logger()
 
@@ -139,6 +140,7 @@ class Program:
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
             *access_routes.endpoints(self.network.radius.access),
+            *proxy_routes.endpoints(self.network.radius.transports.proxy),
             *realms.endpoints(self.network.radius.realms),
             *trace_routes.endpoints(self.network.radius.traces),
             *session_speed_routes.endpoints(self.network.radius.speeds),
@@ -148,6 +150,7 @@ class Program:
             *change_routes.endpoints(self.network.radius.sessions.changes),
             *quarantine_routes.endpoints(self.network.quarantine),
             *check_routes.endpoints(self.network.checks),
+            *whois_routes.endpoints(self.network.whois),
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),
@@ -261,7 +264,9 @@ class Program:
             try:
                 await self.network.radius.start()
             except OSError as error:
-                raise PortTaken(f"{error.strerror}; set HEADEND_AUTH_PORT or HEADEND_ACCT_PORT") from None
+                raise PortTaken(
+                    f"{error.strerror}; set HEADEND_AUTH_PORT, HEADEND_ACCT_PORT or HEADEND_RADSEC_PORT"
+                ) from None
         self.is_ready = True
 
     async def health(self) -> Health:

@@ -1,0 +1,216 @@
+"""RADIUS over TLS as client: one home server, many outstanding requests, Status-Server as keep-alive.
+
+Under version 1.0 a connection has 256 identifiers, and a further one is opened when they are used up; under 1.1 (RFC
+9765) a Token tells requests apart, and one connection is enough. A connection on which nothing came back for a while is
+asked for its Status; when that is not answered it is closed (RFC 6613 §2.6.1), and the next request opens another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from dataclasses import dataclass
+
+import structlog
+from cryptography import x509
+
+from controller.domain.errors import PeerError
+from radius.protocol import version11
+from radius.protocol.codes import STATUS_SERVER
+from radius.protocol.hidden import Attributes
+from radius.protocol.packet import Packet
+from radius.protocol.stream import Frames
+from radius.proxy.upstream import Reply, Sealed
+from radius.radsec.certificates import RadsecCertificates
+from radius.radsec.identity import names_of
+from radius.radsec.server import RADSEC
+
+log = structlog.get_logger()
+
+_MAX_CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request under way; `sealed` is None under version 1.1, where TLS alone vouches for the answer."""
+
+    waiting: asyncio.Future[Reply]
+    sealed: Sealed | None
+
+
+class TlsUpstream:
+    """radius.proxy.upstream.Upstream over TLS. `identity` is what its certificate must be known by."""
+
+    def __init__(
+        self, host: str, port: int, certificates: RadsecCertificates, identity: str, *, keepalive_s: float = 20.0
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._certificates = certificates
+        self._identity = identity
+        self._keepalive_s = keepalive_s
+        self._connections: list[_Connection] = []
+        self._opening = asyncio.Lock()
+
+    async def ask(self, code: int, attributes: Attributes, timeout_s: float) -> Reply:
+        """Nothing is repeated: TCP does that, and a lost connection is an error (RFC 6613 §2.6.1)."""
+        async with asyncio.timeout(timeout_s):
+            connection = await self._connection(timeout_s)
+            return await connection.ask(code, attributes)
+
+    @property
+    def versions(self) -> set[str]:
+        """Which versions are spoken on the open connections."""
+        return {"1.1" if connection.is_11 else "1.0" for connection in self._connections}
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections)
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+
+    async def _connection(self, timeout_s: float) -> _Connection:
+        found = self._free()
+        if found is not None:
+            return found
+        async with self._opening:
+            found = self._free()
+            if found is not None:
+                return found
+            if len(self._connections) >= _MAX_CONNECTIONS:
+                raise PeerError("overload", f"{_MAX_CONNECTIONS} connections to {self._host} are full")
+            return await self._open(timeout_s)
+
+    def _free(self) -> _Connection | None:
+        for connection in list(self._connections):
+            if connection.generation != self._certificates.generation and not connection.is_busy:
+                connection.close()
+        return next((one for one in self._connections if one.has_room), None)
+
+    async def _open(self, timeout_s: float) -> _Connection:
+        loop, context = asyncio.get_running_loop(), self._certificates.client()
+        connection = _Connection(self._identity, self._certificates.generation, self._connections, self._keepalive_s)
+        await loop.create_connection(
+            lambda: connection,
+            self._host,
+            self._port,
+            ssl=context,
+            server_hostname=self._host,
+            ssl_handshake_timeout=timeout_s,
+        )
+        if connection.refusal is not None:
+            raise ssl.SSLCertVerificationError(connection.refusal)
+        version = "1.1" if connection.is_11 else "1.0"
+        log.info("radius.radsec.opened", host=self._host, port=self._port, version=version)
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, identity: str, generation: int, everybody: list[_Connection], keepalive_s: float) -> None:
+        self.generation = generation
+        self.is_11 = False
+        self.refusal: str | None = None
+        self._identity = identity
+        self._everybody = everybody
+        self._keepalive_s = keepalive_s
+        self._frames = Frames()
+        self._asked: dict[int, _Asked] = {}
+        self._tokens = itertools.count(1)
+        self._free = list(range(256))
+        self._heard = False
+        self._beat: asyncio.Task[None] | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return not self._transport.is_closing() and (self.is_11 or bool(self._free))
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._asked)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport), "a stream"
+        self._transport = transport
+        tls = transport.get_extra_info("ssl_object")
+        names = names_of(x509.load_der_x509_certificate(tls.getpeercert(binary_form=True)))
+        if self._identity not in names:
+            self.refusal = f"its certificate is not {self._identity} but {', '.join(names)}"
+            transport.close()
+            return
+        self.is_11 = tls.selected_alpn_protocol() == version11.ALPN
+        self._everybody.append(self)
+        self._beat = asyncio.get_running_loop().create_task(self._keep_alive())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self in self._everybody:
+            self._everybody.remove(self)
+        if self._beat is not None:
+            self._beat.cancel()
+        for asked in self._asked.values():
+            if not asked.waiting.done():
+                asked.waiting.set_exception(ConnectionResetError("the TLS connection was lost"))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def ask(self, code: int, attributes: Attributes) -> Reply:
+        waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        sealed = None
+        if self.is_11:
+            key = next(self._tokens) & 0xFFFF_FFFF
+            frame = version11.encode(code, key.to_bytes(4, "big"), attributes)
+        else:
+            key = self._free.pop()
+        try:
+            if not self.is_11:
+                sealed = Sealed.make(code, key, attributes, RADSEC, strict=False)
+                frame = sealed.datagram
+            self._asked[key] = _Asked(waiting, sealed)
+            self._transport.write(frame)
+            return await waiting
+        finally:
+            self._asked.pop(key, None)
+            if not self.is_11:
+                self._free.insert(0, key)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for frame in self._frames.feed(data):
+                self._answer(frame)
+        except PeerError as error:
+            # Where one packet ends and the next begins is lost (RFC 6613 §2.6.4).
+            log.warning("radius.radsec.broken", problem=str(error))
+            self.close()
+
+    def _answer(self, frame: bytes) -> None:
+        key = int.from_bytes(frame[4:8], "big") if self.is_11 else frame[1]
+        asked = self._asked.get(key)
+        if asked is None or asked.waiting.done():
+            return
+        if asked.sealed is None:
+            packet = Packet.decode(frame)
+            asked.waiting.set_result(Reply(packet.code, version11.plain(packet)))
+            return
+        try:
+            asked.waiting.set_result(asked.sealed.read(frame))
+        except PeerError as error:
+            # Late for a former request that had this identifier: the true answer may follow.
+            log.info("radius.radsec.unverified", problem=str(error))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            self._heard = False
+            await asyncio.sleep(self._keepalive_s)
+            if self._heard or not self.has_room:
+                continue
+            try:
+                async with asyncio.timeout(self._keepalive_s):
+                    await self.ask(STATUS_SERVER, [])
+            except (TimeoutError, OSError) as error:
+                log.warning("radius.radsec.silent", problem=str(error) or "no answer to Status-Server")
+                self.close()
+                return
