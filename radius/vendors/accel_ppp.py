@@ -11,7 +11,7 @@ from __future__ import annotations
 from controller.domain.service import SpeedProfile
 from radius.protocol.codes import Attr
 from radius.protocol.packet import attribute, integer_attribute
-from radius.vendors.model import Rates, Vendor, kbps
+from radius.vendors.model import Vendor, kbps
 from radius.vendors.terms import Filters, Garden
 
 _L4_REDIRECT = 243
@@ -21,14 +21,6 @@ _L4_REDIRECT_IPSET = 244
 def speed_attributes(profile: SpeedProfile) -> bytes:
     rates = f"{kbps(profile.downstream_bps)}/{kbps(profile.upstream_bps)}"
     return attribute(Attr.FILTER_ID, rates.encode())
-
-
-def read_rate(text: str) -> Rates | None:
-    """The rates of a Filter-Id that is one of the shaper's."""
-    downstream, separator, upstream = text.partition("/")
-    if not downstream.isdecimal() or (separator and not upstream.isdecimal()):
-        return None
-    return Rates(int(downstream) * 1_000, int(upstream or downstream) * 1_000)
 
 
 def filters(_names: Filters) -> bytes:

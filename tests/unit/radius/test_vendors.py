@@ -13,9 +13,9 @@ import pytest
 
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
+from controller.web.office import forms
 from radius.protocol.packet import Packet
-from radius.vendors import accel_ppp, reply
-from radius.vendors.model import Rates
+from radius.vendors import reply
 from radius.vendors.terms import Filters, Grant, Timers
 from tests.support.vendor_replies import GOLD, lines_of, packet_of, replies
 
@@ -114,18 +114,16 @@ def test_rates_that_a_unit_or_32_bits_cannot_carry_never_become_another_rate(
     assert [value for _, value in lines_of(reply.speed(reply.vendor(name), profile))] == expected
 
 
-def test_accel_ppp_reads_its_own_rates_back() -> None:
-    assert accel_ppp.read_rate("100000/20000") == Rates(100_000_000, 20_000_000)
-    assert accel_ppp.read_rate("5000") == Rates(5_000_000, 5_000_000)
-    assert accel_ppp.read_rate("garden") is None
-    assert accel_ppp.read_rate("5000/") is None
-
-
 def test_nokia_takes_filters_by_number_and_says_names_in_filter_id() -> None:
     kind = reply.vendor("nokia-sros")
     assert lines_of(kind.filters(Filters("20", "21"))) == [("Alc-Subscriber-Filter", "Ingr-v4:20,Egr-v4:21")]
     assert lines_of(kind.filters(Filters("kids"))) == [("Filter-Id", "kids")]
     assert kind.filters(Filters()) == b""
+
+
+def test_the_form_on_the_pages_offers_every_vendor() -> None:
+    (field,) = (field for field in forms.NAS.form.fields if field.key == "vendor")
+    assert sorted(choice.value for choice in field.choices) == EVERY
 
 
 def test_an_unknown_vendor_is_refused_with_those_that_are_known() -> None:
