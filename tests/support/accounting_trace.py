@@ -119,6 +119,16 @@ def shuffled(said: list[Said], dice: random.Random) -> Iterator[Delivery]:
         yield Delivery(arrived, one, one.packet(arrived - one.at))
 
 
+def buffered(said: list[Said], since_s: int, until_s: int, held_s: int) -> Iterator[Delivery]:
+    """What is said between two seconds after BEGIN stays at the BRAS for `held_s` and comes then, in order, among what
+    is said by then (Nokia 7750 keeps accounting for up to 25 hours)."""
+    arriving = []
+    for one in said:
+        waited = held_s if since_s <= one.at - BEGIN < until_s else 0
+        arriving.append(Delivery(one.at + waited, one, one.packet(waited)))
+    yield from sorted(arriving, key=lambda d: d.arrived_s)
+
+
 def lossy(said: list[Said], dice: random.Random, loss: float) -> Iterator[Delivery]:
     """Requests and answers get lost alike; the BRAS repeats until it is answered, every five seconds."""
     arriving: list[Delivery] = []
