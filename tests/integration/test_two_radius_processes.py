@@ -6,6 +6,7 @@ back. Sums are right, each session is one, and both processes know every subscri
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from radius.follower import Follower, Registry
 from radius.service import SubscriberService
 from tests.support.controller import Controller
 from tests.support.databases import PostgresServer
+from tests.support.eapol import EAPOL_TEST, eapol_test, network
+from tests.support.eapol import MISSING as NO_EAPOL_TEST
 from tests.support.killing import SECRET, Sender, prove_accounting, read_journal, register_nas, seed_of_this_run
 from tests.support.radclient import MISSING, RADCLIENT, radclient
 from tests.support.radius import GOLD
@@ -70,25 +73,47 @@ def accepted(controller: Controller) -> int:
     return counted(controller, sample)
 
 
-@pytest.mark.skipif(RADCLIENT is None, reason=MISSING)
-async def test_a_subscriber_made_once_signs_in_at_whichever_process_the_kernel_picks(pair: Pair) -> None:
-    one, two = pair
-    database, box = opened(pair), secrets.load_or_create(one.data_dir / "headend.key")
+async def put_subscriber(pair: Pair, username: str) -> None:
+    database, box = opened(pair), secrets.load_or_create(pair[0].data_dir / "headend.key")
     try:
         await SubscriberService(
             database, SystemClock(), box, Follower(database, box, Registry(), Directory())
         ).put_subscriber(
-            service_id=new_id(SystemClock().now()), username="anna", password=Secret("hunter2"), profile=GOLD,
+            service_id=new_id(SystemClock().now()), username=username, password=Secret("hunter2"), profile=GOLD,
             framed_ipv4=None, enabled=True, actor="test",
         )  # fmt: skip
     finally:
         await database.close()
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason=MISSING)
+async def test_a_subscriber_made_once_signs_in_at_whichever_process_the_kernel_picks(pair: Pair) -> None:
+    one, two = pair
+    await put_subscriber(pair, "anna")
 
     def both_have_accepted() -> bool:
         said = radclient(one.auth_port, "auth", 'User-Name = "anna", User-Password = "hunter2"', SECRET)
         return "Access-Accept" in said and accepted(one) > 0 and accepted(two) > 0
 
     one.until(both_have_accepted, "both processes have accepted")
+
+
+@pytest.mark.skipif(EAPOL_TEST is None, reason=NO_EAPOL_TEST)
+async def test_an_eap_conversation_stays_with_the_process_that_the_kernel_picked_for_its_socket(
+    pair: Pair, tmp_path: Path
+) -> None:
+    one, two = pair
+    known = "headend_radius_directory_subscribers"
+    already = counted(one, known)
+    await put_subscriber(pair, "eva")
+    one.until(lambda: counted(one, known) == counted(two, known) == already + 1, "both processes know her")
+    before = accepted(one), accepted(two)
+    block = network("MSCHAPV2", "eva", password="hunter2")
+    async with asyncio.timeout(60):
+        while not (accepted(one) > before[0] and accepted(two) > before[1]):
+            outcome = await eapol_test(tmp_path, one.auth_port, block, secret=SECRET)
+            assert outcome.accepted, "three packets of one socket went to different processes: " + outcome.output
+            assert outcome.keys_match
 
 
 async def test_records_of_sessions_that_move_between_two_processes_are_stored_once_and_sum_up(
