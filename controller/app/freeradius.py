@@ -1,0 +1,59 @@
+"""`headend import freeradius`: the import with the services of the RADIUS room on the data of this machine."""
+
+from __future__ import annotations
+
+import re
+
+from controller.app.settings import Settings
+from controller.domain.clock import SystemClock
+from controller.domain.errors import RuleError
+from controller.domain.service import SpeedProfile
+from controller.store import secrets
+from controller.store.engine import Database
+from controller.store.secrets import SecretBox
+from controller.store.usage_log import UsageLog
+from radius.accounting.recorder import AccountingRecorder
+from radius.accounting.repository import SessionRepository
+from radius.freeradius import report, speeds
+from radius.freeradius.importer import Importer
+from radius.freeradius.source import Source
+from radius.room import RadiusRoom
+from radius.settings import RadiusSettings
+
+_SPEED = re.compile(r"(\d+)([kMG]?)/(\d+)([kMG]?)")
+_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+
+
+async def bring(settings: Settings, url: str, speed: str, actor: str, *, dry_run: bool) -> str:
+    """The report. A running controller takes over what was imported within a second. Raises RuleError."""
+    source, unshaped = Source(url), _profile(speed)
+    box = secrets.load_or_create(settings.data_dir / "headend.key")
+    database, clock = Database(settings.url), SystemClock()
+    log = UsageLog(database, "import")
+    try:
+        # Its ports are never opened, and nothing is recorded: the room is its services here.
+        room = RadiusRoom(
+            database,
+            clock,
+            box,
+            RadiusSettings(password_form=settings.password_form),
+            recorder=AccountingRecorder(database, clock, log, lambda _username: None),
+            sessions=SessionRepository(database),
+        )
+        await room.follower.refresh_nas()
+        outcome = await importer(database, box, room).run(source, unshaped, actor=actor, dry_run=dry_run)
+    finally:
+        await log.close()
+        await database.close()
+    return report.text(outcome, source.shown, dry_run=dry_run)
+
+
+def importer(database: Database, box: SecretBox, room: RadiusRoom) -> Importer:
+    return Importer(database, box, room.registry, room.nas, room.subscribers, room.passwords, room.access)
+
+
+def _profile(text: str) -> SpeedProfile:
+    match = _SPEED.fullmatch(text)
+    if match is None or int(match[1]) == 0 or int(match[3]) == 0:
+        raise RuleError(f"{text!r} is no speed; write DOWN/UP in bit/s like 100M/20M")
+    return speeds.profile(int(match[1]) * _FACTORS[match[2]], int(match[3]) * _FACTORS[match[4]])

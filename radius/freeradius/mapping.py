@@ -1,0 +1,323 @@
+"""From the rows of a FreeRADIUS SQL schema to what we keep. Pure; whatever has no counterpart becomes a remark.
+
+    radcheck, radgroupcheck   password, Auth-Type, Simultaneous-Use, stations and ports, hours
+    radreply, radgroupreply   speed, addresses, pools, timers; any other attribute that the dictionaries know, verbatim
+    radusergroup              groups by priority; after the first that matches only where it says Fall-Through
+
+Operators are followed as rlm_sql follows them: := replaces, = gives what is absent, += adds one more. A group that
+holds only for some requests (== on anything but what a condition of ours asks) is not given to anybody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from controller.domain.errors import RuleError
+from controller.domain.ports import Secret
+from controller.domain.service import SpeedProfile
+from radius.authorization import terms
+from radius.freeradius import speeds
+from radius.freeradius.hours import hours
+from radius.freeradius.model import Findings, Wanted, WantedLogin, WantedNas, why_weak
+from radius.freeradius.source import Row, Tables
+from radius.protocol.templates import encode_named
+
+_VENDORS = {
+    "mikrotik": "mikrotik", "cisco": "cisco-ios-xe", "juniper": "juniper", "huawei": "huawei", "alcatel": "nokia-sros",
+    "nokia": "nokia-sros", "ubiquiti": "ubiquiti", "accel": "accel-ppp", "accel-ppp": "accel-ppp",
+}  # fmt: skip
+_HASHED = frozenset(
+    {
+        "Crypt-Password", "MD5-Password", "SMD5-Password", "SHA-Password", "SSHA-Password", "SHA2-Password",
+        "SSHA2-256-Password", "SSHA2-512-Password", "PBKDF2-Password", "LM-Password", "Password-With-Header",
+        "Digest-HA1",
+    }
+)  # fmt: skip
+_ASKS = frozenset({"==", "!=", "<", ">", "<=", ">=", "=~", "!~", "=*", "!*"})
+"""Operators that compare with the request."""
+_SENT_ANYWAY = {
+    ("Service-Type", "framed-user"),
+    ("Service-Type", "2"),
+    ("Framed-Protocol", "ppp"),
+    ("Framed-Protocol", "1"),
+}
+_TERMS = {
+    "Framed-Pool": "pool", "Framed-IPv6-Pool": "ipv6_pool", "Delegated-IPv6-Prefix-Pool": "delegated_pool",
+}  # fmt: skip
+_SECONDS = {"Session-Timeout": "session_timeout_s", "Idle-Timeout": "idle_timeout_s"}
+_PREFIXES = {"Framed-IPv6-Prefix": "ipv6_prefix", "Delegated-IPv6-Prefix": "delegated_prefix"}
+_STATIONS = {"Calling-Station-Id": "calling_station_id", "NAS-Port-Id": "nas_port_id"}
+
+Lines = list[tuple[str, str, str]]
+"""Attribute, operator, value."""
+
+
+def wanted(tables: Tables, unshaped: SpeedProfile) -> Wanted:
+    """`unshaped` is the profile of logins that are told no speed: each of ours has one."""
+    findings = Findings()
+    users = _Users(tables, unshaped, findings)
+    logins = [login for name in users.names() if (login := users.login(name)) is not None]
+    return Wanted(_nas(tables["nas"], users, findings), logins, findings)
+
+
+class _Users:
+    def __init__(self, tables: Tables, unshaped: SpeedProfile, findings: Findings) -> None:
+        self._check = _by(tables["radcheck"], "username")
+        self._reply = _by(tables["radreply"], "username")
+        self._group_check = _by(tables["radgroupcheck"], "groupname")
+        self._group_reply = _by(tables["radgroupreply"], "groupname")
+        self._groups: dict[str, list[tuple[int, str]]] = {}
+        for row in tables["radusergroup"]:
+            group = (int(row.get("priority") or 0), row.get("groupname") or "")
+            self._groups.setdefault(row.get("username") or "", []).append(group)
+        self._unshaped = unshaped
+        self._findings = findings
+        self.speed_attributes: set[str] = set()
+        self.interims: list[int] = []
+
+    def names(self) -> list[str]:
+        return sorted({*self._check, *self._reply, *self._groups} - {""})
+
+    def login(self, name: str) -> WantedLogin | None:
+        """None for one that cannot log in on ours; a remark says why."""
+        check, reply = self._merged(name)
+        password = self._password(name, check)
+        if password is None:
+            return None
+        written: dict[str, Any] = {}
+        enabled = self._conditions(name, check, written)
+        items = self._single(name, reply)
+        profile, by, lost = speeds.take(items)
+        if by:
+            self.speed_attributes.add(by)
+        if lost:
+            self._findings.remark(lost, name)
+        if profile is None:
+            self._findings.remark(f"told no speed: gets the profile {self._unshaped.name}", name)
+        address = self._address(name, items)
+        prefixes = {ours: self._prefix(name, theirs, items) for theirs, ours in _PREFIXES.items()}
+        self._given(name, items, written)
+        form, secret = password
+        self._findings.mapped["radcheck → login"] += 1
+        return WantedLogin(
+            username=name,
+            password=Secret(secret),
+            form=form,
+            profile=profile or self._unshaped,
+            enabled=enabled,
+            framed_ipv4=address,
+            terms=written,
+            **prefixes,
+        )
+
+    def _merged(self, name: str) -> tuple[Lines, Lines]:
+        check, reply = list(self._check.get(name, [])), list(self._reply.get(name, []))
+        if _falls_through(reply) is False:
+            return check, _without_control(reply)
+        for _, group in sorted(self._groups.get(name, [])):
+            group_check, group_reply = self._group_check.get(group, []), self._group_reply.get(group, [])
+            asked = [
+                line for line in group_check if line[1] in ("==", "!=", "<", ">", "<=", ">=", "=~", "!~", "=*", "!*")
+            ]
+            if any(attribute not in _STATIONS or op != "==" for attribute, op, _ in asked):
+                said = ", ".join(f"{attribute} {op} {value}" for attribute, op, value in asked)
+                self._findings.remark(f"group {group} holds only for some requests ({said}): it is not given", name)
+                continue
+            self._findings.mapped["radusergroup → what its group gives"] += 1
+            check = _joined(check, group_check)
+            reply = _joined(reply, group_reply)
+            if not _falls_through(group_reply):
+                break
+        return check, _without_control(reply)
+
+    def _password(self, name: str, check: Lines) -> tuple[str, str] | None:
+        known = {attribute: value for attribute, _, value in check}
+        for attribute, form in (("Cleartext-Password", "clear"), ("User-Password", "clear"), ("NT-Password", "nt")):
+            value = known.get(attribute)
+            if not value:
+                continue
+            if form == "nt":
+                value = value.removeprefix("0x").lower()
+                if re.fullmatch(r"[0-9a-f]{32}", value) is None:
+                    self._findings.remark("NT-Password is no NT hash of 32 hex digits: no login", name)
+                    return None
+            self._findings.passwords["in clear" if form == "clear" else "NT hash (no CHAP)"] += 1
+            return form, value
+        hashed = sorted(_HASHED & set(known))
+        if hashed:
+            self._findings.passwords[f"{hashed[0]} (cannot be taken over)"] += 1
+            self._findings.remark(f"{hashed[0]}: a hash that we do not verify; set a new password: no login", name)
+        elif known.get("Auth-Type", "").lower() == "accept":
+            self._findings.remark("Auth-Type Accept lets everybody in without a password: no login", name)
+        else:
+            self._findings.remark("no password in radcheck (EAP-TLS, LDAP, a proxy?): no login", name)
+        return None
+
+    def _conditions(self, name: str, check: Lines, written: dict[str, Any]) -> bool:
+        """Fills `written`; False where the login is locked."""
+        enabled = True
+        for attribute, op, value in check:
+            if attribute in ("Cleartext-Password", "User-Password", "NT-Password") or attribute in _HASHED:
+                continue
+            if attribute == "Auth-Type" and value.lower() == "reject":
+                enabled = False
+                self._findings.mapped["Auth-Type Reject → not enabled"] += 1
+            elif attribute == "Auth-Type":
+                self._findings.remark(f"Auth-Type {value}: the method follows from the request here", name)
+            elif attribute == "Simultaneous-Use" and value.isdigit() and int(value) > 0:
+                written["simultaneous_use"] = int(value)
+            elif attribute in _STATIONS and op == "==":
+                written[_STATIONS[attribute]] = value
+            elif attribute == "Login-Time":
+                self._hours(name, value, written)
+            elif attribute != "Fall-Through":
+                self._findings.remark(f"check {attribute} {op}: no counterpart", name)
+        return enabled
+
+    def _hours(self, name: str, value: str, written: dict[str, Any]) -> None:
+        windows = hours(value)
+        if windows is None:
+            self._findings.remark(f"Login-Time {value!r} cannot be said in our hours", name)
+        elif windows:
+            written["hours"] = windows
+
+    def _single(self, name: str, reply: Lines) -> dict[str, str]:
+        """Attributes by name; of those that may stand several times the others go to `extra` lines."""
+        items: dict[str, str] = {}
+        for attribute, _, value in reply:
+            if attribute in items and attribute in {*_TERMS, *_SECONDS, *_PREFIXES, "Framed-IP-Address"}:
+                self._findings.remark(f"{attribute} stands several times: the first is taken", name)
+                continue
+            key = attribute
+            while key in items:
+                key += "\0"
+            items[key] = value
+        return items
+
+    def _address(self, name: str, items: dict[str, str]) -> str | None:
+        value = items.pop("Framed-IP-Address", None)
+        if value in (None, "255.255.255.254"):
+            return None  # "the NAS should select an address" (RFC 2865 §5.8)
+        try:
+            return str(ipaddress.IPv4Address(value))
+        except ValueError:
+            self._findings.remark(f"Framed-IP-Address {value!r} is none", name)
+            return None
+
+    def _prefix(self, name: str, attribute: str, items: dict[str, str]) -> str | None:
+        value = items.pop(attribute, None)
+        if value is None:
+            return None
+        try:
+            return str(ipaddress.IPv6Network(value))
+        except ValueError:
+            self._findings.remark(f"{attribute} {value!r} is no prefix", name)
+            return None
+
+    def _given(self, name: str, items: dict[str, str], written: dict[str, Any]) -> None:
+        """Timers, pools and every other attribute into `written`. A timer that is not sent there is not sent here."""
+        written |= {"session_timeout_s": 0, "idle_timeout_s": 0}
+        extra: list[dict[str, str]] = []
+        for key, value in items.items():
+            attribute = key.rstrip("\0")
+            if (attribute, value.lower()) in _SENT_ANYWAY:
+                continue
+            if attribute in _SECONDS and value.isdigit():
+                written[_SECONDS[attribute]] = int(value)
+            elif attribute == "Acct-Interim-Interval" and value.isdigit():
+                self.interims.append(int(value))
+            elif attribute in _TERMS:
+                written[_TERMS[attribute]] = value
+            elif self._is_template(name, attribute, value):
+                extra.append({"name": attribute, "value": value})
+        if extra:
+            written["reply_attributes"] = extra
+        try:
+            terms.read(written)
+        except RuleError as error:
+            self._findings.remark(f"what it is given cannot be: {error}", name)
+            written.clear()
+
+    def _is_template(self, name: str, attribute: str, value: str) -> bool:
+        try:
+            encode_named(attribute, value)
+        except RuleError as error:
+            self._findings.remark(f"reply {attribute}: {error}", name)
+            return False
+        self._findings.mapped[f"{attribute} → reply attribute, verbatim"] += 1
+        return True
+
+
+def _nas(rows: Iterable[Row], users: _Users, findings: Findings) -> list[WantedNas]:
+    interims = {seconds for seconds in users.interims if 60 <= seconds <= 86_400}
+    interim_s = max(interims, key=users.interims.count) if interims else 300
+    if len(interims) > 1:
+        told = ", ".join(map(str, sorted(interims)))
+        findings.remark(f"Acct-Interim-Interval is a NAS's here, not a login's: {interim_s} s of {told}", "every NAS")
+    found: dict[str, WantedNas] = {}
+    for row in rows:
+        address, secret = row.get("nasname") or "", row.get("secret") or ""
+        name = (row.get("shortname") or address)[:64]
+        try:
+            place = (
+                str(ipaddress.ip_network(address, strict=False))
+                if "/" in address
+                else str(ipaddress.ip_address(address))
+            )
+        except ValueError:
+            findings.remark("the NAS is named by a host name: give its address", address)
+            continue
+        if not secret:
+            findings.remark("the NAS has no secret", address)
+            continue
+        weak = why_weak(secret)
+        if weak is not None:
+            findings.remark(f"weak: {weak}", name)
+        if name in (other.name for other in found.values()):
+            name = f"{name[:40]}-{address}"[:64]
+        vendor = _vendor(row.get("type") or "other", users.speed_attributes)
+        found[place] = WantedNas(name, place, Secret(secret), vendor, interim_s)
+        findings.mapped[f"nas → NAS of vendor {vendor}"] += 1
+    return list(found.values())
+
+
+def _vendor(kind: str, speed_attributes: set[str]) -> str:
+    """By its type, else by whose attributes its users are told their speed in, where that is one vendor's."""
+    known = _VENDORS.get(kind.lower())
+    told = {speeds.VENDOR_OF[name] for name in speed_attributes if name in speeds.VENDOR_OF}
+    return known or (next(iter(told)) if len(told) == 1 else "rfc")
+
+
+def _by(rows: Iterable[Row], column: str) -> dict[str, Lines]:
+    found: dict[str, Lines] = {}
+    ordered = sorted(rows, key=lambda row: int(row.get("id") or 0))
+    for row in ordered:
+        line = (row.get("attribute") or "", (row.get("op") or "=").strip(), row.get("value") or "")
+        found.setdefault(row.get(column) or "", []).append(line)
+    return found
+
+
+def _joined(lines: Lines, more: Lines) -> Lines:
+    """`more` after `lines`, as its operators say."""
+    for attribute, op, value in more:
+        if op == ":=":
+            lines = [line for line in lines if line[0] != attribute]
+        elif op != "+=" and any(line[0] == attribute for line in lines):
+            continue
+        lines = [*lines, (attribute, op, value)]
+    return lines
+
+
+def _falls_through(lines: Lines) -> bool | None:
+    """What Fall-Through says; None where it says nothing."""
+    for attribute, _, value in lines:
+        if attribute == "Fall-Through":
+            return value.lower() in ("yes", "1", "true")
+    return None
+
+
+def _without_control(lines: Lines) -> Lines:
+    return [line for line in lines if line[0] != "Fall-Through"]

@@ -1,0 +1,143 @@
+"""Rows of radacct into the history of sessions: found by whois and lists, never billed, for they are in no usage log.
+
+A row's key follows from its AcctUniqueId, so that importing again changes nothing. Sessions that are still open there
+are left: their next record opens them here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from controller.store.engine import Database
+from controller.store.metadata import to_micros
+from radius.accounting.session import ENDED
+from radius.accounting.tables import history
+from radius.freeradius.source import Row
+
+_BATCH = 500
+
+NasAt = Callable[[str], str | None]
+ServiceOf = Callable[[str], str | None]
+
+
+@dataclass
+class SessionCounts:
+    imported: int = 0
+    known: int = 0
+    """Imported before."""
+    still_open: int = 0
+    octets: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+    """Why rows were left → of how many."""
+
+    def leave(self, why: str) -> None:
+        self.left[why] = self.left.get(why, 0) + 1
+
+
+async def bring(
+    database: Database, rows: Iterable[Row], nas_at: NasAt, service_of: ServiceOf, *, dry_run: bool
+) -> SessionCounts:
+    """Each batch in a transaction of its own."""
+    counts, each = SessionCounts(), iter(rows)
+    while batch := list(islice(each, _BATCH)):
+        made = [value for row in batch if (value := _session(row, nas_at, service_of, counts)) is not None]
+        await _store(database, {value["session_key"]: value for value in made}, counts, dry_run)
+    return counts
+
+
+async def _store(database: Database, made: dict[str, dict[str, Any]], counts: SessionCounts, dry_run: bool) -> None:
+    async with database.read() as conn:
+        query = select(history.c.session_key).where(history.c.session_key.in_(list(made)))
+        known = set((await conn.execute(query)).scalars())
+    new = [value for key, value in made.items() if key not in known]
+    counts.known += len(known)
+    counts.imported += len(new)
+    counts.octets += sum(value["upstream_octets"] + value["downstream_octets"] for value in new)
+    if new and not dry_run:
+        async with database.begin() as conn:
+            await conn.execute(insert(history), new)
+
+
+def _session(row: Row, nas_at: NasAt, service_of: ServiceOf, counts: SessionCounts) -> dict[str, Any] | None:
+    started, stopped = _instant(row.get("acctstarttime")), _instant(row.get("acctstoptime"))
+    if stopped is None:
+        counts.still_open += 1
+        return None
+    nas_id = nas_at((row.get("nasipaddress") or "").partition("/")[0])
+    if nas_id is None:
+        counts.leave("no NAS is registered at its address")
+        return None
+    name, session_id = row.get("username") or "", (row.get("acctsessionid") or "").encode()
+    seconds = _number(row.get("acctsessiontime"))
+    started = started or stopped - timedelta(seconds=seconds or 0)
+    if not name or not 0 < len(session_id) <= 253 or started > stopped:
+        counts.leave("it has no user name or session id, or ends before it starts")
+        return None
+    upstream, downstream = _number(row.get("acctinputoctets")), _number(row.get("acctoutputoctets"))
+    return {
+        "session_key": _key(row.get("acctuniqueid") or "", session_id, nas_id, started),
+        "revision": 1,
+        "last_event_us": to_micros(stopped),
+        "last_seen_us": to_micros(stopped),
+        "session_time_s": seconds,
+        "upstream_octets": upstream or 0,
+        "downstream_octets": downstream or 0,
+        "evidence_us": None,
+        "recent": b"",
+        "state": ENDED,
+        "started_us": to_micros(started),
+        "start_seen": row.get("acctstarttime") is not None,
+        "ended_us": to_micros(stopped),
+        "end_cause": (row.get("acctterminatecause") or None) and str(row["acctterminatecause"])[:32],
+        "provisional": False,
+        "final_unknown": upstream is None and downstream is None,
+        "counter_fell": False,
+        "framed_ipv4": _ipv4(row.get("framedipaddress")),
+        "last_class": None,
+        "last_rate": None,
+        "counter_state": None,
+        "service_id": service_of(name),
+        "nas_id": nas_id,
+        "acct_session_id": session_id,
+        "life": 1,
+        "username": name[:253],
+        "interim_s": _number(row.get("acctinterval")) or 300,
+        "calling_station_id": row.get("callingstationid") or None,
+        "nas_port_id": row.get("nasportid") or None,
+    }
+
+
+def _key(unique_id: str, session_id: bytes, nas_id: str, started: datetime) -> str:
+    """Sorts by the start like every key, and is the same each time."""
+    told = hashlib.blake2b(f"{unique_id}\n{nas_id}\n".encode() + session_id, digest_size=10).hexdigest()
+    return f"{int(started.timestamp() * 1000) & (2**48 - 1):012x}{told}"
+
+
+def _instant(text: str | None) -> datetime | None:
+    """MySQL writes no zone: it is taken for UTC. Its zero date means none."""
+    if not text or text.startswith("0000"):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _ipv4(text: str | None) -> str | None:
+    try:
+        return str(ipaddress.IPv4Address((text or "").partition("/")[0]))
+    except ValueError:
+        return None

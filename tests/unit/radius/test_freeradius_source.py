@@ -1,0 +1,161 @@
+"""Sources of an import beside PostgreSQL: a dump of MySQL, an SQLite file; and what is refused with a reason."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.domain.errors import RuleError
+from controller.domain.service import SpeedProfile
+from radius.freeradius import mapping, mysql_dump, speeds
+from radius.freeradius.hours import hours
+from radius.freeradius.model import why_weak
+from radius.freeradius.source import Source, Tables
+
+UNSHAPED = SpeedProfile("1g-1g", 10**9, 10**9)
+DUMP = r"""-- MySQL dump 10.19  Distrib 10.11
+/*!40101 SET NAMES utf8mb4 */;
+DROP TABLE IF EXISTS `radcheck`;
+CREATE TABLE `radcheck` (
+  `id` int(11) unsigned NOT NULL AUTO_INCREMENT,
+  `username` varchar(64) NOT NULL DEFAULT '',
+  `attribute` varchar(64) NOT NULL DEFAULT '',
+  `op` char(2) NOT NULL DEFAULT '==',
+  `value` varchar(253) NOT NULL DEFAULT '',
+  PRIMARY KEY (`id`),
+  KEY `username` (`username`(32))
+) ENGINE=InnoDB DEFAULT CHARSET=latin1;
+INSERT INTO `radcheck` VALUES (1,'anna','Cleartext-Password',':=','it\'s \\ (so), ok;\n'),(2,'berta','Cleartext-Password',':=','b''b');
+INSERT INTO `radreply` (`id`, `username`, `attribute`, `op`, `value`) VALUES (7,'anna','Mikrotik-Rate-Limit',':=','10M/50M 20M/100M');
+INSERT INTO `radacct` (`radacctid`,`acctsessionid`,`acctstoptime`,`acctinputoctets`) VALUES (1,'s1',NULL,-1),(2,'s2','2026-10-01 10:00:00',17);
+"""  # noqa: E501 - as mysqldump writes it
+
+
+def test_a_dump_of_mysql_is_read_with_its_escapes_and_the_columns_that_its_tables_named(tmp_path: Path) -> None:
+    (tmp_path / "radius.sql").write_text(DUMP)
+    source = Source(str(tmp_path / "radius.sql"))
+    tables = source.tables()
+    assert [row["value"] for row in tables["radcheck"]] == ["it's \\ (so), ok;\n", "b'b"]
+    assert tables["radreply"][0]["attribute"] == "Mikrotik-Rate-Limit"
+    assert [(row["acctsessionid"], row["acctstoptime"]) for row in source.sessions()] == [
+        ("s1", None),
+        ("s2", "2026-10-01 10:00:00"),
+    ]
+
+
+def test_a_row_that_does_not_fit_its_columns_is_refused_with_its_line() -> None:
+    lines = ["INSERT INTO `nas` (`id`,`nasname`) VALUES (1);\n"]
+    with pytest.raises(RuleError, match="line 1: nas has 2 columns, and a row 1 values"):
+        list(mysql_dump.rows(lines, ("nas",)))
+    with pytest.raises(RuleError, match="line 1: a value of this INSERT cannot be read"):
+        list(mysql_dump.rows(["INSERT INTO `nas` (`id`) VALUES (NOW());\n"], ("nas",)))
+
+
+@given(st.text(alphabet="INSERTO `nas`()',\\;0x12\n -VALUE"), st.text(max_size=40))
+def test_no_dump_makes_it_raise_anything_else(middle: str, end: str) -> None:
+    lines = ["INSERT INTO `nas` (`id`) VALUES " + middle + "\n", end + ";\n"]
+    try:
+        list(mysql_dump.rows(lines, ("nas",)))
+    except RuleError:
+        pass
+
+
+def test_an_sqlite_file_of_the_schema_is_read(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "radius.db")) as made:
+        for table in ("radcheck", "radreply"):
+            made.execute(f"CREATE TABLE {table} (id INTEGER, UserName TEXT, Attribute TEXT, op TEXT, Value TEXT)")
+        for table in ("radgroupcheck", "radgroupreply"):
+            made.execute(f"CREATE TABLE {table} (id INTEGER, GroupName TEXT, Attribute TEXT, op TEXT, Value TEXT)")
+        made.execute("CREATE TABLE radusergroup (UserName TEXT, GroupName TEXT, priority INTEGER)")
+        made.execute("CREATE TABLE nas (id INTEGER, nasname TEXT, shortname TEXT, type TEXT, secret TEXT)")
+        made.execute("CREATE TABLE radacct (RadAcctId INTEGER, AcctSessionId TEXT)")
+        made.execute("INSERT INTO radcheck VALUES (1, 'anna', 'Cleartext-Password', ':=', 'hunter2')")
+        made.commit()
+    found = mapping.wanted(Source(f"sqlite://{tmp_path}/radius.db").tables(), UNSHAPED)
+    assert [(one.username, one.profile) for one in found.logins] == [("anna", UNSHAPED)]
+
+
+def test_a_source_that_is_none_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RuleError, match="mysql:// is not read"):
+        Source("mysql://root@localhost/radius")
+    with pytest.raises(RuleError, match="is no file"):
+        Source(str(tmp_path / "nothing.sql"))
+    with closing(sqlite3.connect(tmp_path / "other.db")) as made:
+        made.execute("CREATE TABLE x (y)")
+    with pytest.raises(RuleError, match="is no FreeRADIUS schema"):
+        Source(str(tmp_path / "other.db")).tables()
+    assert "s3cret" not in Source("postgresql://radius:s3cret@db.example/radius").shown
+
+
+def tables(**rows: list[tuple[str, ...]]) -> Tables:
+    """radcheck and the like as (whose, attribute, op, value); radusergroup as (user, group, priority)."""
+    made = Tables()
+    for table, lines in rows.items():
+        key = "groupname" if table.startswith("radgroup") else "username"
+        names = ("username", "groupname", "priority") if table == "radusergroup" else (key, "attribute", "op", "value")
+        made.rows[table] = [dict(zip(names, line, strict=True)) for line in lines]
+    return made
+
+
+PASSWORD = ("anna", "Cleartext-Password", ":=", "x")
+
+
+def test_a_second_group_is_given_only_where_the_first_falls_through() -> None:
+    groups = [("anna", "a", "1"), ("anna", "b", "2")]
+    given = [("a", "Framed-Pool", "=", "one"), ("b", "Framed-Pool", ":=", "two"), ("b", "Filter-Id", "=", "f")]
+    stops = mapping.wanted(tables(radcheck=[PASSWORD], radusergroup=groups, radgroupreply=given), UNSHAPED)
+    assert stops.logins[0].terms["pool"] == "one"
+    assert "reply_attributes" not in stops.logins[0].terms
+    falls = [*given, ("a", "Fall-Through", "=", "Yes")]
+    goes_on = mapping.wanted(tables(radcheck=[PASSWORD], radusergroup=groups, radgroupreply=falls), UNSHAPED)
+    assert goes_on.logins[0].terms["pool"] == "two"
+    assert goes_on.logins[0].terms["reply_attributes"] == [{"name": "Filter-Id", "value": "f"}]
+
+
+def test_a_group_that_depends_on_the_request_is_given_to_nobody_and_said() -> None:
+    found = mapping.wanted(
+        tables(
+            radcheck=[PASSWORD],
+            radusergroup=[("anna", "wifi", "1")],
+            radgroupcheck=[("wifi", "NAS-IP-Address", "==", "10.0.0.1")],
+            radgroupreply=[("wifi", "Framed-Pool", "=", "one")],
+        ),
+        UNSHAPED,
+    )
+    assert "pool" not in found.logins[0].terms
+    assert any("group wifi holds only for some requests" in remark for remark in found.findings.remarks)
+
+
+def test_speeds_are_read_in_the_attributes_of_several_vendors() -> None:
+    assert speeds.take({"WISPr-Bandwidth-Max-Down": "50000000", "WISPr-Bandwidth-Max-Up": "10000000"})[0] == (
+        SpeedProfile("50m-10m", 50_000_000, 10_000_000)
+    )
+    made, _, lost = speeds.take({"Mikrotik-Rate-Limit": "512k/2M 1M/4M"})
+    assert made == SpeedProfile("2m-512k", 2_000_000, 512_000)
+    assert "burst" in lost
+    assert speeds.take({"Mikrotik-Rate-Limit": "fast"})[0] is None
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Wk0800-1800,Sa0900-1200", ["mo-fr 08:00-18:00", "sa 09:00-12:00"]),
+        ("Al", []),
+        ("Mo-We2200-0600", ["mo-we 22:00-06:00"]),
+        ("Never", None),
+        ("Wk0800-2560", None),
+    ],
+)
+def test_login_time_becomes_hours(written: str, meant: list[str] | None) -> None:
+    assert hours(written) == meant
+
+
+def test_weak_secrets_are_known() -> None:
+    assert why_weak("testing123") == "a secret that everybody tries first"
+    assert why_weak("short-one") == "a secret of fewer than 16 octets (RFC 2865 §3)"
+    assert why_weak("correct-horse-battery-staple") is None
