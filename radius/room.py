@@ -31,6 +31,9 @@ from radius.pools.service import PoolService
 from radius.ports import Recorder, Sessions
 from radius.protocol.duplicates import Duplicates
 from radius.protocol.server import AccountingServer, AuthenticationServer
+from radius.quota.counter import QuotaCounter
+from radius.quota.evaluation import Evaluation
+from radius.quota.service import QuotaService
 from radius.realms import RealmService
 from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
@@ -78,6 +81,7 @@ class RadiusRoom:
             session_timeout_s=settings.session_timeout_s,
             garden=settings.garden,
             is_suspended=self.subscribers.is_suspended,
+            is_throttled=self.subscribers.is_throttled,
         )
         self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
@@ -85,6 +89,9 @@ class RadiusRoom:
         certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
         self.pools = PoolService(database, clock, self.follower)
         self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
+        evaluation = Evaluation(self.sessions.changes)
+        self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
+        self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
         admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
         policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
         self._eap = EapCollector(policy.eap_sessions, certificates)
@@ -136,6 +143,7 @@ class RadiusRoom:
             tasks.create_task(self.passwords.move_all())
             tasks.create_task(self.transports.run())
             tasks.create_task(self.leases.run())
+            tasks.create_task(self.quota_counter.run())
             tasks.create_task(self.sessions.changes.run())
 
     def close(self) -> None:

@@ -30,6 +30,8 @@ from radius.vendors.terms import Garden
 
 IsSuspended = Callable[[str], Awaitable[bool]]
 """SubscriberService.is_suspended: whether a service is in the walled garden."""
+IsThrottled = Callable[[str], Awaitable[bool]]
+"""SubscriberService.is_throttled: whether fair use has put another speed in place of the plan's."""
 
 SESSION_CONTEXT_NOT_FOUND = 503
 """Error-Cause of RFC 5176 §3.5; also our own answer when there is nobody to send to."""
@@ -50,12 +52,14 @@ class SessionController:
         session_timeout_s: int = 0,
         garden: Garden | None = None,
         is_suspended: IsSuspended | None = None,
+        is_throttled: IsThrottled | None = None,
         patience: Patience | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._sessions = sessions
         self._is_suspended = is_suspended
+        self._is_throttled = is_throttled
         self._reach = Reach(database, find_nas, sessions, client, session_timeout_s=session_timeout_s, garden=garden)
         self.changes = ChangeQueue(database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience)
 
@@ -71,6 +75,9 @@ class SessionController:
             return _GONE
         if self._is_suspended is not None and await self._is_suspended(session.service_id):
             return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
+        if self._is_throttled is not None and await self._is_throttled(session.service_id):
+            words = "nothing was sent: fair use has throttled the service; top it up or change its allowance first"
+            return CoaOutcome("nak", None, words)
         return await self.changes.ask(session_key, Wanted(Kind.SPEED, profile), actor=actor) or _GONE
 
     async def failures(self, service_id: ServiceId) -> Mapping[str, str]:

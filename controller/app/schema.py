@@ -18,6 +18,7 @@ from radius.accounting import tables as accounting_tables
 from radius.dynamic import tables as dynamic_tables
 from radius.pools import tables as pool_tables
 from radius.proxy import tables as proxy_tables
+from radius.quota import tables as quota_tables
 
 __all__ = ["metadata"]
 
@@ -31,6 +32,7 @@ TABLE_MODULES = (
     provisioning_tables,
     accounting_tables,
     pool_tables,
+    quota_tables,
     proxy_tables,
     dynamic_tables,
     crm_tables,

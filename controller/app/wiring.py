@@ -56,6 +56,7 @@ from radius.accounting.counters import RecorderCollector
 from radius.dynamic import routes as change_routes
 from radius.pools import routes as pool_routes
 from radius.proxy import routes as proxy_routes
+from radius.quota import routes as quota_routes
 
 log = structlog.get_logger()
 
@@ -147,6 +148,7 @@ class Program:
             *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
             *session_routes.endpoints(self.network.sessions),
             *pool_routes.endpoints(self.network.radius.pools),
+            *quota_routes.endpoints(self.network.radius.quota, self.base.settings.entity_zone),
             *change_routes.endpoints(self.network.radius.sessions.changes),
             *quarantine_routes.endpoints(self.network.quarantine),
             *check_routes.endpoints(self.network.checks),

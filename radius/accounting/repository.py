@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from controller.domain.identity import NasId
@@ -232,6 +233,16 @@ class SessionFilter:
     is_live: bool | None = None
 
 
+async def live_sessions(conn: AsyncConnection, service_id: str) -> list[LiveSession]:
+    """The live sessions of a service, as the caller's transaction sees them."""
+    return await _live(conn, sessions.c.service_id == service_id)
+
+
+async def _live(conn: AsyncConnection, condition: ColumnElement[bool]) -> list[LiveSession]:
+    query = select(sessions).where(condition, sessions.c.state == LIVE).order_by(sessions.c.session_key)
+    return [_live_session(row) for row in await conn.execute(query)]
+
+
 class SessionRepository:
     """radius.ports.Sessions, and the list of sessions for the API."""
 
@@ -239,11 +250,13 @@ class SessionRepository:
         self._database = database
 
     async def live_session(self, session_key: str) -> LiveSession | None:
-        found = await self._live(sessions.c.session_key == session_key)
+        async with self._database.read() as conn:
+            found = await _live(conn, sessions.c.session_key == session_key)
         return found[0] if found else None
 
     async def live_sessions_of(self, service_id: str) -> list[LiveSession]:
-        return await self._live(sessions.c.service_id == service_id)
+        async with self._database.read() as conn:
+            return await live_sessions(conn, service_id)
 
     async def occupied(self, service_id: str) -> list[Occupied]:
         """Live sessions of a service, for its limit on simultaneous ones."""
@@ -294,11 +307,6 @@ class SessionRepository:
         """How many sessions are live now."""
         async with self._database.read() as conn:
             return await conn.scalar(select(func.count()).select_from(sessions).where(sessions.c.state == LIVE)) or 0
-
-    async def _live(self, condition: ColumnElement[bool]) -> list[LiveSession]:
-        query = select(sessions).where(condition, sessions.c.state == LIVE).order_by(sessions.c.session_key)
-        async with self._database.read() as conn:
-            return [_live_session(row) for row in await conn.execute(query)]
 
 
 def _conditions(table: Table, wanted: SessionFilter, before: str | None) -> list[ColumnElement[bool]]:

@@ -1,0 +1,390 @@
+"""Fair use on both databases: counted exactly once, throttled by CoA and at the next login, topped up, begun anew."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from controller.domain.allowance import Allowance, FairUseStep, PeriodKind
+from controller.domain.errors import NotFound
+from controller.domain.identity import ServiceId
+from controller.domain.ports import Secret
+from controller.domain.service import SpeedProfile
+from controller.store.engine import Database
+from radius.accounting.repository import SessionFilter
+from radius.authorization.admission import Admission
+from radius.authorization.policy import Policy
+from radius.dynamic.model import State
+from radius.dynamic.repository import Asked
+from radius.protocol.authenticator import SharedSecret
+from radius.protocol.codes import (
+    ACCESS_ACCEPT,
+    ACCESS_REJECT,
+    COA_ACK,
+    COA_REQUEST,
+    DISCONNECT_ACK,
+    MIKROTIK,
+    MIKROTIK_RATE_LIMIT,
+    Attr,
+)
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet, attribute
+from radius.protocol.server import Decision
+from radius.room import RadiusRoom
+from radius.vendors.mark import class_value
+from tests.support.accounting import accounting
+from tests.support.radius import EPHEMERAL, GOLD, SECRET, secret_box
+from tests.support.recorder import NOW, SERVICE, RecorderBench
+
+GB = 10**9
+SHARED = SharedSecret(SECRET)
+SLOW = SpeedProfile("slow", 2_000_000, 1_000_000)
+ALLOWANCE = Allowance(10 * GB, PeriodKind.MONTH, (FairUseStep(0, SLOW),), "Europe/Berlin")
+CAP = replace(ALLOWANCE, steps=(FairUseStep(0, SLOW), FairUseStep(5 * GB, None)))
+T0 = int(NOW.timestamp())
+
+
+class Dac(asyncio.DatagramProtocol):
+    """The NAS's side of CoA: takes everything, and remembers it."""
+
+    def __init__(self) -> None:
+        self.requests: list[Packet] = []
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        packet = Packet.decode(data)
+        SHARED.check_request_authenticator(packet)
+        self.requests.append(packet)
+        code = COA_ACK if packet.code == COA_REQUEST else DISCONNECT_ACK
+        self.transport.sendto(SHARED.response(code, packet, b"", signed=False), addr)
+
+    @property
+    def rates(self) -> list[bytes | None]:
+        return [packet.vendor(MIKROTIK, MIKROTIK_RATE_LIMIT) for packet in self.requests]
+
+
+class QuotaWorld:
+    """A room with a recorder, one subscriber, and a NAS that takes CoA; the clock is moved by the test."""
+
+    def __init__(self, database: Database, directory: Path, dac: Dac) -> None:
+        self.database, self.dac = database, dac
+        self.bench = RecorderBench(database)
+        self.clock = self.bench.clock
+        self.room = self.process(directory)
+
+    def process(self, directory: Path) -> RadiusRoom:
+        """A process of its own on the same database."""
+        return RadiusRoom(
+            self.database,
+            self.clock,
+            secret_box(directory),
+            EPHEMERAL,
+            recorder=self.bench.recorder,
+            sessions=self.bench.sessions,
+        )
+
+    async def begin(self, port: int) -> None:
+        await self.room.follower.load()
+        row = await self.room.nas.register(
+            name="bras", address="127.0.0.1", secret=Secret(SECRET.decode()), vendor="mikrotik", coa_port=port,
+            actor="user:test",
+        )  # fmt: skip
+        found = await self.room.follower.nas(row.nas_id)
+        assert found is not None
+        self.nas: Nas = found
+        await self.put_login()
+
+    async def put_login(self) -> None:
+        await self.room.subscribers.put_subscriber(
+            service_id=ServiceId(SERVICE),
+            username="anna",
+            password=Secret("hunter2"),
+            profile=GOLD,
+            framed_ipv4=None,
+            enabled=True,
+            actor="user:test",
+        )
+
+    async def account(
+        self, kind: str, down: int = 0, *, at: int = 0, session: bytes = b"0001", profile: SpeedProfile = GOLD
+    ) -> None:
+        more = attribute(Attr.CLASS, class_value(SERVICE, profile.name))
+        await self.bench.send(
+            accounting(kind, session, at=T0 + at, seconds=at, down=down, up=0, more=more), nas=self.nas
+        )
+        await self.room.quota_counter.catch_up()
+
+    async def pursue(self) -> None:
+        """Let what is wanted of sessions be sent, and looked at."""
+        while await self.room.sessions.changes.work():
+            pass
+
+    async def login(self, room: RadiusRoom | None = None) -> Decision:
+        directory = (room or self.room).directory
+        policy = Policy(directory, Admission(self.clock, EPHEMERAL.entity_zone, self.bench.sessions))
+        body = attribute(1, b"anna") + attribute(2, SHARED.hide(b"hunter2", bytes(16)))
+        decision = policy.decide(Packet.decode(SHARED.access_request(1, bytes(16), body)), self.nas)
+        assert isinstance(decision, Decision)
+        return decision
+
+    async def rate_of_login(self) -> bytes | None:
+        decision = await self.login()
+        assert decision.code == ACCESS_ACCEPT, decision.reason
+        reply = SHARED.response(ACCESS_ACCEPT, self._request(), decision.attributes, signed=False)
+        return Packet.decode(reply).vendor(MIKROTIK, MIKROTIK_RATE_LIMIT)
+
+    @staticmethod
+    def _request() -> Packet:
+        return Packet.decode(SHARED.access_request(1, bytes(16), attribute(1, b"anna")))
+
+    async def used(self) -> int:
+        return (await self.room.quota.show(SERVICE)).counted_octets
+
+    async def states(self) -> list[State]:
+        return [c.state for c in await self.room.sessions.changes.page(Asked(), before=None, limit=50)]
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[QuotaWorld]:
+    dac, opened = Dac(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind(("127.0.0.1", 0))
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: dac, sock=opened)
+    made = QuotaWorld(database, tmp_path, dac)
+    try:
+        await made.begin(opened.getsockname()[1])
+        yield made
+    finally:
+        dac.transport.close()
+        await made.bench.stop()
+
+
+async def test_a12_a_cap_reached_throttles_by_coa_and_the_next_login_and_is_verified_by_what_is_observed(
+    world: QuotaWorld,
+) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 9 * GB, at=60)
+    assert (await world.used(), world.dac.requests) == (9 * GB, [])
+    await world.account("interim", 11 * GB, at=120)
+    assert await world.rate_of_login() == b"1M/2M"
+    await world.pursue()
+    assert world.dac.rates == [b"1M/2M"]
+    assert await world.states() == [State.ACKNOWLEDGED]
+    (taken,) = await world.room.quota.steps(service_id=SERVICE, before=None, limit=9)
+    assert (taken.step, taken.profile_name, taken.overshoot_octets) == (1, "slow", 1 * GB)
+
+    await world.account("interim", 11 * GB + 1000, at=180, profile=SLOW)
+    world.clock.advance(timedelta(seconds=30))
+    await world.pursue()
+    assert (await world.states(), len(world.dac.requests)) == ([State.PROVED], 1)
+    assert await world.rate_of_login() == b"1M/2M"
+
+
+async def test_a_re_login_does_not_reset_the_counter(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("stop", 6 * GB, at=60)
+    await world.account("start", at=70, session=b"0002")
+    await world.account("interim", 3 * GB, at=130, session=b"0002")
+    assert (await world.used(), await world.rate_of_login()) == (9 * GB, b"20M/100M")
+    await world.account("stop", 4 * GB, at=190, session=b"0002")
+    assert (await world.used(), await world.rate_of_login()) == (10 * GB, b"1M/2M")
+
+
+async def test_a_process_killed_after_the_cap_has_sent_nothing_and_the_next_one_sends_once(
+    world: QuotaWorld, tmp_path: Path
+) -> None:
+    """Counter, login, change and step are one transaction: nothing of it needs the process that wrote it."""
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 12 * GB, at=60)
+    assert world.dac.requests == []
+    another = world.process(tmp_path)
+    await another.follower.load()
+    assert b"1M/2M" in (await world.login(another)).attributes
+    await another.quota_counter.catch_up()
+    await another.sessions.changes.work()
+    await world.pursue()
+    assert world.dac.rates == [b"1M/2M"]
+
+
+async def test_two_processes_that_count_at_once_count_once(world: QuotaWorld, tmp_path: Path) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    another = world.process(tmp_path)
+    for step in range(1, 6):
+        at = step * 60
+        packet = accounting("interim", at=T0 + at, seconds=at, down=step * GB)
+        await world.bench.send(packet, nas=world.nas)
+        await asyncio.gather(world.room.quota_counter.catch_up(), another.quota_counter.catch_up())
+    assert await world.used() == 5 * GB
+
+
+async def test_a_top_up_restores_full_speed_in_the_middle_of_a_session_and_books_once(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    await world.pursue()
+    for _ in range(2):
+        state = await world.room.quota.top_up(SERVICE, 5 * GB, reference="order 7", actor="user:test")
+    assert (state.step, state.topped_up_octets, state.limit_octets) == (0, 5 * GB, 15 * GB)
+    await world.pursue()
+    assert world.dac.rates == [b"1M/2M", b"20M/100M"]
+    assert await world.rate_of_login() == b"20M/100M"
+    await world.account("interim", 15 * GB, at=120)
+    assert (await world.room.quota.show(SERVICE)).step == 1
+
+
+async def test_where_nothing_is_left_the_session_ends_and_a_login_is_refused_until_a_top_up(
+    world: QuotaWorld,
+) -> None:
+    await world.room.quota.put_allowance(SERVICE, CAP, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 15 * GB, at=60)
+    await world.pursue()
+    assert [packet.code for packet in world.dac.requests] == [40]
+    decision = await world.login()
+    assert (decision.code, decision.reason) == (
+        ACCESS_REJECT,
+        "the volume of the period is used up, and nobody topped it up",
+    )
+    await world.room.quota.top_up(SERVICE, 1 * GB, reference="1", actor="user:test")
+    assert await world.rate_of_login() == b"1M/2M"
+
+
+async def test_the_period_of_the_entity_s_zone_ends_and_full_speed_comes_back_without_a_record(
+    world: QuotaWorld,
+) -> None:
+    """NOW is 1 November 13:00 in Berlin: the month ends on 30 November 23:00 UTC."""
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    await world.pursue()
+    world.clock.move_to(datetime(2026, 11, 30, 22, 59, 59, tzinfo=UTC))
+    await world.room.quota_counter.catch_up()
+    assert await world.rate_of_login() == b"1M/2M"
+    world.clock.advance(timedelta(seconds=1))
+    await world.room.quota_counter.catch_up()
+    assert await world.rate_of_login() == b"20M/100M"
+    await world.pursue()
+    assert world.dac.rates[-1] == b"20M/100M"
+    state = await world.room.quota.show(SERVICE)
+    assert (state.counted_octets, state.step) == (0, 0)
+    assert state.period_end == datetime(2026, 12, 31, 23, tzinfo=UTC)
+
+
+async def test_two_services_with_other_zones_and_periods_each_begin_at_their_own_midnight(world: QuotaWorld) -> None:
+    other = "6" * 32
+    tokyo = Allowance(GB, PeriodKind.DAY, (FairUseStep(0, SLOW),), "Asia/Tokyo")
+    new_york = Allowance(GB, PeriodKind.DAY, (FairUseStep(0, SLOW),), "America/New_York")
+    await world.room.quota.put_allowance(SERVICE, tokyo, actor="user:test")
+    await world.room.quota.put_allowance(other, new_york, actor="user:test")
+    ends = {service: (await world.room.quota.show(service)).period_end for service in (SERVICE, other)}
+    assert ends == {
+        SERVICE: datetime(2026, 11, 1, 15, tzinfo=UTC),
+        # Clocks change on this day in New York: it has 25 hours.
+        other: datetime(2026, 11, 2, 5, tzinfo=UTC),
+    }
+    await world.account("start")
+    await world.account("interim", 2 * GB, at=60)
+    world.clock.move_to(ends[SERVICE])
+    await world.room.quota_counter.catch_up()
+    assert (await world.used(), (await world.room.quota.show(other)).period_end) == (0, ends[other])
+    # Half of these octets are of the day before.
+    before = int((ends[SERVICE] - NOW).total_seconds())
+    await world.account("interim", 4 * GB, at=2 * before - 60)
+    assert await world.used() == 1 * GB
+
+
+async def test_what_was_carried_before_the_allowance_is_not_counted(world: QuotaWorld) -> None:
+    await world.account("start")
+    await world.account("interim", 50 * GB, at=60)
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("interim", 51 * GB, at=120)
+    assert await world.used() == 1 * GB
+
+
+async def test_a_session_that_was_accepted_before_the_step_and_began_after_it_is_found(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("stop", 11 * GB, at=60)
+    await world.account("start", at=62, session=b"0002")
+    await world.room.quota_counter.look_after()
+    await world.pursue()
+    assert world.dac.rates == [b"1M/2M"]
+    await world.room.quota_counter.look_after()
+    await world.pursue()
+    assert len(world.dac.requests) == 1, "asked once"
+    await world.account("start", at=70, session=b"0003", profile=SLOW)
+    await world.room.quota_counter.look_after()
+    await world.pursue()
+    assert len(world.dac.requests) == 1, "this one was accepted with what is left"
+
+
+async def test_a_login_that_is_written_anew_stays_throttled(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    await world.put_login()
+    assert await world.rate_of_login() == b"1M/2M"
+    await world.room.subscribers.withdraw_subscriber(service_id=ServiceId(SERVICE), actor="user:test")
+    await world.put_login()
+    await world.room.quota_counter.look_after()
+    assert await world.rate_of_login() == b"1M/2M"
+
+
+async def test_without_an_allowance_nothing_is_counted_and_the_plan_s_speed_is_back(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    await world.pursue()
+    await world.room.quota.withdraw_allowance(SERVICE, actor="user:test")
+    await world.pursue()
+    assert world.dac.rates == [b"1M/2M", b"20M/100M"]
+    assert await world.rate_of_login() == b"20M/100M"
+    with pytest.raises(NotFound):
+        await world.room.quota.show(SERVICE)
+    with pytest.raises(NotFound, match="no allowance to top up"):
+        await world.room.quota.top_up(SERVICE, GB, reference="1", actor="user:test")
+
+
+async def test_another_speed_of_the_same_step_reaches_the_session(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    await world.pursue()
+    slower = replace(ALLOWANCE, steps=(FairUseStep(0, SpeedProfile("slower", 1_000_000, 500_000)),))
+    await world.room.quota.put_allowance(SERVICE, slower, actor="user:test")
+    await world.pursue()
+    assert world.dac.rates[-1] == b"500k/1M"
+    await world.room.quota.put_allowance(SERVICE, replace(slower, octets=20 * GB), actor="user:test")
+    await world.pursue()
+    assert world.dac.rates[-1] == b"20M/100M"
+
+
+async def test_a_plan_change_does_not_free_a_throttled_session(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("interim", 11 * GB, at=60)
+    (session,) = await world.bench.sessions.find(SessionFilter(is_live=True), before=None, limit=2)
+    outcome = await world.room.sessions.change_speed(session.session_key, GOLD)
+    assert (outcome.result, "fair use has throttled" in outcome.detail) == ("nak", True)
+
+
+async def test_records_of_others_are_not_read_out_of_the_database(world: QuotaWorld) -> None:
+    await world.account("start")
+    async with world.database.read() as conn:
+        assert await conn.scalar(text("SELECT count(*) FROM radius_quota_position")) == 0
+    await world.room.quota.put_allowance("7" * 32, ALLOWANCE, actor="user:test")
+    await world.account("interim", 11 * GB, at=60)
+    async with world.database.read() as conn:
+        assert await conn.scalar(text("SELECT count(*) FROM radius_quota_session")) == 0
+        assert await conn.scalar(text("SELECT count(*) FROM radius_quota_usage")) == 0
