@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
@@ -28,6 +29,7 @@ from radius.tables import subscriber as table
 
 log = structlog.get_logger()
 
+_RETRY_S = 5.0
 _BATCH = 200
 """Rows per transaction of a move: argon2 takes 10 ms for each, and other writers wait meanwhile."""
 
@@ -99,7 +101,9 @@ class PasswordService:
                 rows = [dict(row._mapping) for row in await conn.execute(query.limit(_BATCH))]
                 for row in rows:
                     values = await self._moved(row, self._site_form)
-                    await self._write(conn, row, values, "system:radius", "subscriber.password-form")
+                    await repository.update_subscriber(conn, row["username"], **values, updated_at=self._clock.now())
+                if rows:
+                    await self._told(conn, len(rows))
             moved += len(rows)
             if len(rows) < _BATCH:
                 break
@@ -108,11 +112,35 @@ class PasswordService:
             await self._follower.refresh_subscribers()
         return moved
 
+    async def run(self) -> None:
+        """`move_all` at last: a database that is away is logged once and tried again."""
+        told = False
+        while True:
+            try:
+                await self.move_all()
+                return
+            except (SQLAlchemyError, OSError) as error:
+                if not told:
+                    log.warning("radius.passwords.waiting", form=self._site_form, error=str(error))
+                told = True
+            await asyncio.sleep(_RETRY_S)
+
     async def _moved(self, row: dict[str, Any], wanted: str) -> dict[str, Any]:
         kept = self._box.open(row["password"], context(row["service_id"])).reveal()
         kept = await asyncio.to_thread(derived, kept, row["password_form"], wanted)
         sealed = repository.seal_password(self._box, Secret(kept), row["service_id"])
         return {"password": sealed, "password_form": wanted}
+
+    async def _told(self, conn: AsyncConnection, count: int) -> None:
+        """One entry for a batch: it is the site that moved, not so many services."""
+        await audit.record(
+            conn,
+            now=self._clock.now(),
+            actor="system:radius",
+            action="site.password-form",
+            subject="radius:passwords",
+            after={"form": self._site_form, "passwords": count},
+        )
 
     async def _write(
         self, conn: AsyncConnection, row: dict[str, Any], values: dict[str, Any], actor: str, action: str

@@ -140,7 +140,7 @@ class RadiusRoom:
         changes of live sessions, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follower.run())
-            tasks.create_task(self.passwords.move_all())
+            tasks.create_task(self.passwords.run())
             tasks.create_task(self.transports.run())
             tasks.create_task(self.leases.run())
             tasks.create_task(self.quota_counter.run())
