@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from controller.domain.errors import PeerError
 from radius.protocol.authenticator import SharedSecret
@@ -131,8 +131,8 @@ class _Channel(asyncio.DatagramProtocol):
         self._waiting: dict[int, tuple[Sealed, asyncio.Future[Reply]]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport), "a datagram endpoint"
-        self.transport = transport
+        # No isinstance: uvloop has transports of its own.
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def expect(self, identifier: int, sealed: Sealed) -> asyncio.Future[Reply]:
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import ssl
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 from cryptography import x509
@@ -132,8 +133,8 @@ class _Connection(asyncio.Protocol):
         return bool(self._asked)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream"
-        self._transport = transport
+        # No isinstance: uvloop has transports of its own.
+        self._transport = cast(asyncio.Transport, transport)
         tls = transport.get_extra_info("ssl_object")
         names = names_of(x509.load_der_x509_certificate(tls.getpeercert(binary_form=True)))
         if self._identity not in names:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from cryptography import x509
@@ -171,8 +171,8 @@ class _Connection(asyncio.Protocol):
         self._known: Nas | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream"
-        self._transport = transport
+        # No isinstance: uvloop has transports of its own.
+        self._transport = cast(asyncio.Transport, transport)
         self._peer = transport.get_extra_info("peername")[:2]
         tls = transport.get_extra_info("ssl_object")
         certificate = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
