@@ -27,8 +27,10 @@ KINDS: Final = (CIRCUIT, REMOTE, PORT, MAC)
 
 _ADSL_FORUM = 3561
 _AGENT_CIRCUIT_ID, _AGENT_REMOTE_ID = 1, 2
+_CISCO = (9).to_bytes(4, "big")
+_AV_PAIR = 1
 _USER_NAME, _NAS_PORT_ID = int(Attr.USER_NAME), int(Attr.NAS_PORT_ID)
-_CALLING_STATION_ID = int(Attr.CALLING_STATION_ID)
+_CALLING_STATION_ID, _VENDOR_SPECIFIC = int(Attr.CALLING_STATION_ID), int(Attr.VENDOR_SPECIFIC)
 _MAC_SPELLINGS = re.compile(
     rb"[0-9a-f]{12}|[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2}"
     rb"|[0-9a-f]{6}-[0-9a-f]{6}",
@@ -70,8 +72,8 @@ def mac(text: bytes) -> bytes | None:
 def named_by(packet: Packet, nas: Nas) -> list[Line]:
     """Every line that the request names and the NAS may speak for, nearest to the wire first, its own NAS first."""
     values = {
-        CIRCUIT: packet.vendor(_ADSL_FORUM, _AGENT_CIRCUIT_ID),
-        REMOTE: packet.vendor(_ADSL_FORUM, _AGENT_REMOTE_ID),
+        CIRCUIT: packet.vendor(_ADSL_FORUM, _AGENT_CIRCUIT_ID) or _av_pair(packet, b"circuit-id-tag="),
+        REMOTE: packet.vendor(_ADSL_FORUM, _AGENT_REMOTE_ID) or _av_pair(packet, b"remote-id-tag="),
         PORT: packet.get(_NAS_PORT_ID),
         MAC: _station(packet),
     }
@@ -81,6 +83,14 @@ def named_by(packet: Packet, nas: Nas) -> list[Line]:
         if kind in nas.line_logins and (value := values[kind])
         for nas_id in ((nas.nas_id,) if kind == PORT else (nas.nas_id, ""))
     ]
+
+
+def _av_pair(packet: Packet, name: bytes) -> bytes | None:
+    """The value of the first Cisco-AVPair of this name, where each stands in a Vendor-Specific of its own."""
+    for value in packet.get_all(_VENDOR_SPECIFIC):
+        if value[:4] == _CISCO and value[4:5] == bytes((_AV_PAIR,)) and value[6 : 6 + len(name)] == name:
+            return value[6 + len(name) : 4 + value[5]]
+    return None
 
 
 def _station(packet: Packet) -> bytes | None:

@@ -98,7 +98,9 @@ def test_another_shared_secret_is_never_accepted() -> None:
     ("kind", "body"),
     [
         (CIRCUIT, CIRCUIT_ID),
+        (CIRCUIT, vendor_attribute(9, 1, b"connect=x") + vendor_attribute(9, 1, b"circuit-id-tag=olt-1/1/1/4:0.100")),
         (REMOTE, vendor_attribute(3561, 2, b"cpe-77")),
+        (REMOTE, vendor_attribute(9, 1, b"remote-id-tag=cpe-77")),
         (PORT, attribute(Attr.NAS_PORT_ID, b"ether5")),
         (MAC, STATION),
     ],
@@ -149,5 +151,6 @@ def test_what_cannot_be_a_line_is_refused_when_it_is_written(kind: str, value: b
 @given(st.binary(max_size=60), st.binary(max_size=60))
 def test_no_octets_are_accepted_or_end_in_a_traceback(name: bytes, extra: bytes) -> None:
     body = attribute(Attr.USER_NAME, name) + attribute(Attr.VENDOR_SPECIFIC, (3561).to_bytes(4, "big") + extra)
+    body += attribute(Attr.VENDOR_SPECIFIC, b"\0\0\0\x09\x01" + extra)
     verdict, _ = login(body + attribute(Attr.CALLING_STATION_ID, extra))
     assert verdict.result == "reject"
