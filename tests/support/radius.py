@@ -169,6 +169,7 @@ async def recording_room(
     log, sessions = UsageLog(database, "radius-1"), SessionRepository(database)
     recorder = AccountingRecorder(database, SystemClock(), log, {b"anna": str(SERVICE)}.get)
     room = RadiusRoom(database, SystemClock(), secret_box(directory), settings, recorder=recorder, sessions=sessions)
+    recorder.on_turned = room.leases.turned
     await room.start()
     recording = asyncio.create_task(recorder.run())
     try:
