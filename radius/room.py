@@ -20,6 +20,8 @@ from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
+from radius.dynamic.port import DynamicPort
+from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
 from radius.lines import LineService
 from radius.listener import Listener
@@ -106,12 +108,20 @@ class RadiusRoom:
             registry=self.registry,
             counters=self.counters,
         )
+        self.visited = VisitedSessions(database, clock, self.transports.recorder)
+        self.dynamic = DynamicPort(
+            clock,
+            self.transports.home_server,
+            self.registry.by_id.values,
+            self.coa,
+            own_realm=settings.operator_name,
+        )
         self.listener = Listener(
             settings,
             clock,
             AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
             AccountingServer(nas, _duplicates(settings)),
-            self.transports.recorder,
+            self.visited,
             self.counters,
             self.follower.members.seen,
         )
@@ -134,6 +144,8 @@ class RadiusRoom:
         gc.set_threshold(*_GC_THRESHOLDS)
         await self.transports.start()
         await self.listener.start()
+        if self.settings.dynamic_port is not None:
+            await self.dynamic.open(self.settings.host, self.settings.dynamic_port)
 
     async def run(self) -> None:
         """Bring passwords into the site's form, if that was changed; then follow other processes, and pursue
@@ -142,6 +154,7 @@ class RadiusRoom:
             tasks.create_task(self.follower.run())
             tasks.create_task(self.passwords.run())
             tasks.create_task(self.transports.run())
+            tasks.create_task(self.visited.run())
             tasks.create_task(self.leases.run())
             tasks.create_task(self.quota_counter.run())
             tasks.create_task(self.sessions.changes.run())
@@ -149,6 +162,7 @@ class RadiusRoom:
     def close(self) -> None:
         self.traces.close()
         self.listener.close()
+        self.dynamic.close()
         self.transports.close()
 
     def register_metrics(self, registry: CollectorRegistry) -> None:

@@ -61,6 +61,11 @@ class RadiusSettings:
     """Transmissions of one CoA or Disconnect: 1 + 2 + 4 + 8 s until it counts as a timeout."""
     coa_concurrency: int = 256
     """CoA and Disconnect requests under way at once, each from a source port of its own."""
+    dynamic_port: int | None = None
+    """Where home servers of other realms ask for CoA and Disconnect of their users (RFC 8559; RFC 5176 §2.1 registers
+    3799); 0 lets the system choose, None opens none."""
+    operator_name: str = ""
+    """The realm by which other networks know ours: Operator-Name (RFC 5580 §4.1) of what we send to home servers."""
     radsec: RadsecSettings = field(default_factory=RadsecSettings)
     """RADIUS over TLS."""
     home_servers: PoolSettings = field(default_factory=PoolSettings)

@@ -114,6 +114,8 @@ class Network:
                 auth_port=settings.auth_port,
                 acct_port=settings.acct_port,
                 reuse_port=settings.share_radius_ports,
+                dynamic_port=settings.dynamic_port if settings.has_role("radius") else None,
+                operator_name=settings.operator_name,
                 entity_zone=ZoneInfo(settings.entity_zone),
                 garden=_garden(settings),
                 password_form=settings.password_form,

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     acct_port: int = Field(default=1813, ge=0, le=65535)
     share_radius_ports: bool = False
     """Several processes of this machine answer on the same RADIUS ports (SO_REUSEPORT); set it for each of them."""
+    dynamic_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where home servers of other realms ask for CoA and Disconnect of their users (RFC 8559); 3799 is registered."""
+    operator_name: str = Field(default="", max_length=250)
+    """The realm by which other networks know ours: what is sent to home servers carries it as Operator-Name."""
     radsec_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem: serves RADIUS over TLS (docs/radius-transports.md)."""
     radsec_port: int = Field(default=2083, ge=0, le=65535)
@@ -102,7 +106,7 @@ class Settings(BaseSettings):
     def _empty_is_the_default(cls, value: object) -> object:
         return default_data_dir() if value == "" else value
 
-    @field_validator("eap_dir", "radsec_dir", mode="before")
+    @field_validator("eap_dir", "radsec_dir", "dynamic_port", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

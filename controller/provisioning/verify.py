@@ -75,7 +75,8 @@ def _session(profile: SpeedProfile, key: str, rate: SessionRate | None, failure:
     state, words = _seen(profile, key, rate)
     if failure is None or state == "verified":
         return state, words
-    return "refused", f"session {key}: {failure}"
+    seen = f"; {words}" if state == "mismatch" else ""
+    return "refused", f"session {key}: {failure}{seen}"
 
 
 def _seen(profile: SpeedProfile, key: str, rate: SessionRate | None) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from radius import repository
 from radius.authorization import terms
 from radius.coa import CoaClient
 from radius.dynamic.model import Kind, Wanted
+from radius.dynamic.visited import operator_of
 from radius.ports import LiveSession, Sessions
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
 from radius.protocol.nas import Nas
@@ -53,10 +54,13 @@ class Reach:
     async def send(self, session: LiveSession, nas: Nas, wanted: Wanted, *, end: bool) -> CoaOutcome:
         """Ask for it; `end` asks for the end of the session instead."""
         kind = reply.vendor(nas.vendor)
+        async with self._database.read() as conn:
+            operator = await operator_of(conn, nas.nas_id, session.acct_session_id)
+        named = identity(kind, session, operator)
         if end or wanted.kind is Kind.DISCONNECT:
-            return await self._client.send(nas, DISCONNECT_REQUEST, identity(kind, session))
+            return await self._client.send(nas, DISCONNECT_REQUEST, named)
         body = await self._body(kind, session.service_id or "", wanted)
-        return await self._client.send(nas, COA_REQUEST, identity(kind, session) + body)
+        return await self._client.send(nas, COA_REQUEST, named + body)
 
     async def _body(self, kind: Vendor, service_id: str, wanted: Wanted) -> bytes:
         timeout_s, garden = self._session_timeout_s, self.garden or Garden()
@@ -77,11 +81,14 @@ class Reach:
         return own.over(offering).grant.filters
 
 
-def identity(kind: Vendor, session: LiveSession) -> bytes:
+def identity(kind: Vendor, session: LiveSession, operator: bytes = b"") -> bytes:
     """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
 
-    A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503.
+    A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503. Behind another
+    network's proxy its `operator` attributes lead to the NAS, and the user's name tells the proxy that we may ask.
     """
-    if kind.names_user:
-        return attribute(Attr.USER_NAME, session.username.encode())
-    return attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
+    name = attribute(Attr.USER_NAME, session.username.encode())
+    session_id = attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
+    if operator:
+        return name + session_id + operator
+    return name if kind.names_user else session_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, text
 
 from controller.store.metadata import Id, Instant, metadata
 
@@ -36,4 +36,15 @@ changes = Table(
     Index("ix_radius_change_due", "next_at", sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
     Index("ix_radius_change_session_key", "session_key", "change_id"),
     Index("ix_radius_change_service_id", "service_id", "change_id"),
+)
+
+# Sessions behind other networks' proxies: their Operator-Name and Operator-NAS-Identifier, as they came.
+visited = Table(
+    "radius_visited_session",
+    metadata,
+    Column("nas_id", Id, primary_key=True),
+    Column("acct_session_id", LargeBinary(253), primary_key=True),
+    Column("operator", LargeBinary(512), nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Index("ix_radius_visited_session_seen_at", "seen_at"),
 )

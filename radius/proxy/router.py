@@ -19,6 +19,7 @@ from radius.ports import Recorder
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_CHALLENGE, ACCESS_REJECT, Attr
 from radius.protocol.hidden import Attributes, covered, opened
 from radius.protocol.nas import Nas
+from radius.protocol.operator import named_attributes, of_operator
 from radius.protocol.packet import ZERO_AUTHENTICATOR, Packet
 from radius.protocol.server import Answer, Decide, Decision, Deferred
 from radius.proxy.model import LOCAL, PROXY, Route, Routes, loop_of, stickiness
@@ -48,10 +49,13 @@ class Queue(Protocol):
 class Router:
     """`decide` stands before the policy, `Forwarding` before the recorder. `mark` begins our Proxy-State."""
 
-    def __init__(self, local: Decide, pools: Asks, mark: bytes, *, budget_s: float = 3.5) -> None:
+    def __init__(
+        self, local: Decide, pools: Asks, mark: bytes, *, budget_s: float = 3.5, operator_name: str = ""
+    ) -> None:
         self._local = local
         self._pools = pools
         self._budget_s = budget_s
+        self._operator_name = operator_name
         self.mark = mark
         self.routes = Routes()
 
@@ -73,7 +77,7 @@ class Router:
         return None if name is None else self.routes.find(name)
 
     async def _forward(self, route: Route, packet: Packet, nas: Nas) -> Decision:
-        attributes = [*route.request(opened(packet, nas.secret, packet.authenticator)), self.state()]
+        attributes = [*self.named(route.request(opened(packet, nas.secret, packet.authenticator)), nas), self.state()]
         reply, server = await self._pools.ask(
             route.pool, packet.code, attributes, stickiness(packet), budget_s=self._budget_s
         )
@@ -83,6 +87,13 @@ class Router:
         body = covered(route.reply(reply.attributes), nas.secret, packet.authenticator)
         reason = f"home server {server} of realm {route.realm} refused it" if result == "reject" else ""
         return Decision(reply.code, body, result, reason)
+
+    def named(self, attributes: Attributes, nas: Nas) -> Attributes:
+        """With our network and the NAS in them, so that the home server can ask for CoA (RFC 8559 §3)."""
+        if not self._operator_name:
+            return attributes
+        kept = [one for one in attributes if not of_operator(*one)]
+        return [*kept, *named_attributes(self._operator_name, nas.nas_id.encode())]
 
     def state(self) -> tuple[int, bytes]:
         """Our Proxy-State: by its beginning we know a request that comes back to us."""
@@ -109,7 +120,7 @@ class Forwarding:
         problem = loop_of(packet, self._router.mark)
         if problem is not None:
             raise PeerError("loop", problem)
-        attributes = route.request(opened(packet, nas.secret, ZERO_AUTHENTICATOR))
+        attributes = self._router.named(route.request(opened(packet, nas.secret, ZERO_AUTHENTICATOR)), nas)
         if route.accounting == PROXY:
             self._queue.put(route, attributes, received_us, respond)
             return
