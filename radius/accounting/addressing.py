@@ -27,8 +27,10 @@ IPV4_ALONE = 6
 """Length of what `raw` returns for a record that speaks of a framed IPv4 address and of nothing else."""
 
 _FRAMED_IP, _VENDOR = int(Attr.FRAMED_IP_ADDRESS), int(Attr.VENDOR_SPECIFIC)
-_INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS, _EXTENDED = 96, 97, 123, 168, 241
-_SELDOM = frozenset((_INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS, _EXTENDED))
+EVENTS = 241
+"""The attribute (Extended-Type-1, RFC 6929) in which events are told: equal octets may tell of two of them."""
+_INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS = 96, 97, 123, 168
+_SELDOM = frozenset((_INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS, EVENTS))
 _SHARING_VENDORS = frozenset(("huawei", "nokia"))
 """Kinds of NAS that name the ports of a shared address in attributes of their own."""
 
@@ -87,7 +89,7 @@ def _attribute(kind: int, value: bytes) -> Iterator[Said]:
             yield Said(FRAMED_PREFIX if kind == _PREFIX else DELEGATED_PREFIX, network)
     elif kind == _INTERFACE_ID and len(value) == 8:
         yield Said(INTERFACE_ID, ":".join(value[n : n + 2].hex() for n in range(0, 8, 2)))
-    elif kind == _EXTENDED and value[:1] in (bytes((_PORT_RANGE,)), bytes((_PORT_MAP,))):
+    elif kind == EVENTS and value[:1] in (bytes((_PORT_RANGE,)), bytes((_PORT_MAP,))):
         yield from _ports(value[0], value[1:])
 
 

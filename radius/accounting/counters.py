@@ -10,8 +10,10 @@ from prometheus_client.registry import Collector
 
 class RecorderCounters:
     """`stored` records are on disk and answered; `duplicates` were answered without a second row; `refused` met a full
-    queue; `rejected` could not be stored by themselves and were never answered. `stamped_ahead` counts, by NAS name,
-    the records whose Event-Timestamp lay too far in the future to be believed: that NAS has a wrong clock."""
+    queue; `rejected` could not be stored by themselves and were never answered; `unanswerable` waited in a full
+    queue until no answer would have been taken, and were given up. `stamped_ahead` counts, by NAS name,
+    the records whose Event-Timestamp lay too far in the future to be believed: that NAS has a wrong clock. `held`
+    counts, by reason, the records with octets that went into the quarantine."""
 
     __slots__ = (
         "commit_s",
@@ -19,11 +21,13 @@ class RecorderCounters:
         "conflicts",
         "duplicates",
         "failures",
+        "held",
         "last_commit_s",
         "refused",
         "rejected",
         "stamped_ahead",
         "stored",
+        "unanswerable",
     )
 
     def __init__(self) -> None:
@@ -31,12 +35,17 @@ class RecorderCounters:
         self.duplicates = 0
         self.refused = 0
         self.rejected = 0
+        self.unanswerable = 0
         self.stamped_ahead: dict[str, int] = {}
+        self.held: dict[str, int] = {}
         self.commits = 0
         self.conflicts = 0
         self.failures = 0
         self.commit_s = 0.0
         self.last_commit_s = 0.0
+
+    def count_held(self, reason: str) -> None:
+        self.held[reason] = self.held.get(reason, 0) + 1
 
     def count_stamped_ahead(self, nas_name: str) -> None:
         self.stamped_ahead[nas_name] = self.stamped_ahead.get(nas_name, 0) + 1
@@ -55,7 +64,7 @@ class RecorderCollector(Collector):
         records = CounterMetricFamily(
             "headend_radius_accounting_records", "Accounting records, by what became of them.", labels=("result",)
         )
-        for result in ("stored", "duplicates", "refused", "rejected"):
+        for result in ("stored", "duplicates", "refused", "rejected", "unanswerable"):
             records.add_metric((result,), getattr(counted, result))
         yield records
         ahead = CounterMetricFamily(
@@ -66,6 +75,14 @@ class RecorderCollector(Collector):
         for nas, count in counted.stamped_ahead.items():
             ahead.add_metric((nas,), count)
         yield ahead
+        held = CounterMetricFamily(
+            "headend_radius_accounting_held",
+            "Records with octets that were quarantined, by reason.",
+            labels=("reason",),
+        )
+        for reason, count in counted.held.items():
+            held.add_metric((reason,), count)
+        yield held
         yield CounterMetricFamily("headend_radius_accounting_commits", "Group commits.", counted.commits)
         yield CounterMetricFamily(
             "headend_radius_accounting_commit_seconds", "Time spent in group commits.", counted.commit_s

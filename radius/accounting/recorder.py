@@ -5,9 +5,10 @@
     submit ─→ waiting ─┘
               (its sessions must be read from the tables first)
 
-Records wait in a queue of bounded size; when it is full a record is refused, so its answer is late and the NAS sends it
-again. No record is ever answered before it is stored. A record that makes a commit fail by itself is found by halving,
-and set aside with a log line, so that it cannot hold up the others.
+Records wait in a queue of bounded size. When it is full, the oldest are given up if they are too old to be answered;
+else a record is refused: its answer is late, and the NAS sends it again. No record is ever answered before it is
+stored. A record that makes a commit fail by itself is found by halving, and set aside with a log line, so that it
+cannot hold up the others.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class AccountingRecorder:
         self._waiting: list[Pending] = []
         self._asked: list[Respond] = []
         self._depth = 0
+        self._given_up = 0
         self._stage_limit = self.settings.max_pending
         self._failures = 0
         self._ready = False
@@ -110,17 +112,36 @@ class AccountingRecorder:
 
     def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Respond) -> None:
         """See the port. Raises PeerError("overload") too, when the queue is full."""
-        if self._depth >= self.settings.max_pending:
+        if self._depth >= self.settings.max_pending and not self._give_up_oldest(received_us):
             self.counters.refused += 1
             raise PeerError("overload", f"{self._depth} records wait to be stored")
         record = AccountingRecord(packet, nas, received_us)
         if record.is_stamped_ahead:
             self.counters.count_stamped_ahead(nas.name)
         self._depth += 1
-        stages_at_once = self._ready and self._stage_limit >= self.settings.max_pending
+        # What is staged is in sessions already and cannot be given up: from half the room on, records wait outside.
+        stages_at_once = (
+            self._ready
+            and self._stage_limit >= self.settings.max_pending
+            and self._depth * 2 <= self.settings.max_pending
+        )
         if not (stages_at_once and self._staging.stage(record, respond)):
             self._waiting.append((record, respond))
         self._wake.set()
+
+    def _give_up_oldest(self, now_us: int) -> bool:
+        """Make room by giving up some that waited for so long that no answer of ours would be taken for theirs.
+
+        Their NAS has sent them again since, with another identifier, or has given them up. Counted; never answered.
+        """
+        limit_us = now_us - int(self.settings.unanswerable_after_s * 1_000_000)
+        most = max(1, self.settings.max_pending // 100)
+        old = sum(1 for record, _ in self._waiting[:most] if record.received_us < limit_us)
+        del self._waiting[:old]
+        self._depth -= old
+        self._given_up += old
+        self.counters.unanswerable += old
+        return old > 0
 
     def prove(self, respond: Respond) -> None:
         """See the port. While records are refused for want of room there is no answer either."""
@@ -169,12 +190,13 @@ class AccountingRecorder:
 
     async def _stage_waiting(self) -> None:
         """Read the sessions of waiting records, then stage them in the order of their arrival."""
-        turn = self._waiting[: self._stage_limit]
+        turn, given_up = self._waiting[: self._stage_limit], self._given_up
         needed = {record.key: None for record, _ in turn if record.kind not in OF_A_NAS}
         missing = [key for key in needed if not self._staging.knows(key)]
         if missing:
             self._staging.learn(await self._read(missing, [record for record, _ in turn]), needed)
-        # Taken off only now: when reading fails, they are all still waiting.
+        # Taken off only now: when reading fails, they are all still waiting. Some may have been given up meanwhile.
+        turn = turn[self._given_up - given_up :]
         del self._waiting[: len(turn)]
         for record, respond in turn:
             staged = self._staging.stage(record, respond)
@@ -207,6 +229,9 @@ class AccountingRecorder:
         counters.commits += 1
         counters.stored += len(batch.rows)
         counters.duplicates = self._staging.duplicates
+        for held in batch.quarantine.held:
+            for reason in held.held.reasons:
+                counters.count_held(reason)
         self._depth -= len(batch.pending)
         for _, respond in batch.pending:
             respond()

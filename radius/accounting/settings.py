@@ -12,6 +12,9 @@ class AccountingSettings:
     max_pending: int = 20_000
     """Records taken but not yet stored. Above it records are refused, so their answers are late and the NAS repeats
     them: about one second of work, as no NAS waits longer than a few seconds."""
+    unanswerable_after_s: float = 30.0
+    """When there is no room, records that wait for longer are given up first: a NAS that repeats one does so with a new
+    identifier within this time, and takes no answer to the old."""
     max_sessions_in_memory: int = 250_000
     """Acct-Session-Ids whose lives are kept in memory (about 1.5 kB each); others are read when they report."""
     plan_margin: float = 1.5

@@ -145,7 +145,7 @@ class Staging:
         if observed is not None:
             self._quarantine(session, record, observed)
         said = addressing.raw(record)
-        if said != session.addressing and said:
+        if said and (said != session.addressing or addressing.EVENTS in record.packet.offsets):
             self._follow_addresses(session, record, said)
         self._touched[session] = None
         if len(lives) > 1:

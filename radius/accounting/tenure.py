@@ -37,6 +37,11 @@ class Stretch:
     def is_of(self, said: Said) -> bool:
         return self.network == said.network and (self.first_port, self.last_port) == said.ports
 
+    @property
+    def is_empty(self) -> bool:
+        """It was taken away, and nobody said yet when it had been given."""
+        return self.since_us == self.until_us
+
     def holds(self, at_us: int) -> bool:
         return self.since_us <= at_us and (self.until_us is None or at_us < self.until_us)
 
@@ -57,41 +62,70 @@ def follow(stretches: list[Stretch], statement: Statement) -> list[Stretch]:
     """Take a record over into `stretches`; returns those that are new or changed."""
     changed: list[Stretch] = []
     for said in statement.said:
-        if said.is_event and not said.is_given:
-            changed += _taken(stretches, said, statement)
-        else:
+        if not said.is_event:
+            changed += _named(stretches, said, statement)
+        elif said.is_given:
             changed += _given(stretches, said, statement)
+        else:
+            changed += _taken(stretches, said, statement)
     if statement.is_newest:
         changed += _left_out(stretches, statement)
     return list(dict.fromkeys(changed))
 
 
+def _named(stretches: list[Stretch], said: Said, statement: Statement) -> list[Stretch]:
+    """The session has it at that moment."""
+    at_us = statement.event_us
+    if any(stretch.is_of(said) and stretch.holds(at_us) for stretch in stretches):
+        return []
+    alike = [stretch for stretch in stretches if stretch.kind == said.kind]
+    following = _first_after(alike, at_us)
+    if following is not None and following.is_of(said):
+        return [_begin_earlier(following, statement)]
+    since_us = at_us if alike else statement.since_us
+    return [_begin(stretches, said, statement, since_us, None if following is None else following.since_us)]
+
+
 def _given(stretches: list[Stretch], said: Said, statement: Statement) -> list[Stretch]:
+    """It was given at that moment. Held already, it was taken in between, and that is still on the way."""
     at_us = statement.event_us
     mine = [stretch for stretch in stretches if stretch.is_of(said)]
-    if any(stretch.holds(at_us) for stretch in mine):
-        return []
-    alike = mine if said.is_event else [stretch for stretch in stretches if stretch.kind == said.kind]
-    following = min((s for s in alike if s.since_us > at_us), key=_since, default=None)
-    if following is not None and following.is_of(said):
-        following.since_us = at_us
-        following.received_us, following.packet_sha256 = statement.received_us, statement.packet_sha256
-        return [following]
-    since_us = at_us if any(stretch.kind == said.kind for stretch in stretches) else statement.since_us
-    until_us = None if following is None else following.since_us
-    return [_begin(stretches, said, statement, since_us, until_us)]
+    held = next((stretch for stretch in mine if stretch.holds(at_us)), None)
+    if held is not None:
+        if held.since_us == at_us:
+            return []
+        until_us, held.until_us = held.until_us, at_us
+        return [held, _begin(stretches, said, statement, at_us, until_us)]
+    following = _first_after(mine, at_us)
+    if following is not None and following.is_empty:
+        return [_begin_earlier(following, statement)]
+    return [_begin(stretches, said, statement, at_us, None if following is None else following.since_us)]
 
 
 def _taken(stretches: list[Stretch], said: Said, statement: Statement) -> list[Stretch]:
     at_us = statement.event_us
-    for stretch in stretches:
-        if stretch.is_of(said) and stretch.since_us <= at_us and stretch.until_us is None:
-            stretch.until_us = at_us
-            return [stretch]
-    if any(stretch.is_of(said) and stretch.until_us == at_us for stretch in stretches):
+    mine = [stretch for stretch in stretches if stretch.is_of(said)]
+    if any(stretch.until_us == at_us for stretch in mine):
         return []
-    # Its beginning is still on the way: an empty stretch waits for it.
-    return [_begin(stretches, said, statement, at_us, at_us)]
+    held = next((stretch for stretch in mine if stretch.holds(at_us)), None)
+    if held is None:
+        # Its beginning is still on the way: an empty stretch waits for it.
+        return [_begin(stretches, said, statement, at_us, at_us)]
+    until_us, held.until_us = held.until_us, at_us
+    if until_us is None or any(stretch.since_us == until_us for stretch in mine):
+        return [held]
+    # It was taken later once more, so it had been given again: that is still on the way.
+    return [held, _begin(stretches, said, statement, until_us, until_us)]
+
+
+def _first_after(stretches: list[Stretch], at_us: int) -> Stretch | None:
+    return min((stretch for stretch in stretches if stretch.since_us > at_us), key=_since, default=None)
+
+
+def _begin_earlier(stretch: Stretch, statement: Statement) -> Stretch:
+    stretch.since_us = statement.event_us
+    stretch.received_us, stretch.packet_sha256 = statement.received_us, statement.packet_sha256
+    return stretch
 
 
 def _left_out(stretches: list[Stretch], statement: Statement) -> list[Stretch]:

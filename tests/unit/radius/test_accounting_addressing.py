@@ -1,0 +1,102 @@
+"""What packets say about addresses: read as the RFCs write it, and nothing but absent where it is nonsense."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radius.accounting.addressing import ALL_PORTS, SHARED_PORTS, Said, raw, read
+from radius.accounting.record import AccountingRecord
+from radius.accounting.tenure import Statement, Stretch, follow
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet, attribute, integer_attribute, vendor_attribute
+from tests.support.accounting import NAS, accounting
+
+KINDS = st.sampled_from((8, 26, 96, 97, 123, 168, 241))
+VALUES = st.binary(max_size=40) | st.builds(
+    lambda kind, tlvs: bytes((kind,)) + b"".join(attribute(t, v) for t, v in tlvs),
+    st.sampled_from((5, 6, 7)),
+    st.lists(st.tuples(st.integers(1, 11), st.binary(max_size=6)), max_size=5),
+)
+
+
+def said(more: bytes) -> list[Said]:
+    return read(accounting("interim", more=more))
+
+
+@given(st.lists(st.tuples(KINDS, VALUES), max_size=8))
+def test_whatever_a_packet_carries_is_read_or_absent(attributes: list[tuple[int, bytes]]) -> None:
+    packet = accounting("interim", more=b"".join(attribute(kind, value) for kind, value in attributes))
+    for one in read(packet):
+        if one.kind != "interface-id":
+            ipaddress.ip_network(one.network)
+        assert 0 <= one.ports[0] <= one.ports[1] <= ALL_PORTS[1]
+
+
+@given(st.binary(max_size=60))
+def test_vendors_words_are_read_or_absent(value: bytes) -> None:
+    for vendor_id, kind in ((2011, 161), (2011, 162), (6527, 121)):
+        said(vendor_attribute(vendor_id, kind, value))
+
+
+def test_addresses_chosen_by_somebody_else_are_none() -> None:
+    assert said(attribute(8, b"\xff\xff\xff\xff")) == []
+    assert said(attribute(8, b"\xff\xff\xff\xfe")) == []
+    assert said(attribute(8, b"\x0a\x00\x00")) == []
+
+
+def test_rfc3162_2_3_a_prefix_without_its_octets_is_none() -> None:
+    assert said(attribute(97, bytes((0, 64)) + bytes.fromhex("20010db8"))) == []
+    assert said(attribute(97, bytes((0, 129)) + bytes(16))) == []
+    assert said(attribute(97, bytes((0, 32)) + bytes.fromhex("20010db8")))[0].network == "2001:db8::/32"
+    # Bits behind the prefix "MUST be zero"; a box that sends its whole address means the prefix.
+    whole = bytes((0, 64)) + ipaddress.IPv6Address("2001:db8::7:1").packed
+    assert said(attribute(123, whole))[0].network == "2001:db8::/64"
+
+
+def test_rfc8045_3_1_3_a_forwarded_port_is_one_port() -> None:
+    tlvs = attribute(3, bytes((203, 0, 113, 7))) + integer_attribute(7, 8443) + integer_attribute(8, 1)
+    (one,) = said(attribute(241, bytes((7,)) + tlvs))
+    assert one == Said(SHARED_PORTS, "203.0.113.7/32", (8443, 8443), is_event=True)
+
+
+def test_equal_octets_say_the_same_and_other_vendors_are_not_searched() -> None:
+    block = vendor_attribute(2011, 161, bytes(4))
+    address = attribute(8, bytes((10, 0, 0, 1)))
+
+    def record(nas: Nas, packet: Packet) -> AccountingRecord:
+        return AccountingRecord(packet, nas, 1_800_000_000_000_000)
+
+    huawei = Nas(NAS.nas_id, "me60", "127.0.0.2", NAS.secret, vendor="huawei")
+    first, second = accounting("interim", seconds=1, more=address + block), accounting("stop", more=address + block)
+    assert raw(record(huawei, first)) == raw(record(huawei, second))
+    assert raw(record(NAS, first)) == address
+    assert raw(record(huawei, first)) != address
+
+
+BLOCKS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(1, 500), st.integers(1, 500)), min_size=1, max_size=8
+)  # which block, pause before it is given, how long it is held
+
+
+@given(BLOCKS, st.randoms(use_true_random=False))
+def test_blocks_have_the_same_stretches_in_whatever_order_they_are_told(
+    plan: list[tuple[int, int, int]], dice: random.Random
+) -> None:
+    now, events, truth = 0, [], []
+    for block, pause, held in plan:
+        ports = (1000 * block, 1000 * block + 999)
+        given_us, taken_us = now + pause, now + pause + held
+        now = taken_us
+        events += [(given_us, ports, True), (taken_us, ports, False)]
+        truth.append((ports[0], given_us, taken_us))
+    dice.shuffle(events)
+    stretches: list[Stretch] = []
+    for n, (at_us, ports, is_given) in enumerate(events):
+        one = Said(SHARED_PORTS, "203.0.113.7/32", ports, is_event=True, is_given=is_given)
+        newest = all(at_us >= other[0] for other in events[:n])
+        follow(stretches, Statement([one], at_us, at_us, at_us, b"", newest))
+    assert sorted((s.first_port, s.since_us, s.until_us) for s in stretches) == sorted(truth)
