@@ -103,7 +103,8 @@ class Conditions:
 
     def refusal(self, packet: Packet, nas: Nas) -> str | None:
         """Why a login from this place is refused; None when it is not."""
-        if self.nas_ids and nas.nas_id not in self.nas_ids:
+        # A box of a registered network has an id of its own; being bound to the network is being bound to any of them.
+        if self.nas_ids and nas.nas_id not in self.nas_ids and nas.member_of not in self.nas_ids:
             return f"the service is bound to another NAS than {nas.name}"
         if self.nas_port_id is not None:
             port = _text(packet, _NAS_PORT_ID)

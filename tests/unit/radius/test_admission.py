@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controller.domain.errors import RuleError
+from controller.domain.identity import NasId
 from radius.authorization import terms
 from radius.authorization.conditions import Window, closes_at, station
 from radius.authorization.plan import Defaults
@@ -67,6 +68,12 @@ async def test_a_login_from_its_own_place_is_accepted_whatever_the_notation() ->
     packet = login(attribute(87, b"ge-0/0/1.100"), mac="02-00-00-00-00-ab")
     assert (await made.decide(packet)).code == ACCESS_ACCEPT
     assert station("ge-0/0/1:100") == "ge-0/0/1:100", "only what is a MAC address is read as one"
+
+
+def test_a_service_bound_to_a_network_of_nas_may_use_each_of_its_boxes() -> None:
+    bound = terms.read({"nas_ids": ["w" * 32]}).conditions
+    assert bound.refusal(login(), nas(nas_id=NasId("b" * 32), member_of=NasId("w" * 32))) is None
+    assert bound.refusal(login(), nas(nas_id=NasId("b" * 32), member_of=NasId("v" * 32))) is not None
 
 
 async def test_a_session_ends_with_the_hours() -> None:
