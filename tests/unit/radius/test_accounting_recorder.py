@@ -354,6 +354,24 @@ async def test_the_storage_is_not_proved_while_records_are_refused(database: Dat
     await bench.stop()
 
 
+async def test_a_full_queue_gives_up_what_is_too_old_to_be_answered_and_takes_what_is_new(database: Database) -> None:
+    bench = Bench(database, AccountingSettings(max_pending=3, unanswerable_after_s=30.0))
+    answered: list[int] = []
+    for n in range(3):
+        packet = accounting("start", b"%d" % n, at=T)
+        bench.recorder.submit(packet, NAS, to_micros(NOW), lambda n=n: answered.append(n))  # type: ignore[misc]
+    late = to_micros(NOW + timedelta(seconds=31))
+    bench.recorder.submit(accounting("start", b"3", at=T), NAS, late, lambda: answered.append(3))
+    assert (bench.recorder.depth, bench.recorder.counters.unanswerable) == (3, 1)
+    bench.start()
+    async with asyncio.timeout(10):
+        while bench.recorder.depth:  # noqa: ASYNC110 - a counter has no event
+            await asyncio.sleep(0.01)
+    await bench.stop()
+    assert answered == [1, 2, 3], "the oldest was given up, and is not answered"
+    assert await bench.logged() == 3
+
+
 async def test_a_full_queue_refuses_instead_of_answering_early(database: Database) -> None:
     bench = Bench(database, AccountingSettings(max_pending=3))
     for n in range(3):
