@@ -220,27 +220,29 @@ async def subscribers_after(conn: AsyncConnection, revision: int, *, chunk: int 
 
 
 def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
-    """Open the passwords of a chunk: 100,000 take about half a second. Raises RuleError when one does not open."""
-    return [
-        SubscriberRow(
-            username=row.username,
-            service_id=row.service_id,
-            password="" if row.withdrawn else box.open(row.password, subscriber_context(row.service_id)).reveal(),
-            profile=SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps),
-            framed_ipv4=row.framed_ipv4,
-            enabled=row.enabled,
-            withdrawn=row.withdrawn,
-            revision=row.revision,
-            password_form=row.password_form,
-            password_expired=row.password_expired,
-            suspended=row.suspended,
-            ipv6_prefix=row.ipv6_prefix,
-            delegated_prefix=row.delegated_prefix,
-            terms=terms.stored(row.terms),
-            throttle=throttle.stored(row.throttle),
-        )
-        for row in rows
-    ]
+    """Open the passwords of a chunk. Raises RuleError when one does not open.
+
+    Written for a million rows: cut by position in the order of _LOADED, and profiles that are equal are one object.
+    """
+    profiles: dict[tuple[str, int, int], SpeedProfile] = {}
+    opened = []
+    for row in rows:
+        (
+            username, service_id, sealed, framed_ipv4, enabled, withdrawn, revision, form, expired, suspended,
+            ipv6_prefix, delegated_prefix, terms_text, throttle_text, *rest,
+        ) = row  # fmt: skip
+        speed = (rest[0], rest[1], rest[2])
+        profile = profiles.get(speed)
+        if profile is None:
+            profile = profiles[speed] = SpeedProfile(*speed)
+        password = "" if withdrawn else box.open(sealed, f"subscriber:{service_id}").reveal()
+        opened.append(
+            SubscriberRow(
+                username, service_id, password, profile, framed_ipv4, enabled, withdrawn, revision, form, expired,
+                suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), throttle.stored(throttle_text),
+            )
+        )  # fmt: skip
+    return opened
 
 
 def seal_password(box: SecretBox, password: Secret, service_id: str) -> bytes:
