@@ -41,8 +41,11 @@ class PoolState:
 class PoolService:
     """Each change is one transaction with its audit entry; logins follow at once."""
 
-    def __init__(self, database: Database, clock: Clock, follower: Follower) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, follower: Follower, *, made_at_once: int = _MADE_AT_ONCE
+    ) -> None:
         self._database = database
+        self._made_at_once = made_at_once
         self._clock = clock
         self._follower = follower
 
@@ -58,7 +61,7 @@ class PoolService:
             await repository.insert_pool(conn, pool, now)
             row = await repository.get_pool(conn, pool.pool_id)
             assert row is not None, "it was just made"
-            await repository.make(conn, row, _MADE_AT_ONCE)
+            await repository.make(conn, row, self._made_at_once)
             await self._record(conn, now, actor, "pool.create", pool.pool_id, None, pool)
         await self._follower.refresh_pools()
         return PoolState(pool, pool.size, pool.size, 0, 0, now)

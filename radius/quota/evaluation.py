@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import new_id
@@ -34,6 +35,12 @@ from radius.quota.repository import QuotaRow, StepTaken, Used
 from radius.vendors.mark import read_class
 
 ACTOR = "system:fair-use"
+
+
+STEPS = Counter("headend_radius_fair_use_steps", "Steps of fair use put into force, by direction.", ["direction"])
+OVERSHOOT = Counter(
+    "headend_radius_fair_use_overshoot_octets", "Octets that services were beyond a limit when that was seen."
+)
 
 
 class Changes(Protocol):
@@ -93,6 +100,8 @@ class Evaluation:
         for session in await live_sessions(conn, row.service_id):
             await self._ask(conn, login, session, left)
         await repository.add_step(conn, taken)
+        STEPS.labels(_direction(row.step, taken.step)).inc()
+        OVERSHOOT.inc(max(0, taken.overshoot_octets))
         await audit.record(
             conn,
             now=taken.at,
@@ -119,6 +128,10 @@ def _taken(row: QuotaRow, step: int, octets: int, topped_up: int, start_us: int,
     limit = row.allowance.limit(step, topped_up) if step else None
     name = None if profile is None else profile.name
     return StepTaken(new_id(now), row.service_id, step, name, start_us, limit, octets, now)
+
+
+def _direction(before: int, after: int) -> str:
+    return "down" if after > before else "restored" if after == 0 else "up"
 
 
 def _plan(login: dict[str, Any]) -> SpeedProfile:

@@ -20,6 +20,7 @@ from controller.store.usage_reader import UsageLogReader
 from radius.quota import repository
 from radius.quota.evaluation import Evaluation
 from radius.quota.repository import QuotaRow, StepTaken, TopUp, Used
+from radius.repository import take_turn
 
 _MOST_OCTETS = 2**62
 
@@ -71,7 +72,7 @@ class QuotaService:
             await repository.lock_position(conn)
             if not await repository.any_quota(conn):
                 await repository.move_position(conn, watermark)
-            before = await repository.get_quota(conn, service_id)
+            before = next(iter(await _locked(conn, service_id)), None)
             if before is None:
                 await repository.begin_with_what_was(conn, service_id)
             end_us = to_micros(allowance.period_at(now).end)
@@ -96,7 +97,9 @@ class QuotaService:
         """Nothing is counted any more, and the plan's speed holds. Raises NotFound."""
         now = self._clock.now()
         async with self._database.begin() as conn:
-            before = await self._row(conn, service_id)
+            before = next(iter(await _locked(conn, service_id)), None)
+            if before is None:
+                raise NotFound(f"service {service_id} has no allowance")
             await repository.delete_quota(conn, service_id)
             if before.step:
                 await self._evaluation.lift(conn, service_id, now)
@@ -119,7 +122,7 @@ class QuotaService:
             raise RuleError("a top-up is 1 octet to 4 exabytes")
         now = self._clock.now()
         async with self._database.begin() as conn:
-            rows = await repository.lock_quotas(conn, [service_id])
+            rows = await _locked(conn, service_id)
             if not rows:
                 raise NotFound(f"service {service_id} has no allowance to top up")
             start_us = to_micros(rows[0].allowance.period_at(now).start)
@@ -170,3 +173,10 @@ class QuotaService:
         if row is None:
             raise NotFound(f"service {service_id} has no allowance")
         return row
+
+
+async def _locked(conn: AsyncConnection, service_id: str) -> list[QuotaRow]:
+    """Quota, directory, audit log: everybody who changes several of them takes them in this order."""
+    rows = await repository.lock_quotas(conn, [service_id])
+    await take_turn(conn)
+    return rows

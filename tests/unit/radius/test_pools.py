@@ -46,7 +46,8 @@ class PoolWorld:
         self.database, self.clock = database, self.bench.clock
         self.directory = Directory()
         box = secret_box(tmp_path)  # type: ignore[arg-type]
-        self.service = PoolService(database, self.clock, Follower(database, box, Registry(), self.directory))
+        follower = Follower(database, box, Registry(), self.directory)
+        self.service = PoolService(database, self.clock, follower, made_at_once=128)
         self.allocator = Allocator(database, self.clock)
         self.keeper = LeaseKeeper(database, self.clock, lambda: self.directory.has_pools)
         self.bench.recorder.on_turned = self.keeper.turned
@@ -123,7 +124,7 @@ async def test_the_same_subscriber_gets_the_last_address_back_while_it_is_free(w
     await world.account("start", mine)
     await world.account("stop", mine, at=10)
     assert (await world.lease(mine)).state == rules.FREE
-    others = {await world.hold(owner(n)) for n in range(1, 126)}
+    others = set(await asyncio.gather(*(world.hold(owner(n)) for n in range(1, 126))))
     assert mine not in others, "those that were free longest are given first"
     assert await world.hold() == mine
     assert await world.states() == {rules.HELD: 126}
@@ -244,12 +245,12 @@ async def test_a_login_gets_all_it_wants_or_nothing(world: PoolWorld) -> None:
 
 
 async def test_addresses_of_a_great_pool_get_rows_when_they_are_needed(world: PoolWorld) -> None:
-    await world.create("2001:db8::/39", "delegated", 56)
+    await world.create("2001:db8::/48", "delegated", 56)
     async with world.database.begin() as conn:
         await conn.execute(text("UPDATE radius_pool_lease SET state = 'leased'"))
-    assert await world.hold(owner(1)) == "2001:db8:100::/56"
+    assert await world.hold(owner(1)) == "2001:db8:0:8000::/56"
     state = await world.service.show(world.pool_id)
-    assert (state.size, state.held, state.leased) == (131_072, 1, 65_536)
+    assert (state.size, state.held, state.leased) == (256, 1, 128)
 
 
 async def test_an_address_that_another_service_uses_is_told_of(world: PoolWorld) -> None:
