@@ -35,6 +35,8 @@ USERS = 100_000
 ADDRESSES = 65_536
 _NAS = "a" * 32
 _LOOKS = 60
+_PIECE = 500_000
+"""Rows in one statement: those of the usage log's connection are ended after a minute."""
 _COLUMNS = (
     "session_key, revision, last_event_us, last_seen_us, session_time_s, upstream_octets, downstream_octets,"
     " evidence_us, recent, state, started_us, start_seen, ended_us, end_cause, provisional, final_unknown,"
@@ -119,14 +121,17 @@ def _fill(bulk: Bulk, rows: int, now: datetime) -> None:
     for month in range(12, -1, -1):
         partitions.make(bulk, partitions.month_of(now, -month))
     first_us, step_us = to_micros(now - timedelta(days=365)), 365 * 86_400_000_000 // rows
-    bulk.query(_fill_sqlite(rows, first_us, step_us) if bulk.is_sqlite else _fill_postgres(rows, first_us, step_us))
+    for first in range(0, rows, _PIECE):
+        last = min(first + _PIECE, rows) - 1
+        fill = _fill_sqlite if bulk.is_sqlite else _fill_postgres
+        bulk.query(fill(first, last, first_us, step_us))
 
 
-def _fill_sqlite(rows: int, first_us: int, step_us: int) -> str:
+def _fill_sqlite(first: int, last: int, first_us: int, step_us: int) -> str:
     at, ended = f"({first_us} + n * {step_us})", f"({first_us} + n * {step_us} + 3600000000)"
     return (
         f"INSERT INTO radius_session_history ({_COLUMNS})"
-        f" WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < {rows - 1})"
+        f" WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})"
         f" SELECT printf('%012x70008000%012x', {at} / 1000, n), 5, {ended}, {ended}, 3600, n * 1000, n * 9000, NULL,"
         f" zeroblob(64), 'ended', {at}, 1, {ended}, 'user-request', 0, 0, 0,"
         f" '100.64.' || (n % {ADDRESSES} / 256) || '.' || (n % 256), printf('%032x', n % {USERS}), '{_NAS}',"
@@ -134,7 +139,7 @@ def _fill_sqlite(rows: int, first_us: int, step_us: int) -> str:
     )
 
 
-def _fill_postgres(rows: int, first_us: int, step_us: int) -> str:
+def _fill_postgres(first: int, last: int, first_us: int, step_us: int) -> str:
     at, ended = f"({first_us} + n * {step_us})", f"({first_us} + n * {step_us} + 3600000000)"
     return (
         f"INSERT INTO radius_session_history ({_COLUMNS})"
@@ -143,7 +148,7 @@ def _fill_postgres(rows: int, first_us: int, step_us: int) -> str:
         f" {at}, true, {ended}, 'user-request', false, false, false,"
         f" '100.64.' || (n % {ADDRESSES} / 256) || '.' || (n % 256), lpad(to_hex(n % {USERS}), 32, '0'), '{_NAS}',"
         f" convert_to(lpad(to_hex(n), 8, '0'), 'UTF8'), 1, 'user' || lpad((n % {USERS})::text, 6, '0'), 300"
-        f" FROM generate_series(0::bigint, {rows - 1}) AS n"
+        f" FROM generate_series({first}::bigint, {last}) AS n"
     )
 
 
