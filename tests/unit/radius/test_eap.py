@@ -24,6 +24,7 @@ from radius.authorization.eap.packet import (
 from radius.authorization.eap.sessions import EapSessions
 from radius.authorization.mppe import MICROSOFT
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_CHALLENGE, ACCESS_REJECT, Attr
+from radius.protocol.mschap import NtPassword, nt_hash
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.salted import conceal, fresh_salt, uncover
 from tests.support.eap_login import EapLogin, md5_response, mschapv2_response
@@ -104,7 +105,10 @@ def test_eap_mschapv2_proves_both_sides_and_gives_the_nas_the_keys() -> None:
     assert made.request.code == SUCCESS
     hidden = made.reply.vendor(MICROSOFT, 17)
     assert hidden is not None
-    assert len(uncover(hidden, SECRET, made.asked)) == 32
+    # Half a key each way: MSK = MasterReceiveKey ‖ MasterSendKey ‖ 32 zero octets, whose first half is Recv-Key.
+    answer = mschapv2_response(challenge, b"anna", "hunter2")[29:53]
+    send, receive = NtPassword(nt_hash("hunter2")).session_keys(answer)
+    assert uncover(hidden, SECRET, made.asked) == receive + send
 
 
 def test_eap_mschapv2_refuses_a_wrong_password_in_its_own_words_first() -> None:
@@ -117,6 +121,16 @@ def test_eap_mschapv2_refuses_a_wrong_password_in_its_own_words_first() -> None:
     verdict = made.respond(MSCHAPV2, b"\x04")
     assert (verdict.result, verdict.reason) == ("reject", "wrong password")
     assert made.request.code == FAILURE
+
+
+def test_a_response_to_another_ms_chap_challenge_is_not_answered() -> None:
+    made = peer()
+    made.identify()
+    assert made.request is not None
+    answer = mschapv2_response(made.request, b"anna", "hunter2")
+    stale = answer[:1] + bytes((answer[1] ^ 1,)) + answer[2:]
+    assert made.respond(MSCHAPV2, stale).result == "eap-mschapv2"
+    assert made.respond(MSCHAPV2, answer).result == "challenge", "and the right one is still waited for"
 
 
 def test_a_peer_that_claims_success_after_a_failure_is_not_believed() -> None:
