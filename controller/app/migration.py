@@ -70,8 +70,21 @@ def migrate(url: str, now: datetime) -> str:
 def differences(url: str) -> list[str]:
     """What a migrated database lacks compared with the tables in the code; empty when migrations are up to date."""
     with _connect(make_url(url)) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        partitions = _partitions(connection)
+        options = {
+            "compare_type": True,
+            "include_name": lambda name, kind, _: kind != "table" or name not in partitions,
+        }
+        context = MigrationContext.configure(connection, opts=options)
         return [str(difference) for difference in compare_metadata(context, metadata)]
+
+
+def _partitions(connection: Connection) -> set[str]:
+    """Tables that are parts of a declared one: made and given up by the month, never declared themselves."""
+    if connection.dialect.name != "postgresql":
+        return set()
+    query = "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE c.relkind = 'r'"
+    return set(connection.scalars(text(query)))
 
 
 def new_revision(url: str, message: str) -> None:
