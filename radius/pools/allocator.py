@@ -144,6 +144,11 @@ class Allocator:
     ) -> None:
         """Lock as many free addresses as the wishes lack that have none of their own to come back to."""
         known, claimed = turn.known[row.pool.pool_id], set[int]()
+        free = [one.address for one in known if one.state == rules.FREE]
+        if free:
+            # Whom an address was given for good meanwhile has it; nobody comes back to it.
+            fixed = await repository.fixed_among(conn, row.pool, free)
+            known[:] = [one for one in known if one.state != rules.FREE or one.address not in fixed]
         lacking = 0
         for wish in wishes:
             left = [one for one in known if one.position not in claimed]

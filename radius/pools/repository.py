@@ -129,6 +129,13 @@ async def take_free(conn: AsyncConnection, pool: Pool, count: int, taken: Iterab
     return [Lease(*row) for row in await conn.execute(query.with_for_update(skip_locked=True))]
 
 
+async def fixed_among(conn: AsyncConnection, pool: Pool, addresses: Iterable[str]) -> set[str]:
+    """Those that a subscriber has for good."""
+    column = subscriber.c[_FIXED[pool.kind]]
+    query = select(column).where(one_of(conn, column, addresses), subscriber.c.withdrawn.is_(False))
+    return {row[0] for row in await conn.execute(query)}
+
+
 async def wait_for_free(conn: AsyncConnection, pool: Pool) -> bool:
     """Whether an address is free; one that another process has locked is waited for. Only where nothing is locked."""
     return (await conn.execute(_free(pool).limit(1).with_for_update())).first() is not None

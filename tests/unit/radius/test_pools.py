@@ -218,19 +218,33 @@ async def test_retransmissions_under_another_identifier_do_not_use_the_pool_up(w
     assert len(set(answers)) == 1
 
 
-async def test_what_a_subscriber_has_for_good_is_given_to_nobody(world: PoolWorld) -> None:
-    await world.create("192.0.2.1-192.0.2.2")
+async def fix(world: PoolWorld, address: str) -> None:
+    """Give it to a subscriber for good."""
     async with world.database.begin() as conn:
         await conn.execute(
             text(
                 "INSERT INTO radius_subscriber (username, service_id, password, profile_name, downstream_bps,"
                 " upstream_bps, framed_ipv4, enabled, withdrawn, revision, updated_at)"
-                f" VALUES ('fixed', '{'9' * 32}', '', 'gold', 1, 1, '192.0.2.1', true, false, 1, 0)"
+                f" VALUES ('fixed', '{'9' * 32}', '', 'gold', 1, 1, '{address}', true, false, 1, 0)"
             )
         )
+
+
+async def test_what_a_subscriber_has_for_good_is_given_to_nobody(world: PoolWorld) -> None:
+    await world.create("192.0.2.1-192.0.2.2")
+    await fix(world, "192.0.2.1")
     assert await world.hold(owner(1)) == "192.0.2.2"
     with pytest.raises(Exhausted):
         await world.hold(owner(2))
+
+
+async def test_nobody_comes_back_to_an_address_that_was_given_away_for_good(world: PoolWorld) -> None:
+    await world.create()
+    mine = await world.hold()
+    await world.account("start", mine)
+    await world.account("stop", mine, at=10)
+    await fix(world, mine)
+    assert await world.hold() != mine
 
 
 async def test_a_login_gets_all_it_wants_or_nothing(world: PoolWorld) -> None:
