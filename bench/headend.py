@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,16 +37,30 @@ class Site:
     http_port: int
     auth_port: int
     acct_port: int
+    worker: str = ""
+    """Name of this one of several processes on the same ports; empty for the only one."""
+
+    def beside(self, worker: str) -> Site:
+        """Another process on the same RADIUS ports and database, with a data directory and a page of its own."""
+        directory = self.data_dir.parent / f"{self.data_dir.name}-{worker}"
+        directory.mkdir(mode=0o700)
+        shutil.copy2(self.data_dir / "headend.key", directory / "headend.key")
+        return replace(self, data_dir=directory, http_port=free_port(), worker=worker)
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "HEADEND_DATA_DIR": str(self.data_dir),
-            "HEADEND_DATABASE_URL": self.database_url,
-            "HEADEND_HTTP_PORT": str(self.http_port),
-            "HEADEND_AUTH_PORT": str(self.auth_port),
-            "HEADEND_ACCT_PORT": str(self.acct_port),
-        }
+        shared = {"HEADEND_EXECUTOR_ID": self.worker, "HEADEND_SHARE_RADIUS_PORTS": "true"} if self.worker else {}
+        return (
+            os.environ
+            | shared
+            | {
+                "HEADEND_DATA_DIR": str(self.data_dir),
+                "HEADEND_DATABASE_URL": self.database_url,
+                "HEADEND_HTTP_PORT": str(self.http_port),
+                "HEADEND_AUTH_PORT": str(self.auth_port),
+                "HEADEND_ACCT_PORT": str(self.acct_port),
+            }
+        )
 
 
 def free_port() -> int:
@@ -109,7 +124,7 @@ def start(site: Site, core: int = 0) -> subprocess.Popen[bytes]:
         stdout=(site.data_dir / "log").open("ab"),
         stderr=subprocess.STDOUT,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{site.http_port}/healthz", timeout=2) as answer:
