@@ -130,7 +130,10 @@ class RadiusRoom:
 
     def _watch(self, traces: Traces | None) -> None:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""
-        self.listener.tap = None if traces is None else traces.see
+        tap = None if traces is None else traces.see
+        self.listener.tap = tap
+        if self.transports.radsec is not None:
+            self.transports.radsec.watch(tap)
         self.coa.tap = None if traces is None else traces.see_dynamic
 
     async def start(self) -> None:

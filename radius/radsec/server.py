@@ -28,7 +28,7 @@ from controller.domain.errors import PeerError
 from controller.store.metadata import to_micros
 from radius.counters import Counters
 from radius.follower import Registry
-from radius.ports import Recorder
+from radius.ports import Recorder, Tap
 from radius.protocol import version11
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
@@ -48,7 +48,7 @@ _READ_AGAIN = 0.5
 """Reading goes on when the outstanding requests have fallen to this share of the limit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
     """What a connection needs of the room."""
 
@@ -57,6 +57,8 @@ class Services:
     recorder: Recorder
     counters: Counters
     clock: Clock
+    tap: Tap | None = None
+    """Who watches (radius.trace): None but while somebody traces."""
 
 
 class RadsecServer:
@@ -73,6 +75,10 @@ class RadsecServer:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def watch(self, tap: Tap | None) -> None:
+        """Show what becomes of every packet, on every connection, or to nobody."""
+        self._services.tap = tap
 
     async def start(self) -> None:
         """Raises OSError naming the port that is taken."""
@@ -260,6 +266,7 @@ class _Connection(asyncio.Protocol):
             return
         verdict = self._authentication.receive(frame, self._peer, now_s)
         self._count(verdict)
+        self._show(verdict)
         if verdict.reply is not None:
             write(verdict.reply)
         elif isinstance(verdict, DeferredVerdict):
@@ -273,8 +280,13 @@ class _Connection(asyncio.Protocol):
 
         return write
 
+    def _show(self, verdict: Verdict, answers_later: bool = False) -> None:
+        if self._services.tap is not None:
+            self._services.tap(verdict, self._peer, answers_later)
+
     def _account(self, verdict: Verdict, write: Callable[[bytes], None]) -> None:
         packet, nas = verdict.packet, verdict.nas
+        self._show(verdict)
         if verdict.result != RECORD or packet is None or nas is None:
             self._count(verdict)
             if verdict.reply is not None:
@@ -283,13 +295,16 @@ class _Connection(asyncio.Protocol):
 
         def respond() -> None:
             self._services.counters.count(nas, packet.code, "response")
-            write(self._accounting.respond(packet, nas, self._peer))
+            reply = self._accounting.respond(packet, nas, self._peer)
+            self._show(Verdict("response", nas, packet.code, reply, packet), answers_later=True)
+            write(reply)
 
         try:
             self._services.recorder.submit(packet, nas, to_micros(self._services.clock.now()), respond)
         except PeerError as error:
             self._accounting.refuse(packet, self._peer)
             self._services.counters.count(nas, packet.code, error.reason)
+            self._show(Verdict(error.reason, nas, packet.code, None, packet, error.detail))
 
     def _defer(self, verdict: DeferredVerdict, write: Callable[[bytes], None]) -> None:
         task = asyncio.get_running_loop().create_task(self._decide_later(verdict, write))
@@ -311,15 +326,18 @@ class _Connection(asyncio.Protocol):
             self._authentication.abandon(verdict, self._peer)
             result = error.reason if isinstance(error, PeerError) else "unavailable"
             self._services.counters.count(verdict.nas, verdict.code, result)
+            self._show(Verdict(result, verdict.nas, verdict.code, None, verdict.packet, str(error)))
             return
         final = self._authentication.answer(verdict, decision, self._peer)
         self._count(final)
+        self._show(final, answers_later=True)
         if final.reply is not None:
             write(final.reply)
 
     def _count(self, verdict: Verdict) -> None:
         self._services.counters.count(verdict.nas, verdict.code, verdict.result)
         if verdict.result == "reject":
+            self._services.counters.reject(verdict.nas, verdict.reason)
             username = None if verdict.packet is None else verdict.packet.get(Attr.USER_NAME)
             name = None if username is None else username.decode(errors="backslashreplace")
             log.info("radius.reject", nas_ip=self._peer[0], username=name, reason=verdict.reason)

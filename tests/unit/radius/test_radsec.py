@@ -107,6 +107,24 @@ async def test_logins_accounting_and_status_over_tls(
         upstream.close()
 
 
+async def test_a_trace_shows_what_comes_over_tls_and_why_it_was_refused(database: Database, pki: Pki) -> None:
+    async with serving(database, pki.root, pki.server()) as running:
+        upstream = client(running, pki.directory("client", pki.client()))
+        trace = await running.room.traces.open("anna", seconds=60, packets=10, actor="user:test")
+        await upstream.ask(ACCESS_REQUEST, [(1, b"anna"), (2, b"wrong")], 5)
+        await upstream.ask(ACCOUNTING_REQUEST, START, 5)
+        trace.close()
+        shown = [event async for name, event in trace.events() if name == "packet"]
+        assert [(event["direction"], event["code"], event["reason"]) for event in shown] == [
+            ("in", "Access-Request", ""),
+            ("out", "Access-Reject", "wrong password"),
+            ("in", "Accounting-Request", "answered when it is stored"),
+            ("out", "Accounting-Response", ""),
+        ]
+        assert running.room.counters.rejects == {("bras", "wrong password"): 1}
+        upstream.close()
+
+
 async def test_rfc9765_a_thousand_requests_are_outstanding_on_one_connection(database: Database, pki: Pki) -> None:
     async with serving(database, pki.root, pki.server()) as running:
         running.recorder.at_once = False
