@@ -61,10 +61,13 @@ def rate(value: int | None) -> Markup:
 def money(value: dict[str, str] | None) -> Markup:
     if value is None:
         return _NOTHING
-    written = format_currency(
-        Decimal(value["amount"]), value["currency"], "#,##0.00\u00a0¤¤", locale=entity_locale.get()
-    )
-    return Markup('<span class="number">{}</span>').format(written)
+    return Markup('<span class="number">{}</span>').format(amount(value))
+
+
+def amount(value: dict[str, str]) -> str:
+    """1.234,50 EUR: for plain text."""
+    exact = Decimal(value["amount"])
+    return str(format_currency(exact, value["currency"], "#,##0.00\u00a0¤¤", locale=entity_locale.get()))
 
 
 def number(value: int | Decimal) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.domain.units import human_rate
+from controller.web import templating
 from controller.web.api import Api
 from controller.web.office import fields
 from controller.web.office.form import Choice, Field, Filled, Form, sent, show
@@ -87,7 +88,7 @@ async def offerings(api: Api, visit: Visit) -> list[Choice]:
 def _terms(version: Mapping[str, Any]) -> str:
     fee = version["monthly_fee"]
     speed = f"{human_rate(version['downstream_bps'])} / {human_rate(version['upstream_bps'])}"
-    return f"{fee['amount']} {fee['currency']} · {speed}"
+    return f"{templating.amount(fee)} · {speed}"
 
 
 async def _olts(api: Api, visit: Visit) -> list[Choice]:
