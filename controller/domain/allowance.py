@@ -80,7 +80,7 @@ class Allowance:
             raise ValueError(f"no {self.period} begins on day {self.first_day}")
         try:
             ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(f"{self.zone!r} is no time zone such as Europe/Berlin") from None
 
     def step_at(self, used_octets: int, topped_up_octets: int) -> int:

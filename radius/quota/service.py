@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,8 @@ from radius.quota.evaluation import Evaluation
 from radius.quota.repository import QuotaRow, StepTaken, TopUp, Used
 from radius.repository import take_turn
 
-_MOST_OCTETS = 2**62
+_MOST_OCTETS = 2**60
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class QuotaService:
         """Give or replace it. What was used in a period stays used; what came before a first one is not counted."""
         now = self._clock.now()
         if allowance.octets > _MOST_OCTETS or any(step.beyond_octets > _MOST_OCTETS for step in allowance.steps):
-            raise RuleError("no more than 4 exabytes can be counted")
+            raise RuleError("no more than 1 exabyte can be counted")
+        if not _ID.fullmatch(service_id):
+            raise NotFound(f"no service {service_id!r}")
         watermark = await self._reader.watermark()
         async with self._database.begin() as conn:
             await repository.first_position(conn, watermark)
@@ -119,13 +123,17 @@ class QuotaService:
         Raises NotFound, RuleError.
         """
         if not 0 < octets <= _MOST_OCTETS:
-            raise RuleError("a top-up is 1 octet to 4 exabytes")
+            raise RuleError("a top-up is 1 octet to 1 exabyte")
         now = self._clock.now()
         async with self._database.begin() as conn:
             rows = await _locked(conn, service_id)
             if not rows:
                 raise NotFound(f"service {service_id} has no allowance to top up")
             start_us = to_micros(rows[0].allowance.period_at(now).start)
+            key = (service_id, start_us)
+            topped_up = (await repository.used(conn, [key])).get(key, Used()).topped_up_octets
+            if topped_up + octets > _MOST_OCTETS:
+                raise RuleError("no period is topped up by more than 1 exabyte")
             made = TopUp(new_id(now), service_id, reference, octets, start_us, actor, now)
             booked = await repository.add_top_up(conn, made)
             if booked:
