@@ -161,6 +161,13 @@ NAS = (
     Column("Enabled", "enabled", "flag"),
     Column("Registered", "created_at", "instant"),
 )
+WEAK_NAS = (
+    Column("Name", "name"),
+    Column("Address", "address", "mono"),
+    Column("What is weak", "weak_by"),
+    Column("Sent so far", "requests_seen"),
+    Column("What to do", "advice"),
+)
 OFFERINGS = (
     Column("Name", "name", sub="description"),
     Column("Monthly fee, net", "now.monthly_fee", "money"),

@@ -137,6 +137,16 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "NAS", page, fields.NAS, nothing="No NAS is registered: nobody can sign in yet.",
             intro="Who may ask RADIUS.", make=Link("Register a NAS", "/nas/new"), make_scope="radius:write",
+            links=[Link("Weak", "/nas/weak")] if api.has("GET", "/nas/weak") else [],
+        )  # fmt: skip
+
+    async def weak_nas(visit: Visit) -> Response:
+        page = await api.get(visit, "/nas/weak", query={"after": visit.query("after")})
+        rows = [row | {"weak_by": " · ".join(row["weaknesses"])} for row in page["items"]]
+        return list_page(
+            site, visit, "Weak NAS", {"items": rows, "next": page["next"]}, fields.WEAK_NAS,
+            nothing="Every NAS signs what it sends.", intro="Who accepts what could be forged (CVE-2024-3596).",
+            links=[Link("NAS", "/nas")],
         )  # fmt: skip
 
     async def device(visit: Visit) -> Response:
@@ -147,6 +157,7 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
     return [
         WebPage("GET", "/devices", "devices:read", devices),
         WebPage("GET", "/nas", "radius:read", nas),
+        WebPage("GET", "/nas/weak", "radius:read", weak_nas),
         WebPage("GET", "/devices/{device_id}", "devices:read", device),
     ]
 

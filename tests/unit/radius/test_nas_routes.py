@@ -99,3 +99,25 @@ async def test_a_reader_may_not_register(database: Database, tmp_path: Path) -> 
         async with api_client(routes, scopes={"radius:read"}) as client:
             assert (await client.get("/nas")).status_code == 200
             assert (await client.post("/nas", json=NEW)).status_code == 403
+
+
+async def test_weak_nas_are_listed_and_a_rotation_shows_its_end_but_no_secret(
+    database: Database, tmp_path: Path
+) -> None:
+    async with api(database, tmp_path) as (client, _):
+        strong = NEW | {"require_message_authenticator": True, "secret": "sixteen octets and more"}
+        nas_id = (await client.post("/nas", json=strong)).json()["nas_id"]
+        listed = await client.get("/nas/weak")
+        assert [row["name"] for row in listed.json()["items"]] == ["bras"], listed.text
+        assert "CVE-2024-3596" in listed.json()["items"][0]["weaknesses"][1]
+        changed = await client.patch(f"/nas/{nas_id}", json={"secret": "another of sixteen octets"})
+        assert changed.json()["former_until"] is not None
+        assert "another of" not in changed.text
+        assert len((await client.get("/nas/weak")).json()["items"]) == 2, "two secrets are weaker than one"
+        ended = await client.patch(
+            f"/nas/{nas_id}", json={"secret": "the last, of sixteen octets", "secret_overlap_s": 0}
+        )
+        assert ended.json()["former_until"] is None
+        mapped = await client.patch(f"/nas/{nas_id}", json={"tls_identity": "sha256:" + "AB:" * 31 + "AB"})
+        assert mapped.json()["tls_identity"] == "sha256:" + "ab" * 32
+        assert (await client.patch(f"/nas/{nas_id}", json={"tls_identity": ""})).json()["tls_identity"] is None
