@@ -59,7 +59,9 @@ class LeaseKeeper:
         while True:
             try:
                 await self.follow()
-                if self._has_pools() and loop.time() >= sweep_at_s:
+                if not self._has_pools():
+                    self.usage, self.strangers = [], 0
+                elif loop.time() >= sweep_at_s:
                     sweep_at_s = loop.time() + self._interval_s
                     await self.sweep()
             except SQLAlchemyError as error:
