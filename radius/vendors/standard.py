@@ -35,7 +35,7 @@ def timers(terms: Timers) -> bytes:
 
 
 def addresses(own: Addresses) -> bytes:
-    """Framed-IP-Address, Framed-IPv6-Prefix and -Address, Delegated-IPv6-Prefix; what is None the NAS chooses itself."""
+    """Framed-IP-Address, Framed-IPv6-Prefix and -Address, Delegated-IPv6-Prefix; the NAS chooses what is None."""
     encoded = b""
     if own.ipv4 is not None:
         # The address was checked when it was stored; ipaddress would take half of a directory's loading time.
