@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
 from controller.app.settings import Settings
 from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError
@@ -27,6 +29,8 @@ _FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 async def bring(settings: Settings, url: str, speed: str, actor: str, *, dry_run: bool) -> str:
     """The report. A running controller takes over what was imported within a second. Raises RuleError."""
     source, unshaped = Source(url), _profile(speed)
+    if not settings.data_dir.is_dir():
+        raise RuleError(f"{settings.data_dir} is not there: headend migrate, or headend serve, makes it")
     box = secrets.load_or_create(settings.data_dir / "headend.key")
     database, clock = Database(settings.url), SystemClock()
     log = UsageLog(database, "import")
@@ -42,6 +46,8 @@ async def bring(settings: Settings, url: str, speed: str, actor: str, *, dry_run
         )
         await room.follower.refresh_nas()
         outcome = await importer(database, box, room).run(source, unshaped, actor=actor, dry_run=dry_run)
+    except (OperationalError, ProgrammingError) as error:
+        raise RuleError(f"the database cannot be used (headend migrate brings it up to date): {error.orig}") from None
     finally:
         await log.close()
         await database.close()

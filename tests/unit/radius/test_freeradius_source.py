@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.app import freeradius
+from controller.app.settings import Settings
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from radius.freeradius import mapping, mysql_dump, speeds
@@ -159,3 +161,13 @@ def test_weak_secrets_are_known() -> None:
     assert why_weak("testing123") == "a secret that everybody tries first"
     assert why_weak("short-one") == "a secret of fewer than 16 octets (RFC 2865 §3)"
     assert why_weak("correct-horse-battery-staple") is None
+
+
+async def test_a_data_directory_that_is_not_there_or_not_migrated_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "radius.sql").write_text(DUMP)
+    settings = Settings(data_dir=tmp_path / "data")
+    with pytest.raises(RuleError, match="headend migrate, or headend serve, makes it"):
+        await freeradius.bring(settings, str(tmp_path / "radius.sql"), "1G/1G", "user:test", dry_run=True)
+    (tmp_path / "data").mkdir(mode=0o700)
+    with pytest.raises(RuleError, match="headend migrate brings it up to date"):
+        await freeradius.bring(settings, str(tmp_path / "radius.sql"), "1G/1G", "user:test", dry_run=True)
