@@ -181,6 +181,11 @@ class Session:
         return self.state == ENDED and not self.provisional
 
     @property
+    def is_first_heard(self) -> bool:
+        """One record was seen of it."""
+        return len(self.recent) == _DIGEST_OCTETS
+
+    @property
     def has_wrapped(self) -> bool:
         """A counter of 32 bits began anew: the NAS sends no gigawords."""
         return self.counter_state is not None and self.counter_state.endswith(WRAPPED)

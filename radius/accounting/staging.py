@@ -226,9 +226,10 @@ class Staging:
         if is_newest:
             session.addressing = octets
         if len(octets) == addressing.IPV4_ALONE and not session.addresses:
-            address = record.framed_ipv4()
+            # Nearly every Start: the first record of a session is where its address was just taken from.
+            address = session.framed_ipv4 if session.is_first_heard else record.framed_ipv4()
             if address is None or address == session.framed_ipv4:
-                return  # as nearly every Start
+                return
         said = addressing.read(record.packet)
         framed = next((one for one in said if one.kind == addressing.FRAMED_IPV4), None)
         if framed is not None and not self._has_moved(session, framed, record):
