@@ -152,15 +152,28 @@ class QuarantineService:
         self._database = database
         self._clock = clock
 
-    async def list(self, *, state: str | None, before: str | None, limit: int) -> Sequence[QuarantineItem]:
+    async def list(
+        self, *, state: str | None, before: str | None, limit: int, session_key: str | None = None
+    ) -> Sequence[QuarantineItem]:
         """Newest first; `before` is a quarantine id."""
         query = select(quarantine).order_by(quarantine.c.quarantine_id.desc()).limit(limit)
+        if session_key is not None:
+            query = query.where(quarantine.c.session_key == session_key)
         if state is not None:
             query = query.where(quarantine.c.state == state)
         if before is not None:
             query = query.where(quarantine.c.quarantine_id < before)
         async with self._database.read() as conn:
             return [_item(row) for row in await conn.execute(query)]
+
+    async def show(self, quarantine_id: str) -> QuarantineItem:
+        """Raises NotFound."""
+        query = select(quarantine).where(quarantine.c.quarantine_id == quarantine_id)
+        async with self._database.read() as conn:
+            row = (await conn.execute(query)).one_or_none()
+        if row is None:
+            raise _unknown(quarantine_id)
+        return _item(row)
 
     async def held_octets(self) -> tuple[int, int, int]:
         """How many items are held, and their octets upstream and downstream."""
@@ -183,7 +196,7 @@ class QuarantineService:
         async with self._database.begin() as conn:
             row = (await conn.execute(select(quarantine).where(which).with_for_update())).one_or_none()
             if row is None:
-                raise NotFound(f"nothing is quarantined under {quarantine_id}")
+                raise _unknown(quarantine_id)
             if row.state != HELD:
                 raise Conflict(f"{quarantine_id} is {row.state} already")
             decided = {"state": state, "decided_by": actor, "decided_at": now, "why": why}
@@ -205,6 +218,10 @@ class QuarantineService:
             )
             after = (await conn.execute(select(quarantine).where(which))).one()
         return _item(after)
+
+
+def _unknown(quarantine_id: str) -> NotFound:
+    return NotFound(f"nothing is quarantined under {quarantine_id}")
 
 
 def _item(row: Row[Any]) -> QuarantineItem:

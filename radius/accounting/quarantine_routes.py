@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import Instant, Octets, Out
+from controller.http.models import IdText, Instant, Octets, Out
 from radius.accounting.quarantine import QuarantineItem, QuarantineService
 
 Why = Annotated[str, StringConstraints(min_length=3, max_length=400, strip_whitespace=True)]
 
 
 class QuarantineQuery(PageQuery):
-    state: Literal["held", "released", "counted", "dismissed", "retracted"] | None = "held"
+    """Of one session everything is listed unless a state is asked for; of all, what is held."""
+
+    state: Literal["held", "released", "counted", "dismissed", "retracted", "all"] | None = None
+    session_key: IdText | None = None
 
 
 class DecisionIn(BaseModel):
@@ -53,8 +56,17 @@ class QuarantineOut(Out):
 def endpoints(quarantine: QuarantineService) -> list[Endpoint]:
     async def index(call: Call) -> Page:
         query = call.query_as(QuarantineQuery)
-        found = await quarantine.list(state=query.state, before=query.last(str), limit=query.rows)
+        state = query.state or ("held" if query.session_key is None else "all")
+        found = await quarantine.list(
+            state=None if state == "all" else state,
+            before=query.last(str),
+            limit=query.rows,
+            session_key=query.session_key,
+        )
         return Page.of(found, query, lambda item: (item.quarantine_id,), _out)
+
+    async def show(call: Call) -> QuarantineOut:
+        return _out(await quarantine.show(call.path["quarantine_id"]))
 
     async def release(call: Call) -> QuarantineOut:
         why = call.body_as(DecisionIn).why
@@ -74,6 +86,9 @@ def endpoints(quarantine: QuarantineService) -> list[Endpoint]:
             returns=QuarantineOut,
             query=QuarantineQuery,
             paged=True,
+        ),
+        Endpoint(
+            "GET", "/quarantine/{quarantine_id}", "radius:read", show, "One item that is held", returns=QuarantineOut
         ),
         Endpoint(
             "POST",

@@ -231,6 +231,7 @@ class SessionFilter:
     service_id: str | None = None
     username: str | None = None
     is_live: bool | None = None
+    session_key: str | None = None
 
 
 async def live_sessions(conn: AsyncConnection, service_id: str) -> list[LiveSession]:
@@ -320,6 +321,8 @@ def _conditions(table: Table, wanted: SessionFilter, before: str | None) -> list
         conditions.append(columns.username == wanted.username)
     if wanted.is_live is not None:
         conditions.append(columns.state == (LIVE if wanted.is_live else ENDED))
+    if wanted.session_key is not None:
+        conditions.append(columns.session_key == wanted.session_key)
     if before is not None:
         conditions.append(columns.session_key < before)
     return conditions

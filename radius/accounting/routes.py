@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
+from controller.domain.errors import NotFound
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
@@ -67,6 +68,12 @@ def endpoints(sessions: SessionRepository) -> list[Endpoint]:
         found = await sessions.find(wanted, before=before, limit=query.rows)
         return Page.of(found, query, lambda row: (row.session_key,), _out)
 
+    async def show(call: Call) -> SessionOut:
+        found = await sessions.find(SessionFilter(session_key=call.path["key"]), before=None, limit=1)
+        if not found:
+            raise NotFound(f"no session {call.path['key']}")
+        return _out(found[0])
+
     return [
         Endpoint(
             "GET",
@@ -77,7 +84,8 @@ def endpoints(sessions: SessionRepository) -> list[Endpoint]:
             returns=SessionOut,
             query=SessionQuery,
             paged=True,
-        )
+        ),
+        Endpoint("GET", "/sessions/{key}", "radius:read", show, "One session, live or ended", returns=SessionOut),
     ]
 
 

@@ -182,6 +182,11 @@ async def test_over_http_a_decision_needs_a_reason_and_a_right(
         assert (await api.get("/quarantine")).json()["items"] == []
         (item,) = (await api.get("/quarantine", params={"state": "released"})).json()["items"]
         assert item["why"] == "seen on the port"
+        assert (await api.get(f"/quarantine/{item['quarantine_id']}")).json() == item
+        assert (await api.get("/quarantine/" + "0" * 32)).status_code == 404
+        of_session = {"session_key": item["session_key"]}
+        assert (await api.get("/quarantine", params=of_session)).json()["items"] == [item]
+        assert (await api.get("/quarantine", params={"session_key": "0" * 32})).json()["items"] == []
     async with api_client(endpoints(quarantine), scopes={"radius:read"}) as api:
         assert (await api.post(release, json={"why": "no right"})).status_code == 403
 

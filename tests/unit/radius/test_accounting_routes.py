@@ -41,6 +41,8 @@ async def test_a_session_is_found_by_its_id_live_and_ended(bench: RecorderBench,
     assert ended["started_at"] == "2026-11-01T12:00:00Z"
     assert ended["ended_at"] == "2026-11-01T12:06:40Z"
     assert ended["session_key"] == live["session_key"]
+    assert (await api.get(f"/sessions/{live['session_key']}")).json() == ended
+    assert (await api.get("/sessions/" + "0" * 32)).status_code == 404
 
 
 async def test_an_id_that_is_no_text_is_shown_and_found_in_hexadecimal(
