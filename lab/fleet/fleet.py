@@ -106,7 +106,7 @@ class Fleet:
                 self._ready.append((number, user))
                 continue
             identifier = port.free[destination[1]].popleft()
-            exchange = Exchange(user, port, user.request(identifier, self._secret), destination, now_s)
+            exchange = Exchange(user, port, user.request(identifier, self._secret, now_s), destination, now_s)
             port.open[destination[1], identifier] = exchange
             self._transmit(exchange, time.monotonic())
 

@@ -22,6 +22,8 @@ class User:
     session_id: bytes
     address: bytes
     records: int
+    started_s: float = 0.0
+    """When its Start was made, by the clock that `request` is told."""
     step: int = 0
     acknowledged: int = 0
     """Records that were answered: what the controller must know from then on."""
@@ -37,11 +39,13 @@ class User:
         """Of the record that was acknowledged last."""
         return max(0, self.acknowledged - 1) * OCTETS
 
-    def request(self, identifier: int, secret: bytes) -> bytes:
+    def request(self, identifier: int, secret: bytes, now_s: float) -> bytes:
         """The packet of this step. Made once: a retransmission is the same octets (RFC 5080 §2.2.1)."""
         common = [(codec.USER_NAME, self.username), (codec.CALLING_STATION_ID, self.session_id)]
         if self.step == DIAL:
             return codec.access_request(identifier, common, secret, self.password, chap=False)
+        if self.step == 1:
+            self.started_s = now_s
         moved = (self.step - 1) * OCTETS
         status = START if self.step == 1 else STOP if self.step == self.records else INTERIM_UPDATE
         record = [
@@ -49,7 +53,7 @@ class User:
             (codec.ACCT_STATUS_TYPE, codec.number(status)),
             (codec.ACCT_SESSION_ID, self.session_id),
             (codec.FRAMED_IP_ADDRESS, self.address),
-            (codec.ACCT_SESSION_TIME, codec.number(self.step - 1)),
+            (codec.ACCT_SESSION_TIME, codec.number(int(now_s - self.started_s))),
             (codec.ACCT_INPUT_OCTETS, codec.number(moved)),
             (codec.ACCT_OUTPUT_OCTETS, codec.number(moved * 10)),
             *((codec.CLASS, value) for value in self.classes),

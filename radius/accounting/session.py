@@ -38,6 +38,9 @@ EXACT_SLACK_US = 5_000_000
 Start a moment after they begin to count."""
 ARRIVAL_SLACK_US = 10_000_000
 """The same where the event was derived from the arrival: network, queues and retransmissions come in between."""
+REPEATED_SLACK_US = 60_000_000
+"""The same where nothing but the arrival dates a record: many a NAS sends the very same octets again for so long, with
+neither an Event-Timestamp nor another Acct-Delay-Time."""
 RESTART_TIME_S = 60
 """An Acct-Session-Time that fell back below this, with lower counters, is a new session and no old packet."""
 
@@ -244,8 +247,17 @@ def _begins_anew(session: Session, record: AccountingRecord, slack_us: int) -> b
     if record.kind == "start" and record.session_time_s is None:
         return _starts_anew(session, record, known_until_us, slack_us)
     if begun_us is not None and begun_us > known_until_us and begun_us > session.started_us + slack_us:
-        return True
+        return not _may_have_waited(session, record, begun_us)
     return not session.is_over and _fell_back(session, record)
+
+
+def _may_have_waited(session: Session, record: AccountingRecord, begun_us: int) -> bool:
+    """Whether `record` continues `session` and only seems to begin later, because it was sent again unchanged."""
+    if record.exact or record.delay_s or session.is_over or begun_us > session.started_us + REPEATED_SLACK_US:
+        return False
+    said = (record.session_time_s, record.upstream_octets, record.downstream_octets)
+    known = (session.session_time_s or 0, session.upstream_octets, session.downstream_octets)
+    return all(value is None or value >= least for value, least in zip(said, known, strict=True))
 
 
 def _known_until(session: Session) -> int:

@@ -130,6 +130,24 @@ def test_an_id_used_again_without_any_stop_is_a_new_life() -> None:
     assert seen(lives) == [(0, None, 10, 10), (600, None, 3, 4)]
 
 
+def test_a_young_session_whose_records_are_repeated_unchanged_goes_on() -> None:
+    """The server was away, or the line: 14 s of retransmission (RFC 5080 §2.2.1), and nothing in the packet says so."""
+    lives = told(
+        arriving(0, "start"), arriving(15, "interim", seconds=1, up=10), arriving(40, "stop", seconds=16, up=20)
+    )
+    assert seen(lives) == [(0, 40, 20, 20)]
+
+
+def test_a_young_session_with_lower_counters_than_before_is_a_new_life() -> None:
+    lives = told(arriving(0, "start"), arriving(5, "interim", seconds=5, up=10), arriving(30, "stop", seconds=6, up=9))
+    assert [life.upstream_octets for life in lives] == [10, 9]
+
+
+def test_a_record_that_says_how_long_it_waited_begins_when_it_says() -> None:
+    lives = told(arriving(0, "start"), arriving(30, "stop", seconds=5, up=9, delay=2))
+    assert seen(lives) == [(0, None, 0, 0), (23, 30 - 2, 9, 9)]
+
+
 def test_session_time_back_near_zero_with_lower_counters_is_a_new_life() -> None:
     lives = told(
         arriving(0, "start"), arriving(1, "interim", seconds=5000, up=1000), arriving(2, "interim", seconds=5, up=9)
