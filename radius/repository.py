@@ -207,7 +207,7 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
-_LOADED = [subscriber_table.c[name] for name in SubscriberRow.__dataclass_fields__ if name != "profile"]
+_LOADED = [subscriber_table.c[name] for name in SubscriberRow._fields if name != "profile"]
 _LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps")]
 
 

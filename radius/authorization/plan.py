@@ -131,8 +131,9 @@ class Plan:
         self.settle(PLAIN)
 
     @property
-    def is_in_garden(self) -> bool:
-        return self._garden is not None
+    def shown(self) -> SpeedProfile:
+        """The speed that Class names: the garden's while it is closed around the service."""
+        return self.speed if self._garden is None else self._garden.profile
 
     @property
     def terms(self) -> ServiceTerms:

@@ -26,7 +26,6 @@ def attributes(row: Mapping[str, Any], offering: ServiceTerms, nas: Nas, default
     held = throttle.stored(row["throttle"])
     plan = Plan(profile, terms.stored(row["terms"]), row["enabled"], row["suspended"], defaults, throttle=held)
     plan.settle(offering)
-    shown = defaults.garden.profile if plan.is_in_garden and defaults.garden else plan.speed
     own = Addresses(row["framed_ipv4"], row["ipv6_prefix"], row["delegated_prefix"])
-    body = plan.encode(nas) + reply.subscriber_attributes(row["service_id"], shown, own)
+    body = plan.encode(nas) + reply.subscriber_attributes(row["service_id"], plan.shown, own)
     return dictionary.describe(Packet.decode(encode(ACCESS_ACCEPT, 0, ZERO_AUTHENTICATOR, body)))

@@ -33,6 +33,8 @@ from radius.vendors.mark import class_value
 from radius.vendors.model import Vendor
 from radius.vendors.terms import Addresses, Filters, Garden, Grant, Timers
 
+_CLASS = int(Attr.CLASS)
+
 VENDORS: dict[str, Vendor] = {
     vendor.name: vendor
     for vendor in (
@@ -112,7 +114,7 @@ def resume_attributes(
 
 
 def class_attribute(service_id: str, profile: SpeedProfile) -> bytes:
-    return attribute(Attr.CLASS, class_value(service_id, profile.name))
+    return attribute(_CLASS, class_value(service_id, profile.name))
 
 
 def _timeout(kind: Vendor, session_timeout_s: int) -> bytes:

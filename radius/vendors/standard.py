@@ -17,6 +17,8 @@ _FRAMED_USER = 2
 _PPP = 1
 _TUNNEL_VLAN = 13
 _MEDIUM_802 = 6
+_FRAMED_IP_ADDRESS = bytes((Attr.FRAMED_IP_ADDRESS, 6))
+"""Type and length, which is always the same (RFC 2865 §5.8)."""
 
 
 def framed() -> bytes:
@@ -39,7 +41,7 @@ def addresses(own: Addresses) -> bytes:
     encoded = b""
     if own.ipv4 is not None:
         # The address was checked when it was stored; ipaddress would take half of a directory's loading time.
-        encoded = attribute(Attr.FRAMED_IP_ADDRESS, bytes(map(int, own.ipv4.split("."))))
+        encoded = _FRAMED_IP_ADDRESS + bytes(map(int, own.ipv4.split(".")))
     if own.ipv6_prefix is not None:
         encoded += attribute(Attr.FRAMED_IPV6_PREFIX, prefix_value(own.ipv6_prefix))
     if own.delegated_prefix is not None:

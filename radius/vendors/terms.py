@@ -6,6 +6,7 @@ Directions are the subscriber's. None and 0 leave a thing to the NAS.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from controller.domain.service import SpeedProfile
 
@@ -51,8 +52,7 @@ class Grant:
     extra: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(NamedTuple):
     """A service's own addresses, as text that was checked when it was stored: "192.0.2.7", "2001:db8:7::/64".
 
     `ipv6_address` is a prefix of 128 bits.

@@ -58,7 +58,7 @@ def directory(*rows: SubscriberRow) -> Directory:
 def subscriber(username: str = "anna", password: str = "hunter2", **changes: object) -> SubscriberRow:
     """A row as the directory takes it: enabled, gold-100, with a fixed address."""
     made = SubscriberRow(username, SERVICE, password, GOLD, "100.64.0.7", True, False, 1)
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 def authentication_server(
