@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from controller.app import settings as app_settings
 from controller.app.auth import AuthService
@@ -42,11 +45,13 @@ app.add_typer(import_app, name="import")
 
 
 @app.command()
-def serve() -> None:
-    """Run the controller until SIGTERM or Ctrl-C."""
+def serve(
+    roles: Annotated[str, typer.Option(help="Comma-separated, of radius,collect,provision,bill,api.")] = "",
+) -> None:
+    """Run the controller until SIGTERM or Ctrl-C, with every role or with those of --roles (HEADEND_ROLES)."""
     from controller.app import process  # everything it imports would slow the small commands down
 
-    sys.exit(process.serve(app_settings.load()))
+    sys.exit(process.serve(app_settings.load(**{"roles": roles} if roles else {})))
 
 
 @app.command()
@@ -72,7 +77,7 @@ def explain(line_id: Annotated[str, typer.Argument(help="Id of an invoice line."
     """
     from controller.app import questions
 
-    explanation, text = asyncio.run(_answered(questions.explain(app_settings.load(), line_id)))
+    explanation, text = asyncio.run(_answered(questions.explain(_existing(), line_id)))
     print(text)
     sys.exit(0 if explanation.intact else 1)
 
@@ -82,7 +87,7 @@ def suspense() -> None:
     """How much usage waits that cannot be charged to anybody yet, and why."""
     from controller.app import questions
 
-    print(asyncio.run(_answered(questions.suspense(app_settings.load()))))
+    print(asyncio.run(_answered(questions.suspense(_existing()))))
 
 
 @app.command()
@@ -126,7 +131,7 @@ def whois(
     from controller.app import questions
 
     place, at = _refusing(lambda: questions.place_and_instant(address, instant))
-    asked = questions.whois(app_settings.load(), *place, at, actor=_operator(), reason=reason)
+    asked = questions.whois(_existing(), *place, at, actor=_operator(), reason=reason)
     text = asyncio.run(_answered(asked))
     print(text or "nobody is known to have held it")
     sys.exit(0 if text else 1)
@@ -141,7 +146,7 @@ def import_freeradius(
     """Take over NAS, logins and past sessions from the SQL tables of FreeRADIUS. May be repeated."""
     from controller.app import freeradius
 
-    print(asyncio.run(_answered(freeradius.bring(app_settings.load(), source, speed, _operator(), dry_run=dry_run))))
+    print(asyncio.run(_answered(freeradius.bring(_existing(), source, speed, _operator(), dry_run=dry_run))))
 
 
 @user_app.command("add")
@@ -176,7 +181,7 @@ def token_create(
 
 
 def _with_auth(work: Callable[[AuthService], Coroutine[Any, Any, Any]]) -> Any:
-    settings = app_settings.load()
+    settings = _existing()
 
     async def run() -> Any:
         database = Database(settings.url)
@@ -192,12 +197,28 @@ def _operator() -> str:
     return f"cli:{getpass.getuser()}"
 
 
+def _existing() -> app_settings.Settings:
+    """The settings of a place where data is; SQLite would make an empty file of the others."""
+    settings = app_settings.load()
+    file = make_url(settings.url).database if settings.url.startswith("sqlite") else None
+    if file is not None and not Path(file).is_file():
+        _refuse(
+            RuleError(
+                f"there are no data in {Path(file).parent}: HEADEND_DATA_DIR says where they are; "
+                "headend serve and headend migrate make them"
+            )
+        )
+    return settings
+
+
 async def _answered(work: Coroutine[Any, Any, Any]) -> Any:
     """A refusal becomes one line and exit status 2 instead of a traceback."""
     try:
         return await work
     except RuleError as error:
         _refuse(error)
+    except (OperationalError, ProgrammingError) as error:
+        _refuse(RuleError(f"the database cannot be used (headend migrate brings it up to date): {error.orig}"))
 
 
 def _refusing(work: Callable[[], _T]) -> _T:

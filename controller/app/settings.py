@@ -9,7 +9,7 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
@@ -183,10 +183,10 @@ def _said(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def load() -> Settings:
-    """Settings from the environment. Raises SystemExit naming every problem at once."""
+def load(**given: Any) -> Settings:
+    """Settings from the environment; what is `given` goes before it. Raises SystemExit naming every problem at once."""
     try:
-        return Settings(_env_file=os.environ.get("HEADEND_ENV_FILE"))
+        return Settings(_env_file=os.environ.get("HEADEND_ENV_FILE"), **given)
     except ValidationError as error:
         lines = [f"  HEADEND_{str(e['loc'][0]).upper()}: {_said(e)}" if e["loc"] else _said(e) for e in error.errors()]
         raise SystemExit("These settings cannot be used:\n" + "\n".join(lines)) from None
