@@ -13,6 +13,7 @@ from struct import Struct
 
 from controller.domain.errors import PeerError
 from radius.protocol.codes import Attr
+from radius.protocol.layout import Integers
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.vendors import ipv6_counters, reply
@@ -38,9 +39,11 @@ _TIMESTAMP, _DELAY, _TIME = int(Attr.EVENT_TIMESTAMP), int(Attr.ACCT_DELAY_TIME)
 _INPUT, _OUTPUT = int(Attr.ACCT_INPUT_OCTETS), int(Attr.ACCT_OUTPUT_OCTETS)
 _INPUT_GIGA, _OUTPUT_GIGA = int(Attr.ACCT_INPUT_GIGAWORDS), int(Attr.ACCT_OUTPUT_GIGAWORDS)
 _VENDOR = int(Attr.VENDOR_SPECIFIC)
+_NUMBER_KINDS = (_STATUS, _DELAY, _TIMESTAMP, _TIME, _INPUT, _INPUT_GIGA, _OUTPUT, _OUTPUT_GIGA)
+_NUMBERS = Integers(*_NUMBER_KINDS)
 
 _MAX_OCTETS = 2**63 - 1
-_CLOCK_SET_US = 1_262_304_000_000_000  # 2010-01-01: a clock that shows less was never set
+_CLOCK_SET_S = 1_262_304_000  # 2010-01-01: a clock that shows less was never set
 AHEAD_US = 300_000_000
 """How far ahead of its arrival an Event-Timestamp is believed: what a clock without NTP is off, and no more. Usage that
 a NAS stamps with tomorrow would be billed tomorrow, and at the end of a month in the wrong period."""
@@ -54,6 +57,7 @@ class AccountingRecord:
     `exact` tells whether `event_us` is the NAS's own Event-Timestamp (RFC 2869 §5.3) or was derived from the arrival;
     `is_stamped_ahead`, that there was one, and that it lay too far ahead of the arrival to be believed.
     `key` is what all lives of its session are found under.
+    `login` is User-Name as it came, `username` the same as text.
     `begun_us` is when the session must have begun by this record's own words, None when it does not say.
     `counted` are the (upstream, downstream) totals that count, None where they are just what was reported.
     """
@@ -70,6 +74,7 @@ class AccountingRecord:
         "is_stamped_ahead",
         "key",
         "kind",
+        "login",
         "nas",
         "nas_id",
         "packet",
@@ -83,43 +88,56 @@ class AccountingRecord:
     def __init__(self, packet: Packet, nas: Nas, received_us: int) -> None:
         """Raises PeerError: "no-status-type", "status-type", "no-session-id", "attribute-value"."""
         data, offsets = packet.data, packet.offsets
-        at = offsets.get
+        layout = packet.layout
+        numbers = None if layout is None else _NUMBERS.read(data, layout)
+        if numbers is None:
+            numbers = tuple([_integer(data, offsets.get(kind)) for kind in _NUMBER_KINDS])
+        status, delay_s, stamp_s, seconds, received, received_giga, sent, sent_giga = numbers
         self.packet = packet
         self.nas = nas
         self.nas_id: str = nas.nas_id
         self.received_us = received_us
-        kind = KINDS.get(_integer(data, at(_STATUS)) or 0)
+        kind = KINDS.get(status or 0)
         if kind is None:
             raise PeerError("status-type" if _STATUS in offsets else "no-status-type")
         self.kind = kind
-        start = at(_SESSION)
-        if start is not None:
+        if _SESSION in offsets:
+            start = offsets[_SESSION]
             self.acct_session_id = data[start + 2 : start + data[start + 1]]
         elif kind in ("on", "off"):
             self.acct_session_id = b""  # of no session; many a NAS leaves it out here
         else:
             raise PeerError("no-session-id")
         self.key = (self.nas_id, self.acct_session_id)
-        start = at(_USER)
-        self.username = "" if start is None else _text(data[start + 2 : start + data[start + 1]])
-        start = at(_CLASS)
-        self.class_value = None if start is None else data[start + 2 : start + data[start + 1]]
-        self.delay_s = delay_s = _integer(data, at(_DELAY)) or 0
-        stamp_us = (_integer(data, at(_TIMESTAMP)) or 0) * 1_000_000
-        self.is_stamped_ahead = stamp_us > received_us + AHEAD_US
-        if stamp_us >= _CLOCK_SET_US and not self.is_stamped_ahead:
-            self.event_us, self.exact = stamp_us, True
+        if _USER in offsets:
+            start = offsets[_USER]
+            self.login = data[start + 2 : start + data[start + 1]]
+            self.username = _text(self.login)
         else:
+            self.login, self.username = b"", ""
+        if _CLASS in offsets:
+            start = offsets[_CLASS]
+            self.class_value: bytes | None = data[start + 2 : start + data[start + 1]]
+        else:
+            self.class_value = None
+        self.delay_s = delay_s or 0
+        self.is_stamped_ahead = False
+        if stamp_s is not None and stamp_s >= _CLOCK_SET_S:
+            stamp_us = stamp_s * 1_000_000
+            self.is_stamped_ahead = stamp_us > received_us + AHEAD_US
+        if stamp_s is None or stamp_s < _CLOCK_SET_S or self.is_stamped_ahead:
             # "can be subtracted from the time of arrival on the server to find the approximate time of the event
             # generating this Accounting-Request" (RFC 2866 §5.2).
-            self.event_us, self.exact = received_us - delay_s * 1_000_000, False
-        self.session_time_s = seconds = _integer(data, at(_TIME))
+            self.event_us, self.exact = received_us - self.delay_s * 1_000_000, False
+        else:
+            self.event_us, self.exact = stamp_us, True
+        self.session_time_s = seconds
         if seconds is not None:
             self.begun_us: int | None = self.event_us - seconds * 1_000_000
         else:
             self.begun_us = self.event_us if kind == "start" else None
-        self.upstream_octets = _octets(_integer(data, at(_INPUT)), _integer(data, at(_INPUT_GIGA)))
-        self.downstream_octets = _octets(_integer(data, at(_OUTPUT)), _integer(data, at(_OUTPUT_GIGA)))
+        self.upstream_octets = received if received_giga is None else _octets(received, received_giga)
+        self.downstream_octets = sent if sent_giga is None else _octets(sent, sent_giga)
         if nas.adds_ipv6_octets:
             self._add_ipv6()
         if nas.swaps_octets:
@@ -180,10 +198,8 @@ def _integer(data: bytes, at: int | None) -> int | None:
     return value
 
 
-def _octets(low: int | None, gigawords: int | None) -> int | None:
+def _octets(low: int | None, gigawords: int) -> int | None:
     """A counter with its gigawords: "how many times the … counter has wrapped around 2^32" (RFC 2869 §5.1, §5.2)."""
-    if gigawords is None:
-        return low
     octets = (low or 0) | gigawords << 32
     # More than nine exabytes is no measurement; the packet stays in the log by its digest.
     return None if octets > _MAX_OCTETS else octets

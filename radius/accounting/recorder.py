@@ -86,7 +86,12 @@ class AccountingRecorder:
         self.settings = settings or AccountingSettings()
         self.counters = RecorderCounters()
         self._rates_of = rates_of
-        self._staging = Staging(service_of, self.settings.max_sessions_in_memory, self._fastest)
+        self._staging = Staging(
+            service_of,
+            self.settings.max_sessions_in_memory,
+            self._fastest,
+            by_port=not self.settings.hold_above_plan,
+        )
         self._waiting: list[Pending] = []
         self._asked: list[Respond] = []
         self._depth = 0
@@ -127,7 +132,8 @@ class AccountingRecorder:
         )
         if not (stages_at_once and self._staging.stage(record, respond)):
             self._waiting.append((record, respond))
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _give_up_oldest(self, now_us: int) -> bool:
         """Make room by giving up some that waited for so long that no answer of ours would be taken for theirs.
@@ -311,7 +317,7 @@ class AccountingRecorder:
     def _fastest(self, record: AccountingRecord) -> Speeds:
         """What a session should have had is its plan with a margin; what it can have had, the port's speed."""
         port_bps = record.nas.port_speed_bps
-        rates = self._rates_of(record.username.encode())
+        rates = self._rates_of(record.login)
         if rates is None:
             return port_speed(record)
         margin = self.settings.plan_margin

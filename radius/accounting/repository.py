@@ -114,6 +114,7 @@ def load(bulk: Bulk, keys: Sequence[Key], heard_since_us: int = 0) -> dict[Key, 
     Of lives in the history only those that were heard of since `heard_since_us`.
     """
     found: dict[Key, list[Session]] = {key: [] for key in keys}
+    known: dict[str, Session] = {}
     rows = bulk.lookup("radius_session", COLUMNS, _LIFE, keys)
     past = bulk.lookup("radius_session_history", COLUMNS, _LIFE, keys, at_least=("last_seen_us", heard_since_us))
     for archived, row in ((False, rows), (True, past)):
@@ -121,10 +122,12 @@ def load(bulk: Bulk, keys: Sequence[Key], heard_since_us: int = 0) -> dict[Key, 
             session = Session(*values)
             session.stored, session.archived, session.touched = not archived, archived, archived
             found[session.nas_id, session.acct_session_id].append(session)
+            known[session.session_key] = session
+    if not known:
+        return found
     for lives in found.values():
         lives.sort(key=lambda life: life.started_us)
         _number_apart(lives)
-    known = {life.session_key: life for lives in found.values() for life in lives}
     for session_key, stretch in address_store.load(bulk, list(known)):
         known[session_key].addresses.append(stretch)
     return found

@@ -211,6 +211,8 @@ def place(lives: Sequence[Session], record: AccountingRecord) -> Session | None:
     `lives` are in order of their beginning.
     """
     slack_us = EXACT_SLACK_US if record.exact else ARRIVAL_SLACK_US
+    if lives and _goes_on(lives[-1], record, slack_us):
+        return lives[-1]
     candidate = None
     for life in reversed(lives):
         if life.state != VOID and life.started_us <= record.event_us + slack_us:
@@ -226,6 +228,20 @@ def place(lives: Sequence[Session], record: AccountingRecord) -> Session | None:
         if earlier is not None:
             return earlier
     return None if _begins_anew(candidate, record, slack_us) else candidate
+
+
+def _goes_on(newest: Session, record: AccountingRecord, slack_us: int) -> bool:
+    """Nearly every record: of the newest life, which is live, and begun when that was. The rules below say the same."""
+    seconds, begun_us = record.session_time_s, record.begun_us
+    return (
+        seconds is not None
+        and begun_us is not None
+        and newest.state == LIVE
+        and record.kind != "start"
+        and seconds >= (newest.session_time_s or 0)
+        and newest.started_us - slack_us <= begun_us <= newest.last_event_us
+        and newest.started_us <= record.event_us + slack_us
+    )
 
 
 def _earlier_life(
@@ -335,12 +351,17 @@ def has_seen(session: Session, record: AccountingRecord) -> bool:
     return record.packet_sha256[:_DIGEST_OCTETS] in session.recent
 
 
-def observe(session: Session, record: AccountingRecord, fastest: Fastest = port_speed) -> Observed | None:
-    """Take over what `record` says about the session it belongs to; None where its counters are as they should be."""
+def observe(
+    session: Session, record: AccountingRecord, fastest: Fastest = port_speed, *, by_port: bool = False
+) -> Observed | None:
+    """Take over what `record` says about the session it belongs to; None where its counters are as they should be.
+
+    `by_port`: whatever the port can have carried counts, so slower growth needs no close look.
+    """
     newest = record.event_us >= session.last_event_us
     is_undated = not session.start_seen and session.session_time_s is None and bool(session.recent)
     session.recent = (session.recent + record.packet_sha256[:_DIGEST_OCTETS])[-_RECENT_DIGESTS * _DIGEST_OCTETS :]
-    observed = _grow(session, record, newest, fastest)
+    observed = _grow(session, record, newest, fastest, by_port)
     if record.kind == "start":
         _start(session, record)
     elif is_undated and record.begun_us is not None and record.begun_us < session.started_us:
@@ -362,13 +383,18 @@ def observe(session: Session, record: AccountingRecord, fastest: Fastest = port_
     return observed
 
 
-def _grow(session: Session, record: AccountingRecord, newest: bool, fastest: Fastest) -> Observed | None:
+def _grow(
+    session: Session, record: AccountingRecord, newest: bool, fastest: Fastest, by_port: bool
+) -> Observed | None:
     up, down, seconds = record.upstream_octets, record.downstream_octets, record.session_time_s
     known_up, known_down, observed = session.upstream_octets, session.downstream_octets, None
+    unquestioned = UNQUESTIONED_OCTETS
+    if by_port and seconds is not None and seconds > (session.session_time_s or 0):
+        unquestioned += (seconds - (session.session_time_s or 0)) * (record.nas.port_speed_bps >> 3)
     if (
         session.counter_state is None
-        and (up is None or known_up <= up <= known_up + UNQUESTIONED_OCTETS)
-        and (down is None or known_down <= down <= known_down + UNQUESTIONED_OCTETS)
+        and (up is None or known_up <= up <= known_up + unquestioned)
+        and (down is None or known_down <= down <= known_down + unquestioned)
     ):
         record.counted = None
         if up is not None:

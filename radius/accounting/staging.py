@@ -22,7 +22,7 @@ from radius.accounting.metering import Fastest, Observed, port_speed, release
 from radius.accounting.quarantine import HeldRow, QuarantineChanges, ReleasedRow
 from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
-from radius.accounting.session import VOID, Session
+from radius.accounting.session import ENDED, VOID, Session
 from radius.accounting.tenure import Stretch
 from radius.vendors.mark import read_class
 
@@ -49,7 +49,7 @@ _by_beginning = attrgetter("started_us")
 class Batch:
     """One commit: `rows` for the log, `changes` of sessions, and `pending`, who is answered afterwards.
 
-    `over` are the ids whose session ended by a Stop in it.
+    `over` are the sessions that ended by a Stop in it.
     """
 
     pending: list[Pending]
@@ -57,17 +57,21 @@ class Batch:
     changes: SessionChanges
     quarantine: QuarantineChanges
     addresses: AddressChanges
-    over: list[Key]
+    over: list[Session]
 
 
 class Staging:
     """`stage` applies records one by one, `take` closes the batch that they made."""
 
-    def __init__(self, service_of: ServiceOf, max_sessions: int, fastest: Fastest = port_speed) -> None:
+    def __init__(
+        self, service_of: ServiceOf, max_sessions: int, fastest: Fastest = port_speed, *, by_port: bool = False
+    ) -> None:
+        """`fastest` and `by_port` as `session.observe` has them."""
         self._counter = secrets.randbits(62)
         self._service_of = service_of
         self._max_sessions = max_sessions
         self._fastest = fastest
+        self._by_port = by_port
         self._lives: dict[Key, list[Session]] = {}
         self._restarts: dict[str, Restart] = {}
         self.duplicates = 0
@@ -100,13 +104,20 @@ class Staging:
         for key in keys:
             self._lives.pop(key, None)
 
-    def let_go(self, keys: Iterable[Key]) -> None:
+    def let_go(self, sessions: Iterable[Session]) -> None:
         """Forget what is over and committed, but for what was touched again meanwhile.
 
         Hardly anything is heard of it any more, and memory that is used again at once stays near the processor: with a
         hundred thousand ended sessions beside it a record costs a tenth more.
         """
-        self.forget([key for key in keys if not self.is_touched(key)])
+        lives, touched = self._lives, self._touched
+        for session in sessions:
+            key = (session.nas_id, session.acct_session_id)
+            if len(lives.get(key, ())) > 1:
+                if not self.is_touched(key):
+                    del lives[key]
+            elif session not in touched:
+                lives.pop(key, None)
 
     def touch(self, session: Session) -> None:
         """Have a session written with the next commit."""
@@ -133,15 +144,18 @@ class Staging:
             if digest in life.recent:
                 self.duplicates += 1
                 return True
-        service_id = self._service_of(record.username.encode()) or _service_by_class(record)
+        service_id = self._service_of(record.login) or _service_by_class(record)
         session = rules.place(lives, record)
         if session is None:
             session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
-            insort(lives, session, key=_by_beginning)
+            if lives:
+                insort(lives, session, key=_by_beginning)
+            else:
+                lives.append(session)
         elif session.service_id is None and service_id is not None:
             session.service_id, session.touched, session.renamed = service_id, True, True
         began_us = session.started_us
-        observed = rules.observe(session, record, self._fastest)
+        observed = rules.observe(session, record, self._fastest, by_port=self._by_port)
         if observed is not None:
             self._quarantine(session, record, observed)
         said = addressing.raw(record)
@@ -163,7 +177,7 @@ class Staging:
     def take(self) -> Batch:
         """Close the batch: whatever is staged from now on belongs to the next one."""
         changes = changes_of(list(self._touched), list(self._restarted.values()))
-        over = [(session.nas_id, session.acct_session_id) for session in self._touched if session.is_over]
+        over = [session for session in self._touched if session.state == ENDED and not session.provisional]
         addresses = address_store.changes_of(self._moved)
         batch = Batch(self._pending, self._rows, changes, self._quarantined, addresses, over)
         self._renew()

@@ -11,10 +11,11 @@ for; nothing else is ever raised. Authenticators are `radius.protocol.authentica
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from controller.domain.errors import PeerError
 from radius.protocol.codes import Attr
+from radius.protocol.layout import Layout, Layouts
 
 HEADER_LENGTH = 20
 MAX_LENGTH = 4096
@@ -22,25 +23,31 @@ MAX_VALUE_LENGTH = 253
 ZERO_AUTHENTICATOR = bytes(16)
 
 _VENDOR_SPECIFIC = int(Attr.VENDOR_SPECIFIC)
+_LAYOUTS = Layouts()
 
 
 class Packet:
     """One decoded datagram. `data` is the packet as it arrived, without padding after its Length (RFC 2865 §3).
 
-    `offsets` maps an attribute type to where its first occurrence starts in `data`.
+    `offsets` maps an attribute type to where its first occurrence starts in `data`; many packets share one. `layout` is
+    the form that it has in common with others, where that is known.
     """
 
-    __slots__ = ("authenticator", "code", "data", "identifier", "offsets")
+    __slots__ = ("authenticator", "code", "data", "identifier", "layout", "offsets")
 
-    def __init__(self, data: bytes, offsets: dict[int, int]) -> None:
+    def __init__(self, data: bytes, offsets: Mapping[int, int], layout: Layout | None = None) -> None:
         self.data = data
         self.code, self.identifier = data[0], data[1]
         self.authenticator = data[4:20]
         self.offsets = offsets
+        self.layout = layout
 
     @classmethod
     def decode(cls, datagram: bytes) -> Packet:
         """Check all lengths. Raises PeerError "short", "length" or "attribute-length"."""
+        layout = _LAYOUTS.find(datagram)
+        if layout is not None:
+            return cls(datagram, layout.offsets, layout)
         size = len(datagram)
         if size < HEADER_LENGTH:
             raise PeerError("short", f"{size} octets")
@@ -68,7 +75,7 @@ class Packet:
             raise PeerError("attribute-length", "the last attribute has no length") from None
         if position != end:
             raise PeerError("attribute-length", f"an attribute ends {position - end} octets after the packet")
-        return cls(datagram, offsets)
+        return cls(datagram, offsets, _LAYOUTS.learn(datagram, offsets))
 
     def get(self, kind: int) -> bytes | None:
         """Value of the first attribute of this type; None when absent, which is not the same as empty."""
