@@ -254,7 +254,7 @@ class Listener:
         try:
             self._recorder.submit(packet, nas, received_us, respond)
         except PeerError as error:
-            self._accounting.refuse(packet, source)
+            self._accounting.refuse(packet)
             self._counters.count(nas, verdict.code, error.reason)
             refused = Verdict(error.reason, nas, verdict.code, None, packet, error.detail)
             if self.tap is not None:
@@ -267,7 +267,7 @@ class Listener:
         self._recorder.prove(partial(self._respond, opened, verdict.packet, verdict.nas, source))
 
     def _respond(self, opened: socket.socket, packet: Packet, nas: Nas, source: Source) -> None:
-        reply = self._accounting.respond(packet, nas, source)
+        reply = self._accounting.respond(packet, nas)
         self._counters.count(nas, packet.code, "response")
         if self.tap is not None:
             self.tap(Verdict("response", nas, packet.code, reply, packet), source, answers_later=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import TypedDict
 
 from prometheus_client import CollectorRegistry
 
@@ -31,7 +32,7 @@ from radius.pools.grants import PoolGrants
 from radius.pools.keeper import LeaseKeeper, PoolCollector
 from radius.pools.service import PoolService
 from radius.ports import Recorder, Sessions
-from radius.protocol.duplicates import Duplicates
+from radius.protocol.duplicates import Duplicates, RecordDuplicates
 from radius.protocol.server import AccountingServer, AuthenticationServer
 from radius.quota.counter import QuotaCounter
 from radius.quota.evaluation import Evaluation
@@ -119,8 +120,8 @@ class RadiusRoom:
         self.listener = Listener(
             settings,
             clock,
-            AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
-            AccountingServer(nas, _duplicates(settings)),
+            AuthenticationServer(nas, self.transports.decide, Duplicates(**_remembering(settings))),
+            AccountingServer(nas, RecordDuplicates(**_remembering(settings))),
             self.visited,
             self.counters,
             self.follower.members.seen,
@@ -184,5 +185,10 @@ _GC_THRESHOLDS = (20_000, 20, 20)
 """Containers made since the last young collection, young collections per middle one, middle ones per full one."""
 
 
-def _duplicates(settings: RadiusSettings) -> Duplicates:
-    return Duplicates(lifetime_s=settings.duplicate_lifetime_s, capacity=settings.duplicate_capacity)
+class _Remembering(TypedDict):
+    lifetime_s: float
+    capacity: int
+
+
+def _remembering(settings: RadiusSettings) -> _Remembering:
+    return {"lifetime_s": settings.duplicate_lifetime_s, "capacity": settings.duplicate_capacity}

@@ -383,9 +383,7 @@ def observe(
     return observed
 
 
-def _grow(
-    session: Session, record: AccountingRecord, newest: bool, fastest: Fastest, by_port: bool
-) -> Observed | None:
+def _grow(session: Session, record: AccountingRecord, newest: bool, fastest: Fastest, by_port: bool) -> Observed | None:
     up, down, seconds = record.upstream_octets, record.downstream_octets, record.session_time_s
     known_up, known_down, observed = session.upstream_octets, session.downstream_octets, None
     unquestioned = UNQUESTIONED_OCTETS

@@ -48,33 +48,7 @@ class Packet:
         layout = _LAYOUTS.find(datagram)
         if layout is not None:
             return cls(datagram, layout.offsets, layout)
-        size = len(datagram)
-        if size < HEADER_LENGTH:
-            raise PeerError("short", f"{size} octets")
-        end = datagram[2] << 8 | datagram[3]
-        if end != size:
-            # "If the packet is shorter than the Length field indicates, it MUST be silently discarded. Octets
-            # outside the range of the Length field MUST be treated as padding and ignored" (RFC 2865 §3).
-            if end > size or end < HEADER_LENGTH:
-                raise PeerError("length", f"Length {end} in {size} octets")
-            datagram = datagram[:end]
-        if end > MAX_LENGTH:
-            raise PeerError("length", f"Length {end} is above {MAX_LENGTH}")
-        offsets: dict[int, int] = {}
-        position = HEADER_LENGTH
-        try:
-            while position < end:
-                kind = datagram[position]
-                length = datagram[position + 1]
-                if length < 2:
-                    raise PeerError("attribute-length", f"attribute {kind} of length {length}")
-                if kind not in offsets:
-                    offsets[kind] = position
-                position += length
-        except IndexError:
-            raise PeerError("attribute-length", "the last attribute has no length") from None
-        if position != end:
-            raise PeerError("attribute-length", f"an attribute ends {position - end} octets after the packet")
+        datagram, offsets = walk(datagram)
         return cls(datagram, offsets, _LAYOUTS.learn(datagram, offsets))
 
     def get(self, kind: int) -> bytes | None:
@@ -152,3 +126,35 @@ def encode(code: int, identifier: int, authenticator: bytes, attributes: bytes) 
 def encode_attributes(attributes: Iterable[tuple[int, bytes]]) -> bytes:
     """Attributes on the wire, in the order given."""
     return b"".join(attribute(kind, value) for kind, value in attributes)
+
+
+def walk(datagram: bytes) -> tuple[bytes, dict[int, int]]:
+    """The packet without padding, and where each type occurs first. Raises PeerError as `Packet.decode` does."""
+    size = len(datagram)
+    if size < HEADER_LENGTH:
+        raise PeerError("short", f"{size} octets")
+    end = datagram[2] << 8 | datagram[3]
+    if end != size:
+        # "If the packet is shorter than the Length field indicates, it MUST be silently discarded. Octets outside the
+        # range of the Length field MUST be treated as padding and ignored" (RFC 2865 §3).
+        if end > size or end < HEADER_LENGTH:
+            raise PeerError("length", f"Length {end} in {size} octets")
+        datagram = datagram[:end]
+    if end > MAX_LENGTH:
+        raise PeerError("length", f"Length {end} is above {MAX_LENGTH}")
+    offsets: dict[int, int] = {}
+    position = HEADER_LENGTH
+    try:
+        while position < end:
+            kind = datagram[position]
+            length = datagram[position + 1]
+            if length < 2:
+                raise PeerError("attribute-length", f"attribute {kind} of length {length}")
+            if kind not in offsets:
+                offsets[kind] = position
+            position += length
+    except IndexError:
+        raise PeerError("attribute-length", "the last attribute has no length") from None
+    if position != end:
+        raise PeerError("attribute-length", f"an attribute ends {position - end} octets after the packet")
+    return datagram, offsets

@@ -29,7 +29,7 @@ from radius.protocol.codes import (
     STATUS_SERVER,
     Attr,
 )
-from radius.protocol.duplicates import PENDING, Duplicates, Source, key_of
+from radius.protocol.duplicates import PENDING, Duplicates, RecordDuplicates, Source, key_of
 from radius.protocol.nas import Nas, Rotation
 from radius.protocol.packet import HEADER_LENGTH, MAX_LENGTH, ZERO_AUTHENTICATOR, Packet, attribute
 
@@ -237,7 +237,7 @@ class AuthenticationServer:
 class AccountingServer:
     """Port 1813. A verdict "record" obliges the caller to store the packet and then to send `respond`'s octets."""
 
-    def __init__(self, registry: Mapping[str, Nas], duplicates: Duplicates) -> None:
+    def __init__(self, registry: Mapping[str, Nas], duplicates: RecordDuplicates) -> None:
         self._registry = registry
         self._duplicates = duplicates
 
@@ -253,7 +253,7 @@ class AccountingServer:
             if nas.rotation is not None:
                 nas = rotation.spoken(packet, nas.rotation)
             if packet.code == ACCOUNTING_REQUEST:
-                return self._account(packet, nas, source, now_s)
+                return self._account(packet, nas, now_s)
             if packet.code == STATUS_SERVER:
                 _check_status(packet, nas)
                 return Verdict(STATUS, nas, STATUS_SERVER, None, packet)
@@ -261,21 +261,21 @@ class AccountingServer:
         except PeerError as error:
             return _dropped(error, nas, packet)
 
-    def _account(self, packet: Packet, nas: Nas, source: Source, now_s: float) -> Verdict:
+    def _account(self, packet: Packet, nas: Nas, now_s: float) -> Verdict:
         nas.secret.check_request_authenticator(packet)
         if _MESSAGE_AUTHENTICATOR in packet.offsets:
             # Not needed beside a Request Authenticator that covers the packet; one that is there must hold. It was
             # computed before the authenticator, over 16 zero octets in its place.
             nas.secret.check_message_authenticator(packet, ZERO_AUTHENTICATOR)
-        key = key_of(source, packet.data)
-        known = self._duplicates.claim(key, now_s)
-        if known is None:
+        is_answered = self._duplicates.claim(packet.authenticator, nas, now_s)
+        if is_answered is None:
             return Verdict(RECORD, nas, ACCOUNTING_REQUEST, None, packet)
-        if known is PENDING:
+        if not is_answered:
             return Verdict("in-flight", nas, ACCOUNTING_REQUEST, None, packet)
-        return Verdict("duplicate", nas, ACCOUNTING_REQUEST, known, packet)
+        reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
+        return Verdict("duplicate", nas, ACCOUNTING_REQUEST, reply, packet)
 
-    def respond(self, packet: Packet, nas: Nas, source: Source) -> bytes:
+    def respond(self, packet: Packet, nas: Nas) -> bytes:
         """The Accounting-Response to a packet that is now stored; its retransmissions get the same octets.
 
         Status-Server is answered by an Accounting-Response too (RFC 5997 §4.1), each time anew.
@@ -283,12 +283,12 @@ class AccountingServer:
         if packet.code == STATUS_SERVER:
             return _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True)
         reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
-        self._duplicates.answer(key_of(source, packet.data), reply)
+        self._duplicates.answer(packet.authenticator, nas)
         return reply
 
-    def refuse(self, packet: Packet, source: Source) -> None:
+    def refuse(self, packet: Packet) -> None:
         """The packet could not be stored: let its retransmission be a new one."""
-        self._duplicates.forget(key_of(source, packet.data))
+        self._duplicates.forget(packet.authenticator)
 
 
 def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool) -> bytes:

@@ -32,7 +32,7 @@ from radius.ports import Recorder, Tap
 from radius.protocol import version11
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
-from radius.protocol.duplicates import Duplicates
+from radius.protocol.duplicates import Duplicates, RecordDuplicates
 from radius.protocol.nas import Nas
 from radius.protocol.server import RECORD, AccountingServer, AuthenticationServer, Decide, DeferredVerdict, Verdict
 from radius.protocol.stream import Frames
@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
         table, duplicates = {self._peer[0]: nas}, Duplicates(capacity=16_384)
         self._nas = nas
         self._authentication = AuthenticationServer(table, self._services.decide, duplicates)
-        self._accounting = AccountingServer(table, Duplicates(capacity=16_384))
+        self._accounting = AccountingServer(table, RecordDuplicates(capacity=16_384))
         version = "1.1" if self._is_11 else "1.0"
         log.info("radius.radsec.connected", nas=nas.name, peer_ip=self._peer[0], version=version, tls=tls.version())
 
@@ -295,14 +295,14 @@ class _Connection(asyncio.Protocol):
 
         def respond() -> None:
             self._services.counters.count(nas, packet.code, "response")
-            reply = self._accounting.respond(packet, nas, self._peer)
+            reply = self._accounting.respond(packet, nas)
             self._show(Verdict("response", nas, packet.code, reply, packet), answers_later=True)
             write(reply)
 
         try:
             self._services.recorder.submit(packet, nas, to_micros(self._services.clock.now()), respond)
         except PeerError as error:
-            self._accounting.refuse(packet, self._peer)
+            self._accounting.refuse(packet)
             self._services.counters.count(nas, packet.code, error.reason)
             self._show(Verdict(error.reason, nas, packet.code, None, packet, error.detail))
 

@@ -27,7 +27,7 @@ from radius.authorization.line import Line
 from radius.authorization.policy import Policy
 from radius.ports import LiveSession, Occupied
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.duplicates import Duplicates
+from radius.protocol.duplicates import Duplicates, RecordDuplicates
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.protocol.server import AccountingServer, AuthenticationServer
@@ -77,7 +77,7 @@ def authentication_server(
 
 
 def accounting_server(known: Nas) -> AccountingServer:
-    return AccountingServer({known.address: known}, Duplicates())
+    return AccountingServer({known.address: known}, RecordDuplicates())
 
 
 @dataclass

@@ -91,7 +91,7 @@ def test_our_server_answers_the_printed_request_with_a_signed_reply(example: Exa
     name = (request.get(Attr.USER_NAME) or b"nobody").decode()
     server = authentication_server(known, subscriber(name, (example.password or b"x").decode()))
     if request.code == STATUS_SERVER and "accounting-port" in example.name:
-        answer = accounting_server(known).respond(request, known, SOURCE)
+        answer = accounting_server(known).respond(request, known)
     else:
         verdict = server.receive(example.request, SOURCE, 0.0)
         assert verdict.reply is not None

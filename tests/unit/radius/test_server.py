@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.domain.errors import RuleError
+from controller.domain.identity import NasId
 from controller.domain.service import SpeedProfile
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_REQUEST, ACCOUNTING_RESPONSE, Attr
-from radius.protocol.duplicates import PENDING, Duplicates, key_of
+from radius.protocol.duplicates import PENDING, Duplicates, RecordDuplicates, key_of
 from radius.protocol.packet import Packet, attribute, encode_attributes, integer_attribute
 from radius.protocol.server import Verdict
 from radius.vendors import mikrotik
@@ -188,7 +191,7 @@ def test_accounting_is_answered_only_after_respond() -> None:
     assert (first.result, first.reply) == ("record", None)
     assert server.receive(datagram, SOURCE, 0.1).result == "in-flight"
     assert first.packet is not None
-    sent = server.respond(first.packet, known, SOURCE)
+    sent = server.respond(first.packet, known)
     reply = reply_to(datagram, sent)
     assert (reply.code, reply.get(Attr.PROXY_STATE)) == (ACCOUNTING_RESPONSE, b"proxy")
     again = server.receive(datagram, SOURCE, 0.2)
@@ -199,7 +202,7 @@ def test_refused_accounting_is_new_when_it_comes_again() -> None:
     server = accounting_server(nas())
     first = server.receive(accounting(), SOURCE, 0.0)
     assert first.packet is not None
-    server.refuse(first.packet, SOURCE)
+    server.refuse(first.packet)
     assert server.receive(accounting(), SOURCE, 0.1).result == "record"
 
 
@@ -220,7 +223,7 @@ def test_rfc5997_4_1_status_server_on_the_accounting_port_is_answered_by_whoever
     verdict = server.receive(datagram, SOURCE, 0.0)
     assert (verdict.result, verdict.reply) == ("status", None)
     assert verdict.packet is not None
-    reply = reply_to(datagram, server.respond(verdict.packet, known, SOURCE))
+    reply = reply_to(datagram, server.respond(verdict.packet, known))
     assert (reply.code, reply.get(Attr.PROXY_STATE)) == (ACCOUNTING_RESPONSE, b"proxy")
     assert 80 in reply.offsets, "signed like the request"
 
@@ -257,6 +260,35 @@ def test_an_answer_replaces_pending_in_the_older_generation() -> None:
     assert kept.find(key, 106.0) is PENDING
     kept.answer(key, b"reply")
     assert kept.find(key, 106.0) == b"reply"
+
+
+def test_records_are_remembered_between_one_and_two_lifetimes_and_answered_whenever_stored() -> None:
+    kept, known = RecordDuplicates(lifetime_s=5.0), nas()
+    assert kept.claim(b"a" * 16, known, 100.0) is None
+    assert kept.claim(b"a" * 16, known, 104.9) is False, "it is being stored"
+    assert kept.claim(b"a" * 16, known, 106.0) is False, "in the older generation, too"
+    kept.answer(b"a" * 16, known)
+    assert kept.claim(b"a" * 16, known, 106.0) is True
+    assert kept.claim(b"a" * 16, replace(known), 106.1) is True, "a NAS that was changed is the same NAS"
+    assert kept.claim(b"a" * 16, known, 118.0) is None
+    kept.forget(b"a" * 16)
+    assert kept.claim(b"a" * 16, known, 118.1) is None
+
+
+def test_two_nas_that_say_the_same_under_one_secret_are_both_recorded() -> None:
+    kept, first, second = RecordDuplicates(), nas(), replace(nas(), nas_id=NasId("b" * 32))
+    assert kept.claim(b"a" * 16, first, 0.0) is None
+    assert kept.claim(b"a" * 16, second, 0.0) is None
+    kept.answer(b"a" * 16, first)
+    assert kept.claim(b"a" * 16, second, 0.0) is None
+
+
+def test_remembered_records_are_bounded() -> None:
+    kept, known = RecordDuplicates(capacity=10), nas()
+    for number in range(1_000):
+        assert kept.claim(number.to_bytes(16, "big"), known, 0.0) is None
+    assert len(kept) <= 20
+    assert kept.claim((999).to_bytes(16, "big"), known, 0.0) is False
 
 
 @pytest.mark.parametrize("lifetime_s", [4.9, 30.1])
