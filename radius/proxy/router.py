@@ -16,6 +16,7 @@ from typing import Protocol
 
 from controller.domain.errors import PeerError
 from radius.ports import Recorder
+from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_CHALLENGE, ACCESS_REJECT, Attr
 from radius.protocol.hidden import Attributes, covered, opened
 from radius.protocol.nas import Nas
@@ -68,7 +69,7 @@ class Router:
             return self._local(packet, nas)
         problem = loop_of(packet, self.mark)
         if problem is not None:
-            return Decision(ACCESS_REJECT, b"", "reject", problem)
+            return Decision(ACCESS_REJECT, b"", "reject", Cause.LOOP.because(problem))
         return Deferred(partial(self._forward, route, packet, nas))
 
     def route(self, packet: Packet) -> Route | None:
@@ -85,7 +86,8 @@ class Router:
         if result is None:
             raise PeerError("home-server", f"{server} answered an Access-Request with packet code {reply.code}")
         body = covered(route.reply(reply.attributes), nas.secret, packet.authenticator)
-        reason = f"home server {server} of realm {route.realm} refused it" if result == "reject" else ""
+        refused = Cause.PROXY.because(f"home server {server} of realm {route.realm} refused it")
+        reason = refused if result == "reject" else ""
         return Decision(reply.code, body, result, reason)
 
     def named(self, attributes: Attributes, nas: Nas) -> Attributes:

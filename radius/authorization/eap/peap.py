@@ -19,6 +19,7 @@ from radius.authorization.eap.method import Context, Failure, Later, MethodFacto
 from radius.authorization.eap.packet import MSCHAPV2, PEAP, REQUEST, RESPONSE, EapPacket
 from radius.authorization.eap.tls_conversation import TlsConversation
 from radius.authorization.eap.tls_tunnel import TlsTunnel
+from radius.protocol.cause import Cause
 
 KEY_LABEL = b"client EAP encryption"
 
@@ -88,7 +89,7 @@ class Peap:
             # A peer of the time before crypto binding: the keys are the tunnel's alone.
             return Success(end.identity, self._conversation.key_material(KEY_LABEL)[:64])
         if not self._compound.proves(binding):
-            return Failure("crypto binding is wrong: somebody stands between the peer and us")
+            return Failure(Cause.BINDING.because("crypto binding is wrong: somebody stands between the peer and us"))
         return Success(end.identity, self._compound.msk())
 
 
