@@ -43,6 +43,7 @@ from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
+from erp.finance.books import BooksService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
@@ -90,6 +91,7 @@ class Erp:
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )
         self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
+        self.books = BooksService(base.database, base.clock, self.crm)
 
 
 class Network:

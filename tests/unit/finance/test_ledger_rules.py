@@ -20,8 +20,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 async def write(conn: AsyncConnection, entry_id: str, *amounts: int, announced: int | None = None) -> None:
-    await ledger.ensure_chart(conn, ENTITY, "EUR")
-    await ledger.ensure_chart(conn, ENTITY, "USD")
+    await ledger.ensure_chart(conn, ENTITY)
     await conn.execute(
         insert(journal_entry).values(
             entry_id=entry_id,
@@ -42,6 +41,7 @@ def line(entry_id: str, n: int, amount: int, currency: str = "EUR") -> dict[str,
         "entry_id": entry_id,
         "line": n,
         "entity_id": ENTITY,
+        "booked_on": date(2026, 11, 1),
         "code": "1200",
         "currency": currency,
         "amount_minor": amount,
