@@ -35,7 +35,7 @@ USERS = 100_000
 ADDRESSES = 65_536
 _NAS = "a" * 32
 _LOOKS = 60
-_PIECE = 500_000
+_PIECE = 100_000
 """Rows in one statement: those of the usage log's connection are ended after a minute."""
 _COLUMNS = (
     "session_key, revision, last_event_us, last_seen_us, session_time_s, upstream_octets, downstream_octets,"

@@ -193,3 +193,11 @@ async def register(room: RadiusRoom, **changes: Any) -> None:
         enabled=True,
         actor="user:test",
     )
+
+
+async def put_login(room: RadiusRoom, name: str, service_id: ServiceId) -> None:
+    """A subscriber with gold-100 and the password "hunter2", without an address of its own."""
+    await room.subscribers.put_subscriber(
+        service_id=service_id, username=name, password=Secret("hunter2"), profile=GOLD, framed_ipv4=None, enabled=True,
+        actor="user:test",
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.web.office.table import Column
 
 SESSIONS = (
-    Column("User name", "username", sub="framed_ipv4"),
+    Column("User name", "username", link="/sessions/{session_key}", sub="framed_ipv4"),
     Column("State", "state", "state"),
     Column("Session id", "session_id", "mono"),
     Column("Started", "started_at", "instant"),
