@@ -88,14 +88,16 @@ class RadiusRoom:
         self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
         nas = self.registry.by_address
-        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
+        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir, settings.eap_tls_minimum)
         self.pools = PoolService(database, clock, self.follower)
         self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
         evaluation = Evaluation(self.sessions.changes)
         self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
         self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
         admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
-        policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
+        find, needs_binding = self.directory.resolve, settings.peap_needs_binding
+        served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
+        policy = Policy(self.directory, admission, served)
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
         self.transports = Transports(

@@ -43,6 +43,10 @@ class RadiusSettings:
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem (see radius.authorization.eap.certificates); None
     offers no method that needs them."""
+    eap_tls_minimum: str = "1.2"
+    """Least version of TLS that EAP peers must speak: "1.2" or "1.3". TLS 1.0 and 1.1 are never taken (RFC 8996)."""
+    peap_needs_binding: bool = False
+    """Refuse PEAP peers that leave crypto binding out. Off, because wpa_supplicant leaves it out unless it is told."""
     password_form: str = CLEAR
     """What is kept of passwords: "clear", "nt" or "argon2" (see radius.authorization.password and docs/adr/0006)."""
     session_timeout_s: int = 86_400
