@@ -64,6 +64,7 @@ def ledger_head(chart: Chart, currencies: Iterable[str]) -> Iterator[str]:
     """Declarations, for who runs ledger with --pedantic."""
     for currency in sorted(set(currencies)):
         yield f"commodity {currency}"
+    yield from ("tag source", "tag regards")
     for code in chart.accounts:
         if code not in chart.headings:
             yield f"account {account_name(chart, code)}"
