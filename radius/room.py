@@ -21,6 +21,7 @@ from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
 from radius.dynamic.port import DynamicPort
+from radius.dynamic.relay import Relay
 from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
 from radius.lines import LineService
@@ -110,6 +111,8 @@ class RadiusRoom:
             registry=self.registry,
             counters=self.counters,
         )
+        self.relay = Relay(database, clock, self.transports.links, timeout_s=settings.coa_tls_timeout_s)
+        self.coa.over_tls = self.relay.send
         self.visited = VisitedSessions(database, clock, self.transports.recorder)
         self.dynamic = DynamicPort(
             clock,
@@ -117,7 +120,10 @@ class RadiusRoom:
             self.registry.by_id.values,
             self.coa,
             own_realm=settings.operator_name,
+            reuse_port=settings.reuse_port,
         )
+        if settings.operator_name or settings.dynamic_port is not None:
+            self.transports.take_dynamic = self.dynamic.take
         self.listener = Listener(
             settings,
             clock,
@@ -134,8 +140,7 @@ class RadiusRoom:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""
         tap = None if traces is None else traces.see
         self.listener.tap = tap
-        if self.transports.radsec is not None:
-            self.transports.radsec.watch(tap)
+        self.transports.watch(tap, None if traces is None else traces.see_forwarded)
         self.coa.tap = None if traces is None else traces.see_dynamic
 
     async def start(self) -> None:
@@ -168,6 +173,9 @@ class RadiusRoom:
             tasks.create_task(self.leases.run())
             tasks.create_task(self.quota_counter.run())
             tasks.create_task(self.sessions.changes.run())
+            tasks.create_task(self.traces.sharing.run())
+            if self.transports.radsec is not None:
+                tasks.create_task(self.relay.run())
 
     def close(self) -> None:
         self.traces.close()

@@ -63,6 +63,8 @@ class RadiusSettings:
     """Wait before the first retransmission of a CoA or Disconnect; doubled each time (RFC 5080 §2.2.1)."""
     coa_tries: int = 4
     """Transmissions of one CoA or Disconnect: 1 + 2 + 4 + 8 s until it counts as a timeout."""
+    coa_tls_timeout_s: float = 15.0
+    """Wait for the answer to one that goes over a TLS connection, where nothing is retransmitted."""
     coa_concurrency: int = 256
     """CoA and Disconnect requests under way at once, each from a source port of its own."""
     dynamic_port: int | None = None

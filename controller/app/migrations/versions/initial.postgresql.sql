@@ -28,9 +28,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -255,9 +255,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -474,9 +474,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -556,15 +556,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -600,6 +600,25 @@ CREATE TABLE radius_realm (
 )
 ;;
 CREATE INDEX ix_radius_realm_revision ON radius_realm (revision)
+;;
+CREATE TABLE radius_trace (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    target TEXT NOT NULL,
+    packets INTEGER NOT NULL,
+    learnt TEXT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_trace PRIMARY KEY (trace_id)
+)
+;;
+CREATE TABLE radius_trace_event (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    number BIGINT NOT NULL,
+    at VARCHAR(32) NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_radius_trace_event PRIMARY KEY (trace_id, process, number)
+)
 ;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
@@ -673,6 +692,8 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
@@ -680,8 +701,6 @@ CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (ser
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
-;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -725,9 +744,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
-;;
 CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -766,9 +785,9 @@ CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('wa
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -831,9 +850,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
@@ -997,9 +1016,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1022,9 +1041,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1165,11 +1184,11 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
@@ -1301,11 +1320,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1328,9 +1347,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
@@ -1353,9 +1372,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
