@@ -652,7 +652,7 @@ CREATE TABLE radius_session (
     nas_port_id VARCHAR(253),
     CONSTRAINT pk_radius_session PRIMARY KEY (session_key)
 )
- WITH (fillfactor = 60)
+ WITH (fillfactor = 45)
 ;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
