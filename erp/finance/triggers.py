@@ -136,6 +136,14 @@ def _require_on_sqlite(zero: Table, balance: Table, journal_entry: Table, postin
         f" - (SELECT COUNT(*) FROM {p} WHERE entry_id = NEW.entry_id)"
     )
     total = f"(SELECT SUM(amount_minor) FROM {p} WHERE entry_id = NEW.entry_id AND currency = NEW.{{}})"
+    # Foreign keys are off in a connection that does not ask for them, and with them what follows.
+    for table in (journal_entry, posting):
+        _on_sqlite(
+            table,
+            f"CREATE TRIGGER {table.name}_needs_keys BEFORE INSERT ON {table.name} "
+            f"WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 "
+            f"BEGIN SELECT RAISE(ABORT, '{table.name}: PRAGMA foreign_keys=ON first, the balance hangs on it'); END",
+        )
     _on_sqlite(zero, f"INSERT INTO {z} (z) VALUES (0)")
     _on_sqlite(
         zero,

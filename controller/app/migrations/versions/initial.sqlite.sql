@@ -401,6 +401,8 @@ CREATE TRIGGER finance_journal_entry_no_replace BEFORE INSERT ON finance_journal
 ;;
 CREATE TRIGGER finance_journal_entry_open_period BEFORE INSERT ON finance_journal_entry WHEN NEW.booked_on < (SELECT closed_until FROM finance_period_change WHERE entity_id = NEW.entity_id ORDER BY change_id DESC LIMIT 1) BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: the period is closed'); END
 ;;
+CREATE TRIGGER finance_journal_entry_needs_keys BEFORE INSERT ON finance_journal_entry WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: PRAGMA foreign_keys=ON first, the balance hangs on it'); END
+;;
 CREATE TRIGGER finance_journal_entry_opens AFTER INSERT ON finance_journal_entry BEGIN INSERT INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, '#', NEW.postings); END
 ;;
 CREATE TABLE finance_period_change (
@@ -1111,6 +1113,8 @@ CREATE TRIGGER finance_posting_no_update BEFORE UPDATE ON finance_posting BEGIN 
 CREATE TRIGGER finance_posting_no_delete BEFORE DELETE ON finance_posting BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_posting_no_replace BEFORE INSERT ON finance_posting WHEN EXISTS (SELECT 1 FROM finance_posting WHERE (entry_id = NEW.entry_id AND line = NEW.line)) BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TRIGGER finance_posting_needs_keys BEFORE INSERT ON finance_posting WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 BEGIN SELECT RAISE(ABORT, 'finance_posting: PRAGMA foreign_keys=ON first, the balance hangs on it'); END
 ;;
 CREATE TRIGGER finance_posting_counts AFTER INSERT ON finance_posting BEGIN INSERT OR IGNORE INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, NEW.currency, NEW.amount_minor); UPDATE finance_balance SET amount = (SELECT SUM(amount_minor) FROM finance_posting WHERE entry_id = NEW.entry_id AND currency = NEW.currency) WHERE entry_id = NEW.entry_id AND what = NEW.currency; UPDATE finance_balance SET amount = (SELECT postings FROM finance_journal_entry WHERE entry_id = NEW.entry_id) - (SELECT COUNT(*) FROM finance_posting WHERE entry_id = NEW.entry_id) WHERE entry_id = NEW.entry_id AND what = '#'; END
 ;;
