@@ -5,14 +5,14 @@ CREATE TABLE billing_bridge_tariff (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    "plan" TEXT NOT NULL,
+    names TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     CONSTRAINT pk_billing_bridge_tariff PRIMARY KEY (version_id)
 )
 ;;
@@ -109,11 +109,11 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -253,9 +253,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -339,6 +339,8 @@ CREATE TABLE catalog_offering (
     offering_id VARCHAR(32) NOT NULL,
     name VARCHAR(120) NOT NULL,
     description TEXT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    names TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_catalog_offering PRIMARY KEY (offering_id),
     CONSTRAINT uq_catalog_offering_name UNIQUE (name)
@@ -527,15 +529,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -548,9 +550,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -663,15 +665,15 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -714,9 +716,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -753,11 +755,11 @@ CREATE TABLE radius_change (
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -820,11 +822,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -944,6 +946,7 @@ CREATE TABLE billing_bridge_entitlement (
     subscription_id VARCHAR(32) NOT NULL,
     at BIGINT NOT NULL,
     version_id VARCHAR(32),
+    quantity INTEGER NOT NULL,
     event_id VARCHAR(32) NOT NULL,
     event_name VARCHAR(64) NOT NULL,
     order_id VARCHAR(32) NOT NULL,
@@ -963,6 +966,7 @@ CREATE TABLE billing_bridge_charge (
     service_id VARCHAR(32) NOT NULL,
     version_id VARCHAR(32) NOT NULL,
     kind VARCHAR(16) NOT NULL,
+    code VARCHAR(40) NOT NULL,
     period_first_on DATE NOT NULL,
     period_until_on DATE NOT NULL,
     attempt INTEGER NOT NULL,
@@ -982,14 +986,14 @@ CREATE TABLE billing_bridge_charge (
     arithmetic TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_billing_bridge_charge PRIMARY KEY (charge_id),
-    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, attempt),
+    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, code, attempt),
     CONSTRAINT fk_billing_bridge_charge_subscription_id_billing_bridge_subscription FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1056,14 +1060,12 @@ CREATE TABLE catalog_version (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    "plan" TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     created_at BIGINT NOT NULL,
     used_at BIGINT,
     CONSTRAINT pk_catalog_version PRIMARY KEY (version_id),
@@ -1160,11 +1162,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -1225,6 +1227,7 @@ CREATE TABLE billing_bridge_charge_usage (
     downstream_octets BIGINT NOT NULL,
     intervals INTEGER NOT NULL,
     last_interval_id BIGINT NOT NULL,
+    counted_on DATE NOT NULL,
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
@@ -1300,9 +1303,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
@@ -1329,9 +1332,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
