@@ -157,6 +157,7 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     expect(page.locator("#packets .code", has_text="Access-Accept")).to_have_count(1)
     expect(page.locator("#packets dl > div", has_text="User-Password")).to_contain_text("***")
     expect(page.locator("#packets .code", has_text="Accounting-Response")).to_have_count(1)
+    fits(page)
     page.get_by_role("button", name="Stop").click()
     _the_address_is_leased_and_found(page, address, session.framed_ip)
     _a_speed_is_changed_and_its_outcome_shown(page, address, isp)
@@ -164,13 +165,15 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     _an_allowance_throttles_and_a_top_up_frees(page, address, isp)
     page.goto(f"{address}/sessions?q=berta")
     send(page, "Disconnect")
-    expect(page.get_by_role("cell", name="disconnect")).to_be_visible()
-    expect(page.locator("td[data-label='NAS says']", has_text="ack")).to_have_count(2)
+    newest = page.locator("tbody tr").first
+    expect(newest.locator("td[data-label='What'] > span")).to_have_text("disconnect")
+    expect(newest.locator("td[data-label='NAS says']")).to_have_text("ack")
     fits(page)
     page.goto(f"{address}/nas")
     follow(page, "Checks")
     expect(page.get_by_role("cell", name="bras")).to_be_visible()
     fits(page)
+    chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the forms that were refused
     chromium.assert_clean(address)
 
 
@@ -205,7 +208,7 @@ def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> N
     page.locator("#field-at").fill(f"{now():%Y-%m-%d %H:%M:%S}")
     send(page, "Ask")
     expect(page.locator("dd", has_text="berta")).to_be_visible()
-    expect(page.get_by_role("cell", name="start", exact=True)).to_be_visible()
+    expect(page.locator("td[data-label='Kind'] > span")).to_have_text("start")
     fits(page)
 
 
@@ -217,6 +220,7 @@ def _a_speed_is_changed_and_its_outcome_shown(page: Page, address: str, isp: Isp
     send(page, "Send CoA")
     row = page.locator("tbody tr", has_text="evening")
     expect(row.locator("td[data-label='NAS says']")).to_have_text("ack")
+    expect(row).to_contain_text("user:admin-user")
     session = isp.bras.session_of("berta")
     assert session is not None
     assert (session.downstream_bps, session.upstream_bps) == (50_000_000, 12_500_000)

@@ -218,7 +218,7 @@ def _taken(row: Row) -> Row:
 
 
 def _withdrawal(here: str) -> Action:
-    return Action("Withdraw", f"{here}/withdraw", "Count nothing any more, and give the plan's speed back?")
+    return Action("Withdraw", f"{here}/withdraw", "Count nothing any more, and give the plan's speed back?", True)
 
 
 _STEPS_OF_ONE = tuple(column for column in fields.STEPS_TAKEN if column.key != "service_id")

@@ -105,7 +105,7 @@ POOLS = (
 )
 LEASES = (
     Column("Address", "address", "mono"),
-    Column("State", "state", "state"),
+    Column("State", "state"),
     Column("Service", "service_id", "mono", link="/services/{service_id}/fair-use"),
     Column("Station", "station", "mono"),
     Column("Session", "session_key", "mono", link="/sessions/{session_key}"),
@@ -114,8 +114,8 @@ LEASES = (
 )
 
 FAIR_USE = (
-    Column("Used of it", "bar", "bar"),
-    Column("Counts", "counted_octets", "octets"),
+    Column("Used", "bar", "bar"),
+    Column("Counted", "counted_octets", "octets"),
     Column("Limit", "limit_octets", "octets"),
     Column("Topped up", "topped_up_octets", "octets"),
     Column("Beyond it", "overshoot_octets", "octets"),

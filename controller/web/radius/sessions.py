@@ -116,7 +116,7 @@ def _here(row: Row) -> str:
 
 
 def _ending(row: Row) -> Action:
-    return Action("Disconnect", f"{_here(row)}/disconnect", f"End the session of {row['username']}?")
+    return Action("Disconnect", f"{_here(row)}/disconnect", f"End the session of {row['username']}?", disruptive=True)
 
 
 def _remarks(row: Row) -> list[str]:
