@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 SHELL := /bin/bash
+# Where it is set (as container images like to), every start of a program would compile all of it anew: 2 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .PHONY: help run test test-long test-packages check format bench web setup lock migration clean
 

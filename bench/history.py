@@ -3,8 +3,9 @@
     python -m bench.history sqlite+aiosqlite:////tmp/x/headend.db --rows 1000000
     python -m bench.history postgresql+psycopg://postgres@127.0.0.1:5432/headend --rows 10000000
 
-The history of a year is filled by the database itself, for 100,000 subscribers with 65,536 addresses. Then each kind of
-look-up is done for many of them, and its median and its slowest are printed, in milliseconds.
+The history of a year is filled by the database itself, for as many subscribers as have 100 sessions each, unless told
+otherwise; a tenth of the sessions has a delegated prefix. So each look-up finds as much in a history of any size. It is
+done for many of them, and its median and its slowest are printed, in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -24,18 +26,20 @@ from controller.app.schema import metadata
 from controller.domain.clock import SystemClock
 from controller.store.bulk import Bulk
 from controller.store.engine import Database
-from controller.store.metadata import to_micros
+from controller.store.metadata import from_micros, to_micros
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
 from radius.accounting import partitions, repository
 from radius.accounting.repository import SessionFilter, SessionRepository
 from radius.accounting.whois import Whois
 
-USERS = 100_000
-ADDRESSES = 65_536
+SESSIONS_EACH = 100
+_PREFIXES = 10
+"""One of so many sessions has a delegated prefix."""
+_HOUR_US = 3_600_000_000
 _NAS = "a" * 32
 _LOOKS = 60
-_PIECE = 500_000
+_PIECE = 100_000
 """Rows in one statement: those of the usage log's connection are ended after a minute."""
 _COLUMNS = (
     "session_key, revision, last_event_us, last_seen_us, session_time_s, upstream_octets, downstream_octets,"
@@ -44,20 +48,22 @@ _COLUMNS = (
 )
 
 
-async def measure(url: str, rows: int) -> dict[str, object]:
+async def measure(url: str, rows: int, users: int | None = None) -> dict[str, object]:
     """Fill the history with `rows` sessions of the last year, and look things up in it."""
+    users = users or rows // SESSIONS_EACH
     database = Database(url)
     async with database.begin() as conn:
         await conn.run_sync(metadata.create_all)
     log = UsageLog(database, f"bench-{time.time_ns()}")
     now = datetime.now(UTC)
+    year = Year(rows, users, now)
     began_s = time.perf_counter()
-    await log.append([], 0, partial(_fill, rows=rows, now=now))
+    await log.append([], 0, partial(_fill, year=year))
     filled_s = time.perf_counter() - began_s
     if not database.is_sqlite:
-        await log.call(lambda bulk: bulk.query("ANALYZE radius_session_history"))
-    found: dict[str, object] = {"rows": rows, "filled_s": round(filled_s, 1)}
-    found |= await _look(database, log, rows, now)
+        await log.call(lambda bulk: bulk.query("ANALYZE radius_session_history, radius_session_address"))
+    found: dict[str, object] = {"rows": rows, "users": users, "filled_s": round(filled_s, 1)}
+    found |= await _look(database, log, year)
     began_s = time.perf_counter()
     await log.append([], 0, partial(_give_up_a_month, now=now))
     found["oldest month given up"] = {"ms": round((time.perf_counter() - began_s) * 1000, 1)}
@@ -66,19 +72,19 @@ async def measure(url: str, rows: int) -> dict[str, object]:
     return found
 
 
-async def _look(database: Database, log: UsageLog, rows: int, now: datetime) -> dict[str, object]:
+async def _look(database: Database, log: UsageLog, year: Year) -> dict[str, object]:
     sessions = SessionRepository(database)
     whois = Whois(database, SystemClock(), UsageLogReader(database))
-    recent_us = to_micros(now - timedelta(days=100))
+    recent_us, rows, users = to_micros(year.now - timedelta(days=100)), year.rows, year.users
     dice = random.Random(1)
 
     async def of_a_user() -> None:
-        wanted = SessionFilter(username=f"user{dice.randrange(min(rows, USERS)):06d}")
-        assert await sessions.find(wanted, before=None, limit=50)
+        wanted = SessionFilter(username=f"user{dice.randrange(users):06d}")
+        assert len(await sessions.find(wanted, before=None, limit=50)) == min(50, rows // users)
 
     async def of_a_service() -> None:
-        wanted = SessionFilter(service_id=f"{dice.randrange(min(rows, USERS)):032x}")
-        assert await sessions.find(wanted, before=None, limit=50)
+        wanted = SessionFilter(service_id=f"{dice.randrange(users):032x}")
+        assert len(await sessions.find(wanted, before=None, limit=50)) == min(50, rows // users)
 
     async def newest() -> None:
         assert len(await sessions.find(SessionFilter(), before=None, limit=50)) == 50
@@ -89,13 +95,12 @@ async def _look(database: Database, log: UsageLog, rows: int, now: datetime) -> 
         await log.call(partial(repository.load, keys=keys, heard_since_us=recent_us))
 
     async def of_an_address() -> None:
-        n = dice.randrange(ADDRESSES)
-        at = now - timedelta(days=dice.randrange(2, 360))
-        await whois.ask(f"100.64.{n >> 8}.{n & 255}", None, at, actor="bench")
+        n = dice.randrange(rows)
+        assert len(await whois.ask(year.address(n), None, year.during(n), actor="bench")) == 1
 
     async def of_a_prefix() -> None:
-        at = now - timedelta(days=dice.randrange(2, 360))
-        await whois.ask(f"2001:db8:{dice.randrange(65536):x}::1", None, at, actor="bench")
+        n = dice.randrange(0, rows, _PREFIXES)
+        assert len(await whois.ask(year.in_prefix(n), None, year.during(n), actor="bench")) == 1
 
     looks: dict[str, Callable[[], Awaitable[None]]] = {
         "newest 50 sessions": newest,
@@ -117,39 +122,83 @@ async def _timed(look: Callable[[], Awaitable[None]]) -> dict[str, float]:
     return {"ms": round(statistics.median(taken), 2), "slowest_ms": round(max(taken), 2)}
 
 
-def _fill(bulk: Bulk, rows: int, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Year:
+    """Sessions of an hour, numbered from 0, evenly over a year, each user's in turn."""
+
+    rows: int
+    users: int
+    now: datetime
+
+    @property
+    def first_us(self) -> int:
+        return to_micros(self.now - timedelta(days=365))
+
+    @property
+    def step_us(self) -> int:
+        return 365 * 86_400_000_000 // self.rows
+
+    def during(self, n: int) -> datetime:
+        return from_micros(self.first_us + n * self.step_us + _HOUR_US // 2)
+
+    def address(self, n: int) -> str:
+        user = n % self.users
+        return f"100.{64 + user // 65536}.{user // 256 % 256}.{user % 256}"
+
+    def in_prefix(self, n: int) -> str:
+        user = n % self.users
+        return f"2001:db8:{user // 256:x}:{user % 256 * 256:x}::1"
+
+
+def _fill(bulk: Bulk, year: Year) -> None:
     for month in range(12, -1, -1):
-        partitions.make(bulk, partitions.month_of(now, -month))
-    first_us, step_us = to_micros(now - timedelta(days=365)), 365 * 86_400_000_000 // rows
-    for first in range(0, rows, _PIECE):
-        last = min(first + _PIECE, rows) - 1
-        fill = _fill_sqlite if bulk.is_sqlite else _fill_postgres
-        bulk.query(fill(first, last, first_us, step_us))
+        partitions.make(bulk, partitions.month_of(year.now, -month))
+    words = _SQLITE if bulk.is_sqlite else _POSTGRES
+    for first in range(0, year.rows, _PIECE):
+        last = min(first + _PIECE, year.rows) - 1
+        at = f"({year.first_us} + n * {year.step_us})"
+        user = f"(n % {year.users})"
+        key, ended = words["key"].format(at=at), f"({at} + {_HOUR_US})"
+        address = f"'100.' || (64 + {user} / 65536) || '.' || ({user} / 256 % 256) || '.' || ({user} % 256)"
+        numbers = words["numbers"].format(first=first, last=last)
+        bulk.query(
+            f"{numbers} INSERT INTO radius_session_history ({_COLUMNS})"
+            f" SELECT {key}, 5, {ended}, {ended}, 3600, n * 1000, n * 9000, NULL, {words['recent']}, 'ended', {at},"
+            f" {words['true']}, {ended}, 'user-request', {words['false']}, {words['false']}, {words['false']},"
+            f" {address}, {words['service'].format(user=user)}, '{_NAS}', {words['id']}, 1,"
+            f" {words['name'].format(user=user)}, 300 FROM c"
+        )
+        bulk.query(
+            f"{numbers} INSERT INTO radius_session_address (session_key, network, first_port, since_us, last_port,"
+            f" kind, received_us, packet_sha256) SELECT {key}, {words['prefix'].format(user=user)}, 0, {at}, 65535,"
+            f" 'delegated', {at}, {words['digest']} FROM c WHERE n % {_PREFIXES} = 0"
+        )
 
 
-def _fill_sqlite(first: int, last: int, first_us: int, step_us: int) -> str:
-    at, ended = f"({first_us} + n * {step_us})", f"({first_us} + n * {step_us} + 3600000000)"
-    return (
-        f"INSERT INTO radius_session_history ({_COLUMNS})"
-        f" WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})"
-        f" SELECT printf('%012x70008000%012x', {at} / 1000, n), 5, {ended}, {ended}, 3600, n * 1000, n * 9000, NULL,"
-        f" zeroblob(64), 'ended', {at}, 1, {ended}, 'user-request', 0, 0, 0,"
-        f" '100.64.' || (n % {ADDRESSES} / 256) || '.' || (n % 256), printf('%032x', n % {USERS}), '{_NAS}',"
-        f" CAST(printf('%08x', n) AS BLOB), 1, printf('user%06d', n % {USERS}), 300 FROM c"
-    )
-
-
-def _fill_postgres(first: int, last: int, first_us: int, step_us: int) -> str:
-    at, ended = f"({first_us} + n * {step_us})", f"({first_us} + n * {step_us} + 3600000000)"
-    return (
-        f"INSERT INTO radius_session_history ({_COLUMNS})"
-        f" SELECT lpad(to_hex({at} / 1000), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'), 5, {ended}, {ended},"
-        " 3600, n * 1000, n * 9000, NULL, decode(repeat('00', 64), 'hex'), 'ended',"
-        f" {at}, true, {ended}, 'user-request', false, false, false,"
-        f" '100.64.' || (n % {ADDRESSES} / 256) || '.' || (n % 256), lpad(to_hex(n % {USERS}), 32, '0'), '{_NAS}',"
-        f" convert_to(lpad(to_hex(n), 8, '0'), 'UTF8'), 1, 'user' || lpad((n % {USERS})::text, 6, '0'), 300"
-        f" FROM generate_series({first}::bigint, {last}) AS n"
-    )
+_SQLITE = {
+    "numbers": "WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last})",
+    "key": "printf('%012x70008000%012x', {at} / 1000, n)",
+    "recent": "zeroblob(64)",
+    "digest": "zeroblob(32)",
+    "true": "1",
+    "false": "0",
+    "service": "printf('%032x', {user})",
+    "id": "CAST(printf('%08x', n) AS BLOB)",
+    "name": "printf('user%06d', {user})",
+    "prefix": "printf('2001:db8:%x:%x00::/56', {user} / 256, {user} % 256)",
+}
+_POSTGRES = {
+    "numbers": "WITH c(n) AS (SELECT generate_series({first}::bigint, {last}))",
+    "key": "lpad(to_hex({at} / 1000), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0')",
+    "recent": "decode(repeat('00', 64), 'hex')",
+    "digest": "decode(repeat('00', 32), 'hex')",
+    "true": "true",
+    "false": "false",
+    "service": "lpad(to_hex({user}), 32, '0')",
+    "id": "convert_to(lpad(to_hex(n), 8, '0'), 'UTF8')",
+    "name": "'user' || lpad({user}::text, 6, '0')",
+    "prefix": "'2001:db8:' || to_hex({user} / 256) || ':' || ltrim(to_hex({user} % 256) || '00', '0') || '::/56'",
+}
 
 
 def _give_up_a_month(bulk: Bulk, now: datetime) -> None:
@@ -162,8 +211,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, help=f"by default each has {SESSIONS_EACH} sessions")
     arguments = parser.parse_args()
-    json.dump(asyncio.run(measure(arguments.url, arguments.rows)), sys.stdout, indent=2)
+    json.dump(asyncio.run(measure(arguments.url, arguments.rows, arguments.users)), sys.stdout, indent=2)
     print()
 
 

@@ -31,16 +31,19 @@ tariff = Table(
     Column("number", Integer, nullable=False),
     Column("effective_on", Date, nullable=False),
     Column("currency", String(3), nullable=False),
-    Column("monthly_fee", ExactDecimal, nullable=False),
-    Column("included_octets", BigInteger),
-    Column("overage_price", ExactDecimal, nullable=False),
-    Column("overage_unit", String(8), nullable=False),
     Column("tax_percent", ExactDecimal, nullable=False),
-    Column("profile_name", String(32), nullable=False),
-    Column("downstream_bps", BigInteger, nullable=False),
-    Column("upstream_bps", BigInteger, nullable=False),
+    Column("tax_category", String(4), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("profile_name", String(32)),
+    Column("downstream_bps", BigInteger),
+    Column("upstream_bps", BigInteger),
 )
-"""Offering versions as they were when a subscription first used them. A version never changes, so a copy stays true."""
+"""Offering versions as they were when a subscription first used them. A version never changes, so a copy stays true.
+
+`plan` is the JSON of controller.domain.price_text, `names` of pairs of language and name.
+"""
 
 subscription = Table(
     "billing_bridge_subscription",
@@ -69,12 +72,13 @@ entitlement = Table(
     ),
     Column("at", Instant, nullable=False),
     Column("version_id", Id, ForeignKey("billing_bridge_tariff.version_id")),
+    Column("quantity", Integer, nullable=False),
     Column("event_id", Id, nullable=False, unique=True),
     Column("event_name", String(64), nullable=False),
     Column("order_id", Id, nullable=False),
     sqlite_autoincrement=True,
 )
-"""The timeline: from `at` on the subscription is entitled to `version_id`; NULL ends it."""
+"""The timeline: from `at` on the subscription is entitled to `quantity` pieces of `version_id`; NULL ends it."""
 
 position = Table(
     "billing_bridge_position",
@@ -188,6 +192,7 @@ charge = Table(
     Column("service_id", Id, nullable=False),
     Column("version_id", Id, ForeignKey("billing_bridge_tariff.version_id"), nullable=False),
     Column("kind", String(16), nullable=False),
+    Column("code", String(40), nullable=False),
     Column("period_first_on", Date, nullable=False),
     Column("period_until_on", Date, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -206,10 +211,10 @@ charge = Table(
     Column("adjustment", Boolean, nullable=False),
     Column("arithmetic", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
-    UniqueConstraint("subscription_id", "period_first_on", "version_id", "kind", "attempt"),
+    UniqueConstraint("subscription_id", "period_first_on", "version_id", "kind", "code", "attempt"),
     Index("ix_billing_bridge_charge_bill_run_id_batch", "bill_run_id", "batch"),
 )
-"""`arithmetic` is JSON: what was computed, from what, less what had been charged before."""
+"""`code` names the price of the version. `arithmetic` is JSON: what was computed, less what had been charged before."""
 
 charge_usage = Table(
     "billing_bridge_charge_usage",
@@ -221,8 +226,11 @@ charge_usage = Table(
     Column("downstream_octets", BigInteger, nullable=False),
     Column("intervals", Integer, nullable=False),
     Column("last_interval_id", BigInteger, nullable=False),
+    Column("counted_on", Date, nullable=False),
 )
 """Evidence of a usage charge: the intervals of that service and day whose id is at most `last_interval_id`.
+
+`counted_on` is the day by whose plan they were charged: another one where a person decided so.
 
 Intervals are only ever added and their ids only ever rise, so one row names any number of them for good.
 """

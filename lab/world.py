@@ -48,19 +48,19 @@ class OfferingPlan:
     share: int = 1
 
     def body(self, effective_on: str) -> dict[str, Any]:
-        metered = {} if self.included_gb is None else {"included_octets": self.included_gb * 10**9}
+        prices: list[dict[str, Any]] = [{"model": "flat", "code": "fee", "amount": self.monthly_fee}]
+        if self.included_gb is not None:
+            overage = {"model": "overage", "code": "data", "price": self.overage_price}
+            prices.append({**overage, "included": self.included_gb * 10**9})
         return {
             "name": self.name,
             "description": f"{self.downstream_mbps}/{self.upstream_mbps} Mbit/s",
             "effective_on": effective_on,
             "currency": "EUR",
-            "monthly_fee": self.monthly_fee,
-            "overage_price": self.overage_price,
-            "overage_unit": "GB",
+            "prices": prices,
             "tax_percent": "19",
             "downstream_bps": self.downstream_mbps * MBPS,
             "upstream_bps": self.upstream_mbps * MBPS,
-            **metered,
         }
 
 

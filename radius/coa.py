@@ -1,8 +1,8 @@
-"""Sends CoA and Disconnect requests to a NAS and waits for the answer (RFC 5176).
+"""Sends CoA and Disconnect requests to a NAS and waits for the answer (RFC 5176), over UDP or its TLS connection.
 
-Each request has a socket, and so a source port, of its own: identifiers never run out at 256, and an answer that is
-late for one request cannot be taken for another's. It is retransmitted octet for octet, with the waits doubled and
-spread by a tenth, so that a thousand changed plans do not come back in one burst (RFC 5080 §2.2.1). What does not
+Over UDP each request has a socket, and so a source port, of its own: identifiers never run out at 256, and an answer
+that is late for one request cannot be taken for another's. It is retransmitted octet for octet, with the waits doubled
+and spread by a tenth, so that a thousand changed plans do not come back in one burst (RFC 5080 §2.2.1). What does not
 verify is logged and waited past: whoever forges a NAK ends nothing.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 import random
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from prometheus_client import Counter
@@ -42,11 +42,13 @@ class CoaClient:
         self._first_timeout_s = settings.coa_first_timeout_s
         self._tries = settings.coa_tries
         self._places = asyncio.Semaphore(settings.coa_concurrency)
+        self.over_tls: Callable[[Nas, int, bytes], Awaitable[CoaOutcome]] | None = None
+        """Asks a NAS over the TLS connection that it opened (radius.dynamic.relay)."""
         self.tap: Callable[[Nas, bytes, CoaOutcome], None] | None = None
         """Is shown what was sent and what came of it, while somebody traces (radius.trace)."""
 
     async def send(self, nas: Nas, code: int, attributes: bytes) -> CoaOutcome:
-        """Send COA_REQUEST or DISCONNECT_REQUEST to the NAS's `coa_port` and return what it answered.
+        """Send COA_REQUEST or DISCONNECT_REQUEST to the NAS and return what it answered.
 
         Bounded by the sum of the waits: first, doubled for each further try. An ACK is the NAS's claim, no proof.
         """
@@ -59,10 +61,10 @@ class CoaClient:
                 )
                 for turn, secret in enumerate(_secrets(nas))
             ]
-            try:
-                outcome = await self._exchange(nas, requests)
-            except OSError as error:
-                outcome = CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
+            if nas.is_asked_over_tls and self.over_tls is not None:
+                outcome = await self.over_tls(nas, code, attributes)
+            else:
+                outcome = await self._over_udp(nas, requests)
         if self.tap is not None:
             self.tap(nas, requests[0].datagram, outcome)
         OUTCOMES.labels(nas.name, CODE_NAMES[code], outcome.result).inc()
@@ -75,6 +77,12 @@ class CoaClient:
             detail=outcome.detail,
         )
         return outcome
+
+    async def _over_udp(self, nas: Nas, requests: list[DynamicRequest]) -> CoaOutcome:
+        try:
+            return await self._exchange(nas, requests)
+        except OSError as error:
+            return CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
 
     async def _exchange(self, nas: Nas, requests: list[DynamicRequest]) -> CoaOutcome:
         """Under two valid secrets transmissions take turns: the NAS drops those it does not share."""

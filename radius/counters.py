@@ -12,10 +12,9 @@ from prometheus_client.registry import Collector
 
 from radius.authorization.directory import Directory
 from radius.latency import BOUNDS_S, Latency
+from radius.protocol.cause import cause_of
 from radius.protocol.codes import CODE_NAMES
 from radius.protocol.nas import Nas
-
-_MOST_REASONS = 100
 
 
 class Counters:
@@ -24,7 +23,7 @@ class Counters:
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int, str], int] = {}
         self.rejects: dict[tuple[str, str], int] = {}
-        """(NAS name, reason) of Access-Rejects; the reason without its particulars."""
+        """(NAS name, cause) of Access-Rejects."""
         self.latency = Latency()
         self.eap: Mapping[tuple[str, str], int] = {}
         """EapOutcomes.ended."""
@@ -38,10 +37,8 @@ class Counters:
             requests[key] = 1
 
     def reject(self, nas: Nas | None, reason: str) -> None:
-        """Bounded: what stands behind a colon is particular, and reasons beyond the first hundred are "other"."""
-        key = ("" if nas is None else nas.name, reason.partition(":")[0] or "other")
-        if key not in self.rejects and len(self.rejects) >= _MOST_REASONS:
-            key = (key[0], "other")
+        """By cause: a closed list, so that no peer chooses how many series we keep."""
+        key = ("" if nas is None else nas.name, cause_of(reason).value)
         self.rejects[key] = self.rejects.get(key, 0) + 1
 
     def total(self, result: str) -> int:

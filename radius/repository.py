@@ -70,6 +70,7 @@ class NasRow:
     line_logins: str = ""
     limit_proxy_state: bool = False
     tls_identity: str | None = None
+    coa_over: str | None = None
     former_until: datetime | None = None
 
 
@@ -149,6 +150,7 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         enabled=row.enabled,
         limit_proxy_state=row.limit_proxy_state,
         tls_identity=row.tls_identity or "",
+        coa_over=row.coa_over or "",
     )
     if row.former_secret is None or row.former_until is None:
         return nas

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TypedDict
 
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +21,7 @@ from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
 from radius.dynamic.port import DynamicPort
+from radius.dynamic.relay import Relay
 from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
 from radius.lines import LineService
@@ -32,7 +32,7 @@ from radius.pools.grants import PoolGrants
 from radius.pools.keeper import LeaseKeeper, PoolCollector
 from radius.pools.service import PoolService
 from radius.ports import Recorder, Sessions
-from radius.protocol.duplicates import Duplicates, RecordDuplicates
+from radius.protocol.duplicates import Duplicates, InFlight
 from radius.protocol.server import AccountingServer, AuthenticationServer
 from radius.quota.counter import QuotaCounter
 from radius.quota.evaluation import Evaluation
@@ -89,14 +89,16 @@ class RadiusRoom:
         self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
         nas = self.registry.by_address
-        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir)
+        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir, settings.eap_tls_minimum)
         self.pools = PoolService(database, clock, self.follower)
         self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
         evaluation = Evaluation(self.sessions.changes)
         self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
         self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
         admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
-        policy = Policy(self.directory, admission, methods(settings.eap_methods, self.directory.resolve, certificates))
+        find, needs_binding = self.directory.resolve, settings.peap_needs_binding
+        served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
+        policy = Policy(self.directory, admission, served)
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
         self.transports = Transports(
@@ -109,6 +111,8 @@ class RadiusRoom:
             registry=self.registry,
             counters=self.counters,
         )
+        self.relay = Relay(database, clock, self.transports.links, timeout_s=settings.coa_tls_timeout_s)
+        self.coa.over_tls = self.relay.send
         self.visited = VisitedSessions(database, clock, self.transports.recorder)
         self.dynamic = DynamicPort(
             clock,
@@ -116,12 +120,15 @@ class RadiusRoom:
             self.registry.by_id.values,
             self.coa,
             own_realm=settings.operator_name,
+            reuse_port=settings.reuse_port,
         )
+        if settings.operator_name or settings.dynamic_port is not None:
+            self.transports.take_dynamic = self.dynamic.take
         self.listener = Listener(
             settings,
             clock,
-            AuthenticationServer(nas, self.transports.decide, Duplicates(**_remembering(settings))),
-            AccountingServer(nas, RecordDuplicates(**_remembering(settings))),
+            AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
+            AccountingServer(nas, InFlight(lifetime_s=settings.duplicate_lifetime_s)),
             self.visited,
             self.counters,
             self.follower.members.seen,
@@ -133,8 +140,7 @@ class RadiusRoom:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""
         tap = None if traces is None else traces.see
         self.listener.tap = tap
-        if self.transports.radsec is not None:
-            self.transports.radsec.watch(tap)
+        self.transports.watch(tap, None if traces is None else traces.see_forwarded)
         self.coa.tap = None if traces is None else traces.see_dynamic
 
     async def start(self) -> None:
@@ -167,6 +173,9 @@ class RadiusRoom:
             tasks.create_task(self.leases.run())
             tasks.create_task(self.quota_counter.run())
             tasks.create_task(self.sessions.changes.run())
+            tasks.create_task(self.traces.sharing.run())
+            if self.transports.radsec is not None:
+                tasks.create_task(self.relay.run())
 
     def close(self) -> None:
         self.traces.close()
@@ -185,10 +194,5 @@ _GC_THRESHOLDS = (20_000, 20, 20)
 """Containers made since the last young collection, young collections per middle one, middle ones per full one."""
 
 
-class _Remembering(TypedDict):
-    lifetime_s: float
-    capacity: int
-
-
-def _remembering(settings: RadiusSettings) -> _Remembering:
-    return {"lifetime_s": settings.duplicate_lifetime_s, "capacity": settings.duplicate_capacity}
+def _duplicates(settings: RadiusSettings) -> Duplicates:
+    return Duplicates(lifetime_s=settings.duplicate_lifetime_s, capacity=settings.duplicate_capacity)

@@ -39,6 +39,11 @@ class NasIn(BaseModel):
         default=False, description="Drop Access-Requests with Proxy-State and without Message-Authenticator"
     )
     tls_identity: str | None = Field(default=None, max_length=255, description=IDENTITY)
+    coa_over: Literal["udp", "tls"] | None = Field(
+        default=None,
+        description="How it is asked for CoA and Disconnect: at its coa_port, or over the RADIUS/TLS connection that "
+        "it opened; by default the latter where it has a tls_identity",
+    )
     sign_dynamic_requests: bool = Field(
         default=False, description="Put a Message-Authenticator into CoA and Disconnect requests (RFC 5176 §3.4)"
     )
@@ -85,6 +90,7 @@ class NasPatch(BaseModel):
     require_message_authenticator: bool | None = None
     limit_proxy_state: bool | None = None
     tls_identity: str | None = Field(default=None, max_length=255, description=f'{IDENTITY}; "" takes it away')
+    coa_over: Literal["udp", "tls", ""] | None = Field(default=None, description='"" takes the default again')
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     disconnect_when_refused: bool | None = None
@@ -106,6 +112,7 @@ class NasOut(BaseModel):
     require_message_authenticator: bool
     limit_proxy_state: bool
     tls_identity: str | None
+    coa_over: Literal["udp", "tls"] | None
     former_until: datetime | None
     sign_dynamic_requests: bool
     class_proves_speed: bool

@@ -43,7 +43,7 @@ MAX_PASSWORD_OCTETS = 128
 
 @dataclass(frozen=True, slots=True)
 class NasChange:
-    """Fields of a NAS to set; None leaves one as it is, and "" for `tls_identity` takes it away.
+    """Fields of a NAS to set; None leaves one as it is, and "" for `tls_identity` and `coa_over` takes them away.
 
     A former secret is accepted for `secret_overlap_s` beside a new one; 0 ends it at once.
     """
@@ -58,6 +58,7 @@ class NasChange:
     require_message_authenticator: bool | None = None
     limit_proxy_state: bool | None = None
     tls_identity: str | None = None
+    coa_over: str | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     disconnect_when_refused: bool | None = None
@@ -90,6 +91,7 @@ class NasService:
         require_message_authenticator: bool = False,
         limit_proxy_state: bool = False,
         tls_identity: str | None = None,
+        coa_over: str | None = None,
         sign_dynamic_requests: bool = False,
         class_proves_speed: bool | None = None,
         disconnect_when_refused: bool = False,
@@ -116,6 +118,7 @@ class NasService:
             require_message_authenticator=require_message_authenticator,
             limit_proxy_state=limit_proxy_state,
             tls_identity=tls_identity,
+            coa_over=coa_over,
             sign_dynamic_requests=sign_dynamic_requests,
             class_proves_speed=(
                 reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
@@ -235,7 +238,9 @@ def _checked(row: NasRow) -> NasRow:
     if row.port_speed_bps < 1_000_000:
         raise RuleError(f"port_speed_bps {row.port_speed_bps} is in bit/s: no port is slower than 1,000,000")
     identity = tls_identities.canonical(row.tls_identity) if row.tls_identity else None
-    return dataclasses.replace(row, address=address, tls_identity=identity)
+    if row.coa_over == "tls" and identity is None:
+        raise RuleError("coa_over tls needs a tls_identity: by its certificate the NAS's connection is known")
+    return dataclasses.replace(row, address=address, tls_identity=identity, coa_over=row.coa_over or None)
 
 
 def _canonical(address: str) -> str:

@@ -28,7 +28,7 @@ class SessionSpeed:
     ) -> tuple[CoaOutcome, datetime]:
         """What the NAS answered, and when it was asked. Audited whatever it answered."""
         asked_at = self._clock.now()
-        outcome = await self._control.change_speed(session_key, profile)
+        outcome = await self._control.change_speed(session_key, profile, actor=actor)
         async with self._database.begin() as conn:
             await audit.record(
                 conn,

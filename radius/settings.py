@@ -43,6 +43,10 @@ class RadiusSettings:
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem (see radius.authorization.eap.certificates); None
     offers no method that needs them."""
+    eap_tls_minimum: str = "1.2"
+    """Least version of TLS that EAP peers must speak: "1.2" or "1.3". TLS 1.0 and 1.1 are never taken (RFC 8996)."""
+    peap_needs_binding: bool = False
+    """Refuse PEAP peers that leave crypto binding out. Off, because wpa_supplicant leaves it out unless it is told."""
     password_form: str = CLEAR
     """What is kept of passwords: "clear", "nt" or "argon2" (see radius.authorization.password and docs/adr/0006)."""
     session_timeout_s: int = 86_400
@@ -59,6 +63,8 @@ class RadiusSettings:
     """Wait before the first retransmission of a CoA or Disconnect; doubled each time (RFC 5080 §2.2.1)."""
     coa_tries: int = 4
     """Transmissions of one CoA or Disconnect: 1 + 2 + 4 + 8 s until it counts as a timeout."""
+    coa_tls_timeout_s: float = 15.0
+    """Wait for the answer to one that goes over a TLS connection, where nothing is retransmitted."""
     coa_concurrency: int = 256
     """CoA and Disconnect requests under way at once, each from a source port of its own."""
     dynamic_port: int | None = None

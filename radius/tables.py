@@ -27,6 +27,7 @@ nas = Table(
     Column("line_logins", String(32), nullable=False, server_default=""),
     Column("limit_proxy_state", Boolean, nullable=False, server_default=false()),
     Column("tls_identity", String(255), unique=True),
+    Column("coa_over", String(3)),
     Column("former_secret", LargeBinary),
     Column("former_until", Instant),
     Column("enabled", Boolean, nullable=False),
@@ -115,4 +116,26 @@ realm = Table(
     Column("becomes", String(253)),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
+)
+
+# Live traces, and what other processes than the operator's saw of them: rows of minutes (radius.trace_sharing).
+trace = Table(
+    "radius_trace",
+    metadata,
+    Column("trace_id", Id, primary_key=True),
+    Column("process", String(16), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("packets", Integer, nullable=False),
+    Column("learnt", Text, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+)
+
+trace_event = Table(
+    "radius_trace_event",
+    metadata,
+    Column("trace_id", Id, primary_key=True),
+    Column("process", String(16), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("body", Text, nullable=False),
 )

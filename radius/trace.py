@@ -1,41 +1,37 @@
 """A live trace of one subscriber's packets: both directions, decoded by name, with the reason of every reject and drop.
 
-    listener ─ every datagram ─► Traces ─ is it about somebody who is watched? ─► Trace ─ bounded queue ─► operator
+    UDP, TLS, home servers ─ every packet ─► Traces ─ about somebody watched? ─► Trace ─ bounded queue ─► operator
+    other processes ─ theirs, through the database (radius.trace_sharing) ────────►┘
 
 While nobody traces, the listener's `tap` is None: that comparison is all that a packet pays. A trace ends by itself,
 after some time or so many packets; one that is read too slowly loses packets and says how many. Passwords, and what
-they could be guessed from, read *** (radius.protocol.dictionary). Shown are packets of the process that is asked.
+they could be guessed from, read *** (radius.protocol.dictionary).
 """
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from datetime import timedelta
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError, RuleError
+from controller.domain.identity import new_id
 from controller.domain.ports import CoaOutcome
 from controller.store import audit
 from controller.store.engine import Database
-from radius.authorization.conditions import station
 from radius.protocol import dictionary
-from radius.protocol.codes import CODE_NAMES, Attr
+from radius.protocol.codes import ACCOUNTING_REQUEST, CODE_NAMES
 from radius.protocol.duplicates import Source
+from radius.protocol.hidden import Attributes
 from radius.protocol.nas import Nas
-from radius.protocol.packet import Packet
+from radius.protocol.packet import ZERO_AUTHENTICATOR, Packet, encode, encode_attributes
 from radius.protocol.server import DEFERRED, RECORD, Verdict
+from radius.proxy.model import TLS, HomeServer
+from radius.proxy.upstream import Reply
+from radius.trace_sharing import Sharing
+from radius.tracing import Event, Target, Trace
 
-MAX_SECONDS = 3_600
-MAX_PACKETS = 10_000
 _MAX_TRACES = 8
-_QUEUE = 500
-_MAX_LEARNT = 32
-_IDLE_S = 15.0
-
-Event = dict[str, Any]
 
 WORDS = {
     "unknown-nas": "no NAS is registered at this address",
@@ -47,117 +43,11 @@ WORDS = {
 """Results that come without a reason of their own, in words."""
 
 
-class Target:
-    """Whom to watch: a user name, a station's MAC address in any notation, or an address, of a session or of a NAS.
-
-    What is seen of a session tells its other names: an address leads to its user, a record to its Acct-Session-Id, by
-    which alone CoA and Disconnect name it.
-    """
-
-    def __init__(self, text: str) -> None:
-        if not 0 < len(text.encode()) <= 253:
-            raise RuleError("trace a user name, a MAC address or an IP address, of 1 to 253 octets")
-        self.text = text
-        self.names = {text.encode()}
-        self.sessions: set[tuple[str, bytes]] = set()
-        self._address = _address(text)
-        self._station = None if self._address else _mac(text)
-
-    def means(self, packet: Packet | None, reply: Packet | None, source: Source) -> bool:
-        """Whether a datagram is about it; `reply` is the answer to `packet`, where there is one."""
-        if self._address is not None and source[0] == str(self._address):
-            return True
-        if packet is None or not (self._names(packet) or self._holds(packet) or (reply and self._holds(reply))):
-            return False
-        self._learn(packet)
-        return True
-
-    def means_session(self, nas: Nas, attributes: Packet) -> bool:
-        """Whether a CoA or Disconnect is about it."""
-        session = attributes.get(Attr.ACCT_SESSION_ID)
-        return self._names(attributes) or (session is not None and (nas.name, session) in self.sessions)
-
-    def learn_session(self, nas: Nas | None, packet: Packet) -> None:
-        session = packet.get(Attr.ACCT_SESSION_ID)
-        if nas is not None and session is not None and len(self.sessions) < _MAX_LEARNT:
-            self.sessions.add((nas.name, session))
-
-    def _names(self, packet: Packet) -> bool:
-        name = packet.get(Attr.USER_NAME)
-        if name is not None and name in self.names:
-            return True
-        caller = packet.get(Attr.CALLING_STATION_ID) if self._station else None
-        return caller is not None and station(caller.decode(errors="backslashreplace")) == self._station
-
-    def _holds(self, packet: Packet) -> bool:
-        return self._address is not None and packet.get(Attr.FRAMED_IP_ADDRESS) == self._address.packed
-
-    def _learn(self, packet: Packet) -> None:
-        name = packet.get(Attr.USER_NAME)
-        if name is not None and len(self.names) < _MAX_LEARNT:
-            self.names.add(name)
-
-
-class Trace:
-    """One operator's trace. `events` ends with the trace; whoever leaves it calls `close`."""
-
-    def __init__(self, target: Target, *, seconds: int, packets: int, forget: Callable[[Trace], None]) -> None:
-        self.target = target
-        self.seen = self.lost = 0
-        self._left = packets
-        self._until_s = time.monotonic() + seconds
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUE)
-        self._forget = forget
-        self._why = "the trace was closed"
-
-    def add(self, event: Event) -> None:
-        """Never waits: what does not fit is counted."""
-        if self._left <= 0:
-            return
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self.lost += 1
-            return
-        self.seen += 1
-        self._left -= 1
-
-    def close(self) -> None:
-        """Ends `events`, too."""
-        self._forget(self)
-        self._left = 0
-        if not self._queue.full():
-            self._queue.put_nowait(None)
-
-    async def events(self) -> AsyncIterator[tuple[str, Event]]:
-        """("packet", …) for each datagram, ("idle", {}) now and then, and one ("end", …) with the reason."""
-        try:
-            while True:
-                waited_s = min(_IDLE_S, self._until_s - time.monotonic())
-                if waited_s <= 0:
-                    self._why = "the time is up"
-                    break
-                if self._left <= 0 and self._queue.empty():
-                    self._why = "the number of packets is reached"
-                    break
-                try:
-                    async with asyncio.timeout(waited_s):
-                        event = await self._queue.get()
-                except TimeoutError:
-                    yield "idle", {}
-                    continue
-                if event is None:
-                    break
-                yield "packet", event
-            yield "end", {"why": self._why, "packets": self.seen, "lost": self.lost}
-        finally:
-            self.close()
-
-
 class Traces:
     """Every trace of this process. `watch` is called with the traces when the first opens, with None after the last."""
 
     def __init__(self, database: Database, clock: Clock, watch: Callable[[Traces | None], None]) -> None:
+        self.sharing = Sharing(database, clock, self.collect)
         self._database = database
         self._clock = clock
         self._watch = watch
@@ -169,22 +59,32 @@ class Traces:
 
     async def open(self, text: str, *, seconds: int, packets: int, actor: str) -> Trace:
         """Audited. Raises RuleError for a target that cannot be, and when too many are open."""
-        target = Target(text)
+        target, now = Target(text), self._clock.now()
         if len(self._open) >= _MAX_TRACES:
             raise RuleError(f"{_MAX_TRACES} traces run already; end one of them")
+        trace = Trace(target, seconds=seconds, packets=packets, forget=self._forget, trace_id=new_id(now))
         async with self._database.begin() as conn:
+            await self.sharing.announce(conn, trace, until=now + timedelta(seconds=seconds), packets=packets)
             await audit.record(
                 conn,
-                now=self._clock.now(),
+                now=now,
                 actor=actor,
                 action="radius.trace",
                 subject=f"trace:{text[:150]}",
                 after={"seconds": seconds, "packets": packets},
             )
-        trace = Trace(target, seconds=seconds, packets=packets, forget=self._forget)
+        self._join(trace)
+        return trace
+
+    def collect(self, trace_id: str, text: str, *, seconds: float, packets: int) -> Trace:
+        """A trace that an operator opened at another process: what this one sees of it."""
+        trace = Trace(Target(text), seconds=seconds, packets=packets, forget=self._forget, trace_id=trace_id)
+        self._join(trace)
+        return trace
+
+    def _join(self, trace: Trace) -> None:
         self._open.append(trace)
         self._watch(self)
-        return trace
 
     def close(self) -> None:
         for trace in list(self._open):
@@ -214,6 +114,23 @@ class Traces:
                 outcome.result, nas, sent.code, None, sent, " ".join(filter(None, (cause, outcome.detail)))
             )
             trace.add(self._event("out", verdict, sent, (nas.address, nas.coa_port), True))
+
+    def see_forwarded(
+        self, server: HomeServer, code: int, attributes: Attributes, reply: Reply | None, problem: str
+    ) -> None:
+        """A request that was sent on to a home server, and its answer or why there was none."""
+        sent, answer = _made(code, attributes), None if reply is None else _made(reply.code, reply.attributes)
+        is_accounting = code == ACCOUNTING_REQUEST and server.transport != TLS
+        peer = (server.host, server.acct_port if is_accounting else server.auth_port)
+        words = f"to home server {server.name} over {server.transport}" + (f": {problem}" if problem else "")
+        went = Verdict("forwarded" if problem == "" else "no-answer", None, code, None, sent, words)
+        came = Verdict("answered", None, code, None, answer, f"by home server {server.name}")
+        for trace in list(self._open):
+            if sent is None or not trace.target.means(sent, answer, peer):
+                continue
+            trace.add(self._event("out", went, sent, peer, True))
+            if answer is not None:
+                trace.add(self._event("in", came, answer, peer, True))
 
     def _event(self, direction: str, verdict: Verdict, packet: Packet | None, source: Source, told: bool) -> Event:
         code = 0 if packet is None else packet.code
@@ -245,17 +162,13 @@ def _decoded(datagram: bytes | None) -> Packet | None:
         return None
 
 
-def _cause(number: int) -> str:
-    return f"Error-Cause {number} ({dictionary.value_name('Error-Cause', number)})"
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _made(code: int, attributes: Attributes) -> Packet | None:
+    """A packet of these attributes, which travelled in another form."""
     try:
-        return ipaddress.ip_address(text)
-    except ValueError:
+        return Packet.decode(encode(code, 0, ZERO_AUTHENTICATOR, encode_attributes(attributes)))
+    except (PeerError, ValueError):  # as above
         return None
 
 
-def _mac(text: str) -> str | None:
-    digits = station(text)
-    return digits if len(digits) == 12 and len(text) <= 17 else None
+def _cause(number: int) -> str:
+    return f"Error-Cause {number} ({dictionary.value_name('Error-Cause', number)})"

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
 from controller.http.endpoint import Call, Endpoint
-from radius.trace import MAX_PACKETS, MAX_SECONDS, Event, Trace, Traces
+from radius.trace import Traces
+from radius.tracing import MAX_PACKETS, MAX_SECONDS, Event, Trace
 
 
 class TraceQuery(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.support.browser",
     "tests.support.databases",
+    "tests.support.finance",
     "tests.support.metrics_server",
     "tests.support.mqtt",
     "tests.support.olt_server",

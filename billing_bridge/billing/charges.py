@@ -1,6 +1,6 @@
 """Turns a difference into a charge: id, words, quantity, arithmetic and evidence. Pure.
 
-The id is a digest of what the charge is for (subscription, period, version, kind and how many came before it), so a
+The id is a digest of what the charge is for (subscription, period, version, price and how many came before it), so a
 repeated bill run finds its own charges, and the database refuses a second one.
 """
 
@@ -11,14 +11,15 @@ from decimal import Decimal
 from typing import Any
 
 from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
-from billing_bridge.rating.rate import Due
+from billing_bridge.rating.due import Due
+from billing_bridge.rating.rate import price_code
+from billing_bridge.rating.recurring import escalated, of_days
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, ChargeId
+from controller.domain.money import Money
+from controller.domain.price import Flat, OneOff, Overage, Price
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import human_octets, octets_in
-
-_PRICE_PLACES = Decimal("0.000001")
-"""Prices per day are shown with six decimals; the amount is computed from the fee, never from them."""
 
 
 def charge_of(
@@ -47,64 +48,82 @@ def charge_of(
         adjustment=_corrects(found, subscription),
     )
     evidence: tuple[DayUsage, ...] = ()
-    if found.key.kind is ChargeKind.USAGE and found.entitled is not None:
-        spans = found.entitled.spans
+    if found.key.kind is ChargeKind.USAGE and found.held is not None:
+        spans = found.held.spans
         evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
-    arithmetic = _arithmetic(found, tariff, rounding) | {"timeline_sequence": subscription.timeline_sequence}
-    return RatedCharge(charge, found.period, attempt, found.octets, found.days, arithmetic, evidence)
+    arithmetic = _arithmetic(found, rounding) | {"timeline_sequence": subscription.timeline_sequence}
+    return RatedCharge(charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence)
 
 
 def charge_id(found: Due, subscription_id: str, attempt: int) -> ChargeId:
     """32 hexadecimal digits, the same for the same difference."""
     key = found.key
-    text = f"{key.kind}|{subscription_id}|{key.period_first_on.isoformat()}|{key.version_id}|{attempt}"
+    text = f"{key.kind}|{subscription_id}|{key.period_first_on.isoformat()}|{key.version_id}|{key.code}|{attempt}"
     return ChargeId(hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
 def _corrects(found: Due, subscription: Subscription) -> bool:
     """Whether the period had been billed before, for this kind of charge."""
-    if found.key.kind is ChargeKind.RECURRING:
+    if found.key.kind is not ChargeKind.USAGE:
         return found.before.charges > 0
     billed = subscription.usage_billed_until_on
     return billed is not None and found.period.until_on <= billed
 
 
 def _quantity(found: Due, tariff: TariffVersion) -> tuple[Decimal, str, Decimal]:
-    if found.key.kind is ChargeKind.USAGE:
-        return octets_in(found.octets, tariff.overage_unit), tariff.overage_unit, tariff.overage_price
-    if abs(found.days) == found.period.days:
-        return Decimal(found.days // found.period.days), "month", tariff.monthly_fee
-    daily = tariff.monthly_fee / found.period.days
-    return Decimal(found.days), "day", daily.quantize(_PRICE_PLACES).normalize()
+    """Of a whole line what it says; of a difference the days or octets of it, or one of what it comes to."""
+    price, line = _price(found, tariff), found.line
+    if line is not None and not found.before.charges:
+        return line.quantity, line.unit, line.unit_price
+    if isinstance(price, Flat):
+        return of_days(found.days, found.period.days, _fee(price, found, tariff))
+    if isinstance(price, Overage):
+        return octets_in(found.octets, price.unit), price.unit, price.price
+    if isinstance(price, OneOff):
+        return Decimal(1).copy_sign(Decimal(found.net.minor)), "piece", abs(found.net.amount)
+    return Decimal(1).copy_sign(Decimal(found.net.minor)), "period", abs(found.net.amount)
+
+
+def _fee(price: Flat, found: Due, tariff: TariffVersion) -> Decimal:
+    step = found.key.code.partition("+")[2]
+    escalator = tariff.plan.escalator
+    return escalated(price.amount, escalator, int(step), tariff.currency) if step and escalator else price.amount
+
+
+def _price(found: Due, tariff: TariffVersion) -> Price:
+    code = price_code(found.key.code)
+    return next(price for price in tariff.plan.prices if price.code == code)
 
 
 def _description(found: Due, tariff: TariffVersion) -> str:
-    if found.key.kind is ChargeKind.USAGE:
-        what = f"{human_octets(abs(found.octets))} beyond the included volume"
-        return f"{tariff.offering_name}: {'credit for ' if found.net.minor < 0 else ''}{what}"
-    part = "" if abs(found.days) == found.period.days else f", {abs(found.days)} of {found.period.days} days"
-    return f"{tariff.offering_name}: {'credit of ' if found.net.minor < 0 else ''}monthly fee{part}"
+    price = _price(found, tariff)
+    credit = found.net.minor < 0
+    if isinstance(price, Overage):
+        what = price.label or f"{human_octets(abs(found.octets))} beyond the included volume"
+        return f"{tariff.offering_name}: {'credit for ' if credit else ''}{what}"
+    label = price.label or (found.line.label if found.line else "charged before")
+    if isinstance(price, Flat):
+        label = price.label or "monthly fee"
+        credit = credit and price.amount > 0
+        pieces = abs(found.days) % found.period.days
+        label += f", {abs(found.days)} of {found.period.days} days" if pieces else ""
+    else:
+        credit = credit and found.before.charges > 0
+    return f"{tariff.offering_name}: {'credit of ' if credit else ''}{label}"
 
 
-def _arithmetic(found: Due, tariff: TariffVersion, rounding: str) -> dict[str, Any]:
-    held, over = found.entitled, found.overage
-    steps: dict[str, Any] = {
+def _arithmetic(found: Due, rounding: str) -> dict[str, Any]:
+    held, line = found.held, found.line
+    entitled = Money.rounded(line.exact, found.net.currency, rounding).minor if line else 0
+    return {
         "rounding": rounding,
         "period_days": found.period.days,
         "entitled_days": held.days if held else 0,
         "spans": [[s.first_on.isoformat(), s.until_on.isoformat()] for s in held.spans] if held else [],
+        "entitled_minor": entitled,
         "charged_before_minor": found.before.net_minor,
-        "net_minor": found.net.minor,
-    }
-    if found.key.kind is ChargeKind.RECURRING:
-        return steps | {"fee": str(tariff.monthly_fee), "entitled_minor": held.amount.minor if held else 0}
-    return steps | {
-        "plan_octets": tariff.included_octets,
-        "included_octets": over.included_octets if over else 0,
-        "used_octets": over.used_octets if over else 0,
-        "over_octets": over.over_octets if over else 0,
         "charged_before_octets": found.before.octets,
-        "price": str(tariff.overage_price),
-        "unit": tariff.overage_unit,
-        "entitled_minor": over.amount.minor if over else 0,
+        "net_minor": found.net.minor,
+        "steps": list(line.steps) if line else [],
+        **(line.figures if line else {}),
     }

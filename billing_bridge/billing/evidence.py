@@ -23,12 +23,13 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
     )
     return RatedCharge(
         to_charge(row),
+        row.code,
         DaySpan(row.period_first_on, row.period_until_on),
         row.attempt,
         row.octets,
         row.days,
         json.loads(row.arithmetic),
-        tuple(to_day_usage(e) for e in evidence),
+        tuple(to_day_usage(e, None if e.counted_on == e.day else e.counted_on) for e in evidence),
     )
 
 
@@ -39,6 +40,7 @@ async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
         charge.c.period_first_on == rated.period.first_on,
         charge.c.version_id == rated.charge.version_id,
         charge.c.kind == rated.charge.kind.value,
+        charge.c.code == rated.code,
         charge.c.attempt < rated.attempt,
     )
     return sum(await conn.scalars(query))
@@ -55,6 +57,7 @@ async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> li
             row.event_id,
             row.event_name,
             OrderId(row.order_id),
+            row.quantity,
         )
         for row in rows
     ]

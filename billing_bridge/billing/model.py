@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan
-from billing_bridge.rating.rate import Charged, DueKey
 from controller.domain.charge import Charge
-from controller.domain.identity import AccountId, BillRunId, OfferingVersionId, OrderId, ServiceId, SubscriptionId
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    OfferingId,
+    OfferingVersionId,
+    OrderId,
+    ServiceId,
+    SubscriptionId,
+)
 from controller.domain.ports import UsageInterval
 from controller.domain.tariff import TariffVersion
 
@@ -70,13 +78,15 @@ class Entitlement:
     event_id: str
     event_name: str
     order_id: OrderId
+    quantity: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class RatedCharge:
-    """A charge with everything that explains it. `arithmetic` is plain JSON."""
+    """A charge with everything that explains it; `code` is that of its price. `arithmetic` is plain JSON."""
 
     charge: Charge
+    code: str
     period: DaySpan
     attempt: int
     octets: int
@@ -102,8 +112,10 @@ class ChargeDetail:
 
     rated: RatedCharge
     earlier_minor: int
-    """What the charges before this one, for the same period, version and kind, amount to."""
+    """What the charges before this one, for the same period, version and price, amount to."""
     tariff: TariffVersion
+    offerings: Mapping[OfferingVersionId, OfferingId]
+    """The offering of every version in the timeline."""
     timeline: Sequence[Entitlement]
     intervals: Sequence[BookedInterval]
 

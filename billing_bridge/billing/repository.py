@@ -18,8 +18,8 @@ from billing_bridge.billing.model import (
     RatedCharge,
     Subscription,
 )
+from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan
-from billing_bridge.rating.rate import Charged, DueKey
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import charge, charge_usage, entitlement, subscription, suspense, tariff, usage_day
 from controller.domain.charge import Charge, ChargeKind
@@ -35,6 +35,8 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from controller.domain.ports import UsageInterval
+from controller.domain.price import ProductKind
+from controller.domain.price_text import plan_from_json, plan_to_json
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 
@@ -50,14 +52,14 @@ async def put_tariff(conn: AsyncConnection, version: TariffVersion) -> None:
         "number": version.number,
         "effective_on": version.effective_on,
         "currency": version.currency,
-        "monthly_fee": version.monthly_fee,
-        "included_octets": version.included_octets,
-        "overage_price": version.overage_price,
-        "overage_unit": version.overage_unit,
         "tax_percent": version.tax_percent,
-        "profile_name": version.profile.name,
-        "downstream_bps": version.profile.downstream_bps,
-        "upstream_bps": version.profile.upstream_bps,
+        "tax_category": version.tax_category,
+        "kind": version.kind.value,
+        "plan": plan_to_json(version.plan),
+        "names": json.dumps(version.names),
+        "profile_name": version.speed.name if version.speed else None,
+        "downstream_bps": version.speed.downstream_bps if version.speed else None,
+        "upstream_bps": version.speed.upstream_bps if version.speed else None,
     }
     await conn.execute(upsert(conn)(tariff).values(**values).on_conflict_do_nothing())
 
@@ -86,12 +88,15 @@ async def put_subscription(conn: AsyncConnection, event: Lifecycle, anchor_day: 
     )
 
 
-async def add_entitlement(conn: AsyncConnection, event: Lifecycle, version_id: OfferingVersionId | None) -> None:
+async def add_entitlement(
+    conn: AsyncConnection, event: Lifecycle, version_id: OfferingVersionId | None, quantity: int = 1
+) -> None:
     """One entry of the timeline per event, however often the event is delivered."""
     values = {
         "subscription_id": event.subscription_id,
         "at": event.at,
         "version_id": version_id,
+        "quantity": quantity,
         "event_id": event.event_id,
         "event_name": event.name,
         "order_id": event.order_id,
@@ -179,6 +184,7 @@ async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCh
             "downstream_octets": u.downstream_octets,
             "intervals": u.intervals,
             "last_interval_id": u.last_interval_id,
+            "counted_on": u.counted_on,
         }
         for r in rated
         for u in r.evidence
@@ -224,7 +230,9 @@ async def _changes(
     query = select(entitlement).where(entitlement.c.subscription_id.in_(subscription_ids))
     found: dict[str, list[tuple[int, Change]]] = {}
     for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
-        found.setdefault(row.subscription_id, []).append((row.sequence, Change(day_of(row.at), row.version_id)))
+        found.setdefault(row.subscription_id, []).append(
+            (row.sequence, Change(day_of(row.at), row.version_id, row.quantity))
+        )
     return found
 
 
@@ -235,7 +243,7 @@ async def _charged(
     query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
     rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
     for row in await conn.execute(query.order_by(charge.c.attempt)):
-        key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id))
+        key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id), row.code)
         rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
     return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
 
@@ -287,19 +295,22 @@ def to_day_usage(row: Row[Any], released_to: date | None = None) -> DayUsage:
 
 
 def _tariff(row: Row[Any]) -> TariffVersion:
+    speed = None
+    if row.profile_name is not None:
+        speed = SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps)
     return TariffVersion(
-        OfferingVersionId(row.version_id),
-        OfferingId(row.offering_id),
-        row.offering_name,
-        row.number,
-        row.effective_on,
-        row.currency,
-        row.monthly_fee,
-        row.included_octets,
-        row.overage_price,
-        row.overage_unit,
-        row.tax_percent,
-        SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps),
+        version_id=OfferingVersionId(row.version_id),
+        offering_id=OfferingId(row.offering_id),
+        offering_name=row.offering_name,
+        number=row.number,
+        effective_on=row.effective_on,
+        currency=row.currency,
+        tax_percent=row.tax_percent,
+        tax_category=row.tax_category,
+        kind=ProductKind(row.kind),
+        plan=plan_from_json(row.plan),
+        names=tuple((language, name) for language, name in json.loads(row.names)),
+        speed=speed,
     )
 
 
@@ -314,6 +325,7 @@ def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
         "service_id": c.service_id,
         "version_id": c.version_id,
         "kind": c.kind.value,
+        "code": r.code,
         "period_first_on": r.period.first_on,
         "period_until_on": r.period.until_on,
         "attempt": r.attempt,

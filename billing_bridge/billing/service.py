@@ -7,14 +7,15 @@ at all, and is found again, not repeated, when a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import evidence, repository, runs
+from billing_bridge.billing import evidence, hours, repository, runs
 from billing_bridge.billing.charges import charge_of
 from billing_bridge.billing.cycle import period_containing, periods_from
+from billing_bridge.billing.hours import DayOf, usage_of
 from billing_bridge.billing.model import (
     DONE,
     FAILED,
@@ -27,7 +28,8 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.errors import FutureBillRun, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import lock_position
-from billing_bridge.rating.rate import Facts, due
+from billing_bridge.rating.due import Facts, due
+from billing_bridge.rating.line import Octets
 from billing_bridge.settings import BillingSettings
 from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
@@ -212,11 +214,13 @@ class BillingService:
             rated = await evidence.rated_charge(conn, charge_id)
             if rated is None:
                 raise UnknownCharge(f"no charge {charge_id}")
-            versions = await repository.tariffs(conn, [rated.charge.version_id])
             earlier = await evidence.earlier_minor(conn, rated)
             timeline = await evidence.timeline(conn, rated.charge.subscription_id)
+            held = [entry.version_id for entry in timeline if entry.version_id is not None]
+            versions = await repository.tariffs(conn, [rated.charge.version_id, *held])
             booked = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
-        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], timeline, booked)
+        offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
+        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], offerings, timeline, booked)
 
     async def _entitle(
         self, conn: AsyncConnection, event: repository.Lifecycle, version_id: OfferingVersionId | None
@@ -234,24 +238,26 @@ class BillingService:
         versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
         versions |= {key.version_id for s in subscriptions for key in s.charged}
         tariffs = await repository.tariffs(conn, versions)
-        return [r for s in subscriptions for r in self._rate_one(s, tariffs, bill_run_id, today)]
+        hourly = [
+            s for s in subscriptions if any(c.version_id and tariffs[c.version_id].plan.hourly for c in s.changes)
+        ]
+        quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], self._settings.zone)
+        return [r for s in subscriptions for r in self._rate_one(s, tariffs, quarters, bill_run_id, today)]
 
     def _rate_one(
         self,
         subscription: Subscription,
         tariffs: dict[OfferingVersionId, TariffVersion],
+        quarters: Mapping[DayOf, Mapping[int, Octets]],
         bill_run_id: BillRunId,
         today: date,
     ) -> list[RatedCharge]:
         rounding = self._settings.rounding
-        used: dict[date, int] = {}
-        for u in subscription.usage:
-            used[u.counted_on] = used.get(u.counted_on, 0) + u.octets
-        facts = Facts(subscription.changes, tariffs, used, subscription.charged)
+        facts = Facts(subscription.changes, tariffs, usage_of(subscription.usage, quarters), subscription.charged)
         periods = periods_from(subscription.rate_from_on, today, subscription.anchor_day)
         return [
             charge_of(found, subscription, tariffs[found.key.version_id], bill_run_id, rounding)
-            for found in due(facts, periods, today, rounding)
+            for found in due(facts, periods, today, rounding, self._settings.zone)
         ]
 
     def _day(self, at: datetime) -> date:

@@ -1,4 +1,4 @@
-"""Fees by the day: which plan a subscription was entitled to on each day of a period, and what that costs.
+"""Which plan a subscription was entitled to on each day of a period, and since when it has the offering.
 
 The only input is the timeline of entitlements, never what was invoiced before: the second change of a month is priced
 like the first. Days are whole and half-open in the zone of the legal entity, and the day of a change belongs to the
@@ -8,21 +8,19 @@ new plan (so the day of a termination belongs to nothing).
     plan       |-- 30.00 --|---------- 60.00 ------------|
     entitled     10/30 → 10.00       20/30 → 40.00
 
-Per period and version the amount is fee × days ÷ days of the period, rounded once. The days of a version are added up
+Per period and version an amount is fee × days ÷ days of the period, rounded once. The days of a version are added up
 before they are priced, so cutting a stretch in two never changes its price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import calendar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from itertools import pairwise
 
-from controller.domain.identity import OfferingVersionId
-from controller.domain.money import Money
-from controller.domain.tariff import TariffVersion
+from controller.domain.identity import OfferingId, OfferingVersionId
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +44,53 @@ class DaySpan:
     def each_day(self) -> Iterable[date]:
         return (self.first_on + timedelta(days=n) for n in range(self.days))
 
+    def common(self, other: DaySpan) -> DaySpan | None:
+        """The days that lie in both; None when there are none."""
+        first_on, until_on = max(self.first_on, other.first_on), min(self.until_on, other.until_on)
+        return DaySpan(first_on, until_on) if first_on < until_on else None
+
+
+ALWAYS = DaySpan(date.min, date.max)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From the day `on` the subscription is entitled to `version_id`; None ends it."""
+    """From the day `on` the subscription is entitled to `quantity` pieces of `version_id`; None ends it."""
 
     on: date
     version_id: OfferingVersionId | None
+    quantity: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Consecutive days of one version."""
+    """Consecutive days of one version in one quantity."""
 
     version_id: OfferingVersionId
     span: DaySpan
+    quantity: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Entitled:
-    """What one version costs in one period: `fee` × `days` ÷ `period_days`, rounded to `amount`."""
+class Held:
+    """One version in one period, in order of time; `since_on` is the first day the subscription had its offering."""
 
     version_id: OfferingVersionId
-    spans: tuple[DaySpan, ...]
-    days: int
-    period_days: int
-    fee: Decimal
-    amount: Money
+    period: DaySpan
+    stretches: tuple[Stretch, ...]
+    since_on: date
+
+    @property
+    def days(self) -> int:
+        return sum(stretch.span.days for stretch in self.stretches)
+
+    @property
+    def spans(self) -> tuple[DaySpan, ...]:
+        return tuple(stretch.span for stretch in self.stretches)
+
+    def each_day(self) -> Iterator[date]:
+        for stretch in self.stretches:
+            yield from stretch.span.each_day()
 
 
 def stretches(changes: Sequence[Change], period: DaySpan) -> list[Stretch]:
@@ -80,29 +98,35 @@ def stretches(changes: Sequence[Change], period: DaySpan) -> list[Stretch]:
 
     `changes` come in the order in which they happened; of several on one day the last one holds for the whole day.
     """
-    by_day = {change.on: change.version_id for change in changes}
+    by_day = {change.on: change for change in changes}
     found = []
     for day, following in pairwise([*sorted(by_day), date.max]):
-        version_id = by_day[day]
+        change = by_day[day]
         first_on, until_on = max(day, period.first_on), min(following, period.until_on)
-        if version_id is not None and first_on < until_on:
-            found.append(Stretch(version_id, DaySpan(first_on, until_on)))
+        if change.version_id is not None and first_on < until_on:
+            found.append(Stretch(change.version_id, DaySpan(first_on, until_on), change.quantity))
     return found
 
 
-def entitled(
-    changes: Sequence[Change], period: DaySpan, tariffs: Mapping[OfferingVersionId, TariffVersion], rounding: str
-) -> list[Entitled]:
-    """What the period costs, one entry per version that held on a day of it. `rounding` is a decimal.ROUND_* mode."""
-    by_version: dict[OfferingVersionId, list[DaySpan]] = {}
+def holdings(
+    changes: Sequence[Change], period: DaySpan, offerings: Mapping[OfferingVersionId, OfferingId]
+) -> dict[OfferingVersionId, Held]:
+    """The versions that held on a day of `period`, in order of their first. `offerings` names the offering of each."""
+    since: dict[OfferingId, date] = {}
+    for stretch in stretches(changes, ALWAYS):
+        since.setdefault(offerings[stretch.version_id], stretch.span.first_on)
+    by_version: dict[OfferingVersionId, list[Stretch]] = {}
     for stretch in stretches(changes, period):
-        by_version.setdefault(stretch.version_id, []).append(stretch.span)
-    return [_priced(tariffs[version_id], tuple(spans), period, rounding) for version_id, spans in by_version.items()]
+        by_version.setdefault(stretch.version_id, []).append(stretch)
+    return {
+        version_id: Held(version_id, period, tuple(found), since[offerings[version_id]])
+        for version_id, found in by_version.items()
+    }
 
 
-def _priced(tariff: TariffVersion, spans: tuple[DaySpan, ...], period: DaySpan, rounding: str) -> Entitled:
-    days = sum(span.days for span in spans)
-    # 28 digits are far more than the distance of any n/31 from half a minor unit: this division decides no cent.
-    exact = tariff.monthly_fee * days / period.days
-    amount = Money.rounded(exact, tariff.currency, rounding)
-    return Entitled(tariff.version_id, spans, days, period.days, tariff.monthly_fee, amount)
+def add_months(day: date, months: int) -> date:
+    """The same day of a later month, or its last one: 31 January + 1 is 28 or 29 February. Count from the first."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year > date.max.year:
+        return date.max
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

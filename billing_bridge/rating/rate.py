@@ -1,129 +1,173 @@
-"""What is due for one subscription: everything is computed anew, and the difference to what was charged is issued.
+"""The rating function: what one version costs in one period. Preview, postpaid, prepaid and re-rating all call it.
 
-A billing engine that refuses a period because it "was already billed" never recovers from a correction. This one has
-no such state: for each period it knows what the period costs today and what has been charged for it so far, per kind
-and version, and issues the difference, up or down. Nothing changed means no difference means no document.
+    version + days held + usage → lines, exact
 
-Fees are due in advance, from the first day of a period; usage in arrears, when its period is closed.
+No input but its arguments, no rounding but what a price says, and the same again for the same arguments. Before a
+period is over only what is due in advance can be said; usage is None then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal, localcontext
+from zoneinfo import ZoneInfo
 
-from billing_bridge.rating.overage import Overage, overage
-from billing_bridge.rating.proration import Change, DaySpan, Entitled, entitled
+from billing_bridge.rating.calls import rate_calls
+from billing_bridge.rating.line import Line, Octets, Usage
+from billing_bridge.rating.metered import Share, cost
+from billing_bridge.rating.percentile import burst
+from billing_bridge.rating.proration import DaySpan, Held
+from billing_bridge.rating.recurring import discount_line, flat_lines, one_off_line
 from controller.domain.charge import ChargeKind
-from controller.domain.identity import OfferingVersionId
-from controller.domain.money import Money
+from controller.domain.price import METERED, Calls, Discount, Flat, Meter, Metered, OneOff, Percentile, PricePlan
+from controller.domain.price_hours import Hours, hours_of
 from controller.domain.tariff import TariffVersion
 
-
-@dataclass(frozen=True, slots=True)
-class DueKey:
-    """What a charge is for, within one subscription."""
-
-    kind: ChargeKind
-    period_first_on: date
-    version_id: OfferingVersionId
+_DIGITS = 60
+"""The longest exact product there is: octets (19 digits) × price (27) × days; what a division drops decides no cent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charged:
-    """What was charged for one key so far: the sum, how many charges, and the days they named."""
+def rate(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage | None) -> list[Line]:
+    """The lines of one version in one period, in the order of its prices; those of nothing are left out.
 
-    net_minor: int = 0
-    octets: int = 0
-    days: int = 0
-    charges: int = 0
-    span: DaySpan | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that decides what a subscription owes. `used_by_day` is octets of both directions per local day."""
-
-    changes: Sequence[Change]
-    tariffs: Mapping[OfferingVersionId, TariffVersion]
-    used_by_day: Mapping[date, int] = field(default_factory=dict)
-    charged: Mapping[DueKey, Charged] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A difference to charge (or to credit, when `net` is negative), with the arithmetic it came from.
-
-    `entitled` is None when the version no longer has a day in the period: then all that was charged is credited.
+    Raises ValueError for a plan with hours when `usage` does not say what was used in which quarter.
     """
-
-    key: DueKey
-    period: DaySpan
-    span: DaySpan
-    net: Money
-    days: int
-    octets: int
-    entitled: Entitled | None
-    overage: Overage | None
-    before: Charged
+    if not held.days:
+        return []
+    with localcontext() as context:
+        context.prec = _DIGITS
+        return [*_fees(tariff, held, closed=usage is not None), *(_used(tariff, held, zone, usage) if usage else ())]
 
 
-def due(facts: Facts, periods: Sequence[DaySpan], today: date, rounding: str) -> list[Due]:
-    """The differences of `periods` as of the local day `today`; future periods owe nothing yet."""
-    found: list[Due] = []
-    for period in periods:
-        if period.first_on > today:
+def in_advance(plan: PricePlan) -> frozenset[str]:
+    """Codes of the prices that are due before the usage of a period is known."""
+    arrears = {p.code for p in plan.prices if isinstance(p, Flat) and p.arrears}
+    found = {p.code for p in plan.prices if isinstance(p, Flat | OneOff)} - arrears
+    return frozenset(found | {p.code for p in plan.prices if isinstance(p, Discount) and not arrears & set(p.of)})
+
+
+def price_code(line_code: str) -> str:
+    """The price of a line: a fee raised twice is "fee+2"."""
+    return line_code.partition("+")[0]
+
+
+def _fees(tariff: TariffVersion, held: Held, *, closed: bool) -> Iterator[Line]:
+    due = {p.code for p in tariff.plan.prices} if closed else in_advance(tariff.plan)
+    for price in tariff.plan.prices:
+        if price.code not in due:
             continue
-        held = {e.version_id: e for e in entitled(facts.changes, period, facts.tariffs, rounding)}
-        found += _fees(facts, period, held)
-        if period.until_on <= today:
-            found += _usage(facts, period, held, rounding)
-    return found
+        if isinstance(price, Flat):
+            yield from flat_lines(price, tariff, held)
+        elif isinstance(price, Discount):
+            line = discount_line(price, tariff, held)
+            if line is not None:
+                yield line
+        elif isinstance(price, OneOff):
+            line = one_off_line(price, tariff, held)
+            if line is not None:
+                yield line
 
 
-def _fees(facts: Facts, period: DaySpan, held: Mapping[OfferingVersionId, Entitled]) -> list[Due]:
-    found = []
-    for key in _keys(facts, ChargeKind.RECURRING, period, held):
-        now, before = held.get(key.version_id), facts.charged.get(key, Charged())
-        net = _difference(facts, key, now.amount.minor if now else 0, before)
-        if net:
-            days = (now.days if now else 0) - before.days
-            found.append(Due(key, period, _span(period, now, before, net), net, days, 0, now, None, before))
-    return found
+def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> Iterator[Line]:
+    share = Share(held.days, held.period.days)
+    days = tuple(held.each_day())
+    metered = tariff.plan.metered
+    for price in tariff.plan.prices:
+        if isinstance(price, METERED):
+            hours = hours_of(price, metered, tariff.plan.holidays)
+            used = sum(_octets(_of_day(usage, day, hours), price) for day in days)
+            yield _octet_line(price, used, share, held)
+        elif isinstance(price, Percentile):
+            yield _burst_line(price, held, usage, zone, share)
+        elif isinstance(price, Calls):
+            yield _calls_line(price, held, usage, zone, share)
 
 
-def _usage(facts: Facts, period: DaySpan, held: Mapping[OfferingVersionId, Entitled], rounding: str) -> list[Due]:
-    found = []
-    for key in _keys(facts, ChargeKind.USAGE, period, held):
-        now, before = held.get(key.version_id), facts.charged.get(key, Charged())
-        over = overage(now, facts.tariffs[key.version_id], facts.used_by_day, rounding) if now else None
-        net = _difference(facts, key, over.amount.minor if over else 0, before)
-        if net:
-            octets = (over.over_octets if over else 0) - before.octets
-            span = DaySpan(now.spans[0].first_on, now.spans[-1].until_on) if now else before.span or period
-            found.append(Due(key, period, span, net, 0, octets, now, over, before))
-    return found
+def _of_day(usage: Usage, day: date, hours: Hours | None) -> Octets:
+    whole = usage.by_day.get(day)
+    if whole is None:
+        return Octets(0, 0)
+    if hours is None:
+        return whole
+    quarters = usage.by_quarter.get(day, {})
+    if sum(o.upstream + o.downstream for o in quarters.values()) != whole.upstream + whole.downstream:
+        raise ValueError(f"what was used on {day} is not known by the hour")
+    wanted = hours.quarters(day)
+    found = [octets for quarter, octets in quarters.items() if quarter in wanted]
+    return Octets(sum(o.upstream for o in found), sum(o.downstream for o in found))
 
 
-def _keys(facts: Facts, kind: ChargeKind, period: DaySpan, held: Mapping[OfferingVersionId, Entitled]) -> list[DueKey]:
-    """Versions charged before stand first: a change of plan reads as credit, then charge."""
-    charged = [k for k in facts.charged if k.kind is kind and k.period_first_on == period.first_on]
-    fresh = [DueKey(kind, period.first_on, version_id) for version_id in held]
-    return list(dict.fromkeys([*charged, *fresh]))
+def _octets(octets: Octets, price: Metered) -> int:
+    if price.meter is Meter.DOWNSTREAM:
+        return octets.downstream
+    return octets.upstream if price.meter is Meter.UPSTREAM else octets.upstream + octets.downstream
 
 
-def _difference(facts: Facts, key: DueKey, minor: int, before: Charged) -> Money:
-    return Money(minor - before.net_minor, facts.tariffs[key.version_id].currency)
+def _octet_line(price: Metered, used: int, share: Share, held: Held) -> Line:
+    found = cost(price, used, share)
+    return Line(
+        code=price.code,
+        kind=ChargeKind.USAGE,
+        label=price.label or found.label,
+        exact=found.exact,
+        quantity=found.quantity,
+        unit=found.unit,
+        unit_price=found.exact if found.unit_price is None else found.unit_price,
+        octets=found.octets,
+        spans=held.spans,
+        steps=(f"used {used} octets", *found.steps),
+        figures={"used_octets": used, "included_octets": found.included},
+    )
 
 
-def _span(period: DaySpan, now: Entitled | None, before: Charged, net: Money) -> DaySpan:
-    """The days a fee line names: those it charges, or those it gives back."""
-    if now is None:
-        return before.span or period
-    if before.span is None:
-        return DaySpan(now.spans[0].first_on, now.spans[-1].until_on)
-    held = {day for span in now.spans for day in span.each_day()}
-    charged = set(before.span.each_day())
-    days = sorted(charged - held if net.minor < 0 else held - charged) or sorted(held)
-    return DaySpan(days[0], date.fromordinal(days[-1].toordinal() + 1))
+def _burst_line(price: Percentile, held: Held, usage: Usage, zone: ZoneInfo, share: Share) -> Line:
+    found = burst(price, usage.ports, held.spans, zone, share)
+    return Line(
+        code=price.code,
+        kind=ChargeKind.USAGE,
+        label=price.label or f"{price.percent}th percentile above {price.commit_bps} bit/s",
+        exact=found.exact,
+        quantity=Decimal(1),
+        unit="period",
+        unit_price=found.exact,
+        spans=held.spans,
+        steps=found.steps,
+        figures={
+            "bins": found.bins,
+            "bins_expected": found.expected,
+            "rate_bps": str(found.rate_bps),
+            "missing": [str(gap) for gap in found.gaps],
+        },
+    )
+
+
+def _calls_line(price: Calls, held: Held, usage: Usage, zone: ZoneInfo, share: Share) -> Line:
+    spans = held.spans
+    own = [c for c in usage.calls if _within(c.at.astimezone(zone).date(), spans)]
+    included_s = share.volume(price.included_s)
+    found = rate_calls(price, own, included_s)
+    return Line(
+        code=price.code,
+        kind=ChargeKind.USAGE,
+        label=price.label or f"{len(found.rated)} calls",
+        exact=found.exact,
+        quantity=Decimal(1),
+        unit="period",
+        unit_price=found.exact,
+        spans=spans,
+        steps=(
+            f"{len(found.rated)} calls, {sum(r.counted_s for r in found.rated)} s by increments",
+            f"included {included_s} s, charged {found.charged_s} s = {found.exact}",
+            *(f"not rated: call {c.call_id} to {c.number}, no destination fits" for c in found.unrated),
+        ),
+        figures={
+            "calls": len(found.rated),
+            "charged_s": found.charged_s,
+            "unrated": [c.call_id for c in found.unrated],
+        },
+    )
+
+
+def _within(day: date, spans: tuple[DaySpan, ...]) -> bool:
+    return any(day in span for span in spans)

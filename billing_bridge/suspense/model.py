@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from decimal import Decimal
 
-from billing_bridge.rating.proration import Change, DaySpan, Stretch, stretches
+from billing_bridge.rating.metered import dearest
+from billing_bridge.rating.proration import ALWAYS, Change, Stretch, stretches
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
-from controller.domain.units import octets_in
 
 NO_SERVICE = "unknown-service"
 ALTERED = "altered-record"
@@ -35,7 +36,6 @@ STATES = (WAITING, MAPPED, CHARGED, WRITTEN_OFF, ENTITLED)
 
 NEVER, BEFORE, LAST_DAY, AFTER = "never-entitled", "before-activation", "termination-day", "after-termination"
 
-_ALWAYS = DaySpan(date.min, date.max)
 _DAY = timedelta(days=1)
 
 
@@ -70,13 +70,13 @@ class Nearest:
 
 def held(timelines: Iterable[Sequence[Change]]) -> list[Stretch]:
     """All plans of a service in order of time; each timeline is that of one subscription, in order of its changes."""
-    found = [stretch for changes in timelines for stretch in stretches(changes, _ALWAYS)]
+    found = [stretch for changes in timelines for stretch in stretches(changes, ALWAYS)]
     return sorted(found, key=lambda s: (s.span.first_on, s.span.until_on))
 
 
 def last_days(changes: Sequence[Change]) -> tuple[date, date] | None:
     """The last unbroken days of a plan: [from, until)."""
-    found = stretches(changes, _ALWAYS)
+    found = stretches(changes, ALWAYS)
     if not found:
         return None
     return found[-1].span.first_on, found[-1].span.until_on
@@ -125,10 +125,9 @@ def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans
 
 
 def worth(octets: int, tariff: TariffVersion, rounding: str) -> Money:
-    """What `octets` come to at the price of a plan beyond its included volume: the most that they can be worth."""
-    if tariff.included_octets is None:
-        return Money.zero(tariff.currency)
-    return Money.rounded(tariff.overage_price * octets_in(octets, tariff.overage_unit), tariff.currency, rounding)
+    """What `octets` come to at the dearest price of a plan, its included volume used up: the most they can be worth."""
+    most = max((dearest(price, octets) for price in tariff.plan.metered), default=Decimal(0))
+    return Money.rounded(most, tariff.currency, rounding)
 
 
 def _detail(day: date, plans: Sequence[Stretch]) -> str:

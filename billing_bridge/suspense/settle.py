@@ -91,7 +91,7 @@ async def read_timelines(conn: AsyncConnection, service_ids: Sequence[str], zone
     changes: dict[str, list[Change]] = {subscription_id: [] for subscription_id in of}
     entries = select(entitlement).where(one_of(conn, entitlement.c.subscription_id, list(of)))
     for row in await conn.execute(entries.order_by(entitlement.c.at, entitlement.c.sequence)):
-        changes[row.subscription_id].append(Change(local_date(row.at, zone), row.version_id))
+        changes[row.subscription_id].append(Change(local_date(row.at, zone), row.version_id, row.quantity))
     by_service: dict[str, list[Sequence[Change]]] = defaultdict(list)
     for subscription_id, service_id in of.items():
         by_service[service_id].append(changes[subscription_id])

@@ -103,5 +103,5 @@ def eap(settings: Settings, now: datetime) -> tuple[str, bool]:
             f"HEADEND_EAP_DIR is not set: name a directory with {certificates.SERVER}, {certificates.KEY} and, for "
             f"EAP-TLS, {certificates.CA}; docs/eap.md says how they are made"
         )
-    found = certificates.load(settings.eap_dir)
+    found = certificates.load(settings.eap_dir, settings.eap_tls_minimum)
     return "\n".join(found.describe(now)), not found.warnings(now)

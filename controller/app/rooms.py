@@ -43,6 +43,7 @@ from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
+from erp.finance.books import BooksService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
@@ -52,6 +53,7 @@ from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
+from radius.accounting.settings import AccountingSettings
 from radius.accounting.whois import Whois
 from radius.radsec.settings import RadsecSettings
 from radius.room import RadiusRoom
@@ -90,6 +92,7 @@ class Erp:
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )
         self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
+        self.books = BooksService(base.database, base.clock, self.crm)
 
 
 class Network:
@@ -99,7 +102,16 @@ class Network:
         settings = base.settings
         self.usage_log = UsageLog(base.database, writer=settings.executor_id)
         self.recorder = AccountingRecorder(
-            base.database, base.clock, self.usage_log, self._service_of, rates_of=self._rates_of
+            base.database,
+            base.clock,
+            self.usage_log,
+            self._service_of,
+            AccountingSettings(
+                plan_margin=settings.plan_margin,
+                hold_above_plan=settings.hold_above_plan,
+                keep_history_days=settings.keep_history_days,
+            ),
+            rates_of=self._rates_of,
         )
         self.quarantine = QuarantineService(base.database, base.clock)
         self.checks = NasChecks(base.database, base.clock)
@@ -127,6 +139,8 @@ class Network:
                 ),
                 eap_dir=settings.eap_dir if settings.has_role("radius") else None,
                 eap_methods=tuple(name.strip() for name in settings.eap_methods.split(",") if name.strip()),
+                eap_tls_minimum=settings.eap_tls_minimum,
+                peap_needs_binding=settings.peap_needs_binding,
             ),
             recorder=self.recorder,
             sessions=self.sessions,

@@ -67,8 +67,18 @@ class Settings(BaseSettings):
     """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
     eap_methods: str = "peap,ttls,tls,mschapv2,md5"
     """EAP methods in the order in which they are proposed; the first three are left out without HEADEND_EAP_DIR."""
+    eap_tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    """Least version of TLS that EAP devices must speak."""
+    peap_needs_binding: bool = False
+    """Refuse PEAP devices that do not bind the password to the tunnel (crypto binding); many leave it out."""
     password_form: Literal["clear", "nt", "argon2"] = "clear"  # noqa: S105 - the name of a form
     """What is kept of subscribers' passwords: clear for CHAP and EAP-MD5, nt for MS-CHAP, argon2 for PAP alone."""
+    plan_margin: float = Field(default=1.5, ge=1, le=100)
+    """How many times the speed of its plan a session is believed to have had, when its counters are judged."""
+    hold_above_plan: bool = False
+    """Quarantine usage above the plan and its margin, not only what no port can have carried (docs/accounting.md)."""
+    keep_history_days: int | None = Field(default=None, ge=1, le=36_500)
+    """Give up sessions and addresses that nothing was heard of for longer; empty keeps them for ever."""
     garden: bool = True
     """Suspended services are sent to the walled garden (docs/access.md); off, their logins are rejected."""
     garden_name: str = Field(default="garden", pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -106,7 +116,7 @@ class Settings(BaseSettings):
     def _empty_is_the_default(cls, value: object) -> object:
         return default_data_dir() if value == "" else value
 
-    @field_validator("eap_dir", "radsec_dir", "dynamic_port", mode="before")
+    @field_validator("eap_dir", "radsec_dir", "dynamic_port", "keep_history_days", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -17,6 +17,7 @@ from controller.web.noc import pages as noc_pages
 from controller.web.noc.data import NocData
 from controller.web.noc.feed import NocFeed
 from controller.web.office import pages as office_pages
+from controller.web.radius import pages as radius_pages
 from controller.web.site import NavItem, Site
 
 NAVIGATION = (
@@ -46,10 +47,11 @@ def web_site(
     locale: str,
 ) -> tuple[Site, list[BaseRoute]]:
     """The site (its `on_error` is build_app's `on_page_error`) and its routes."""
-    site = Site(authenticator, clock, NAVIGATION, isp_name, locale)
+    site, api = Site(authenticator, clock, NAVIGATION, isp_name, locale), Api(endpoints)
     declared = [
         *login.pages(site, sign_in),
         *noc_pages.pages(site, noc, feed, stream, authenticator),
-        *office_pages.pages(site, Api(endpoints)),
+        *radius_pages.pages(site, api),
+        *office_pages.pages(site, api),
     ]
     return site, site.routes(declared)

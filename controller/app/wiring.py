@@ -45,6 +45,7 @@ from controller.workflows import routes_billing, routes_orders
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
+from erp.finance import books_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
@@ -157,6 +158,7 @@ class Program:
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),
             *finance_routes.endpoints(self.erp.finance),
+            *books_routes.endpoints(self.erp.books),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
             *record_routes.endpoints(self.base.database, self.bus),

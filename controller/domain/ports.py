@@ -134,7 +134,9 @@ class SessionControl(Protocol):
         """Session keys of the service's live sessions."""
         ...
 
-    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome: ...
+    async def change_speed(
+        self, session_key: str, profile: SpeedProfile, *, actor: str = "system:provisioning"
+    ) -> CoaOutcome: ...
 
     async def failures(self, service_id: ServiceId) -> Mapping[str, str]:
         """Live sessions whose newest change was refused, or given up after many requests, with the reason in words.

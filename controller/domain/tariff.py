@@ -1,7 +1,6 @@
 """A price as rating needs it: one immutable version of a product offering.
 
-Prices are Decimal in major units of `currency`. A version is never changed once a subscription uses it; a new price is
-a new version with its own effective date.
+A version is never changed once a subscription uses it; a new price is a new version with its own effective date.
 """
 
 from __future__ import annotations
@@ -10,17 +9,24 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from controller.domain.errors import RuleError
 from controller.domain.identity import OfferingId, OfferingVersionId
+from controller.domain.price import PricePlan, ProductKind
 from controller.domain.service import SpeedProfile
-from controller.domain.units import OCTET_UNITS
 
 
-@dataclass(frozen=True, slots=True)
+class NoLine(RuleError):
+    """The product is no line: it has no speed that a device could be set to."""
+
+    code = "no-line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TariffVersion:
-    """Monthly fee in advance, included volume, and overage per started or exact unit.
+    """What is sold at which prices, in major units of `currency`, net of tax.
 
-    `included_octets` None means unmetered. Overage is charged per `overage_unit` (a key of units.OCTET_UNITS), exact to
-    the octet: price × octets ÷ unit, rounded once on the invoice line. `tax_percent` applies to every charge.
+    `tax_percent` applies to every charge; `tax_category` is its class for documents (EN 16931: S, Z, E, AE …).
+    `speed` is None for whatever is no line. `names` are translations of the offering's name, (language, name).
     """
 
     version_id: OfferingVersionId
@@ -29,15 +35,30 @@ class TariffVersion:
     number: int
     effective_on: date
     currency: str
-    monthly_fee: Decimal
-    included_octets: int | None
-    overage_price: Decimal
-    overage_unit: str
     tax_percent: Decimal
-    profile: SpeedProfile
+    plan: PricePlan
+    speed: SpeedProfile | None
+    kind: ProductKind = ProductKind.INTERNET
+    tax_category: str = "S"
+    names: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.monthly_fee < 0 or self.overage_price < 0 or self.tax_percent < 0:
-            raise ValueError("prices and tax must not be negative")
-        if self.overage_unit not in OCTET_UNITS:
-            raise ValueError(f"overage unit {self.overage_unit!r}: one of {', '.join(OCTET_UNITS)}")
+        if self.tax_percent < 0:
+            raise ValueError("tax must not be negative")
+
+    @property
+    def profile(self) -> SpeedProfile:
+        """The speed of a line. Raises NoLine."""
+        if self.speed is None:
+            raise NoLine(f"{self.offering_name} is no line that an order could build; sell it as an item of an account")
+        return self.speed
+
+    @property
+    def monthly_fee(self) -> Decimal:
+        """The regular fee of a month, before discounts."""
+        return self.plan.monthly_fee
+
+    def name_in(self, language: str) -> str:
+        """The offering's name in a language ("de", "de-AT"), else as it was made."""
+        names = dict(self.names)
+        return names.get(language) or names.get(language.partition("-")[0]) or self.offering_name

@@ -56,7 +56,24 @@ class Api:
 
         Raises what the endpoint raises, and Problem 422 that points at what is wrong in `body`.
         """
-        endpoint = self._find("POST", path)
+        return await self._send("POST", visit, path, body, parts)
+
+    async def put(self, visit: Visit, path: str, *, body: Mapping[str, object], **parts: str) -> Any:
+        """The JSON of PUT `path`; see `post`."""
+        return await self._send("PUT", visit, path, body, parts)
+
+    async def patch(self, visit: Visit, path: str, *, body: Mapping[str, object], **parts: str) -> Any:
+        """The JSON of PATCH `path`; see `post`."""
+        return await self._send("PATCH", visit, path, body, parts)
+
+    async def delete(self, visit: Visit, path: str, **parts: str) -> Any:
+        """The JSON of DELETE `path`, or None; see `post`."""
+        return await self._send("DELETE", visit, path, None, parts)
+
+    async def _send(
+        self, method: str, visit: Visit, path: str, body: Mapping[str, object] | None, parts: Mapping[str, str]
+    ) -> Any:
+        endpoint = self._find(method, path)
         require(visit.principal, endpoint.scope)
         raw = json.dumps(body or {}).encode()
         model = None if endpoint.body is None else parse_body(raw, "application/json", endpoint.body)

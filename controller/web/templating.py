@@ -5,6 +5,7 @@ Amounts and volumes are written in the locale of the legal entity, which `Site` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
@@ -58,6 +59,30 @@ def rate(value: int | None) -> Markup:
     return Markup('<span class="number" data-value="{}">{}</span>').format(value, human_rate(value))
 
 
+def bar(parts: Sequence[tuple[str, float]]) -> Markup:
+    """How full something is: the name (also its colour) and share, 0 to 1, of each part, side by side."""
+    used = sum(share for _, share in parts)
+    rects, x = Markup(""), 0.0
+    for name, share in parts:
+        rects += Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="8"/>').format(name, x, 100 * share)
+        x += 100 * share
+    words = ", ".join(f"{_percent(share)} {name}" for name, share in parts if share)
+    drawn = Markup(
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    )
+    return Markup('<span class="share">{}<span class="number">{}</span></span>').format(
+        drawn.format(words or "nothing", rects), _percent(used)
+    )
+
+
+def _percent(share: float) -> str:
+    """Rounded, but never to all or nothing where it is neither."""
+    rounded = round(100 * share)
+    if 0 < share < 1 and rounded in (0, 100):
+        return "< 1\u00a0%" if rounded == 0 else "> 99\u00a0%"
+    return f"{rounded}\u00a0%"
+
+
 def money(value: dict[str, str] | None) -> Markup:
     if value is None:
         return _NOTHING
@@ -86,7 +111,7 @@ def plain(value: object) -> Markup:
 
 
 GOOD = frozenset(
-    {"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true"}
+    {"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true", "proved"}
 )
 BAD = frozenset(
     {"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false", "givenup"}

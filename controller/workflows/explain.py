@@ -11,25 +11,28 @@ and priced again, and compared with what the line says. Every difference is a fa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from billing_bridge.billing.model import BookedInterval, ChargeDetail
+from billing_bridge.billing.hours import cut, usage_of
+from billing_bridge.billing.model import BookedInterval, ChargeDetail, DayUsage
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.attribution import split_by_day
-from billing_bridge.rating.proration import Change, stretches
+from billing_bridge.rating.line import Line, Usage
+from billing_bridge.rating.proration import Change, Held, holdings
+from billing_bridge.rating.rate import rate
 from controller.domain.charge import ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.identity import InvoiceLineId
 from controller.domain.money import Money
 from controller.domain.ports import LoggedRecord, UsageReader
-from controller.domain.units import octets_in
 from controller.domain.usage import SessionTotals
 from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
 from erp.finance.service import FinanceService
+
+_BY_DECISION = ", a day without a plan: charged by decision of a person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,18 @@ class Explainer:
         invoice = await self._finance.invoice(line.invoice_id)
         detail = await self._billing.detail(line.charge_id)
         faults = await self._document_faults(invoice, line, detail)
+        held = _held(detail, self._zone)
         if detail.rated.charge.kind is ChargeKind.USAGE:
             ids = sorted({i for booked in detail.intervals for i in booked.interval.record_ids})
             records = {r.record_id: r for r in await self._usage.records(ids)}
             added = added_up(detail.intervals, records, self._zone)
             faults += _record_faults(ids, records) + added.faults
             faults += list(await self._usage.verify_chain(ids)) if ids else []
-            steps, wrong = _usage_steps(detail, added.octets)
+            usage = added.usage(detail.rated.evidence, self._zone)
+            steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone))
             evidence = tuple(added.evidence)
         else:
-            steps, wrong = _fee_steps(detail, self._zone)
+            steps, wrong = _fee_steps(detail, held, _line(detail, held, Usage(), self._zone))
             evidence = ()
         return Explanation(invoice, line, detail, tuple(steps), evidence, tuple(dict.fromkeys(faults + wrong)))
 
@@ -108,9 +113,26 @@ class Explainer:
 class AddedUp:
     """Octets per local day, and what each record added, both computed from the records alone."""
 
+    intervals: Sequence[BookedInterval]
+    """As they ought to have been booked."""
     octets: Mapping[date, int]
     evidence: Sequence[RecordEvidence]
     faults: list[str]
+
+    def usage(self, days: Sequence[DayUsage], zone: ZoneInfo) -> Usage:
+        """For the rating function, on the days on which the charge counted it."""
+        by_day: dict[tuple[str, date], list[BookedInterval]] = {}
+        for booked in self.intervals:
+            by_day.setdefault((booked.interval.service_id, booked.day), []).append(booked)
+        found = [
+            replace(
+                day,
+                upstream_octets=sum(i.interval.upstream_octets for i in by_day.get((day.service_id, day.day), ())),
+                downstream_octets=sum(i.interval.downstream_octets for i in by_day.get((day.service_id, day.day), ())),
+            )
+            for day in days
+        ]
+        return usage_of(found, {key: cut(intervals, zone) for key, intervals in by_day.items()})
 
 
 def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRecord], zone: ZoneInfo) -> AddedUp:
@@ -118,6 +140,7 @@ def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRe
     octets: dict[date, int] = {}
     by_record: dict[int, tuple[int, int]] = {}
     faults: list[str] = []
+    right: list[BookedInterval] = []
     for booked in intervals:
         last = records.get(booked.interval.record_ids[-1])
         if last is None:
@@ -130,12 +153,14 @@ def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRe
             )
         if last.service_id is not None and last.service_id != booked.interval.service_id:
             faults.append(f"record {last.record_id}: belongs to service {last.service_id}")
+        again = replace(booked.interval, upstream_octets=upstream, downstream_octets=downstream)
+        right.append(replace(booked, interval=again))
         octets[booked.day] = octets.get(booked.day, 0) + upstream + downstream
         before = by_record.get(last.record_id, (0, 0))
         by_record[last.record_id] = (before[0] + upstream, before[1] + downstream)
     named = sorted({i for booked in intervals for i in booked.interval.record_ids} & set(records))
     evidence = [RecordEvidence(records[i], *by_record.get(i, (0, 0))) for i in named]
-    return AddedUp(octets, evidence, faults)
+    return AddedUp(right, octets, evidence, faults)
 
 
 def _part(
@@ -164,42 +189,25 @@ def _record_faults(ids: Sequence[int], records: Mapping[int, LoggedRecord]) -> l
     return faults + [f"record {i}: its digest does not cover what is stored" for i in altered]
 
 
-def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int]) -> tuple[list[str], list[str]]:
-    """The arithmetic of an overage line, recomputed from the octets the records add up to."""
-    rated, tariff, a = detail.rated, detail.tariff, detail.rated.arithmetic
-    currency = tariff.currency
-    used = sum(octets.values())
+def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int], line: Line | None) -> tuple[list[str], list[str]]:
+    """The days of a usage line, and its arithmetic done again with the octets the records add up to."""
     steps, faults = [], []
-    for day in rated.evidence:
+    for day in detail.rated.evidence:
         steps.append(
             f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals"
-            + ("" if _entitled(day.day, a["spans"]) else ", a day without a plan: charged by decision of a person")
+            + ("" if _entitled(day.day, detail.rated.arithmetic["spans"]) else _BY_DECISION)
         )
         if octets.get(day.day, 0) != day.octets:
             faults.append(f"{day.day}: records add up to {octets.get(day.day, 0)} octets, charged were {day.octets}")
-    steps.append(f"used {used} octets")
-    included = 0
-    if tariff.included_octets is not None and a["entitled_days"]:
-        included = -(-tariff.included_octets * a["entitled_days"] // a["period_days"])
-        steps.append(
-            f"included {tariff.included_octets} octets × {a['entitled_days']} of {a['period_days']} days = {included}"
-        )
-    over = max(0, used - included) if a["entitled_days"] else 0
-    price = tariff.overage_price * octets_in(over, tariff.overage_unit)
-    amount = Money.rounded(price, currency, a["rounding"])
-    steps.append(f"beyond it {over} octets = {octets_in(over, tariff.overage_unit)} {tariff.overage_unit}")
-    steps.append(f"× {tariff.overage_price} {currency} per {tariff.overage_unit} = {price}")
-    steps.append(f"rounded once ({a['rounding']}): {amount}")
-    return _difference(detail, amount, steps, faults)
+    return _priced(detail, line, steps, faults)
 
 
 def _entitled(day: date, spans: Sequence[Sequence[str]]) -> bool:
     return any(first_on <= day.isoformat() < until_on for first_on, until_on in spans)
 
 
-def _fee_steps(detail: ChargeDetail, zone: ZoneInfo) -> tuple[list[str], list[str]]:
-    """The arithmetic of a fee line, and the events that entitle to its days."""
-    tariff, a = detail.tariff, detail.rated.arithmetic
+def _fee_steps(detail: ChargeDetail, held: Held | None, line: Line | None) -> tuple[list[str], list[str]]:
+    """The events that entitle to the days of a fee line, and its arithmetic done again from them."""
     steps, faults = [], []
     for entry in detail.timeline:
         what = f"version {entry.version_id}" if entry.version_id else "nothing"
@@ -207,17 +215,32 @@ def _fee_steps(detail: ChargeDetail, zone: ZoneInfo) -> tuple[list[str], list[st
             f"from {entry.at.isoformat()} entitled to {what}: {entry.event_name}, order {entry.order_id}, "
             f"event {entry.event_id}"
         )
-    known = [e for e in detail.timeline if e.sequence <= a["timeline_sequence"]]
-    changes = [Change(local_date(e.at, zone), e.version_id) for e in known]
-    held = [s.span for s in stretches(changes, detail.rated.period) if s.version_id == tariff.version_id]
-    steps += [f"{s.first_on} until {s.until_on} (exclusive): {s.days} days" for s in held]
-    days = sum(s.days for s in held)
-    if days != a["entitled_days"]:
-        faults.append(f"the timeline entitles to {days} days, charged were {a['entitled_days']}")
-    exact = tariff.monthly_fee * days / Decimal(a["period_days"])
-    amount = Money.rounded(exact, tariff.currency, a["rounding"])
-    steps.append(f"{tariff.monthly_fee} {tariff.currency} × {days} ÷ {a['period_days']} days = {exact}")
-    steps.append(f"rounded once ({a['rounding']}): {amount}")
+    days, charged = held.days if held else 0, detail.rated.arithmetic["entitled_days"]
+    if days != charged:
+        faults.append(f"the timeline entitles to {days} days, charged were {charged}")
+    return _priced(detail, line, steps, faults)
+
+
+def _held(detail: ChargeDetail, zone: ZoneInfo) -> Held | None:
+    """The days of the version by the timeline as it was known when the charge was made."""
+    known = [e for e in detail.timeline if e.sequence <= detail.rated.arithmetic["timeline_sequence"]]
+    changes = [Change(local_date(e.at, zone), e.version_id, e.quantity) for e in known]
+    return holdings(changes, detail.rated.period, detail.offerings).get(detail.tariff.version_id)
+
+
+def _line(detail: ChargeDetail, held: Held | None, usage: Usage, zone: ZoneInfo) -> Line | None:
+    """What the rating function makes of the evidence; None when it no longer charges for this price."""
+    lines = rate(detail.tariff, held, zone, usage) if held else []
+    return next((line for line in lines if line.code == detail.rated.code), None)
+
+
+def _priced(
+    detail: ChargeDetail, line: Line | None, steps: list[str], faults: list[str]
+) -> tuple[list[str], list[str]]:
+    currency, rounding = detail.tariff.currency, detail.rated.arithmetic["rounding"]
+    amount = Money.rounded(line.exact, currency, rounding) if line else Money.zero(currency)
+    steps += line.steps if line else ["nothing is due for it any more"]
+    steps.append(f"rounded once ({rounding}): {amount}")
     return _difference(detail, amount, steps, faults)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.domain.price_text import in_words
 from controller.workflows.explain import Explanation
 
 
@@ -24,12 +25,10 @@ def _head(found: Explanation) -> list[str]:
 
 def _price(found: Explanation) -> list[str]:
     tariff = found.detail.tariff
-    included = "unmetered" if tariff.included_octets is None else f"{tariff.included_octets} octets included"
     return [
         "",
         f"Price: {tariff.offering_name}, version {tariff.number} ({tariff.version_id}) of {tariff.effective_on}",
-        f"  {tariff.monthly_fee} {tariff.currency} per period, {included}, "
-        f"{tariff.overage_price} {tariff.currency} per {tariff.overage_unit} beyond",
+        *(f"  {price.code}: {in_words(price, tariff.currency)}" for price in tariff.plan.prices),
     ]
 
 

@@ -7,6 +7,7 @@ from datetime import date
 from billing_bridge.billing.model import BillRun
 from billing_bridge.billing.service import BillingService
 from controller.domain.identity import AccountId, BillRunId
+from controller.domain.price_text import in_words, usage_words
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from controller.store.metadata import to_micros
@@ -66,9 +67,8 @@ class PriceOut(Out):
     number: int
     effective_on: date
     monthly_fee: MoneyOut
-    included_octets: int | None
-    overage_price: str
-    overage_unit: str
+    beyond: str
+    prices: list[str]
 
 
 class EvidenceOut(Out):
@@ -141,9 +141,8 @@ class ExplanationOut(Out):
                 number=tariff.number,
                 effective_on=tariff.effective_on,
                 monthly_fee=fee,
-                included_octets=tariff.included_octets,
-                overage_price=f"{tariff.overage_price:f}",
-                overage_unit=tariff.overage_unit,
+                beyond=usage_words(tariff.plan, tariff.currency),
+                prices=[in_words(price, tariff.currency) for price in tariff.plan.prices],
             ),
             steps=list(found.steps),
             records=[EvidenceOut.of(evidence) for evidence in found.records],

@@ -12,6 +12,7 @@ from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, DeviceId, OfferingId, OfferingVersionId, OrderId, SubscriptionId
 from controller.domain.money import Money
 from controller.domain.ports import Plan, Secret
+from controller.domain.price_text import in_words, usage_words
 from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
 from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint
@@ -153,9 +154,8 @@ class PriceOut(Out):
     monthly_fee_before: MoneyOut
     monthly_difference: MoneyOut
     tax_percent: str
-    included_octets: int | None
-    overage_price: str
-    overage_unit: str
+    beyond: str | None
+    prices: list[str]
     version_effective_on: date | None
     downstream_bps: int | None
     upstream_bps: int | None
@@ -277,9 +277,8 @@ def _price(before: TariffVersion | None, tariff: TariffVersion | None) -> PriceO
         monthly_fee_before=MoneyOut.of(fee_before),
         monthly_difference=MoneyOut.of(fee - fee_before),
         tax_percent=f"{some.tax_percent:f}",
-        included_octets=tariff.included_octets if tariff else None,
-        overage_price=f"{some.overage_price:f}",
-        overage_unit=some.overage_unit,
+        beyond=usage_words(tariff.plan, some.currency) if tariff else None,
+        prices=[in_words(price, some.currency) for price in tariff.plan.prices] if tariff else [],
         version_effective_on=tariff.effective_on if tariff else None,
         downstream_bps=tariff.profile.downstream_bps if tariff else None,
         upstream_bps=tariff.profile.upstream_bps if tariff else None,

@@ -13,29 +13,40 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from controller.domain.identity import OfferingId, OfferingVersionId
-from controller.domain.money import exponent
+from controller.domain.price import PricePlan, ProductKind
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
-from controller.domain.units import KBPS, MBPS, OCTET_UNITS
+from controller.domain.units import KBPS, MBPS
 from erp.catalog.errors import BadVersion, NotInForce
+from erp.catalog.plan_rules import check_plan
 
 _PROFILE_NAME = re.compile(r"[a-z0-9-]{1,32}")
-_OVERAGE_DECIMALS = 6
 _MAX_PERCENT = Decimal(100)
+TAX_CATEGORIES = ("S", "Z", "E", "AE", "K", "G", "O", "L", "M")
+"""UNCL5305 as EN 16931 has them."""
+_TAXED = ("S", "L", "M")
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is sold, whatever it costs. `names` are translations: (language, name)."""
+
+    name: str
+    description: str = ""
+    kind: ProductKind = ProductKind.INTERNET
+    names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class VersionTerms:
-    """What a new version says. Prices are major units of `currency`, net of tax."""
+    """What a new version says. Prices are major units of `currency`, net; only an internet line has a `speed`."""
 
     effective_on: date
     currency: str
-    monthly_fee: Decimal
-    included_octets: int | None
-    overage_price: Decimal
-    overage_unit: str
     tax_percent: Decimal
-    profile: SpeedProfile
+    plan: PricePlan
+    speed: SpeedProfile | None
+    tax_category: str = "S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,7 @@ class Offering:
     """An offering with its versions, oldest number first."""
 
     offering_id: OfferingId
-    name: str
-    description: str
+    product: Product
     created_at: datetime
     versions: tuple[Version, ...]
 
@@ -69,23 +79,19 @@ def in_force(versions: Iterable[TariffVersion], on: date) -> TariffVersion:
     return max(effective, key=lambda version: (version.effective_on, version.number))
 
 
-def check_terms(terms: VersionTerms) -> None:
+def check_terms(terms: VersionTerms, kind: ProductKind) -> None:
     """Raises BadVersion naming the first thing that no device or invoice could carry."""
-    decimals = exponent(terms.currency)
-    if _decimals(terms.monthly_fee) > decimals:
-        raise BadVersion(f"monthly_fee has more than the {decimals} decimals of {terms.currency}")
-    if _decimals(terms.overage_price) > _OVERAGE_DECIMALS:
-        raise BadVersion(f"overage_price has more than {_OVERAGE_DECIMALS} decimals")
-    if min(terms.monthly_fee, terms.overage_price, terms.tax_percent) < 0:
-        raise BadVersion("prices and tax must not be negative")
-    if terms.tax_percent > _MAX_PERCENT:
-        raise BadVersion("tax_percent is above 100")
-    if terms.included_octets is not None and terms.included_octets < 0:
-        raise BadVersion("included_octets must not be negative")
-    if terms.overage_unit not in OCTET_UNITS:
-        raise BadVersion(f"overage_unit must be one of {', '.join(OCTET_UNITS)}")
-    if not _PROFILE_NAME.fullmatch(terms.profile.name):
+    if not 0 <= terms.tax_percent <= _MAX_PERCENT:
+        raise BadVersion("tax_percent is negative or above 100")
+    if terms.tax_category not in TAX_CATEGORIES:
+        raise BadVersion(f"tax_category must be one of {', '.join(TAX_CATEGORIES)}")
+    if terms.tax_category not in _TAXED and terms.tax_percent:
+        raise BadVersion(f"tax_category {terms.tax_category} is not taxed: tax_percent must be 0")
+    if (terms.speed is None) is (kind is ProductKind.INTERNET):
+        raise BadVersion("an internet line has a speed, and nothing else has one")
+    if terms.speed is not None and not _PROFILE_NAME.fullmatch(terms.speed.name):
         raise BadVersion("a speed profile's name has 1 to 32 of a-z, 0-9 and -")
+    check_plan(terms.plan, terms.currency, kind)
 
 
 def check_profile(profile: SpeedProfile, known: Iterable[SpeedProfile]) -> None:
@@ -110,26 +116,21 @@ def _short(rate_bps: int) -> str:
     return str(rate_bps)
 
 
-def _decimals(value: Decimal) -> int:
-    places = value.normalize().as_tuple().exponent
-    return -places if isinstance(places, int) and places < 0 else 0
-
-
 def new_tariff(
-    terms: VersionTerms, *, version_id: OfferingVersionId, offering_id: OfferingId, name: str, number: int
+    terms: VersionTerms, product: Product, *, version_id: OfferingVersionId, offering_id: OfferingId, number: int
 ) -> TariffVersion:
     """The version `number` of an offering, from its terms."""
     return TariffVersion(
         version_id=version_id,
         offering_id=offering_id,
-        offering_name=name,
+        offering_name=product.name,
         number=number,
         effective_on=terms.effective_on,
         currency=terms.currency,
-        monthly_fee=terms.monthly_fee,
-        included_octets=terms.included_octets,
-        overage_price=terms.overage_price,
-        overage_unit=terms.overage_unit,
         tax_percent=terms.tax_percent,
-        profile=terms.profile,
+        tax_category=terms.tax_category,
+        plan=terms.plan,
+        speed=terms.speed,
+        kind=product.kind,
+        names=product.names,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,19 +11,28 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import OfferingId, OfferingVersionId
+from controller.domain.price import ProductKind
+from controller.domain.price_text import plan_from_json, plan_to_json
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
-from erp.catalog.model import Offering, Version
+from erp.catalog.model import Offering, Product, Version
 from erp.catalog.tables import offering, version
 
-_VERSIONS = select(version, offering.c.name).join(offering, offering.c.offering_id == version.c.offering_id)
+_VERSIONS = select(version, offering.c.name, offering.c.kind, offering.c.names).join(
+    offering, offering.c.offering_id == version.c.offering_id
+)
 
 
-async def add_offering(
-    conn: AsyncConnection, offering_id: OfferingId, name: str, description: str, now: datetime
-) -> None:
+async def add_offering(conn: AsyncConnection, offering_id: OfferingId, product: Product, now: datetime) -> None:
     await conn.execute(
-        insert(offering).values(offering_id=offering_id, name=name, description=description, created_at=now)
+        insert(offering).values(
+            offering_id=offering_id,
+            name=product.name,
+            description=product.description,
+            kind=product.kind.value,
+            names=json.dumps(product.names),
+            created_at=now,
+        )
     )
 
 
@@ -34,14 +44,12 @@ async def add_version(conn: AsyncConnection, made: TariffVersion, now: datetime)
             number=made.number,
             effective_on=made.effective_on,
             currency=made.currency,
-            monthly_fee=made.monthly_fee,
-            included_octets=made.included_octets,
-            overage_price=made.overage_price,
-            overage_unit=made.overage_unit,
             tax_percent=made.tax_percent,
-            profile_name=made.profile.name,
-            downstream_bps=made.profile.downstream_bps,
-            upstream_bps=made.profile.upstream_bps,
+            tax_category=made.tax_category,
+            plan=plan_to_json(made.plan),
+            profile_name=made.speed.name if made.speed else None,
+            downstream_bps=made.speed.downstream_bps if made.speed else None,
+            upstream_bps=made.speed.upstream_bps if made.speed else None,
             created_at=now,
         )
     )
@@ -99,12 +107,22 @@ async def _offerings(conn: AsyncConnection, condition: Any, limit: int) -> list[
     for row in await conn.execute(query):
         by_offering[row.offering_id].append(Version(_tariff(row), row.created_at, row.used_at))
     return [
-        Offering(row.offering_id, row.name, row.description, row.created_at, tuple(by_offering[row.offering_id]))
-        for row in rows
+        Offering(row.offering_id, _product(row), row.created_at, tuple(by_offering[row.offering_id])) for row in rows
     ]
 
 
+def _product(row: Row[Any]) -> Product:
+    return Product(row.name, row.description, ProductKind(row.kind), _names(row.names))
+
+
+def _names(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((language, name) for language, name in json.loads(text))
+
+
 def _tariff(row: Row[Any]) -> TariffVersion:
+    speed = None
+    if row.profile_name is not None:
+        speed = SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps)
     return TariffVersion(
         version_id=row.version_id,
         offering_id=row.offering_id,
@@ -112,10 +130,10 @@ def _tariff(row: Row[Any]) -> TariffVersion:
         number=row.number,
         effective_on=row.effective_on,
         currency=row.currency,
-        monthly_fee=row.monthly_fee,
-        included_octets=row.included_octets,
-        overage_price=row.overage_price,
-        overage_unit=row.overage_unit,
         tax_percent=row.tax_percent,
-        profile=SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps),
+        tax_category=row.tax_category,
+        plan=plan_from_json(row.plan),
+        speed=speed,
+        kind=ProductKind(row.kind),
+        names=_names(row.names),
     )

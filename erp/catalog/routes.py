@@ -4,88 +4,151 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from controller.domain.identity import OfferingId
 from controller.domain.money import Money
+from controller.domain.price import PRICES, ProductKind
+from controller.domain.price_text import contract_words, in_words, plan_from_data, to_data, usage_words
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import Currency, In, Instant, MoneyOut, Name, Octets, Out, RateBps, ShortText
-from erp.catalog.model import Offering, Version, VersionTerms, profile_name
+from controller.http.models import Currency, In, Instant, MoneyOut, Name, Out, RateBps, ShortText
+from erp.catalog.model import Offering, Product, Version, VersionTerms, profile_name
 from erp.catalog.service import CatalogService
 
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6, examples=["39.90"])]
 Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=6, decimal_places=3, examples=["19"])]
+_MODELS = [price.__dataclass_fields__["model"].default for price in PRICES]
+PriceIn = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "One price: its model, a code of its own, and what the model asks for (docs/catalogue.md). "
+            "Amounts are text.",
+            "required": ["model", "code"],
+            "properties": {
+                "model": {"type": "string", "enum": _MODELS},
+                "code": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,31}$"},
+            },
+            "examples": [{"model": "flat", "code": "fee", "amount": "39.90"}],
+        }
+    ),
+]
 
 
 class VersionIn(In):
-    """One immutable version. Prices are net, in major units; `profile_name` defaults to one made of the rates."""
+    """One immutable version. Prices are net, in major units; `profile_name` defaults to one made of the rates.
+
+    `contract` binds the customer, `parts` are those of a bundle, `holidays` days that bands may name.
+    """
 
     effective_on: date
     currency: Currency = "EUR"
-    monthly_fee: Price
-    included_octets: Annotated[Octets, Field(le=2**62)] | None = None
-    overage_price: Price = Decimal(0)
-    overage_unit: Annotated[str, StringConstraints(max_length=8)] = "GB"
     tax_percent: Percent
-    downstream_bps: RateBps
-    upstream_bps: RateBps
+    tax_category: Annotated[str, StringConstraints(max_length=4)] = "S"
+    prices: Annotated[list[PriceIn], Field(max_length=50)]
+    holidays: Annotated[list[date], Field(default_factory=list, max_length=400)]
+    contract: dict[str, Any] | None = None
+    parts: Annotated[list[dict[str, Any]], Field(default_factory=list, max_length=20)]
+    downstream_bps: RateBps | None = None
+    upstream_bps: RateBps | None = None
     profile_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
 
     def terms(self) -> VersionTerms:
-        name = self.profile_name or profile_name(self.downstream_bps, self.upstream_bps)
+        """Raises BadPrice."""
+        plan = {
+            "prices": self.prices,
+            "holidays": [day.isoformat() for day in self.holidays],
+            "contract": self.contract,
+            "parts": self.parts,
+        }
         return VersionTerms(
             effective_on=self.effective_on,
             currency=self.currency,
-            monthly_fee=self.monthly_fee,
-            included_octets=self.included_octets,
-            overage_price=self.overage_price,
-            overage_unit=self.overage_unit,
             tax_percent=self.tax_percent,
-            profile=SpeedProfile(name, self.downstream_bps, self.upstream_bps),
+            tax_category=self.tax_category,
+            plan=plan_from_data(plan),
+            speed=self._speed(),
         )
+
+    def _speed(self) -> SpeedProfile | None:
+        if self.downstream_bps is None or self.upstream_bps is None:
+            return None
+        name = self.profile_name or profile_name(self.downstream_bps, self.upstream_bps)
+        return SpeedProfile(name, self.downstream_bps, self.upstream_bps)
 
 
 class OfferingIn(VersionIn):
-    """An offering with its first version."""
+    """An offering with its first version. `names` are translations of its name, by language."""
 
     name: Name
     description: ShortText = ""
+    kind: ProductKind = ProductKind.INTERNET
+    names: Annotated[
+        dict[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")], Name],
+        Field(default_factory=dict, max_length=50),
+    ]
+
+    def product(self) -> Product:
+        return Product(self.name, self.description, self.kind, tuple(sorted(self.names.items())))
+
+
+class PriceOut(Out):
+    """A price as it was made, and in words."""
+
+    code: str
+    model: str
+    text: str
+    terms: dict[str, Any]
 
 
 class VersionOut(Out):
+    """`monthly_fee` is the regular one, before discounts; `beyond` says in words what usage costs."""
+
     version_id: str
     number: int
     effective_on: date
     monthly_fee: MoneyOut
-    included_octets: int | None
-    overage_price: str
-    overage_unit: str
+    beyond: str
+    prices: list[PriceOut]
+    contract: dict[str, Any] | None
+    contract_text: str | None
+    parts: list[dict[str, Any]]
+    holidays: list[date]
     tax_percent: str
-    profile_name: str
-    downstream_bps: int
-    upstream_bps: int
+    tax_category: str
+    profile_name: str | None
+    downstream_bps: int | None
+    upstream_bps: int | None
     created_at: Instant
     used_at: Instant | None
 
     @classmethod
     def of(cls, version: Version) -> VersionOut:
         tariff: TariffVersion = version.tariff
+        plan, speed = tariff.plan, tariff.speed
         return cls(
             version_id=tariff.version_id,
             number=tariff.number,
             effective_on=tariff.effective_on,
             monthly_fee=MoneyOut.of(Money.exact(tariff.monthly_fee, tariff.currency)),
-            included_octets=tariff.included_octets,
-            overage_price=f"{tariff.overage_price:f}",
-            overage_unit=tariff.overage_unit,
+            beyond=usage_words(plan, tariff.currency),
+            prices=[
+                PriceOut(code=p.code, model=p.model, text=in_words(p, tariff.currency), terms=to_data(p))
+                for p in plan.prices
+            ],
+            contract=to_data(plan.contract) if plan.contract else None,
+            contract_text=contract_words(plan.contract) if plan.contract else None,
+            parts=[to_data(part) for part in plan.parts],
+            holidays=list(plan.holidays),
             tax_percent=f"{tariff.tax_percent:f}",
-            profile_name=tariff.profile.name,
-            downstream_bps=tariff.profile.downstream_bps,
-            upstream_bps=tariff.profile.upstream_bps,
+            tax_category=tariff.tax_category,
+            profile_name=speed.name if speed else None,
+            downstream_bps=speed.downstream_bps if speed else None,
+            upstream_bps=speed.upstream_bps if speed else None,
             created_at=version.created_at,
             used_at=version.used_at,
         )
@@ -95,6 +158,8 @@ class OfferingOut(Out):
     offering_id: str
     name: str
     description: str
+    kind: str
+    names: dict[str, str]
     created_at: Instant
     versions: list[VersionOut]
 
@@ -102,8 +167,10 @@ class OfferingOut(Out):
     def of(cls, offering: Offering) -> OfferingOut:
         return cls(
             offering_id=offering.offering_id,
-            name=offering.name,
-            description=offering.description,
+            name=offering.product.name,
+            description=offering.product.description,
+            kind=offering.product.kind.value,
+            names=dict(offering.product.names),
             created_at=offering.created_at,
             versions=[VersionOut.of(version) for version in offering.versions],
         )
@@ -112,7 +179,7 @@ class OfferingOut(Out):
 def endpoints(catalog: CatalogService) -> list[Endpoint]:
     async def create(call: Call) -> OfferingOut:
         body = call.body_as(OfferingIn)
-        made = await catalog.create_offering(body.name, body.description, body.terms(), actor=call.actor)
+        made = await catalog.create_offering(body.product(), body.terms(), actor=call.actor)
         return OfferingOut.of(made)
 
     async def add_version(call: Call) -> OfferingOut:

@@ -11,12 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
 from controller.domain.identity import OfferingId, OfferingVersionId, new_id
+from controller.domain.price_text import to_data
 from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
 from erp.catalog import repository
-from erp.catalog.errors import NameTaken, NoOffering, NoVersion
-from erp.catalog.model import Offering, VersionTerms, check_profile, check_terms, in_force, new_tariff
+from erp.catalog.errors import BadVersion, NameTaken, NoOffering, NoVersion
+from erp.catalog.model import Offering, Product, VersionTerms, check_profile, check_terms, in_force, new_tariff
 
 
 class CatalogService:
@@ -27,30 +28,31 @@ class CatalogService:
         self._clock = clock
         self._tariffs: dict[OfferingVersionId, TariffVersion] = {}
 
-    async def create_offering(self, name: str, description: str, terms: VersionTerms, *, actor: str) -> Offering:
+    async def create_offering(self, product: Product, terms: VersionTerms, *, actor: str) -> Offering:
         """An offering with its first version. Raises NameTaken, BadVersion."""
-        check_terms(terms)
+        check_terms(terms, product.kind)
+        name = product.name
         now = self._clock.now()
         offering_id = OfferingId(new_id(now))
         try:
             async with self._database.begin() as conn:
                 if await repository.name_exists(conn, name):
                     raise NameTaken(f"an offering {name!r} exists")
-                await repository.add_offering(conn, offering_id, name, description, now)
-                await self._add_version(conn, offering_id, name, terms, now, actor)
+                await repository.add_offering(conn, offering_id, product, now)
+                await self._add_version(conn, offering_id, product, terms, now, actor)
         except IntegrityError as error:  # another process took the name between the look and the insert
             raise NameTaken(f"an offering {name!r} exists") from error
         return await self.offering(offering_id)
 
     async def add_version(self, offering_id: OfferingId, terms: VersionTerms, *, actor: str) -> Offering:
         """A new price from its effective date on; existing subscriptions keep theirs. Raises NoOffering, BadVersion."""
-        check_terms(terms)
         now = self._clock.now()
         async with self._database.begin() as conn:
             found = await repository.find_offering(conn, offering_id)
             if found is None:
                 raise NoOffering(f"no offering {offering_id}")
-            await self._add_version(conn, offering_id, found.name, terms, now, actor)
+            check_terms(terms, found.product.kind)
+            await self._add_version(conn, offering_id, found.product, terms, now, actor)
         return await self.offering(offering_id)
 
     async def offering(self, offering_id: OfferingId) -> Offering:
@@ -97,15 +99,19 @@ class CatalogService:
         self,
         conn: AsyncConnection,
         offering_id: OfferingId,
-        name: str,
+        product: Product,
         terms: VersionTerms,
         now: datetime,
         actor: str,
     ) -> None:
-        check_profile(terms.profile, await repository.profiles_named(conn, terms.profile.name))
+        if terms.speed is not None:
+            check_profile(terms.speed, await repository.profiles_named(conn, terms.speed.name))
+        for part in terms.plan.parts:
+            if part.offering_id == offering_id or not await repository.tariffs(conn, OfferingId(part.offering_id)):
+                raise BadVersion(f"no offering {part.offering_id} to be a part of the bundle")
         number = await repository.next_number(conn, offering_id)
         version_id = OfferingVersionId(new_id(now))
-        made = new_tariff(terms, version_id=version_id, offering_id=offering_id, name=name, number=number)
+        made = new_tariff(terms, product, version_id=version_id, offering_id=offering_id, number=number)
         await repository.add_version(conn, made, now)
         await audit.record(
             conn,
@@ -113,5 +119,15 @@ class CatalogService:
             actor=actor,
             action="offering.version",
             subject=f"offering:{offering_id}",
-            after={**asdict(made), "name": name},
+            after={
+                "name": product.name,
+                "version_id": version_id,
+                "number": number,
+                "effective_on": terms.effective_on,
+                "currency": terms.currency,
+                "tax_percent": terms.tax_percent,
+                "tax_category": terms.tax_category,
+                "speed": asdict(terms.speed) if terms.speed else None,
+                "plan": to_data(terms.plan),
+            },
         )

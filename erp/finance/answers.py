@@ -1,4 +1,4 @@
-"""What finance is asked and answers over HTTP: documents, payments and the books as JSON."""
+"""What finance is asked and answers over HTTP: documents and payments as JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from controller.domain.money import Money
 from controller.http.endpoint import PageQuery
 from controller.http.models import IdText, In, Instant, MoneyIn, MoneyOut, Out
-from erp.finance.journal import CHART, AccountBalance, Entry
-from erp.finance.ledger import Payment
 from erp.finance.model import Invoice, InvoiceLine, Wanted
+from erp.finance.receipts import Payment
 
 
 class InvoiceFilter(BaseModel):
@@ -178,64 +177,3 @@ class PaymentOut(Out):
 
 class PaymentQuery(PageQuery):
     account_id: IdText | None = None
-
-
-class PostingOut(Out):
-    """A positive amount is a debit, a negative one a credit."""
-
-    code: str
-    name: str
-    amount: MoneyOut
-
-
-class EntryOut(Out):
-    entry_id: str
-    entity_id: str
-    posted_at: Instant
-    booked_on: date
-    description: str
-    source: str
-    postings: list[PostingOut]
-
-    @classmethod
-    def of(cls, entry: Entry) -> EntryOut:
-        return cls(
-            entry_id=entry.entry_id,
-            entity_id=entry.entity_id,
-            posted_at=entry.posted_at,
-            booked_on=entry.booked_on,
-            description=entry.description,
-            source=entry.source,
-            postings=[
-                PostingOut(code=p.code, name=CHART[p.code][0], amount=MoneyOut.of(p.amount)) for p in entry.postings
-            ],
-        )
-
-
-class AccountBalanceOut(Out):
-    entity_id: str
-    code: str
-    name: str
-    kind: str
-    debit: MoneyOut
-    credit: MoneyOut
-    balance: MoneyOut
-
-    @classmethod
-    def of(cls, found: AccountBalance) -> AccountBalanceOut:
-        return cls(
-            entity_id=found.entity_id,
-            code=found.code,
-            name=found.name,
-            kind=found.kind,
-            debit=MoneyOut.of(found.debit),
-            credit=MoneyOut.of(found.credit),
-            balance=MoneyOut.of(found.balance),
-        )
-
-
-class TrialBalanceOut(Out):
-    """`totals` are the sums of all balances per currency: zero, or the books are broken."""
-
-    accounts: list[AccountBalanceOut]
-    totals: list[MoneyOut]

@@ -1,8 +1,14 @@
 """What finance refuses.
 
 RuleError
-├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine
+├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
+│             AccountExists        the code is taken
+│             PeriodClosed         the books are closed up to a later day
+│             AlreadyReversed      an entry is reversed once
+├── NoSuchAccount                  the chart has no such account, or it is a heading
+├── ControlAccount                 only its subledger posts there
+├── EntryRefused                   what would not be an entry: no two sides, no balance
 └── WrongCurrency                  money of another currency than the account's
 """
 
@@ -23,8 +29,36 @@ class UnknownPayment(NotFound):
     code = "unknown-payment"
 
 
+class UnknownEntry(NotFound):
+    code = "unknown-entry"
+
+
 class PaymentMismatch(Conflict):
     code = "payment-mismatch"
+
+
+class AccountExists(Conflict):
+    code = "account-exists"
+
+
+class PeriodClosed(Conflict):
+    code = "period-closed"
+
+
+class AlreadyReversed(Conflict):
+    code = "already-reversed"
+
+
+class NoSuchAccount(RuleError):
+    code = "no-such-account"
+
+
+class ControlAccount(RuleError):
+    code = "control-account"
+
+
+class EntryRefused(RuleError):
+    code = "entry-refused"
 
 
 class WrongCurrency(RuleError):

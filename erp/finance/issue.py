@@ -13,9 +13,8 @@ from controller.domain.clock import local_date
 from controller.domain.events import InvoiceIssued
 from controller.domain.identity import BillRunId, InvoiceId, InvoiceLineId, new_id
 from erp.crm.model import Customer, Entity
-from erp.finance import journal
 from erp.finance.content import canonical, content_of
-from erp.finance.journal import Entry
+from erp.finance.journal import Entry, Posting
 from erp.finance.model import CREDIT_NOTE, Draft
 
 
@@ -25,6 +24,7 @@ class Issue:
 
     invoice_id: InvoiceId
     entry_id: str | None
+    postings: tuple[Posting, ...]
     number: str
     series: str
     sequence: int
@@ -85,7 +85,7 @@ def entry_of(issue: Issue, now: datetime) -> Entry:
         local_date(now, issue.seller.zone_info),
         f"{what} {issue.number}",
         f"invoice:{issue.invoice_id}",
-        journal.of_document(issue.document),
+        issue.postings,
     )
 
 

@@ -1,10 +1,11 @@
-"""The chart of accounts, and which postings a document makes. Pure: entries are values until they are written.
+"""Journal entries as values, and which postings a document makes. Pure.
 
-    document       debit (+)              credit (−)
-    invoice        1200 receivables       4400/4410/4420 revenue, 3806 output tax     (all signs turned: credit note)
-    payment        1800 bank              1200 receivables
+    document       debit (+)          credit (−)
+    invoice        receivables        revenue by kind of charge, output tax     (all signs turned: credit note)
+    payment        bank               receivables
 
-Codes follow the German SKR 04 where it has one. Amounts are signed minor units and each entry sums to zero.
+Which account plays which role stands in the chart of the legal entity. Amounts are signed minor units and each entry
+sums to zero.
 """
 
 from __future__ import annotations
@@ -15,31 +16,23 @@ from datetime import date, datetime
 
 from controller.domain.identity import EntityId
 from controller.domain.money import Money
+from erp.finance.chart import BANK, OUTPUT_TAX, RECEIVABLES, Account, Chart
 from erp.finance.model import REVENUE, Draft
-
-RECEIVABLES, BANK, OUTPUT_TAX = "1200", "1800", "3806"
-
-CHART: dict[str, tuple[str, str]] = {
-    RECEIVABLES: ("Trade receivables", "asset"),
-    BANK: ("Bank", "asset"),
-    OUTPUT_TAX: ("Output tax payable", "liability"),
-    "4400": ("Revenue, recurring fees", "revenue"),
-    "4410": ("Revenue, usage", "revenue"),
-    "4420": ("Revenue, one-off", "revenue"),
-}
-"""Code → (name, kind). Made per entity and currency when first posted to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """Positive is debit, negative credit."""
+    """Positive is debit, negative credit. `name` is that of the account, known of postings that were read."""
 
     code: str
     amount: Money
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """`booked_on` is the day it counts for; `regards_on` a day of the period it is about, where that is another."""
+
     entry_id: str
     entity_id: EntityId
     posted_at: datetime
@@ -47,6 +40,30 @@ class Entry:
     description: str
     source: str
     postings: tuple[Posting, ...]
+    regards_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookedPosting:
+    """A posting in the list of its account."""
+
+    entry_id: str
+    line: int
+    booked_on: date
+    regards_on: date | None
+    description: str
+    source: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodChange:
+    """From then on nothing is booked before `closed_until`."""
+
+    closed_until: date
+    at: datetime
+    actor: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +81,27 @@ class AccountBalance:
     def balance(self) -> Money:
         return self.debit - self.credit
 
+    @classmethod
+    def zero(cls, entity_id: EntityId, account: Account, currency: str) -> AccountBalance:
+        """Of an account that was not posted to."""
+        nothing = Money.zero(currency)
+        return cls(entity_id, account.code, account.name, account.kind, nothing, nothing)
 
-def of_document(document: Draft) -> tuple[Posting, ...]:
+
+def of_document(document: Draft, chart: Chart) -> tuple[Posting, ...]:
     """Postings of an invoice or credit note; none when everything in it cancels out."""
-    found = [Posting(RECEIVABLES, document.total)]
-    for kind, code in REVENUE.items():
+    found = [Posting(chart.code(RECEIVABLES), document.total)]
+    for kind, role in REVENUE.items():
         nets = [c.net for c in document.charges if c.kind is kind]
         if nets:
-            found.append(Posting(code, -sum(nets, Money.zero(document.net.currency))))
-    found.append(Posting(OUTPUT_TAX, -document.tax))
-    return _without_zeros(found)
+            found.append(Posting(chart.code(role), -sum(nets, Money.zero(document.net.currency))))
+    found.append(Posting(chart.code(OUTPUT_TAX), -document.tax))
+    return without_zeros(found)
 
 
-def of_payment(amount: Money) -> tuple[Posting, ...]:
-    return (Posting(BANK, amount), Posting(RECEIVABLES, -amount))
+def of_payment(amount: Money, chart: Chart) -> tuple[Posting, ...]:
+    return (Posting(chart.code(BANK), amount), Posting(chart.code(RECEIVABLES), -amount))
 
 
-def _without_zeros(postings: Sequence[Posting]) -> tuple[Posting, ...]:
+def without_zeros(postings: Sequence[Posting]) -> tuple[Posting, ...]:
     return tuple(p for p in postings if p.amount)

@@ -1,62 +1,67 @@
-"""Rows of the ledger: the chart of accounts, journal entries, payments and the trial balance."""
+"""Rows of the ledger: charts of accounts, journal entries, postings, closed periods, and what accounts amount to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, case, func, insert, literal, select, tuple_
+from sqlalchemy import BigInteger, Row, Select, case, func, insert, literal, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId
+from controller.domain.identity import EntityId
 from controller.domain.money import Money
-from erp.finance.journal import CHART, AccountBalance, Entry, Posting
-from erp.finance.tables import account, allocation, journal_entry, payment, posting
+from erp.finance.chart import Account, Chart, default_accounts
+from erp.finance.journal import AccountBalance, BookedPosting, Entry, PeriodChange, Posting
+from erp.finance.tables import account, journal_entry, period_change, posting
+
+_BOOKS_LOCK = 0x4845_4144_0010
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
-    """Money received. `applied` says which invoices it settled; the rest of `amount` is not applied yet."""
+class Span:
+    """Which postings: of an entity (None: of all), booked on [since, until), in one currency or in any."""
 
-    payment_id: PaymentId
-    entity_id: EntityId
-    account_id: AccountId
-    amount: Money
-    method: str
-    reference: str
-    received_at: datetime
-    recorded_at: datetime
-    entry_id: str
-    actor: str
-    applied: tuple[tuple[InvoiceId, Money], ...] = ()
-
-    @property
-    def unapplied(self) -> Money:
-        return self.amount - sum((m for _, m in self.applied), Money.zero(self.amount.currency))
+    entity_id: EntityId | None = None
+    since: date | None = None
+    until: date | None = None
+    currency: str | None = None
 
 
-async def ensure_chart(conn: AsyncConnection, entity_id: EntityId, currency: str) -> None:
-    """The accounts of an entity in a currency, made when first posted to."""
-    present = await conn.scalar(
-        select(func.count())
-        .select_from(account)
-        .where(account.c.entity_id == entity_id, account.c.currency == currency)
-    )
-    if present == len(CHART):
-        return
-    rows = [
-        {"entity_id": entity_id, "code": code, "currency": currency, "name": name, "kind": kind}
-        for code, (name, kind) in CHART.items()
-    ]
-    await conn.execute(upsert(conn)(account).on_conflict_do_nothing(), rows)
+EVERYTHING = Span()
+
+
+async def lock_books(conn: AsyncConnection) -> None:
+    """One writer of the books at a time: whoever matches credits with invoices sees what the others matched."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BOOKS_LOCK})
+
+
+async def ensure_chart(conn: AsyncConnection, entity_id: EntityId) -> Chart:
+    """The chart of an entity; it begins with the default accounts, and gets those that a new version adds."""
+    found = await _accounts(conn, entity_id)
+    lacking = [a for a in default_accounts() if a.code not in found.accounts]
+    if not lacking:
+        return found
+    await conn.execute(upsert(conn)(account).on_conflict_do_nothing(), [_account_row(entity_id, a) for a in lacking])
+    return await _accounts(conn, entity_id)
+
+
+async def chart(conn: AsyncConnection, entity_id: EntityId) -> Chart:
+    """The chart of an entity, which is the default one as long as nothing was posted."""
+    found = await _accounts(conn, entity_id)
+    return found if len(found) else Chart(default_accounts())
+
+
+async def add_account(conn: AsyncConnection, entity_id: EntityId, made: Account) -> None:
+    await conn.execute(insert(account).values(_account_row(entity_id, made)))
 
 
 async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
-    """Write entries. The database refuses at COMMIT whatever does not balance."""
+    """Write entries. The database refuses a closed period at once, and at COMMIT whatever does not balance."""
     if not entries:
         return
     heads = [
@@ -65,6 +70,7 @@ async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
             "entity_id": e.entity_id,
             "posted_at": e.posted_at,
             "booked_on": e.booked_on,
+            "regards_on": e.regards_on,
             "description": e.description,
             "source": e.source,
             "postings": len(e.postings),
@@ -76,6 +82,7 @@ async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
             "entry_id": e.entry_id,
             "line": n,
             "entity_id": e.entity_id,
+            "booked_on": e.booked_on,
             "code": p.code,
             "currency": p.amount.currency,
             "amount_minor": p.amount.minor,
@@ -87,49 +94,88 @@ async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
     await conn.execute(insert(posting), rows)
 
 
-async def entries(conn: AsyncConnection, after: tuple[int, str] | None, limit: int) -> list[Entry]:
+async def find_entry(conn: AsyncConnection, *, entry_id: str = "", source: str = "") -> Entry | None:
+    """By its id, or by the document it posts."""
+    wanted = journal_entry.c.entry_id == entry_id if entry_id else journal_entry.c.source == source
+    found = await _with_postings(conn, (await conn.execute(select(journal_entry).where(wanted))).all())
+    return found[0] if found else None
+
+
+async def entries(conn: AsyncConnection, after: tuple[int, str] | None, limit: int, span: Span = Span()) -> list[Entry]:
     """Newest first; `after` is (posted_at in microseconds, id) of the last one seen."""
-    query = select(journal_entry).order_by(journal_entry.c.posted_at.desc(), journal_entry.c.entry_id.desc())
+    query = _booked(select(journal_entry), journal_entry.c, span)
+    query = query.order_by(journal_entry.c.posted_at.desc(), journal_entry.c.entry_id.desc())
     if after is not None:
         last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(journal_entry.c.posted_at, journal_entry.c.entry_id) < last)
-    heads = (await conn.execute(query.limit(limit))).all()
-    ids = [h.entry_id for h in heads]
-    found: dict[str, list[Posting]] = {i: [] for i in ids}
-    rows = await conn.execute(select(posting).where(posting.c.entry_id.in_(ids)).order_by(posting.c.line))
-    for row in rows:
-        found[row.entry_id].append(Posting(row.code, Money(row.amount_minor, row.currency)))
+    return await _with_postings(conn, (await conn.execute(query.limit(limit))).all())
+
+
+async def in_order(conn: AsyncConnection, span: Span, *, at_a_time: int = 1000) -> AsyncIterator[list[Entry]]:
+    """Every entry by the day it was booked on, some at a time."""
+    key = tuple_(journal_entry.c.booked_on, journal_entry.c.entry_id)
+    query = _booked(select(journal_entry), journal_entry.c, span).order_by(*key.clauses).limit(at_a_time)
+    last: Entry | None = None
+    while True:
+        page = query if last is None else query.where(key > tuple_(literal(last.booked_on), last.entry_id))
+        found = await _with_postings(conn, (await conn.execute(page)).all())
+        if not found:
+            return
+        yield found
+        last = found[-1]
+
+
+async def postings(
+    conn: AsyncConnection, code: str, span: Span, after: tuple[str, str, int] | None, limit: int
+) -> list[BookedPosting]:
+    """Postings of one account, the last booked first; `after` is (day, entry, line) of the last one seen."""
+    key = (posting.c.booked_on, posting.c.entry_id, posting.c.line)
+    query = (
+        select(posting, journal_entry.c.description, journal_entry.c.source, journal_entry.c.regards_on)
+        .join(journal_entry, journal_entry.c.entry_id == posting.c.entry_id)
+        .where(posting.c.code == code)
+        .order_by(*(column.desc() for column in key))
+        .limit(limit)
+    )
+    query = _booked(query, posting.c, span)
+    if span.currency is not None:
+        query = query.where(posting.c.currency == span.currency)
+    if after is not None:
+        query = query.where(tuple_(*key) < tuple_(literal(date.fromisoformat(after[0])), after[1], after[2]))
     return [
-        Entry(
-            h.entry_id,
-            EntityId(h.entity_id),
-            h.posted_at,
-            h.booked_on,
-            h.description,
-            h.source,
-            tuple(found[h.entry_id]),
+        BookedPosting(
+            row.entry_id,
+            row.line,
+            row.booked_on,
+            row.regards_on,
+            row.description,
+            row.source,
+            Money(row.amount_minor, row.currency),
         )
-        for h in heads
+        for row in await conn.execute(query)
     ]
 
 
-async def trial_balance(conn: AsyncConnection) -> list[AccountBalance]:
-    """Every account that was posted to, by entity, currency and code."""
+async def balances(conn: AsyncConnection, span: Span = Span()) -> list[AccountBalance]:
+    """Every account that was posted to in `span`, by entity, currency and code."""
     amount = posting.c.amount_minor
-    query = (
+    keys = (posting.c.entity_id, posting.c.code, posting.c.currency)
+    query = _booked(
         select(
-            account,
+            *keys,
             func.sum(case((amount > 0, amount), else_=0)).label("debit"),
             func.sum(case((amount < 0, -amount), else_=0)).label("credit"),
-        )
-        .join(
-            posting,
-            (posting.c.entity_id == account.c.entity_id)
-            & (posting.c.code == account.c.code)
-            & (posting.c.currency == account.c.currency),
-        )
-        .group_by(*account.c)
-        .order_by(account.c.entity_id, account.c.currency, account.c.code)
+        ),
+        posting.c,
+        span,
+    ).group_by(*keys)
+    if span.currency is not None:
+        query = query.where(posting.c.currency == span.currency)
+    sums = query.subquery()
+    named = (
+        select(sums, account.c.name, account.c.kind)
+        .join(account, (account.c.entity_id == sums.c.entity_id) & (account.c.code == sums.c.code))
+        .order_by(sums.c.entity_id, sums.c.currency, sums.c.code)
     )
     return [
         AccountBalance(
@@ -140,75 +186,83 @@ async def trial_balance(conn: AsyncConnection) -> list[AccountBalance]:
             Money(int(row.debit), row.currency),
             Money(int(row.credit), row.currency),
         )
-        for row in await conn.execute(query)
+        for row in await conn.execute(named)
     ]
 
 
-async def add_payment(conn: AsyncConnection, made: Payment) -> None:
-    await conn.execute(
-        insert(payment).values(
-            payment_id=made.payment_id,
-            entity_id=made.entity_id,
-            account_id=made.account_id,
-            amount_minor=made.amount.minor,
-            currency=made.amount.currency,
-            method=made.method,
-            reference=made.reference,
-            received_at=made.received_at,
-            recorded_at=made.recorded_at,
-            entry_id=made.entry_id,
-            actor=made.actor,
+async def closed_until(conn: AsyncConnection, entity_id: EntityId) -> date | None:
+    """Nothing is booked before this day; None where nothing was closed yet."""
+    query = select(period_change.c.closed_until).where(period_change.c.entity_id == entity_id)
+    found: date | None = await conn.scalar(query.order_by(period_change.c.change_id.desc()).limit(1))
+    return found
+
+
+async def change_period(
+    conn: AsyncConnection, entity_id: EntityId, until: date, *, at: datetime, actor: str, reason: str
+) -> None:
+    made = {"entity_id": entity_id, "closed_until": until, "at": at, "actor": actor, "reason": reason}
+    await conn.execute(insert(period_change).values(made))
+
+
+async def period_changes(conn: AsyncConnection, entity_id: EntityId, limit: int) -> list[PeriodChange]:
+    """Closings and reopenings, newest first."""
+    query = select(period_change).where(period_change.c.entity_id == entity_id)
+    rows = await conn.execute(query.order_by(period_change.c.change_id.desc()).limit(limit))
+    return [PeriodChange(row.closed_until, row.at, row.actor, row.reason) for row in rows]
+
+
+def _booked(query: Select[Any], columns: Any, span: Span) -> Select[Any]:
+    if span.entity_id is not None:
+        query = query.where(columns.entity_id == span.entity_id)
+    if span.since is not None:
+        query = query.where(columns.booked_on >= span.since)
+    if span.until is not None:
+        query = query.where(columns.booked_on < span.until)
+    return query
+
+
+async def _with_postings(conn: AsyncConnection, heads: Sequence[Row[Any]]) -> list[Entry]:
+    found: dict[str, list[Posting]] = {h.entry_id: [] for h in heads}
+    query = (
+        select(posting, account.c.name)
+        .join(account, (account.c.entity_id == posting.c.entity_id) & (account.c.code == posting.c.code))
+        .where(posting.c.entry_id.in_(list(found)))
+        .order_by(posting.c.entry_id, posting.c.line)
+    )
+    for row in await conn.execute(query):
+        found[row.entry_id].append(Posting(row.code, Money(row.amount_minor, row.currency), row.name))
+    return [
+        Entry(
+            h.entry_id,
+            EntityId(h.entity_id),
+            h.posted_at,
+            h.booked_on,
+            h.description,
+            h.source,
+            tuple(found[h.entry_id]),
+            h.regards_on,
         )
+        for h in heads
+    ]
+
+
+async def _accounts(conn: AsyncConnection, entity_id: EntityId) -> Chart:
+    query = select(account).where(account.c.entity_id == entity_id)
+    return Chart(
+        Account(row.code, row.name, row.kind, row.parent, row.role, row.control) for row in await conn.execute(query)
     )
 
 
-async def find_payment(conn: AsyncConnection, method: str, reference: str) -> Payment | None:
-    query = select(payment).where(payment.c.method == method, payment.c.reference == reference)
-    found = await _payments(conn, (await conn.execute(query)).all())
-    return found[0] if found else None
-
-
-async def get_payment(conn: AsyncConnection, payment_id: PaymentId) -> Payment | None:
-    found = await _payments(conn, (await conn.execute(select(payment).where(payment.c.payment_id == payment_id))).all())
-    return found[0] if found else None
-
-
-async def payments(
-    conn: AsyncConnection, account_id: str | None, after: tuple[int, str] | None, limit: int
-) -> list[Payment]:
-    """Newest first; `after` is (recorded_at in microseconds, id) of the last one seen."""
-    query = select(payment).order_by(payment.c.recorded_at.desc(), payment.c.payment_id.desc()).limit(limit)
-    if account_id is not None:
-        query = query.where(payment.c.account_id == account_id)
-    if after is not None:
-        last = tuple_(literal(after[0], BigInteger), after[1])
-        query = query.where(tuple_(payment.c.recorded_at, payment.c.payment_id) < last)
-    return await _payments(conn, (await conn.execute(query)).all())
-
-
-async def _payments(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Payment]:
-    applied: dict[str, list[tuple[InvoiceId, Money]]] = {row.payment_id: [] for row in rows}
-    query = select(allocation).where(allocation.c.payment_id.in_(list(applied))).order_by(allocation.c.allocation_id)
-    currencies = {row.payment_id: row.currency for row in rows}
-    for part in await conn.execute(query):
-        money = Money(part.amount_minor, currencies[part.payment_id])
-        applied[part.payment_id].append((InvoiceId(part.invoice_id), money))
-    return [
-        Payment(
-            PaymentId(row.payment_id),
-            EntityId(row.entity_id),
-            AccountId(row.account_id),
-            Money(row.amount_minor, row.currency),
-            row.method,
-            row.reference,
-            row.received_at,
-            row.recorded_at,
-            row.entry_id,
-            row.actor,
-            tuple(applied[row.payment_id]),
-        )
-        for row in rows
-    ]
+def _account_row(entity_id: EntityId, made: Account) -> dict[str, Any]:
+    return {
+        "entity_id": entity_id,
+        "code": made.code,
+        "name": made.name,
+        "kind": made.kind,
+        "parent": made.parent,
+        "role": made.role,
+        "control": made.control,
+    }
 
 
 def upsert(conn: AsyncConnection) -> Any:

@@ -180,5 +180,9 @@ def settle(invoices: Sequence[Open], credits: Sequence[Open]) -> list[tuple[str,
     return found
 
 
-REVENUE = {ChargeKind.RECURRING: "4400", ChargeKind.USAGE: "4410", ChargeKind.ONE_OFF: "4420"}
-"""Revenue account of each kind of charge."""
+REVENUE = {
+    ChargeKind.RECURRING: "revenue-recurring",
+    ChargeKind.USAGE: "revenue-usage",
+    ChargeKind.ONE_OFF: "revenue-one-off",
+}
+"""Role of the revenue account of each kind of charge."""

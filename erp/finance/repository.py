@@ -166,7 +166,9 @@ async def open_items(
     return found
 
 
-async def add_allocations(conn: AsyncConnection, matched: Sequence[tuple[str, str, int]], now: datetime) -> None:
+async def add_allocations(
+    conn: AsyncConnection, matched: Sequence[tuple[str, str, int]], now: datetime, applied_on: date
+) -> None:
     """(invoice, credit, minor units), keys as in `open_items`."""
     rows = []
     for invoice_key, credit_key, minor in matched:
@@ -178,6 +180,7 @@ async def add_allocations(conn: AsyncConnection, matched: Sequence[tuple[str, st
                 "credit_note_id": credit_id if kind == "credit-note" else None,
                 "amount_minor": minor,
                 "at": now,
+                "applied_on": applied_on,
             }
         )
     if rows:

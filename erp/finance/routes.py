@@ -1,4 +1,4 @@
-"""Invoices, payments and the books over HTTP."""
+"""Invoices and payments over HTTP."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from starlette.responses import Response
 
 from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, InvoiceId
-from controller.domain.money import Money
-from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from controller.http.endpoint import Call, Endpoint, Page
 from controller.http.models import MoneyOut
 from controller.store.metadata import to_micros
 from erp.finance.answers import (
-    AccountBalanceOut,
-    EntryOut,
     InvoiceFilter,
     InvoiceOut,
     InvoiceQuery,
@@ -25,13 +22,12 @@ from erp.finance.answers import (
     PaymentIn,
     PaymentOut,
     PaymentQuery,
-    TrialBalanceOut,
 )
 from erp.finance.service import FinanceService
 
 
 def endpoints(finance: FinanceService) -> list[Endpoint]:
-    return [*_documents(finance), *_payments(finance), *_books(finance)]
+    return [*_documents(finance), *_payments(finance)]
 
 
 def _documents(finance: FinanceService) -> list[Endpoint]:
@@ -141,44 +137,5 @@ def _payments(finance: FinanceService) -> list[Endpoint]:
             query=PaymentQuery,
             returns=PaymentOut,
             paged=True,
-        ),
-    ]
-
-
-def _books(finance: FinanceService) -> list[Endpoint]:
-    async def entries(call: Call) -> Page:
-        query = call.query_as(PageQuery)
-        found = await finance.journal_entries(after=query.last_key(int, str), limit=query.rows)
-        return Page.of(found, query, lambda e: (to_micros(e.posted_at), e.entry_id), EntryOut.of)
-
-    async def trial_balance(call: Call) -> TrialBalanceOut:
-        found = await finance.trial_balance()
-        totals: dict[str, Money] = {}
-        for account in found:
-            currency = account.balance.currency
-            totals[currency] = totals.get(currency, Money.zero(currency)) + account.balance
-        return TrialBalanceOut(
-            accounts=[AccountBalanceOut.of(account) for account in found],
-            totals=[MoneyOut.of(m) for m in totals.values()],
-        )
-
-    return [
-        Endpoint(
-            "GET",
-            "/journal-entries",
-            scope="finance:read",
-            handler=entries,
-            summary="The journal, newest first",
-            query=PageQuery,
-            returns=EntryOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/trial-balance",
-            scope="finance:read",
-            handler=trial_balance,
-            summary="Debits, credits and balance of every account",
-            returns=TrialBalanceOut,
         ),
     ]

@@ -26,7 +26,8 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Customer, Entity
 from erp.crm.service import CrmService
-from erp.finance import journal, ledger, repository
+from erp.finance import journal, ledger, receipts, repository
+from erp.finance.chart import Chart
 from erp.finance.content import digest
 from erp.finance.document import render
 from erp.finance.errors import (
@@ -38,13 +39,12 @@ from erp.finance.errors import (
     WrongCurrency,
 )
 from erp.finance.issue import Issue, entry_of, invoice_row, issued, line_rows
-from erp.finance.journal import AccountBalance, Entry
-from erp.finance.ledger import Payment
+from erp.finance.journal import Entry
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
+from erp.finance.receipts import Payment
 from erp.finance.settings import FinanceSettings
 
 _ACTOR = "system:finance"
-_BOOKS_LOCK = 0x4845_4144_0010
 
 
 class FinanceService:
@@ -65,7 +65,7 @@ class FinanceService:
             return []
         now = self._clock.now()
         async with self._database.begin() as conn:
-            await _lock_books(conn)
+            await ledger.lock_books(conn)
             done = await repository.invoiced_accounts(conn, bill_run_id)
             todo = {key: found for key, found in split_by_account(charges).items() if key not in done}
             drafts = [(account_id, draft(c, self._settings.tax_rounding)) for (account_id, _), c in todo.items()]
@@ -158,8 +158,8 @@ class FinanceService:
             customer = await self._crm.customer_of_in(conn, account_id)
             if amount.currency != customer.account.currency:
                 raise WrongCurrency(f"account {account_id} is kept in {customer.account.currency}")
-            await _lock_books(conn)
-            known = await ledger.find_payment(conn, method, reference)
+            await ledger.lock_books(conn)
+            known = await receipts.find_payment(conn, method, reference)
             if known is not None:
                 if (known.account_id, known.amount) != (account_id, amount):
                     raise PaymentMismatch(f"{method} {reference} was booked as {known.amount} of {known.account_id}")
@@ -176,8 +176,10 @@ class FinanceService:
                 new_id(now),
                 actor,
             )
-            await self._book(conn, made, customer, now)
-            invoice_ids = await self._settle_account(conn, account_id, amount.currency, now)
+            entity = await _entity_of(conn, customer)
+            await self._book(conn, made, entity, now)
+            today = local_date(now, entity.zone_info)
+            invoice_ids = await self._settle_account(conn, account_id, amount.currency, now, today)
             await audit.record(
                 conn,
                 now=now,
@@ -197,7 +199,7 @@ class FinanceService:
                 invoice_ids=tuple(invoice_ids),
             )
             await outbox.append(conn, event)
-            stored = await ledger.get_payment(conn, made.payment_id)
+            stored = await receipts.get_payment(conn, made.payment_id)
         assert stored is not None
         return stored, True
 
@@ -208,43 +210,39 @@ class FinanceService:
     async def payment(self, payment_id: PaymentId) -> Payment:
         """Raises UnknownPayment."""
         async with self._database.read() as conn:
-            found = await ledger.get_payment(conn, payment_id)
+            found = await receipts.get_payment(conn, payment_id)
         if found is None:
             raise UnknownPayment(f"no payment {payment_id}")
         return found
 
     async def payments(self, *, account_id: str | None, after: tuple[int, str] | None, limit: int) -> list[Payment]:
         async with self._database.read() as conn:
-            return await ledger.payments(conn, account_id, after, limit)
-
-    async def journal_entries(self, *, after: tuple[int, str] | None, limit: int) -> list[Entry]:
-        async with self._database.read() as conn:
-            return await ledger.entries(conn, after, limit)
-
-    async def trial_balance(self) -> list[AccountBalance]:
-        async with self._database.read() as conn:
-            return await ledger.trial_balance(conn)
+            return await receipts.payments(conn, account_id, after, limit)
 
     async def _number(
         self, conn: AsyncConnection, drafts: Sequence[tuple[AccountId, Draft]], now: datetime
     ) -> list[Issue]:
         """Give each document its parties, and the next number of its series."""
         entities: dict[EntityId, Entity] = {}
+        charts: dict[EntityId, Chart] = {}
         addressed = []
         for account_id, document in drafts:
             buyer = await self._crm.customer_of_in(conn, account_id)
             seller = entities.get(buyer.entity_id) or await _entity_of(conn, buyer)
             entities[buyer.entity_id] = seller
+            if seller.entity_id not in charts:
+                charts[seller.entity_id] = await ledger.ensure_chart(conn, seller.entity_id)
             addressed.append((document, seller, buyer, self._series(document, seller, now)))
         issues = []
         for entity_id, series in sorted({(seller.entity_id, series) for _, seller, _, series in addressed}):
             members = [a for a in addressed if (a[1].entity_id, a[3]) == (entity_id, series)]
             first = await repository.take_numbers(conn, entity_id, series, len(members))
             for sequence, (document, seller, buyer, _) in enumerate(members, first):
-                entry_id = new_id(now) if journal.of_document(document) else None
+                postings = journal.of_document(document, charts[entity_id])
+                entry_id = new_id(now) if postings else None
                 number = f"{series}-{sequence:06d}"
                 issues.append(
-                    Issue(InvoiceId(new_id(now)), entry_id, number, series, sequence, document, seller, buyer)
+                    Issue(InvoiceId(new_id(now)), entry_id, postings, number, series, sequence, document, seller, buyer)
                 )
         return issues
 
@@ -256,8 +254,6 @@ class FinanceService:
     async def _write(
         self, conn: AsyncConnection, bill_run_id: BillRunId, issues: Sequence[Issue], now: datetime
     ) -> None:
-        for entity_id, currency in sorted({(i.seller.entity_id, i.document.total.currency) for i in issues}):
-            await ledger.ensure_chart(conn, entity_id, currency)
         await ledger.post(conn, [entry_of(i, now) for i in issues if i.entry_id is not None])
         due_in = timedelta(days=self._settings.due_days)
         rows = [
@@ -267,24 +263,27 @@ class FinanceService:
 
     async def _settle(self, conn: AsyncConnection, issues: Sequence[Issue], now: datetime) -> None:
         """Credits that waited (payments, credit notes) settle the new invoices at once."""
-        for currency in sorted({i.document.total.currency for i in issues}):
-            accounts = [i.buyer.account.account_id for i in issues if i.document.total.currency == currency]
+        for currency, applied_on in sorted({(i.document.total.currency, i.issued_on(now)) for i in issues}):
+            accounts = [
+                i.buyer.account.account_id
+                for i in issues
+                if (i.document.total.currency, i.issued_on(now)) == (currency, applied_on)
+            ]
             items = await repository.open_items(conn, accounts, currency)
             matched = [m for invoices, credits in items.values() for m in settle(invoices, credits)]
-            await repository.add_allocations(conn, matched, now)
+            await repository.add_allocations(conn, matched, now, applied_on)
 
     async def _settle_account(
-        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime
+        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime, applied_on: date
     ) -> list[str]:
         """Returns the invoices that were settled, wholly or in part."""
         invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
         matched = settle(invoices, credits)
-        await repository.add_allocations(conn, matched, now)
+        await repository.add_allocations(conn, matched, now, applied_on)
         return list(dict.fromkeys(key.partition(":")[2] for key, _, _ in matched))
 
-    async def _book(self, conn: AsyncConnection, made: Payment, customer: Customer, now: datetime) -> None:
-        entity = await _entity_of(conn, customer)
-        await ledger.ensure_chart(conn, entity.entity_id, made.amount.currency)
+    async def _book(self, conn: AsyncConnection, made: Payment, entity: Entity, now: datetime) -> None:
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
         entry = Entry(
             made.entry_id,
             entity.entity_id,
@@ -292,10 +291,10 @@ class FinanceService:
             local_date(now, entity.zone_info),
             f"Payment {made.method} {made.reference}"[:200],
             f"payment:{made.payment_id}",
-            journal.of_payment(made.amount),
+            journal.of_payment(made.amount, chart),
         )
         await ledger.post(conn, [entry])
-        await ledger.add_payment(conn, made)
+        await receipts.add_payment(conn, made)
 
     async def _keep(self, invoice_id: InvoiceId, pdf: bytes) -> tuple[bytes, bytes]:
         """Store the first rendering; who comes second gets what is stored."""
@@ -315,12 +314,6 @@ async def _entity_of(conn: AsyncConnection, customer: Customer) -> Entity:
     found = await parties.find_entity(conn, customer.entity_id)
     assert found is not None, "a customer's entity is a foreign key"
     return found
-
-
-async def _lock_books(conn: AsyncConnection) -> None:
-    """One writer of the books at a time: whoever matches credits with invoices sees what the others matched."""
-    if conn.dialect.name == "postgresql":
-        await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BOOKS_LOCK})
 
 
 async def _audit_issue(conn: AsyncConnection, issue: Issue, now: datetime, actor: str) -> None:

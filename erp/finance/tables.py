@@ -32,11 +32,20 @@ account = Table(
     metadata,
     Column("entity_id", Id, primary_key=True),
     Column("code", String(8), primary_key=True),
-    Column("currency", String(3), primary_key=True),
     Column("name", String(80), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column(
+        "kind",
+        String(16),
+        CheckConstraint("kind IN ('asset', 'liability', 'equity', 'revenue', 'expense')", name="kind"),
+        nullable=False,
+    ),
+    Column("parent", String(8)),
+    Column("role", String(32)),
+    Column("control", String(32)),
+    ForeignKeyConstraint(["entity_id", "parent"], ["finance_account.entity_id", "finance_account.code"]),
+    UniqueConstraint("entity_id", "role"),
 )
-"""The chart of accounts, per entity and currency."""
+"""The chart of accounts of each legal entity. An account holds every currency; each balances by itself."""
 
 series = Table(
     "finance_series",
@@ -54,28 +63,50 @@ journal_entry = Table(
     Column("entity_id", Id, nullable=False),
     Column("posted_at", Instant, nullable=False),
     Column("booked_on", Date, nullable=False),
+    Column("regards_on", Date),
     Column("description", String(200), nullable=False),
     Column("source", String(80), nullable=False, unique=True),
     Column("postings", Integer, CheckConstraint("postings >= 2", name="two_sides"), nullable=False),
+    UniqueConstraint("entry_id", "entity_id", "booked_on", name="uq_finance_journal_entry_entity_day"),
     Index("ix_finance_journal_entry_posted_at", "posted_at", "entry_id"),
 )
-"""`source` names the document as "kind:id": a document is posted once. `postings` fixes how many lines it has."""
+"""`source` names the document as "kind:id": a document is posted once. `postings` fixes how many lines it has.
+
+`regards_on` is a day of the period an entry is about, where that is not the one it was booked in.
+"""
 
 posting = Table(
     "finance_posting",
     metadata,
-    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), primary_key=True),
+    Column("entry_id", Id, primary_key=True),
     Column("line", Integer, primary_key=True),
     Column("entity_id", Id, nullable=False),
+    Column("booked_on", Date, nullable=False),
     Column("code", String(8), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("amount_minor", BigInteger, CheckConstraint("amount_minor <> 0", name="not_zero"), nullable=False),
     ForeignKeyConstraint(
-        ["entity_id", "code", "currency"],
-        ["finance_account.entity_id", "finance_account.code", "finance_account.currency"],
+        ["entry_id", "entity_id", "booked_on"],
+        ["finance_journal_entry.entry_id", "finance_journal_entry.entity_id", "finance_journal_entry.booked_on"],
     ),
-    Index("ix_finance_posting_entity_id", "entity_id", "code", "currency"),
+    ForeignKeyConstraint(["entity_id", "code"], ["finance_account.entity_id", "finance_account.code"]),
+    Index("ix_finance_posting_entity_id", "entity_id", "code", "currency", "booked_on", "amount_minor"),
 )
+"""Entity and day are the entry's, held so by the foreign key; the index alone answers what an account amounts to."""
+
+period_change = Table(
+    "finance_period_change",
+    metadata,
+    Column("change_id", BigId, primary_key=True, autoincrement=True),
+    Column("entity_id", Id, nullable=False),
+    Column("closed_until", Date, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Index("ix_finance_period_change_entity_id", "entity_id", "change_id"),
+    sqlite_autoincrement=True,
+)
+"""Each closing and reopening. The last one of an entity says it: nothing is booked before `closed_until`."""
 
 zero = Table(
     "finance_zero",
@@ -192,10 +223,14 @@ allocation = Table(
     Column("credit_note_id", Id, ForeignKey("finance_invoice.invoice_id"), index=True),
     Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
     Column("at", Instant, nullable=False),
+    Column("applied_on", Date, nullable=False),
     CheckConstraint("(payment_id IS NULL) <> (credit_note_id IS NULL)", name="one_source"),
     sqlite_autoincrement=True,
 )
-"""Which credit settles which invoice. What an invoice is still owed is its total less its allocations."""
+"""Which credit settles which invoice. What an invoice is still owed is its total less its allocations.
+
+`applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it.
+"""
 
 triggers.forbid_changes(journal_entry)
 triggers.forbid_changes(posting)
@@ -204,4 +239,6 @@ triggers.forbid_changes(invoice_line, ("charge_id",), ("invoice_id", "position")
 triggers.forbid_changes(document)
 triggers.forbid_changes(payment, ("method", "reference"))
 triggers.forbid_changes(allocation)
+triggers.forbid_changes(period_change)
+triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)
 triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)

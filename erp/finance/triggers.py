@@ -1,4 +1,4 @@
-"""What the database itself refuses: a changed document, and an entry that does not balance at COMMIT.
+"""What the database itself refuses: a changed document, an entry into a closed period, and one that does not balance.
 
 PostgreSQL has deferred constraint triggers. SQLite has none, but it has deferred foreign keys: triggers keep, per
 entry, what is missing to its balance, and that number must be found in a table whose only row is 0 at COMMIT.
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import DDL, Table, event
+
+_PERIOD_LOCK = 0x4845_4144_0011
 
 
 def forbid_changes(table: Table, *unique: Sequence[str]) -> None:
@@ -43,6 +45,49 @@ def forbid_changes(table: Table, *unique: Sequence[str]) -> None:
         table,
         f"CREATE TRIGGER {name}_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {name}_frozen()",
+    )
+
+
+def forbid_closed_period(*, journal_entry: Table, period_change: Table) -> None:
+    """Refuse an entry booked before the day up to which its entity's books are closed.
+
+    On PostgreSQL whoever closes waits for the entries that are being written, and they for whoever closes.
+    """
+    entry, change = journal_entry.name, period_change.name
+    closed = f"SELECT closed_until FROM {change} WHERE entity_id = NEW.entity_id ORDER BY change_id DESC LIMIT 1"
+    _on_sqlite(
+        journal_entry,
+        f"CREATE TRIGGER {entry}_open_period BEFORE INSERT ON {entry} WHEN NEW.booked_on < ({closed}) "
+        f"BEGIN SELECT RAISE(ABORT, '{entry}: the period is closed'); END",
+    )
+    _on_postgresql(
+        journal_entry,
+        f"""
+        CREATE FUNCTION {entry}_open_period() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE closed date;
+        BEGIN
+          PERFORM pg_advisory_xact_lock_shared({_PERIOD_LOCK});
+          closed := ({closed});
+          IF NEW.booked_on < closed THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = '{entry}: the period is closed';
+          END IF;
+          RETURN NEW;
+        END $$
+        """,
+    )
+    _on_postgresql(
+        journal_entry,
+        f"CREATE TRIGGER {entry}_open_period BEFORE INSERT ON {entry} "
+        f"FOR EACH ROW EXECUTE FUNCTION {entry}_open_period()",
+    )
+    _on_postgresql(
+        period_change,
+        f"CREATE FUNCTION {change}_alone() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"BEGIN PERFORM pg_advisory_xact_lock({_PERIOD_LOCK}); RETURN NEW; END $$",
+    )
+    _on_postgresql(
+        period_change,
+        f"CREATE TRIGGER {change}_alone BEFORE INSERT ON {change} FOR EACH ROW EXECUTE FUNCTION {change}_alone()",
     )
 
 
@@ -91,6 +136,14 @@ def _require_on_sqlite(zero: Table, balance: Table, journal_entry: Table, postin
         f" - (SELECT COUNT(*) FROM {p} WHERE entry_id = NEW.entry_id)"
     )
     total = f"(SELECT SUM(amount_minor) FROM {p} WHERE entry_id = NEW.entry_id AND currency = NEW.{{}})"
+    # Foreign keys are off in a connection that does not ask for them, and with them what follows.
+    for table in (journal_entry, posting):
+        _on_sqlite(
+            table,
+            f"CREATE TRIGGER {table.name}_needs_keys BEFORE INSERT ON {table.name} "
+            f"WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 "
+            f"BEGIN SELECT RAISE(ABORT, '{table.name}: PRAGMA foreign_keys=ON first, the balance hangs on it'); END",
+        )
     _on_sqlite(zero, f"INSERT INTO {z} (z) VALUES (0)")
     _on_sqlite(
         zero,

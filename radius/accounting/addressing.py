@@ -31,15 +31,21 @@ EVENTS = 241
 """The attribute (Extended-Type-1, RFC 6929) in which events are told: equal octets may tell of two of them."""
 _INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS = 96, 97, 123, 168
 _SELDOM = frozenset((_INTERFACE_ID, _PREFIX, _DELEGATED, _IPV6_ADDRESS, EVENTS))
-_SHARING_VENDORS = frozenset(("huawei", "nokia"))
-"""Kinds of NAS that name the ports of a shared address in attributes of their own."""
+_SHARING_VENDORS = frozenset(("huawei", "nokia-sros"))
+"""Kinds of NAS (radius.vendors.reply) that name the ports of a shared address in attributes of their own."""
 
 _PORT_RANGE, _PORT_MAP = 6, 7
 _EXTERNAL_IPV4, _EXTERNAL_PORT, _ALLOC, _RANGE_START, _RANGE_END = 3, 7, 8, 9, 10
-_HUAWEI, _HUAWEI_ADDRESS, _HUAWEI_START, _HUAWEI_END = 2011, 161, 162, 163
+_HUAWEI, _HUAWEI_ADDRESS, _HUAWEI_START, _HUAWEI_END, _HUAWEI_UPDATE = 2011, 161, 162, 163, 165
+_ADDED, _DELETED = 0, 1
+"""Of HW-Nat-Port-Range-Update (26-165); without it, or with another value, the record says what there is now."""
 _NOKIA, _NOKIA_PORT_RANGE = 6527, 121
-_NOKIA_RANGE = re.compile(rb"(\d{1,3}(?:\.\d{1,3}){3})\s+(\d{1,5})(?:\.\.|-)(\d{1,5})(?:\s.*)?", re.ASCII | re.DOTALL)
-"""Such as `198.51.100.4 37674..37723 router base`."""
+_RANGE = rb"\d{1,5}(?:\.\.|-)\d{1,5}"
+_NOKIA_RANGES = re.compile(
+    rb"(\d{1,3}(?:\.\d{1,3}){3})\s+(" + _RANGE + rb"(?:,\s*" + _RANGE + rb")*)(?:\s.*)?", re.ASCII | re.DOTALL
+)
+"""Such as `180.0.1.248 37674-37723,38507-38556 router base` (RADIUS Attributes Reference Guide, [26-6527-121])."""
+_NUMBERS = re.compile(rb"\d{1,5}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +136,22 @@ def _huawei(packet: Packet) -> Iterator[Said]:
     address = packet.vendor(_HUAWEI, _HUAWEI_ADDRESS)
     first, last = _number(packet.vendor(_HUAWEI, _HUAWEI_START)), _number(packet.vendor(_HUAWEI, _HUAWEI_END))
     if address is not None and len(address) == 4 and first is not None and last is not None and first <= last:
-        yield Said(SHARED_PORTS, f"{ipaddress.IPv4Address(address)}/32", (first, last))
+        update = _number(packet.vendor(_HUAWEI, _HUAWEI_UPDATE))
+        network, is_event = f"{ipaddress.IPv4Address(address)}/32", update in (_ADDED, _DELETED)
+        yield Said(SHARED_PORTS, network, (first, last), is_event=is_event, is_given=update != _DELETED)
 
 
 def _nokia(packet: Packet) -> Iterator[Said]:
-    text = packet.vendor(_NOKIA, _NOKIA_PORT_RANGE)
-    match = None if text is None else _NOKIA_RANGE.fullmatch(text.rstrip(b"\0"))
-    if match is None:
-        return
-    try:
-        address = ipaddress.IPv4Address(match[1].decode())
-    except ValueError:
-        return
-    first, last = int(match[2]), int(match[3])
-    if first <= last <= ALL_PORTS[1]:
-        yield Said(SHARED_PORTS, f"{address}/32", (first, last))
+    """What does not fit into one attribute goes on in the next, address and all."""
+    for text in packet.vendor_all(_NOKIA, _NOKIA_PORT_RANGE):
+        match = _NOKIA_RANGES.fullmatch(text.rstrip(b"\0"))
+        if match is None:
+            continue
+        try:
+            address = ipaddress.IPv4Address(match[1].decode())
+        except ValueError:
+            continue
+        numbers = [int(number) for number in _NUMBERS.findall(match[2])]
+        for first, last in zip(numbers[::2], numbers[1::2], strict=True):
+            if first <= last <= ALL_PORTS[1]:
+                yield Said(SHARED_PORTS, f"{address}/32", (first, last))

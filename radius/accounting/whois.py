@@ -6,8 +6,9 @@
     → sessions that held it: begun ≤ instant < ended, half-open, so the second of a change has one answer
     → the record that first named the address, and the newest one, each with its digests and its place in the log
 
-Several answers mean that the evidence itself is ambiguous, and all of them are told. Newest first is looked, so the
-time it takes does not grow with the history. Every question is audited: it is an intrusion into somebody's privacy.
+Several answers mean that the evidence itself is ambiguous, and all of them are told. Looked through is what began
+before the instant and was heard of after it, so the time it takes does not grow with the history. Every question is
+audited: it is an intrusion into somebody's privacy.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _SEARCHED = 2_000
 """How many holders of one address are looked through, newest first. Of a shared address, thousands may be its own."""
 _BUFFERED = timedelta(days=8)
 """How late a NAS may first tell of a session: it was not heard of before it began, and not much later either."""
+_AHEAD_US = 3_600_000_000
+"""How long before its end, by the NAS's clock, a session may have been heard of for the last time: clocks that are
+further ahead are not believed (`record`)."""
 _SHORTEST_IPV6_PREFIX = 16
 _DIGEST_PREFIX = 8
 
@@ -213,9 +217,9 @@ async def _framed(conn: AsyncConnection, address: ipaddress.IPv4Address, at_us: 
     rows: list[Row[Any]] = []
     heard_by = first_id(from_micros(at_us) + _BUFFERED)
     for table in (sessions, history):
-        mine = (table.c.framed_ipv4 == str(address), table.c.session_key < heard_by)
-        newest = select(table.c.session_key).where(*mine).order_by(table.c.session_key.desc()).limit(_SEARCHED)
-        rows += (await conn.execute(select(table).where(table.c.session_key.in_(newest), *_ran(table, at_us)))).all()
+        mine = (table.c.framed_ipv4 == str(address), table.c.session_key < heard_by, *_ran(table, at_us))
+        newest = select(table).where(*mine).order_by(table.c.session_key.desc()).limit(_SEARCHED)
+        rows += (await conn.execute(newest)).all()
     c = session_addresses.c
     keys = [row.session_key for row in rows]
     moved = set(
@@ -238,10 +242,12 @@ async def _framed(conn: AsyncConnection, address: ipaddress.IPv4Address, at_us: 
 
 
 def _ran(table: Table, at_us: int) -> tuple[Any, ...]:
-    """It had begun, and had not ended: half-open."""
+    """It had begun, and had not ended: half-open. What ended was heard of until then, so whole months of the history
+    need no look."""
     c = table.c
     over = or_(c.state == LIVE, c.ended_us.is_(None), c.ended_us > at_us)
-    return c.started_us <= at_us, over, c.state != VOID
+    ran = (c.started_us <= at_us, over, c.state != VOID)
+    return ran if table is sessions else (*ran, c.last_seen_us > at_us - _AHEAD_US)
 
 
 def _made_us(session_key: str) -> int:

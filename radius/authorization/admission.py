@@ -22,6 +22,7 @@ from controller.domain.clock import Clock
 from radius.authorization.conditions import closes_at, station
 from radius.authorization.directory import Subscriber
 from radius.ports import Grants, Occupancy, Occupied
+from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -32,6 +33,9 @@ _CALLING_STATION_ID = int(Attr.CALLING_STATION_ID)
 _START_FOLLOWS = timedelta(seconds=10)
 """How long after an accept its Accounting-Start is waited for: until then the session is counted from memory."""
 
+
+_NO_GARDEN = Cause.SUSPENDED.because("the service is suspended, and there is no walled garden")
+_USED_UP = Cause.EXHAUSTED.because("the volume of the period is used up, and nobody topped it up")
 
 Give = Callable[[], Awaitable[bytes | str]]
 
@@ -58,23 +62,24 @@ class Admission:
         if guard is None:
             return Decision(ACCESS_ACCEPT, accept + plan.attributes(nas) + subscriber.attributes, "accept")
         if not guard.enabled:
-            return rejection("the service is not enabled", reject)
+            return rejection(Cause.DISABLED, reject)
         if guard.expired:
-            return rejection("the password has expired", reject)
+            return rejection(Cause.EXPIRED, reject)
         if guard.suspended_out:
-            return rejection("the service is suspended, and there is no walled garden", reject)
+            return rejection(_NO_GARDEN, reject)
         if guard.exhausted:
-            return rejection("the volume of the period is used up, and nobody topped it up", reject)
+            return rejection(_USED_UP, reject)
         conditions, ends_in_s = guard.conditions, None
         refusal = conditions.refusal(packet, nas)
         if refusal is not None:
-            return rejection(refusal, reject)
+            return rejection(Cause.BOUND.because(refusal), reject)
         if conditions.hours:
             now = self._clock.now()
             closing = closes_at(conditions.hours, now, self._zone)
             if closing is None:
                 hours = ", ".join(window.text for window in conditions.hours)
-                return rejection(f"outside the hours of the service: {hours} {self._zone.key}", reject)
+                words = f"{Cause.HOURS}: {hours} {self._zone.key}"
+                return rejection(Cause.HOURS.because(words), reject)
             ends_in_s = max(1, int((closing - now).total_seconds()))
         shared = plan.attributes(nas) if ends_in_s is None else plan.encode(nas, ends_in_s=ends_in_s)
         accepted = Decision(ACCESS_ACCEPT, accept + shared + subscriber.attributes, "accept")
@@ -100,7 +105,7 @@ class Admission:
             if until > now and name != caller and name not in started
         ]
         if len(counted) + len(waiting) >= limit:
-            return rejection(_too_many(limit, counted, len(waiting)), reject)
+            return rejection(Cause.TOO_MANY.because(_too_many(limit, counted, len(waiting))), reject)
         if caller is not None:
             self._accepted[service_id] = [*waiting, (caller, now + _START_FOLLOWS)]
         self._forget(now)
@@ -122,7 +127,7 @@ async def _given(give: Give, accepted: Decision, reject: bytes) -> Decision:
     """The accept with addresses, or why there are none."""
     found = await give()
     if isinstance(found, str):
-        return rejection(found, reject)
+        return rejection(Cause.NO_ADDRESS.because(found), reject)
     return Decision(accepted.code, accepted.attributes + found, accepted.result)
 
 

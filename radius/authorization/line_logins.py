@@ -14,6 +14,7 @@ from radius.authorization.admission import Admission, rejection
 from radius.authorization.directory import Subscriber
 from radius.authorization.line import MAC, Line, mac, named_by
 from radius.protocol.authenticator import chap_response
+from radius.protocol.cause import Cause
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute
@@ -24,9 +25,15 @@ _CHAP_PASSWORD, _CHAP_CHALLENGE = int(Attr.CHAP_PASSWORD), int(Attr.CHAP_CHALLEN
 _FRAMED_PROTOCOL, _MESSAGE_AUTHENTICATOR = int(Attr.FRAMED_PROTOCOL), int(Attr.MESSAGE_AUTHENTICATOR)
 _PPP = 1
 
-NOT_PROVED = rejection("a line login must be signed (Message-Authenticator): nothing else shows that the NAS sent it")
-UNKNOWN_LINE = rejection("unknown user, and no line of this NAS is known by what the request names")
-WRONG_PASSWORD = rejection("the password of a MAC login is neither empty nor the address")
+NOT_PROVED = rejection(
+    Cause.LINE_NOT_PROVED.because(
+        "a line login must be signed (Message-Authenticator): nothing else shows that the NAS sent it"
+    )
+)
+UNKNOWN_LINE = rejection(
+    Cause.UNKNOWN_LINE.because("unknown user, and no line of this NAS is known by what the request names")
+)
+WRONG_PASSWORD = rejection(Cause.WRONG_PASSWORD.because("the password of a MAC login is neither empty nor the address"))
 
 
 Find = Callable[[Line], tuple[bytes, Subscriber] | None]

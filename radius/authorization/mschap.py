@@ -16,6 +16,7 @@ from typing import Protocol
 from controller.domain.errors import PeerError
 from radius.authorization.directory import Find, Subscriber
 from radius.authorization.mppe import MICROSOFT, key_attributes
+from radius.protocol.cause import Cause, cause_of
 from radius.protocol.codes import ACCESS_REJECT, Attr
 from radius.protocol.mschap import NtPassword, challenge_hash, lm_hash
 from radius.protocol.nas import Nas
@@ -37,18 +38,28 @@ _USE_NT = 1
 _MPPE = vendor_attribute(MICROSOFT, ENCRYPTION_POLICY, b"\0\0\0\1") + vendor_attribute(
     MICROSOFT, ENCRYPTION_TYPES, b"\0\0\0\4"
 )
-_UNKNOWN = Decision(ACCESS_REJECT, b"", "reject", "unknown user")
-_WRONG = Decision(ACCESS_REJECT, b"", "reject", "wrong password")
-_NO_HASH = Decision(ACCESS_REJECT, b"", "reject", "MS-CHAP needs the NT hash, and less is kept of this password")
-_NO_CHANGE = Decision(ACCESS_REJECT, b"", "reject", "the peer wants to change its password, which is not done here")
+_UNKNOWN = Decision(ACCESS_REJECT, b"", "reject", Cause.UNKNOWN_USER)
+_WRONG = Decision(ACCESS_REJECT, b"", "reject", Cause.WRONG_PASSWORD)
+_NO_HASH = Decision(
+    ACCESS_REJECT,
+    b"",
+    "reject",
+    Cause.TOO_LITTLE_KEPT.because("MS-CHAP needs the NT hash, and less is kept of this password"),
+)
+_NO_CHANGE = Decision(
+    ACCESS_REJECT,
+    b"",
+    "reject",
+    Cause.NOT_CHANGED.because("the peer wants to change its password, which is not done here"),
+)
 _CODES = {
-    "outside the hours": RESTRICTED_HOURS,
-    "the service is not enabled": DISABLED,
-    "the password has expired": EXPIRED,
-    "the service is bound": NO_PERMISSION,
-    _NO_CHANGE.reason: CANNOT_CHANGE,
+    Cause.HOURS: RESTRICTED_HOURS,
+    Cause.DISABLED: DISABLED,
+    Cause.EXPIRED: EXPIRED,
+    Cause.BOUND: NO_PERMISSION,
+    Cause.NOT_CHANGED: CANNOT_CHANGE,
 }
-"""How reasons begin, and what MS-CHAP calls them; every other reason reads like a wrong password."""
+"""What MS-CHAP calls a cause; every other one reads like a wrong password."""
 _SUCCESS_HEAD = bytes((_VENDOR_SPECIFIC, 51)) + _PREFIX + bytes((SUCCESS_2, 45))
 
 
@@ -150,7 +161,7 @@ def _explained(decision: Decision, version: int, identifier: int) -> Decision:
     """A refusal with its MS-CHAP-Error; a wrong password may be tried again under the new challenge (R=1)."""
     if decision.code != ACCESS_REJECT:
         return decision
-    error = next((code for begin, code in _CODES.items() if decision.reason.startswith(begin)), FAILED)
+    error = _CODES.get(cause_of(decision.reason), FAILED)
     attribute = error_attribute(version, identifier, error)
     return Decision(ACCESS_REJECT, decision.attributes + attribute, decision.result, decision.reason)
 

@@ -20,6 +20,7 @@ from radius.authorization.eap.sessions import EapSessions
 from radius.authorization.line_logins import LineLogins
 from radius.authorization.mschap import MsChap
 from radius.authorization.password import HashedPassword
+from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -31,11 +32,13 @@ _CHAP_PASSWORD = int(Attr.CHAP_PASSWORD)
 _EAP_MESSAGE = int(Attr.EAP_MESSAGE)
 
 
-NO_USER_NAME = rejection("no User-Name")
-UNKNOWN_USER = rejection("unknown user")
-WRONG_PASSWORD = rejection("wrong password")
-NO_CREDENTIALS = rejection("no User-Password, CHAP-Password, MS-CHAP response or EAP-Message: no method we serve")
-NEEDS_CLEAR = rejection("CHAP needs the clear password, and less is kept of this one")
+NO_USER_NAME = rejection(Cause.NO_USER_NAME)
+UNKNOWN_USER = rejection(Cause.UNKNOWN_USER)
+WRONG_PASSWORD = rejection(Cause.WRONG_PASSWORD)
+NO_CREDENTIALS = rejection(
+    Cause.NO_METHOD.because("no User-Password, CHAP-Password, MS-CHAP response or EAP-Message: no method we serve")
+)
+NEEDS_CLEAR = rejection(Cause.TOO_LITTLE_KEPT.because("CHAP needs the clear password, and less is kept of this one"))
 
 
 class Policy:

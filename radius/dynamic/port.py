@@ -1,4 +1,4 @@
-"""The socket on which home servers ask for CoA and Disconnect of their users (RFC 5176 §2.1: UDP port 3799)."""
+"""Where home servers ask for CoA and Disconnect of their users: UDP (RFC 5176 §2.1: port 3799), or a TLS connection."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import structlog
 from prometheus_client import Counter
@@ -31,10 +32,14 @@ _LONGEST = 4_096
 
 FindPeer = Callable[[str], Peer | None]
 """The home server at an address; None for a stranger."""
+Send = Callable[[bytes], None]
 
 
-class DynamicPort(asyncio.DatagramProtocol):
-    """`await open()`, then it serves until `close`. `own_realm` is our Operator-Name."""
+class DynamicPort:
+    """`take` a request from wherever it came; `await open()` serves UDP until `close`.
+
+    `own_realm` is our Operator-Name.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class DynamicPort(asyncio.DatagramProtocol):
         client: Sends,
         *,
         own_realm: str = "",
+        reuse_port: bool = False,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -51,42 +57,60 @@ class DynamicPort(asyncio.DatagramProtocol):
         self._registry = registry
         self._client = client
         self._own_realm = own_realm.lower()
+        self._reuse_port = reuse_port
         self._now_s = now_s
         # RFC 5080 §2.2.2; the longest lifetime, for a forwarded request may be under way as long as our tries take.
         self._duplicates = Duplicates(lifetime_s=30.0, capacity=16_384)
         self._under_way: set[asyncio.Task[None]] = set()
-        self._transport: asyncio.DatagramTransport | None = None
+        self._endpoints: list[asyncio.DatagramTransport] = []
         self.port = 0
 
     async def open(self, host: str, port: int) -> None:
         """Raises OSError naming the port that is taken."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        loop = asyncio.get_running_loop()
-        try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (host, port), family=family)
-        except OSError as error:
-            raise OSError(error.errno, f"UDP port {port} of {host}: {error.strerror}") from error
-        self.port = self._transport.get_extra_info("sockname")[1]
+        # One socket per family: in one for both, an IPv4 home server would come from ::ffff:a.b.c.d.
+        for address in [host] if host != "::" else ["::", "0.0.0.0"]:  # noqa: S104 - the operator asked for it
+            self._endpoints.append(await self._open(address, self.port or port))
+            self.port = self._endpoints[0].get_extra_info("sockname")[1]
         log.info("radius.dynamic.listening", host=host, port=self.port)
 
+    async def _open(self, host: str, port: int) -> asyncio.DatagramTransport:
+        opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        opened.setblocking(False)
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if self._reuse_port:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            opened.bind((host, port))
+        except OSError as error:
+            opened.close()
+            raise OSError(error.errno, f"UDP port {port} of {host}: {error.strerror}") from error
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Endpoint(self), sock=opened)
+        return transport
+
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        for endpoint in self._endpoints:
+            endpoint.close()
         for task in self._under_way:
             task.cancel()
 
-    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        source = (str(addr[0]), addr[1])
+    def datagram(self, data: bytes, source: tuple[str, int], send: Send) -> None:
+        """One datagram of whoever it may be."""
         peer = self._find_peer(source[0])
         if peer is None:
             self._drop("unknown", "unknown-peer", source[0])
             return
+        self.take(data[:_LONGEST], peer, source, send)
+
+    def take(self, data: bytes, peer: Peer, source: tuple[str, int], send: Send) -> None:
+        """A request of a peer that is known; `send` is called with the answer, at once or later. Raises nothing."""
         try:
-            self._take(data[:_LONGEST], peer, source)
+            self._take(data, peer, source, send)
         except PeerError as error:
             self._drop(peer.name, error.reason, str(error))
 
-    def _take(self, data: bytes, peer: Peer, source: tuple[str, int]) -> None:
+    def _take(self, data: bytes, peer: Peer, source: tuple[str, int], send: Send) -> None:
         packet, now_s = verified(data, peer, self._clock.now()), self._now_s()
         if len(self._under_way) >= _MOST_UNDER_WAY:
             raise PeerError("overload", f"{len(self._under_way)} requests are under way")
@@ -95,28 +119,26 @@ class DynamicPort(asyncio.DatagramProtocol):
         if kept is not None:
             PROXIED.labels(peer.name, "duplicate").inc()
             if kept is not PENDING:
-                self._send(kept, source)
+                send(kept)
             return
         try:
             accepted = routed(packet, peer, self._registry(), self._own_realm)
         except Refused as refused:
             outcome = CoaOutcome("nak", refused.error_cause, str(refused))
-            self._settle(key, packet, peer, source, outcome, "refused")
+            self._settle(key, packet, peer, send, outcome, "refused")
             return
-        task = asyncio.get_running_loop().create_task(self._forward(key, accepted, source))
+        task = asyncio.get_running_loop().create_task(self._forward(key, accepted, send))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _forward(self, key: bytes, accepted: Accepted, source: tuple[str, int]) -> None:
+    async def _forward(self, key: bytes, accepted: Accepted, send: Send) -> None:
         outcome = await self._client.send(accepted.nas, accepted.request.code, accepted.attributes)
-        self._settle(key, accepted.request, accepted.peer, source, outcome, outcome.result)
+        self._settle(key, accepted.request, accepted.peer, send, outcome, outcome.result)
 
-    def _settle(
-        self, key: bytes, packet: Packet, peer: Peer, source: tuple[str, int], outcome: CoaOutcome, result: str
-    ) -> None:
+    def _settle(self, key: bytes, packet: Packet, peer: Peer, send: Send, outcome: CoaOutcome, result: str) -> None:
         reply = answer(packet, peer, outcome)
         self._duplicates.answer(key, reply)
-        self._send(reply, source)
+        send(reply)
         PROXIED.labels(peer.name, result).inc()
         log.info(
             "radius.dynamic.proxied",
@@ -127,11 +149,26 @@ class DynamicPort(asyncio.DatagramProtocol):
             detail=outcome.detail,
         )
 
-    def _send(self, reply: bytes, source: tuple[str, int]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(reply, source)
-
     @staticmethod
     def _drop(peer: str, result: str, detail: str) -> None:
         PROXIED.labels(peer, result).inc()
         log.info("radius.dynamic.dropped", peer=peer, result=result, detail=detail)
+
+
+class _Endpoint(asyncio.DatagramProtocol):
+    """One socket."""
+
+    def __init__(self, port: DynamicPort) -> None:
+        self._port = port
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # No isinstance: uvloop has transports of its own.
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        source = (str(addr[0]), addr[1])
+        self._port.datagram(data, source, lambda reply: self._send(reply, addr))
+
+    def _send(self, reply: bytes, addr: tuple[str | object, int]) -> None:
+        if not self._transport.is_closing():
+            self._transport.sendto(reply, addr)

@@ -48,3 +48,18 @@ visited = Table(
     Column("seen_at", Instant, nullable=False),
     Index("ix_radius_visited_session_seen_at", "seen_at"),
 )
+
+# CoA and Disconnect requests for NAS whose TLS connection another process has; gone as soon as they are answered.
+relayed = Table(
+    "radius_relayed_request",
+    metadata,
+    Column("request_id", Id, primary_key=True),
+    Column("nas_id", Id, nullable=False, index=True),
+    Column("code", Integer, nullable=False),
+    Column("attributes", LargeBinary, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("taken", Boolean, nullable=False),
+    Column("result", String(8)),
+    Column("error_cause", BigInteger),
+    Column("detail", Text),
+)

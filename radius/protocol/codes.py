@@ -20,6 +20,7 @@ DISCONNECT_NAK = 42
 COA_REQUEST = 43
 COA_ACK = 44
 COA_NAK = 45
+PROTOCOL_ERROR = 52
 
 CODE_NAMES = {
     ACCESS_REQUEST: "Access-Request",
@@ -35,6 +36,7 @@ CODE_NAMES = {
     COA_REQUEST: "CoA-Request",
     COA_ACK: "CoA-ACK",
     COA_NAK: "CoA-NAK",
+    PROTOCOL_ERROR: "Protocol-Error",
 }
 """Packet codes by the names their RFCs print."""
 

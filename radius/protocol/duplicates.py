@@ -4,7 +4,7 @@ An Access-Request is known by source address and port, code, identifier and requ
 under another authenticator is a new request: NAS with few identifiers reuse them within a second.
 
 The authenticator of an Accounting-Request is a digest over all of it and the secret (RFC 2866 §3): it alone tells the
-requests of a NAS apart, and what answers one follows from it, so that no reply need be kept.
+requests of a NAS apart.
 
 Entries live in two generations. A generation is given up as a whole when the one after it is full or old, so nothing
 is ever searched, memory is bounded, and an entry lives between one and two lifetimes unless the load is above
@@ -17,7 +17,6 @@ from typing import Final
 
 from controller.domain.errors import RuleError
 from controller.domain.identity import NasId
-from radius.protocol.nas import Nas
 
 Source = tuple[str, int]
 Key = bytes
@@ -95,52 +94,38 @@ class Duplicates:
         self._born_s = now_s
 
 
-class RecordDuplicates:
-    """The same for Accounting-Requests: cheap, because a carrier's BRAS send more of them than of anything else.
+class InFlight:
+    """Accounting-Requests whose records are being stored: their retransmissions are known by the authenticator alone.
 
-    An entry is the NAS while its record is being stored, and the NAS's id once that is answered.
+    What is answered leaves at once. A retransmission that comes still later is recognised by the digest that its record
+    was stored with, which holds across restarts and processes; and the reply, which follows from the request, is the
+    same to the octet. Keeping replies here for seconds would cost a record a fourteenth: memory that is used again at
+    once stays near the processor.
     """
 
-    __slots__ = ("_born_s", "_capacity", "_lifetime_s", "_old", "_young")
+    __slots__ = ("_born_s", "_lifetime_s", "_old", "_young")
 
-    def __init__(self, *, lifetime_s: float = 5.0, capacity: int = 65_536) -> None:
+    def __init__(self, *, lifetime_s: float = 5.0) -> None:
         self._lifetime_s = lifetime_s
-        self._capacity = capacity
-        self._young: dict[bytes, Nas | NasId] = {}
-        self._old: dict[bytes, Nas | NasId] = {}
+        self._young: dict[bytes, NasId] = {}
+        self._old: dict[bytes, NasId] = {}
         self._born_s = 0.0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def claim(self, authenticator: bytes, nas: Nas, now_s: float) -> bool | None:
-        """None for a new request, which is the caller's to answer; else whether it was answered already."""
-        young = self._young
-        if now_s - self._born_s >= self._lifetime_s or len(young) >= self._capacity:
+    def claim(self, authenticator: bytes, nas_id: NasId, now_s: float) -> bool:
+        """Whether the request is new, and so the caller's to work on. After one to two lifetimes it is new again."""
+        if now_s - self._born_s >= self._lifetime_s:
             stale = now_s - self._born_s >= 2 * self._lifetime_s
-            self._old, self._young, self._born_s = {} if stale else young, {}, now_s
-            young = self._young
-        known = self._old.get(authenticator)
-        if known is None:
-            count = len(young)
-            known = young.setdefault(authenticator, nas)
-            if len(young) > count:
-                return None
-        else:
-            # Answered after its generation had been given up: the answer is in the younger one.
-            known = young.get(authenticator, known)
-        nas_id, is_answered = (known.nas_id, False) if isinstance(known, Nas) else (known, True)
-        if nas_id != nas.nas_id:
-            # Two NAS say the same to the bit, under one secret: both records count.
-            young[authenticator] = nas
-            return None
-        return is_answered
+            self._old, self._young, self._born_s = {} if stale else self._young, {}, now_s
+        young = self._young
+        count = len(young)
+        # Two NAS may say the same to the bit, under one secret: then both records count.
+        known = self._old.get(authenticator) or young.setdefault(authenticator, nas_id)
+        return len(young) > count or known != nas_id
 
-    def answer(self, authenticator: bytes, nas: Nas) -> None:
-        """Its record is stored; it may have grown old or been forgotten meanwhile."""
-        self._young[authenticator] = nas.nas_id
-
-    def forget(self, authenticator: bytes) -> None:
-        """Make the request unknown again, so that its retransmission is worked on."""
-        self._young.pop(authenticator, None)
-        self._old.pop(authenticator, None)
+    def end(self, authenticator: bytes) -> None:
+        """The request was answered, or could not be stored."""
+        if self._young.pop(authenticator, None) is None:
+            self._old.pop(authenticator, None)

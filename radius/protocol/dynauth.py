@@ -41,6 +41,7 @@ ERROR_CAUSES = {
     508: "Multiple Session Selection Unsupported",
 }
 """Values of Error-Cause (RFC 5176 §3.5)."""
+UNSUPPORTED_EXTENSION, INVALID_VALUE, NOT_ROUTABLE, PROXY_TROUBLE, RESOURCES_UNAVAILABLE = 406, 407, 502, 505, 506
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,9 @@ class DynamicRequest:
         packet = Packet.decode(datagram)
         if packet.identifier != self.datagram[1]:
             raise PeerError("identifier", f"answer to {packet.identifier}, not {self.datagram[1]}")
-        ack, nak = _ANSWERS[self.datagram[0]]
-        if packet.code not in (ack, nak):
-            raise PeerError("code", f"packet code {packet.code} answers no request of code {self.datagram[0]}")
+        answer = answers(packet, self.datagram[0])
         self.secret.check_response(packet, self.datagram[4:20])
-        cause = packet.integer(_ERROR_CAUSE)
-        return DynamicAnswer(packet.code == ack, cause)
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +86,17 @@ class DynamicAnswer:
         if self.error_cause is not None:
             return ERROR_CAUSES.get(self.error_cause, f"Error-Cause {self.error_cause}")
         return "" if self.acknowledged else "no Error-Cause given"
+
+
+def answers(packet: Packet, code: int) -> DynamicAnswer:
+    """What a packet says to a request of this code. Raises PeerError when it is no answer to such a request."""
+    ack, nak = _ANSWERS[code]
+    if packet.code not in (ack, nak):
+        raise PeerError("code", f"packet code {packet.code} answers no request of code {code}")
+    return DynamicAnswer(packet.code == ack, packet.integer(_ERROR_CAUSE))
+
+
+def refusal(request: Packet, secret: SharedSecret, error_cause: int) -> bytes:
+    """The NAK to a CoA or Disconnect request that was verified."""
+    nak = _ANSWERS[request.code][1]
+    return secret.response(nak, request, integer_attribute(_ERROR_CAUSE, error_cause), signed=False)

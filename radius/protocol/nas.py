@@ -27,6 +27,9 @@ class Nas:
     `class_proves_speed`: whether its returning the Class of a CoA counts as evidence of the new speed, where it reports
     no rate.
 
+    `coa_over`: "udp" asks it at its `coa_port`, "tls" over the RADIUS/TLS connection that it opened; "" the latter
+    where it has a `tls_identity`.
+
     `disconnect_when_refused`: a change that it refuses is forced by ending the session, so that the next login has it.
 
     `reply_attributes` are encoded attributes of its own that every Access-Accept to it carries.
@@ -61,9 +64,15 @@ class Nas:
     reply_attributes: bytes = field(default=b"", repr=False)
     limit_proxy_state: bool = False
     tls_identity: str = ""
+    coa_over: str = ""
     member_of: NasId | None = None
     rotation: Rotation | None = field(default=None, repr=False)
     seen: Seen = field(default_factory=Seen, repr=False)
+
+    @property
+    def is_asked_over_tls(self) -> bool:
+        """Whether CoA and Disconnect go over its RADIUS/TLS connection."""
+        return self.coa_over == "tls" or (not self.coa_over and bool(self.tls_identity))
 
 
 @dataclass(slots=True, eq=False)

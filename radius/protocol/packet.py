@@ -83,7 +83,11 @@ class Packet:
             position += length
 
     def vendor(self, vendor_id: int, kind: int) -> bytes | None:
-        """First sub-attribute of a vendor (RFC 2865 §5.26, the recommended form). Odd vendor data reads as absent."""
+        """First sub-attribute of a vendor; None when absent."""
+        return next(self.vendor_all(vendor_id, kind), None)
+
+    def vendor_all(self, vendor_id: int, kind: int) -> Iterator[bytes]:
+        """Every such sub-attribute (RFC 2865 §5.26, the recommended form). Odd vendor data reads as absent."""
         prefix = vendor_id.to_bytes(4, "big")
         for value in self.get_all(_VENDOR_SPECIFIC):
             if value[:4] != prefix:
@@ -94,9 +98,8 @@ class Packet:
                 if length < 2 or position + length > len(value):
                     break
                 if value[position] == kind:
-                    return value[position + 2 : position + length]
+                    yield value[position + 2 : position + length]
                 position += length
-        return None
 
 
 def attribute(kind: int, value: bytes) -> bytes:

@@ -29,7 +29,7 @@ from radius.protocol.codes import (
     STATUS_SERVER,
     Attr,
 )
-from radius.protocol.duplicates import PENDING, Duplicates, RecordDuplicates, Source, key_of
+from radius.protocol.duplicates import PENDING, Duplicates, InFlight, Source, key_of
 from radius.protocol.nas import Nas, Rotation
 from radius.protocol.packet import HEADER_LENGTH, MAX_LENGTH, ZERO_AUTHENTICATOR, Packet, attribute
 
@@ -237,9 +237,9 @@ class AuthenticationServer:
 class AccountingServer:
     """Port 1813. A verdict "record" obliges the caller to store the packet and then to send `respond`'s octets."""
 
-    def __init__(self, registry: Mapping[str, Nas], duplicates: RecordDuplicates) -> None:
+    def __init__(self, registry: Mapping[str, Nas], in_flight: InFlight) -> None:
         self._registry = registry
-        self._duplicates = duplicates
+        self._in_flight = in_flight
 
     def receive(self, datagram: bytes, source: Source, now_s: float) -> Verdict:
         """Judge one datagram. Raises nothing: what the peer did wrong is in the verdict."""
@@ -267,13 +267,8 @@ class AccountingServer:
             # Not needed beside a Request Authenticator that covers the packet; one that is there must hold. It was
             # computed before the authenticator, over 16 zero octets in its place.
             nas.secret.check_message_authenticator(packet, ZERO_AUTHENTICATOR)
-        is_answered = self._duplicates.claim(packet.authenticator, nas, now_s)
-        if is_answered is None:
-            return Verdict(RECORD, nas, ACCOUNTING_REQUEST, None, packet)
-        if not is_answered:
-            return Verdict("in-flight", nas, ACCOUNTING_REQUEST, None, packet)
-        reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
-        return Verdict("duplicate", nas, ACCOUNTING_REQUEST, reply, packet)
+        result = RECORD if self._in_flight.claim(packet.authenticator, nas.nas_id, now_s) else "in-flight"
+        return Verdict(result, nas, ACCOUNTING_REQUEST, None, packet)
 
     def respond(self, packet: Packet, nas: Nas) -> bytes:
         """The Accounting-Response to a packet that is now stored; its retransmissions get the same octets.
@@ -283,12 +278,12 @@ class AccountingServer:
         if packet.code == STATUS_SERVER:
             return _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True)
         reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
-        self._duplicates.answer(packet.authenticator, nas)
+        self._in_flight.end(packet.authenticator)
         return reply
 
     def refuse(self, packet: Packet) -> None:
         """The packet could not be stored: let its retransmission be a new one."""
-        self._duplicates.forget(packet.authenticator)
+        self._in_flight.end(packet.authenticator)
 
 
 def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool) -> bytes:

@@ -16,17 +16,21 @@ from prometheus_client import Counter
 
 from controller.domain.errors import PeerError, RuleError
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.codes import CODE_NAMES, STATUS_SERVER
+from radius.protocol.codes import CODE_NAMES, PROTOCOL_ERROR, STATUS_SERVER
 from radius.protocol.hidden import Attributes
 from radius.proxy.model import TLS, Health, HomeServer, order
 from radius.proxy.settings import PoolSettings
 from radius.proxy.upstream import Reply, UdpUpstream, Upstream
 from radius.radsec.certificates import RadsecCertificates
-from radius.radsec.client import TlsUpstream
+from radius.radsec.client import Dynamic, TlsUpstream
 
 log = structlog.get_logger()
 
 ASKED = Counter("headend_radius_home_requests", "Requests to home servers by outcome.", ["server", "code", "result"])
+
+
+Tap = Callable[[HomeServer, int, Attributes, Reply | None, str], None]
+"""Is shown a request to a home server, and its answer or why there was none."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,10 @@ class Pools:
         self._certificates = certificates
         self._now_s = now_s
         self._members: dict[str, Member] = {}
+        self.dynamic: Callable[[HomeServer], Dynamic] | None = None
+        """Takes what a home server asks down the TLS connection that we opened to it."""
+        self.tap: Tap | None = None
+        """Who watches (radius.trace): None but while somebody traces."""
 
     def replace(self, servers: Sequence[HomeServer]) -> None:
         """What cannot be used (TLS without certificates) is left out, and said."""
@@ -103,19 +111,30 @@ class Pools:
         raise TimeoutError(f"no home server of pool {pool} answers")
 
     async def _try(self, member: Member, code: int, attributes: Attributes, timeout_s: float) -> Reply | None:
-        name = member.server.name
+        """The answer; None when another server shall be asked."""
+        name, problem, reply = member.server.name, "", None
         try:
             reply = await member.upstream.ask(code, attributes, timeout_s)
+        except PeerError as error:
+            if error.reason != "overload":
+                raise
+            # As many as it can take are under way to this one; that says nothing of its life.
+            problem = error.detail
         except OSError as error:
             # Covers TimeoutError, refused and lost connections, and certificates.
-            ASKED.labels(name, CODE_NAMES.get(code, "other"), "no-answer").inc()
+            problem = str(error) or type(error).__name__
             if member.health.silence(self._now_s()):
-                log.warning("radius.proxy.dead", server=name, problem=str(error) or type(error).__name__)
+                log.warning("radius.proxy.dead", server=name, problem=problem)
+        if self.tap is not None:
+            self.tap(member.server, code, attributes, reply, problem)
+        result = "no-answer" if reply is None else CODE_NAMES.get(reply.code, "other")
+        ASKED.labels(name, CODE_NAMES.get(code, "other"), result).inc()
+        if reply is None:
             return None
-        ASKED.labels(name, CODE_NAMES.get(code, "other"), CODE_NAMES.get(reply.code, "other")).inc()
         if member.health.answer():
             log.info("radius.proxy.alive", server=name)
-        return reply
+        # "I cannot": the request goes to a different server (RFC 9765 §6.1).
+        return None if reply.code == PROTOCOL_ERROR else reply
 
     async def run(self) -> None:
         """Look after the dead, for ever."""
@@ -136,7 +155,8 @@ class Pools:
             certificates = self._certificates()
             if certificates is None:
                 raise RuleError("HEADEND_RADSEC_DIR names no certificates, and this home server is reached over TLS")
-            return TlsUpstream(server.host, server.auth_port, certificates, server.tls_identity)
+            dynamic = None if self.dynamic is None else self.dynamic(server)
+            return TlsUpstream(server.host, server.auth_port, certificates, server.tls_identity, dynamic=dynamic)
         if server.secret is None:
             raise RuleError("a home server over UDP needs a secret")
         secret = SharedSecret(server.secret.reveal().encode())

@@ -10,13 +10,16 @@ for a day costs nobody a record. Without routes a request pays for one look at a
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from controller.domain.errors import PeerError
 from radius.ports import Recorder
+from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_CHALLENGE, ACCESS_REJECT, Attr
+from radius.protocol.duplicates import PENDING, Duplicates
 from radius.protocol.hidden import Attributes, covered, opened
 from radius.protocol.nas import Nas
 from radius.protocol.operator import named_attributes, of_operator
@@ -28,6 +31,9 @@ from radius.proxy.upstream import Reply
 _USER_NAME = int(Attr.USER_NAME)
 _PROXY_STATE = int(Attr.PROXY_STATE)
 _RESULTS = {ACCESS_ACCEPT: "accept", ACCESS_REJECT: "reject", ACCESS_CHALLENGE: "challenge"}
+
+_SENT_ON = b"sent on"
+"""Stands for the answer to a record that went to a home server: the answer itself follows from the request."""
 
 Stored = Callable[[], None]
 
@@ -68,7 +74,7 @@ class Router:
             return self._local(packet, nas)
         problem = loop_of(packet, self.mark)
         if problem is not None:
-            return Decision(ACCESS_REJECT, b"", "reject", problem)
+            return Decision(ACCESS_REJECT, b"", "reject", Cause.LOOP.because(problem))
         return Deferred(partial(self._forward, route, packet, nas))
 
     def route(self, packet: Packet) -> Route | None:
@@ -85,7 +91,8 @@ class Router:
         if result is None:
             raise PeerError("home-server", f"{server} answered an Access-Request with packet code {reply.code}")
         body = covered(route.reply(reply.attributes), nas.secret, packet.authenticator)
-        reason = f"home server {server} of realm {route.realm} refused it" if result == "reject" else ""
+        refused = Cause.PROXY.because(f"home server {server} of realm {route.realm} refused it")
+        reason = refused if result == "reject" else ""
         return Decision(reply.code, body, result, reason)
 
     def named(self, attributes: Attributes, nas: Nas) -> Attributes:
@@ -101,12 +108,16 @@ class Router:
 
 
 class Forwarding:
-    """radius.ports.Recorder in front of the true one."""
+    """radius.ports.Recorder in front of the true one.
+
+    A record that was sent on and answered for is not sent on again when its NAS repeats it.
+    """
 
     def __init__(self, recorder: Recorder, router: Router, queue: Queue) -> None:
         self._recorder = recorder
         self._router = router
         self._queue = queue
+        self._forwarded = Duplicates()
 
     def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Callable[[], None]) -> None:
         """See the port. Raises PeerError "loop" too, and "overload" when the queue is full."""
@@ -120,6 +131,20 @@ class Forwarding:
         problem = loop_of(packet, self._router.mark)
         if problem is not None:
             raise PeerError("loop", problem)
+        key = nas.nas_id.encode() + packet.authenticator
+        known = self._forwarded.claim(key, time.monotonic())
+        if known is not None:
+            # One that is still on its way is answered when its first copy is.
+            if known is not PENDING:
+                respond()
+            return
+        try:
+            self._send_on(route, packet, nas, received_us, partial(self._answer, key, respond))
+        except PeerError:
+            self._forwarded.forget(key)
+            raise
+
+    def _send_on(self, route: Route, packet: Packet, nas: Nas, received_us: int, respond: Callable[[], None]) -> None:
         attributes = self._router.named(route.request(opened(packet, nas.secret, ZERO_AUTHENTICATOR)), nas)
         if route.accounting == PROXY:
             self._queue.put(route, attributes, received_us, respond)
@@ -128,6 +153,10 @@ class Forwarding:
         # The recorder first: what it refuses is not sent on either, and comes again.
         self._recorder.submit(packet, nas, received_us, both)
         self._queue.put(route, attributes, received_us, both)
+
+    def _answer(self, key: bytes, respond: Callable[[], None]) -> None:
+        self._forwarded.answer(key, _SENT_ON)
+        respond()
 
     def prove(self, respond: Callable[[], None]) -> None:
         self._recorder.prove(respond)

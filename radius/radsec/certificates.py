@@ -31,7 +31,7 @@ class RadsecCertificates:
 
     def __init__(self, directory: Path, *, versions: tuple[str, ...] = (ALPN, ALPN_CLASSIC)) -> None:
         self._directory = directory
-        self._versions = versions
+        self.versions = versions
         self._seen = self._state()
         self.generation = 0
         self._server, self._client = self._load()
@@ -75,7 +75,7 @@ class RadsecCertificates:
     def _context(self, protocol: int, own: str) -> ssl.SSLContext:
         made = ssl.SSLContext(protocol)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
-        made.set_alpn_protocols(list(self._versions))
+        made.set_alpn_protocols(list(self.versions))
         directory = self._directory
         try:
             made.load_cert_chain(directory / f"{own}.pem", directory / f"{own}.key", password=_no_passphrase)

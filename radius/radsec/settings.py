@@ -16,6 +16,8 @@ class RadsecSettings:
     """Address to listen on."""
     port: int = 2083
     """TCP port, for authentication and accounting alike (RFC 6614 §2.1); 0 lets the system choose."""
+    versions: tuple[str, ...] = ("radius/1.1", "radius/1.0")
+    """Versions offered and accepted, by their names in ALPN (RFC 9765 §3.3). A peer without ALPN speaks radius/1.0."""
     reuse_port: bool = False
     """SO_REUSEPORT, as with the UDP ports."""
     max_connections: int = 4_096

@@ -7,8 +7,8 @@ shaped downstream and policed upstream anew. A policy must be attached, or the b
     IOS-XR  qos-policy-out=add-class(sub,(class-default),shape(100000))        kbit/s
 
 The same words with another unit: a plan of 100 Mbit/s would be 100 kbit/s on the one, 100 Gbit/s on the other. Sources:
-"RADIUS-Based Policing", ISG Configuration Guide for IOS XE; "Deploying the Quality of Service", BNG Configuration Guide
-for ASR 9000, Parameterized QoS Syntax.
+"Configuring RADIUS-Based Policing", ISG Configuration Guide; "Deploying the Quality of Service", BNG Configuration
+Guide for ASR 9000 4.3.x, where shape(400) by CoA becomes "shape average 400 kbps".
 """
 
 from __future__ import annotations

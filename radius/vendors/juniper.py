@@ -4,7 +4,7 @@ Downstream is the shaping rate of the traffic-control profile, CoS-Parameter-Typ
 optional k, m or g. Upstream is policed by a filter on the box, which Ingress-Policy-Name (26-10) names by the profile:
 Junos has no attribute for a policer's rate. Both may be changed by CoA. Filters of a service and the walled garden are
 services of the box, activated by tagged 26-65 and deactivated by 26-66: two of them never meet in one filter. Source:
-"Juniper Networks VSAs Supported by the AAA Service Framework", Junos subscriber management guide.
+"Juniper Networks VSAs Supported by the AAA Service Framework" and "CoS Traffic Shaping Predefined Variables", Junos.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ubiquiti (vendor 41112): UBNT-Data-Rate-DL and -UL in bit/s, seen from the station, which is the subscriber.
 
-32 bits count to 4.29 Gbit/s; more than any radio carries is sent as their greatest number. Source: dictionary of
-airOS and UniFi, "UBNT-Data-Rate-DL", "UBNT-Data-Rate-UL".
+32 bits count to 4.29 Gbit/s; more than any radio carries is sent as their greatest number. Source: FreeRADIUS's
+dictionary.ubiquiti for the numbers. No document of the vendor that says the unit was found: bit/s is what others send.
 """
 
 from __future__ import annotations

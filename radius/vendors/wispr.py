@@ -1,7 +1,7 @@
 """WISPr (vendor 14122): what hotspots of many makers understand. Rates in bit/s, up and down are the user's.
 
-The garden is a redirection: WISPr-Redirection-URL, shown after login. Source: "Best Current Practices for Wireless
-Internet Service Provider (WISP) Roaming", Wi-Fi Alliance 2003, annex of RADIUS attributes.
+The garden is a redirection: WISPr-Redirection-URL, shown after login. Sources: FreeRADIUS's dictionary.wispr, and
+manuals of hotspots that give the unit (ChilliSpot, Gemtek); the Wi-Fi Alliance's paper of 2003 was not to be had.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ async def test_killed_bill_run_issues_one_document_per_account(database: Databas
     world = BillingWorld(database, tmp_path / "jobs", prices(), BILLED)
     runs = await world.billing.bill_runs(None, 10)
     assert [(r.state, r.documents, r.batches_done) for r in runs] == [("done", ACCOUNTS, ACCOUNTS // 2)]
-    assert sum(b.balance.minor for b in await world.finance.trial_balance()) == 0
+    assert sum(b.balance.minor for b in await world.books.trial_balance()) == 0
     issued = await world.finance.invoices(limit=100)
     assert sorted(i.number for i in issued) == [f"INV-2026-{n:06d}" for n in range(1, ACCOUNTS + 1)]
     await world.log.close()

@@ -45,8 +45,10 @@ def authority() -> Authority:
 
 
 @asynccontextmanager
-async def serving(database: Database, directory: Path) -> AsyncIterator[RunningRoom]:
-    async with running_room(database, directory, replace(EPHEMERAL, eap_dir=directory / "eap")) as running:
+async def serving(database: Database, directory: Path, **settings: object) -> AsyncIterator[RunningRoom]:
+    """A room that offers what is in directory/eap; `settings` are further ones of it."""
+    made = replace(EPHEMERAL, eap_dir=directory / "eap", **settings)  # type: ignore[arg-type]
+    async with running_room(database, directory, made) as running:
         yield running
 
 
@@ -143,6 +145,31 @@ async def test_peap_is_bound_to_its_tunnel_where_the_peer_takes_part(
         )
         assert outcome.accepted, outcome.output
         assert outcome.keys_match, outcome.output
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_peap_without_binding_is_refused_where_it_is_required(
+    database: Database, tmp_path: Path, authority: Authority, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eap_directory(tmp_path / "eap", authority)
+    async with serving(database, tmp_path, peap_needs_binding=True) as running:
+        unbound = await tunnel_login(running, tmp_path, "PEAP", "auth=MSCHAPV2", version, phase1="crypto_binding=0")
+        assert not unbound.accepted
+        assert "leaves crypto binding out" in _refusals(capsys)
+        assert running.room.counters.rejects == {("bras", "crypto binding"): 1}
+        bound = await tunnel_login(running, tmp_path, "PEAP", "auth=MSCHAPV2", version, phase1="crypto_binding=2")
+        assert bound.accepted, bound.output
+
+
+async def test_a_site_may_ask_for_tls_1_3(
+    database: Database, tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eap_directory(tmp_path / "eap", authority)
+    async with serving(database, tmp_path, eap_tls_minimum="1.3") as running:
+        assert not (await tunnel_login(running, tmp_path, "TTLS", "auth=PAP", "1.2")).accepted
+        assert "TLS: unsupported protocol" in _refusals(capsys)
+        assert (await tunnel_login(running, tmp_path, "TTLS", "auth=PAP", "1.3")).accepted
+        assert not (await tls_login(running, tmp_path, authority.issue("anna"), "1.2")).accepted
 
 
 def _refusals(capsys: pytest.CaptureFixture[str]) -> str:

@@ -19,7 +19,6 @@ from sqlalchemy import text
 from controller.domain.allowance import Allowance, FairUseStep, PeriodKind
 from controller.domain.clock import SystemClock
 from controller.domain.identity import ServiceId
-from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from lab.bras.nas import Bras, BrasSettings, Rejected
@@ -35,7 +34,7 @@ from radius.pools.service import PoolService, PoolState
 from radius.quota import routes as quota_routes
 from radius.room import RadiusRoom
 from tests.support.api import api_client
-from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, recording_room, register, secret_box
+from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, put_login, recording_room, register, secret_box
 
 ROOT = Path(__file__).parents[2]
 MB = 1_000_000
@@ -74,13 +73,6 @@ async def bras_world(
             await bras.close()
             background.cancel()
             await asyncio.wait([background])
-
-
-async def put_login(room: RadiusRoom, name: str, service_id: ServiceId) -> None:
-    await room.subscribers.put_subscriber(
-        service_id=service_id, username=name, password=Secret("hunter2"), profile=GOLD, framed_ipv4=None, enabled=True,
-        actor="user:test",
-    )  # fmt: skip
 
 
 async def until(condition: Callable[[], Coroutine[Any, Any, Any]], what: str, timeout_s: float = 10) -> Any:

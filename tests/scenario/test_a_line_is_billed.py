@@ -122,7 +122,7 @@ async def test_a_line_is_activated_used_changed_billed_and_paid(world: BillingWo
     (credit,) = await documents(world, await world.bill())
     assert (credit.kind, credit.number, credit.net) == ("credit-note", "CN-2026-000001", Money(-3000, "EUR"))
 
-    balances = await world.finance.trial_balance()
+    balances = await world.books.trial_balance()
     assert sum(b.balance.minor for b in balances) == 0
     assert {b.code: b.balance.minor for b in balances}["1800"] == 7000
     receivable = first.total.minor + october.total.minor + change.total.minor + november.total.minor

@@ -11,9 +11,11 @@ from decimal import Decimal
 from controller.domain.errors import NotFound
 from controller.domain.identity import OfferingId, OfferingVersionId
 from controller.domain.ports import LoggedRecord
+from controller.domain.price import Unit
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import GB
+from tests.support.plans import plan_of
 
 
 def tariff(
@@ -25,20 +27,18 @@ def tariff(
     name: str = "Fibre 100",
     currency: str = "EUR",
     tax: str = "19",
+    unit: Unit = "GB",
 ) -> TariffVersion:
     return TariffVersion(
-        OfferingVersionId(version_id),
-        OfferingId("offering"),
-        name,
-        1,
-        date(2026, 1, 1),
-        currency,
-        Decimal(fee),
-        included,
-        Decimal(overage),
-        "GB",
-        Decimal(tax),
-        SpeedProfile("p100", 100_000_000, 50_000_000),
+        version_id=OfferingVersionId(version_id),
+        offering_id=OfferingId(f"offering-{version_id[:8]}"),
+        offering_name=name,
+        number=1,
+        effective_on=date(2026, 1, 1),
+        currency=currency,
+        tax_percent=Decimal(tax),
+        plan=plan_of(fee, included=included, overage=overage, unit=unit),
+        speed=SpeedProfile("p100", 100_000_000, 50_000_000),
     )
 
 

@@ -39,6 +39,7 @@ from controller.workflows.bill_run import BillRuns
 from controller.workflows.explain import Explainer
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
+from erp.finance.books import BooksService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from tests.support.billing_fakes import PriceList
@@ -78,6 +79,7 @@ class BillingWorld:
         self.prices = PriceList(versions)
         self.billing = BillingService(database, self.clock, self.prices, settings)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
+        self.books = BooksService(database, self.clock, self.crm)
         self.jobs = Jobs(database.url, data_dir, executor_id=executor_id)
         self.runs = BillRuns(database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage)
         self.runs.register()

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx2
 
+from tests.support import zygote
 from tests.support.databases import free_port
 
+CLI = "controller.app.cli"
 Json = dict[str, Any]
 
 
@@ -28,7 +30,7 @@ class Controller:
         self.token = secrets.token_urlsafe(32)
         self.admin_password = secrets.token_urlsafe(16)
         self.http_port, self.auth_port, self.acct_port = free_port(), free_port(), free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: zygote.Running | None = None
         self.environment = os.environ | {
             "HEADEND_DATA_DIR": str(data_dir),
             "HEADEND_DATABASE_URL": database_url.replace("+psycopg", ""),
@@ -53,10 +55,7 @@ class Controller:
 
     def start(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with (self.data_dir / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "controller.app.cli", "serve"], env=self.environment, stdout=log, stderr=log
-            )
+        self.process = zygote.start(CLI, "serve", environment=self.environment, output=self.data_dir / "serve.log")
         self.until(self._is_ready, "the controller is ready", timeout_s=60)
 
     def _is_ready(self) -> bool:
@@ -82,13 +81,11 @@ class Controller:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`headend …` on this data directory."""
-        return subprocess.run(
-            [sys.executable, "-m", "controller.app.cli", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        with tempfile.TemporaryDirectory() as directory:
+            output, error = Path(directory, "output"), Path(directory, "error")
+            running = zygote.start(CLI, *arguments, environment=self.environment, output=output, error=error)
+            status = running.wait(60)
+            return subprocess.CompletedProcess((CLI, *arguments), status, output.read_text(), error.read_text())
 
     def beside(self, data_dir: Path, name: str, *, same_radius_ports: bool = False) -> Controller:
         """Another process on the same database and key file, with a name of its own; this one has been started."""

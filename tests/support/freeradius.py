@@ -179,6 +179,55 @@ realm headend.example {
 """
 
 
+_OVER_TLS = """
+proxy server {
+}
+home_server headend {
+  type = auth+coa
+  ipaddr = 127.0.0.1
+  port = {port}
+  proto = tcp
+  secret = radsec
+  status_check = none
+  tls {
+    private_key_file = {directory}/server.key
+    certificate_file = {directory}/server.pem
+    ca_file = {directory}/ca.pem
+    tls_min_version = "1.2"
+    tls_max_version = "1.2"
+  }
+  recv_coa {
+    virtual_server = changes
+  }
+}
+home_server_pool headend {
+  home_server = headend
+}
+realm NULL {
+  auth_pool = headend
+}
+"""
+
+_CHANGES = """
+server changes {
+  recv-coa {
+    detail
+    if (&Acct-Session-Id == "unknown") {
+      update reply {
+        Error-Cause := 503
+      }
+      reject
+    }
+    ok
+  }
+  send-coa {
+    ok
+  }
+}
+"""
+"""What a NAS would do with CoA and Disconnect that come down its connection: it writes them down and agrees."""
+
+
 @dataclass(frozen=True)
 class FreeRadius:
     directory: Path
@@ -240,6 +289,27 @@ async def proxy(directory: Path, auth_port: int, acct_port: int, *, client_secre
         inner="",
     )
     _certify(directory)
+    async with _running(directory, text, "", ports_of(text)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def over_tls(directory: Path, port: int, *, client_secret: str) -> AsyncIterator[FreeRadius]:
+    """It sends every login over TLS to our `port`, and takes CoA down that connection.
+
+    `directory` holds server.pem, server.key and ca.pem.
+    """
+    text = _MAIN.format(
+        **_base(directory, None),
+        proxies="yes",
+        client_secret=client_secret,
+        eap="",
+        realms=_OVER_TLS.replace("{directory}", str(directory)).replace("{port}", str(port)),
+        authorize="    suffix",
+        authenticate="",
+        preacct="",
+        inner=_CHANGES,
+    )
     async with _running(directory, text, "", ports_of(text)) as made:
         yield made
 

@@ -21,7 +21,7 @@ from controller.store.jobs import Jobs
 from controller.store.secrets import load_or_create
 from controller.workflows.order_fulfilment import OrderFulfilment
 from controller.workflows.order_steps import FulfilmentSettings
-from erp.catalog.model import VersionTerms
+from erp.catalog.model import Product, VersionTerms
 from erp.catalog.service import CatalogService
 from erp.crm.model import Contact, Customer
 from erp.crm.service import CrmService
@@ -30,6 +30,7 @@ from erp.orders.model import OrderState
 from erp.orders.placement import AddRequest, Offer, OrderPlacement
 from erp.orders.service import OrderService, Story
 from tests.support.network import FakeNetwork, nothing
+from tests.support.plans import plan_of
 
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 ACTOR = "user:anna"
@@ -45,12 +46,9 @@ FAST = FulfilmentSettings(
 TERMS = VersionTerms(
     effective_on=date(2026, 9, 1),
     currency="EUR",
-    monthly_fee=Decimal("39.90"),
-    included_octets=None,
-    overage_price=Decimal(0),
-    overage_unit="GB",
     tax_percent=Decimal(19),
-    profile=SpeedProfile("100m-20m", 100_000_000, 20_000_000),
+    plan=plan_of("39.90"),
+    speed=SpeedProfile("100m-20m", 100_000_000, 20_000_000),
 )
 
 
@@ -89,8 +87,8 @@ class Isp:
 
     async def offering(self, name: str = "Fibre 100", mbps: int = 100, fee: str = "39.90") -> OfferingId:
         profile = SpeedProfile(f"{mbps}m-20m", mbps * 1_000_000, 20_000_000)
-        terms = replace(TERMS, profile=profile, monthly_fee=Decimal(fee))
-        return (await self.catalog.create_offering(name, "", terms, actor=ACTOR)).offering_id
+        terms = replace(TERMS, speed=profile, plan=plan_of(fee))
+        return (await self.catalog.create_offering(Product(name), terms, actor=ACTOR)).offering_id
 
     async def onu(self, serial: str = "NOKI1234ABCD") -> str:
         item = await self.inventory.receive(kind="onu", model="G", serial=serial, why="delivery", actor=ACTOR)

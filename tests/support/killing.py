@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx2
 
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from tests.support import zygote
 from tests.support.databases import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -46,51 +46,33 @@ class Controller:
 
     def __init__(self, directory: Path, database_url: str) -> None:
         self.http_port, self.acct_port = free_port(), free_udp_port()
-        self._log = (directory / "serve.log").open("ab")
-        environment = os.environ | {
+        self._log = directory / "serve.log"
+        self._environment = os.environ | {
             "HEADEND_DATA_DIR": str(directory / "data"),
             "HEADEND_DATABASE_URL": database_url,
             "HEADEND_HTTP_PORT": str(self.http_port),
             "HEADEND_AUTH_PORT": "0",
             "HEADEND_ACCT_PORT": str(self.acct_port),
             "HEADEND_ADMIN_TOKEN": TOKEN,
-            "PYTHONPATH": str(ROOT),
         }
-        self._zygote = subprocess.Popen(
-            [sys.executable, "-P", SUPPORT / "zygote.py"],  # -P: modules beside the script are not the program's
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            text=True,
-        )
-        self.pid = 0
-        assert self._said() == "ready", (directory / "serve.log").read_text()
+        self._process: zygote.Running | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.write("\n")
-        self._zygote.stdin.flush()
-        self.pid = int(self._said())
+        self._process = zygote.start("controller.app.cli", "serve", environment=self._environment, output=self._log)
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: not Path(f"/proc/{self.pid}").exists(), "the killed process is gone")
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
 
     def close(self) -> None:
-        if self.pid and Path(f"/proc/{self.pid}").exists():
+        if self._process is not None:
             self.kill()
-        self._zygote.kill()
-        for pipe in (self._zygote.stdin, self._zygote.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._zygote.wait(10)
-        self._log.close()
-
-    def _said(self) -> str:
-        pipe: IO[str] | None = self._zygote.stdout
-        assert pipe is not None
-        return pipe.readline().strip()
 
 
 class Sender:

@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx2
 
+from tests.support.plans import volume_prices
+
 Json = dict[str, Any]
 _BETWEEN_S = 0.15
 
@@ -74,8 +76,8 @@ class Office(threading.Thread):
     def _work(self) -> None:
         olt_id = self._made("/devices", self._olt)["device_id"]
         plan = {
-            "name": "Fibre 100", "effective_on": "2026-01-01", "monthly_fee": "30.00", "included_octets": 10**9,
-            "overage_price": "2.00", "overage_unit": "GB", "tax_percent": "19", "downstream_bps": 100_000_000,
+            "name": "Fibre 100", "effective_on": "2026-01-01", "prices": volume_prices("30.00"),
+            "tax_percent": "19", "downstream_bps": 100_000_000,
             "upstream_bps": 50_000_000,
         }  # fmt: skip
         offering_id = self._answer("POST", "/offerings", json=plan)["offering_id"]

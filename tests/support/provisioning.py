@@ -102,7 +102,7 @@ class Sessions:
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return self.live.get(service_id, [])
 
-    async def change_speed(self, session_key: str, profile: SpeedProfile) -> CoaOutcome:
+    async def change_speed(self, session_key: str, profile: SpeedProfile, *, actor: str = "") -> CoaOutcome:
         self.asked.append((session_key, profile))
         return self.answers.get(session_key, CoaOutcome("ack"))
 

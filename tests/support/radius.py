@@ -27,7 +27,7 @@ from radius.authorization.line import Line
 from radius.authorization.policy import Policy
 from radius.ports import LiveSession, Occupied
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.duplicates import Duplicates, RecordDuplicates
+from radius.protocol.duplicates import Duplicates, InFlight
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.protocol.server import AccountingServer, AuthenticationServer
@@ -77,7 +77,7 @@ def authentication_server(
 
 
 def accounting_server(known: Nas) -> AccountingServer:
-    return AccountingServer({known.address: known}, RecordDuplicates())
+    return AccountingServer({known.address: known}, InFlight())
 
 
 @dataclass
@@ -193,3 +193,11 @@ async def register(room: RadiusRoom, **changes: Any) -> None:
         enabled=True,
         actor="user:test",
     )
+
+
+async def put_login(room: RadiusRoom, name: str, service_id: ServiceId) -> None:
+    """A subscriber with gold-100 and the password "hunter2", without an address of its own."""
+    await room.subscribers.put_subscriber(
+        service_id=service_id, username=name, password=Secret("hunter2"), profile=GOLD, framed_ipv4=None, enabled=True,
+        actor="user:test",
+    )  # fmt: skip

@@ -23,6 +23,7 @@ from lab.olt.server import PASSWORD, USERNAME, OltServer
 from lab.router.device import Router
 from lab.router.eapi import EapiServer
 from tests.support.controller import Controller
+from tests.support.plans import volume_prices
 
 START = datetime(2026, 5, 10, 8, tzinfo=UTC)
 SERIAL = "HWTC0000A001"
@@ -141,8 +142,8 @@ def offering(controller: Controller, name: str, fee: str, down: int, up: int) ->
     made: dict[str, Any] = controller.post(
         "/offerings",
         {
-            "name": name, "effective_on": "2026-01-01", "monthly_fee": fee, "included_octets": 10**9,
-            "overage_price": "2.00", "overage_unit": "GB", "tax_percent": "19", "downstream_bps": down,
+            "name": name, "effective_on": "2026-01-01", "prices": volume_prices(fee),
+            "tax_percent": "19", "downstream_bps": down,
             "upstream_bps": up,
         },
     )  # fmt: skip

@@ -101,6 +101,7 @@ EUROS = {"amount": "1300.00", "currency": "EUR"}
 OFFERINGS = [
     {
         "offering_id": "9" * 32, "name": "Fibre 10000",
+        "kind": "internet",
         "versions": [{"monthly_fee": EUROS, "downstream_bps": 10**10, "upstream_bps": 10**10}],
     }
 ]  # fmt: skip
@@ -108,7 +109,7 @@ DRY_RUN = {
     "action": "modify", "plans": [],
     "price": {
         "offering": "Fibre 10000", "monthly_fee": EUROS, "monthly_fee_before": EUROS, "monthly_difference": EUROS,
-        "tax_percent": "19", "included_octets": None, "downstream_bps": 10**10, "upstream_bps": 10**10,
+        "tax_percent": "19", "beyond": "flat rate", "downstream_bps": 10**10, "upstream_bps": 10**10,
     },
 }  # fmt: skip
 

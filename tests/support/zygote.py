@@ -1,30 +1,176 @@
-"""Starts `headend serve` again and again without importing it anew: a test kills it more often than there is time.
+"""Starts programs of the product without importing it anew, which would take longer than most tests.
 
-    python zygote.py
+    running = start("controller.app.cli", "serve", environment=…, output=log)
+    running.kill()
 
-Each line on standard input starts one controller in a process of its own (a fork, made before any thread or socket of
-the program exists); its process id is printed, and its end reaped. The settings come from the environment.
+One server for each process of tests has imported everything that `headend serve` does. Each program is a fork of it,
+made before any thread or socket of the program exists, and runs as `python -m MODULE ARGUMENTS` would. What is under
+test is what comes after the imports; that those work in a new process is shown by the tests that start one.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
+import json
 import os
+import runpy
+import select
 import signal
+import subprocess
 import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).parents[2]
 
 
-def main() -> None:
-    from controller.app import process, settings
+class Zygote:
+    """The server, as its clients see it: one request at a time, each a line of JSON and its answer another."""
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    print("ready", flush=True)
-    for _line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os._exit(process.serve(settings.load()))
-        print(child, flush=True)
+    def __init__(self) -> None:
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self.close)
+
+    def ask(self, **request: Any) -> Any:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        print(json.dumps(request), file=self._server.stdin, flush=True)
+        answer = self._server.stdout.readline()
+        assert answer, "the zygote died"
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """Ends the server; it kills what it started."""
+        self._server.communicate()
+
+
+@cache
+def _zygote() -> Zygote:
+    return Zygote()
+
+
+class Running:
+    """A program that was started: as much of subprocess.Popen as tests use."""
+
+    def __init__(self, pid: int, arguments: tuple[str, ...]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._arguments = arguments
+        self._ended = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        return self._reaped(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        status = self._reaped(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(self._arguments, timeout or 0.0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            signal.pidfd_send_signal(self._ended, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _reaped(self, timeout_s: float | None) -> int | None:
+        if self.returncode is None and select.select([self._ended], [], [], timeout_s)[0]:
+            self.returncode = int(_zygote().ask(status=self.pid))
+            os.close(self._ended)
+        return self.returncode
+
+
+def start(
+    module: str, *arguments: str, environment: Mapping[str, str], output: Path, error: Path | None = None
+) -> Running:
+    """`python -m module arguments`, with what it prints appended to `output`, and its errors to `error` where given."""
+    pid = _zygote().ask(
+        module=module,
+        arguments=arguments,
+        environment=dict(environment),
+        output=str(output),
+        error=str(error or output),
+    )
+    return Running(pid, (module, *arguments))
+
+
+# --- The server
+
+
+def _serve() -> None:
+    import controller.app.process
+    import controller.app.radius_cli  # noqa: F401
+
+    assert threading.active_count() == 1, "a thread would not be there in the fork"
+    gc.collect()
+    gc.freeze()  # what is there by now is shared by all: looking through it again would copy it
+    started: set[int] = set()
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "status" in request:
+            pid, status = os.waitpid(request["status"], 0)
+            started.discard(pid)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            _become(request)
+        started.add(pid)
+        print(pid, flush=True)
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _become(request: dict[str, Any]) -> NoReturn:
+    status = 1
+    try:
+        _redirect(os.devnull, os.O_RDONLY, 0)
+        for path, number in ((request["output"], 1), (request["error"], 2)):
+            _redirect(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, number)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] - what a killed one said is known
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        time.tzset()
+        sys.argv = [request["module"], *request["arguments"]]
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        status = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _redirect(path: str, flags: int, number: int) -> None:
+    opened = os.open(path, flags, 0o600)
+    os.dup2(opened, number)
+    os.close(opened)
 
 
 if __name__ == "__main__":
-    main()
+    _serve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.web.office.table import Column
 
 SESSIONS = (
-    Column("User name", "username", sub="framed_ipv4"),
+    Column("User name", "username", link="/sessions/{session_key}", sub="framed_ipv4"),
     Column("State", "state", "state"),
     Column("Session id", "session_id", "mono"),
     Column("Started", "started_at", "instant"),
@@ -65,7 +65,7 @@ PRICE_EFFECT = (
     Column("Today", "price.monthly_fee_before", "money"),
     Column("Difference", "price.monthly_difference", "money"),
     Column("Tax %", "price.tax_percent"),
-    Column("Included", "price.included_octets", "octets"),
+    Column("Usage", "price.beyond"),
     Column("Downstream", "price.downstream_bps", "rate"),
     Column("Upstream", "price.upstream_bps", "rate"),
 )
@@ -170,11 +170,11 @@ WEAK_NAS = (
 )
 OFFERINGS = (
     Column("Name", "name", sub="description"),
+    Column("Kind", "kind"),
     Column("Monthly fee, net", "now.monthly_fee", "money"),
     Column("Downstream", "now.downstream_bps", "rate"),
     Column("Upstream", "now.upstream_bps", "rate"),
-    Column("Included", "now.included_octets", "octets"),
-    Column("Beyond it", "beyond"),
+    Column("Usage", "now.beyond"),
     Column("Version", "now.number"),
     Column("Valid from", "now.effective_on"),
 )

@@ -25,6 +25,8 @@ class Maker:
     scope: str
     form: Form
     then: str
+    body: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    """What is sent, made of what was filled in."""
 
 
 CUSTOMER = Maker(
@@ -47,6 +49,16 @@ CUSTOMER = Maker(
     "/customers/{customer_id}",
 )  # fmt: skip
 
+
+def simple_offering(filled: dict[str, Any]) -> dict[str, Any]:
+    """A fee and, with an included volume or a price beyond it, an overage; other models come as a new version."""
+    prices: list[dict[str, Any]] = [{"model": "flat", "code": "fee", "amount": filled.pop("monthly_fee")}]
+    included, price = filled.pop("included_octets", None), filled.pop("overage_price", None)
+    if included is not None or price is not None:
+        prices.append({"model": "overage", "code": "data", "price": price or "0", "included": included or 0})
+    return {**filled, "prices": prices}
+
+
 OFFERING = Maker(
     "/offerings/new", "/offerings", "catalog:write",
     Form(
@@ -68,6 +80,7 @@ OFFERING = Maker(
         (("make", "Create offering"),),
     ),
     "/offerings",
+    simple_offering,
 )  # fmt: skip
 
 NAS = Maker(
@@ -152,11 +165,11 @@ def _pages_of(site: Site, api: Api, maker: Maker) -> list[WebPage]:
 
     async def make(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
-            return _go(maker.then, await api.post(visit, maker.path, body=filled.body))
+            return go(maker.then, await api.post(visit, maker.path, body=maker.body(filled.body)))
 
         return await sent(site, visit, maker.form, send)
 
-    return _both(maker.page, maker.scope, fresh, make)
+    return both(maker.page, maker.scope, fresh, make)
 
 
 def _payment_pages(site: Site, api: Api) -> list[WebPage]:
@@ -176,16 +189,16 @@ def _payment_pages(site: Site, api: Api) -> list[WebPage]:
             filled.body["account_id"] = customer["account_id"]
             filled.body["amount"]["currency"] = customer["currency"]
             await api.post(visit, "/payments", body=filled.body)
-            return _go(known.back.href, {})
+            return go(known.back.href, {})
 
         return await sent(site, visit, known, send)
 
-    return _both("/customers/{customer_id}/payment", "finance:write", fresh, record)
+    return both("/customers/{customer_id}/payment", "finance:write", fresh, record)
 
 
-def _both(path: str, scope: str, fresh: Callable[..., Any], send: Callable[..., Any]) -> list[WebPage]:
+def both(path: str, scope: str, fresh: Callable[..., Any], send: Callable[..., Any]) -> list[WebPage]:
     return [WebPage("GET", path, scope, fresh), WebPage("POST", path, scope, send)]
 
 
-def _go(address: str, answer: Mapping[str, Any]) -> Response:
+def go(address: str, answer: Mapping[str, Any]) -> Response:
     return RedirectResponse(address.format_map(answer), status_code=303)

@@ -64,8 +64,7 @@ PRICE = (
     Column("Version", "price.number"),
     Column("Valid from", "price.effective_on"),
     Column("Monthly fee", "price.monthly_fee", "money"),
-    Column("Included", "price.included_octets", "octets"),
-    Column("Beyond, per unit", "price.overage_price", sub="price.overage_unit"),
+    Column("Usage", "price.beyond"),
 )
 RECORDS = (
     Column("Record", "record_id"),

@@ -1,74 +1,21 @@
-"""Pages of the network: sessions, services, devices."""
+"""Pages of the network: services, devices."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from controller.web.api import Api
 from controller.web.office import fields, history, lines
 from controller.web.office.names import with_devices
-from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
+from controller.web.office.view import Link, Part, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
-
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
-    return [*_session_pages(site, api), *_service_pages(site, api), *_device_pages(site, api)]
-
-
-def _session_pages(site: Site, api: Api) -> list[WebPage]:
-    async def sessions(visit: Visit) -> Response:
-        def end(row: Row) -> Action | None:
-            if row["state"] != "live" or not visit.principal.may("radius:write"):
-                return None
-            href = f"/sessions/{quote(row['session_key'], safe='')}/disconnect"
-            return Action("Disconnect", href, f"End the session of {row['username']}?")
-
-        return list_page(
-            site,
-            visit,
-            "Sessions",
-            await _find_sessions(api, visit),
-            fields.SESSIONS,
-            filters=(
-                Filter("q", "Search", "user name, session id or service id"),
-                Filter("state", "State", choices=("live", "ended")),
-            ),
-            nothing="No session fits.",
-            actions=end,
-        )
-
-    async def disconnect(visit: Visit) -> Response:
-        await api.post(visit, "/sessions/{key}/disconnect", body={"reason": "from the page"}, key=visit.path["key"])
-        return RedirectResponse("/sessions", status_code=303)
-
-    return [
-        WebPage("GET", "/sessions", "radius:read", sessions),
-        WebPage("POST", "/sessions/{key}/disconnect", "radius:write", disconnect),
-    ]
-
-
-async def _find_sessions(api: Api, visit: Visit) -> Mapping[str, Any]:
-    """What is typed is a service id, else a user name, else the id that the NAS gave the session."""
-    wanted = visit.query("q")
-    base = {"state": visit.query("state"), "after": visit.query("after")}
-    if _ID.fullmatch(wanted):
-        return await _sessions(api, visit, base | {"service_id": wanted})
-    if not wanted:
-        return await _sessions(api, visit, base)
-    found = await _sessions(api, visit, base | {"username": wanted})
-    return found if found["items"] else await _sessions(api, visit, base | {"session_id": wanted})
-
-
-async def _sessions(api: Api, visit: Visit, query: Mapping[str, str]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = await api.get(visit, "/sessions", query=query)
-    return found
+    return [*_service_pages(site, api), *_device_pages(site, api)]
 
 
 def _service_pages(site: Site, api: Api) -> list[WebPage]:
@@ -89,10 +36,16 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
         return detail_page(
             site, visit, await _name(api, visit, service_id), found, fields.SERVICE,
             back=Link("Sessions", "/sessions"), parts=parts, messages=found["differences"],
-            links=await lines.changes(api, visit, service_id),
+            links=[*_fair_use(api, visit, service_id), *await lines.changes(api, visit, service_id)],
         )  # fmt: skip
 
     return [WebPage("GET", "/services/{service_id}", "services:read", service)]
+
+
+def _fair_use(api: Api, visit: Visit, service_id: str) -> list[Link]:
+    if not visit.principal.may("radius:read") or not api.has("GET", "/services/{service_id}/allowance"):
+        return []
+    return [Link("Fair use", f"/services/{service_id}/fair-use")]
 
 
 async def _session_changes(api: Api, visit: Visit, service: Mapping[str, Any]) -> list[Part]:
@@ -137,7 +90,10 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "NAS", page, fields.NAS, nothing="No NAS is registered: nobody can sign in yet.",
             intro="Who may ask RADIUS.", make=Link("Register a NAS", "/nas/new"), make_scope="radius:write",
-            links=[Link("Weak", "/nas/weak")] if api.has("GET", "/nas/weak") else [],
+            links=[
+                *([Link("Checks", "/nas/checks")] if api.has("GET", "/nas-checks") else []),
+                *([Link("Weak", "/nas/weak")] if api.has("GET", "/nas/weak") else []),
+            ],
         )  # fmt: skip
 
     async def weak_nas(visit: Visit) -> Response:

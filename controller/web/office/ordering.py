@@ -82,7 +82,8 @@ async def _form(api: Api, visit: Visit, customer: Mapping[str, Any]) -> Form:
 async def offerings(api: Api, visit: Visit) -> list[Choice]:
     """What can be ordered, with what it costs and how fast it is."""
     rows = await _rows(api, visit, "/offerings", "catalog:read")
-    return [Choice(row["offering_id"], f"{row['name']} · {_terms(row['versions'][-1])}") for row in rows]
+    lines = [row for row in rows if row["kind"] == "internet"]
+    return [Choice(row["offering_id"], f"{row['name']} · {_terms(row['versions'][-1])}") for row in lines]
 
 
 def _terms(version: Mapping[str, Any]) -> str:

@@ -42,12 +42,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
 
 def in_force(versions: list[dict[str, Any]], today: date) -> dict[str, Any]:
-    """The version that holds today, else the first to come, and in words what lies beyond the included volume."""
+    """The version that holds today, else the first to come."""
     past = [version for version in versions if version["effective_on"] <= today.isoformat()]
-    now = max(past, key=lambda v: v["number"]) if past else min(versions, key=lambda v: v["effective_on"])
-    currency = now["monthly_fee"]["currency"]
-    flat = now["included_octets"] is None
-    return {
-        "now": now,
-        "beyond": "flat rate" if flat else f"{now['overage_price']} {currency} per {now['overage_unit']}",
-    }
+    latest = max(past, key=lambda v: (v["effective_on"], v["number"]), default=None)
+    return {"now": latest or min(versions, key=lambda v: v["effective_on"])}

@@ -17,6 +17,7 @@ _WRITERS: dict[str, Callable[[Any], Markup]] = {
     "rate": templating.rate,
     "money": templating.money,
     "state": templating.state,
+    "bar": templating.bar,
 }
 _NUMERIC = frozenset({"octets", "rate", "money", "number"})
 

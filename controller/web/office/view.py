@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A field above a list. `choices` make it a selection; otherwise it is a search box with a `hint`."""
+    """A field above a list: a selection with `choices`, a search box with a `hint`, or a day (`kind` "date")."""
 
     name: str
     label: str
@@ -27,15 +27,17 @@ class Filter:
     value: str = ""
     anything: str = "any"
     """What it is called to choose nothing."""
+    kind: str = "search"
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button that changes something; `question` is asked first."""
+    """A button that changes something; `question` is asked first. `disruptive` ones look it."""
 
     label: str
     href: str
     question: str = ""
+    disruptive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def list_page(
         rows=page["items"],
         columns=columns,
         actions=actions,
-        filters=[replace(f, value=kept[f.name]) for f in filters],
+        filters=[replace(f, value=kept[f.name] or f.value) for f in filters],
         nothing=nothing,
         searched=any(kept.values()),
         links=links,

@@ -7,8 +7,8 @@
 
 What is wrong is said as RuleError with the file's name, never with its contents. Files that are wrong when they are
 read again, or a ca.pem or crl.pem that is gone, are reported once and the former ones serve on: a deleted file must not
-end a check that somebody relies on. TLS 1.2 and 1.3 with forward secrecy; sessions are not resumed: each login shows
-its password or certificate anew.
+end a check that somebody relies on. TLS 1.2 (or 1.3 alone) with forward secrecy; sessions are not resumed: each login
+shows its password or certificate anew.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ SERVER, KEY, CA, CRL = "server.pem", "server.key", "ca.pem", "crl.pem"
 _FILES = (SERVER, KEY, CA, CRL)
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL"
 """TLS 1.2 with forward secrecy; those of TLS 1.3 all have it."""
+TLS_MINIMUM = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+"""The least version that peers must speak, by what settings call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,11 @@ class Credentials:
 class Certificates:
     """The newest credentials of a directory. Raises RuleError when it cannot be used at all."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls_minimum: str = "1.2") -> None:
         self._directory = directory
+        self._tls_minimum = tls_minimum
         self._seen = self._state()
-        self._credentials = load(directory)
+        self._credentials = load(directory, tls_minimum)
         self._warn()
 
     def current(self) -> Credentials:
@@ -113,7 +116,7 @@ class Certificates:
             log.warning("radius.eap.certificates-warning", problem=problem)
 
     def _reread(self) -> Credentials:
-        found, former = load(self._directory), self._credentials
+        found, former = load(self._directory, self._tls_minimum), self._credentials
         for name, had, has in (
             (CA, former.authorities, found.authorities),
             (CRL, former.revocations, found.revocations),
@@ -127,8 +130,11 @@ class Certificates:
         return tuple(_stamp(self._directory / name) for name in _FILES)
 
 
-def load(directory: Path) -> Credentials:
+def load(directory: Path, tls_minimum: str = "1.2") -> Credentials:
     """Read and check the files. Raises RuleError naming the file and what to do."""
+    if tls_minimum not in TLS_MINIMUM:
+        raise RuleError(f"TLS {tls_minimum} is no least version; known: {', '.join(TLS_MINIMUM)}")
+    least = TLS_MINIMUM[tls_minimum]
     if not directory.is_dir():
         raise RuleError(f"{directory} is no directory; EAP wants one with {SERVER}, {KEY} and {CA}")
     chain = pem.certificates(directory / SERVER)
@@ -138,16 +144,16 @@ def load(directory: Path) -> Credentials:
     authorities = pem.certificates(directory / CA) if (directory / CA).exists() else ()
     revocations = pem.revocations(directory / CRL, authorities) if (directory / CRL).exists() else ()
     try:
-        tunnel = _context(chain, key)
-        mutual = _mutual(_context(chain, key), authorities, revocations) if authorities else None
+        tunnel = _context(chain, key, least)
+        mutual = _mutual(_context(chain, key, least), authorities, revocations) if authorities else None
     except SSL.Error as error:
         raise RuleError(f"OpenSSL refuses the certificates in {directory}: {error}") from None
     return Credentials(tunnel, mutual, chain, authorities, revocations)
 
 
-def _context(chain: tuple[x509.Certificate, ...], key: pem.Key) -> SSL.Context:
+def _context(chain: tuple[x509.Certificate, ...], key: pem.Key, least: int) -> SSL.Context:
     made = SSL.Context(SSL.TLS_SERVER_METHOD)
-    made.set_min_proto_version(SSL.TLS1_2_VERSION)
+    made.set_min_proto_version(least)
     made.set_max_proto_version(SSL.TLS1_3_VERSION)
     made.set_cipher_list(_CIPHERS)
     made.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)

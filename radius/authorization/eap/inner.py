@@ -11,6 +11,7 @@ from __future__ import annotations
 from controller.domain.errors import PeerError
 from radius.authorization.eap.method import Context, Continue, Failure, Later, Method, MethodFactory, Step, Success
 from radius.authorization.eap.packet import IDENTITY, NAK, REQUEST, RESPONSE, TYPE_NAMES, EapPacket
+from radius.protocol.cause import Cause
 
 
 class InnerEap:
@@ -38,7 +39,8 @@ class InnerEap:
             step: Step | Later = self._method.start()
         elif response.kind == NAK:
             names = ", ".join(TYPE_NAMES.get(kind, str(kind)) for kind in response.wanted()) or "no other"
-            return Failure(f"the peer wants {names} inside the tunnel, not {TYPE_NAMES[self._kind]}")
+            words = f"the peer wants {names} inside the tunnel, not {TYPE_NAMES[self._kind]}"
+            return Failure(Cause.NO_METHOD.because(words))
         elif response.kind == self._kind:
             step = self._method.respond(response)
         else:

@@ -14,6 +14,7 @@ from radius.authorization.directory import Find
 from radius.authorization.eap.method import Context, Continue, Failure, MethodFactory, Step, Success
 from radius.authorization.eap.packet import EapPacket
 from radius.protocol.authenticator import chap_response
+from radius.protocol.cause import Cause
 
 CHALLENGE_LENGTH = 16
 
@@ -36,11 +37,12 @@ class Md5Challenge:
             raise PeerError("eap-md5", f"{len(data)} octets with a Value-Size of {data[0] if data else 'none'}")
         subscriber = self._find(self._identity)
         if subscriber is None:
-            return Failure("unknown user")
+            return Failure(Cause.UNKNOWN_USER)
         if type(subscriber.password) is not bytes:
-            return Failure("EAP-MD5 needs the clear password, and less is kept of this one")
+            words = "EAP-MD5 needs the clear password, and less is kept of this one"
+            return Failure(Cause.TOO_LITTLE_KEPT.because(words))
         expected = chap_response(response.identifier, subscriber.password, self._challenge)
-        return Success() if compare_digest(expected, data[1:17]) else Failure("wrong password")
+        return Success() if compare_digest(expected, data[1:17]) else Failure(Cause.WRONG_PASSWORD)
 
 
 def factory(find: Find) -> MethodFactory:

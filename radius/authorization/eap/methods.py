@@ -17,20 +17,28 @@ from radius.authorization.eap.packet import MD5_CHALLENGE, MSCHAPV2, PEAP, TLS, 
 _TYPES = {"peap": PEAP, "ttls": TTLS, "tls": TLS, "mschapv2": MSCHAPV2, "md5": MD5_CHALLENGE}
 
 
-def methods(names: Sequence[str], find: Find, certificates: Certificates | None = None) -> Mapping[int, MethodFactory]:
-    """Type → factory, in the order of `names`, which is the order of proposal. Raises RuleError for an unknown name."""
+def methods(
+    names: Sequence[str], find: Find, certificates: Certificates | None = None, *, needs_binding: bool = False
+) -> Mapping[int, MethodFactory]:
+    """Type → factory, in the order of `names`, which is the order of proposal. Raises RuleError for an unknown name.
+
+    `needs_binding` refuses peers of PEAP that leave crypto binding out.
+    """
     unknown = [name for name in names if name not in _TYPES]
     if unknown:
         raise RuleError(f"no EAP method {', '.join(unknown)}; known: {', '.join(_TYPES)}")
     factories = {"md5": md5.factory(find), "mschapv2": mschapv2.factory(find)}
     if certificates is not None:
-        factories |= _inside_tls(find, certificates)
+        factories |= _inside_tls(find, certificates, needs_binding=needs_binding)
     return {_TYPES[name]: factories[name] for name in names if name in factories}
 
 
-def _inside_tls(find: Find, certificates: Certificates) -> dict[str, MethodFactory]:
+def _inside_tls(find: Find, certificates: Certificates, *, needs_binding: bool) -> dict[str, MethodFactory]:
     inner = mschapv2.factory(find)
-    made = {"peap": peap.factory(inner, certificates), "ttls": ttls.factory(find, inner, certificates)}
+    made = {
+        "peap": peap.factory(inner, certificates, needs_binding=needs_binding),
+        "ttls": ttls.factory(find, inner, certificates),
+    }
     if certificates.current().mutual is not None:
         made["tls"] = tls.factory(find, certificates)
     return made

@@ -19,6 +19,7 @@ from controller.domain.errors import PeerError
 from radius.authorization.directory import Find
 from radius.authorization.eap.method import Context, Continue, Failure, MethodFactory, Step, Success
 from radius.authorization.eap.packet import EapPacket
+from radius.protocol.cause import Cause
 from radius.protocol.mschap import NtPassword, challenge_hash
 
 CHALLENGE_LENGTH = 16
@@ -49,7 +50,7 @@ class MsChapV2:
         if self._end is not None:
             return self._finish(data[0])
         if data[0] == _CHANGE_PASSWORD:
-            return Failure("the peer wants to change its password, which is not done here")
+            return Failure(Cause.NOT_CHANGED.because("the peer wants to change its password, which is not done here"))
         if data[0] != _RESPONSE:
             raise PeerError("eap-mschapv2", f"OpCode {data[0]} instead of a response")
         peer_challenge, answer, name = self._read(data)
@@ -79,12 +80,13 @@ class MsChapV2:
             return Failure("the name in the MS-CHAP response is not the identity")
         subscriber = self._find(self._identity)
         if subscriber is None:
-            return Failure("unknown user")
+            return Failure(Cause.UNKNOWN_USER)
         password = subscriber.nt_password()
         if password is None:
-            return Failure("EAP-MSCHAPv2 needs the NT hash, and less is kept of this password")
+            words = "EAP-MSCHAPv2 needs the NT hash, and less is kept of this password"
+            return Failure(Cause.TOO_LITTLE_KEPT.because(words))
         challenge = challenge_hash(peer_challenge, self._challenge, name)
-        return (password, challenge) if password.made(answer, challenge) else Failure("wrong password")
+        return (password, challenge) if password.made(answer, challenge) else Failure(Cause.WRONG_PASSWORD)
 
     def _read(self, data: bytes) -> tuple[bytes, bytes, bytes]:
         """Peer challenge, NT-Response and name of a Response."""

@@ -19,8 +19,10 @@ from radius.authorization.eap.method import Context, Failure, Later, MethodFacto
 from radius.authorization.eap.packet import MSCHAPV2, PEAP, REQUEST, RESPONSE, EapPacket
 from radius.authorization.eap.tls_conversation import TlsConversation
 from radius.authorization.eap.tls_tunnel import TlsTunnel
+from radius.protocol.cause import Cause
 
 KEY_LABEL = b"client EAP encryption"
+_UNBOUND = Failure(Cause.BINDING.because("the peer leaves crypto binding out, which is required here"))
 
 
 class _Phase(Enum):
@@ -30,11 +32,12 @@ class _Phase(Enum):
 
 
 class Peap:
-    """One run."""
+    """One run. `needs_binding`: a peer that does not prove that tunnel and password are its own is refused."""
 
-    def __init__(self, conversation: TlsConversation, inner: InnerEap) -> None:
+    def __init__(self, conversation: TlsConversation, inner: InnerEap, *, needs_binding: bool) -> None:
         self._conversation = conversation
         self._inner = inner
+        self._needs_binding = needs_binding
         self._phase = _Phase.TUNNEL
         self._end: Success | Failure | None = None
         self._compound: peap_tlv.Compound | None = None
@@ -84,20 +87,22 @@ class Peap:
 
     def _bound(self, end: Success, binding: peap_tlv.Binding | None) -> Step:
         assert self._compound is not None, "an inner method that succeeded is bound"
+        if binding is None and self._needs_binding:
+            return _UNBOUND
         if binding is None:
             # A peer of the time before crypto binding: the keys are the tunnel's alone.
             return Success(end.identity, self._conversation.key_material(KEY_LABEL)[:64])
         if not self._compound.proves(binding):
-            return Failure("crypto binding is wrong: somebody stands between the peer and us")
+            return Failure(Cause.BINDING.because("crypto binding is wrong: somebody stands between the peer and us"))
         return Success(end.identity, self._compound.msk())
 
 
-def factory(make_inner: MethodFactory, certificates: Certificates) -> MethodFactory:
+def factory(make_inner: MethodFactory, certificates: Certificates, *, needs_binding: bool = False) -> MethodFactory:
     """`make_inner` makes a run of EAP-MSCHAPv2."""
 
     def make(context: Context) -> Peap:
         tunnel = TlsTunnel(certificates.current().tunnel)
         conversation = TlsConversation(tunnel, context, kind=PEAP, checks_version=True)
-        return Peap(conversation, InnerEap(MSCHAPV2, make_inner, context))
+        return Peap(conversation, InnerEap(MSCHAPV2, make_inner, context), needs_binding=needs_binding)
 
     return make

@@ -34,6 +34,7 @@ from radius.authorization.eap.packet import (
     split,
 )
 from radius.authorization.eap.sessions import EapSession, EapSessions
+from radius.protocol.cause import Cause, cause_of
 from radius.protocol.codes import ACCESS_CHALLENGE, ACCESS_REJECT, Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute
@@ -184,7 +185,7 @@ class EapServer:
                 session.method = make(Context(session.identity, _mtu(packet), session.nas))
                 return session.method.start()
         names = ", ".join(TYPE_NAMES.get(kind, str(kind)) for kind in wanted) or "none"
-        return Failure(f"no EAP method in common: the peer wants {names}")
+        return Failure(Cause.NO_METHOD.because(f"no EAP method in common: the peer wants {names}"))
 
     def _answer(
         self, session: EapSession, step: Step, response: EapPacket, packet: Packet, nas: Nas
@@ -220,4 +221,6 @@ def _challenge(session: EapSession, request: EapPacket, problem: str = "") -> De
 
 
 def _failed(identifier: int, reason: str) -> Decision:
+    if cause_of(reason) is Cause.OTHER:
+        reason = Cause.EAP.because(reason)
     return Decision(ACCESS_REJECT, split(EapPacket(FAILURE, identifier).encode()), "reject", reason)

@@ -18,6 +18,7 @@ from radius.authorization.eap.method import Context, Failure, Later, MethodFacto
 from radius.authorization.eap.packet import TLS, EapPacket
 from radius.authorization.eap.tls_conversation import TlsConversation
 from radius.authorization.eap.tls_tunnel import TlsTunnel
+from radius.protocol.cause import Cause
 
 KEY_LABEL = b"client EAP encryption"
 _COMMITMENT = b"\0"
@@ -53,7 +54,8 @@ class EapTls:
         self._subscriber = next((name for name in candidates if self._find(name) is not None), None)
         if self._subscriber is None:
             said = ", ".join(name.decode(errors="backslashreplace") for name in candidates) or "nobody"
-            return Failure(f"the client certificate is valid but names no subscriber: {said}")
+            words = f"the client certificate is valid but names no subscriber: {said}"
+            return Failure(Cause.NAMES_NOBODY.because(words))
         if self._conversation.modern:
             return self._conversation.say(_COMMITMENT)
         return self._success(self._subscriber)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from cryptography import x509
 from OpenSSL import SSL
 
+from radius.protocol.cause import Cause
+
 _CHUNK = 16_384
 MAX_CLEAR = 65_536
 """Octets that a peer may say in one flight."""
@@ -41,7 +43,8 @@ def note_verification(connection: SSL.Connection, _cert: object, error: int, dep
     """The verify callback of a context: keeps why a chain was refused. It never overrules OpenSSL."""
     if not ok:
         said = _VERIFY_WORDS.get(error, f"OpenSSL refuses it with error {error}")
-        connection.get_app_data().append(f"client certificate refused: {said}" + (" (its CA)" if depth else ""))
+        words = f"{Cause.CERTIFICATE}: {said}" + (" (its CA)" if depth else "")
+        connection.get_app_data().append(Cause.CERTIFICATE.because(words))
     return bool(ok)
 
 

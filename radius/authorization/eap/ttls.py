@@ -26,6 +26,7 @@ from radius.authorization.eap.tls_tunnel import TlsTunnel
 from radius.authorization.mppe import MICROSOFT
 from radius.authorization.password import HashedPassword, Password, same
 from radius.protocol.authenticator import chap_response
+from radius.protocol.cause import Cause
 from radius.protocol.codes import Attr
 from radius.protocol.mschap import challenge_hash
 
@@ -41,8 +42,8 @@ _KNOWN = _CHALLENGES | {_USER_NAME, _PASSWORD, _CHAP, _EAP_MESSAGE, _MSCHAP2_RES
 
 _Said = dict[tuple[int, int], bytes]
 
-WRONG_PASSWORD = Failure("wrong password")
-UNKNOWN_USER = Failure("unknown user")
+WRONG_PASSWORD = Failure(Cause.WRONG_PASSWORD)
+UNKNOWN_USER = Failure(Cause.UNKNOWN_USER)
 
 
 class Ttls:
@@ -86,7 +87,8 @@ class Ttls:
         if _PASSWORD in said:
             # Padded with NUL so that its length tells nothing (RFC 5281 §11.2.5).
             return self._pap(name, said[_PASSWORD].rstrip(b"\0"), subscriber.password)
-        return Failure("no method that we serve inside EAP-TTLS: PAP, CHAP, MS-CHAPv2 or EAP-MSCHAPv2")
+        words = "no method that we serve inside EAP-TTLS: PAP, CHAP, MS-CHAPv2 or EAP-MSCHAPv2"
+        return Failure(Cause.NO_METHOD.because(words))
 
     def _pap(self, name: bytes, claimed: bytes, password: Password) -> Step | Later:
         def compared() -> Step:
@@ -101,7 +103,7 @@ class Ttls:
         if len(response) != 17 or response[0] != challenge[16]:
             raise PeerError("avp", "CHAP-Password is not the challenge's identifier and 16 octets")
         if not isinstance(subscriber.password, bytes):
-            return Failure("the password is not kept in clear, which CHAP needs")
+            return Failure(Cause.TOO_LITTLE_KEPT.because("the password is not kept in clear, which CHAP needs"))
         expected = chap_response(response[0], subscriber.password, challenge[:16])
         return self._success(name) if compare_digest(expected, response[1:]) else WRONG_PASSWORD
 
@@ -112,7 +114,7 @@ class Ttls:
             raise PeerError("avp", "MS-CHAP2-Response is not the challenge's identifier and 49 octets")
         password = subscriber.nt_password()
         if password is None:
-            return Failure("what is kept of the password is not enough for MS-CHAPv2")
+            return Failure(Cause.TOO_LITTLE_KEPT.because("what is kept of the password is not enough for MS-CHAPv2"))
         hashed, nt_response = challenge_hash(response[2:18], challenge[:16], name), response[26:]
         if not password.made(nt_response, hashed):
             return WRONG_PASSWORD

@@ -22,6 +22,34 @@ def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.iterdir()]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("HEADEND_PLAN_MARGIN", "2.5", "plan_margin", 2.5),
+        ("HEADEND_HOLD_ABOVE_PLAN", "true", "hold_above_plan", True),
+        ("HEADEND_KEEP_HISTORY_DAYS", "180", "keep_history_days", 180),
+        ("HEADEND_KEEP_HISTORY_DAYS", "", "keep_history_days", None),
+        ("HEADEND_EAP_TLS_MINIMUM", "1.3", "eap_tls_minimum", "1.3"),
+        ("HEADEND_PEAP_NEEDS_BINDING", "true", "peap_needs_binding", True),
+    ],
+)
+def test_what_radius_may_be_told(
+    name: str, value: str, field: str, read: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert getattr(settings.load(), field) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HEADEND_PLAN_MARGIN", "0.5"), ("HEADEND_KEEP_HISTORY_DAYS", "0"), ("HEADEND_EAP_TLS_MINIMUM", "1.1")],
+)
+def test_what_radius_is_not_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=name):
+        settings.load()
+
+
 @pytest.mark.parametrize("name", ["what?", "a#b", "50%25", "with space", "q?mode=memory&x=1"])
 async def test_a_directory_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / name

@@ -91,9 +91,7 @@ class World:
     def __post_init__(self) -> None:
         clock = MovableClock(END)
         how = BillingSettings(zone=BERLIN, records_per_batch=3)
-        free = {"included": 0, "overage": "0.01"}
-        prices = [tariff(v * 32, "0.00", **free) for v in "12"]  # type: ignore[arg-type]
-        prices = [p.__class__(**{n: getattr(p, n) for n in p.__slots__} | {"overage_unit": "octet"}) for p in prices]
+        prices = [tariff(v * 32, "0.00", included=0, overage="0.01", unit="octet") for v in "12"]
         self.mediation = MediationService(self.database, clock, self.log, how)
         self.billing = BillingService(self.database, clock, PriceList(prices), how)
         self.suspense = SuspenseService(self.database, clock, how)

@@ -15,19 +15,17 @@ from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
 from erp.catalog import tables
 from erp.catalog.errors import BadVersion, NameTaken, NoOffering, NotInForce, NoVersion
-from erp.catalog.model import VersionTerms, in_force, profile_name
+from erp.catalog.model import Product, VersionTerms, in_force, profile_name
 from erp.catalog.service import CatalogService
+from tests.support.plans import plan_of
 
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 TERMS = VersionTerms(
     effective_on=date(2026, 9, 1),
     currency="EUR",
-    monthly_fee=Decimal("39.90"),
-    included_octets=100 * 10**9,
-    overage_price=Decimal("0.05"),
-    overage_unit="GB",
     tax_percent=Decimal("19"),
-    profile=SpeedProfile("100m-20m", 100_000_000, 20_000_000),
+    plan=plan_of("39.90", included=100 * 10**9, overage="0.05"),
+    speed=SpeedProfile("100m-20m", 100_000_000, 20_000_000),
 )
 
 
@@ -37,8 +35,8 @@ def catalog_on(database: Database) -> CatalogService:
 
 async def test_subscribers_keep_their_version_while_new_ones_get_the_new_price(database: Database) -> None:
     catalog = catalog_on(database)
-    made = await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
-    dearer = dataclasses.replace(TERMS, effective_on=date(2026, 11, 1), monthly_fee=Decimal("44.90"))
+    made = await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
+    dearer = dataclasses.replace(TERMS, effective_on=date(2026, 11, 1), plan=plan_of("44.90"))
     made = await catalog.add_version(made.offering_id, dearer, actor="user:t")
     first, second = (version.tariff for version in made.versions)
     assert await catalog.in_force(made.offering_id, date(2026, 10, 31)) == first
@@ -51,13 +49,13 @@ async def test_subscribers_keep_their_version_while_new_ones_get_the_new_price(d
 
 async def test_the_database_refuses_to_change_or_delete_a_version_in_use(database: Database) -> None:
     catalog = catalog_on(database)
-    made = await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    made = await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
     version_id = made.versions[0].tariff.version_id
     async with database.begin() as conn:
         await catalog.mark_used_in(conn, version_id, NOW)
         await catalog.mark_used_in(conn, version_id, NOW)
     for statement in (
-        update(tables.version).values(monthly_fee=Decimal(1)),
+        update(tables.version).values(plan="{}"),
         update(tables.version).values(used_at=None),
         delete(tables.version),
     ):
@@ -69,18 +67,18 @@ async def test_the_database_refuses_to_change_or_delete_a_version_in_use(databas
 
 async def test_a_speed_profile_name_means_one_pair_of_rates(database: Database) -> None:
     catalog = catalog_on(database)
-    await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
-    other = dataclasses.replace(TERMS, profile=SpeedProfile("100m-20m", 100_000_000, 40_000_000))
+    await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
+    other = dataclasses.replace(TERMS, speed=SpeedProfile("100m-20m", 100_000_000, 40_000_000))
     with pytest.raises(BadVersion, match="already 100000000/20000000"):
-        await catalog.create_offering("Fibre 100 plus", "", other, actor="user:t")
-    assert [offering.name for offering in await catalog.offerings(None, 10)] == ["Fibre 100"]
+        await catalog.create_offering(Product("Fibre 100 plus"), other, actor="user:t")
+    assert [offering.product.name for offering in await catalog.offerings(None, 10)] == ["Fibre 100"]
 
 
 async def test_an_offering_name_stands_once(database: Database) -> None:
     catalog = catalog_on(database)
-    await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+    await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
     with pytest.raises(NameTaken):
-        await catalog.create_offering("Fibre 100", "", TERMS, actor="user:t")
+        await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
 
 
 async def test_unknown_ids_are_named(database: Database) -> None:
@@ -94,20 +92,20 @@ async def test_unknown_ids_are_named(database: Database) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"monthly_fee": Decimal("39.905")}, "decimals of EUR"),
-        ({"monthly_fee": Decimal("-1")}, "negative"),
-        ({"overage_price": Decimal("0.0000001")}, "decimals"),
-        ({"overage_unit": "G"}, "overage_unit"),
-        ({"included_octets": -1}, "included_octets"),
         ({"tax_percent": Decimal("100.1")}, "above 100"),
-        ({"profile": SpeedProfile("Fast", 1, 1)}, "speed profile"),
+        ({"tax_percent": Decimal(-1)}, "negative"),
+        ({"tax_category": "XX"}, "tax_category"),
+        ({"tax_category": "E"}, "must be 0"),
+        ({"currency": "EUX"}, "ISO 4217"),
+        ({"speed": None}, "has a speed"),
+        ({"speed": SpeedProfile("Fast", 1, 1)}, "speed profile"),
     ],
 )
 async def test_terms_that_no_invoice_or_device_could_carry_are_refused(
     database: Database, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BadVersion, match=message):
-        await catalog_on(database).create_offering("X", "", dataclasses.replace(TERMS, **change), actor="user:t")
+        await catalog_on(database).create_offering(Product("X"), dataclasses.replace(TERMS, **change), actor="user:t")
 
 
 def tariff(number: int, effective_on: date) -> TariffVersion:
@@ -118,12 +116,9 @@ def tariff(number: int, effective_on: date) -> TariffVersion:
         number=number,
         effective_on=effective_on,
         currency="EUR",
-        monthly_fee=Decimal(1),
-        included_octets=None,
-        overage_price=Decimal(0),
-        overage_unit="GB",
         tax_percent=Decimal(0),
-        profile=TERMS.profile,
+        plan=plan_of("1"),
+        speed=TERMS.speed,
     )
 
 

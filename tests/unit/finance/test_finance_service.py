@@ -5,107 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from controller.domain.charge import Charge, ChargeKind
-from controller.domain.clock import MovableClock
 from controller.domain.identity import (
-    AccountId,
     BillRunId,
-    ChargeId,
     InvoiceId,
-    OfferingVersionId,
-    ServiceId,
-    SubscriptionId,
     new_id,
 )
 from controller.domain.money import Money
 from controller.store import audit, outbox
 from controller.store.engine import Database
-from erp.crm.model import Contact
-from erp.crm.service import CrmService
 from erp.finance.document import render
 from erp.finance.errors import DocumentAltered, PaymentMismatch, WrongCurrency
 from erp.finance.model import Wanted
-from erp.finance.service import FinanceService
-from erp.finance.settings import FinanceSettings
-from erp.finance.tables import invoice
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, berlin
-
-NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
-
-
-class Books:
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.clock = MovableClock(NOW)
-        self.crm = CrmService(database, self.clock)
-        self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
-
-    async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
-        contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)
-        return (await self.crm.create_customer(contact, actor="user:test")).account.account_id
-
-    def charge(self, account_id: AccountId, net: str = "30.00", kind: ChargeKind = ChargeKind.RECURRING) -> Charge:
-        return Charge(
-            ChargeId(new_id(NOW)),
-            BillRunId("run"),
-            account_id,
-            SubscriptionId(new_id(NOW)),
-            ServiceId(new_id(NOW)),
-            OfferingVersionId(new_id(NOW)),
-            kind,
-            NOW.date(),
-            NOW.date().replace(day=30),
-            "Fibre 100: monthly fee",
-            Decimal(1),
-            "month",
-            Decimal("30.00"),
-            Money.exact(net, "EUR"),
-            Decimal(19),
-            "Fibre 100",
-        )
-
-    async def issue(self, account_id: AccountId, *nets: str) -> InvoiceId:
-        run = BillRunId(new_id(NOW))
-        (made,) = await self.finance.issue(run, [self.charge(account_id, net) for net in nets or ("30.00",)])
-        return made
-
-    async def pay(self, account_id: AccountId, amount: str, reference: str) -> tuple[str, Money]:
-        paid, _ = await self.finance.receive(
-            account_id=account_id,
-            amount=Money.exact(amount, "EUR"),
-            method="bank-transfer",
-            reference=reference,
-            received_at=None,
-            actor="user:test",
-        )
-        return paid.payment_id, paid.unapplied
-
-    async def numbers(self) -> list[str]:
-        async with self.database.read() as conn:
-            return sorted(await conn.scalars(select(invoice.c.number)))
-
-
-@pytest.fixture
-async def books(database: Database) -> Books:
-    made = Books(database)
-    await made.crm.ensure_entity(
-        name="Testnetz GmbH",
-        zone="Europe/Berlin",
-        currency="EUR",
-        locale="de_DE",
-        address="Kabelweg 1\n10115 Berlin",
-        tax_id="DE123456788",
-    )
-    return made
+from tests.support.finance import NOW, Books
 
 
 async def test_20_parallel_issuers_get_consecutive_numbers_and_a_rollback_leaves_no_gap(
@@ -165,7 +85,7 @@ async def test_payment_settles_the_oldest_first_and_the_rest_waits_for_the_next_
     third = await books.issue(account)
     assert (await books.finance.invoice(third)).open_minor == 3570 - 860
     assert not (await books.finance.payment(payment_id)).unapplied  # type: ignore[arg-type]
-    assert sum(b.balance.minor for b in await books.finance.trial_balance()) == 0
+    assert sum(b.balance.minor for b in await books.books.trial_balance()) == 0
 
 
 async def test_invoices_are_found_by_state_number_and_account_and_summed_up(books: Books) -> None:
@@ -193,7 +113,7 @@ async def test_the_same_reference_at_the_same_time_is_one_payment(books: Books) 
     await books.issue(account)
     results = await asyncio.gather(*(books.pay(account, "35.70", "webhook-1") for _ in range(5)))
     assert len({payment_id for payment_id, _ in results}) == 1
-    assert {b.code: b.balance.minor for b in await books.finance.trial_balance()}["1200"] == 0
+    assert {b.code: b.balance.minor for b in await books.books.trial_balance()}["1200"] == 0
 
 
 async def test_the_same_reference_with_another_amount_is_refused(books: Books) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,8 +22,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 async def write(conn: AsyncConnection, entry_id: str, *amounts: int, announced: int | None = None) -> None:
-    await ledger.ensure_chart(conn, ENTITY, "EUR")
-    await ledger.ensure_chart(conn, ENTITY, "USD")
+    await ledger.ensure_chart(conn, ENTITY)
     await conn.execute(
         insert(journal_entry).values(
             entry_id=entry_id,
@@ -42,6 +43,7 @@ def line(entry_id: str, n: int, amount: int, currency: str = "EUR") -> dict[str,
         "entry_id": entry_id,
         "line": n,
         "entity_id": ENTITY,
+        "booked_on": date(2026, 11, 1),
         "code": "1200",
         "currency": currency,
         "amount_minor": amount,
@@ -125,6 +127,26 @@ async def test_sqlite_balance_cannot_be_written_by_hand(database: Database) -> N
         async with database.begin() as conn:
             await write(conn, "b", 100, announced=2)
             await conn.execute(balance.delete())
+
+
+@pytest.mark.parametrize("first", ["finance_journal_entry", "finance_posting"])
+async def test_sqlite_takes_no_postings_from_a_connection_without_foreign_keys(database: Database, first: str) -> None:
+    """Whoever opens the file with another program has them off; COMMIT would take what does not balance."""
+    if not database.is_sqlite:
+        pytest.skip("foreign keys cannot be off on PostgreSQL")
+    async with database.begin() as conn:
+        await write(conn, "a", 100, -100)
+    with closing(sqlite3.connect(str(database.url.database))) as other:
+        columns = ", ".join(row[1] for row in other.execute(f"PRAGMA table_info({first})"))
+        copied = columns.replace("entry_id", "'b'").replace("source", "'test:b'")
+        with pytest.raises(sqlite3.IntegrityError, match="PRAGMA foreign_keys=ON first"):
+            other.execute(f"INSERT INTO {first} ({columns}) SELECT {copied} FROM {first} LIMIT 1")
+        other.rollback()
+        other.execute("PRAGMA foreign_keys=ON")
+        with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+            other.execute(f"INSERT INTO {first} ({columns}) SELECT {copied} FROM {first} LIMIT 1")
+            other.commit()
+    assert await entries(database) == ["a"]
 
 
 async def test_truncate_is_refused_on_postgresql(database: Database) -> None:

@@ -16,6 +16,7 @@ from controller.domain.errors import RuleError
 from controller.domain.units import GB
 from controller.store.engine import Database
 from controller.workflows.routes_billing import endpoints as run_endpoints
+from erp.finance.books_routes import endpoints as books_endpoints
 from erp.finance.routes import endpoints as finance_endpoints
 from tests.support.api import api_client
 from tests.support.billing_fakes import tariff
@@ -39,6 +40,7 @@ async def api(world: BillingWorld) -> AsyncIterator[httpx2.AsyncClient]:
         *billing_endpoints(BillingReader(world.database)),
         *suspense_endpoints(world.suspense),
         *finance_endpoints(world.finance),
+        *books_endpoints(world.books),
         *run_endpoints(world.runs, world.billing, world.explainer),
     ]
     async with api_client(endpoints, clock=world.clock) as client:

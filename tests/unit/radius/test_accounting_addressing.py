@@ -8,11 +8,13 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radius.accounting import addressing
 from radius.accounting.addressing import ALL_PORTS, SHARED_PORTS, Said, raw, read
 from radius.accounting.record import AccountingRecord
 from radius.accounting.tenure import Statement, Stretch, follow
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute, integer_attribute, vendor_attribute
+from radius.vendors import reply
 from tests.support.accounting import NAS, accounting
 
 KINDS = st.sampled_from((8, 26, 96, 97, 123, 168, 241))
@@ -38,7 +40,7 @@ def test_whatever_a_packet_carries_is_read_or_absent(attributes: list[tuple[int,
 
 @given(st.binary(max_size=60))
 def test_vendors_words_are_read_or_absent(value: bytes) -> None:
-    for vendor_id, kind in ((2011, 161), (2011, 162), (6527, 121)):
+    for vendor_id, kind in ((2011, 161), (2011, 162), (2011, 165), (6527, 121)):
         said(vendor_attribute(vendor_id, kind, value))
 
 
@@ -61,6 +63,40 @@ def test_rfc8045_3_1_3_a_forwarded_port_is_one_port() -> None:
     tlvs = attribute(3, bytes((203, 0, 113, 7))) + integer_attribute(7, 8443) + integer_attribute(8, 1)
     (one,) = said(attribute(241, bytes((7,)) + tlvs))
     assert one == Said(SHARED_PORTS, "203.0.113.7/32", (8443, 8443), is_event=True)
+
+
+def test_a_nokia_box_names_several_blocks_in_several_attributes() -> None:
+    first = vendor_attribute(6527, 121, b"180.0.1.248 37674-37723,38507-38556 router base")
+    second = vendor_attribute(6527, 121, b"180.0.1.249 1024..2047 router base\0")
+    assert said(first + second) == [
+        Said(SHARED_PORTS, "180.0.1.248/32", (37_674, 37_723)),
+        Said(SHARED_PORTS, "180.0.1.248/32", (38_507, 38_556)),
+        Said(SHARED_PORTS, "180.0.1.249/32", (1_024, 2_047)),
+    ]
+    assert said(vendor_attribute(6527, 121, b"180.0.1.300 1-2 router base")) == []
+    assert said(vendor_attribute(6527, 121, b"180.0.1.1 1-2,3 router base")) == []
+
+
+def test_a_huawei_box_says_whether_a_block_came_or_went() -> None:
+    block = b"".join(
+        vendor_attribute(2011, kind, value)
+        for kind, value in ((161, bytes((203, 0, 113, 7))), (162, bytes((0, 0, 4, 0))), (163, bytes((0, 0, 7, 255))))
+    )
+
+    def read_with(update: int | None) -> Said:
+        more = b"" if update is None else vendor_attribute(2011, 165, update.to_bytes(4, "big"))
+        (one,) = said(block + more)
+        assert (one.network, one.ports) == ("203.0.113.7/32", (1_024, 2_047))
+        return one
+
+    assert (read_with(0).is_event, read_with(0).is_given) == (True, True)
+    assert (read_with(1).is_event, read_with(1).is_given) == (True, False)
+    for update in (None, 3):
+        assert not read_with(update).is_event, "it says what there is now"
+
+
+def test_vendors_of_shared_addresses_are_kinds_that_a_nas_can_be_registered_as() -> None:
+    assert set(reply.VENDORS) >= addressing._SHARING_VENDORS
 
 
 def test_equal_octets_say_the_same_and_other_vendors_are_not_searched() -> None:

@@ -129,18 +129,33 @@ JUNIPER_IPV6 = b"".join(
     vendor_attribute(4874, kind, value.to_bytes(4, "big")) for kind, value in ((151, 10), (152, 70), (155, 0), (156, 1))
 )
 HUAWEI_IPV6 = b"".join(vendor_attribute(2011, kind, value.to_bytes(4, "big")) for kind, value in ((144, 10), (145, 70)))
+NOKIA_IPV6 = b"".join(
+    vendor_attribute(6527, kind, value.to_bytes(4, "big")) for kind, value in ((195, 10), (198, 70), (196, 0), (199, 1))
+)
+CISCO_IPV6 = b"".join(
+    vendor_attribute(9, 1, pair)
+    for pair in (
+        b"acct-input-octets-ipv4=99",
+        b"acct-input-octets-ipv6=10",
+        b"acct-output-octets-ipv6=70",
+        b"acct-output-gigawords-ipv6=1",
+    )
+)
 
 
 def test_ipv6_counters_are_a_part_of_the_standard_ones_and_never_added() -> None:
-    for more in (JUNIPER_IPV6, HUAWEI_IPV6):
+    for more in (JUNIPER_IPV6, HUAWEI_IPV6, NOKIA_IPV6, CISCO_IPV6):
         record = at(300, (1 << 32) + 100, more=more)
         assert (record.upstream_octets, record.downstream_octets) == (0, (1 << 32) + 100)
 
 
 def test_a_nas_whose_standard_counters_leave_ipv6_out_has_them_added() -> None:
     separate = Nas(NAS.nas_id, "separate", "127.0.0.9", NAS.secret, adds_ipv6_octets=True)
-    record = at(300, 100, nas=separate, more=JUNIPER_IPV6)
-    assert (record.upstream_octets, record.downstream_octets) == (10, 170 + (1 << 32))
+    for more in (JUNIPER_IPV6, NOKIA_IPV6, CISCO_IPV6):
+        record = at(300, 100, nas=separate, more=more)
+        assert (record.upstream_octets, record.downstream_octets) == (10, 170 + (1 << 32))
+    for nonsense in (b"acct-input-octets-ipv6=", b"acct-input-octets-ipv6=-1", b"acct-input-octets-ipv6=9999999999"):
+        assert at(300, 100, nas=separate, more=vendor_attribute(9, 1, nonsense)).upstream_octets == 0
     plain = at(300, 100, nas=separate)
     assert (plain.upstream_octets, plain.downstream_octets) == (0, 100)
     silent = AccountingRecord(accounting("stop", at=T, seconds=5), separate, T * 1_000_000)

@@ -179,7 +179,7 @@ async def test_huawei_and_nokia_name_blocks_in_words_of_their_own(bench: Recorde
     block = vendor_attribute(2011, 161, address) + vendor_attribute(2011, 162, (1024).to_bytes(4, "big"))
     block += vendor_attribute(2011, 163, (2047).to_bytes(4, "big"))
     await bench.send(accounting("start", b"1", at=T, more=block), nas=huawei)
-    nokia = Nas(NAS.nas_id, "sr", "127.0.0.2", NAS.secret, vendor="nokia")
+    nokia = Nas(NAS.nas_id, "sr", "127.0.0.2", NAS.secret, vendor="nokia-sros")
     text = f"{SHARED} 2048..3071 router base nat-policy p1".encode()
     more = vendor_attribute(6527, 121, text)
     await bench.send(accounting("start", b"2", at=T, user=b"berta", more=more), nas=nokia)

@@ -21,7 +21,7 @@ from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import SessionFilter
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
-from radius.protocol.duplicates import RecordDuplicates
+from radius.protocol.duplicates import InFlight
 from radius.protocol.packet import Packet, attribute, vendor_attribute
 from radius.protocol.server import AccountingServer
 from tests.support.accounting import NAS
@@ -96,7 +96,7 @@ def test_a_signed_record_of_nonsense_is_read_or_refused_with_a_peer_error() -> N
 
 async def test_what_is_answered_of_nonsense_is_stored_and_the_recorder_lives_on(bench: RecorderBench) -> None:
     rng = random.Random(2869)
-    server = AccountingServer({NAS.address: NAS}, RecordDuplicates())
+    server = AccountingServer({NAS.address: NAS}, InFlight())
     answered: list[bytes] = []
     refused: Counter[str] = Counter()
     submitted: list[Packet] = []

@@ -28,7 +28,7 @@ from radius.protocol.codes import (
     COA_REQUEST,
     Attr,
 )
-from radius.protocol.duplicates import Duplicates, RecordDuplicates
+from radius.protocol.duplicates import Duplicates, InFlight
 from radius.protocol.nas import Nas, Rotation
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.server import (
@@ -114,7 +114,7 @@ async def test_a_deferred_login_is_answered_under_the_secret_that_opened_its_pas
 @pytest.mark.parametrize("secret", [NEW, OLD])
 def test_accounting_under_either_secret_is_answered_under_the_same(secret: SharedSecret) -> None:
     known = rotating()
-    server = AccountingServer({known.address: known}, RecordDuplicates())
+    server = AccountingServer({known.address: known}, InFlight())
     datagram = secret.request(ACCOUNTING_REQUEST, 1, attribute(44, b"s") + attribute(40, b"\0\0\0\1"), signed=False)
     verdict = server.receive(datagram, SOURCE, 0.0)
     assert verdict.packet is not None

@@ -28,6 +28,7 @@ from radius.protocol.codes import (
     Attr,
 )
 from radius.protocol.hidden import Attributes, covered, opened
+from radius.protocol.outstanding import Identifiers
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.server import Decision, Deferred
 from radius.protocol.stream import Frames
@@ -102,7 +103,7 @@ def test_a_stream_of_anything_ends_in_packets_or_a_peer_error(chunks: list[bytes
     try:
         for chunk in chunks:
             for frame in frames.feed(chunk):
-                version11.to_classic(frame, b"salt")
+                version11.to_classic(*version11.decode(frame))
     except PeerError:
         return
 
@@ -120,8 +121,8 @@ def test_rfc9765_nothing_is_hidden_and_no_message_authenticator_survives() -> No
     frame = version11.encode(ACCESS_REQUEST, b"toke", [*CLEAR, (int(Attr.MESSAGE_AUTHENTICATOR), bytes(16))])
     assert b"sesame" in frame
     assert (frame[1], frame[4:8], frame[8:20]) == (0, b"toke", bytes(12))
-    classic, token = version11.to_classic(frame, b"salt")
-    packet = Packet.decode(classic)
+    asked, token = version11.decode(frame)
+    packet = Packet.decode(version11.to_classic(asked, token))
     assert version11.INNER.check_message_authenticator(packet)
     assert token == b"toke"
     assert opened(packet, version11.INNER, packet.authenticator) == CLEAR
@@ -129,6 +130,61 @@ def test_rfc9765_nothing_is_hidden_and_no_message_authenticator_survives() -> No
     answer, back = version11.decode(version11.from_classic(reply, token, packet.authenticator))
     assert (answer.code, back, version11.plain(answer)) == (ACCESS_ACCEPT, b"toke", [(24, b"s")])
     assert int(Attr.MESSAGE_AUTHENTICATOR) not in answer.offsets
+
+
+def test_rfc9765_5_1_values_are_carried_as_they_are_without_salt_length_or_padding() -> None:
+    keys = (311).to_bytes(4, "big") + bytes((17, 34)) + bytes(range(32))
+    accept = HERE.response(
+        ACCESS_ACCEPT, request([]), covered([(69, b"\x02word"), (26, keys)], HERE, bytes(16)), signed=True
+    )
+    plain_reply = opened(Packet.decode(accept), HERE, bytes(16))
+    answer = Packet.decode(version11.encode(ACCESS_ACCEPT, b"toke", plain_reply))
+    assert list(answer.attributes()) == [(69, b"\x02word"), (26, keys)], "the tag stays, Salt and Data-Length do not"
+
+
+def test_rfc9765_5_1_1_a_password_has_at_least_one_octet_and_an_empty_one_stays_empty() -> None:
+    frame = version11.encode(ACCESS_REQUEST, b"toke", [(2, b"")])
+    assert frame[20:] == b"\x02\x03\x00"
+    packet = Packet.decode(version11.to_classic(*version11.decode(frame)))
+    assert opened(packet, version11.INNER, packet.authenticator) == [(2, b"")]
+
+
+def test_rfc9765_5_5_original_packet_code_is_left_out_and_other_extended_attributes_stay() -> None:
+    packet, _ = version11.decode(version11.encode(ACCESS_REQUEST, b"toke", [(241, b"\x04code"), (241, b"\x08nas")]))
+    assert version11.plain(packet) == [(241, b"\x08nas")]
+
+
+@pytest.mark.parametrize(
+    ("alpn", "tls", "versions", "is_refused"),
+    [
+        (None, "TLSv1.2", ("radius/1.1", "radius/1.0"), False),
+        ("radius/1.1", "TLSv1.3", ("radius/1.1", "radius/1.0"), False),
+        ("radius/1.1", "TLSv1.2", ("radius/1.1", "radius/1.0"), True),
+        (None, "TLSv1.3", ("radius/1.1",), True),
+        ("radius/1.1", "TLSv1.3", ("radius/1.0",), True),
+    ],
+)
+def test_rfc9765_3_what_was_not_negotiated_or_lies_under_tls_1_3_is_not_spoken(
+    alpn: str | None, tls: str, versions: tuple[str, ...], is_refused: bool
+) -> None:
+    assert (version11.refused(alpn, tls, versions) is not None) == is_refused
+
+
+def test_an_identifier_rests_until_its_late_answer_and_the_oldest_is_used_again_when_all_are_taken() -> None:
+    identifiers: Identifiers[int] = Identifiers()
+    taken = [identifiers.take() for _ in range(256)]
+    for number in taken:
+        identifiers.keep(number, number)
+    assert sorted(taken) == list(range(256))
+    assert not identifiers.has_room
+    with pytest.raises(IndexError):
+        identifiers.take()
+    identifiers.give_up(taken[5])
+    identifiers.give_up(taken[3])
+    assert (len(identifiers), identifiers.find(taken[5])) == (254, taken[5])
+    identifiers.settle(taken[3])
+    assert [identifiers.take(), identifiers.take()] == [taken[3], taken[5]], "free ones first, then the oldest"
+    assert identifiers.find(taken[5]) is None
 
 
 def test_an_answer_is_believed_only_under_its_request_and_secret() -> None:

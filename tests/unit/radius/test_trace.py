@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
+from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.ports import CoaOutcome
 from controller.store import audit
@@ -16,8 +18,13 @@ from controller.store.engine import Database
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, COA_REQUEST, Attr
 from radius.protocol.packet import Packet, attribute
-from radius.trace import Target, Trace
+from radius.proxy.model import HomeServer
+from radius.proxy.upstream import Reply
+from radius.tables import trace as trace_table
+from radius.tables import trace_event
+from radius.trace import Traces
 from radius.trace_routes import endpoints
+from radius.tracing import Target, Trace
 from tests.support.api import api_client
 from tests.support.radius import SECRET, RunningRoom, nas, running_room
 from tests.unit.radius.test_listener import all_is_read, client_socket
@@ -27,7 +34,7 @@ SHARED = SharedSecret(SECRET)
 
 @pytest.fixture
 def database(sqlite_database: Database) -> Database:
-    """SQLite alone: the trace reads no table."""
+    """SQLite alone: what is in the tables of traces is simple."""
     return sqlite_database
 
 
@@ -47,6 +54,16 @@ def record(session: bytes = b"s1", name: bytes = b"anna") -> bytes:
 
 async def told(trace: Trace, running: RunningRoom, *datagrams: bytes, accounting: bytes = b"") -> list[dict[str, Any]]:
     """What the trace shows of these, sent one after the other."""
+    await send(running, *datagrams, accounting=accounting)
+    return await shown_by(trace)
+
+
+async def shown_by(trace: Trace) -> list[dict[str, Any]]:
+    trace.close()
+    return [event async for name, event in trace.events() if name == "packet"]
+
+
+async def send(running: RunningRoom, *datagrams: bytes, accounting: bytes = b"") -> None:
     listener, client = running.room.listener, client_socket()
     with client:
         for datagram in datagrams:
@@ -56,8 +73,6 @@ async def told(trace: Trace, running: RunningRoom, *datagrams: bytes, accounting
             await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 4096), 5)
     with client_socket() as other:
         await all_is_read(other, listener.auth_port)
-    trace.close()
-    return [event async for name, event in trace.events() if name == "packet"]
 
 
 async def test_a_login_is_shown_by_name_in_both_directions_and_no_password_is(
@@ -179,3 +194,59 @@ def test_a_station_is_meant_in_any_notation(written: str) -> None:
     other = Packet.decode(login(more=attribute(Attr.CALLING_STATION_ID, b"0200.5E10.0002")))
     assert Target(written).means(seen, None, ("10.0.0.1", 1))
     assert not Target(written).means(other, None, ("10.0.0.1", 1))
+
+
+async def test_packets_that_another_process_sees_are_shown_and_what_it_learnt_is_known(
+    database: Database, tmp_path: Path
+) -> None:
+    async with running_room(database, tmp_path) as running:
+        elsewhere = Traces(database, SystemClock(), lambda _traces: None)
+        trace = await elsewhere.open("anna", seconds=60, packets=10, actor="user:test")
+        await running.room.traces.sharing.turn()
+        assert running.room.listener.tap is not None, "this process collects for the other one"
+        await send(running, login(password=b"guess"))
+        for traces in (running.room.traces, elsewhere):
+            await traces.sharing.turn()
+        shown = await shown_by(trace)
+        assert [(event["code"], event["reason"]) for event in shown] == [
+            ("Access-Request", ""),
+            ("Access-Reject", "wrong password"),
+        ]
+        for traces in (elsewhere, running.room.traces):
+            await traces.sharing.turn()
+        assert running.room.listener.tap is None, "nobody traces any more"
+        async with database.read() as conn:
+            left = [await conn.scalar(select(func.count()).select_from(table)) for table in (trace_table, trace_event)]
+        assert left == [0, 0]
+
+
+async def test_a_session_that_another_process_saw_leads_to_its_coa_here(database: Database, tmp_path: Path) -> None:
+    async with running_room(database, tmp_path) as running:
+        elsewhere = Traces(database, SystemClock(), lambda _traces: None)
+        trace = await elsewhere.open("anna", seconds=60, packets=10, actor="user:test")
+        await running.room.traces.sharing.turn()
+        await send(running, accounting=record())
+        for traces in (running.room.traces, elsewhere):
+            await traces.sharing.turn()
+        asked = SHARED.request(COA_REQUEST, 1, attribute(Attr.ACCT_SESSION_ID, b"s1"), signed=False)
+        elsewhere.see_dynamic(nas(), asked, CoaOutcome("nak", 503, "Session Context Not Found"))
+        shown = await shown_by(trace)
+        assert [event["code"] for event in shown] == ["Accounting-Request", "Accounting-Response", "CoA-Request"]
+
+
+async def test_what_goes_to_a_home_server_and_comes_back_is_shown(database: Database) -> None:
+    traces = Traces(database, SystemClock(), lambda _traces: None)
+    trace = await traces.open("bob@isp-b.example", seconds=60, packets=10, actor="user:test")
+    server = HomeServer("isp-b-1", "isp-b", "udp", "192.0.2.1", 1812, 1813)
+    asked = [(1, b"bob@isp-b.example"), (2, b"sesame")]
+    traces.see_forwarded(server, 1, asked, Reply(3, [(18, b"no")]), "")
+    traces.see_forwarded(server, 1, asked, None, "no answer from 192.0.2.1")
+    traces.see_forwarded(server, 1, [(1, b"eve@isp-b.example")], None, "")
+    shown = await shown_by(trace)
+    assert [(event["direction"], event["code"], event["result"], event["peer"]) for event in shown] == [
+        ("out", "Access-Request", "forwarded", "192.0.2.1:1812"),
+        ("in", "Access-Reject", "answered", "192.0.2.1:1812"),
+        ("out", "Access-Request", "no-answer", "192.0.2.1:1812"),
+    ]
+    assert shown[2]["reason"] == "to home server isp-b-1 over udp: no answer from 192.0.2.1"
+    assert ["User-Password", "***"] in shown[0]["attributes"]

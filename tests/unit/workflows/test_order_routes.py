@@ -20,9 +20,10 @@ OLT = "f" * 32
 ONU = {"kind": "onu", "device_id": OLT, "pon_port": "pon-1", "onu_serial": "NOKI1234ABCD"}
 VERSION = {
     "effective_on": "2026-09-01",
-    "monthly_fee": "39.90",
-    "included_octets": 1000,
-    "overage_price": "0.05",
+    "prices": [
+        {"model": "flat", "code": "fee", "amount": "39.90"},
+        {"model": "overage", "code": "data", "price": "0.05", "included": 1000},
+    ],
     "tax_percent": "19",
     "downstream_bps": 100_000_000,
     "upstream_bps": 20_000_000,
@@ -200,7 +201,7 @@ async def test_stock_and_offerings_over_http(api: httpx2.AsyncClient) -> None:
     assert [move["why"] for move in history["moves"]] == ["received"]
 
     offering = await created(api, "/offerings", {"name": "Fibre 100", **VERSION})
-    dearer = {**VERSION, "effective_on": "2026-10-01", "monthly_fee": "44.90"}
+    dearer = {**VERSION, "effective_on": "2026-10-01", "prices": [{"model": "flat", "code": "fee", "amount": "44.90"}]}
     offering = await created(api, f"/offerings/{offering['offering_id']}/versions", dearer)
     assert [version["monthly_fee"]["amount"] for version in offering["versions"]] == ["39.90", "44.90"]
     assert (await api.get(f"/offerings/{offering['offering_id']}")).json() == offering

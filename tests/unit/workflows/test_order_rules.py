@@ -16,11 +16,13 @@ from controller.domain.ports import Secret
 from controller.domain.service import OnuAttachment, SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
+from erp.catalog.model import Product
 from erp.orders import tables
 from erp.orders.errors import NothingToChange, WrongCurrency
 from erp.orders.model import Order, OrderState, SubscriptionState
 from erp.orders.placement import ModifyRequest, Offer, Repeat
 from tests.support.isp import ACTOR, TERMS, Isp, open_isp, sqlite_database
+from tests.support.plans import plan_of
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ async def test_the_offer_must_be_another_one_in_the_accounts_currency(isp: Isp) 
     with pytest.raises(NothingToChange):
         await isp.fulfilment.place(ModifyRequest(line.subscription_id, Offer(version_id=line.version_id)), actor=ACTOR)
     francs = replace(TERMS, currency="CHF")
-    swiss = await isp.catalog.create_offering("Fibre CH", "", francs, actor=ACTOR)
+    swiss = await isp.catalog.create_offering(Product("Fibre CH"), francs, actor=ACTOR)
     with pytest.raises(WrongCurrency, match="CHF"):
         await isp.fulfilment.place(ModifyRequest(line.subscription_id, Offer(swiss.offering_id)), actor=ACTOR)
 
@@ -143,7 +145,7 @@ async def test_a_dry_run_shows_price_and_device_plan_and_changes_nothing(isp: Is
 async def test_a_new_version_does_not_touch_who_subscribed_before(isp: Isp) -> None:
     line = await active_line(isp)
     version = await isp.catalog.tariff(line.version_id)
-    dearer = replace(TERMS, effective_on=date(2026, 10, 1), monthly_fee=Decimal(59))
+    dearer = replace(TERMS, effective_on=date(2026, 10, 1), plan=plan_of("59"))
     await isp.catalog.add_version(version.offering_id, dearer, actor=ACTOR)
     isp.clock.advance(timedelta(days=60))
     (subscription,) = await isp.orders.subscriptions(account_id=None, service_id=line.service_id, after=None, limit=2)

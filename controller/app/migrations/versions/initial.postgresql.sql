@@ -5,14 +5,14 @@ CREATE TABLE billing_bridge_tariff (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    plan TEXT NOT NULL,
+    names TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     CONSTRAINT pk_billing_bridge_tariff PRIMARY KEY (version_id)
 )
 ;;
@@ -112,9 +112,9 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -255,9 +255,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -342,6 +342,8 @@ CREATE TABLE catalog_offering (
     offering_id VARCHAR(32) NOT NULL,
     name VARCHAR(120) NOT NULL,
     description TEXT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    names TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_catalog_offering PRIMARY KEY (offering_id),
     CONSTRAINT uq_catalog_offering_name UNIQUE (name)
@@ -363,10 +365,14 @@ CREATE TABLE crm_entity (
 CREATE TABLE finance_account (
     entity_id VARCHAR(32) NOT NULL,
     code VARCHAR(8) NOT NULL,
-    currency VARCHAR(3) NOT NULL,
     name VARCHAR(80) NOT NULL,
-    kind VARCHAR(16) NOT NULL,
-    CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code, currency)
+    kind VARCHAR(16) NOT NULL CONSTRAINT ck_finance_account_kind CHECK (kind IN ('asset', 'liability', 'equity', 'revenue', 'expense')),
+    parent VARCHAR(8),
+    role VARCHAR(32),
+    control VARCHAR(32),
+    CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code),
+    CONSTRAINT fk_finance_account_entity_id_finance_account FOREIGN KEY(entity_id, parent) REFERENCES finance_account (entity_id, code),
+    CONSTRAINT uq_finance_account_entity_id UNIQUE (entity_id, role)
 )
 ;;
 CREATE TABLE finance_series (
@@ -381,10 +387,12 @@ CREATE TABLE finance_journal_entry (
     entity_id VARCHAR(32) NOT NULL,
     posted_at BIGINT NOT NULL,
     booked_on DATE NOT NULL,
+    regards_on DATE,
     description VARCHAR(200) NOT NULL,
     source VARCHAR(80) NOT NULL,
     postings INTEGER NOT NULL CONSTRAINT ck_finance_journal_entry_two_sides CHECK (postings >= 2),
     CONSTRAINT pk_finance_journal_entry PRIMARY KEY (entry_id),
+    CONSTRAINT uq_finance_journal_entry_entity_day UNIQUE (entry_id, entity_id, booked_on),
     CONSTRAINT uq_finance_journal_entry_source UNIQUE (source)
 )
 ;;
@@ -393,6 +401,19 @@ CREATE INDEX ix_finance_journal_entry_posted_at ON finance_journal_entry (posted
 CREATE FUNCTION finance_journal_entry_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_journal_entry: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_journal_entry_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_journal_entry FOR EACH STATEMENT EXECUTE FUNCTION finance_journal_entry_frozen()
+;;
+CREATE FUNCTION finance_journal_entry_open_period() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE closed date;
+        BEGIN
+          PERFORM pg_advisory_xact_lock_shared(79462284918801);
+          closed := (SELECT closed_until FROM finance_period_change WHERE entity_id = NEW.entity_id ORDER BY change_id DESC LIMIT 1);
+          IF NEW.booked_on < closed THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_journal_entry: the period is closed';
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_journal_entry_open_period BEFORE INSERT ON finance_journal_entry FOR EACH ROW EXECUTE FUNCTION finance_journal_entry_open_period()
 ;;
 CREATE FUNCTION finance_entry_balances() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE wrong text; expected int; found int;
@@ -413,6 +434,26 @@ CREATE FUNCTION finance_entry_balances() RETURNS trigger LANGUAGE plpgsql AS $$
         END $$
 ;;
 CREATE CONSTRAINT TRIGGER finance_journal_entry_balances AFTER INSERT ON finance_journal_entry DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION finance_entry_balances()
+;;
+CREATE TABLE finance_period_change (
+    change_id BIGSERIAL NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    closed_until DATE NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    CONSTRAINT pk_finance_period_change PRIMARY KEY (change_id)
+)
+;;
+CREATE INDEX ix_finance_period_change_entity_id ON finance_period_change (entity_id, change_id)
+;;
+CREATE FUNCTION finance_period_change_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_period_change: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_period_change_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_period_change FOR EACH STATEMENT EXECUTE FUNCTION finance_period_change_frozen()
+;;
+CREATE FUNCTION finance_period_change_alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(79462284918801); RETURN NEW; END $$
+;;
+CREATE TRIGGER finance_period_change_alone BEFORE INSERT ON finance_period_change FOR EACH ROW EXECUTE FUNCTION finance_period_change_alone()
 ;;
 CREATE TABLE finance_zero (
     z BIGINT NOT NULL CONSTRAINT ck_finance_zero_zero CHECK (z = 0),
@@ -435,9 +476,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -469,6 +510,7 @@ CREATE TABLE radius_nas (
     line_logins VARCHAR(32) DEFAULT '' NOT NULL,
     limit_proxy_state BOOLEAN DEFAULT false NOT NULL,
     tls_identity VARCHAR(255),
+    coa_over VARCHAR(3),
     former_secret BYTEA,
     former_until BIGINT,
     enabled BOOLEAN NOT NULL,
@@ -518,11 +560,11 @@ CREATE TABLE radius_subscriber (
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
@@ -561,6 +603,25 @@ CREATE TABLE radius_realm (
 ;;
 CREATE INDEX ix_radius_realm_revision ON radius_realm (revision)
 ;;
+CREATE TABLE radius_trace (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    target TEXT NOT NULL,
+    packets INTEGER NOT NULL,
+    learnt TEXT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_trace PRIMARY KEY (trace_id)
+)
+;;
+CREATE TABLE radius_trace_event (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    number BIGINT NOT NULL,
+    at VARCHAR(32) NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_radius_trace_event PRIMARY KEY (trace_id, process, number)
+)
+;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
     revision BIGINT NOT NULL,
@@ -593,11 +654,11 @@ CREATE TABLE radius_session (
     nas_port_id VARCHAR(253),
     CONSTRAINT pk_radius_session PRIMARY KEY (session_key)
 )
- WITH (fillfactor = 60)
-;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+ WITH (fillfactor = 45)
 ;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -633,6 +694,8 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
@@ -640,8 +703,6 @@ CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_ke
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -685,9 +746,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -722,13 +783,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -739,6 +800,23 @@ CREATE TABLE radius_visited_session (
 )
 ;;
 CREATE INDEX ix_radius_visited_session_seen_at ON radius_visited_session (seen_at)
+;;
+CREATE TABLE radius_relayed_request (
+    request_id VARCHAR(32) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    code INTEGER NOT NULL,
+    attributes BYTEA NOT NULL,
+    expires_at BIGINT NOT NULL,
+    taken BOOLEAN NOT NULL,
+    result VARCHAR(8),
+    error_cause BIGINT,
+    detail TEXT,
+    CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
+)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -774,9 +852,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
@@ -896,6 +974,7 @@ CREATE TABLE billing_bridge_entitlement (
     subscription_id VARCHAR(32) NOT NULL,
     at BIGINT NOT NULL,
     version_id VARCHAR(32),
+    quantity INTEGER NOT NULL,
     event_id VARCHAR(32) NOT NULL,
     event_name VARCHAR(64) NOT NULL,
     order_id VARCHAR(32) NOT NULL,
@@ -916,6 +995,7 @@ CREATE TABLE billing_bridge_charge (
     service_id VARCHAR(32) NOT NULL,
     version_id VARCHAR(32) NOT NULL,
     kind VARCHAR(16) NOT NULL,
+    code VARCHAR(40) NOT NULL,
     period_first_on DATE NOT NULL,
     period_until_on DATE NOT NULL,
     attempt INTEGER NOT NULL,
@@ -935,7 +1015,7 @@ CREATE TABLE billing_bridge_charge (
     arithmetic TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_billing_bridge_charge PRIMARY KEY (charge_id),
-    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, attempt),
+    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, code, attempt),
     CONSTRAINT fk_billing_bridge_charge_subscription_id_billing_bridge_5089 FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
@@ -1014,14 +1094,12 @@ CREATE TABLE catalog_version (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    plan TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     created_at BIGINT NOT NULL,
     used_at BIGINT,
     CONSTRAINT pk_catalog_version PRIMARY KEY (version_id),
@@ -1055,15 +1133,16 @@ CREATE TABLE finance_posting (
     entry_id VARCHAR(32) NOT NULL,
     line INTEGER NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
+    booked_on DATE NOT NULL,
     code VARCHAR(8) NOT NULL,
     currency VARCHAR(3) NOT NULL,
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_posting_not_zero CHECK (amount_minor <> 0),
     CONSTRAINT pk_finance_posting PRIMARY KEY (entry_id, line),
-    CONSTRAINT fk_finance_posting_entity_id_finance_account FOREIGN KEY(entity_id, code, currency) REFERENCES finance_account (entity_id, code, currency),
-    CONSTRAINT fk_finance_posting_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+    CONSTRAINT fk_finance_posting_entry_id_finance_journal_entry FOREIGN KEY(entry_id, entity_id, booked_on) REFERENCES finance_journal_entry (entry_id, entity_id, booked_on),
+    CONSTRAINT fk_finance_posting_entity_id_finance_account FOREIGN KEY(entity_id, code) REFERENCES finance_account (entity_id, code)
 )
 ;;
-CREATE INDEX ix_finance_posting_entity_id ON finance_posting (entity_id, code, currency)
+CREATE INDEX ix_finance_posting_entity_id ON finance_posting (entity_id, code, currency, booked_on, amount_minor)
 ;;
 CREATE FUNCTION finance_posting_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_posting: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1107,13 +1186,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1136,9 +1215,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1171,6 +1250,7 @@ CREATE TABLE billing_bridge_charge_usage (
     downstream_octets BIGINT NOT NULL,
     intervals INTEGER NOT NULL,
     last_interval_id BIGINT NOT NULL,
+    counted_on DATE NOT NULL,
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
@@ -1235,6 +1315,7 @@ CREATE TABLE finance_allocation (
     credit_note_id VARCHAR(32),
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_allocation_positive CHECK (amount_minor > 0),
     at BIGINT NOT NULL,
+    applied_on DATE NOT NULL,
     CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
     CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
     CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
@@ -1244,9 +1325,9 @@ CREATE TABLE finance_allocation (
 ;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1269,11 +1350,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,

@@ -5,14 +5,14 @@ CREATE TABLE billing_bridge_tariff (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    "plan" TEXT NOT NULL,
+    names TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     CONSTRAINT pk_billing_bridge_tariff PRIMARY KEY (version_id)
 )
 ;;
@@ -111,9 +111,9 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -253,9 +253,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -339,6 +339,8 @@ CREATE TABLE catalog_offering (
     offering_id VARCHAR(32) NOT NULL,
     name VARCHAR(120) NOT NULL,
     description TEXT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    names TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_catalog_offering PRIMARY KEY (offering_id),
     CONSTRAINT uq_catalog_offering_name UNIQUE (name)
@@ -360,10 +362,14 @@ CREATE TABLE crm_entity (
 CREATE TABLE finance_account (
     entity_id VARCHAR(32) NOT NULL,
     code VARCHAR(8) NOT NULL,
-    currency VARCHAR(3) NOT NULL,
     name VARCHAR(80) NOT NULL,
-    kind VARCHAR(16) NOT NULL,
-    CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code, currency)
+    kind VARCHAR(16) NOT NULL CONSTRAINT ck_finance_account_kind CHECK (kind IN ('asset', 'liability', 'equity', 'revenue', 'expense')),
+    parent VARCHAR(8),
+    role VARCHAR(32),
+    control VARCHAR(32),
+    CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code),
+    CONSTRAINT fk_finance_account_entity_id_finance_account FOREIGN KEY(entity_id, parent) REFERENCES finance_account (entity_id, code),
+    CONSTRAINT uq_finance_account_entity_id UNIQUE (entity_id, role)
 )
 ;;
 CREATE TABLE finance_series (
@@ -378,10 +384,12 @@ CREATE TABLE finance_journal_entry (
     entity_id VARCHAR(32) NOT NULL,
     posted_at BIGINT NOT NULL,
     booked_on DATE NOT NULL,
+    regards_on DATE,
     description VARCHAR(200) NOT NULL,
     source VARCHAR(80) NOT NULL,
     postings INTEGER NOT NULL CONSTRAINT ck_finance_journal_entry_two_sides CHECK (postings >= 2),
     CONSTRAINT pk_finance_journal_entry PRIMARY KEY (entry_id),
+    CONSTRAINT uq_finance_journal_entry_entity_day UNIQUE (entry_id, entity_id, booked_on),
     CONSTRAINT uq_finance_journal_entry_source UNIQUE (source)
 )
 ;;
@@ -393,7 +401,28 @@ CREATE TRIGGER finance_journal_entry_no_delete BEFORE DELETE ON finance_journal_
 ;;
 CREATE TRIGGER finance_journal_entry_no_replace BEFORE INSERT ON finance_journal_entry WHEN EXISTS (SELECT 1 FROM finance_journal_entry WHERE (entry_id = NEW.entry_id)) BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
+CREATE TRIGGER finance_journal_entry_open_period BEFORE INSERT ON finance_journal_entry WHEN NEW.booked_on < (SELECT closed_until FROM finance_period_change WHERE entity_id = NEW.entity_id ORDER BY change_id DESC LIMIT 1) BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: the period is closed'); END
+;;
+CREATE TRIGGER finance_journal_entry_needs_keys BEFORE INSERT ON finance_journal_entry WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 BEGIN SELECT RAISE(ABORT, 'finance_journal_entry: PRAGMA foreign_keys=ON first, the balance hangs on it'); END
+;;
 CREATE TRIGGER finance_journal_entry_opens AFTER INSERT ON finance_journal_entry BEGIN INSERT INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, '#', NEW.postings); END
+;;
+CREATE TABLE finance_period_change (
+    change_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    entity_id VARCHAR(32) NOT NULL,
+    closed_until DATE NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    reason VARCHAR(200) NOT NULL
+)
+;;
+CREATE INDEX ix_finance_period_change_entity_id ON finance_period_change (entity_id, change_id)
+;;
+CREATE TRIGGER finance_period_change_no_update BEFORE UPDATE ON finance_period_change BEGIN SELECT RAISE(ABORT, 'finance_period_change: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_period_change_no_delete BEFORE DELETE ON finance_period_change BEGIN SELECT RAISE(ABORT, 'finance_period_change: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_period_change_no_replace BEFORE INSERT ON finance_period_change WHEN EXISTS (SELECT 1 FROM finance_period_change WHERE (change_id = NEW.change_id)) BEGIN SELECT RAISE(ABORT, 'finance_period_change: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
 CREATE TABLE finance_zero (
     z BIGINT NOT NULL CONSTRAINT ck_finance_zero_zero CHECK (z = 0),
@@ -420,9 +449,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -452,6 +481,7 @@ CREATE TABLE radius_nas (
     line_logins VARCHAR(32) DEFAULT '' NOT NULL,
     limit_proxy_state BOOLEAN DEFAULT 0 NOT NULL,
     tls_identity VARCHAR(255),
+    coa_over VARCHAR(3),
     former_secret BLOB,
     former_until BIGINT,
     enabled BOOLEAN NOT NULL,
@@ -501,11 +531,11 @@ CREATE TABLE radius_subscriber (
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
@@ -544,6 +574,25 @@ CREATE TABLE radius_realm (
 ;;
 CREATE INDEX ix_radius_realm_revision ON radius_realm (revision)
 ;;
+CREATE TABLE radius_trace (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    target TEXT NOT NULL,
+    packets INTEGER NOT NULL,
+    learnt TEXT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    CONSTRAINT pk_radius_trace PRIMARY KEY (trace_id)
+)
+;;
+CREATE TABLE radius_trace_event (
+    trace_id VARCHAR(32) NOT NULL,
+    process VARCHAR(16) NOT NULL,
+    number BIGINT NOT NULL,
+    at VARCHAR(32) NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_radius_trace_event PRIMARY KEY (trace_id, process, number)
+)
+;;
 CREATE TABLE radius_session (
     session_key VARCHAR(32) NOT NULL,
     revision BIGINT NOT NULL,
@@ -578,9 +627,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -616,6 +665,8 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
@@ -623,8 +674,6 @@ CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_ke
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -667,9 +716,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -704,13 +753,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -721,6 +770,23 @@ CREATE TABLE radius_visited_session (
 )
 ;;
 CREATE INDEX ix_radius_visited_session_seen_at ON radius_visited_session (seen_at)
+;;
+CREATE TABLE radius_relayed_request (
+    request_id VARCHAR(32) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    code INTEGER NOT NULL,
+    attributes BLOB NOT NULL,
+    expires_at BIGINT NOT NULL,
+    taken BOOLEAN NOT NULL,
+    result VARCHAR(8),
+    error_cause BIGINT,
+    detail TEXT,
+    CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
+)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -756,9 +822,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
@@ -880,6 +946,7 @@ CREATE TABLE billing_bridge_entitlement (
     subscription_id VARCHAR(32) NOT NULL,
     at BIGINT NOT NULL,
     version_id VARCHAR(32),
+    quantity INTEGER NOT NULL,
     event_id VARCHAR(32) NOT NULL,
     event_name VARCHAR(64) NOT NULL,
     order_id VARCHAR(32) NOT NULL,
@@ -899,6 +966,7 @@ CREATE TABLE billing_bridge_charge (
     service_id VARCHAR(32) NOT NULL,
     version_id VARCHAR(32) NOT NULL,
     kind VARCHAR(16) NOT NULL,
+    code VARCHAR(40) NOT NULL,
     period_first_on DATE NOT NULL,
     period_until_on DATE NOT NULL,
     attempt INTEGER NOT NULL,
@@ -918,7 +986,7 @@ CREATE TABLE billing_bridge_charge (
     arithmetic TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_billing_bridge_charge PRIMARY KEY (charge_id),
-    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, attempt),
+    CONSTRAINT uq_billing_bridge_charge_subscription_id UNIQUE (subscription_id, period_first_on, version_id, kind, code, attempt),
     CONSTRAINT fk_billing_bridge_charge_subscription_id_billing_bridge_subscription FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
@@ -992,14 +1060,12 @@ CREATE TABLE catalog_version (
     number INTEGER NOT NULL,
     effective_on DATE NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    monthly_fee VARCHAR(40) NOT NULL,
-    included_octets BIGINT,
-    overage_price VARCHAR(40) NOT NULL,
-    overage_unit VARCHAR(8) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
-    profile_name VARCHAR(32) NOT NULL,
-    downstream_bps BIGINT NOT NULL,
-    upstream_bps BIGINT NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    "plan" TEXT NOT NULL,
+    profile_name VARCHAR(32),
+    downstream_bps BIGINT,
+    upstream_bps BIGINT,
     created_at BIGINT NOT NULL,
     used_at BIGINT,
     CONSTRAINT pk_catalog_version PRIMARY KEY (version_id),
@@ -1033,21 +1099,24 @@ CREATE TABLE finance_posting (
     entry_id VARCHAR(32) NOT NULL,
     line INTEGER NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
+    booked_on DATE NOT NULL,
     code VARCHAR(8) NOT NULL,
     currency VARCHAR(3) NOT NULL,
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_posting_not_zero CHECK (amount_minor <> 0),
     CONSTRAINT pk_finance_posting PRIMARY KEY (entry_id, line),
-    CONSTRAINT fk_finance_posting_entity_id_finance_account FOREIGN KEY(entity_id, code, currency) REFERENCES finance_account (entity_id, code, currency),
-    CONSTRAINT fk_finance_posting_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+    CONSTRAINT fk_finance_posting_entry_id_finance_journal_entry FOREIGN KEY(entry_id, entity_id, booked_on) REFERENCES finance_journal_entry (entry_id, entity_id, booked_on),
+    CONSTRAINT fk_finance_posting_entity_id_finance_account FOREIGN KEY(entity_id, code) REFERENCES finance_account (entity_id, code)
 )
 ;;
-CREATE INDEX ix_finance_posting_entity_id ON finance_posting (entity_id, code, currency)
+CREATE INDEX ix_finance_posting_entity_id ON finance_posting (entity_id, code, currency, booked_on, amount_minor)
 ;;
 CREATE TRIGGER finance_posting_no_update BEFORE UPDATE ON finance_posting BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_posting_no_delete BEFORE DELETE ON finance_posting BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_posting_no_replace BEFORE INSERT ON finance_posting WHEN EXISTS (SELECT 1 FROM finance_posting WHERE (entry_id = NEW.entry_id AND line = NEW.line)) BEGIN SELECT RAISE(ABORT, 'finance_posting: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TRIGGER finance_posting_needs_keys BEFORE INSERT ON finance_posting WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 BEGIN SELECT RAISE(ABORT, 'finance_posting: PRAGMA foreign_keys=ON first, the balance hangs on it'); END
 ;;
 CREATE TRIGGER finance_posting_counts AFTER INSERT ON finance_posting BEGIN INSERT OR IGNORE INTO finance_balance (entry_id, what, amount) VALUES (NEW.entry_id, NEW.currency, NEW.amount_minor); UPDATE finance_balance SET amount = (SELECT SUM(amount_minor) FROM finance_posting WHERE entry_id = NEW.entry_id AND currency = NEW.currency) WHERE entry_id = NEW.entry_id AND what = NEW.currency; UPDATE finance_balance SET amount = (SELECT postings FROM finance_journal_entry WHERE entry_id = NEW.entry_id) - (SELECT COUNT(*) FROM finance_posting WHERE entry_id = NEW.entry_id) WHERE entry_id = NEW.entry_id AND what = '#'; END
 ;;
@@ -1091,13 +1160,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -1122,9 +1191,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -1158,6 +1227,7 @@ CREATE TABLE billing_bridge_charge_usage (
     downstream_octets BIGINT NOT NULL,
     intervals INTEGER NOT NULL,
     last_interval_id BIGINT NOT NULL,
+    counted_on DATE NOT NULL,
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
@@ -1226,6 +1296,7 @@ CREATE TABLE finance_allocation (
     credit_note_id VARCHAR(32),
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_allocation_positive CHECK (amount_minor > 0),
     at BIGINT NOT NULL,
+    applied_on DATE NOT NULL,
     CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
     CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
     CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
@@ -1234,9 +1305,9 @@ CREATE TABLE finance_allocation (
 ;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -1261,11 +1332,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,

@@ -1,0 +1,63 @@
+"""Usage as the rating function takes it: days, and their quarters of an hour where a plan has hours.
+
+Quarters are made from the very intervals that a day is the sum of, and so add up to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import evidence
+from billing_bridge.billing.model import BookedInterval, DayUsage
+from billing_bridge.rating.book import OctetBook, OctetRecord, micros
+from billing_bridge.rating.line import Octets, Usage
+
+DayOf = tuple[str, date]
+"""A service and the day on which its octets were used."""
+
+Quarters = Mapping[DayOf, Mapping[int, Octets]]
+
+
+async def quarters_of(conn: AsyncConnection, days: Iterable[DayUsage], zone: ZoneInfo) -> Quarters:
+    """The quarters of these days."""
+    found: dict[DayOf, Mapping[int, Octets]] = {}
+    for day in days:
+        found[day.service_id, day.day] = cut(await evidence.intervals(conn, day), zone)
+    return found
+
+
+def cut(intervals: Sequence[BookedInterval], zone: ZoneInfo) -> dict[int, Octets]:
+    """The intervals of one service and day by quarters of the local clock."""
+    book = OctetBook(zone, quarters=True)
+    book.add(_record(booked) for booked in intervals)
+    quarters: dict[int, Octets] = {}
+    for of_day in book.usage("").by_quarter.values():
+        for quarter, octets in of_day.items():
+            before = quarters.get(quarter, Octets(0, 0))
+            quarters[quarter] = Octets(before.upstream + octets.upstream, before.downstream + octets.downstream)
+    return quarters
+
+
+def usage_of(days: Sequence[DayUsage], quarters: Quarters) -> Usage:
+    """What counts on which day: on itself, or on the one to which it was released."""
+    by_day: dict[date, Octets] = {}
+    by_quarter: dict[date, dict[int, Octets]] = {}
+    for used in days:
+        before = by_day.get(used.counted_on, Octets(0, 0))
+        by_day[used.counted_on] = Octets(
+            before.upstream + used.upstream_octets, before.downstream + used.downstream_octets
+        )
+        counted = by_quarter.setdefault(used.counted_on, {})
+        for quarter, octets in quarters.get((used.service_id, used.day), {}).items():
+            known = counted.get(quarter, Octets(0, 0))
+            counted[quarter] = Octets(known.upstream + octets.upstream, known.downstream + octets.downstream)
+    return Usage(by_day, by_quarter)
+
+
+def _record(booked: BookedInterval) -> OctetRecord:
+    i = booked.interval
+    return "", micros(i.since), micros(i.until), i.upstream_octets, i.downstream_octets

@@ -1,0 +1,42 @@
+"""The pages beside each other, and names beside ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from controller.web.api import Api
+from controller.web.office.view import Link
+from controller.web.site import Visit
+
+_PAGES = (
+    (Link("Sessions", "/sessions"), "radius:read", "/sessions"),
+    (Link("Pools", "/pools"), "radius:read", "/radius/pools"),
+    (Link("Fair use", "/fair-use"), "radius:read", "/radius/fair-use-steps"),
+    (Link("Quarantine", "/quarantine"), "radius:read", "/quarantine"),
+    (Link("Trace", "/trace"), "radius:read", "/radius/trace"),
+    (Link("Whois", "/whois"), "radius:whois", "/whois"),
+)
+"""Page, scope, and the part of the API without which there is no such page."""
+
+
+def links(api: Api, visit: Visit) -> list[Link]:
+    """The other pages that the viewer may open."""
+    here, may = visit.request.url.path, visit.principal.may
+    return [page for page, scope, path in _PAGES if page.href != here and may(scope) and api.has("GET", path)]
+
+
+async def with_nas(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, each with `nas`: the name of its NAS, or its id where there is none any more."""
+    found = [dict(row) for row in rows]
+    names: dict[str, str] = {}
+    if found and api.has("GET", "/nas"):
+        after = ""
+        while after is not None and len(names) < _MOST_NAS:
+            page = await api.get(visit, "/nas", query={"limit": "500", "after": after})
+            names |= {nas["nas_id"]: nas["name"] for nas in page["items"]}
+            after = page["next"]
+    return [row | {"nas": names.get(row["nas_id"], row["nas_id"])} for row in found]
+
+
+_MOST_NAS = 5_000

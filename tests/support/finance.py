@@ -1,0 +1,111 @@
+"""Finance as wiring puts it together, with a legal entity, customers, charges and a movable clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from controller.domain.charge import Charge, ChargeKind
+from controller.domain.clock import MovableClock
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    InvoiceId,
+    OfferingVersionId,
+    ServiceId,
+    SubscriptionId,
+    new_id,
+)
+from controller.domain.money import Money
+from controller.store.engine import Database
+from erp.crm.model import Contact
+from erp.crm.service import CrmService
+from erp.finance.books import BooksService
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+from erp.finance.tables import invoice
+
+NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
+
+
+class Books:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.clock = MovableClock(NOW)
+        self.crm = CrmService(database, self.clock)
+        self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
+        self.books = BooksService(database, self.clock, self.crm)
+
+    async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
+        contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)
+        return (await self.crm.create_customer(contact, actor="user:test")).account.account_id
+
+    def charge(
+        self,
+        account_id: AccountId,
+        net: str = "30.00",
+        kind: ChargeKind = ChargeKind.RECURRING,
+        days: Sequence[date] = (date(2026, 11, 1), date(2026, 11, 30)),
+        **known: Any,
+    ) -> Charge:
+        first_on, until_on = days
+        made = Charge(
+            ChargeId(new_id(NOW)),
+            BillRunId("run"),
+            account_id,
+            SubscriptionId(new_id(NOW)),
+            ServiceId(new_id(NOW)),
+            OfferingVersionId(new_id(NOW)),
+            kind,
+            first_on,
+            until_on,
+            "Fibre 100: monthly fee",
+            Decimal(1),
+            "month",
+            Decimal("30.00"),
+            Money.exact(net, "EUR"),
+            Decimal(19),
+            "Fibre 100",
+        )
+        return replace(made, **known)
+
+    async def issue(self, account_id: AccountId, *nets: str) -> InvoiceId:
+        run = BillRunId(new_id(NOW))
+        (made,) = await self.finance.issue(run, [self.charge(account_id, net) for net in nets or ("30.00",)])
+        return made
+
+    async def pay(self, account_id: AccountId, amount: str, reference: str) -> tuple[str, Money]:
+        paid, _ = await self.finance.receive(
+            account_id=account_id,
+            amount=Money.exact(amount, "EUR"),
+            method="bank-transfer",
+            reference=reference,
+            received_at=None,
+            actor="user:test",
+        )
+        return paid.payment_id, paid.unapplied
+
+    async def numbers(self) -> list[str]:
+        async with self.database.read() as conn:
+            return sorted(await conn.scalars(select(invoice.c.number)))
+
+
+@pytest.fixture
+async def books(database: Database) -> Books:
+    made = Books(database)
+    await made.crm.ensure_entity(
+        name="Testnetz GmbH",
+        zone="Europe/Berlin",
+        currency="EUR",
+        locale="de_DE",
+        address="Kabelweg 1\n10115 Berlin",
+        tax_id="DE123456788",
+    )
+    return made
