@@ -287,14 +287,14 @@ class Connection(asyncio.Protocol):
 
         def respond() -> None:
             self._services.counters.count(nas, packet.code, "response")
-            reply = self._accounting.respond(packet, nas, self._peer)
+            reply = self._accounting.respond(packet, nas)
             self._show(Verdict("response", nas, packet.code, reply, packet), answers_later=True)
             write(reply)
 
         try:
             self._services.recorder.submit(packet, nas, to_micros(self._services.clock.now()), respond)
         except PeerError as error:
-            self._accounting.refuse(packet, self._peer)
+            self._accounting.refuse(packet)
             self._services.counters.count(nas, packet.code, error.reason)
             self._show(Verdict(error.reason, nas, packet.code, None, packet, error.detail))
             self._cannot(token, _cause(error), error.detail)

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -100,8 +101,13 @@ async def test_what_is_answered_of_nonsense_is_stored_and_the_recorder_lives_on(
     answered: list[bytes] = []
     refused: Counter[str] = Counter()
     submitted: list[Packet] = []
-    forged = 0
+    forged = repeated = 0
     bench.start()
+
+    def answer(packet: Packet) -> None:
+        server.respond(packet, NAS)
+        answered.append(packet.data)
+
     for number in range(PACKETS):
         source = (NAS.address, 40_000 + number // 256)  # 256 identifiers per source port
         verdict = server.receive(_datagram(rng, number % 256), source, 0.0)
@@ -111,12 +117,17 @@ async def test_what_is_answered_of_nonsense_is_stored_and_the_recorder_lives_on(
             assert verdict.result == "message-authenticator", "random octets never are the right one"
             forged += 1
             continue
+        if verdict.result == "in-flight":
+            assert any(verdict.packet.data == packet.data for packet in submitted[-AT_ONCE:]), "the same to the bit"
+            repeated += 1
+            continue
         assert verdict.result == "record", verdict
         packet = verdict.packet
         try:
-            bench.recorder.submit(packet, NAS, to_micros(NOW), lambda packet=packet: answered.append(packet.data))  # type: ignore[misc]
+            bench.recorder.submit(packet, NAS, to_micros(NOW), partial(answer, packet))
             submitted.append(packet)
         except PeerError as error:
+            server.refuse(packet)
             refused[error.reason] += 1
         if number % AT_ONCE == AT_ONCE - 1:
             await _until_settled(bench)
@@ -124,7 +135,7 @@ async def test_what_is_answered_of_nonsense_is_stored_and_the_recorder_lives_on(
 
     counters = bench.recorder.counters
     assert set(refused) == REASONS
-    assert len(submitted) + sum(refused.values()) + forged == PACKETS
+    assert len(submitted) + sum(refused.values()) + forged + repeated == PACKETS
     assert counters.rejected == 0, "nothing that was read could not be stored"
     assert Counter(answered) == Counter(packet.data for packet in submitted), "each once"
     stored = await _stored(bench.database)
