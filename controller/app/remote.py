@@ -108,6 +108,14 @@ class Remote:
                 return
             after = {"after": page["next"]}
 
+    def text(self, path: str, **query: str | int) -> Iterator[str]:
+        """A document, as it comes."""
+        with _told(), self._http.stream("GET", path, params=query) as answer:
+            if answer.is_error:
+                answer.read()
+            _check(answer)
+            yield from answer.iter_text()
+
     def events(self, path: str, **query: str | int) -> Iterator[tuple[str, Json]]:
         """(name, data) of server-sent events until the stream ends."""
         with _told(), self._http.stream("GET", path, params=query, timeout=httpx2.Timeout(60.0)) as answer:
