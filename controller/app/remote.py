@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ class Remote:
     def post(self, path: str, body: Json | None = None) -> Json:
         return self._call("POST", path, json=body or {})
 
+    def patch(self, path: str, body: Json) -> Json:
+        return self._call("PATCH", path, json=body)
+
     def all(self, path: str, **query: str | int) -> Iterator[Json]:
         """Every item of a list, page by page."""
         after: Json = {}
@@ -138,6 +142,17 @@ class Remote:
 
 
 @contextmanager
+def opened() -> Iterator[Remote]:
+    """The controller's API for one command; a refusal becomes one line and exit status 2."""
+    try:
+        with Remote(find()) as api:
+            yield api
+    except RuleError as error:
+        print(f"headend: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@contextmanager
 def _told() -> Iterator[None]:
     try:
         yield
@@ -152,4 +167,6 @@ def _check(answer: httpx2.Response) -> None:
         problem = dict(answer.json())
     except ValueError:
         problem = {"detail": answer.text[:200]}
-    raise Refused(str(problem.get("detail") or problem.get("title") or f"HTTP status {answer.status_code}"))
+    said = str(problem.get("detail") or problem.get("title") or f"HTTP status {answer.status_code}")
+    wrong = [f"{one['pointer'].removeprefix('#/')}: {one['detail']}" for one in problem.get("errors") or ()]
+    raise Refused("; ".join([said, *wrong]))
