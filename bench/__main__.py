@@ -9,13 +9,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import million, radius, workers
+from bench import million, radius, rating, workers
 from bench.results import Result, table, write
 
 PARTS: dict[str, Callable[[float, int], Sequence[Result]]] = {
     "radius": radius.run,
     "million": million.run,
     "workers": workers.run,
+    "rating": rating.run,
 }
 """Name of a part → what runs it with (seconds per run, rounds)."""
 

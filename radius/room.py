@@ -85,6 +85,7 @@ class RadiusRoom:
             garden=settings.garden,
             is_suspended=self.subscribers.is_suspended,
             is_throttled=self.subscribers.is_throttled,
+            process=settings.process,
         )
         self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
@@ -157,6 +158,7 @@ class RadiusRoom:
         # Most of what a packet leaves behind for some seconds is no cycle. At the default of 700 objects a tenth of the
         # processor's time goes into looking at it again and again.
         gc.set_threshold(*_GC_THRESHOLDS)
+        await self.sessions.changes.start()
         await self.transports.start()
         await self.listener.start()
         if self.settings.dynamic_port is not None:

@@ -54,6 +54,7 @@ class SessionController:
         is_suspended: IsSuspended | None = None,
         is_throttled: IsThrottled | None = None,
         patience: Patience | None = None,
+        process: str = "",
     ) -> None:
         self._database = database
         self._clock = clock
@@ -61,7 +62,9 @@ class SessionController:
         self._is_suspended = is_suspended
         self._is_throttled = is_throttled
         self._reach = Reach(database, find_nas, sessions, client, session_timeout_s=session_timeout_s, garden=garden)
-        self.changes = ChangeQueue(database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience)
+        self.changes = ChangeQueue(
+            database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience, process=process
+        )
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]

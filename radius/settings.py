@@ -67,6 +67,9 @@ class RadiusSettings:
     """Wait for the answer to one that goes over a TLS connection, where nothing is retransmitted."""
     coa_concurrency: int = 256
     """CoA and Disconnect requests under way at once, each from a source port of its own."""
+    process: str = ""
+    """Name of this process, which no other bears at the same time: killed and started again it goes on with what it
+    held. Empty: others do, when their time has come."""
     dynamic_port: int | None = None
     """Where home servers of other realms ask for CoA and Disconnect of their users (RFC 8559; RFC 5176 §2.1 registers
     3799); 0 lets the system choose, None opens none."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from controller.app import remote
-from controller.app.remote import Remote
+from controller.app.remote import Remote, opened
 from controller.domain.errors import RuleError
 
 _T = TypeVar("_T")
@@ -84,7 +83,7 @@ def trace(
     packets: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 1_000,
 ) -> None:
     """Show one subscriber's packets as they come, with the reason of every reject and drop. Ctrl-C ends it."""
-    with _controller() as api:
+    with opened() as api:
         try:
             for name, event in api.events("/radius/trace", target=target, seconds=seconds, packets=packets):
                 print(_SHOWN[name](event), flush=True)
@@ -106,7 +105,7 @@ def sessions(
     asked: dict[str, str] = {"username": username, "service_id": service, "session_id": session_id}
     if state != "all":
         asked["state"] = state
-    with _controller() as api:
+    with opened() as api:
         names = {row["nas_id"]: row["name"] for row in api.all("/nas")}
         if nas and nas not in names.values():
             raise RuleError(f"no NAS is named {nas!r}; known: {', '.join(sorted(names.values()))}")
@@ -126,7 +125,7 @@ def sessions(
 @radius_app.command()
 def disconnect(who: Who, wait: Wait = 5.0, reason: Reason = None) -> None:
     """End a live session. Exit status 0 when its Stop was seen, 1 when the NAS refused or nothing was seen."""
-    with _controller() as api:
+    with opened() as api:
         session = _live(api, who)
         answer = api.post(f"/sessions/{session['session_key']}/disconnect", {"reason": reason})
         print(f"Disconnect-Request for {session['username']}: {_outcome(answer)}")
@@ -150,7 +149,7 @@ def coa(
 ) -> None:
     """Change the speed of a live session until its next login. Exit status 1 when refused or not proved in time."""
     body = {"profile_name": profile, "downstream_bps": _rate(down), "upstream_bps": _rate(up), "reason": reason}
-    with _controller() as api:
+    with opened() as api:
         session = _live(api, who)
         path = f"/sessions/{session['session_key']}"
         answer = api.post(f"{path}/coa", body)
@@ -165,16 +164,6 @@ def coa(
                  if seen[key] is not None]  # fmt: skip
         told = ", ".join([f"profile {seen['profile_name']}", *rates])
         print(f"Evidence: {told}, by the {seen['source']} of {seen['observed_at']}")
-
-
-@contextmanager
-def _controller() -> Iterator[Remote]:
-    """The controller's API; a refusal becomes one line and exit status 2."""
-    try:
-        with Remote(remote.find()) as api:
-            yield api
-    except RuleError as error:
-        raise _refusal(str(error)) from None
 
 
 def _settled(work: Callable[[], _T]) -> _T:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ class Remote:
     def post(self, path: str, body: Json | None = None) -> Json:
         return self._call("POST", path, json=body or {})
 
+    def patch(self, path: str, body: Json) -> Json:
+        return self._call("PATCH", path, json=body)
+
     def all(self, path: str, **query: str | int) -> Iterator[Json]:
         """Every item of a list, page by page."""
         after: Json = {}
@@ -107,6 +111,14 @@ class Remote:
             if page["next"] is None:
                 return
             after = {"after": page["next"]}
+
+    def text(self, path: str, **query: str | int) -> Iterator[str]:
+        """A document, as it comes."""
+        with _told(), self._http.stream("GET", path, params=query) as answer:
+            if answer.is_error:
+                answer.read()
+            _check(answer)
+            yield from answer.iter_text()
 
     def events(self, path: str, **query: str | int) -> Iterator[tuple[str, Json]]:
         """(name, data) of server-sent events until the stream ends."""
@@ -130,6 +142,17 @@ class Remote:
 
 
 @contextmanager
+def opened() -> Iterator[Remote]:
+    """The controller's API for one command; a refusal becomes one line and exit status 2."""
+    try:
+        with Remote(find()) as api:
+            yield api
+    except RuleError as error:
+        print(f"headend: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@contextmanager
 def _told() -> Iterator[None]:
     try:
         yield
@@ -144,4 +167,6 @@ def _check(answer: httpx2.Response) -> None:
         problem = dict(answer.json())
     except ValueError:
         problem = {"detail": answer.text[:200]}
-    raise Refused(str(problem.get("detail") or problem.get("title") or f"HTTP status {answer.status_code}"))
+    said = str(problem.get("detail") or problem.get("title") or f"HTTP status {answer.status_code}")
+    wrong = [f"{one['pointer'].removeprefix('#/')}: {one['detail']}" for one in problem.get("errors") or ()]
+    raise Refused("; ".join([said, *wrong]))

@@ -126,6 +126,7 @@ class Network:
                 auth_port=settings.auth_port,
                 acct_port=settings.acct_port,
                 reuse_port=settings.share_radius_ports,
+                process=settings.executor_id,
                 dynamic_port=settings.dynamic_port if settings.has_role("radius") else None,
                 operator_name=settings.operator_name,
                 entity_zone=ZoneInfo(settings.entity_zone),

@@ -26,6 +26,7 @@ NAVIGATION = (
     NavItem("Orders", "/orders", "orders:read"),
     NavItem("Customers", "/customers", "crm:read"),
     NavItem("Invoices", "/invoices", "finance:read"),
+    NavItem("Ledger", "/ledger", "finance:read"),
     NavItem("Suspense", "/suspense", "billing:read"),
     NavItem("Offerings", "/offerings", "catalog:read"),
     NavItem("Stock", "/stock", "inventory:read"),

@@ -87,7 +87,8 @@ class Change:
 
     `by_disconnect`: the change itself was refused, and the session is ended instead, as the policy of its NAS says.
     `last_*` are of the newest answer, `asked_at` of the newest request, `words` say in full what came of it.
-    `next_at` is when it is to be looked after again; while somebody does so it lies ahead as long as that may take.
+    `next_at` is when it is to be looked after again; while a process does so (`claimed_by`) it lies ahead as long as
+    that may take.
     """
 
     change_id: str
@@ -107,6 +108,7 @@ class Change:
     last_detail: str | None = None
     words: str | None = None
     closed_at: datetime | None = None
+    claimed_by: str | None = None
 
     @property
     def is_open(self) -> bool:

@@ -3,8 +3,9 @@
     ask ── row, then the first request at once ──► the answer, for whoever waits for it
     run ── every second: what is due ──► claim (compare and set of next_at) ─► send or look ─► row
 
-A process that is killed leaves its rows; their claim ends by time, and any process goes on with them. A request may
-therefore be sent twice, which changes nothing: it says how the session shall be, never by how much it shall change.
+A process that is killed leaves its rows: when it is back it goes on with them at once, and any other does when their
+claim has ended by time. A request may therefore be sent twice, which changes nothing: it says how the session shall be,
+never by how much it shall change.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class ChangeQueue:
         *,
         is_suspended: IsSuspended | None = None,
         patience: Patience | None = None,
+        process: str = "",
     ) -> None:
         self._database = database
         self._clock = clock
@@ -69,7 +71,17 @@ class ChangeQueue:
         self._observe = observe
         self._is_suspended = is_suspended
         self._patience = patience or Patience()
+        self._process = process
         self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        """Before anything is asked: go on with what a process of our name held when it was killed."""
+        if not self._process:
+            return
+        async with self._database.begin() as conn:
+            held = await repository.release(conn, self._process, self._clock.now())
+        if held:
+            log.warning("radius.changes.taken-up", changes=held, process=self._process)
 
     async def ask(self, session_key: str, wanted: Wanted, *, actor: str) -> CoaOutcome | None:
         """Keep what is wanted and send it now. What the NAS answered; None when there is no such live session.
@@ -177,13 +189,14 @@ class ChangeQueue:
             requested_by=actor,
             next_at=now + _CLAIM if claimed else now,
             asked_at=now if claimed else None,
+            claimed_by=self._process if claimed else None,
         )
         await repository.add(conn, made)
         return made
 
     async def _once_more(self, conn: AsyncConnection, change: Change, now: datetime, *, claimed: bool) -> Change:
         """The same is asked for again: no waiting for its time."""
-        sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + _CLAIM}
+        sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + _CLAIM, "claimed_by": self._process}
         change = replace(change, state=State.WAITING, **(sent if claimed else {"next_at": now}))
         await self._put(conn, change)
         return change
@@ -193,7 +206,7 @@ class ChangeQueue:
         sends, now = change.state is State.WAITING, self._clock.now()
         tries = change.tries + int(sends)
         async with self._database.begin() as conn:
-            if not await repository.claim(conn, change, now + _CLAIM, tries=tries):
+            if not await repository.claim(conn, change, now + _CLAIM, tries=tries, process=self._process):
                 return
         change = replace(change, tries=tries, asked_at=now if sends else change.asked_at)
         found = await self._reach.find(change.session_key)
@@ -248,7 +261,7 @@ class ChangeQueue:
 
     async def _close(self, change: Change) -> None:
         async with self._database.begin() as conn:
-            await self._put(conn, change)
+            await self._put(conn, replace(change, claimed_by=None))
 
     async def _put(self, conn: AsyncConnection, change: Change) -> None:
         if not await repository.put(conn, change) or change.is_open:

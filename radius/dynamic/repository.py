@@ -36,12 +36,18 @@ async def open_change(conn: AsyncConnection, session_key: str) -> Change | None:
     return None if row is None else _change(row)
 
 
-async def claim(conn: AsyncConnection, change: Change, until: datetime, *, tries: int) -> bool:
-    """Take it for ourselves until `until`; False when another was quicker, or it is open no more."""
+async def claim(conn: AsyncConnection, change: Change, until: datetime, *, tries: int, process: str) -> bool:
+    """Take it for `process` until `until`; False when another was quicker, or it is open no more."""
     mine = update(changes).where(
         changes.c.change_id == change.change_id, changes.c.next_at == change.next_at, changes.c.state.in_(OPEN)
     )
-    return bool((await conn.execute(mine.values(next_at=until, tries=tries))).rowcount)
+    return bool((await conn.execute(mine.values(next_at=until, tries=tries, claimed_by=process))).rowcount)
+
+
+async def release(conn: AsyncConnection, process: str, now: datetime) -> int:
+    """What a process of this name held when it was killed is due now; how many. It must not be at work yet."""
+    held = update(changes).where(changes.c.claimed_by == process, changes.c.state.in_(OPEN))
+    return int((await conn.execute(held.values(next_at=now, claimed_by=None))).rowcount)
 
 
 async def put(conn: AsyncConnection, change: Change) -> bool:

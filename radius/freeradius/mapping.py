@@ -4,8 +4,10 @@
     radreply, radgroupreply   speed, addresses, pools, timers; any other attribute that the dictionaries know, verbatim
     radusergroup              groups by priority; after the first that matches only where it says Fall-Through
 
-Operators are followed as rlm_sql follows them: := replaces, = gives what is absent, += adds one more. A group that
-holds only for some requests (== on anything but what a condition of ours asks) is not given to anybody.
+Operators are followed as rlm_sql follows them. In a reply := replaces, = gives what is absent, += adds one more, and
+== takes away what differs. In a check := and += set something, and everything else asks the request; so a password
+with == lets nobody in. What cannot be asked here never opens a door: a login that depends on it comes disabled, and a
+group that does is given to nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from controller.domain.errors import RuleError
@@ -36,8 +39,11 @@ _HASHED = frozenset(
         "Digest-HA1",
     }
 )  # fmt: skip
-_ASKS = frozenset({"==", "!=", "<", ">", "<=", ">=", "=~", "!~", "=*", "!*"})
-"""Operators that compare with the request."""
+_SETS = (":=", "+=")
+"""Operators of a check that set something; the others compare with the request."""
+_NEVER_ASKED = frozenset({"Auth-Type", "Autz-Type", "Acct-Type", "Session-Type", "Strip-User-Name", "Crypt-Password"})
+"""What sets something by any operator."""
+_PASSWORDS = ("Cleartext-Password", "User-Password", "NT-Password")
 _SENT_ANYWAY = {
     ("Service-Type", "framed-user"),
     ("Service-Type", "2"),
@@ -51,8 +57,9 @@ _SECONDS = {"Session-Timeout": "session_timeout_s", "Idle-Timeout": "idle_timeou
 _PREFIXES = {"Framed-IPv6-Prefix": "ipv6_prefix", "Delegated-IPv6-Prefix": "delegated_prefix"}
 _STATIONS = {"Calling-Station-Id": "calling_station_id", "NAS-Port-Id": "nas_port_id"}
 
-Lines = list[tuple[str, str, str]]
+Line = tuple[str, str, str]
 """Attribute, operator, value."""
+Lines = list[Line]
 
 
 def wanted(tables: Tables, unshaped: SpeedProfile) -> Wanted:
@@ -71,7 +78,7 @@ class _Users:
         self._group_reply = _by(tables["radgroupreply"], "groupname")
         self._groups: dict[str, list[tuple[int, str]]] = {}
         for row in tables["radusergroup"]:
-            group = (int(row.get("priority") or 0), row.get("groupname") or "")
+            group = (_order(row.get("priority")), row.get("groupname") or "")
             self._groups.setdefault(row.get("username") or "", []).append(group)
         self._unshaped = unshaped
         self._findings = findings
@@ -83,12 +90,12 @@ class _Users:
 
     def login(self, name: str) -> WantedLogin | None:
         """None for one that cannot log in on ours; a remark says why."""
-        check, reply = self._merged(name)
-        password = self._password(name, check)
+        sets, asks, reply = self._merged(name)
+        password = self._password(name, sets, asks)
         if password is None:
             return None
         written: dict[str, Any] = {}
-        enabled = self._conditions(name, check, written)
+        enabled = self._settings(name, sets, written) and self._conditions(name, asks, written)
         items = self._single(name, reply)
         profile, by, lost = speeds.take(items)
         if by:
@@ -100,6 +107,8 @@ class _Users:
         address = self._address(name, items)
         prefixes = {ours: self._prefix(name, theirs, items) for theirs, ours in _PREFIXES.items()}
         self._given(name, items, written)
+        if not self._can_be(name, written):
+            return None
         form, secret = password
         self._findings.mapped["radcheck → login"] += 1
         return WantedLogin(
@@ -113,29 +122,40 @@ class _Users:
             **prefixes,
         )
 
-    def _merged(self, name: str) -> tuple[Lines, Lines]:
-        check, reply = list(self._check.get(name, [])), list(self._reply.get(name, []))
-        if _falls_through(reply) is False:
-            return check, _without_control(reply)
-        for _, group in sorted(self._groups.get(name, [])):
+    def _merged(self, name: str) -> tuple[Lines, Lines, Lines]:
+        """What its checks set, what they ask, and its reply; of its own rows and of its groups'."""
+        own = self._check.get(name, [])
+        sets, asks = _set([], own), [line for line in own if _is_asked(line)]
+        reply: Lines = []
+        if own:
+            reply = _given([], self._reply.get(name, []))
+        elif name in self._reply:
+            self._findings.remark("radreply of a user who is not in radcheck is not read there", name)
+        if _falls_through(reply) is not False:
+            sets, reply = self._of_groups(name, sets, reply)
+        return sets, asks, _without_control(reply)
+
+    def _of_groups(self, name: str, sets: Lines, reply: Lines) -> tuple[Lines, Lines]:
+        for _, group in sorted(self._groups.get(name, []), key=itemgetter(0)):
             group_check, group_reply = self._group_check.get(group, []), self._group_reply.get(group, [])
-            asked = [
-                line for line in group_check if line[1] in ("==", "!=", "<", ">", "<=", ">=", "=~", "!~", "=*", "!*")
-            ]
-            if any(attribute not in _STATIONS or op != "==" for attribute, op, _ in asked):
-                said = ", ".join(f"{attribute} {op} {value}" for attribute, op, value in asked)
+            asks = [line for line in group_check if _is_asked(line) and not _always_holds(line)]
+            if asks:
+                said = ", ".join(f"{attribute} {op} {value}" for attribute, op, value in asks)
                 self._findings.remark(f"group {group} holds only for some requests ({said}): it is not given", name)
                 continue
             self._findings.mapped["radusergroup → what its group gives"] += 1
-            check = _joined(check, group_check)
-            reply = _joined(reply, group_reply)
+            sets, reply = _set(sets, group_check), _given(reply, group_reply)
             if not _falls_through(group_reply):
                 break
-        return check, _without_control(reply)
+        return sets, reply
 
-    def _password(self, name: str, check: Lines) -> tuple[str, str] | None:
-        known = {attribute: value for attribute, _, value in check}
-        for attribute, form in (("Cleartext-Password", "clear"), ("User-Password", "clear"), ("NT-Password", "nt")):
+    def _password(self, name: str, sets: Lines, asks: Lines) -> tuple[str, str] | None:
+        compared = [f"{attribute} {op}" for attribute, op, _ in asks if attribute in {*_PASSWORDS, *_HASHED}]
+        if compared:
+            self._findings.remark(f"{compared[0]} lets nobody in there, only := would: no login", name)
+            return None
+        known = {attribute: value for attribute, _, value in reversed(sets)}  # of several the first is asked
+        for attribute, form in zip(_PASSWORDS, ("clear", "clear", "nt"), strict=True):
             value = known.get(attribute)
             if not value:
                 continue
@@ -156,33 +176,46 @@ class _Users:
             self._findings.remark("no password in radcheck (EAP-TLS, LDAP, a proxy?): no login", name)
         return None
 
-    def _conditions(self, name: str, check: Lines, written: dict[str, Any]) -> bool:
+    def _settings(self, name: str, sets: Lines, written: dict[str, Any]) -> bool:
         """Fills `written`; False where the login is locked."""
         enabled = True
-        for attribute, op, value in check:
-            if attribute in ("Cleartext-Password", "User-Password", "NT-Password") or attribute in _HASHED:
+        for attribute, op, value in sets:
+            if attribute in _PASSWORDS or attribute in _HASHED:
                 continue
             if attribute == "Auth-Type" and value.lower() == "reject":
                 enabled = False
                 self._findings.mapped["Auth-Type Reject → not enabled"] += 1
             elif attribute == "Auth-Type":
                 self._findings.remark(f"Auth-Type {value}: the method follows from the request here", name)
-            elif attribute == "Simultaneous-Use" and value.isdigit() and int(value) > 0:
+            elif attribute == "Simultaneous-Use" and _is_number(value) and int(value) > 0:
                 written["simultaneous_use"] = int(value)
-            elif attribute in _STATIONS and op == "==":
-                written[_STATIONS[attribute]] = value
             elif attribute == "Login-Time":
-                self._hours(name, value, written)
+                enabled = self._hours(name, value, written) and enabled
             elif attribute != "Fall-Through":
                 self._findings.remark(f"check {attribute} {op}: no counterpart", name)
         return enabled
 
-    def _hours(self, name: str, value: str, written: dict[str, Any]) -> None:
+    def _conditions(self, name: str, asks: Lines, written: dict[str, Any]) -> bool:
+        """Fills `written`; False where something is asked that cannot be asked here."""
+        enabled = True
+        for attribute, op, value in asks:
+            if _always_holds((attribute, op, value)):
+                continue
+            if attribute in _STATIONS and op == "==" and written.get(_STATIONS[attribute], value) == value:
+                written[_STATIONS[attribute]] = value
+            else:
+                enabled = False
+                self._findings.remark(f"check {attribute} {op}: cannot be asked here: the login is not enabled", name)
+        return enabled
+
+    def _hours(self, name: str, value: str, written: dict[str, Any]) -> bool:
         windows = hours(value)
         if windows is None:
-            self._findings.remark(f"Login-Time {value!r} cannot be said in our hours", name)
-        elif windows:
+            self._findings.remark(f"Login-Time {value!r} cannot be said in our hours: the login is not enabled", name)
+            return False
+        if windows:
             written["hours"] = windows
+        return True
 
     def _single(self, name: str, reply: Lines) -> dict[str, str]:
         """Attributes by name; of those that may stand several times the others go to `extra` lines."""
@@ -225,9 +258,9 @@ class _Users:
             attribute = key.rstrip("\0")
             if (attribute, value.lower()) in _SENT_ANYWAY:
                 continue
-            if attribute in _SECONDS and value.isdigit():
+            if attribute in _SECONDS and _is_number(value):
                 written[_SECONDS[attribute]] = int(value)
-            elif attribute == "Acct-Interim-Interval" and value.isdigit():
+            elif attribute == "Acct-Interim-Interval" and _is_number(value):
                 self.interims.append(int(value))
             elif attribute in _TERMS:
                 written[_TERMS[attribute]] = value
@@ -235,11 +268,14 @@ class _Users:
                 extra.append({"name": attribute, "value": value})
         if extra:
             written["reply_attributes"] = extra
+
+    def _can_be(self, name: str, written: dict[str, Any]) -> bool:
         try:
             terms.read(written)
         except RuleError as error:
-            self._findings.remark(f"what it is given cannot be: {error}", name)
-            written.clear()
+            self._findings.remark(f"what it is given cannot be: {error}: no login", name)
+            return False
+        return True
 
     def _is_template(self, name: str, attribute: str, value: str) -> bool:
         try:
@@ -293,22 +329,55 @@ def _vendor(kind: str, speed_attributes: set[str]) -> str:
 
 def _by(rows: Iterable[Row], column: str) -> dict[str, Lines]:
     found: dict[str, Lines] = {}
-    ordered = sorted(rows, key=lambda row: int(row.get("id") or 0))
+    ordered = sorted(rows, key=lambda row: _order(row.get("id")))
     for row in ordered:
         line = (row.get("attribute") or "", (row.get("op") or "=").strip(), row.get("value") or "")
         found.setdefault(row.get(column) or "", []).append(line)
     return found
 
 
-def _joined(lines: Lines, more: Lines) -> Lines:
-    """`more` after `lines`, as its operators say."""
-    for attribute, op, value in more:
-        if op == ":=":
-            lines = [line for line in lines if line[0] != attribute]
-        elif op != "+=" and any(line[0] == attribute for line in lines):
-            continue
-        lines = [*lines, (attribute, op, value)]
-    return lines
+def _set(lines: Lines, more: Lines) -> Lines:
+    """What a check sets after `lines`, as its operators say."""
+    return _given(lines, [line for line in more if not _is_asked(line)])
+
+
+def _is_asked(line: Line) -> bool:
+    attribute, op, _ = line
+    return op not in _SETS and attribute not in _NEVER_ASKED
+
+
+def _always_holds(line: Line) -> bool:
+    """Whoever dials in here asks for a framed service."""
+    attribute, op, value = line
+    return op == "==" and (attribute, value.lower()) in _SENT_ANYWAY
+
+
+def _given(lines: Lines, more: Lines) -> Lines:
+    """`more` after `lines`, as its operators say: each looks at what was there before `more`, not at its neighbours."""
+    kept: list[Line | None] = list(lines)
+    fresh, added = set(range(len(kept))), []
+    for line in more:
+        attribute, op, value = line
+        same = [at for at in sorted(fresh) if lines[at][0] == attribute]
+        if op == "==":
+            for at in same:
+                if lines[at][2] != value:
+                    kept[at] = None
+                    fresh.discard(at)
+        elif op == "+=" or (op in (":=", "=") and not same):
+            added.append(line)
+        elif op == ":=":
+            kept[same[0]] = line
+            fresh.discard(same[0])
+    return [line for line in kept if line is not None] + added
+
+
+def _order(text: str | None) -> int:
+    return int(text) if text is not None and _is_number(text.removeprefix("-")) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _falls_through(lines: Lines) -> bool | None:

@@ -1,7 +1,7 @@
 """Gives addresses to logins: whatever arrived meanwhile is decided in one transaction, as accounting commits.
 
     hold ─→ queue ─┐
-    hold ─→ queue ─┼─→ one transaction: own leases locked, free ones taken with SKIP LOCKED, all written ─→ answers
+    hold ─→ queue ─┼─→ one transaction: turns taken, own leases locked, free ones with SKIP LOCKED, written ─→ answers
     hold ─→ queue ─┘   (on SQLite there is one writer)
 
 A login gets all that it wants or nothing. When the answer is given, the addresses are held on disk: a process that is
@@ -123,6 +123,7 @@ class Allocator:
         pool_ids = sorted({pool_id for wish in wishes for pool_id in wish.pool_ids})
         pools = {pool_id: await repository.get_pool(conn, pool_id) for pool_id in pool_ids}
         turn = _Turn({pool_id: [] for pool_id in pool_ids}, {wish.owner.service_id for wish in wishes})
+        await repository.take_turns(conn, turn.services)
         for one in await repository.lock_of_services(conn, turn.services, pool_ids):
             turn.known[one.pool_id].append(one)
         for pool_id, row in pools.items():

@@ -110,6 +110,22 @@ async def make(conn: AsyncConnection, row: PoolRow, count: int) -> bool:
 # --- leases ---
 
 
+async def take_turns(conn: AsyncConnection, service_ids: Iterable[str]) -> None:
+    """Wait for other processes that decide about logins of these services: what is read after this is as they left it.
+
+    A service that never had an address has no row to be locked; without this, two would be made its own. All take
+    these locks first and in one order. SQLite has one writer.
+    """
+    if conn.dialect.name == "postgresql":
+        await conn.exec_driver_sql(_TURNS, (sorted(set(service_ids)),))
+
+
+_TURNS = (
+    "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT hashtextextended(service_id, 4846) AS key"
+    " FROM unnest(%s::text[]) AS service_id ORDER BY key) AS keys"
+)
+
+
 async def lock_of_services(
     conn: AsyncConnection, service_ids: Iterable[str], pool_ids: Sequence[str] = ()
 ) -> list[Lease]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lab.olt.server import PASSWORD, USERNAME
-from tests.support.browser import Chromium
+from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.controller import Controller
 from tests.support.road import NAS_SECRET, SERIAL, Network, billed, reached, rows
 
@@ -51,10 +51,6 @@ def open_office(chromium: Chromium, controller: Controller, width: int) -> Page:
 def fill(page: Page, **fields: str) -> None:
     for name, value in fields.items():
         page.locator(f"#field-{name}").fill(value)
-
-
-def assert_nothing_sticks_out(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
 
 
 def send(page: Page, button: str) -> None:

@@ -34,7 +34,7 @@ from radius.dynamic import routes as change_routes
 from radius.pools import routes as pool_routes
 from radius.quota import routes as quota_routes
 from radius.room import RadiusRoom
-from tests.support.browser import Chromium
+from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.http_server import serving
 from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, put_login, recording_room, register
 from tests.support.site import PASSWORD, World
@@ -129,16 +129,12 @@ def fill(page: Page, **values: str) -> None:
 
 
 def send(page: Page, button: str) -> None:
-    fits(page)
+    assert_nothing_sticks_out(page)
     page.get_by_role("button", name=button, exact=True).click()
 
 
-def fits(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
-
-
 def follow(page: Page, link: str) -> None:
-    fits(page)
+    assert_nothing_sticks_out(page)
     page.get_by_role("link", name=link, exact=True).click()
 
 
@@ -157,7 +153,7 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     expect(page.locator("#packets .code", has_text="Access-Accept")).to_have_count(1)
     expect(page.locator("#packets dl > div", has_text="User-Password")).to_contain_text("***")
     expect(page.locator("#packets .code", has_text="Accounting-Response")).to_have_count(1)
-    fits(page)
+    assert_nothing_sticks_out(page)
     page.get_by_role("button", name="Stop").click()
     _the_address_is_leased_and_found(page, address, session.framed_ip)
     _a_speed_is_changed_and_its_outcome_shown(page, address, isp)
@@ -168,11 +164,11 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     newest = page.locator("tbody tr").first
     expect(newest.locator("td[data-label='What'] > span")).to_have_text("disconnect")
     expect(newest.locator("td[data-label='NAS says']")).to_have_text("ack")
-    fits(page)
+    assert_nothing_sticks_out(page)
     page.goto(f"{address}/nas")
     follow(page, "Checks")
     expect(page.get_by_role("cell", name="bras")).to_be_visible()
-    fits(page)
+    assert_nothing_sticks_out(page)
     chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the forms that were refused
     chromium.assert_clean(address)
 
@@ -197,10 +193,10 @@ def _a_pool_is_made_and_widened(page: Page) -> None:
 def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> None:
     page.goto(f"{address}/pools")
     expect(page.locator("svg.bar")).to_have_attribute("aria-label", "25\u00a0% leased")
-    fits(page)
+    assert_nothing_sticks_out(page)
     follow(page, "homes")
     expect(page.get_by_role("cell", name=framed)).to_be_visible()
-    fits(page)
+    assert_nothing_sticks_out(page)
     page.goto(f"{address}/whois")
     fill(page, address=framed, reason="request 17/26", at="noon")
     send(page, "Ask")
@@ -209,7 +205,7 @@ def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> N
     send(page, "Ask")
     expect(page.locator("dd", has_text="berta")).to_be_visible()
     expect(page.locator("td[data-label='Kind'] > span")).to_have_text("start")
-    fits(page)
+    assert_nothing_sticks_out(page)
 
 
 def _a_speed_is_changed_and_its_outcome_shown(page: Page, address: str, isp: Isp) -> None:
@@ -227,7 +223,7 @@ def _a_speed_is_changed_and_its_outcome_shown(page: Page, address: str, isp: Isp
     isp.do(isp.bras.interim(session))
     page.reload()
     expect(page.locator("dd", has_text="50 Mbit/s")).to_be_visible()
-    fits(page)
+    assert_nothing_sticks_out(page)
 
 
 def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
@@ -236,7 +232,7 @@ def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
     session.downstream_octets += 900 * TB
     isp.do(isp.bras.interim(session))
     page.goto(f"{address}/quarantine")
-    fits(page)
+    assert_nothing_sticks_out(page)
     follow(page, "berta")
     expect(page.get_by_text("More than the port can have carried")).to_be_visible()
     follow(page, "Dismiss it")
@@ -246,7 +242,7 @@ def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
     send(page, "Dismiss it")
     expect(page.locator("dd", has_text="dismissed")).to_be_visible()
     expect(page.get_by_text("user:admin-user")).to_be_visible()
-    fits(page)
+    assert_nothing_sticks_out(page)
     session.downstream_octets -= 900 * TB
 
 
@@ -257,7 +253,7 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
     fill(page, octets="0", downstream_bps="2", upstream_bps="1", cap_octets="50")
     send(page, "Allowance")
     expect(page.locator("dd", has_text="step 1: fair-use")).to_be_visible()
-    fits(page)
+    assert_nothing_sticks_out(page)
     follow(page, "Top up")
     fill(page, octets="10", reference="order 4711")
     send(page, "Top up")
@@ -267,7 +263,7 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
     expect(page.locator("#field-cap_octets")).to_have_value("50")
     page.goto(f"{address}/fair-use")
     expect(page.locator("tbody tr")).to_have_count(2)
-    fits(page)
+    assert_nothing_sticks_out(page)
 
 
 def test_a_right_that_is_not_there_is_no_link_and_no_page(chromium: Chromium, address: str) -> None:

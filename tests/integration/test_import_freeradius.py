@@ -41,19 +41,32 @@ INSERT INTO radcheck (username, attribute, op, value) VALUES
   ('carla', 'NT-Password', ':=', '0x8846f7eaee8fb117ad06bdd830b7586c'),
   ('dora', 'Cleartext-Password', ':=', 'gone'), ('dora', 'Auth-Type', ':=', 'Reject'),
   ('emil', 'Crypt-Password', ':=', '$1$ab$cdefghijklmnopqrstuv'),
-  ('frida', 'Cleartext-Password', ':=', 'plain');
+  ('frida', 'Cleartext-Password', ':=', 'plain'),
+  ('gerda', 'Cleartext-Password', '==', 'compared'),
+  ('hugo', 'Cleartext-Password', '+=', 'first'), ('hugo', 'Cleartext-Password', ':=', 'second'),
+  ('ida', 'Cleartext-Password', ':=', 'plain'), ('ida', 'Framed-Protocol', '==', 'PPP'),
+  ('jan', 'Cleartext-Password', ':=', 'plain'), ('jan', 'NAS-IP-Address', '==', '10.0.0.1');
 INSERT INTO radreply (username, attribute, op, value) VALUES
   ('anna', 'Framed-IP-Address', ':=', '100.64.9.7'), ('anna', 'Session-Timeout', ':=', '7200'),
   ('berta', 'Mikrotik-Rate-Limit', ':=', '5M/20M'), ('berta', 'Delegated-IPv6-Prefix', ':=', '2001:db8:7::/56'),
-  ('frida', 'Framed-MTU', ':=', '1492'), ('frida', 'No-Such-Attribute', ':=', 'x');
+  ('frida', 'Framed-MTU', ':=', '1492'), ('frida', 'No-Such-Attribute', ':=', 'x'),
+  ('hugo', 'Filter-Id', '=', 'own'), ('hugo', 'Framed-MTU', '+=', '1012'), ('hugo', 'Reply-Message', '=', 'one'),
+  ('hugo', 'Reply-Message', ':=', 'two'), ('hugo', 'Fall-Through', '=', 'Yes'), ('gerda', 'Filter-Id', ':=', 'x'),
+  ('karl', 'Filter-Id', ':=', 'not-read');
 INSERT INTO radusergroup (username, groupname, priority) VALUES
-  ('anna', 'gold', 1), ('anna', 'staff', 2), ('berta', 'gold', 1), ('carla', 'gold', 1), ('dora', 'gold', 1);
+  ('anna', 'gold', 1), ('anna', 'staff', 2), ('berta', 'gold', 1), ('carla', 'gold', 1), ('dora', 'gold', 1),
+  ('hugo', 'mixed', 1), ('hugo', 'more', 2), ('ida', 'wired', 1), ('ida', 'gold', 2), ('karl', 'open', 1);
+INSERT INTO radgroupcheck (groupname, attribute, op, value) VALUES
+  ('wired', 'NAS-Port-Id', '==', 'ether1'), ('open', 'Cleartext-Password', ':=', 'of-a-group');
 INSERT INTO radgroupreply (groupname, attribute, op, value) VALUES
   ('gold', 'Mikrotik-Rate-Limit', '=', '10M/50M'), ('gold', 'Session-Timeout', '=', '3600'),
   ('gold', 'Idle-Timeout', '=', '600'), ('gold', 'Acct-Interim-Interval', '=', '600'),
   ('gold', 'Service-Type', '=', 'Framed-User'), ('gold', 'Framed-Protocol', '=', 'PPP'),
   ('gold', 'Framed-Pool', '=', 'residential'), ('gold', 'Mikrotik-Address-List', '=', 'customers'),
-  ('staff', 'Filter-Id', '=', 'never-reached');
+  ('staff', 'Filter-Id', '=', 'never-reached'), ('wired', 'Filter-Id', '=', 'wired'),
+  ('mixed', 'Framed-MTU', '=', '1032'), ('mixed', 'Framed-MTU', ':=', '1049'), ('mixed', 'Framed-MTU', '=', '1025'),
+  ('mixed', 'Reply-Message', '==', 'two'), ('mixed', 'Fall-Through', '=', 'Yes'),
+  ('more', 'Filter-Id', ':=', 'replaced'), ('more', 'Filter-Id', '+=', 'added'), ('more', 'Reply-Message', '=', 'no');
 """
 
 LOGINS = {
@@ -68,6 +81,12 @@ LOGINS = {
     ),
     "carla by PAP against her NT hash": 'User-Name = "carla"\nUser-Password = "password"\n',
     "dora, who is locked": 'User-Name = "dora"\nUser-Password = "gone"\n',
+    "gerda, whose password is compared": 'User-Name = "gerda"\nUser-Password = "compared"\n',
+    "hugo, with every operator": 'User-Name = "hugo"\nUser-Password = "first"\n',
+    "hugo by the second of his passwords": 'User-Name = "hugo"\nUser-Password = "second"\n',
+    "ida beside her first group": 'User-Name = "ida"\nUser-Password = "plain"\nFramed-Protocol = PPP\n',
+    "jan at another NAS": 'User-Name = "jan"\nUser-Password = "plain"\n',
+    "karl by his group's password": 'User-Name = "karl"\nUser-Password = "of-a-group"\n',
     "nobody": 'User-Name = "nobody"\nUser-Password = "x"\n',
 }
 
@@ -100,6 +119,11 @@ def answer(port: int, request: str) -> tuple[str, frozenset[str]]:
     assert found, "there was an answer"
     lines = [line.strip() for line in received.split("\n")[1:] if line.startswith("\t")]
     return received.split(" ", 1)[0], frozenset(line for line in lines if not line.startswith("Message-Authenticator"))
+
+
+def plain(attributes: frozenset[str]) -> set[str]:
+    """Those that neither side makes of anything else."""
+    return {line for line in attributes if line.startswith(("Filter-Id", "Framed-MTU", "Reply-Message"))}
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +163,10 @@ async def test_users_are_answered_as_before_and_sessions_are_known_but_not_bille
             assert kind == site.answers[name][0], name
             if kind == "Access-Accept":
                 assert site.answers[name][1] <= attributes, name
+                assert plain(attributes) == plain(site.answers[name][1]), name
         assert {name for name, (kind, _) in site.answers.items() if kind == "Access-Accept"} == {
             "anna by PAP", "anna by CHAP", "berta from her station", "carla by PAP against her NT hash",
+            "hugo, with every operator", "ida beside her first group", "karl by his group's password",
         }  # fmt: skip
         known = await running.sessions.find(SessionFilter(username="anna"), before=None, limit=10)
         assert {(one.acct_session_id, one.upstream_octets, one.downstream_octets) for one in known} == {
@@ -165,17 +191,21 @@ async def test_a_dry_run_tells_everything_and_writes_nothing(site: Site, databas
             assert await audit.entries(conn, before=None, limit=10) == []
     for sentence in (
         "         2  NAS new",
-        "         5  login new",
+        "         9  login new",
         "         2  sessions of the past, 8589946592 octets; they are not billed",
         "         1  sessions still open there: their next record opens them here",
-        "         4  in clear",
+        "         8  in clear",
         "         1  NT hash (no CHAP)",
         "         1  Crypt-Password (cannot be taken over)",
         "weak: a secret that everybody tries first: bras-2",
         "the NAS is named by a host name: give its address: bras3.example.net",
         "Crypt-Password: a hash that we do not verify; set a new password: no login: emil",
         "reply No-Such-Attribute: no attribute 'No-Such-Attribute' in the dictionaries",
-        "told no speed: gets the profile 1g-1g: frida",
+        "told no speed: gets the profile 1g-1g: frida, hugo, jan, karl",
+        "Cleartext-Password == lets nobody in there, only := would: no login: gerda",
+        "check NAS-IP-Address ==: cannot be asked here: the login is not enabled: jan",
+        "group wired holds only for some requests (NAS-Port-Id == ether1): it is not given: ida",
+        "radreply of a user who is not in radcheck is not read there: karl",
         "Nothing was written.",
     ):
         assert sentence in told, told
@@ -186,13 +216,13 @@ async def test_a_dry_run_tells_everything_and_writes_nothing(site: Site, databas
 async def test_importing_again_changes_nothing_but_what_changed(site: Site, database: Database, tmp_path: Path) -> None:
     async with recording_room(database, tmp_path, EPHEMERAL) as running:
         first = await bring(running, database, tmp_path, site.url, dry_run=False)
-        assert first.done == {"NAS new": 2, "login new": 5}
+        assert first.done == {"NAS new": 2, "login new": 9}
         assert (first.sessions.imported, first.sessions.known) == (2, 0)
         async with database.read() as conn:
             entries = len(await audit.entries(conn, before=None, limit=100))
-        assert entries >= 2 + 5 + 5
+        assert entries >= 2 + 9 + 9
         again = await bring(running, database, tmp_path, site.url, dry_run=False)
-        assert again.done == {"NAS unchanged": 2, "login unchanged": 5}
+        assert again.done == {"NAS unchanged": 2, "login unchanged": 9}
         assert (again.sessions.imported, again.sessions.known) == (0, 2)
         async with database.read() as conn:
             assert len(await audit.entries(conn, before=None, limit=100)) == entries
@@ -201,4 +231,4 @@ async def test_importing_again_changes_nothing_but_what_changed(site: Site, data
         third = await bring(running, database, tmp_path, site.url, dry_run=False)
         with psycopg.connect(site.url, autocommit=True) as connection:
             connection.execute("UPDATE radcheck SET value = 'plain' WHERE username = 'frida'")
-        assert third.done == {"NAS unchanged": 2, "login unchanged": 4, "login changed": 1}
+        assert third.done == {"NAS unchanged": 2, "login unchanged": 8, "login changed": 1}

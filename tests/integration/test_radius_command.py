@@ -14,6 +14,7 @@ import pytest
 from starlette.requests import Request
 from typer.testing import CliRunner
 
+from controller.app.nas_cli import nas_app
 from controller.app.radius_cli import radius_app
 from controller.app.server import Health, HttpServer, build_app
 from controller.domain.clock import SystemClock
@@ -159,6 +160,42 @@ async def desk(database: Database, directory: Path) -> AsyncIterator[Desk]:
             serving.cancel()
             await asyncio.wait([serving])
             transport.close()
+
+
+async def test_the_registry_of_nas_is_read_and_changed_with_every_switch(database: Database, tmp_path: Path) -> None:
+    async with desk(database, tmp_path) as at:
+
+        async def nas(*arguments: str, **changed: str) -> tuple[int, str, str]:
+            environment = at.environment() | changed
+            done = await asyncio.to_thread(CliRunner().invoke, nas_app, list(arguments), env=environment)
+            return done.exit_code, done.stdout, done.stderr
+
+        status, out, err = await nas(
+            "add", "bng-2", "198.51.100.0/24", "vendor=huawei", "adds_ipv6_octets=true", "coa_port=3800",
+            "line_logins=circuit,mac", "reply_attributes=Framed-MTU=1492;Idle-Timeout=60", HEADEND_NAS_SECRET="s3cret",
+        )  # fmt: skip
+        assert (status, err) == (0, ""), out + err
+        assert "s3cret" not in out
+        status, out, _ = await nas(
+            "set", "bng-2", "disconnect_when_refused=true", "line_logins=", "tls_identity=dns:x.example"
+        )
+        assert status == 0
+        status, out, _ = await nas("show", "bng-2")
+        said = dict(line.split(None, 1) for line in out.splitlines())
+        assert (said["disconnect_when_refused"], said["line_logins"]) == ("true", "[]")
+        assert said["tls_identity"] == "dns:x.example"
+        assert '{"name": "Framed-MTU", "value": "1492"}' in out
+        _, out, _ = await nas("list")
+        assert "disconnect_when_refused adds_ipv6_octets" in next(line for line in out.splitlines() if "bng-2" in line)
+        for arguments, problem in (
+            (("set", "bng-2", "no_such_switch=true"), "no_such_switch"),
+            (("set", "bng-3", "coa_port=1"), "no NAS is named 'bng-3'; known: bng-2, bras"),
+            (("set", "bng-2"), "what is to be changed?"),
+            (("set", "bng-2", "coa_port"), "'coa_port' is not SETTING=VALUE"),
+        ):
+            status, out, err = await nas(*arguments)
+            assert (status, out) == (2, "")
+            assert problem in err
 
 
 async def test_a_login_is_tried_by_every_method_and_shown_by_name(database: Database, tmp_path: Path) -> None:

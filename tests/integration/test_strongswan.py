@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from controller.domain.clock import SystemClock
+from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
@@ -123,6 +124,7 @@ async def test_a_vpn_user_of_ikev2_proves_itself_by_eap_and_both_ends_have_our_k
 ) -> None:
     at_client = strongswan.client_ikev2("anna", password)
     async with vpn(database, tmp_path, strongswan.GATEWAY_IKEV2, at_client) as running:
+        await _given_an_address_of_our_pool(running.room)
         for daemon in (running.gateway, running.client):
             loaded = await daemon.control("--load-all", "--file", str(daemon.directory / "swanctl.conf"), "--noprompt")
             assert "successfully loaded 1 connections" in loaded, loaded
@@ -138,7 +140,30 @@ async def test_a_vpn_user_of_ikev2_proves_itself_by_eap_and_both_ends_have_our_k
         assert "initiate completed successfully" in dialled, dialled + running.gateway.log()
         assert (counters.total("accept"), counters.total("reject")) == (1, 0)
         live = await running.session(lambda session: session.is_live)
-        assert (live.username, live.service_id, live.framed_ipv4) == ("anna", SERVICE, "100.64.0.7")
+        assert (live.username, live.service_id, live.framed_ipv4) == ("anna", SERVICE, "100.64.9.9")
+        addresses = json.loads(running.client.inside("ip", "-j", "addr"))
+        assert "100.64.9.9" in {a["local"] for link in addresses for a in link["addr_info"]}, "pools = radius"
+        await running.room.leases.sweep()
+        (pool,) = await running.room.pools.list(after=None, limit=9)
+        assert pool.leased == 1, "its Start made the held address a leased one"
+        ended = await running.room.sessions.disconnect(live.session_key, actor="user:test")
+        assert ended.result == "ack", running.gateway.log()
+        await running.session(lambda session: not session.is_live)
+        await running.room.leases.sweep()
+        (pool,) = await running.room.pools.list(after=None, limit=9)
+        assert pool.leased == 0, "and its Stop gave it back"
+
+
+async def _given_an_address_of_our_pool(room: RadiusRoom) -> None:
+    """anna has no address of her own any more: logins get the only one of a pool."""
+    await room.pools.create(
+        name="vpn", kind="ipv4", ranges=["100.64.9.9-100.64.9.9"], prefix_length=32, hold_s=60, actor="user:test"
+    )
+    await room.access.put_offering(GOLD.name, {"pool": "vpn"}, actor="user:test")
+    await room.subscribers.put_subscriber(
+        service_id=SERVICE, username="anna", password=Secret("hunter2"), profile=GOLD, framed_ipv4=None, enabled=True,
+        actor="user:test",
+    )  # fmt: skip
 
 
 async def _change_is_acknowledged_and_not_believed(running: Vpn, live: SessionView) -> None:

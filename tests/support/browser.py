@@ -69,6 +69,12 @@ class Chromium:
         assert self.hosts <= {urlsplit(base_url).netloc}
 
 
+def assert_nothing_sticks_out(page: Page) -> None:
+    """Nobody has to scroll sideways. Measured once the style sheet is there: until then a page may be of any width."""
+    page.wait_for_load_state("load")
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
+
+
 @pytest.fixture
 def chromium() -> Iterator[Chromium]:
     """A browser for one test. Its driver ends with it: while it runs, it holds this thread's event loop."""

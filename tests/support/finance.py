@@ -28,6 +28,7 @@ from controller.store.engine import Database
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
 from erp.finance.books import BooksService
+from erp.finance.journal import Entry, Posting
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.tables import invoice
@@ -97,10 +98,9 @@ class Books:
             return sorted(await conn.scalars(select(invoice.c.number)))
 
 
-@pytest.fixture
-async def books(database: Database) -> Books:
-    made = Books(database)
-    await made.crm.ensure_entity(
+async def made_entity(books: Books) -> None:
+    """The legal entity, in whose zone the days are counted."""
+    await books.crm.ensure_entity(
         name="Testnetz GmbH",
         zone="Europe/Berlin",
         currency="EUR",
@@ -108,4 +108,24 @@ async def books(database: Database) -> Books:
         address="Kabelweg 1\n10115 Berlin",
         tax_id="DE123456788",
     )
+
+
+async def manual(
+    books: Books, reference: str, debit: str, credit: str, amount: str, booked_on: date | None = None
+) -> Entry:
+    """An entry by hand between two accounts."""
+    euro = Money.exact(amount, "EUR")
+    return await books.books.post(
+        reference=reference,
+        description=reference,
+        postings=[Posting(debit, euro), Posting(credit, -euro)],
+        booked_on=booked_on,
+        actor="user:anna",
+    )
+
+
+@pytest.fixture
+async def books(database: Database) -> Books:
+    made = Books(database)
+    await made_entity(made)
     return made

@@ -45,13 +45,13 @@ class Controller:
     """`headend serve` on ports of our own, started as often as wanted."""
 
     def __init__(self, directory: Path, database_url: str) -> None:
-        self.http_port, self.acct_port = free_port(), free_udp_port()
+        self.http_port, self.auth_port, self.acct_port = free_port(), free_udp_port(), free_udp_port()
         self._log = directory / "serve.log"
         self._environment = os.environ | {
             "HEADEND_DATA_DIR": str(directory / "data"),
             "HEADEND_DATABASE_URL": database_url,
             "HEADEND_HTTP_PORT": str(self.http_port),
-            "HEADEND_AUTH_PORT": "0",
+            "HEADEND_AUTH_PORT": str(self.auth_port),
             "HEADEND_ACCT_PORT": str(self.acct_port),
             "HEADEND_ADMIN_TOKEN": TOKEN,
         }

@@ -153,7 +153,7 @@ DEVICE = (
 )
 
 NAS = (
-    Column("Name", "name"),
+    Column("Name", "name", link="/nas/{nas_id}"),
     Column("Address", "address", "mono"),
     Column("Attributes", "vendor"),
     Column("CoA port", "coa_port"),
@@ -161,8 +161,30 @@ NAS = (
     Column("Enabled", "enabled", "flag"),
     Column("Registered", "created_at", "instant"),
 )
+ONE_NAS = (
+    Column("Address", "address", "mono"),
+    Column("Attributes", "vendor"),
+    Column("Enabled", "enabled", "flag"),
+    Column("CoA port", "coa_port"),
+    Column("CoA over", "coa_over"),
+    Column("Interim, s", "interim_interval_s"),
+    Column("Port speed", "port_speed_bps", "rate"),
+    Column("Needs Message-Authenticator", "require_message_authenticator", "flag"),
+    Column("Limits Proxy-State", "limit_proxy_state", "flag"),
+    Column("Signs CoA and Disconnect", "sign_dynamic_requests", "flag"),
+    Column("Class proves a speed", "class_proves_speed", "flag"),
+    Column("Disconnect when it refuses", "disconnect_when_refused", "flag"),
+    Column("Swaps octets", "swaps_octets", "flag"),
+    Column("Adds IPv6 octets", "adds_ipv6_octets", "flag"),
+    Column("TLS identity", "tls_identity", "mono"),
+    Column("Lines may log in", "lines"),
+    Column("Further attributes", "template"),
+    Column("Former secret until", "former_until", "instant"),
+    Column("Registered", "created_at", "instant"),
+    Column("Changed", "updated_at", "instant"),
+)
 WEAK_NAS = (
-    Column("Name", "name"),
+    Column("Name", "name", link="/nas/{nas_id}"),
     Column("Address", "address", "mono"),
     Column("What is weak", "weak_by"),
     Column("Sent so far", "requests_seen"),

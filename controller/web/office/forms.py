@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
+from controller.web.office import nas
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, scaled, sent, show, whole
 from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
@@ -83,29 +84,7 @@ OFFERING = Maker(
     simple_offering,
 )  # fmt: skip
 
-NAS = Maker(
-    "/nas/new", "/nas", "radius:write",
-    Form(
-        "Register a NAS",
-        (
-            Field("name", "Name", required=True),
-            Field("address", "Address", required=True, hint="from which its datagrams come"),
-            Field("secret", "Shared secret", "password", required=True, hint="stored encrypted, never shown again"),
-            Field("vendor", "Attributes", start="rfc", choices=(
-                Choice("rfc", "plain RFC"), Choice("accel-ppp", "accel-ppp"),
-                Choice("cisco-ios-xe", "Cisco IOS XE"), Choice("cisco-ios-xr", "Cisco IOS XR (ASR 9000)"),
-                Choice("huawei", "Huawei"), Choice("juniper", "Juniper (ERX)"), Choice("mikrotik", "MikroTik"),
-                Choice("nokia-sros", "Nokia SR OS"), Choice("strongswan", "strongSwan"),
-                Choice("ubiquiti", "Ubiquiti"), Choice("wispr", "WISPr"),
-            )),
-            Field("coa_port", "CoA port", "number", start="3799", convert=whole),
-            Field("interim_interval_s", "Interim interval", "number", unit="s", start="300", convert=whole),
-        ),
-        Link("NAS", "/nas"),
-        (("make", "Register NAS"),),
-    ),
-    "/nas",
-)  # fmt: skip
+NAS = Maker("/nas/new", "/nas", "radius:write", nas.REGISTER, "/nas")
 
 DEVICE = Maker(
     "/devices/new", "/devices", "devices:write",

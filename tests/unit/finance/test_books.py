@@ -16,7 +16,7 @@ from erp.finance.chart import Account
 from erp.finance.errors import AccountExists, AlreadyReversed, ControlAccount, EntryRefused, NoSuchAccount, PeriodClosed
 from erp.finance.journal import Entry, Posting
 from erp.finance.ledger import Span
-from tests.support.finance import NOW, Books
+from tests.support.finance import NOW, Books, manual
 
 JANUARY, MARCH = datetime(2027, 1, 5, 9, tzinfo=UTC), datetime(2027, 3, 1, 9, tzinfo=UTC)
 
@@ -25,18 +25,9 @@ def euro(amount: str) -> Money:
     return Money.exact(amount, "EUR")
 
 
-async def book(
-    books: Books, reference: str, debit: str, credit: str, amount: str, booked_on: date | None = None
-) -> Entry:
-    postings = [Posting(debit, euro(amount)), Posting(credit, -euro(amount))]
-    return await books.books.post(
-        reference=reference, description=reference, postings=postings, booked_on=booked_on, actor="user:anna"
-    )
-
-
 async def test_the_database_refuses_an_entry_into_a_closed_period(books: Books) -> None:
     entity_id = (await books.crm.entity()).entity_id
-    await book(books, "october", "6300", "1800", "10.00", date(2026, 10, 31))
+    await manual(books, "october", "6300", "1800", "10.00", date(2026, 10, 31))
     await books.books.close(date(2026, 11, 1), actor="user:anna")
     for day, refused in ((date(2026, 10, 31), True), (date(2026, 11, 1), False)):
         postings = (Posting("6300", euro("1.00")), Posting("1800", euro("-1.00")))
@@ -59,11 +50,11 @@ async def test_closing_is_for_what_is_over_and_reopening_is_audited(books: Books
     with pytest.raises(PeriodClosed):
         await books.books.close(date(2026, 10, 1), actor="user:anna")
     with pytest.raises(PeriodClosed, match="2026-11-01"):
-        await book(books, "late", "6300", "1800", "10.00", date(2026, 10, 20))
+        await manual(books, "late", "6300", "1800", "10.00", date(2026, 10, 20))
     await books.books.reopen(date(2026, 10, 1), actor="user:bert", reason="a bill was forgotten")
-    assert (await book(books, "late", "6300", "1800", "10.00", date(2026, 10, 20))).booked_on == date(2026, 10, 20)
+    assert (await manual(books, "late", "6300", "1800", "10.00", date(2026, 10, 20))).booked_on == date(2026, 10, 20)
     with pytest.raises(PeriodClosed):
-        await book(books, "too late", "6300", "1800", "10.00", date(2026, 9, 30))
+        await manual(books, "too late", "6300", "1800", "10.00", date(2026, 9, 30))
     changes = await books.books.period_changes()
     assert [(c.closed_until, c.actor) for c in changes] == [
         (date(2026, 10, 1), "user:bert"),
@@ -75,10 +66,10 @@ async def test_closing_is_for_what_is_over_and_reopening_is_audited(books: Books
 
 
 async def test_an_entry_by_hand_is_booked_once_and_reversed_once(books: Books) -> None:
-    made = await book(books, "rent", "6300", "1800", "500.00")
-    assert await book(books, "rent", "6300", "1800", "500.00") == made
+    made = await manual(books, "rent", "6300", "1800", "500.00")
+    assert await manual(books, "rent", "6300", "1800", "500.00") == made
     with pytest.raises(EntryRefused, match="says something else"):
-        await book(books, "rent", "6300", "1800", "501.00")
+        await manual(books, "rent", "6300", "1800", "501.00")
     back = await books.books.reverse(made.entry_id, reason="paid twice", booked_on=None, actor="user:anna")
     assert [(p.code, p.amount) for p in back.postings] == [("6300", euro("-500.00")), ("1800", euro("500.00"))]
     with pytest.raises(AlreadyReversed):
@@ -92,13 +83,13 @@ async def test_what_would_be_no_entry_is_refused(books: Books) -> None:
     with pytest.raises(EntryRefused, match="credit note"):
         await books.books.reverse(posted.entry_id, reason="no", booked_on=None, actor="user:anna")
     with pytest.raises(ControlAccount):
-        await book(books, "a", "1200", "1800", "1.00")
+        await manual(books, "a", "1200", "1800", "1.00")
     with pytest.raises(NoSuchAccount, match="heading"):
-        await book(books, "b", "6", "1800", "1.00")
+        await manual(books, "b", "6", "1800", "1.00")
     with pytest.raises(NoSuchAccount):
-        await book(books, "c", "6999", "1800", "1.00")
+        await manual(books, "c", "6999", "1800", "1.00")
     with pytest.raises(EntryRefused, match="not come yet"):
-        await book(books, "d", "6300", "1800", "1.00", date(2026, 11, 2))
+        await manual(books, "d", "6300", "1800", "1.00", date(2026, 11, 2))
     with pytest.raises(EntryRefused, match="100 minor units of EUR"):
         await books.books.post(
             reference="e",
@@ -112,7 +103,7 @@ async def test_what_would_be_no_entry_is_refused(books: Books) -> None:
 async def test_an_account_has_its_place_below_a_heading_of_its_kind(books: Books) -> None:
     made = await books.books.add_account(Account("6310", "Rent", "expense", "6"), actor="user:anna")
     assert (await books.books.chart()).account("6310") == made
-    await book(books, "rent", "6310", "1800", "500.00")
+    await manual(books, "rent", "6310", "1800", "500.00")
     with pytest.raises(AccountExists):
         await books.books.add_account(made, actor="user:anna")
     with pytest.raises(EntryRefused, match="expense"):
@@ -124,14 +115,14 @@ async def test_an_account_has_its_place_below_a_heading_of_its_kind(books: Books
 
 
 async def test_statements_of_any_day_come_from_postings_and_closing_changes_none(books: Books) -> None:
-    await book(books, "capital", "1800", "2900", "1000.00", date(2025, 12, 30))
-    await book(books, "interest", "7300", "1800", "40.00", date(2025, 12, 31))
+    await manual(books, "capital", "1800", "2900", "1000.00", date(2025, 12, 30))
+    await manual(books, "interest", "7300", "1800", "40.00", date(2025, 12, 31))
     account = await books.account()
     await books.issue(account)
-    await book(books, "salary", "6020", "1800", "200.00")
+    await manual(books, "salary", "6020", "1800", "200.00")
     books.clock.move_to(JANUARY)
     await books.pay(account, "35.70", "all")
-    await book(books, "fee", "6855", "1800", "5.00")
+    await manual(books, "fee", "6855", "1800", "5.00")
 
     async def year(last: date) -> tuple[str, str]:
         (found,) = await books.books.income(last.replace(month=1, day=1), last)

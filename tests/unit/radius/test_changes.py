@@ -69,7 +69,7 @@ class World:
         clock = MovableClock(START)
         return cls(database, Answers(answers or (ACK,), clock), clock, known=nas(**changes))  # type: ignore[arg-type]
 
-    def controller(self) -> SessionController:
+    def controller(self, process: str = "") -> SessionController:
         """A process: another one is another controller on the same database."""
 
         async def find_nas(nas_id: NasId) -> Nas | None:
@@ -80,7 +80,7 @@ class World:
 
         return SessionController(
             self.database, self.clock, find_nas, self.sessions, self.client, garden=Garden(),
-            is_suspended=is_suspended, patience=Patience(tries=3),
+            is_suspended=is_suspended, patience=Patience(tries=3), process=process,
         )  # fmt: skip
 
     def report(self, profile: str | None = None, rate: str | None = None) -> None:
@@ -184,6 +184,28 @@ async def test_a_killed_process_leaves_its_claim_to_time(database: Database) -> 
     assert (await world.later(30, survivor)).tries == 1, "its claim still holds"
     again = await world.later(31, survivor)
     assert (again.state, again.tries) == (State.ACKNOWLEDGED, 2)
+
+
+async def test_a_killed_process_that_is_back_goes_on_at_once_and_leaves_alone_what_others_hold(
+    database: Database,
+) -> None:
+    class Dies(Answers):
+        async def send(self, nas: Nas, code: int, attributes: bytes) -> CoaOutcome:
+            self.sent.append((code, attributes))
+            raise asyncio.CancelledError
+
+    world = World.of(database)
+    world.client = Dies([ACK], world.clock)
+    with pytest.raises(asyncio.CancelledError):
+        await world.controller("one").change_speed(KEY, SILVER)
+    world.client = Answers([ACK], world.clock)
+    other, again = world.controller("two"), world.controller("one")
+    await other.changes.start()
+    assert (await world.later(1, other)).tries == 1
+    await again.changes.start()
+    changed = await world.later(1, again)
+    assert (changed.state, changed.tries, changed.claimed_by) == (State.ACKNOWLEDGED, 2, None)
+    assert len(world.client.sent) == 1
 
 
 async def test_two_processes_do_not_send_the_same_change(database: Database) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.app import freeradius
@@ -94,7 +95,7 @@ def test_a_source_that_is_none_says_so(tmp_path: Path) -> None:
     assert "s3cret" not in Source("postgresql://radius:s3cret@db.example/radius").shown
 
 
-def tables(**rows: list[tuple[str, ...]]) -> Tables:
+def tables(**rows: Sequence[tuple[str, ...]]) -> Tables:
     """radcheck and the like as (whose, attribute, op, value); radusergroup as (user, group, priority)."""
     made = Tables()
     for table, lines in rows.items():
@@ -131,6 +132,77 @@ def test_a_group_that_depends_on_the_request_is_given_to_nobody_and_said() -> No
     )
     assert "pool" not in found.logins[0].terms
     assert any("group wifi holds only for some requests" in remark for remark in found.findings.remarks)
+
+
+def test_a_binding_of_a_group_binds_nobody() -> None:
+    """There it says when the group is given, and everybody else is let in without it."""
+    found = mapping.wanted(
+        tables(
+            radcheck=[PASSWORD],
+            radusergroup=[("anna", "wired", "1")],
+            radgroupcheck=[("wired", "NAS-Port-Id", "==", "ether1")],
+        ),
+        UNSHAPED,
+    )
+    assert found.logins[0].enabled
+    assert "nas_port_id" not in found.logins[0].terms
+
+
+@pytest.mark.parametrize(
+    ("line", "enabled"),
+    [
+        (("Service-Type", "==", "Framed-User"), True),
+        (("Calling-Station-Id", "==", "02-00-5E-10-00-01"), True),
+        (("Calling-Station-Id", "=~", "^02"), False),
+        (("Huntgroup-Name", "==", "north"), False),
+        (("Simultaneous-Use", "=", "2"), False),
+        (("Login-Time", ":=", "Never"), False),
+        (("Auth-Type", "=", "Reject"), False),
+        (("Auth-Type", ":=", "PAP"), True),
+    ],
+)
+def test_what_cannot_be_asked_here_never_opens_a_door(line: tuple[str, str, str], enabled: bool) -> None:
+    found = mapping.wanted(tables(radcheck=[PASSWORD, ("anna", *line)]), UNSHAPED)
+    assert [login.enabled for login in found.logins] == [enabled]
+
+
+def test_terms_that_cannot_be_leave_the_login_out_and_not_its_conditions() -> None:
+    bound = ("anna", "Calling-Station-Id", "==", "02-00-5E-10-00-01")
+    timer = ("anna", "Session-Timeout", ":=", "99999999999")
+    found = mapping.wanted(tables(radcheck=[PASSWORD, bound], radreply=[timer]), UNSHAPED)
+    assert found.logins == []
+    assert any("no login" in remark for remark in found.findings.remarks)
+
+
+OPERATORS = st.sampled_from([":=", "=", "+=", "==", "!=", "=~", "", "?"])
+VALUES = st.text(max_size=12) | st.sampled_from(
+    ["²", "٣", "-1", "9" * 30, "1.2.3.4", "2001:db8::/56", "10M/50M", "0x", "Yes"]
+)
+ATTRIBUTES = st.sampled_from(
+    [
+        "Cleartext-Password", "NT-Password", "Crypt-Password", "Auth-Type", "Simultaneous-Use", "Login-Time",
+        "Calling-Station-Id", "Framed-IP-Address", "Framed-IPv6-Prefix", "Session-Timeout", "Acct-Interim-Interval",
+        "Mikrotik-Rate-Limit", "WISPr-Bandwidth-Max-Down", "Framed-Pool", "Fall-Through", "Filter-Id", "Class", "\0",
+    ]
+)  # fmt: skip
+LINES = st.lists(st.tuples(st.sampled_from(["anna", "b\0", ""]), ATTRIBUTES, OPERATORS, VALUES), max_size=5)
+
+
+@settings(max_examples=50)
+@given(LINES, LINES, LINES, VALUES, st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=3))
+def test_no_rows_make_the_mapping_raise(
+    check: list[tuple[str, str, str, str]],
+    reply: list[tuple[str, str, str, str]],
+    group_reply: list[tuple[str, str, str, str]],
+    priority: str,
+    nas: list[tuple[str, str, str]],
+) -> None:
+    groups = [("anna", "anna", priority)]
+    made = tables(radcheck=check, radreply=reply, radusergroup=groups, radgroupreply=group_reply, radgroupcheck=check)
+    made.rows["nas"] = [{"nasname": name, "secret": secret, "type": kind} for name, secret, kind in nas]
+    for row in made.rows["radcheck"]:
+        row["id"] = priority
+    mapping.wanted(made, UNSHAPED)
 
 
 def test_speeds_are_read_in_the_attributes_of_several_vendors() -> None:

@@ -118,6 +118,18 @@ async def test_a8_200_logins_at_once_from_a_25_get_126_addresses_and_the_rest_a_
     assert sum(worker.transactions for worker in workers) < 40, "many are decided in one transaction"
 
 
+async def test_a_login_that_two_processes_decide_at_once_is_given_one_address(world: PoolWorld) -> None:
+    """A NAS that repeats its Access-Request from another port, or sends it to both servers, meets two processes."""
+    await world.create()
+    other = Allocator(world.database, world.clock)
+    for turn in range(8):
+        owners = [owner(100 * turn + n) for n in range(10)]
+        both = [asyncio.gather(*(one.hold(who, [world.pool_id]) for who in owners)) for one in (world.allocator, other)]
+        first, second = await asyncio.gather(*both)
+        assert first == second
+    assert (await world.states())["held"] == 80
+
+
 async def test_the_same_subscriber_gets_the_last_address_back_while_it_is_free(world: PoolWorld) -> None:
     await world.create()
     mine = await world.hold()

@@ -1,0 +1,170 @@
+"""`headend finance …`: the books of a running controller over its API, with the caller's token."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import typer
+
+from controller.app import remote
+from controller.app.remote import Remote
+from controller.domain.errors import RuleError
+
+finance_app = typer.Typer(no_args_is_help=True, help="The books of a running controller: statements, ageing, periods.")
+
+Day = Annotated[str, typer.Option(help="The last day counted, such as 2026-12-31; else everything until now.")]
+Since = Annotated[str, typer.Option(help="The first day counted.")]
+Month = Annotated[str, typer.Argument(help="Such as 2026-11.")]
+
+
+@finance_app.command("trial-balance")
+def trial_balance(as_of: Day = "", since: Since = "") -> None:
+    """Debits, credits and balance of every account. Exit status 1 when they do not add up to zero."""
+    with _controller() as api:
+        found = api.get("/trial-balance", **_given(since=since, as_of=as_of))
+    rows = [
+        (a["code"], a["name"], _money(a["debit"]), _money(a["credit"]), _money(a["balance"])) for a in found["accounts"]
+    ]
+    _table(("account", "name", "debit", "credit", "balance"), rows, left=2)
+    for total in found["totals"]:
+        print(f"sum of all balances: {_money(total)}")
+    sys.exit(1 if any(t["amount"].strip("-0.") for t in found["totals"]) else 0)
+
+
+@finance_app.command()
+def income(as_of: Day = "", since: Since = "") -> None:
+    """Profit and loss of some days; by default of this year."""
+    with _controller() as api:
+        found = api.get("/income-statement", **_given(since=since, as_of=as_of))
+    print(f"From {found['since']} until {found['as_of']}")
+    for sheet in found["statements"]:
+        rows = [*_section(sheet["revenue"]), *_section(sheet["expense"]), ("", "result", _money(sheet["result"]))]
+        _table(("account", "name", sheet["currency"]), rows, left=2)
+
+
+@finance_app.command("balance-sheet")
+def balance_sheet(as_of: Day = "") -> None:
+    """Assets, liabilities and equity at the end of a day. Exit status 1 when the sides differ."""
+    with _controller() as api:
+        found = api.get("/balance-sheet", **_given(as_of=as_of))
+    print(f"At the end of {found['as_of']}")
+    for sheet in found["statements"]:
+        rows = [row for part in ("assets", "liabilities", "equity") for row in _section(sheet[part])]
+        rows.append(("", "results of earlier years", _money(sheet["earlier_results"])))
+        rows.append(("", "result of the year", _money(sheet["result_of_the_year"])))
+        _table(("account", "name", sheet["currency"]), rows, left=2)
+    sys.exit(1 if any(s["difference"]["amount"].strip("-0.") for s in found["statements"]) else 0)
+
+
+@finance_app.command()
+def ageing(as_of: Day = "") -> None:
+    """What every account owed at the end of a day, by age. Exit status 1 when the ledger says another sum."""
+    with _controller() as api:
+        day = _given(as_of=as_of)
+        totals = api.get("/receivables-totals", **day)
+        rows = [_aged(row["account_id"], row) for row in api.all("/receivables", **day)]
+    print(f"At the end of {totals['as_of']}")
+    rows += [_aged("all of them", total) for total in totals["totals"]]
+    _table(("account", "not due", "1-30", "31-60", "61-90", "over 90", "credits", "total"), rows, left=1)
+    sys.exit(1 if any(t["total"] != t["ledger"] for t in totals["totals"]) else 0)
+
+
+@finance_app.command()
+def export(
+    form: Annotated[Literal["beancount", "ledger", "csv"], typer.Argument(help="For which program.")] = "beancount",
+    as_of: Day = "",
+    since: Since = "",
+) -> None:
+    """Write every entry to standard output, for beancount, ledger or a spreadsheet."""
+    with _controller() as api:
+        for piece in api.text("/ledger-export", format=form, **_given(since=since, as_of=as_of)):
+            sys.stdout.write(piece)
+
+
+@finance_app.command()
+def periods() -> None:
+    """Up to which day the books are closed, and who closed and reopened them."""
+    with _controller() as api:
+        _print_periods(api.get("/ledger-periods"))
+
+
+@finance_app.command()
+def close(month: Month, reason: Annotated[str, typer.Option(help="Kept with it.")] = "") -> None:
+    """Close a month, and every one before it: nothing is booked there any more."""
+    with _controller() as api:
+        _print_periods(api.post(f"/ledger-periods/{month}/close", {"reason": reason}))
+
+
+@finance_app.command()
+def reopen(month: Month, reason: Annotated[str, typer.Option(help="Goes into the audit log.")]) -> None:
+    """Reopen a month, and every one after it."""
+    with _controller() as api:
+        _print_periods(api.post(f"/ledger-periods/{month}/reopen", {"reason": reason}))
+
+
+@finance_app.command()
+def post(
+    description: Annotated[str, typer.Argument(help="What for.")],
+    posting: Annotated[list[str], typer.Argument(help="ACCOUNT=AMOUNT, debits positive: 6300=12.50 1800=-12.50")],
+    reference: Annotated[str, typer.Option(help="The same again is the same entry.")],
+    currency: Annotated[str, typer.Option(help="Of every amount.")] = "EUR",
+    booked_on: Annotated[str, typer.Option(help="The day it counts for; else today.")] = "",
+) -> None:
+    """Book an entry by hand."""
+    postings = []
+    for one in posting:
+        code, _, amount = one.partition("=")
+        postings.append({"code": code, "amount": {"amount": amount, "currency": currency}})
+    body: dict[str, Any] = {"reference": reference, "description": description, "postings": postings}
+    if booked_on:
+        body["booked_on"] = booked_on
+    with _controller() as api:
+        made = api.post("/journal-entries", body)
+    print(f"{made['entry_id']} booked on {made['booked_on']}")
+
+
+def _section(section: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for row in section["rows"]:
+        yield row["code"], "  " * row["depth"] + row["name"], _money(row["amount"])
+    yield "", f"total {section['kind']}", _money(section["total"])
+
+
+def _aged(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    parts = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90", "unapplied", "total")
+    return (name, *(_money(row[part]) for part in parts))
+
+
+def _print_periods(found: dict[str, Any]) -> None:
+    print(f"Closed until {found['closed_until']}" if found["closed_until"] else "Nothing is closed")
+    for change in found["changes"]:
+        print(f"{change['at']}  until {change['closed_until']}  {change['actor']}  {change['reason']}")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> None:
+    """Columns as wide as they must be; the first `left` of them begin at the left."""
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        cells = [c.ljust(w) if n < left else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def _money(amount: dict[str, str]) -> str:
+    return f"{amount['amount']} {amount['currency']}"
+
+
+def _given(**query: str) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value}
+
+
+@contextmanager
+def _controller() -> Iterator[Remote]:
+    """A refusal becomes one line and exit status 2."""
+    try:
+        with Remote(remote.find()) as api:
+            yield api
+    except RuleError as error:
+        print(f"headend: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None

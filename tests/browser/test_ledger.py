@@ -1,0 +1,117 @@
+"""The books in a real browser, over the real services: from a statement down to a posting and its document."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from controller.http.endpoint import Endpoint
+from controller.store.engine import Database
+from erp.crm import routes as crm_routes
+from erp.finance import books_routes
+from erp.finance import routes as finance_routes
+from tests.support.browser import Chromium
+from tests.support.finance import NOW, Books, made_entity, manual
+from tests.support.http_server import serving
+from tests.support.site import PASSWORD, World
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+    """Two customers, one of whom pays late and too little; wages; the year's end between them."""
+    shutil.copy(sqlite_template, tmp_path / "headend.db")
+
+    async def build() -> object:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+        books = Books(database)
+        await made_entity(books)
+        await manual(books, "Share capital", "1800", "2900", "25000.00", date(2025, 12, 1))
+        early, late = await books.account("Ada Lovelace"), await books.account("Grace Hopper & Söhne GmbH")
+        await books.issue(early, "30.00", "7.50")
+        await books.issue(late, "1300.00")
+        await manual(books, "Wages", "6020", "1800", "400.00", NOW.date())
+        await books.pay(early, "44.63", "statement 7/1")
+        books.clock.move_to(datetime(2027, 1, 20, 9, tzinfo=UTC))
+        await books.issue(late, "30.00")
+        await books.pay(late, "500.00", "statement 1/3")
+        await books.pay(early, "9.00", "too much")
+
+        def endpoints(_: Database, __: object) -> list[Endpoint]:
+            rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
+            return [e for room in (*rooms, books_routes.endpoints(books.books)) for e in room]
+
+        return await World(endpoints=endpoints, clock=books.clock).build(database)
+
+    with serving(build) as url:
+        yield url
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/ledger")
+    page.get_by_label("Name").fill("admin-user")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/ledger")
+
+
+def fits(page: Page, width: int) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    expect(page.locator("dl.totals")).to_contain_text("0,00 EUR")
+    fits(page, width)
+
+    page.get_by_role("link", name="Balance sheet").click()
+    expect(page.locator("table.statement", has_text="Assets").locator("tfoot")).to_contain_text("26.227,33 EUR")
+    expect(page.locator("table.statement", has_text="Result of the year")).to_contain_text("937,50 EUR")
+    fits(page, width)
+    page.locator("#filter-as_of").fill("2025-12-31")
+    expect(page.locator("table.statement", has_text="Assets").locator("tfoot")).to_contain_text("25.000,00 EUR")
+    page.goto(f"{address}/ledger/balance-sheet")
+
+    page.get_by_role("link", name="Profit and loss").click()
+    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("30,00 EUR")
+    page.locator("#filter-since").fill("2026-01-01")
+    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("1.367,50 EUR")
+    fits(page, width)
+    page.get_by_role("link", name="Revenue, recurring fees").click()
+    page.wait_for_url("**/ledger/accounts/4400?**since=2026-01-01**")
+    fits(page, width)
+    page.get_by_role("link", name="Invoice INV-2026-000002").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Invoice INV-2026-000002")
+
+    page.goto(f"{address}/ledger/entries")
+    page.get_by_role("link", name="2026-11-01").last.click()
+    expect(page.get_by_role("heading", level=2)).to_have_text("Postings")
+    fits(page, width)
+    chromium.assert_clean(address)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    page.get_by_role("link", name="Receivables", exact=True).click()
+    totals = page.locator("dl.totals")
+    expect(totals.locator("div", has_text="61–90")).to_contain_text("1.047,00 EUR")
+    expect(totals.locator("div", has_text="In the ledger")).to_contain_text("1.073,70 EUR")
+    expect(page.get_by_role("row", name="Ada Lovelace")).to_contain_text("-9,00 EUR")
+    fits(page, width)
+    page.locator("#filter-as_of").fill("2026-11-30")
+    expect(totals.locator("div", has_text="1–30 days")).to_contain_text("1.547,00 EUR")
+    page.get_by_role("link", name="Grace Hopper").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Open items of Grace Hopper & Söhne GmbH")
+    expect(page.get_by_role("row", name="INV-2026-000002")).to_contain_text("15")
+    fits(page, width)
+    chromium.assert_clean(address)
