@@ -71,6 +71,7 @@ class NasRow:
     limit_proxy_state: bool = False
     tls_identity: str | None = None
     coa_over: str | None = None
+    missed_interims: int | None = None
     former_until: datetime | None = None
 
 

@@ -21,6 +21,12 @@ IDENTITY = (
 )
 
 
+_MISSED = (
+    "After so many silent interim intervals a session of it is ended provisionally; 0: never, for it sends no interims;"
+    " by default the site's number"
+)
+
+
 class NasIn(BaseModel):
     """A NAS to register. `secret` is shared with the NAS (RFC 2865 §3)."""
 
@@ -32,6 +38,7 @@ class NasIn(BaseModel):
     vendor: str = Field(default="rfc", description="Whose attributes it understands, one of GET /radius/vendors")
     coa_port: int = Field(default=3799, ge=1, le=65_535)
     interim_interval_s: int = Field(default=300, ge=60, le=86_400)
+    missed_interims: int | None = Field(default=None, ge=0, le=1_000, description=_MISSED)
     require_message_authenticator: bool = Field(
         default=False, description="Drop Access-Requests without Message-Authenticator"
     )
@@ -87,6 +94,7 @@ class NasPatch(BaseModel):
     vendor: str | None = None
     coa_port: int | None = Field(default=None, ge=1, le=65_535)
     interim_interval_s: int | None = Field(default=None, ge=60, le=86_400)
+    missed_interims: int | None = Field(default=None, ge=0, le=1_000, description=_MISSED)
     require_message_authenticator: bool | None = None
     limit_proxy_state: bool | None = None
     tls_identity: str | None = Field(default=None, max_length=255, description=f'{IDENTITY}; "" takes it away')
@@ -109,6 +117,7 @@ class NasOut(BaseModel):
     vendor: str
     coa_port: int
     interim_interval_s: int
+    missed_interims: int | None
     require_message_authenticator: bool
     limit_proxy_state: bool
     tls_identity: str | None

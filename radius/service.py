@@ -55,6 +55,7 @@ class NasChange:
     vendor: str | None = None
     coa_port: int | None = None
     interim_interval_s: int | None = None
+    missed_interims: int | None = None
     require_message_authenticator: bool | None = None
     limit_proxy_state: bool | None = None
     tls_identity: str | None = None
@@ -88,6 +89,7 @@ class NasService:
         vendor: str = "rfc",
         coa_port: int = 3799,
         interim_interval_s: int = 300,
+        missed_interims: int | None = None,
         require_message_authenticator: bool = False,
         limit_proxy_state: bool = False,
         tls_identity: str | None = None,
@@ -115,6 +117,7 @@ class NasService:
             vendor=vendor,
             coa_port=coa_port,
             interim_interval_s=interim_interval_s,
+            missed_interims=missed_interims,
             require_message_authenticator=require_message_authenticator,
             limit_proxy_state=limit_proxy_state,
             tls_identity=tls_identity,
@@ -235,6 +238,8 @@ def _checked(row: NasRow) -> NasRow:
     if row.interim_interval_s < 60:
         # "the value MUST NOT be smaller than 60" seconds (RFC 2869 §5.16)
         raise RuleError(f"interim_interval_s {row.interim_interval_s}: RFC 2869 §5.16 allows no less than 60")
+    if row.missed_interims is not None and not 0 <= row.missed_interims <= 1_000:
+        raise RuleError(f"missed_interims {row.missed_interims} is not 0 to 1000")
     if row.port_speed_bps < 1_000_000:
         raise RuleError(f"port_speed_bps {row.port_speed_bps} is in bit/s: no port is slower than 1,000,000")
     identity = tls_identities.canonical(row.tls_identity) if row.tls_identity else None

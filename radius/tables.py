@@ -16,6 +16,7 @@ nas = Table(
     Column("vendor", String(32), nullable=False),
     Column("coa_port", Integer, nullable=False),
     Column("interim_interval_s", Integer, nullable=False),
+    Column("missed_interims", Integer),
     Column("require_message_authenticator", Boolean, nullable=False),
     Column("sign_dynamic_requests", Boolean, nullable=False),
     Column("class_proves_speed", Boolean, nullable=False),

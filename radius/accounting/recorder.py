@@ -289,13 +289,13 @@ class AccountingRecorder:
             restart_grace_us=grace_us,
             limit=_SWEEP_LIMIT,
         )
-        silent = list(dict.fromkeys((row[0], row[1]) for row in await self._log.call(find)))
+        silent = {(row[0], row[1]): row[2] for row in await self._log.call(find)}
         unknown = [key for key in silent if not self._staging.knows(key)]
         if unknown:
             self._staging.learn(await self._log.call(partial(repository.load, keys=unknown)))
-        for key in silent:
+        for key, missed in silent.items():
             for session in self._staging.lives(key):
-                self._end_if_silent(session, now_us, grace_us)
+                self._end_if_silent(session, now_us, grace_us, missed)
         await self._count_released(now_us)
         self._wake.set()
         await self._keep_history()
@@ -324,14 +324,14 @@ class AccountingRecorder:
         plan = (min(port_bps, int(rates[0] * margin)), min(port_bps, int(rates[1] * margin)))
         return Speeds(plan, plan if self.settings.hold_above_plan else (port_bps, port_bps))
 
-    def _end_if_silent(self, session: Session, now_us: int, grace_us: int) -> None:
+    def _end_if_silent(self, session: Session, now_us: int, grace_us: int, missed_interims: int) -> None:
         """Memory is newer than the row that was found: a record may have come meanwhile."""
         if session.state != LIVE:
             return
         restart = self._staging.restart(session.nas_id)
         if restart is not None and session.last_event_us <= restart.boundary_us and restart.seen_us < now_us - grace_us:
             end_provisionally(session, NAS_RESTART)
-        elif is_stale(session, now_us, self.settings.missed_interims):
+        elif missed_interims and is_stale(session, now_us, missed_interims):
             end_provisionally(session, STALE)
         else:
             return

@@ -148,14 +148,17 @@ def load_restarts(bulk: Bulk) -> dict[str, Restart]:
 
 
 def find_silent(bulk: Bulk, now_us: int, missed_interims: int, restart_grace_us: int, limit: int) -> list[BulkRow]:
-    """(nas_id, acct_session_id) of live sessions that are stale, or suspect since their NAS restarted."""
+    """(nas_id, acct_session_id, silent intervals that end it) of live sessions that are stale, or suspect since their
+    NAS restarted. `missed_interims` holds for NAS that have no number of their own; 0 of one ends nothing."""
     mark = "?" if bulk.is_sqlite else "%s"
+    missed = f"COALESCE(n.missed_interims, {missed_interims})"
     return bulk.query(
-        "SELECT s.nas_id, s.acct_session_id FROM radius_session AS s"  # noqa: S608
+        f"SELECT s.nas_id, s.acct_session_id, {missed} FROM radius_session AS s"  # noqa: S608
         " LEFT JOIN radius_nas_restart AS r ON r.nas_id = s.nas_id AND s.last_event_us <= r.boundary_us"
-        f" AND r.seen_us < {mark} WHERE s.state = 'live'"
-        f" AND (r.nas_id IS NOT NULL OR s.last_seen_us < {mark} - s.interim_s * {missed_interims * 1_000_000})"
-        f" LIMIT {limit}",
+        f" AND r.seen_us < {mark} LEFT JOIN radius_nas_member AS m ON m.nas_id = s.nas_id"
+        " LEFT JOIN radius_nas AS n ON n.nas_id = COALESCE(m.network_id, s.nas_id) WHERE s.state = 'live'"
+        f" AND (r.nas_id IS NOT NULL OR {missed} > 0 AND"
+        f" s.last_seen_us < {mark} - CAST(s.interim_s AS BIGINT) * {missed} * 1000000) LIMIT {limit}",
         (now_us - restart_grace_us, now_us),
     )
 

@@ -60,6 +60,8 @@ _SETTINGS = (
     Field("vendor", "Attributes", start="rfc", choices=_VENDORS),
     Field("coa_port", "CoA port", "number", start="3799", convert=whole),
     Field("interim_interval_s", "Interim interval", "number", unit="s", start="300", convert=whole),
+    Field("missed_interims", "Missed interims", "number", convert=whole,
+          hint="that end a session; 0: it sends none; empty: as the site says"),
     Field("port_speed_bps", "Port speed", "decimal", unit="Mbit/s", start="10000", convert=scaled(_MBIT),
           hint="what no session can exceed; more is quarantined"),
     _switch("require_message_authenticator", "Needs Message-Authenticator",

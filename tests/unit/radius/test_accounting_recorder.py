@@ -6,21 +6,27 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
 from controller.domain.errors import PeerError
+from controller.domain.identity import NasId
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from radius.accounting.counters import RecorderCollector
 from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import Attr
+from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute, vendor_attribute
+from radius.tables import nas as nas_table
+from radius.tables import nas_member
 from radius.vendors.mark import class_value
 from tests.support.accounting import NAS, OTHER_NAS, accounting
 from tests.support.recorder import NOW, SERVICE
@@ -215,6 +221,41 @@ async def test_a_silent_session_ends_when_last_heard_of_and_later_evidence_opens
     await bench.send(accounting("interim", at=T + 905, seconds=905, up=1, down=2))
     session = await bench.one()
     assert (session.is_live, session.ended_at, session.downstream_octets) == (True, None, 2)
+
+
+async def test_how_long_a_session_may_be_silent_is_told_of_each_nas(bench: Bench) -> None:
+    patient, mute, box = (replace(NAS, nas_id=NasId(letter * 32)) for letter in "abc")
+    async with bench.database.begin() as conn:
+        for known, missed in ((patient, 10), (mute, 0)):
+            await conn.execute(insert(nas_table).values(**_row_of(known), missed_interims=missed))
+        # One box of a network that is registered as a NAS.
+        member = {"nas_id": box.nas_id, "network_id": mute.nas_id, "address": "192.0.2.9", "first_seen_at": NOW}
+        await conn.execute(insert(nas_member).values(**member))
+    for known in (NAS, patient, mute, box):
+        await bench.send(accounting("start", known.nas_id[:4].encode(), at=T), nas=known)
+
+    async def live(after_intervals: int) -> list[str]:
+        bench.clock.move_to(NOW + timedelta(seconds=after_intervals * NAS.interim_interval_s + 1))
+        await bench.recorder.sweep()
+        await bench.send_nothing()
+        found = await bench.sessions.find(SessionFilter(is_live=True), before=None, limit=9)
+        return sorted(session.nas_id[:1] for session in found)
+
+    assert await live(3) == ["a", "b", "c"]
+    assert await live(9) == ["a", "b", "c"]
+    assert await live(10) == ["b", "c"]
+
+
+def _row_of(known: Nas) -> dict[str, Any]:
+    switches = (
+        "require_message_authenticator", "sign_dynamic_requests", "class_proves_speed", "disconnect_when_refused",
+        "swaps_octets", "adds_ipv6_octets",
+    )  # fmt: skip
+    plain = {
+        "name": known.nas_id, "address": known.nas_id, "secret": b"", "vendor": "rfc", "coa_port": 3799,
+        "interim_interval_s": 300, "port_speed_bps": 10**10, "enabled": True, "revision": 1,
+    }  # fmt: skip
+    return plain | dict.fromkeys(switches, False) | {"nas_id": known.nas_id, "created_at": NOW, "updated_at": NOW}
 
 
 async def test_a_session_of_the_past_leaves_the_hot_table_and_a_late_record_still_finds_it(bench: Bench) -> None:

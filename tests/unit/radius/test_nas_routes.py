@@ -60,7 +60,7 @@ async def test_how_dynamic_requests_are_signed_and_what_proves_a_speed_is_set_fo
     async with api(database, tmp_path) as (client, running):
         made = (await client.post("/nas", json=NEW)).json()
         assert (made["sign_dynamic_requests"], made["class_proves_speed"]) == (False, True), "as known of RouterOS"
-        strict = {"sign_dynamic_requests": True, "class_proves_speed": False}
+        strict = {"sign_dynamic_requests": True, "class_proves_speed": False, "missed_interims": 0}
         changed = (await client.patch(f"/nas/{made['nas_id']}", json=strict)).json()
         assert changed | strict == changed
         known = running.room.registry.by_address["127.0.0.2"]

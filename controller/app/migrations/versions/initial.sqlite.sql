@@ -109,11 +109,11 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -433,6 +433,47 @@ INSERT INTO finance_zero (z) VALUES (0)
 ;;
 CREATE TRIGGER finance_zero_stays BEFORE DELETE ON finance_zero BEGIN SELECT RAISE(ABORT, 'finance_zero: the zero stays'); END
 ;;
+CREATE TABLE finance_contract (
+    contract_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    subscription_id VARCHAR(32),
+    reference VARCHAR(60) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_contract PRIMARY KEY (contract_id),
+    CONSTRAINT uq_finance_contract_entity_id UNIQUE (entity_id, reference),
+    CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
+)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
+;;
+CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE TRIGGER finance_contract_no_update BEFORE UPDATE ON finance_contract BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_no_delete BEFORE DELETE ON finance_contract BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_no_replace BEFORE INSERT ON finance_contract WHEN EXISTS (SELECT 1 FROM finance_contract WHERE (contract_id = NEW.contract_id) OR (entity_id = NEW.entity_id AND reference = NEW.reference) OR (subscription_id = NEW.subscription_id)) BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_recognition (
+    recognition_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    entity_id VARCHAR(32) NOT NULL,
+    month DATE NOT NULL,
+    upto BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL
+)
+;;
+CREATE INDEX ix_finance_recognition_entity_id ON finance_recognition (entity_id, recognition_id)
+;;
+CREATE TRIGGER finance_recognition_no_update BEFORE UPDATE ON finance_recognition BEGIN SELECT RAISE(ABORT, 'finance_recognition: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_recognition_no_delete BEFORE DELETE ON finance_recognition BEGIN SELECT RAISE(ABORT, 'finance_recognition: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_recognition_no_replace BEFORE INSERT ON finance_recognition WHEN EXISTS (SELECT 1 FROM finance_recognition WHERE (recognition_id = NEW.recognition_id)) BEGIN SELECT RAISE(ABORT, 'finance_recognition: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
 CREATE TABLE inventory_item (
     item_id VARCHAR(32) NOT NULL,
     serial VARCHAR(64) NOT NULL,
@@ -449,9 +490,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -470,6 +511,7 @@ CREATE TABLE radius_nas (
     vendor VARCHAR(32) NOT NULL,
     coa_port INTEGER NOT NULL,
     interim_interval_s INTEGER NOT NULL,
+    missed_interims INTEGER,
     require_message_authenticator BOOLEAN NOT NULL,
     sign_dynamic_requests BOOLEAN NOT NULL,
     class_proves_speed BOOLEAN NOT NULL,
@@ -529,15 +571,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
-CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -665,8 +707,6 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
@@ -674,6 +714,8 @@ CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (fr
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -716,9 +758,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -754,13 +796,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -823,11 +865,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -992,9 +1034,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1017,9 +1059,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1163,11 +1205,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -1192,15 +1234,49 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_payment_no_delete BEFORE DELETE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_payment_no_replace BEFORE INSERT ON finance_payment WHEN EXISTS (SELECT 1 FROM finance_payment WHERE (payment_id = NEW.payment_id) OR (method = NEW.method AND reference = NEW.reference)) BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_contract_change (
+    contract_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    at_on DATE NOT NULL,
+    added_minor BIGINT NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_contract_change PRIMARY KEY (contract_id, version),
+    CONSTRAINT fk_finance_contract_change_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
+)
+;;
+CREATE TRIGGER finance_contract_change_no_update BEFORE UPDATE ON finance_contract_change BEGIN SELECT RAISE(ABORT, 'finance_contract_change: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_change_no_delete BEFORE DELETE ON finance_contract_change BEGIN SELECT RAISE(ABORT, 'finance_contract_change: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_change_no_replace BEFORE INSERT ON finance_contract_change WHEN EXISTS (SELECT 1 FROM finance_contract_change WHERE (contract_id = NEW.contract_id AND version = NEW.version)) BEGIN SELECT RAISE(ABORT, 'finance_contract_change: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_contract_movement (
+    contract_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    billed_minor BIGINT NOT NULL,
+    earned_minor BIGINT NOT NULL,
+    CONSTRAINT pk_finance_contract_movement PRIMARY KEY (contract_id, entry_id),
+    CONSTRAINT fk_finance_contract_movement_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id),
+    CONSTRAINT fk_finance_contract_movement_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE TRIGGER finance_contract_movement_no_update BEFORE UPDATE ON finance_contract_movement BEGIN SELECT RAISE(ABORT, 'finance_contract_movement: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_movement_no_delete BEFORE DELETE ON finance_contract_movement BEGIN SELECT RAISE(ABORT, 'finance_contract_movement: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_contract_movement_no_replace BEFORE INSERT ON finance_contract_movement WHEN EXISTS (SELECT 1 FROM finance_contract_movement WHERE (contract_id = NEW.contract_id AND entry_id = NEW.entry_id)) BEGIN SELECT RAISE(ABORT, 'finance_contract_movement: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
 CREATE TABLE inventory_move (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -1304,17 +1380,73 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_allocation_no_delete BEFORE DELETE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_allocation_no_replace BEFORE INSERT ON finance_allocation WHEN EXISTS (SELECT 1 FROM finance_allocation WHERE (allocation_id = NEW.allocation_id)) BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_promise (
+    promise_id VARCHAR(32) NOT NULL,
+    contract_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    role VARCHAR(32) NOT NULL,
+    stand_alone_minor BIGINT NOT NULL,
+    share_minor BIGINT NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE,
+    CONSTRAINT pk_finance_promise PRIMARY KEY (promise_id),
+    CONSTRAINT fk_finance_promise_contract_id_finance_contract_change FOREIGN KEY(contract_id, version) REFERENCES finance_contract_change (contract_id, version),
+    CONSTRAINT uq_finance_promise_contract_id UNIQUE (contract_id, version, position)
+)
+;;
+CREATE TRIGGER finance_promise_no_update BEFORE UPDATE ON finance_promise BEGIN SELECT RAISE(ABORT, 'finance_promise: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_promise_no_delete BEFORE DELETE ON finance_promise BEGIN SELECT RAISE(ABORT, 'finance_promise: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_promise_no_replace BEFORE INSERT ON finance_promise WHEN EXISTS (SELECT 1 FROM finance_promise WHERE (promise_id = NEW.promise_id)) BEGIN SELECT RAISE(ABORT, 'finance_promise: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE finance_earning (
+    earning_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    entity_id VARCHAR(32) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    code VARCHAR(8) NOT NULL,
+    month DATE NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    line_id VARCHAR(32),
+    promise_id VARCHAR(32),
+    contract_id VARCHAR(32),
+    CONSTRAINT ck_finance_earning_one_source CHECK ((line_id IS NULL) <> (promise_id IS NULL)),
+    CONSTRAINT ck_finance_earning_days CHECK (until_on > first_on),
+    CONSTRAINT fk_finance_earning_entity_id_finance_account FOREIGN KEY(entity_id, code) REFERENCES finance_account (entity_id, code),
+    CONSTRAINT fk_finance_earning_line_id_finance_invoice_line FOREIGN KEY(line_id) REFERENCES finance_invoice_line (line_id),
+    CONSTRAINT fk_finance_earning_promise_id_finance_promise FOREIGN KEY(promise_id) REFERENCES finance_promise (promise_id),
+    CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
+)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_earning_no_delete BEFORE DELETE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER finance_earning_no_replace BEFORE INSERT ON finance_earning WHEN EXISTS (SELECT 1 FROM finance_earning WHERE (earning_id = NEW.earning_id)) BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
 CREATE TABLE orders_subscription (
     subscription_id VARCHAR(32) NOT NULL,
@@ -1335,9 +1467,9 @@ CREATE TABLE orders_subscription (
 ;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1358,9 +1490,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_state ON orders_order (state)
-;;
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -1391,9 +1523,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
