@@ -35,7 +35,8 @@ from lab.world import BUSINESS, ON_A_SERVER, World, make_world, write_private
 
 STOP_S = 9.0
 """The controller's grace time and what the devices need besides."""
-OURS = "lab"
+_OF_A_CONTROLLER = ("demo.json*", "executor.id", "headend.db*", "headend.key", "jobs*", "timeseries.db*")
+"""What lies beside our own folder. Anything else in the directory is the user's, and none of our business."""
 UNFINISHED = "unfinished"
 
 
@@ -52,14 +53,20 @@ class Demo:
     # -- files ------------------------------------------------------------------------------------------------------
 
     def _open_data_dir(self) -> World:
-        """Make or find the demo's data. Raises Unusable when the directory holds something else, or is in use."""
+        """Make or find the demo's data. Raises Unusable when a headend that is no demo is there, or one that runs."""
         settings = self.settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not settings.lab_dir.exists() and (files := _files_of_a_controller(settings.data_dir)):
+                raise Unusable(
+                    f"{settings.data_dir} holds data of a headend that is no demo ({files[0].name}): "
+                    "choose another HEADEND_DATA_DIR"
+                )
+            settings.lab_dir.mkdir(exist_ok=True, mode=0o700)
+            self._hold_lock()
+        except OSError as error:
+            raise Unusable(f"HEADEND_DATA_DIR={settings.data_dir} cannot be used: {error.strerror}") from None
         known = settings.lab_dir / "world.json"
-        if not settings.lab_dir.exists() and any(settings.data_dir.iterdir()):
-            raise Unusable(f"{settings.data_dir} holds something else than a demo: choose another HEADEND_DATA_DIR")
-        settings.lab_dir.mkdir(exist_ok=True, mode=0o700)
-        self._hold_lock()
         check_ports(settings)
         if known.exists():
             world = World.load(known)
@@ -85,9 +92,8 @@ class Demo:
         if self.settings.database_url:
             raise Unusable("the first start was interrupted: empty the database that HEADEND_DATABASE_URL names")
         say("The first start was interrupted; history is made anew.")
-        for entry in self.settings.data_dir.iterdir():
-            if entry.name != OURS:
-                _remove(entry)
+        for entry in _files_of_a_controller(self.settings.data_dir):
+            _remove(entry)
         for entry in self.settings.lab_dir.iterdir():
             if entry.name != "lock":
                 _remove(entry)
@@ -263,6 +269,10 @@ def _refuse_another_database(settings: LabSettings, world: World) -> None:
 
 def _prefix(settings: LabSettings) -> str:
     return f"HEADEND_DATA_DIR={settings.data_dir} "
+
+
+def _files_of_a_controller(data_dir: Path) -> list[Path]:
+    return sorted(entry for pattern in _OF_A_CONTROLLER for entry in data_dir.glob(pattern))
 
 
 def _remove(entry: Path) -> None:

@@ -45,3 +45,32 @@ def test_a_demo_goes_on_with_the_database_it_was_made_with(tmp_path: Path) -> No
     assert again._lock is not None
     again._lock.close()
     assert again.world == World.load(tmp_path / "data" / "lab" / "world.json")
+
+
+def test_a_log_of_the_user_in_the_directory_does_not_keep_the_demo_out_and_outlives_a_new_beginning(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run.log").write_text("make run > here")
+    interrupted = Demo(settings(tmp_path, {}))
+    interrupted._save_world()
+    assert interrupted._lock is not None
+    interrupted._lock.close()
+    for name in ("headend.key", "headend.db", "headend.db-wal", "jobs.db", "timeseries.db", "demo.json"):
+        (tmp_path / name).touch()
+    again = Demo(settings(tmp_path, {}))
+    assert again._lock is not None
+    again._lock.close()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["lab", "run.log"]
+
+
+def test_the_data_of_a_headend_that_is_no_demo_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "headend.db").touch()
+    with pytest.raises(Unusable, match=r"no demo \(headend\.db\): choose another HEADEND_DATA_DIR"):
+        Demo(settings(tmp_path, {}))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["headend.db"]
+
+
+def test_a_data_directory_that_cannot_be_made_is_named_with_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unusable, match=f"HEADEND_DATA_DIR={tmp_path}/file cannot be used: File exists"):
+        Demo(settings(tmp_path / "file", {}))
