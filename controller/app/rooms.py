@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.service import BillingService
+from billing_bridge.billing.trial import PriceTrials
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
@@ -44,6 +45,7 @@ from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
 from erp.finance.books import BooksService
+from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
@@ -93,6 +95,7 @@ class Erp:
         )
         self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
         self.books = BooksService(base.database, base.clock, self.crm)
+        self.revenue = RevenueService(base.database, base.clock, self.crm)
 
 
 class Network:
@@ -223,6 +226,7 @@ class Money:
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
         self.suspense = SuspenseService(base.database, base.clock, settings)
+        self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
         self.bill_runs = BillRuns(

@@ -41,11 +41,11 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import routes_billing, routes_orders
+from controller.workflows import routes_billing, routes_catalog, routes_orders
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes
+from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import routes as orders_routes
@@ -159,6 +159,8 @@ class Program:
             *suspense_routes.endpoints(self.money.suspense),
             *finance_routes.endpoints(self.erp.finance),
             *books_routes.endpoints(self.erp.books),
+            *revenue_routes.endpoints(self.erp.revenue),
+            *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
             *record_routes.endpoints(self.base.database, self.bus),
@@ -182,6 +184,8 @@ class Program:
             health=self.collection.device_health,
             series=base.series,
             components=self._components,
+            checks=self.network.checks,
+            quarantine=self.network.quarantine,
         )
 
     def _components(self) -> dict[str, tuple[str, str]]:

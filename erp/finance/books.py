@@ -31,6 +31,7 @@ from erp.finance.errors import (
 from erp.finance.journal import AccountBalance, BookedPosting, Entry, PeriodChange, Posting
 from erp.finance.ledger import EVERYTHING, Span
 from erp.finance.receivables import Aged, OpenItem
+from erp.finance.revenue import recognise
 from erp.finance.statements import BalanceSheet, IncomeStatement
 
 _DAY = timedelta(days=1)
@@ -207,7 +208,10 @@ class BooksService:
             return await ledger.period_changes(conn, entity.entity_id, limit)
 
     async def close(self, until: date, *, actor: str, reason: str = "", entity_id: EntityId | None = None) -> None:
-        """Refuse from now on whatever is booked before `until`. Raises PeriodClosed, EntryRefused."""
+        """Refuse from now on whatever is booked before `until`, a first of a month; what is due until then is posted.
+
+        Raises PeriodClosed, EntryRefused.
+        """
         entity = await self.entity(entity_id)
         now = self._clock.now()
         if until > local_date(now, entity.zone_info):
@@ -217,6 +221,7 @@ class BooksService:
             closed = await ledger.closed_until(conn, entity.entity_id)
             if closed is not None and closed >= until:
                 raise PeriodClosed(f"the books are closed until {closed} already")
+            await recognise(conn, entity.entity_id, until - _DAY, at=now, actor=actor)
             await self._change_period(conn, entity.entity_id, closed, until, "close", reason, actor)
 
     async def reopen(self, since: date, *, actor: str, reason: str, entity_id: EntityId | None = None) -> None:

@@ -1,11 +1,12 @@
 """What finance refuses.
 
 RuleError
-├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry
+├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
 │             PeriodClosed         the books are closed up to a later day
 │             AlreadyReversed      an entry is reversed once
+│             ContractMismatch     the reference or subscription is another contract's
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
 ├── ControlAccount                 only its subledger posts there
 ├── EntryRefused                   what would not be an entry: no two sides, no balance
@@ -31,6 +32,14 @@ class UnknownPayment(NotFound):
 
 class UnknownEntry(NotFound):
     code = "unknown-entry"
+
+
+class UnknownContract(NotFound):
+    code = "unknown-contract"
+
+
+class ContractMismatch(Conflict):
+    code = "contract-mismatch"
 
 
 class PaymentMismatch(Conflict):

@@ -5,6 +5,7 @@ Made by the service once the parties are known and the number is taken; nothing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -13,9 +14,12 @@ from controller.domain.clock import local_date
 from controller.domain.events import InvoiceIssued
 from controller.domain.identity import BillRunId, InvoiceId, InvoiceLineId, new_id
 from erp.crm.model import Customer, Entity
+from erp.finance.chart import Chart
 from erp.finance.content import canonical, content_of
+from erp.finance.contracts import earning_row
+from erp.finance.deferral import Deferred
 from erp.finance.journal import Entry, Posting
-from erp.finance.model import CREDIT_NOTE, Draft
+from erp.finance.model import CREDIT_NOTE, REVENUE, Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,14 @@ class Issue:
     invoice_id: InvoiceId
     entry_id: str | None
     postings: tuple[Posting, ...]
+    deferred: Deferred
     number: str
     series: str
     sequence: int
     document: Draft
     seller: Entity
     buyer: Customer
+    chart: Chart
 
     def issued_on(self, now: datetime) -> date:
         """The day on the paper, in the seller's zone."""
@@ -113,6 +119,22 @@ def line_rows(issue: Issue, now: datetime) -> list[dict[str, Any]]:
             "adjustment": charge.adjustment,
         }
         for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1)
+    ]
+
+
+def earning_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What of its lines is earned in later months."""
+    document = issue.document
+    return [
+        earning_row(
+            issue.seller.entity_id,
+            document.net.currency,
+            issue.chart.code(REVENUE[document.charges[place].kind]),
+            piece,
+            piece.minor,
+            line_id=lines[place]["line_id"],
+        )
+        for place, piece in issue.deferred.later
     ]
 
 

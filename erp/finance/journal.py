@@ -1,8 +1,9 @@
 """Journal entries as values, and which postings a document makes. Pure.
 
-    document       debit (+)          credit (−)
-    invoice        receivables        revenue by kind of charge, output tax     (all signs turned: credit note)
-    payment        bank               receivables
+    document       debit (+)                           credit (−)
+    invoice        receivables                         revenue, deferred revenue, output tax     (credit note: turned)
+    payment        bank                                receivables
+    recognition    deferred revenue, contract assets   revenue
 
 Which account plays which role stands in the chart of the legal entity. Amounts are signed minor units and each entry
 sums to zero.
@@ -16,8 +17,7 @@ from datetime import date, datetime
 
 from controller.domain.identity import EntityId
 from controller.domain.money import Money
-from erp.finance.chart import BANK, OUTPUT_TAX, RECEIVABLES, Account, Chart
-from erp.finance.model import REVENUE, Draft
+from erp.finance.chart import BANK, RECEIVABLES, Account, Chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,6 @@ class AccountBalance:
         """Of an account that was not posted to."""
         nothing = Money.zero(currency)
         return cls(entity_id, account.code, account.name, account.kind, nothing, nothing)
-
-
-def of_document(document: Draft, chart: Chart) -> tuple[Posting, ...]:
-    """Postings of an invoice or credit note; none when everything in it cancels out."""
-    found = [Posting(chart.code(RECEIVABLES), document.total)]
-    for kind, role in REVENUE.items():
-        nets = [c.net for c in document.charges if c.kind is kind]
-        if nets:
-            found.append(Posting(chart.code(role), -sum(nets, Money.zero(document.net.currency))))
-    found.append(Posting(chart.code(OUTPUT_TAX), -document.tax))
-    return without_zeros(found)
 
 
 def of_payment(amount: Money, chart: Chart) -> tuple[Posting, ...]:

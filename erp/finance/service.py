@@ -26,9 +26,10 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Customer, Entity
 from erp.crm.service import CrmService
-from erp.finance import journal, ledger, receipts, repository
+from erp.finance import contracts, deferral, journal, ledger, receipts, repository
 from erp.finance.chart import Chart
 from erp.finance.content import digest
+from erp.finance.deferral import deferred
 from erp.finance.document import render
 from erp.finance.errors import (
     DocumentAltered,
@@ -38,7 +39,7 @@ from erp.finance.errors import (
     UnknownPayment,
     WrongCurrency,
 )
-from erp.finance.issue import Issue, entry_of, invoice_row, issued, line_rows
+from erp.finance.issue import Issue, earning_rows, entry_of, invoice_row, issued, line_rows
 from erp.finance.journal import Entry
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
 from erp.finance.receipts import Payment
@@ -233,16 +234,31 @@ class FinanceService:
             if seller.entity_id not in charts:
                 charts[seller.entity_id] = await ledger.ensure_chart(conn, seller.entity_id)
             addressed.append((document, seller, buyer, self._series(document, seller, now)))
+        contract_of = await contracts.of_subscriptions(conn, [c for _, document in drafts for c in document.charges])
+        positions = await contracts.positions(conn, set(contract_of.values()))
         issues = []
         for entity_id, series in sorted({(seller.entity_id, series) for _, seller, _, series in addressed}):
             members = [a for a in addressed if (a[1].entity_id, a[3]) == (entity_id, series)]
             first = await repository.take_numbers(conn, entity_id, series, len(members))
             for sequence, (document, seller, buyer, _) in enumerate(members, first):
-                postings = journal.of_document(document, charts[entity_id])
+                later = deferred(document.charges, local_date(now, seller.zone_info), contract_of)
+                postings = deferral.postings(document, charts[entity_id], later, positions)
                 entry_id = new_id(now) if postings else None
                 number = f"{series}-{sequence:06d}"
                 issues.append(
-                    Issue(InvoiceId(new_id(now)), entry_id, postings, number, series, sequence, document, seller, buyer)
+                    Issue(
+                        InvoiceId(new_id(now)),
+                        entry_id,
+                        postings,
+                        later,
+                        number,
+                        series,
+                        sequence,
+                        document,
+                        seller,
+                        buyer,
+                        charts[entity_id],
+                    )
                 )
         return issues
 
@@ -259,7 +275,12 @@ class FinanceService:
         rows = [
             invoice_row(i, bill_run_id, now, due_on=i.issued_on(now) + due_in, iban=self._settings.iban) for i in issues
         ]
-        await repository.add_invoices(conn, rows, [row for i in issues for row in line_rows(i, now)])
+        lines = [(i, line_rows(i, now)) for i in issues]
+        await repository.add_invoices(conn, rows, [row for _, found in lines for row in found])
+        await contracts.add_earnings(conn, [row for i, found in lines for row in earning_rows(i, found)])
+        for issue in issues:
+            if issue.entry_id is not None:
+                await contracts.add_movements(conn, issue.entry_id, billed=issue.deferred.billed)
 
     async def _settle(self, conn: AsyncConnection, issues: Sequence[Issue], now: datetime) -> None:
         """Credits that waited (payments, credit notes) settle the new invoices at once."""

@@ -29,6 +29,7 @@ from erp.crm.model import Contact
 from erp.crm.service import CrmService
 from erp.finance.books import BooksService
 from erp.finance.journal import Entry, Posting
+from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.tables import invoice
@@ -43,6 +44,7 @@ class Books:
         self.crm = CrmService(database, self.clock)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
         self.books = BooksService(database, self.clock, self.crm)
+        self.revenue = RevenueService(database, self.clock, self.crm)
 
     async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
         contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)

@@ -64,6 +64,7 @@ AGED = (
     Column("Total", "total", "money"),
 )
 AGED_TOTALS = (*AGED[1:], Column("In the ledger", "ledger", "money"))
+_BUCKETS = tuple(column.key for column in AGED[1:-1])
 ITEMS = (
     Column("What", "kind", link="{href}", sub="number"),
     Column("From", "on"),
@@ -159,6 +160,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         page = await api.get(visit, "/receivables", query=span | {"after": visit.query("after")})
         rows = await with_customers(api, visit, page["items"])
         for row in rows:
+            row.update({name: None for name in _BUCKETS if not row[name]["amount"].strip("-0.")})
             row["href"] = address(f"/ledger/receivables/{row['account_id']}", as_of=totals["as_of"])
         return list_page(
             site, visit, "Receivables", page | {"items": rows}, AGED,

@@ -1,0 +1,295 @@
+"""Rows of contracts, of what they promise, and of what is earned in which month."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.charge import Charge
+from controller.domain.identity import AccountId, EntityId, new_id
+from erp.finance.recognition import Planned, Promise, Slice, cut, planned_as
+from erp.finance.tables import contract, contract_change, contract_movement, earning, promise, recognition
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """`billed_minor` less `earned_minor` is what it owes in service, or below zero what is owed for it."""
+
+    contract_id: str
+    entity_id: EntityId
+    account_id: AccountId
+    subscription_id: str | None
+    reference: str
+    currency: str
+    price_minor: int
+    billed_minor: int
+    earned_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Version 1 is the signing; `added_minor` is then the price."""
+
+    version: int
+    at_on: date
+    added_minor: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """A row of the plan as it is due, of an invoice line or of a contract."""
+
+    earning_id: int
+    month: date
+    currency: str
+    code: str
+    minor: int
+    contract_id: str | None
+
+
+async def add_contract(
+    conn: AsyncConnection, made: Contract, change: Change, planned: Sequence[Planned], *, at: datetime, actor: str
+) -> list[str]:
+    """Returns the ids of its promises."""
+    row = {
+        "contract_id": made.contract_id,
+        "entity_id": made.entity_id,
+        "account_id": made.account_id,
+        "subscription_id": made.subscription_id,
+        "reference": made.reference,
+        "currency": made.currency,
+        "created_at": at,
+        "actor": actor,
+    }
+    await conn.execute(insert(contract).values(row))
+    return await add_change(conn, made.contract_id, change, planned, at=at, actor=actor)
+
+
+async def add_change(
+    conn: AsyncConnection, contract_id: str, change: Change, planned: Sequence[Planned], *, at: datetime, actor: str
+) -> list[str]:
+    """Returns the ids of its promises."""
+    row = {
+        "contract_id": contract_id,
+        "version": change.version,
+        "at_on": change.at_on,
+        "added_minor": change.added_minor,
+        "reason": change.reason,
+        "created_at": at,
+        "actor": actor,
+    }
+    await conn.execute(insert(contract_change).values(row))
+    ids = [new_id(at) for _ in planned]
+    rows = [
+        {
+            "promise_id": promise_id,
+            "contract_id": contract_id,
+            "version": change.version,
+            "position": position,
+            "name": p.promise.name,
+            "role": p.promise.role,
+            "stand_alone_minor": p.promise.stand_alone_minor,
+            "share_minor": p.minor,
+            "first_on": p.promise.first_on,
+            "until_on": p.promise.until_on,
+        }
+        for position, (promise_id, p) in enumerate(zip(ids, planned, strict=True), 1)
+    ]
+    await conn.execute(insert(promise), rows)
+    return ids
+
+
+async def find(conn: AsyncConnection, contract_id: str) -> Contract | None:
+    found = await _contracts(conn, contract.c.contract_id == contract_id, None, 1)
+    return found[0] if found else None
+
+
+async def find_reference(conn: AsyncConnection, entity_id: EntityId, reference: str) -> Contract | None:
+    wanted = (contract.c.entity_id == entity_id) & (contract.c.reference == reference)
+    found = await _contracts(conn, wanted, None, 1)
+    return found[0] if found else None
+
+
+async def page(conn: AsyncConnection, account_id: str | None, after: str | None, limit: int) -> list[Contract]:
+    wanted = contract.c.account_id == account_id if account_id else contract.c.contract_id != ""
+    return await _contracts(conn, wanted, after, limit)
+
+
+async def changes(conn: AsyncConnection, contract_id: str) -> list[Change]:
+    query = select(contract_change).where(contract_change.c.contract_id == contract_id)
+    return [
+        Change(row.version, row.at_on, row.added_minor, row.reason)
+        for row in await conn.execute(query.order_by(contract_change.c.version))
+    ]
+
+
+async def planned(conn: AsyncConnection, contract_id: str) -> list[tuple[str, Planned]]:
+    """What a contract's plan is today: each promise with its id, cut where a later change ended it."""
+    days = {c.version: c.at_on for c in await changes(conn, contract_id)}
+    query = select(promise).where(promise.c.contract_id == contract_id)
+    found = []
+    for row in await conn.execute(query.order_by(promise.c.version, promise.c.position)):
+        told = Promise(row.name, row.role, row.stand_alone_minor, row.first_on, row.until_on)
+        slices = planned_as(told, row.share_minor).slices
+        for version in range(row.version + 1, max(days) + 1):
+            slices = cut(slices, days[version])[0]
+        if slices:
+            found.append((row.promise_id, Planned(told, slices)))
+    return found
+
+
+async def add_earnings(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        await conn.execute(insert(earning), rows)
+
+
+def earning_row(
+    entity_id: str, currency: str, code: str, piece: Slice, minor: int, **source: str | None
+) -> dict[str, Any]:
+    """`source` is line_id, or promise_id and contract_id."""
+    return {
+        "entity_id": entity_id,
+        "currency": currency,
+        "code": code,
+        "month": piece.month,
+        "first_on": piece.first_on,
+        "until_on": piece.until_on,
+        "amount_minor": minor,
+        "line_id": None,
+        "promise_id": None,
+        "contract_id": None,
+        **source,
+    }
+
+
+async def of_subscriptions(conn: AsyncConnection, charges: Iterable[Charge]) -> dict[str, str]:
+    """The contract of each subscription that was sold under one, in the currency of what is charged for it."""
+    currency_of = {c.subscription_id: c.net.currency for c in charges}
+    query = select(contract.c.subscription_id, contract.c.contract_id, contract.c.currency)
+    rows = await conn.execute(query.where(contract.c.subscription_id.in_(sorted(currency_of))))
+    return {r.subscription_id: r.contract_id for r in rows if r.currency == currency_of[r.subscription_id]}
+
+
+async def is_sold(conn: AsyncConnection, subscription_id: str) -> bool:
+    """Whether a subscription was sold under a contract."""
+    found = await conn.scalar(select(contract.c.contract_id).where(contract.c.subscription_id == subscription_id))
+    return found is not None
+
+
+async def positions(conn: AsyncConnection, contract_ids: Collection[str]) -> dict[str, int]:
+    """Billed less earned."""
+    if not contract_ids:
+        return {}
+    moved = func.sum(contract_movement.c.billed_minor - contract_movement.c.earned_minor)
+    query = select(contract_movement.c.contract_id, moved.label("minor")).group_by(contract_movement.c.contract_id)
+    query = query.where(contract_movement.c.contract_id.in_(sorted(contract_ids)))
+    return {row.contract_id: int(row.minor) for row in await conn.execute(query)}
+
+
+async def add_movements(
+    conn: AsyncConnection,
+    entry_id: str,
+    *,
+    billed: Mapping[str, int] | None = None,
+    earned: Mapping[str, int] | None = None,
+) -> None:
+    rows = [
+        {
+            "contract_id": key,
+            "entry_id": entry_id,
+            "billed_minor": (billed or {}).get(key, 0),
+            "earned_minor": (earned or {}).get(key, 0),
+        }
+        for key in sorted({*(billed or {}), *(earned or {})})
+    ]
+    if rows:
+        await conn.execute(insert(contract_movement), rows)
+
+
+async def due(conn: AsyncConnection, entity_id: EntityId, month: date) -> list[Earning]:
+    """What of `month` and before was not posted yet."""
+    last = await _last(conn, entity_id)
+    query = select(earning).where(earning.c.entity_id == entity_id, earning.c.month <= month)
+    if last is not None:
+        query = query.where(or_(earning.c.month > last[0], earning.c.earning_id > last[1]))
+    return [
+        Earning(row.earning_id, row.month, row.currency, row.code, row.amount_minor, row.contract_id)
+        for row in await conn.execute(query.order_by(earning.c.month, earning.c.earning_id))
+    ]
+
+
+async def recognised(conn: AsyncConnection, entity_id: EntityId, month: date, *, at: datetime, actor: str) -> None:
+    """Note that everything of `month` and before, that is known, was posted."""
+    last = await _last(conn, entity_id)
+    upto = await conn.scalar(select(func.coalesce(func.max(earning.c.earning_id), 0)))
+    through = month if last is None else max(month, last[0])
+    made = {"entity_id": entity_id, "month": through, "upto": upto, "at": at, "actor": actor}
+    await conn.execute(insert(recognition).values(made))
+
+
+async def by_month(conn: AsyncConnection, entity_id: EntityId) -> list[tuple[date, str, str, int, int]]:
+    """(month, currency, account, planned, of it posted) of every month that something is earned in."""
+    last = await _last(conn, entity_id)
+    posted = (
+        earning.c.earning_id < 0 if last is None else (earning.c.month <= last[0]) & (earning.c.earning_id <= last[1])
+    )
+    keys = (earning.c.month, earning.c.currency, earning.c.code)
+    amount = earning.c.amount_minor
+    query = select(*keys, func.sum(amount).label("planned"), func.sum(amount).filter(posted).label("posted"))
+    query = query.where(earning.c.entity_id == entity_id).group_by(*keys).order_by(*keys)
+    return [
+        (row.month, row.currency, row.code, int(row.planned), int(row.posted or 0)) for row in await conn.execute(query)
+    ]
+
+
+async def _last(conn: AsyncConnection, entity_id: EntityId) -> tuple[date, int] | None:
+    query = select(recognition.c.month, recognition.c.upto).where(recognition.c.entity_id == entity_id)
+    row = (await conn.execute(query.order_by(recognition.c.recognition_id.desc()).limit(1))).one_or_none()
+    return (row.month, row.upto) if row else None
+
+
+async def _contracts(conn: AsyncConnection, wanted: Any, after: str | None, limit: int) -> list[Contract]:
+    moved = (
+        select(
+            contract_movement.c.contract_id,
+            func.sum(contract_movement.c.billed_minor).label("billed"),
+            func.sum(contract_movement.c.earned_minor).label("earned"),
+        )
+        .group_by(contract_movement.c.contract_id)
+        .subquery()
+    )
+    price = (
+        select(contract_change.c.contract_id, func.sum(contract_change.c.added_minor).label("minor"))
+        .group_by(contract_change.c.contract_id)
+        .subquery()
+    )
+    query = (
+        select(contract, moved.c.billed, moved.c.earned, price.c.minor.label("price"))
+        .outerjoin(moved, moved.c.contract_id == contract.c.contract_id)
+        .join(price, price.c.contract_id == contract.c.contract_id)
+        .where(wanted)
+        .order_by(contract.c.contract_id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(contract.c.contract_id > after)
+    return [
+        Contract(
+            row.contract_id,
+            EntityId(row.entity_id),
+            AccountId(row.account_id),
+            row.subscription_id,
+            row.reference,
+            row.currency,
+            int(row.price),
+            int(row.billed or 0),
+            int(row.earned or 0),
+        )
+        for row in await conn.execute(query)
+    ]
