@@ -39,6 +39,10 @@ class Cause(StrEnum):
     LOOP = "loop"
     OTHER = "other"
 
+    def __repr__(self) -> str:
+        # Logs print reasons by repr, and a cause alone is one.
+        return repr(self.value)
+
     def because(self, words: str) -> Reason:
         """This cause, in a sentence of its own."""
         return Reason(self, words)

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from controller.store.engine import Database
 from radius.authorization.eap.outcomes import EapOutcomes
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.cause import Cause
+from radius.protocol.cause import Cause, cause_of
 from radius.protocol.codes import ACCOUNTING_REQUEST, STATUS_SERVER
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.server import Decision, Deferred
@@ -140,6 +140,16 @@ async def test_a_request_that_lay_unread_for_longer_than_its_nas_waits_is_droppe
         client.sendto(login(4), ("127.0.0.1", listener.auth_port))
         assert (await receive(client))[1] == 4
         assert running.room.counters.total("stale") == 2
+
+
+def test_a_cause_alone_reads_like_any_reason() -> None:
+    assert [repr(Cause.BOUND), str(Cause.BOUND)] == [
+        "'the service is bound elsewhere'",
+        "the service is bound elsewhere",
+    ]
+    told = Cause.BOUND.because("the service is bound to port 'a'")
+    assert (repr(told), cause_of(told)) == ("\"the service is bound to port 'a'\"", Cause.BOUND)
+    assert cause_of("words of somebody else") is Cause.OTHER
 
 
 async def test_rejects_are_counted_by_nas_and_reason_and_what_took_how_long(database: Database, tmp_path: Path) -> None:
