@@ -146,11 +146,13 @@ def import_freeradius(
     source: Annotated[str, typer.Argument(help="postgresql://…, sqlite:///file, or a file that mysqldump wrote.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     speed: Annotated[str, typer.Option(help="DOWN/UP of logins that are told no speed.")] = "1G/1G",
+    zone: Annotated[str | None, typer.Option(help="Zone of times in radacct without one; else the entity's.")] = None,
 ) -> None:
     """Take over NAS, logins and past sessions from the SQL tables of FreeRADIUS. May be repeated."""
     from controller.app import freeradius
 
-    print(asyncio.run(_answered(freeradius.bring(_existing(), source, speed, _operator(), dry_run=dry_run))))
+    asked = freeradius.bring(_existing(), source, speed, _operator(), zone=zone, dry_run=dry_run)
+    print(asyncio.run(_answered(asked)))
 
 
 @user_app.command("add")

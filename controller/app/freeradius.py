@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -26,9 +28,12 @@ _SPEED = re.compile(r"(\d+)([kMG]?)/(\d+)([kMG]?)")
 _FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
-async def bring(settings: Settings, url: str, speed: str, actor: str, *, dry_run: bool) -> str:
-    """The report. A running controller takes over what was imported within a second. Raises RuleError."""
-    source, unshaped = Source(url), _profile(speed)
+async def bring(settings: Settings, url: str, speed: str, actor: str, *, zone: str | None = None, dry_run: bool) -> str:
+    """The report. A running controller takes over what was imported within a second. Raises RuleError.
+
+    `zone` is that of times in radacct that are written without one; None is the entity's.
+    """
+    source, unshaped, written_in = Source(url), _profile(speed), _zone(zone or settings.entity_zone)
     if not settings.data_dir.is_dir():
         raise RuleError(f"{settings.data_dir} is not there: headend migrate, or headend serve, makes it")
     box = secrets.load_or_create(settings.data_dir / "headend.key")
@@ -45,17 +50,24 @@ async def bring(settings: Settings, url: str, speed: str, actor: str, *, dry_run
             sessions=SessionRepository(database),
         )
         await room.follower.refresh_nas()
-        outcome = await importer(database, box, room).run(source, unshaped, actor=actor, dry_run=dry_run)
+        outcome = await importer(database, box, room, written_in).run(source, unshaped, actor=actor, dry_run=dry_run)
     except (OperationalError, ProgrammingError) as error:
         raise RuleError(f"the database cannot be used (headend migrate brings it up to date): {error.orig}") from None
     finally:
         await log.close()
         await database.close()
-    return report.text(outcome, source.shown, dry_run=dry_run)
+    return f"{report.text(outcome, source.shown, dry_run=dry_run)}\nTimes without a zone were taken for {written_in}."
 
 
-def importer(database: Database, box: SecretBox, room: RadiusRoom) -> Importer:
-    return Importer(database, box, room.registry, room.nas, room.subscribers, room.passwords, room.access)
+def importer(database: Database, box: SecretBox, room: RadiusRoom, zone: tzinfo = UTC) -> Importer:
+    return Importer(database, box, room.registry, room.nas, room.subscribers, room.passwords, room.access, zone)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise RuleError(f"{name!r} is no IANA time zone such as Europe/Berlin") from None
 
 
 def _profile(text: str) -> SpeedProfile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 
 from controller.domain.errors import Conflict, RuleError
@@ -48,6 +49,8 @@ class Importer:
     subscribers: SubscriberService
     passwords: PasswordService
     access: AccessService
+    zone: tzinfo = UTC
+    """Of times in radacct that are written without one."""
 
     async def run(self, source: Source, unshaped: SpeedProfile, *, actor: str, dry_run: bool) -> Outcome:
         """Raises RuleError for a source that cannot be read; what single rows lack is in the outcome."""
@@ -66,7 +69,9 @@ class Importer:
             known = self.registry.find(address)
             return known.nas_id if known is not None else planned.get(address) if dry_run else None
 
-        outcome.sessions = await sessions.bring(self.database, source.sessions(), nas_at, services.get, dry_run=dry_run)
+        outcome.sessions = await sessions.bring(
+            self.database, source.sessions(), nas_at, services.get, zone=self.zone, dry_run=dry_run
+        )
         return outcome
 
     async def _nas(self, nas: WantedNas, outcome: Outcome, actor: str, dry_run: bool) -> str:

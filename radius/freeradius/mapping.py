@@ -90,6 +90,9 @@ class _Users:
 
     def login(self, name: str) -> WantedLogin | None:
         """None for one that cannot log in on ours; a remark says why."""
+        if "\0" in name:
+            self._findings.remark("there is a NUL in the user name: no login", name)
+            return None
         sets, asks, reply = self._merged(name)
         password = self._password(name, sets, asks)
         if password is None:

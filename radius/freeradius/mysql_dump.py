@@ -1,4 +1,4 @@
-"""Rows of a mysqldump file: its INSERT statements, with the columns that they name or that CREATE TABLE named.
+"""Rows of a mysqldump file: its INSERT or REPLACE statements, with the columns that they or CREATE TABLE named.
 
 Nothing is executed. A statement that cannot be read raises RuleError with its line; other statements are passed over.
 """
@@ -14,7 +14,7 @@ Row = dict[str, str | None]
 
 _CREATE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?[`\"]?(\w+)[`\"]?\s*\(", re.I)
 _COLUMN = re.compile(r"\s*[`\"](\w+)[`\"]\s")
-_INSERT = re.compile(r"INSERT (?:IGNORE )?INTO [`\"]?(\w+)[`\"]?\s*(?:\(([^)]*)\)\s*)?VALUES\s*", re.I)
+_INSERT = re.compile(r"(?:INSERT (?:IGNORE )?|REPLACE )INTO [`\"]?(\w+)[`\"]?\s*(?:\(([^)]*)\)\s*)?VALUES\s*", re.I)
 _VALUE = re.compile(
     r"\s*(?:(NULL)|(?:_\w+\s*)?'((?:[^'\\]|\\.|'')*)'|0x([0-9A-Fa-f]+)|(-?[\d.]+(?:e[+-]?\d+)?))\s*([,)])", re.I | re.S
 )
@@ -38,6 +38,10 @@ def rows(lines: Iterable[str], wanted: Collection[str]) -> Iterator[tuple[str, R
         names = columns.get(table, [])
         if inserted[2]:
             names = [name.strip().strip('`"').lower() for name in inserted[2].split(",")]
+        if not names:
+            raise RuleError(
+                f"line {first_line}: no columns of {table} are named: dump with its CREATE TABLE statements"
+            )
         for values in _tuples(statement, inserted.end(), first_line):
             if len(values) != len(names):
                 raise RuleError(f"line {first_line}: {table} has {len(names)} columns, and a row {len(values)} values")

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,8 @@ from radius.accounting.tables import history
 from radius.freeradius.source import Row
 
 _BATCH = 500
+_MOST_CHARACTERS = 253
+_LONGEST_S = 10 * 366 * 86_400
 
 NasAt = Callable[[str], str | None]
 ServiceOf = Callable[[str], str | None]
@@ -43,12 +45,12 @@ class SessionCounts:
 
 
 async def bring(
-    database: Database, rows: Iterable[Row], nas_at: NasAt, service_of: ServiceOf, *, dry_run: bool
+    database: Database, rows: Iterable[Row], nas_at: NasAt, service_of: ServiceOf, *, zone: tzinfo, dry_run: bool
 ) -> SessionCounts:
-    """Each batch in a transaction of its own."""
+    """Each batch in a transaction of its own. `zone` is that of times that are written without one."""
     counts, each = SessionCounts(), iter(rows)
     while batch := list(islice(each, _BATCH)):
-        made = [value for row in batch if (value := _session(row, nas_at, service_of, counts)) is not None]
+        made = [value for row in batch if (value := _session(row, nas_at, service_of, zone, counts)) is not None]
         await _store(database, {value["session_key"]: value for value in made}, counts, dry_run)
     return counts
 
@@ -66,8 +68,10 @@ async def _store(database: Database, made: dict[str, dict[str, Any]], counts: Se
             await conn.execute(insert(history), new)
 
 
-def _session(row: Row, nas_at: NasAt, service_of: ServiceOf, counts: SessionCounts) -> dict[str, Any] | None:
-    started, stopped = _instant(row.get("acctstarttime")), _instant(row.get("acctstoptime"))
+def _session(
+    row: Row, nas_at: NasAt, service_of: ServiceOf, zone: tzinfo, counts: SessionCounts
+) -> dict[str, Any] | None:
+    started, stopped = _instant(row.get("acctstarttime"), zone), _instant(row.get("acctstoptime"), zone)
     if stopped is None:
         counts.still_open += 1
         return None
@@ -77,8 +81,12 @@ def _session(row: Row, nas_at: NasAt, service_of: ServiceOf, counts: SessionCoun
         return None
     name, session_id = row.get("username") or "", (row.get("acctsessionid") or "").encode()
     seconds = _number(row.get("acctsessiontime"))
-    started = started or stopped - timedelta(seconds=seconds or 0)
-    if not name or not 0 < len(session_id) <= 253 or started > stopped:
+    started = started or stopped - timedelta(seconds=min(seconds or 0, _LONGEST_S))
+    texts = [row.get(column) or "" for column in ("username", "callingstationid", "nasportid", "acctterminatecause")]
+    if any("\0" in text or len(text) > _MOST_CHARACTERS for text in texts):
+        counts.leave("a text of it is none that RADIUS carries")
+        return None
+    if not name or not 0 < len(session_id) <= _MOST_CHARACTERS or started > stopped:
         counts.leave("it has no user name or session id, or ends before it starts")
         return None
     upstream, downstream = _number(row.get("acctinputoctets")), _number(row.get("acctoutputoctets"))
@@ -108,8 +116,8 @@ def _session(row: Row, nas_at: NasAt, service_of: ServiceOf, counts: SessionCoun
         "nas_id": nas_id,
         "acct_session_id": session_id,
         "life": 1,
-        "username": name[:253],
-        "interim_s": _number(row.get("acctinterval")) or 300,
+        "username": name,
+        "interim_s": min(_number(row.get("acctinterval")) or 300, _LONGEST_S),
         "calling_station_id": row.get("callingstationid") or None,
         "nas_port_id": row.get("nasportid") or None,
     }
@@ -121,19 +129,23 @@ def _key(unique_id: str, session_id: bytes, nas_id: str, started: datetime) -> s
     return f"{int(started.timestamp() * 1000) & (2**48 - 1):012x}{told}"
 
 
-def _instant(text: str | None) -> datetime | None:
-    """MySQL writes no zone: it is taken for UTC. Its zero date means none."""
+def _instant(text: str | None, zone: tzinfo) -> datetime | None:
+    """MySQL writes no zone, and a zero date for none; before 1970 there was no RADIUS."""
     if not text or text.startswith("0000"):
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not 1970 <= at.year < 9999:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    """None for what is no count, or one that no counter of 64 bits has."""
+    number = int(text) if text and text.isascii() and text.isdigit() and len(text) <= 19 else -1
+    return number if 0 <= number < 2**63 else None
 
 
 def _ipv4(text: str | None) -> str | None:

@@ -52,6 +52,8 @@ class Source:
                     found.rows[table].append(row)
         except (OSError, sqlite3.Error, psycopg.Error) as error:
             raise RuleError(f"{self.shown} is no FreeRADIUS schema that can be read: {error}") from None
+        if self._is_dump and not any(found.rows.values()):
+            raise RuleError(f"{self.shown} has no row of {', '.join(CONFIGURED)}: give what mysqldump wrote, unpacked")
         return found
 
     def sessions(self) -> Iterator[Row]:
@@ -99,6 +101,8 @@ class Source:
 
 
 def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     return None if value is None else str(value)
 
 

@@ -7,6 +7,8 @@ import re
 from controller.domain.service import SpeedProfile
 from radius.vendors.mikrotik import read_rate_limit
 
+_FASTEST_BPS = 10**13
+
 Items = dict[str, str]
 """Attribute name → value."""
 
@@ -31,7 +33,7 @@ def take(items: Items) -> tuple[SpeedProfile | None, str, str]:
     limit = items.pop("Mikrotik-Rate-Limit", None)
     if limit is not None:
         rates = read_rate_limit((limit.split() or [""])[0])
-        if rates is None or not rates.downstream_bps or not rates.upstream_bps:
+        if rates is None or not all(0 < rate <= _FASTEST_BPS for rate in (rates.downstream_bps, rates.upstream_bps)):
             return None, "Mikrotik-Rate-Limit", f"Mikrotik-Rate-Limit {limit!r} names no rate of both directions"
         lost = "Mikrotik-Rate-Limit: burst and priority behind the rates are left out" if " " in limit.strip() else ""
         return profile(rates.downstream_bps, rates.upstream_bps), "Mikrotik-Rate-Limit", lost
@@ -39,7 +41,7 @@ def take(items: Items) -> tuple[SpeedProfile | None, str, str]:
         if down in items and up in items:
             factor = 1_000 if down in _KILOBITS else 1
             values = items.pop(down), items.pop(up)
-            if not all(re.fullmatch(r"[1-9]\d{0,12}", value) for value in values):
+            if not all(re.fullmatch(r"[1-9][0-9]{0,12}", value) and int(value) <= _FASTEST_BPS for value in values):
                 return None, down, f"{down} and {up}: {values[0]!r} and {values[1]!r} are no rates"
             return profile(int(values[0]) * factor, int(values[1]) * factor), down, ""
     return None, "", ""

@@ -5,20 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from controller.app import freeradius
 from controller.app.settings import Settings
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
-from radius.freeradius import mapping, mysql_dump, speeds
+from controller.store.engine import Database
+from controller.store.metadata import from_micros
+from radius.accounting.tables import history
+from radius.freeradius import mapping, mysql_dump, sessions, speeds
 from radius.freeradius.hours import hours
 from radius.freeradius.model import why_weak
-from radius.freeradius.source import Source, Tables
+from radius.freeradius.source import Row, Source, Tables
 
 UNSHAPED = SpeedProfile("1g-1g", 10**9, 10**9)
 DUMP = r"""-- MySQL dump 10.19  Distrib 10.11
@@ -49,6 +55,21 @@ def test_a_dump_of_mysql_is_read_with_its_escapes_and_the_columns_that_its_table
         ("s1", None),
         ("s2", "2026-10-01 10:00:00"),
     ]
+
+
+def test_rows_are_read_however_the_dump_was_made() -> None:
+    replaced = ["REPLACE INTO `nas` (`id`,`secret`) VALUES\n", "(1,0x613b62),\n", "(2,NULL);\n"]
+    assert [row for _, row in mysql_dump.rows(replaced, ("nas",))] == [
+        {"id": "1", "secret": "a;b"}, {"id": "2", "secret": None},
+    ]  # fmt: skip
+    with pytest.raises(RuleError, match="no columns of nas are named: dump with its CREATE TABLE statements"):
+        list(mysql_dump.rows(["INSERT INTO `nas` VALUES (1);\n"], ("nas",)))
+
+
+def test_a_file_without_a_row_of_the_schema_is_no_empty_site(tmp_path: Path) -> None:
+    (tmp_path / "radius.sql.gz").write_bytes(b"\x1f\x8b\x08packed")
+    with pytest.raises(RuleError, match="give what mysqldump wrote, unpacked"):
+        Source(str(tmp_path / "radius.sql.gz")).tables()
 
 
 def test_a_row_that_does_not_fit_its_columns_is_refused_with_its_line() -> None:
@@ -213,6 +234,7 @@ def test_speeds_are_read_in_the_attributes_of_several_vendors() -> None:
     assert made == SpeedProfile("2m-512k", 2_000_000, 512_000)
     assert "burst" in lost
     assert speeds.take({"Mikrotik-Rate-Limit": "fast"})[0] is None
+    assert speeds.take({"Mikrotik-Rate-Limit": f"{'9' * 20}G/1G"})[0] is None
 
 
 @pytest.mark.parametrize(
@@ -233,6 +255,39 @@ def test_weak_secrets_are_known() -> None:
     assert why_weak("testing123") == "a secret that everybody tries first"
     assert why_weak("short-one") == "a secret of fewer than 16 octets (RFC 2865 §3)"
     assert why_weak("correct-horse-battery-staple") is None
+
+
+HOSTILE: Row = {
+    "acctsessionid": "s1", "acctuniqueid": "u1", "username": "anna", "nasipaddress": "10.0.0.1",
+    "acctstarttime": "2026-07-01 12:00:00", "acctstoptime": "2026-07-01 13:00:00", "acctsessiontime": "3600",
+    "acctinputoctets": "17", "acctoutputoctets": "99999999999",
+}  # fmt: skip
+
+
+def nobody(_username: str) -> str | None:
+    return None
+
+
+async def test_times_of_mysql_are_of_its_hosts_zone(database: Database) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    rows = [HOSTILE, HOSTILE | {"acctuniqueid": "u2", "acctstoptime": "2026-07-01 13:00:00+00:00"}]
+    counts = await sessions.bring(database, rows, lambda _: "n" * 32, nobody, zone=zone, dry_run=False)
+    assert counts.imported == 2
+    async with database.read() as conn:
+        ends = (await conn.execute(select(history.c.ended_us).order_by(history.c.ended_us))).scalars().all()
+    assert [from_micros(end) for end in ends] == [
+        datetime(2026, 7, 1, 11, tzinfo=UTC), datetime(2026, 7, 1, 13, tzinfo=UTC),
+    ]  # fmt: skip
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(sorted(HOSTILE)), VALUES | st.just("x" * 300) | st.none()), max_size=3))
+async def test_no_row_of_radacct_makes_an_import_fail(
+    database: Database, changes: list[tuple[str, str | None]]
+) -> None:
+    row = HOSTILE | dict(changes)
+    counts = await sessions.bring(database, [row], lambda _: "n" * 32, nobody, zone=UTC, dry_run=False)
+    assert counts.imported + counts.known + counts.still_open + sum(counts.left.values()) == 1
 
 
 async def test_a_data_directory_that_is_not_there_or_not_migrated_is_said_in_one_line(tmp_path: Path) -> None:
