@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from controller.domain.clock import Clock
 from controller.domain.events import Event
 from controller.domain.ports import DeviceHealth, TimeSeries
+from controller.domain.units import human_octets
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.model import Device
 from controller.store import outbox
@@ -27,7 +28,9 @@ from controller.web.noc.data import (
 from erp.crm.service import CrmService
 from erp.orders.model import Order, OrderState
 from erp.orders.service import OrderService
+from radius.accounting.checks import NasChecks
 from radius.accounting.counters import RecorderCounters
+from radius.accounting.quarantine import QuarantineService
 from radius.accounting.repository import SessionRepository
 from radius.counters import Counters
 
@@ -67,6 +70,8 @@ class NocGatherer:
         health: Callable[[], Awaitable[Sequence[DeviceHealth]]],
         series: TimeSeries,
         components: Callable[[], Mapping[str, tuple[str, str]]],
+        checks: NasChecks,
+        quarantine: QuarantineService,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -80,6 +85,8 @@ class NocGatherer:
         self._health = health
         self._series = series
         self._components = components
+        self._checks = checks
+        self._quarantine = quarantine
         self._past: deque[_Counted] = deque()
 
     async def snapshot(self) -> NocSnapshot:
@@ -110,6 +117,14 @@ class NocGatherer:
             parked = await outbox.count_parked(conn)
         if parked:
             lines.append(ComponentLine("Parked events", "down", f"{parked} to be redelivered", "/parked-events"))
+        held, *octets = await self._quarantine.held_octets()
+        if held:
+            words = f"{human_octets(sum(octets))} wait for a decision"
+            lines.append(ComponentLine("Quarantine", "waiting", words, "/quarantine"))
+        against = await self._checks.against()
+        if against:
+            words = "; ".join(sorted({finding.partition(":")[0] for nas in against for finding in nas.findings}))
+            lines.append(ComponentLine("Accounting of NAS", "down", f"{len(against)} NAS: {words}", "/nas/checks"))
         return lines
 
     async def throughput(self, *, since: datetime, until: datetime, step_s: int) -> Sequence[ThroughputPoint]:

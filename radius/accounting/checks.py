@@ -7,10 +7,11 @@ setting of the NAS to look at.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Select, Table, and_, cast, func, select
+from prometheus_client import Gauge
+from sqlalchemy import BigInteger, Integer, Select, Table, and_, cast, func, select, union
 from sqlalchemy.sql import ColumnElement
 
 from controller.domain.clock import Clock
@@ -19,6 +20,7 @@ from controller.store.metadata import to_micros
 from radius.accounting.metering import WRAPPED
 from radius.accounting.session import LIVE, VOID
 from radius.accounting.tables import history, sessions
+from radius.tables import nas, nas_member
 
 WINDOW = timedelta(days=1)
 TELLING_OCTETS = 10_000_000
@@ -30,6 +32,12 @@ SILENT_SHARE = 0.1
 FEWEST_SILENT = 3
 _HEAVIER = 2
 _MISSED = 2
+_LATELY = timedelta(minutes=1)
+
+SILENT = Gauge("headend_radius_nas_silent_sessions", "Live sessions that missed two interims, by NAS id.", ["nas_id"])
+FINDINGS = Gauge(
+    "headend_radius_nas_findings", "What the accounting of the last day says against a NAS, by its id.", ["nas_id"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class NasEvidence:
     """Sums over a NAS's sessions that were heard of within a day.
 
     `upstream_heavy` and `downstream_heavy` count sessions that carried at least twice as much that way. `wrapped` ones
-    had a counter of 32 bits begin anew; `silent` ones are live and missed two interims.
+    had a counter of 32 bits begin anew; `silent` ones are live and missed two interims of a NAS that sends any.
     """
 
     nas_id: str
@@ -85,6 +93,16 @@ class NasChecks:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._looked: tuple[datetime, list[NasEvidence]] | None = None
+
+    async def against(self) -> list[NasEvidence]:
+        """NAS with findings, as of at most a minute ago: for whoever asks again and again. Moves the metrics, too."""
+        now = self._clock.now()
+        if self._looked is None or not timedelta() <= now - self._looked[0] < _LATELY:
+            found = await self.all()
+            self._looked = (now, found)
+            _measure(found)
+        return [evidence for evidence in self._looked[1] if evidence.findings]
 
     async def all(self) -> list[NasEvidence]:
         """By NAS id."""
@@ -103,10 +121,29 @@ class NasChecks:
         return [NasEvidence(nas_id, *counts) for nas_id, counts in sorted(sums.items())]
 
 
+def _measure(found: list[NasEvidence]) -> None:
+    for gauge in (SILENT, FINDINGS):
+        gauge.clear()
+    for evidence in found:
+        SILENT.labels(evidence.nas_id).set(evidence.silent)
+        FINDINGS.labels(evidence.nas_id).set(len(evidence.findings))
+
+
+_MUTE = union(
+    select(nas.c.nas_id).where(nas.c.missed_interims == 0),
+    select(nas_member.c.nas_id).join(nas, nas.c.nas_id == nas_member.c.network_id).where(nas.c.missed_interims == 0),
+)
+"""NAS that are said to send no interims."""
+
+
 def _sums(table: Table, now_us: int) -> Select[Any]:
     c = table.c
     up, down, telling = c.upstream_octets, c.downstream_octets, c.upstream_octets + c.downstream_octets
-    silent = and_(c.state == LIVE, c.last_seen_us + _MISSED * 1_000_000 * cast(c.interim_s, BigInteger) < now_us)
+    silent = and_(
+        c.state == LIVE,
+        c.last_seen_us + _MISSED * 1_000_000 * cast(c.interim_s, BigInteger) < now_us,
+        c.nas_id.not_in(_MUTE),
+    )
     return (
         select(
             c.nas_id,

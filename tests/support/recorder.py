@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import text
 
@@ -98,3 +99,16 @@ class RecorderBench:
     async def logged(self) -> int:
         async with self.database.read() as conn:
             return int(await conn.scalar(text("SELECT count(*) FROM store_usage_record")) or 0)
+
+
+def row_of(known: Nas) -> dict[str, Any]:
+    """A NAS as the registry's table has it, without a secret."""
+    switches = (
+        "require_message_authenticator", "sign_dynamic_requests", "class_proves_speed", "disconnect_when_refused",
+        "swaps_octets", "adds_ipv6_octets",
+    )  # fmt: skip
+    plain = {
+        "name": known.nas_id, "address": known.nas_id, "secret": b"", "vendor": "rfc", "coa_port": 3799,
+        "interim_interval_s": 300, "port_speed_bps": 10**10, "enabled": True, "revision": 1,
+    }  # fmt: skip
+    return plain | dict.fromkeys(switches, False) | {"nas_id": known.nas_id, "created_at": NOW, "updated_at": NOW}

@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import insert
 
 from controller.store.engine import Database
 from radius.accounting.check_routes import endpoints
 from radius.accounting.checks import NasChecks, NasEvidence
 from radius.protocol.nas import Nas
+from radius.tables import nas as nas_table
 from tests.support.accounting import NAS, OTHER_NAS, accounting
 from tests.support.api import api_client
-from tests.support.recorder import NOW, RecorderBench
+from tests.support.recorder import NOW, RecorderBench, row_of
 
 T = int(NOW.timestamp())
 MB = 1_000_000
@@ -32,6 +35,20 @@ async def day(bench: RecorderBench, nas: Nas, *, count: int = 24, stop: bool = T
         up, down = (900 * MB, 30 * MB) if n == 5 else (30 * MB, 300 * MB)
         kind = "stop" if stop else "interim"
         await bench.send(accounting(kind, b"%04x" % n, at=T + 900, seconds=900, up=up, down=down), nas=nas)
+
+
+async def test_a_nas_that_is_said_to_send_no_interims_is_not_asked_for_them(bench: RecorderBench) -> None:
+    await day(bench, NAS, count=4, stop=False)
+    checks = NasChecks(bench.database, bench.clock)
+    bench.clock.advance(timedelta(seconds=2 * NAS.interim_interval_s + 1))
+    (against,) = await checks.against()
+    assert REGISTRY.get_sample_value("headend_radius_nas_silent_sessions", {"nas_id": NAS.nas_id}) == 4
+    assert against.findings[0].startswith("interims have stopped")
+    async with bench.database.begin() as conn:
+        await conn.execute(insert(nas_table).values(**row_of(NAS), missed_interims=0))
+    assert await checks.against() == [against], "looked at within a minute"
+    bench.clock.advance(timedelta(minutes=1))
+    assert await checks.against() == []
 
 
 async def evidence(bench: RecorderBench) -> dict[str, NasEvidence]:

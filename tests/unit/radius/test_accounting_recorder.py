@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,13 +22,12 @@ from radius.accounting.counters import RecorderCollector
 from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.protocol.codes import Attr
-from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute, vendor_attribute
 from radius.tables import nas as nas_table
 from radius.tables import nas_member
 from radius.vendors.mark import class_value
 from tests.support.accounting import NAS, OTHER_NAS, accounting
-from tests.support.recorder import NOW, SERVICE
+from tests.support.recorder import NOW, SERVICE, row_of
 from tests.support.recorder import RecorderBench as Bench
 
 T = int(NOW.timestamp())
@@ -227,7 +225,7 @@ async def test_how_long_a_session_may_be_silent_is_told_of_each_nas(bench: Bench
     patient, mute, box = (replace(NAS, nas_id=NasId(letter * 32)) for letter in "abc")
     async with bench.database.begin() as conn:
         for known, missed in ((patient, 10), (mute, 0)):
-            await conn.execute(insert(nas_table).values(**_row_of(known), missed_interims=missed))
+            await conn.execute(insert(nas_table).values(**row_of(known), missed_interims=missed))
         # One box of a network that is registered as a NAS.
         member = {"nas_id": box.nas_id, "network_id": mute.nas_id, "address": "192.0.2.9", "first_seen_at": NOW}
         await conn.execute(insert(nas_member).values(**member))
@@ -244,18 +242,6 @@ async def test_how_long_a_session_may_be_silent_is_told_of_each_nas(bench: Bench
     assert await live(3) == ["a", "b", "c"]
     assert await live(9) == ["a", "b", "c"]
     assert await live(10) == ["b", "c"]
-
-
-def _row_of(known: Nas) -> dict[str, Any]:
-    switches = (
-        "require_message_authenticator", "sign_dynamic_requests", "class_proves_speed", "disconnect_when_refused",
-        "swaps_octets", "adds_ipv6_octets",
-    )  # fmt: skip
-    plain = {
-        "name": known.nas_id, "address": known.nas_id, "secret": b"", "vendor": "rfc", "coa_port": 3799,
-        "interim_interval_s": 300, "port_speed_bps": 10**10, "enabled": True, "revision": 1,
-    }  # fmt: skip
-    return plain | dict.fromkeys(switches, False) | {"nas_id": known.nas_id, "created_at": NOW, "updated_at": NOW}
 
 
 async def test_a_session_of_the_past_leaves_the_hot_table_and_a_late_record_still_finds_it(bench: Bench) -> None:
