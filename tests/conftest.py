@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from controller.store.jobs import Jobs
+
+Jobs.poll_s = 0.02
+
 pytest_plugins = [
     "tests.support.browser",
     "tests.support.databases",

@@ -85,6 +85,8 @@ class Jobs:
     `ready` returns as soon as this process may begin something, and never once its work is others'.
     """
 
+    poll_s = 0.5
+    """How often SQLite's jobs file is asked for messages; closing waits for it. PostgreSQL notifies."""
     _in_process: Jobs | None = None
 
     def __init__(
@@ -251,7 +253,7 @@ class Jobs:
             "executor_id": executor,
             "application_version": _VERSION,
             "max_executor_threads": _MAX_THREADS,
-            "notification_listener_polling_interval_sec": 0.5,
+            "notification_listener_polling_interval_sec": self.poll_s,
             "enable_otlp": False,
             "log_level": "ERROR",
         }

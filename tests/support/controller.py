@@ -56,7 +56,11 @@ class Controller:
     def start(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.process = zygote.start(CLI, "serve", environment=self.environment, output=self.data_dir / "serve.log")
-        self.until(self._is_ready, "the controller is ready", timeout_s=60)
+        try:
+            self.until(self._is_ready, "the controller is ready", timeout_s=60)
+        except BaseException:
+            self.kill()
+            raise
 
     def _is_ready(self) -> bool:
         assert self.process is not None

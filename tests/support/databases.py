@@ -7,21 +7,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from controller.app.schema import metadata
 from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from tests.support import reuse
 
 
 def postgres_binaries() -> Path | None:
@@ -59,6 +64,9 @@ class PostgresServer:
             cwd="/",
             **identity,
         )
+        self._prepared = False
+        self._clean: list[str] = []
+        self._uses: dict[str, int] = {}
         self.port = free_port()
         self.process = subprocess.Popen(
             [
@@ -95,6 +103,27 @@ class PostgresServer:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def lend(self) -> str:
+        """The name of a database with every table and trigger and no row, to be given back."""
+        if not self._prepared:
+            _create_tables(self.create(TEMPLATE))
+            _create_jobs(self.url(TEMPLATE))
+            reuse.prepare(self.dsn(TEMPLATE))
+            self._prepared = True
+        if self._clean:
+            return self._clean.pop()
+        name = f"t{uuid.uuid4().hex}"
+        self.create(name, TEMPLATE)
+        self._uses[name] = 0
+        return name
+
+    def give_back(self, name: str) -> None:
+        self._uses[name] += 1
+        if self._uses[name] < reuse.MOST_USES and reuse.empty(self.dsn(name)):
+            self._clean.append(name)
+        else:
+            self.drop(name)
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
@@ -123,11 +152,17 @@ def _create_tables(url: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    """Its tables and triggers are made once; copying a database takes 50 ms."""
-    _create_tables(postgres.create(TEMPLATE))
-    return TEMPLATE
+def _create_jobs(url: str) -> None:
+    """The tables of the jobs library, which makes them itself: on a loop of its own, wherever this is called from."""
+
+    async def create() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            jobs = Jobs(make_url(url), Path(directory))
+            await jobs.launch()
+            await jobs.close()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, create()).result()
 
 
 @pytest.fixture(scope="session")
@@ -152,17 +187,18 @@ async def sqlite_database(sqlite_template: Path, tmp_path: Path) -> AsyncIterato
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database with every table and trigger, once on SQLite and once on PostgreSQL."""
     server: PostgresServer | None = None
-    name = f"t{uuid.uuid4().hex}"
+    name = ""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "headend.db")
         url = f"sqlite+aiosqlite:///{tmp_path}/headend.db"
     else:
         server = request.getfixturevalue("postgres")
-        url = server.create(name, request.getfixturevalue("postgres_template"))
+        name = server.lend()
+        url = server.url(name)
     opened = Database(url)
     try:
         yield opened
     finally:
         await opened.close()
         if server is not None:
-            server.drop(name)
+            server.give_back(name)

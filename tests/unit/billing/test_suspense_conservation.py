@@ -266,12 +266,9 @@ def test_every_octet_is_charged_or_in_suspense_or_written_off(
 
 @settings(max_examples=10, deadline=None, suppress_health_check=WITHOUT_FIXTURES)
 @given(st.lists(OPERATION, min_size=8, max_size=40))
-def test_and_so_it_is_on_postgresql(
-    postgres: PostgresServer, postgres_template: str, operations: list[tuple[object, ...]]
-) -> None:
-    name = f"t{uuid.uuid4().hex}"
-    url = postgres.create(name, postgres_template)
+def test_and_so_it_is_on_postgresql(postgres: PostgresServer, operations: list[tuple[object, ...]]) -> None:
+    name = postgres.lend()
     try:
-        run(operations, url)
+        run(operations, postgres.url(name))
     finally:
-        postgres.drop(name)
+        postgres.give_back(name)
