@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, case, insert, null, or_, select, update
+from sqlalchemy import Row, Select, and_, case, insert, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -121,18 +121,41 @@ async def lock_subscriptions(
 
     Two bill runs of one account meet at this lock; the second then sees the charges of the first.
     """
-    query = (
-        select(subscription)
-        .where(subscription.c.account_id.in_(accounts))
-        .order_by(subscription.c.subscription_id)
-        .with_for_update()
-    )
-    rows = (await conn.execute(query)).all()
+    rows = (await conn.execute(_of(accounts).with_for_update())).all()
     if not rows:
         return []
-    ids = [row.subscription_id for row in rows]
     # A period begins at most 31 days before the day that made it due again.
-    since = min(row.rate_from_on for row in rows) - timedelta(days=31)
+    return await _whole(conn, rows, day_of, min(row.rate_from_on for row in rows) - timedelta(days=31))
+
+
+async def read_subscriptions(
+    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], since: date
+) -> list[Subscription]:
+    """The same with usage and charges from `since` on, for who only looks."""
+    return await _whole(conn, (await conn.execute(_of(accounts))).all(), day_of, since)
+
+
+async def accounts_with(conn: AsyncConnection, offering_id: OfferingId) -> list[AccountId]:
+    """Accounts with a subscription that ever had a version of the offering, in order of id."""
+    query = (
+        select(subscription.c.account_id)
+        .join(entitlement, entitlement.c.subscription_id == subscription.c.subscription_id)
+        .join(tariff, tariff.c.version_id == entitlement.c.version_id)
+        .where(tariff.c.offering_id == offering_id)
+        .distinct()
+        .order_by(subscription.c.account_id)
+    )
+    return [AccountId(i) for i in await conn.scalars(query)]
+
+
+def _of(accounts: Sequence[str]) -> Select[Any]:
+    return select(subscription).where(subscription.c.account_id.in_(accounts)).order_by(subscription.c.subscription_id)
+
+
+async def _whole(
+    conn: AsyncConnection, rows: Sequence[Row[Any]], day_of: Callable[[datetime], date], since: date
+) -> list[Subscription]:
+    ids = [row.subscription_id for row in rows]
     changes = await _changes(conn, ids, day_of)
     charged = await _charged(conn, ids, since)
     usage = await _usage(conn, [row.service_id for row in rows], since)

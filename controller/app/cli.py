@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from controller.app import settings as app_settings
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
+from controller.app.catalogue_cli import catalogue_app
 from controller.app.finance_cli import finance_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
@@ -43,6 +44,7 @@ token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(radius_app, name="radius")
+app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
 app.add_typer(import_app, name="import")

@@ -55,6 +55,18 @@ class CatalogService:
             await self._add_version(conn, offering_id, found.product, terms, now, actor)
         return await self.offering(offering_id)
 
+    async def draft(self, offering_id: OfferingId, terms: VersionTerms) -> TariffVersion:
+        """The version that `add_version` would make, not written. Raises NoOffering, BadVersion."""
+        found = await self.offering(offering_id)
+        check_terms(terms, found.product.kind)
+        return new_tariff(
+            terms,
+            found.product,
+            version_id=OfferingVersionId(new_id(self._clock.now())),
+            offering_id=offering_id,
+            number=len(found.versions) + 1,
+        )
+
     async def offering(self, offering_id: OfferingId) -> Offering:
         """Raises NoOffering."""
         async with self._database.read() as conn:

@@ -191,7 +191,7 @@ WEAK_NAS = (
     Column("What to do", "advice"),
 )
 OFFERINGS = (
-    Column("Name", "name", sub="description"),
+    Column("Name", "name", link="/offerings/{offering_id}", sub="description"),
     Column("Kind", "kind"),
     Column("Monthly fee, net", "now.monthly_fee", "money"),
     Column("Downstream", "now.downstream_bps", "rate"),
@@ -199,6 +199,41 @@ OFFERINGS = (
     Column("Usage", "now.beyond"),
     Column("Version", "now.number"),
     Column("Valid from", "now.effective_on"),
+)
+OFFERING = (
+    Column("Kind", "kind"),
+    Column("Description", "description"),
+    Column("Monthly fee, net", "now.monthly_fee", "money"),
+    Column("Usage", "now.beyond"),
+    Column("Tax %", "now.tax_percent"),
+    Column("Downstream", "now.downstream_bps", "rate"),
+    Column("Upstream", "now.upstream_bps", "rate"),
+)
+VERSION_PRICES = (
+    Column("Price", "code", "mono"),
+    Column("What it says", "text"),
+)
+TRIAL = (
+    Column("Subscriptions", "subscriptions", "number"),
+    Column("Pay more", "dearer", "number"),
+    Column("Pay less", "cheaper", "number"),
+    Column("Pay the same", "same", "number"),
+    Column("Last month, net", "before", "money"),
+    Column("By these prices, net", "after", "money"),
+    Column("Difference", "difference", "money"),
+)
+TRIAL_PRICES = (
+    Column("Price", "code", "mono"),
+    Column("Last month, net", "before", "money"),
+    Column("By these prices, net", "after", "money"),
+)
+TRIAL_EFFECTS = (
+    Column("Subscription", "subscription_id", "mono"),
+    Column("From", "first_on"),
+    Column("Until (not included)", "until_on"),
+    Column("Last month, net", "before", "money"),
+    Column("By these prices, net", "after", "money"),
+    Column("Difference", "difference", "money"),
 )
 STOCK = (
     Column("Serial", "serial", "mono", sub="model"),

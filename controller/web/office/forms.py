@@ -1,4 +1,4 @@
-"""Forms of one step: a customer, an offering, a payment, a NAS, a device, an item of stock."""
+"""Forms of one step: a customer, a payment, a NAS, a device, an item of stock."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
 from controller.web.office import nas
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, scaled, sent, show, whole
+from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show, whole
 from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
-
-_MBIT, _GB = 1_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,6 @@ class Maker:
     scope: str
     form: Form
     then: str
-    body: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    """What is sent, made of what was filled in."""
 
 
 CUSTOMER = Maker(
@@ -50,39 +46,6 @@ CUSTOMER = Maker(
     "/customers/{customer_id}",
 )  # fmt: skip
 
-
-def simple_offering(filled: dict[str, Any]) -> dict[str, Any]:
-    """A fee and, with an included volume or a price beyond it, an overage; other models come as a new version."""
-    prices: list[dict[str, Any]] = [{"model": "flat", "code": "fee", "amount": filled.pop("monthly_fee")}]
-    included, price = filled.pop("included_octets", None), filled.pop("overage_price", None)
-    if included is not None or price is not None:
-        prices.append({"model": "overage", "code": "data", "price": price or "0", "included": included or 0})
-    return {**filled, "prices": prices}
-
-
-OFFERING = Maker(
-    "/offerings/new", "/offerings", "catalog:write",
-    Form(
-        "New offering",
-        (
-            Field("name", "Name", required=True, hint="such as Fibre 250"),
-            Field("description", "Description"),
-            Field("effective_on", "Valid from", "date", required=True),
-            Field("monthly_fee", "Monthly fee, net", "decimal", required=True, unit="EUR", convert=decimal),
-            Field("tax_percent", "Tax", "decimal", required=True, unit="%", start="19", convert=decimal),
-            Field("downstream_bps", "Downstream", "decimal", required=True, unit="Mbit/s", convert=scaled(_MBIT)),
-            Field("upstream_bps", "Upstream", "decimal", required=True, unit="Mbit/s", convert=scaled(_MBIT)),
-            Field(
-                "included_octets", "Included volume", "decimal", unit="GB", hint="empty: unlimited", convert=scaled(_GB)
-            ),
-            Field("overage_price", "Price beyond it", "decimal", unit="EUR per GB", convert=decimal),
-        ),
-        Link("Offerings", "/offerings"),
-        (("make", "Create offering"),),
-    ),
-    "/offerings",
-    simple_offering,
-)  # fmt: skip
 
 NAS = Maker("/nas/new", "/nas", "radius:write", nas.REGISTER, "/nas")
 
@@ -134,7 +97,7 @@ PAYMENT = (
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
-    made = [page for maker in (CUSTOMER, OFFERING, NAS, DEVICE, STOCK) for page in _pages_of(site, api, maker)]
+    made = [page for maker in (CUSTOMER, NAS, DEVICE, STOCK) for page in _pages_of(site, api, maker)]
     return [*made, *_payment_pages(site, api)]
 
 
@@ -144,7 +107,7 @@ def _pages_of(site: Site, api: Api, maker: Maker) -> list[WebPage]:
 
     async def make(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
-            return go(maker.then, await api.post(visit, maker.path, body=maker.body(filled.body)))
+            return go(maker.then, await api.post(visit, maker.path, body=filled.body))
 
         return await sent(site, visit, maker.form, send)
 

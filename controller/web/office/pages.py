@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from controller.web.api import Api
-from controller.web.office import forms, ledger, lines, money, nas, network, ordering, orders, people, stock, waiting
+from controller.web.office import (
+    catalog,
+    forms,
+    ledger,
+    lines,
+    money,
+    nas,
+    network,
+    ordering,
+    orders,
+    people,
+    stock,
+    waiting,
+)
 from controller.web.site import Site, WebPage
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    rooms = (forms, ordering, lines, network, nas, orders, people, stock, money, ledger, waiting)
+    rooms = (forms, ordering, lines, network, nas, orders, people, catalog, stock, money, ledger, waiting)
     return [page for room in rooms for page in room.pages(site, api)]

@@ -1,9 +1,6 @@
-"""Pages of what is sold and what it is sold with: offerings and stock."""
+"""The page of what is in stock."""
 
 from __future__ import annotations
-
-from datetime import date
-from typing import Any
 
 from starlette.responses import Response
 
@@ -16,14 +13,6 @@ STATES = ("in-stock", "reserved", "installed", "awaiting-return", "faulty")
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
-    async def offerings(visit: Visit) -> Response:
-        page = await api.get(visit, "/offerings", query={"after": visit.query("after")})
-        rows = [row | in_force(row["versions"], visit.now.date()) for row in page["items"]]
-        return list_page(
-            site, visit, "Offerings", page | {"items": rows}, fields.OFFERINGS, nothing="Nothing is sold yet.",
-            make=Link("New offering", "/offerings/new"), make_scope="catalog:write",
-        )  # fmt: skip
-
     async def stock(visit: Visit) -> Response:
         state = visit.query("state")
         query = {
@@ -36,13 +25,5 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     return [
-        WebPage("GET", "/offerings", "catalog:read", offerings),
         WebPage("GET", "/stock", "inventory:read", stock),
     ]
-
-
-def in_force(versions: list[dict[str, Any]], today: date) -> dict[str, Any]:
-    """The version that holds today, else the first to come."""
-    past = [version for version in versions if version["effective_on"] <= today.isoformat()]
-    latest = max(past, key=lambda v: (v["effective_on"], v["number"]), default=None)
-    return {"now": latest or min(versions, key=lambda v: v["effective_on"])}

@@ -1,0 +1,99 @@
+"""`headend catalogue …`: what is sold at which price, a new version, and a trial of it on last month's usage.
+
+All of it asks a running controller over its API, with the caller's token. A version is a JSON file as the API takes it
+(docs/catalogue.md).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from controller.app.remote import Remote, opened
+from controller.domain.errors import RuleError
+
+catalogue_app = typer.Typer(no_args_is_help=True, help="What is sold, at which price, on a running controller.")
+
+Offering = Annotated[str, typer.Argument(help="Id or name of an offering.")]
+File = Annotated[Path, typer.Argument(help="JSON of a version: effective_on, tax_percent, prices …")]
+
+
+@catalogue_app.command("list")
+def show_all() -> None:
+    """Every offering with its latest version."""
+    with opened() as api:
+        for row in api.all("/offerings"):
+            latest = row["versions"][-1]
+            fee = latest["monthly_fee"]
+            print(
+                f"{row['offering_id']}  {row['kind']:<12} {row['name']:<30} version {latest['number']} from "
+                f"{latest['effective_on']}  {fee['amount']} {fee['currency']}  {latest['beyond']}"
+            )
+
+
+@catalogue_app.command()
+def show(offering: Offering) -> None:
+    """Every version of one offering, with its prices."""
+    with opened() as api:
+        row = _offering(api, offering)
+    print(f"{row['name']} ({row['kind']})  {row['description']}")
+    for version in row["versions"]:
+        used = "in use" if version["used_at"] else "not sold yet"
+        print(f"version {version['number']} from {version['effective_on']}  {version['version_id']}  {used}")
+        for price in version["prices"]:
+            print(f"    {price['code']:<16} {price['text']}")
+        if version["contract_text"]:
+            print(f"    contract         {version['contract_text']}")
+
+
+@catalogue_app.command("try")
+def try_out(offering: Offering, file: File) -> None:
+    """What the version would have come to on last month's usage. Writes nothing."""
+    body = _read(file)
+    with opened() as api:
+        found = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/price-trial", body)
+    print(
+        f"{found['subscriptions']} subscriptions: {found['dearer']} pay more, {found['cheaper']} less, {found['same']} "
+        f"the same; {_money(found['before'])} becomes {_money(found['after'])} ({_money(found['difference'])})"
+    )
+    for price in found["prices"]:
+        print(f"    {price['code']:<16} {_money(price['before']):>18} → {_money(price['after']):>18}")
+    for effect in found["most"]:
+        print(
+            f"    subscription {effect['subscription_id']}  {_money(effect['before'])} → {_money(effect['after'])} "
+            f"({_money(effect['difference'])})"
+        )
+
+
+@catalogue_app.command()
+def add(offering: Offering, file: File) -> None:
+    """Add the version. Who has an older one keeps it."""
+    body = _read(file)
+    with opened() as api:
+        made = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/versions", body)
+    version = made["versions"][-1]
+    print(f"{made['name']}: version {version['number']} from {version['effective_on']}  {version['version_id']}")
+
+
+def _offering(api: Remote, wanted: str) -> dict[str, Any]:
+    rows = [row for row in api.all("/offerings") if wanted in (row["offering_id"], row["name"])]
+    if not rows:
+        raise RuleError(f"no offering {wanted!r}; headend catalogue list shows them")
+    return rows[0]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RuleError(f"{file} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise RuleError(f"{file} is no JSON object")
+    return found
+
+
+def _money(amount: dict[str, str]) -> str:
+    return f"{amount['amount']} {amount['currency']}"
