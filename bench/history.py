@@ -40,7 +40,7 @@ _HOUR_US = 3_600_000_000
 _NAS = "a" * 32
 _LOOKS = 60
 _PIECE = 100_000
-"""Rows in one statement: those of the usage log's connection are ended after a minute."""
+"""Rows in one statement."""
 _COLUMNS = (
     "session_key, revision, last_event_us, last_seen_us, session_time_s, upstream_octets, downstream_octets,"
     " evidence_us, recent, state, started_us, start_seen, ended_us, end_cause, provisional, final_unknown,"
@@ -151,6 +151,8 @@ class Year:
 
 
 def _fill(bulk: Bulk, year: Year) -> None:
+    if not bulk.is_sqlite:
+        bulk.query("SET LOCAL statement_timeout = 0")
     for month in range(12, -1, -1):
         partitions.make(bulk, partitions.month_of(year.now, -month))
     words = _SQLITE if bulk.is_sqlite else _POSTGRES
