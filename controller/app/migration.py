@@ -18,9 +18,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from controller.app.schema import metadata
 from controller.domain.errors import RuleError
@@ -34,12 +34,19 @@ class SchemaIsNewer(RuleError):
     code = "schema-newer"
 
 
+class SchemaUnknown(RuleError):
+    code = "schema-unknown"
+
+
 class DatabaseAway(RuleError):
     code = "database-away"
 
 
 def migrate(url: str, now: datetime) -> str:
-    """Run what is missing; returns one sentence that says what was done. Raises SchemaIsNewer, DatabaseAway."""
+    """Run what is missing; returns one sentence that says what was done.
+
+    Raises SchemaIsNewer, SchemaUnknown, DatabaseAway.
+    """
     target = make_url(url)
     _require(target)
     with _connect(target) as connection:
@@ -53,6 +60,8 @@ def migrate(url: str, now: datetime) -> str:
                 f"the database has schema {current}, which this program does not know: start a newer headend, "
                 "or restore the backup that was made before that one migrated"
             )
+        if current is None:
+            _require_nothing_of_ours(connection)
         if current == head:
             return f"schema {head}: up to date"
         saved = ""
@@ -106,12 +115,28 @@ def back_up_sqlite(path: Path, now: datetime) -> Path:
     return copy
 
 
+def _require_nothing_of_ours(connection: Connection) -> None:
+    """Raises SchemaUnknown: tables of ours without a version were made, or tampered with, by something else."""
+    ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
+    connection.rollback()
+    # Asked again after the tables were seen: another process may just have migrated, all in one transaction.
+    version = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    if ours and version is None:
+        raise SchemaUnknown(
+            f"the database has no schema version, and {len(ours)} tables of a headend ({ours[0]} …): "
+            "restore a backup, or give headend a database of its own"
+        )
+
+
 def _require(target: URL) -> None:
     """Raises DatabaseAway, in words for an operator and without the password."""
     try:
         with _connect(target) as connection:
-            connection.execute(text("SELECT 1"))
-    except OperationalError as error:
+            # SQLite opens whatever file it is given, and looks at it when it is first asked.
+            is_sqlite = connection.dialect.name == "sqlite"
+            connection.execute(text("SELECT COUNT(*) FROM sqlite_master" if is_sqlite else "SELECT 1"))
+    except DatabaseError as error:
         where = target.render_as_string(hide_password=True)
         raise DatabaseAway(f"the database {where} cannot be used: {error.orig}") from error
 

@@ -54,7 +54,7 @@ class SecretBox:
 
 
 def load_or_create(path: Path) -> SecretBox:
-    """Read the key file, or make it with mode 0600. Refuses a file that others may read."""
+    """Read the key file, or make it with mode 0600. Raises RuleError for one that others may read, or that is none."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -66,5 +66,7 @@ def load_or_create(path: Path) -> SecretBox:
             os.fsync(file.fileno())
     if path.stat().st_mode & 0o077:
         raise RuleError(f"{path} may be read by others: run chmod 600 {path}", code="key-file")
-    keys = [base64.b64decode(line) for line in path.read_bytes().split()]
-    return SecretBox(keys)
+    try:
+        return SecretBox([base64.b64decode(line, validate=True) for line in path.read_bytes().split()])
+    except ValueError:
+        raise RuleError(f"{path} holds what is no key: bring back the file that was there", code="key-file") from None

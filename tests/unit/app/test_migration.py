@@ -8,7 +8,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.app import migration
-from controller.app.migration import SchemaIsNewer, back_up_sqlite, differences, migrate
+from controller.app.migration import (
+    DatabaseAway,
+    SchemaIsNewer,
+    SchemaUnknown,
+    back_up_sqlite,
+    differences,
+    migrate,
+)
 from controller.app.schema import metadata
 from tests.support.databases import PostgresServer
 
@@ -80,6 +87,24 @@ def test_a_newer_schema_is_refused_and_left_alone(urls: tuple[str, str]) -> None
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
     engine.dispose()
+
+
+def test_our_tables_without_a_version_are_refused_and_left_alone(urls: tuple[str, str]) -> None:
+    migrate(urls[0], NOW)
+    engine = create_engine(urls[0].replace("+aiosqlite", ""))
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    engine.dispose()
+    with pytest.raises(SchemaUnknown, match="no schema version"):
+        migrate(urls[0], NOW)
+    assert differences(urls[0]) == []
+
+
+def test_a_file_that_is_no_database_is_said_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "headend.db"
+    path.write_bytes(b"not a database, whatever its name says" * 100)
+    with pytest.raises(DatabaseAway, match=r"headend\.db cannot be used: file is not a database"):
+        migrate(f"sqlite+aiosqlite:///{path}", NOW)
 
 
 def test_sqlite_is_backed_up_whole_and_for_its_owner_only(tmp_path: Path) -> None:
