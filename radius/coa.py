@@ -82,15 +82,15 @@ class CoaClient:
         try:
             return await self._exchange(nas, requests)
         except OSError as error:
-            return CoaOutcome("timeout", detail=f"cannot send to {nas.address}: {error.strerror}")
+            return CoaOutcome("timeout", detail=f"cannot send to {nas.asked_at}: {error.strerror}")
 
     async def _exchange(self, nas: Nas, requests: list[DynamicRequest]) -> CoaOutcome:
         """Under two valid secrets transmissions take turns: the NAS drops those it does not share."""
         loop = asyncio.get_running_loop()
         answers = _Answers(nas, requests)
-        family = socket.AF_INET6 if ":" in nas.address else socket.AF_INET
+        family = socket.AF_INET6 if ":" in nas.asked_at else socket.AF_INET
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: answers, remote_addr=(nas.address, nas.coa_port), family=family
+            lambda: answers, remote_addr=(nas.asked_at, nas.coa_port), family=family
         )
         try:
             wait_s = self._first_timeout_s
@@ -108,6 +108,8 @@ class CoaClient:
 
 def _secrets(nas: Nas) -> list[SharedSecret]:
     """What to try, the one that it was last seen to use first."""
+    if nas.coa_secret is not None:
+        return [nas.coa_secret]
     if nas.rotation is None:
         return [nas.secret]
     last = nas.rotation.last
@@ -137,4 +139,4 @@ class _Answers(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         # ICMP port unreachable: the NAS may be starting, so go on trying until the time is up.
-        self.trouble = f"{self._nas.address} port {self._nas.coa_port}: {exc}"
+        self.trouble = f"{self._nas.asked_at} port {self._nas.coa_port}: {exc}"

@@ -71,6 +71,8 @@ class NasRow:
     limit_proxy_state: bool = False
     tls_identity: str | None = None
     coa_over: str | None = None
+    coa_address: str | None = None
+    coa_takes: str = "rate filter disconnect"
     missed_interims: int | None = None
     former_until: datetime | None = None
 
@@ -81,6 +83,16 @@ _NAS_COLUMNS = [nas_table.c[name] for name in NasRow.__dataclass_fields__]
 def nas_context(nas_id: str) -> str:
     """What a sealed NAS secret is bound to."""
     return f"nas:{nas_id}"
+
+
+def coa_context(nas_id: str) -> str:
+    """What a sealed secret for CoA is bound to."""
+    return f"nas-coa:{nas_id}"
+
+
+async def set_coa_secret(conn: AsyncConnection, nas_id: str, sealed: bytes | None) -> None:
+    """Beside `insert_nas` or `update_nas` in one transaction; None: it is asked under its own secret again."""
+    await conn.execute(update(nas_table).where(nas_table.c.nas_id == nas_id).values(coa_secret=sealed))
 
 
 async def insert_nas(conn: AsyncConnection, row: NasRow, sealed: bytes) -> None:
@@ -152,11 +164,18 @@ def _nas(row: Any, box: SecretBox) -> Nas:
         limit_proxy_state=row.limit_proxy_state,
         tls_identity=row.tls_identity or "",
         coa_over=row.coa_over or "",
+        coa_address=row.coa_address or "",
+        coa_secret=None if row.coa_secret is None else _opened(box, row.coa_secret, coa_context(row.nas_id)),
+        coa_takes=frozenset(row.coa_takes.split()),
     )
     if row.former_secret is None or row.former_until is None:
         return nas
     former = box.open(row.former_secret, nas_context(row.nas_id)).reveal().encode()
     return Rotation.between(nas, SharedSecret(former), row.former_until)
+
+
+def _opened(box: SecretBox, sealed: bytes, context: str) -> SharedSecret:
+    return SharedSecret(box.open(sealed, context).reveal().encode())
 
 
 def _nas_values(row: NasRow) -> dict[str, Any]:

@@ -27,6 +27,12 @@ _MISSED = (
 )
 
 
+TAKES = (
+    "What it can be asked for in mid-session; the rest is not sent, and refused at once: a rate (another speed), a "
+    "filter (the walled garden), a Disconnect"
+)
+
+
 class NasIn(BaseModel):
     """A NAS to register. `secret` is shared with the NAS (RFC 2865 §3)."""
 
@@ -50,6 +56,15 @@ class NasIn(BaseModel):
         default=None,
         description="How it is asked for CoA and Disconnect: at its coa_port, or over the RADIUS/TLS connection that "
         "it opened; by default the latter where it has a tls_identity",
+    )
+    coa_address: str | None = Field(
+        default=None, max_length=45, description="Where it is asked for CoA and Disconnect, if not at its address"
+    )
+    coa_secret: SecretStr | None = Field(
+        default=None, min_length=1, max_length=128, description="For CoA and Disconnect, if it is not its secret"
+    )
+    coa_takes: list[Literal["rate", "filter", "disconnect"]] = Field(
+        default=["rate", "filter", "disconnect"], description=TAKES
     )
     sign_dynamic_requests: bool = Field(
         default=False, description="Put a Message-Authenticator into CoA and Disconnect requests (RFC 5176 §3.4)"
@@ -99,6 +114,11 @@ class NasPatch(BaseModel):
     limit_proxy_state: bool | None = None
     tls_identity: str | None = Field(default=None, max_length=255, description=f'{IDENTITY}; "" takes it away')
     coa_over: Literal["udp", "tls", ""] | None = Field(default=None, description='"" takes the default again')
+    coa_address: str | None = Field(default=None, max_length=45, description='"" takes it away')
+    coa_secret: SecretStr | None = Field(
+        default=None, max_length=128, description='For CoA and Disconnect; "": it is asked under its own secret again'
+    )
+    coa_takes: list[Literal["rate", "filter", "disconnect"]] | None = Field(default=None, description=TAKES)
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     disconnect_when_refused: bool | None = None
@@ -122,6 +142,8 @@ class NasOut(BaseModel):
     limit_proxy_state: bool
     tls_identity: str | None
     coa_over: Literal["udp", "tls"] | None
+    coa_address: str | None
+    coa_takes: list[str]
     former_until: datetime | None
     sign_dynamic_requests: bool
     class_proves_speed: bool
@@ -166,8 +188,10 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
 
     async def register(call: Call) -> NasOut:
         body = call.body_as(NasIn)
-        values = body.model_dump(exclude={"secret"})
-        return _out(await nas.register(**values, secret=_secret(body.secret), actor=call.actor))
+        values = body.model_dump(exclude={"secret", "coa_secret"})
+        coa_secret = None if body.coa_secret is None else _secret(body.coa_secret)
+        made = await nas.register(**values, secret=_secret(body.secret), coa_secret=coa_secret, actor=call.actor)
+        return _out(made)
 
     async def weak(call: Call) -> Page:
         query = call.query_as(PageQuery)
@@ -187,9 +211,11 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
 
     async def change(call: Call) -> NasOut:
         body = call.body_as(NasPatch)
-        values = body.model_dump(exclude={"secret"})
+        values = body.model_dump(exclude={"secret", "coa_secret"})
         secret = None if body.secret is None else _secret(body.secret)
-        return _out(await nas.change(call.path["nas_id"], NasChange(**values, secret=secret), actor=call.actor))
+        coa_secret = None if body.coa_secret is None else _secret(body.coa_secret)
+        wanted = NasChange(**values, secret=secret, coa_secret=coa_secret)
+        return _out(await nas.change(call.path["nas_id"], wanted, actor=call.actor))
 
     async def disconnect(call: Call) -> DisconnectOut:
         reason = call.body_as(DisconnectIn).reason
@@ -223,14 +249,17 @@ def endpoints(nas: NasService, sessions: SessionController) -> list[Endpoint]:
     ]
 
 
-_TEXTS = ("reply_attributes", "line_logins")
+_TEXTS = ("reply_attributes", "line_logins", "coa_takes")
 """Lists, kept as text."""
 
 
 def _out(row: NasRow) -> NasOut:
     shown = {name: getattr(row, name) for name in NasOut.model_fields if name not in _TEXTS}
     return NasOut(
-        **shown, reply_attributes=json.loads(row.reply_attributes or "[]"), line_logins=row.line_logins.split()
+        **shown,
+        reply_attributes=json.loads(row.reply_attributes or "[]"),
+        line_logins=row.line_logins.split(),
+        coa_takes=row.coa_takes.split(),
     )
 
 

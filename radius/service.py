@@ -28,6 +28,7 @@ from radius import line_repository, passwords, repository, weakness
 from radius.authorization import line
 from radius.authorization.password import CLEAR
 from radius.follower import Follower
+from radius.protocol.nas import COA_TAKES
 from radius.protocol.sources import network_of
 from radius.protocol.templates import encode_template
 from radius.radsec import identity as tls_identities
@@ -37,13 +38,11 @@ from radius.weakness import WeakNas
 
 MAX_OVERLAP_S = 30 * 86_400
 """A rotation that takes longer than a month is none."""
-MAX_PASSWORD_OCTETS = 128
-"""What User-Password can carry (RFC 2865 §5.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NasChange:
-    """Fields of a NAS to set; None leaves one as it is, and "" for `tls_identity` and `coa_over` takes them away.
+    """Fields of a NAS to set; None leaves one as it is, and "" for `tls_identity` and `coa_…` takes it away.
 
     A former secret is accepted for `secret_overlap_s` beside a new one; 0 ends it at once.
     """
@@ -60,6 +59,9 @@ class NasChange:
     limit_proxy_state: bool | None = None
     tls_identity: str | None = None
     coa_over: str | None = None
+    coa_address: str | None = None
+    coa_secret: Secret | None = None
+    coa_takes: Sequence[str] | None = None
     sign_dynamic_requests: bool | None = None
     class_proves_speed: bool | None = None
     disconnect_when_refused: bool | None = None
@@ -94,6 +96,9 @@ class NasService:
         limit_proxy_state: bool = False,
         tls_identity: str | None = None,
         coa_over: str | None = None,
+        coa_address: str | None = None,
+        coa_secret: Secret | None = None,
+        coa_takes: Sequence[str] = tuple(COA_TAKES),
         sign_dynamic_requests: bool = False,
         class_proves_speed: bool | None = None,
         disconnect_when_refused: bool = False,
@@ -122,6 +127,8 @@ class NasService:
             limit_proxy_state=limit_proxy_state,
             tls_identity=tls_identity,
             coa_over=coa_over,
+            coa_address=coa_address,
+            coa_takes=_takes(coa_takes),
             sign_dynamic_requests=sign_dynamic_requests,
             class_proves_speed=(
                 reply.vendor(vendor).class_proves_speed if class_proves_speed is None else class_proves_speed
@@ -141,6 +148,7 @@ class NasService:
             await repository.take_turn(conn)
             await self._refuse_twins(conn, row)
             await repository.insert_nas(conn, row, self._seal(row.nas_id, secret))
+            await self._set_coa_secret(conn, row.nas_id, coa_secret)
             await audit.record(
                 conn, now=now, actor=actor, action="nas.register", subject=f"nas:{row.nas_id}", after=_shown(row)
             )
@@ -153,12 +161,15 @@ class NasService:
         values = {
             field.name: getattr(change, field.name)
             for field in dataclasses.fields(change)
-            if field.name not in ("secret", "secret_overlap_s") and getattr(change, field.name) is not None
+            if field.name not in ("secret", "secret_overlap_s", "coa_secret")
+            and getattr(change, field.name) is not None
         }
         if change.reply_attributes is not None:
             values["reply_attributes"] = _template(change.reply_attributes)
         if change.line_logins is not None:
             values["line_logins"] = _kinds(change.line_logins)
+        if change.coa_takes is not None:
+            values["coa_takes"] = _takes(change.coa_takes)
         async with self._database.begin() as conn:
             await repository.take_turn(conn)
             before = await repository.get_nas(conn, nas_id)
@@ -170,7 +181,9 @@ class NasService:
             await self._refuse_twins(conn, row)
             sealed = None if change.secret is None else self._seal(row.nas_id, change.secret)
             await repository.update_nas(conn, row, sealed)
+            await self._set_coa_secret(conn, row.nas_id, change.coa_secret)
             after = _shown(row) | ({"secret": "changed"} if sealed else {})
+            after |= {"coa_secret": "changed"} if change.coa_secret is not None else {}
             await audit.record(
                 conn,
                 now=now,
@@ -204,6 +217,12 @@ class NasService:
             raise RuleError("a shared secret must not be empty (RFC 2865 §3)")
         return self._box.seal(secret, repository.nas_context(nas_id))
 
+    async def _set_coa_secret(self, conn: AsyncConnection, nas_id: NasId, secret: Secret | None) -> None:
+        """None leaves it as it is, an empty one takes it away."""
+        if secret is not None:
+            sealed = self._box.seal(secret, repository.coa_context(nas_id)) if secret.reveal() else None
+            await repository.set_coa_secret(conn, nas_id, sealed)
+
     @staticmethod
     async def _refuse_twins(conn: AsyncConnection, row: NasRow) -> None:
         found = await repository.find_nas(conn, name=row.name, address=row.address, tls_identity=row.tls_identity)
@@ -229,6 +248,26 @@ def _kinds(names: Sequence[str]) -> str:
     return " ".join(kind for kind in line.KINDS if kind in names)
 
 
+def _takes(names: Sequence[str]) -> str:
+    """As stored. Raises RuleError for what no NAS can be asked for."""
+    unknown = set(names) - COA_TAKES
+    if unknown:
+        raise RuleError(f"coa_takes knows {', '.join(sorted(COA_TAKES))}, not {', '.join(sorted(unknown))}")
+    return " ".join(sorted(set(names)))
+
+
+def _asked_at(row: NasRow) -> str | None:
+    """`coa_address` in canonical form. Raises RuleError."""
+    if not row.coa_address:
+        return None
+    if network_of(row.address) is not None:
+        raise RuleError("coa_address: each box of a network is asked at its own address")
+    try:
+        return str(ipaddress.ip_address(row.coa_address))
+    except ValueError:
+        raise RuleError(f"coa_address {row.coa_address!r} is no IP address") from None
+
+
 def _checked(row: NasRow) -> NasRow:
     """The row with its address in canonical form. Raises RuleError for values that cannot be."""
     address = _canonical(row.address)
@@ -245,7 +284,9 @@ def _checked(row: NasRow) -> NasRow:
     identity = tls_identities.canonical(row.tls_identity) if row.tls_identity else None
     if row.coa_over == "tls" and identity is None:
         raise RuleError("coa_over tls needs a tls_identity: by its certificate the NAS's connection is known")
-    return dataclasses.replace(row, address=address, tls_identity=identity, coa_over=row.coa_over or None)
+    return dataclasses.replace(
+        row, address=address, tls_identity=identity, coa_over=row.coa_over or None, coa_address=_asked_at(row)
+    )
 
 
 def _canonical(address: str) -> str:
@@ -423,8 +464,7 @@ def _shown_login(row: dict[str, Any]) -> dict[str, Any]:
 def _check_login(username: str, password: Secret, framed_ipv4: str | None) -> None:
     if not 0 < len(username.encode()) <= 253:
         raise RuleError("a user name has 1 to 253 octets (RFC 2865 §5.1)")
-    if not 0 < len(password.reveal().encode()) <= MAX_PASSWORD_OCTETS:
-        raise RuleError(f"a password has 1 to {MAX_PASSWORD_OCTETS} octets (RFC 2865 §5.2)")
+    passwords.check_length(password)
     if "\0" in password.reveal():
         raise RuleError("a password contains no NUL: RADIUS pads with it (RFC 2865 §5.2)")
     if framed_ipv4 is not None:

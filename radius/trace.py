@@ -113,7 +113,7 @@ class Traces:
             verdict = Verdict(
                 outcome.result, nas, sent.code, None, sent, " ".join(filter(None, (cause, outcome.detail)))
             )
-            trace.add(self._event("out", verdict, sent, (nas.address, nas.coa_port), True))
+            trace.add(self._event("out", verdict, sent, (nas.asked_at, nas.coa_port), True))
 
     def see_forwarded(
         self, server: HomeServer, code: int, attributes: Attributes, reply: Reply | None, problem: str

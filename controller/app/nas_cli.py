@@ -12,8 +12,8 @@ from controller.domain.errors import RuleError
 
 nas_app = typer.Typer(no_args_is_help=True, help="The NAS that may ask RADIUS, on a running controller.")
 
-_LISTS = ("line_logins", "reply_attributes")
-_TEXTS = ("name", "address", "secret", "vendor", "tls_identity", "coa_over")
+_LISTS = ("line_logins", "coa_takes", "reply_attributes")
+_TEXTS = ("name", "address", "secret", "vendor", "tls_identity", "coa_over", "coa_address", "coa_secret")
 
 Name = Annotated[str, typer.Argument(help="Its name, or its id.")]
 Settings = Annotated[
@@ -84,7 +84,7 @@ def read(settings: list[str]) -> dict[str, Any]:
 
 def _list(name: str, value: str) -> list[Any]:
     """ "circuit,mac", or "Framed-MTU=1492;Idle-Timeout=60"."""
-    if name == "line_logins":
+    if name in ("line_logins", "coa_takes"):
         return [kind for kind in value.split(",") if kind]
     pairs = [pair.partition("=") for pair in value.split(";") if pair]
     return [{"name": attribute.strip(), "value": text.strip()} for attribute, _, text in pairs]

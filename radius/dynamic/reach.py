@@ -15,7 +15,7 @@ from radius.dynamic.model import Kind, Wanted
 from radius.dynamic.visited import operator_of
 from radius.ports import LiveSession, Sessions
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
-from radius.protocol.nas import Nas
+from radius.protocol.nas import DISCONNECT, FILTER, RATE, Nas
 from radius.protocol.packet import attribute
 from radius.vendors import reply
 from radius.vendors.model import Vendor
@@ -23,6 +23,15 @@ from radius.vendors.terms import Filters, Garden
 
 FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
+
+
+_NEEDS = {
+    Kind.SPEED: frozenset({RATE}),
+    Kind.SUSPEND: frozenset({FILTER}),
+    Kind.RESUME: frozenset({RATE, FILTER}),
+    Kind.DISCONNECT: frozenset({DISCONNECT}),
+}
+"""What of a NAS's `coa_takes` a change needs."""
 
 
 class Reach:
@@ -57,6 +66,10 @@ class Reach:
         async with self._database.read() as conn:
             operator = await operator_of(conn, nas.nas_id, session.acct_session_id)
         named = identity(kind, session, operator)
+        missing = _NEEDS[Kind.DISCONNECT if end else wanted.kind] - nas.coa_takes
+        if missing:
+            named_so = " and no ".join(sorted(missing))
+            return CoaOutcome("nak", None, f"nothing was sent: by coa_takes this NAS takes no {named_so}")
         if end or wanted.kind is Kind.DISCONNECT:
             return await self._client.send(nas, DISCONNECT_REQUEST, named)
         body = await self._body(kind, session.service_id or "", wanted)

@@ -8,6 +8,10 @@ from datetime import datetime
 from controller.domain.identity import NasId
 from radius.protocol.authenticator import SharedSecret
 
+RATE, FILTER, DISCONNECT = "rate", "filter", "disconnect"
+"""What a NAS can be asked for in mid-session: another speed, another filter or service (the garden), the end."""
+COA_TAKES = frozenset({RATE, FILTER, DISCONNECT})
+
 
 @dataclass(slots=True, eq=False)
 class Seen:
@@ -29,6 +33,9 @@ class Nas:
 
     `coa_over`: "udp" asks it at its `coa_port`, "tls" over the RADIUS/TLS connection that it opened; "" the latter
     where it has a `tls_identity`.
+
+    `coa_address` and `coa_secret` stand in for its address and secret where it is asked elsewhere, or under another
+    secret ("server-key"), than it asks. `coa_takes` is what it can be asked for: RATE, FILTER, DISCONNECT.
 
     `disconnect_when_refused`: a change that it refuses is forced by ending the session, so that the next login has it.
 
@@ -65,9 +72,17 @@ class Nas:
     limit_proxy_state: bool = False
     tls_identity: str = ""
     coa_over: str = ""
+    coa_address: str = ""
+    coa_secret: SharedSecret | None = field(default=None, repr=False)
+    coa_takes: frozenset[str] = COA_TAKES
     member_of: NasId | None = None
     rotation: Rotation | None = field(default=None, repr=False)
     seen: Seen = field(default_factory=Seen, repr=False)
+
+    @property
+    def asked_at(self) -> str:
+        """The address to which CoA and Disconnect go over UDP."""
+        return self.coa_address or self.address
 
     @property
     def is_asked_over_tls(self) -> bool:

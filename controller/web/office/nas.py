@@ -17,7 +17,7 @@ from controller.web.site import Site, Visit, WebPage
 _MBIT = 1_000_000
 _ONE = "/nas/{nas_id}"
 _YES, _NO = Choice("yes", "yes"), Choice("no", "no")
-_EMPTY_MEANS = {"tls_identity": "", "coa_over": "", "line_logins": [], "reply_attributes": []}
+_EMPTY_MEANS = {"tls_identity": "", "coa_over": "", "coa_address": "", "line_logins": [], "reply_attributes": []}
 """What an empty field says when something is changed: take it away."""
 
 
@@ -76,6 +76,10 @@ _SETTINGS = (
     Field("tls_identity", "TLS identity", hint="of its certificate, for RADIUS over TLS: dns:bras.example.net"),
     Field("coa_over", "CoA over", choices=(Choice("udp", "its CoA port"), Choice("tls", "its TLS connection")),
           hint="left open: TLS where it has an identity"),
+    Field("coa_address", "CoA address", hint="where it is asked, if not at its address"),
+    Field("coa_secret", "CoA secret", "password", hint="if it is not its secret; stored encrypted, never shown again"),
+    Field("coa_takes", "CoA may change", start="rate filter disconnect", convert=_words,
+          hint="rate, filter (the garden), disconnect: the rest is not sent, and refused at once"),
     Field("line_logins", "Lines may log in", hint="circuit, remote, port, mac: without a password", convert=_words),
     Field("reply_attributes", "Further attributes", "textarea", convert=_attributes,
           hint="of every Access-Accept, a line each: Framed-MTU = 1492"),

@@ -284,6 +284,20 @@ async def test_a_refused_change_ends_the_session_only_where_the_policy_of_the_na
     assert done.words == "NAK 401: Unsupported Attribute; Disconnect: ACK; the session has ended"
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_what_a_nas_does_not_take_is_not_sent_and_is_refused_at_once_or_forced_by_policy(
+    database: Database, allowed: bool
+) -> None:
+    takes = frozenset({"filter", "disconnect"})
+    world = World.of(database, ACK, coa_takes=takes, disconnect_when_refused=allowed)
+    process = world.controller()
+    assert "takes no rate" in (await process.change_speed(KEY, SILVER)).detail
+    changed = await world.later(1, process)
+    assert world.client.codes == ([DISCONNECT_REQUEST] if allowed else [])
+    assert changed.state is (State.ACKNOWLEDGED if allowed else State.REFUSED)
+    assert "nothing was sent: by coa_takes this NAS takes no rate" in (changed.words or "")
+
+
 async def test_suspension_is_proved_by_the_name_of_the_garden_and_overtakes_a_plan(database: Database) -> None:
     world = World.of(database, TIMEOUT, ACK)
     process = world.controller()

@@ -189,6 +189,26 @@ async def test_more_than_256_requests_are_under_way_at_once() -> None:
     assert {outcome.result for outcome in outcomes} == {"ack"}
 
 
+async def test_a_nas_with_another_address_and_secret_for_coa_is_asked_there_and_under_that() -> None:
+    key = SharedSecret(b"server-key")
+
+    class ServerKey(SmallNas):
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            packet = Packet.decode(data)
+            key.check_request_authenticator(packet)
+            self._transport.sendto(key.response(COA_ACK, packet, b"", signed=False), addr)
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: ServerKey(lambda packet: []), local_addr=("127.0.0.2", 0)
+    )
+    port = transport.get_extra_info("sockname")[1]
+    known = nas(coa_port=port, coa_address="127.0.0.2", coa_secret=key)
+    outcome = await CoaClient(EPHEMERAL, SystemClock()).send(known, COA_REQUEST, attribute(44, b"s"))
+    transport.close()
+    assert outcome.result == "ack"
+
+
 def controller(database: Database, known: Nas, *live: LiveSession) -> SessionController:
     async def find_nas(nas_id: NasId) -> Nas | None:
         return known if nas_id == known.nas_id else None

@@ -121,3 +121,27 @@ async def test_weak_nas_are_listed_and_a_rotation_shows_its_end_but_no_secret(
         mapped = await client.patch(f"/nas/{nas_id}", json={"tls_identity": "sha256:" + "AB:" * 31 + "AB"})
         assert mapped.json()["tls_identity"] == "sha256:" + "ab" * 32
         assert (await client.patch(f"/nas/{nas_id}", json={"tls_identity": ""})).json()["tls_identity"] is None
+
+
+async def test_where_how_and_for_what_a_nas_is_asked_is_its_own_and_its_secret_for_that_stays_inside(
+    database: Database, tmp_path: Path
+) -> None:
+    async with api(database, tmp_path) as (client, running):
+        asked = {"coa_address": "192.0.2.77", "coa_secret": "the-server-key", "coa_takes": ["disconnect"]}
+        made = await client.post("/nas", json=NEW | asked)
+        nas_id = made.json()["nas_id"]
+        assert "the-server-key" not in made.text
+        known = await running.room.follower.nas(nas_id)
+        assert known is not None
+        assert known.coa_secret is not None
+        assert (known.asked_at, known.coa_secret.value, known.coa_takes) == (
+            "192.0.2.77", b"the-server-key", frozenset({"disconnect"}),
+        )  # fmt: skip
+        assert known.secret.value != b"the-server-key"
+        for wrong in ({"coa_address": "bras.example"}, {"coa_takes": ["speed"]}, {"coa_over": "tls"}):
+            assert (await client.patch(f"/nas/{nas_id}", json=wrong)).status_code in (409, 422), wrong
+        again = await client.patch(f"/nas/{nas_id}", json={"coa_address": "", "coa_secret": ""})
+        assert (again.status_code, again.json()["coa_address"]) == (200, None)
+        known = await running.room.follower.nas(nas_id)
+        assert known is not None
+        assert (known.asked_at, known.coa_secret) == (known.address, None)
