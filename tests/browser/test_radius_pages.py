@@ -187,7 +187,6 @@ def _a_pool_is_made_and_widened(page: Page) -> None:
     fill(page, add_ranges="198.51.100.0/30")
     send(page, "Change pool")
     expect(page.get_by_text("198.51.100.0/30")).to_be_visible()
-    page.context.clear_permissions()
 
 
 def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> None:
@@ -262,6 +261,10 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
     follow(page, "Change allowance")
     expect(page.locator("#field-cap_octets")).to_have_value("50")
     page.goto(f"{address}/fair-use")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.get_by_label("Subscriber").fill("nobody")
+    expect(page.get_by_text("No service has used up its allowance.")).to_be_visible()
+    page.get_by_label("Subscriber").fill("berta")
     expect(page.locator("tbody tr")).to_have_count(2)
     assert_nothing_sticks_out(page)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from controller.web.api import Api
-from controller.web.office.view import Link
+from controller.web.office.view import Filter, Link
 from controller.web.site import Visit
 
+SUBSCRIBER = Filter("q", "Subscriber", "user name or service id")
+_ID = re.compile(r"[0-9a-f]{32}")
 _PAGES = (
     (Link("Sessions", "/sessions"), "radius:read", "/sessions"),
     (Link("Pools", "/pools"), "radius:read", "/radius/pools"),
@@ -24,6 +27,25 @@ def links(api: Api, visit: Visit) -> list[Link]:
     """The other pages that the viewer may open."""
     here, may = visit.request.url.path, visit.principal.may
     return [page for page, scope, path in _PAGES if page.href != here and may(scope) and api.has("GET", path)]
+
+
+async def service_of(api: Api, visit: Visit) -> str | None:
+    """The service that is searched for, by its id or as the newest session under that user name has it.
+
+    The empty text where nothing is searched for; None where nobody is known by it.
+    """
+    wanted = visit.query("q")
+    if not wanted or _ID.fullmatch(wanted):
+        return wanted
+    if not api.has("GET", "/sessions"):
+        return None
+    page = await api.get(visit, "/sessions", query={"username": wanted, "limit": "1"})
+    found: str | None = page["items"][0]["service_id"] if page["items"] else None
+    return found
+
+
+NOTHING: Mapping[str, Any] = {"items": [], "next": None}
+"""A page of a list that has nothing in it."""
 
 
 async def with_nas(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

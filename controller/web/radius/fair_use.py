@@ -12,7 +12,7 @@ from controller.domain.units import GB, MBPS
 from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, scaled, sent, show, whole
 from controller.web.office.table import Column
-from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page
+from controller.web.office.view import Action, Link, Part, Row, detail_page, list_page
 from controller.web.radius import elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
@@ -51,12 +51,13 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return []
 
     async def taken(visit: Visit) -> Response:
-        query = {"service_id": visit.query("service_id"), "after": visit.query("after")}
-        page = await api.get(visit, TAKEN, query=query)
+        service_id = await elsewhere.service_of(api, visit)
+        query = {"service_id": service_id or "", "after": visit.query("after")}
+        page = elsewhere.NOTHING if service_id is None else await api.get(visit, TAKEN, query=query)
         return list_page(
-            site, visit, "Fair use", page | {"items": [_taken(row) for row in page["items"]]}, fields.STEPS_TAKEN,
+            site, visit, "Fair use", {**page} | {"items": [_taken(row) for row in page["items"]]}, fields.STEPS_TAKEN,
             intro="Steps that services took lately: throttled, cut off, and at full speed again.",
-            filters=(Filter("service_id", "Service", "id of a service"),),
+            filters=(elsewhere.SUBSCRIBER,),
             nothing="No service has used up its allowance.", links=elsewhere.links(api, visit),
         )  # fmt: skip
 

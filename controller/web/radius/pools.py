@@ -67,19 +67,19 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def one(visit: Visit) -> Response:
         pool = told(await api.get(visit, ONE, pool_id=visit.path["pool_id"]))
         here, state = f"/pools/{pool['pool_id']}", visit.query("state")
-        page = await api.get(visit, f"{ONE}/leases", pool_id=pool["pool_id"], query={
-            "state": "" if state == "all" else state if state in STATES else "leased",
-            "service_id": visit.query("service_id"), "after": visit.query("after"),
-        })  # fmt: skip
+        service_id = await elsewhere.service_of(api, visit)
+        page = elsewhere.NOTHING if service_id is None else await api.get(
+            visit, f"{ONE}/leases", pool_id=pool["pool_id"], query={
+                "state": "" if state == "all" else state if state in STATES else "leased",
+                "service_id": service_id, "after": visit.query("after"),
+            },
+        )  # fmt: skip
         may = visit.principal.may("radius:write")
         changing = [Link("Change", f"{here}/change"), Link("Take back", f"{here}/free")] if may else []
         return list_page(
             site, visit, f"Pool {pool['name']}", page, fields.LEASES,
             intro=f"{pool['words']}, {pool['written']}",
-            filters=(
-                Filter("service_id", "Service", "id of a service"),
-                Filter("state", "State", choices=STATES, anything="leased"),
-            ),
+            filters=(elsewhere.SUBSCRIBER, Filter("state", "State", choices=STATES, anything="leased")),
             nothing="No address fits.", links=[Link("Pools", "/pools"), *changing],
             totals=[
                 ("In use", templating.bar(pool["bar"])), ("Leased", templating.plain(pool["leased"])),

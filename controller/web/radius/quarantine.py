@@ -50,7 +50,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         may = row["state"] == "held" and visit.principal.may("radius:write")
         return detail_page(
             site, visit, f"Held of {row['username']}", row, fields.HELD, back=Link("Quarantine", "/quarantine"),
-            messages=[_WORDS[word] for word in row["reason"].split() if word in _WORDS],
+            messages=[_WORDS[word] for word in row["reason"].split(", ") if word in _WORDS],
             links=[Link(words, f"{here}/{decision}") for decision, (words, _) in _DECISIONS.items()] if may else [],
         )  # fmt: skip
 
