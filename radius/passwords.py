@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
-from controller.domain.errors import NotFound
+from controller.domain.errors import NotFound, RuleError
 from controller.domain.ports import Secret
 from controller.store import audit
 from controller.store.engine import Database
@@ -29,6 +29,8 @@ from radius.tables import subscriber as table
 
 log = structlog.get_logger()
 
+MAX_PASSWORD_OCTETS = 128
+"""What User-Password can carry (RFC 2865 §5.2)."""
 _RETRY_S = 5.0
 _BATCH = 200
 """Rows per transaction of a move: argon2 takes 10 ms for each, and other writers wait meanwhile."""
@@ -74,6 +76,20 @@ class PasswordService:
             sealed = repository.seal_password(self._box, Secret(moved), service_id)
             values = {"password": sealed, "password_form": poorer, "password_choice": choice}
             await self._write(conn, row, values, actor, "subscriber.password-adopted")
+        await self._follower.refresh_subscribers()
+
+    async def changed_by_peer(self, service_id: str, password: Secret) -> None:
+        """Keep what a subscriber chose in place of an expired password. Raises NotFound, and RuleError with why not."""
+        check_length(password)
+        if "\0" in password.reveal():
+            raise RuleError("PAP cannot carry a password with a NUL in it")
+        async with self._database.begin() as conn:
+            await repository.take_turn(conn)
+            row = await _row(conn, service_id)
+            if not row["password_expired"]:
+                raise RuleError("it has been changed already")
+            values = await columns(self._box, row, password, service_id, self._site_form)
+            await self._write(conn, row, values, f"service:{service_id}", "subscriber.password-changed")
         await self._follower.refresh_subscribers()
 
     async def expire(self, service_id: str, *, expired: bool, actor: str) -> None:
@@ -157,6 +173,12 @@ class PasswordService:
             before={name: row[name] for name in told},
             after={name: values[name] for name in told},
         )
+
+
+def check_length(password: Secret) -> None:
+    """Raises RuleError for what no User-Password can carry."""
+    if not 0 < len(password.reveal().encode()) <= MAX_PASSWORD_OCTETS:
+        raise RuleError(f"a password has 1 to {MAX_PASSWORD_OCTETS} octets (RFC 2865 §5.2)")
 
 
 async def columns(

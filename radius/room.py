@@ -99,7 +99,7 @@ class RadiusRoom:
         admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
         find, needs_binding = self.directory.resolve, settings.peap_needs_binding
         served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
-        policy = Policy(self.directory, admission, served)
+        policy = Policy(self.directory, admission, served, store_password=self.passwords.changed_by_peer)
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
         self.transports = Transports(

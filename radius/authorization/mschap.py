@@ -4,8 +4,8 @@
     accept    version 1: MS-CHAP-MPPE-Keys     version 2: MS-CHAP2-Success · MS-MPPE-Send-Key · MS-MPPE-Recv-Key
     reject    MS-CHAP-Error "E=691 R=1 C=…": the peer may try once more, under the challenge that stands in it
 
-LM responses are not served: what they prove, a pocket calculator finds out. Changing a password over PPP is refused
-with error 709: passwords belong to whoever runs the subscriber's account.
+LM responses are not served: what they prove, a pocket calculator finds out. A password that has expired (error 648) may
+be changed by version 2 (see `password_change`); any other wish to change one is refused with error 709.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Protocol
 from controller.domain.errors import PeerError
 from radius.authorization.directory import Find, Subscriber
 from radius.authorization.mppe import MICROSOFT, key_attributes
+from radius.authorization.password_change import PasswordChange, Wish
 from radius.protocol.cause import Cause, cause_of
 from radius.protocol.codes import ACCESS_REJECT, Attr
 from radius.protocol.mschap import NtPassword, challenge_hash, lm_hash
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, vendor_attribute
-from radius.protocol.server import Answer, Decision, then
+from radius.protocol.server import Answer, Decision, Deferred, then
 
 RESPONSE, ERROR, CHANGE_1, CHANGE_2, CHALLENGE, MPPE_KEYS = 1, 2, 3, 4, 11, 12
 ENCRYPTION_POLICY, ENCRYPTION_TYPES, RESPONSE_2, SUCCESS_2, CHANGE_3 = 7, 8, 25, 26, 27
@@ -90,9 +91,10 @@ class Admit(Protocol):
 class MsChap:
     """Decides requests that carry MS-CHAP."""
 
-    def __init__(self, find: Find, admit: Admit) -> None:
+    def __init__(self, find: Find, admit: Admit, change: PasswordChange | None = None) -> None:
         self._find = find
         self._admit = admit
+        self._change = change
 
     def decide(self, packet: Packet, nas: Nas, name: bytes) -> Answer | None:
         """None when there is no MS-CHAP in the request. Raises PeerError "ms-chap" and "ms-attribute"."""
@@ -101,11 +103,35 @@ class MsChap:
         if attempt is not None:
             answer = self._judge(attempt, packet, nas, name)
             return then(answer, lambda decision: _explained(decision, attempt.version, attempt.identifier))
+        if CHANGE_3 in found and self._change is not None:
+            wish = Wish(found[CHANGE_3], found.get(CHALLENGE), packet, name)
+            answer = self._changed(self._change, wish, packet, nas, name)
+            return then(answer, lambda decision: _explained(decision, 2, wish.identifier))
         for kind, version in ((CHANGE_3, 2), (CHANGE_2, 1), (CHANGE_1, 1)):
             if kind in found:
                 # The octet after Code, which stands first in all three (RFC 2548 §2.1.6, §2.1.7, §2.3.4).
                 return _explained(_NO_CHANGE, version, found[kind][1:2].ljust(1, b"\0")[0])
         return None
+
+    def _changed(self, change: PasswordChange, wish: Wish, packet: Packet, nas: Nas, name: bytes) -> Answer:
+        subscriber = self._find(name)
+        if subscriber is None:
+            return _UNKNOWN
+        judged = change.judge(wish, subscriber)
+        if isinstance(judged, str):
+            return Decision(ACCESS_REJECT, b"", "reject", judged)
+        wanted, password = judged
+        attempt = Attempt(2, wish.identifier, wish.challenge, wish.answer)
+
+        async def kept() -> Decision:
+            known = await change.keep(subscriber, wanted, name)
+            if isinstance(known, str):
+                return Decision(ACCESS_REJECT, b"", "reject", known)
+            accept = attempt.accepted(known, password, packet, nas)
+            answer = self._admit(known, packet, nas, accept=accept)
+            return await answer.decide() if isinstance(answer, Deferred) else answer
+
+        return Deferred(kept)
 
     def _judge(self, attempt: Attempt, packet: Packet, nas: Nas, name: bytes) -> Answer:
         subscriber = self._find(name)

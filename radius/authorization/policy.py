@@ -20,6 +20,7 @@ from radius.authorization.eap.sessions import EapSessions
 from radius.authorization.line_logins import LineLogins
 from radius.authorization.mschap import MsChap
 from radius.authorization.password import HashedPassword
+from radius.authorization.password_change import PasswordChange, Store
 from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, Attr
 from radius.protocol.nas import Nas
@@ -51,14 +52,17 @@ class Policy:
         eap_methods: Mapping[int, MethodFactory] | None = None,
         *,
         now_s: Callable[[], float] = time.monotonic,
+        store_password: Store | None = None,
     ) -> None:
+        """`store_password` keeps one that a peer changed; without it every such wish is refused."""
         self._find = directory.find
         self._admission = admission
         self.eap_sessions = EapSessions()
         self.eap_outcomes = EapOutcomes()
         self._lines = LineLogins(directory.holder_of, admission)
         self._resolve = directory.resolve
-        self._ms_chap = MsChap(self._resolve, admission.admit)
+        change = None if store_password is None else PasswordChange(self._resolve, store_password)
+        self._ms_chap = MsChap(self._resolve, admission.admit, change)
         self._eap = EapServer(eap_methods or {}, self.eap_sessions, self._admit_identity, now_s)
 
     def decide(self, packet: Packet, nas: Nas) -> Answer:

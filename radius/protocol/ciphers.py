@@ -11,7 +11,7 @@ import _ssl
 import ctypes
 from collections.abc import Callable
 
-from Crypto.Cipher import DES
+from Crypto.Cipher import ARC4, DES
 from Crypto.Hash import MD4
 
 _number = int.from_bytes
@@ -35,6 +35,11 @@ def spread(keys: bytes) -> bytes:
     lanes = (lanes & _QUARTERS[0]) << 2 | lanes & _QUARTERS[1]
     lanes = (lanes & _EIGHTHS[0]) << 1 | lanes & _EIGHTHS[1]
     return (lanes << 1).to_bytes(24, "big")
+
+
+def rc4(key: bytes, octets: bytes) -> bytes:
+    """RC4, which both encrypts and decrypts: for a password that is changed by MS-CHAP, and nothing else."""
+    return ARC4.new(key).encrypt(octets)
 
 
 def pycryptodome_md4(octets: bytes) -> bytes:

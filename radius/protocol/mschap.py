@@ -12,9 +12,11 @@ from __future__ import annotations
 from _sha1 import sha1  # type: ignore[import-not-found]  # the interpreter's own: half the price of OpenSSL's set-up
 from hmac import compare_digest
 
-from radius.protocol.ciphers import des, md4, spread
+from radius.protocol.ciphers import des, md4, rc4, spread
 
 RESPONSE_LENGTH = 24
+ENCRYPTED_PASSWORD_LENGTH = 516
+"""512 octets that end with the password, and its length (RFC 2759 §8.9, §8.10)."""
 
 _SERVER_SIGNS = b"Magic server to client signing constant"
 _PADS = b"Pad to make it do more than one iteration"
@@ -71,6 +73,31 @@ class NtPassword:
         """Our send and our receive key of version 2, 16 octets each (RFC 3079 §3.1)."""
         master: bytes = sha1(self.digest_of_digest + response + _MASTER).digest()[:16]
         return start_key(master, _SERVER_SENDS), start_key(master, _CLIENT_SENDS)
+
+
+def encrypted_password(password: str, old: NtPassword, filling: bytes) -> bytes:
+    """NewPasswordEncryptedWithOldNtPasswordHash (RFC 2759 §8.9); `filling` are the random octets before it."""
+    text = password.encode("utf-16-le")
+    block = (filling + text)[-512:] + len(text).to_bytes(4, "little")
+    return rc4(old.digest, block)
+
+
+def new_password(encrypted: bytes, old: NtPassword) -> str | None:
+    """What was encrypted; None for what was not made under the old password."""
+    block = rc4(old.digest, encrypted)
+    length = int.from_bytes(block[512:], "little")
+    if not 0 < length <= 512 or length % 2:
+        return None
+    try:
+        return block[512 - length : 512].decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None
+
+
+def hash_under(old: NtPassword, new: NtPassword) -> bytes:
+    """OldNtPasswordHashEncryptedWithNewNtPasswordHash (RFC 2759 §8.12): proves that the peer knows the old hash."""
+    keys = spread(new.digest[:14].ljust(21, b"\0"))
+    return des(keys[:8], old.digest[:8]) + des(keys[8:16], old.digest[8:])
 
 
 def start_key(master: bytes, magic: bytes, length: int = 16) -> bytes:
