@@ -101,19 +101,26 @@ class Allocator:
         for wish, addresses in given:
             if not wish.answer.done():
                 wish.answer.set_result(addresses)
+        by_pool: dict[str, list[tuple[Wish, PoolRow | None]]] = {}
         for wish, row in lacking:
-            await self._refuse(wish, row)
+            by_pool.setdefault("" if row is None else row.pool.pool_id, []).append((wish, row))
+        for refused in by_pool.values():
+            await self._refuse([wish for wish, _ in refused], refused[0][1])
 
-    async def _refuse(self, wish: Wish, row: PoolRow | None) -> None:
-        """Nothing was free for it; whether something is free now that others have decided, and then once more."""
+    async def _refuse(self, wishes: Sequence[Wish], row: PoolRow | None) -> None:
+        """Nothing was free for them; whether something is free now that others have decided, and then once more.
+
+        Counted once for all of them: a pool that is exhausted is asked of by everybody again and again.
+        """
         async with self._database.begin() as conn:
             may_come = row is not None and await repository.wait_for_free(conn, row.pool)
             words = "" if may_come else await _why(conn, row)
-        if may_come and wish.rounds < _ROUNDS:
-            wish.rounds += 1
-            self._waiting.append(wish)
-        elif not wish.answer.done():
-            wish.answer.set_exception(Exhausted(words or "others were faster, again and again"))
+        for wish in wishes:
+            if may_come and wish.rounds < _ROUNDS:
+                wish.rounds += 1
+                self._waiting.append(wish)
+            elif not wish.answer.done():
+                wish.answer.set_exception(Exhausted(words or "others were faster, again and again"))
 
     async def _transact(
         self, conn: AsyncConnection, wishes: list[Wish]
@@ -191,6 +198,6 @@ def _grant(wish: Wish, pools: Mapping[str, PoolRow | None], turn: _Turn, now_us:
 async def _why(conn: AsyncConnection, row: PoolRow | None) -> str:
     if row is None:
         return "its pool was withdrawn"
-    used = await repository.usage(conn)
+    used = await repository.usage(conn, row.pool.pool_id)
     held, leased = (used.get((row.pool.pool_id, state), 0) for state in (rules.HELD, rules.LEASED))
     return f"pool {row.pool.name!r} is exhausted: of {row.size} addresses {leased} are leased and {held} held"

@@ -239,9 +239,11 @@ async def used_by_strangers(conn: AsyncConnection, limit: int) -> list[tuple[str
     return [(row.address, row.service_id, row.session_key) for row in await conn.execute(query)]
 
 
-async def usage(conn: AsyncConnection) -> dict[tuple[str, str], int]:
-    """(pool_id, state) → how many."""
-    query = select(leases.c.pool_id, leases.c.state, func.count()).group_by(leases.c.pool_id, leases.c.state)
+async def usage(conn: AsyncConnection, pool_id: str | None = None) -> dict[tuple[str, str], int]:
+    """(pool_id, state) → how many, of held and leased ones: of one pool or of all."""
+    query = select(leases.c.pool_id, leases.c.state, func.count()).where(leases.c.state.in_((HELD, LEASED)))
+    query = query.group_by(leases.c.pool_id, leases.c.state)
+    query = query if pool_id is None else query.where(leases.c.pool_id == pool_id)
     return {(row[0], row[1]): row[2] for row in await conn.execute(query)}
 
 

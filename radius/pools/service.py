@@ -93,7 +93,7 @@ class PoolService:
         async with self._database.begin() as conn:
             await take_turn(conn)
             before = await self._row(conn, pool_id)
-            counts = counted(before, await repository.usage(conn))
+            counts = counted(before, await repository.usage(conn, pool_id))
             if counts[FREE] != before.size:
                 used = before.size - counts[FREE]
                 raise Conflict(f"{used} addresses of pool {before.pool.name!r} are in use; name another pool first")
@@ -130,7 +130,7 @@ class PoolService:
     async def show(self, pool_id: str) -> PoolState:
         """Raises NotFound."""
         async with self._database.read() as conn:
-            return _state(await self._row(conn, pool_id), await repository.usage(conn))
+            return _state(await self._row(conn, pool_id), await repository.usage(conn, pool_id))
 
     async def leases(
         self, pool_id: str, *, state: str | None, service_id: str | None, after: int | None, limit: int

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.errors import Conflict
 from controller.store.engine import Database
@@ -116,6 +117,24 @@ async def test_a8_200_logins_at_once_from_a_25_get_126_addresses_and_the_rest_a_
         assert isinstance(answer, Exhausted)
         assert "pool 'homes' is exhausted: of 126 addresses 0 are leased and 126 held" in str(answer)
     assert sum(worker.transactions for worker in workers) < 40, "many are decided in one transaction"
+
+
+async def test_a_crowd_before_an_exhausted_pool_is_refused_in_few_transactions(
+    world: PoolWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.create("192.0.2.1-192.0.2.2")
+    counted: list[str | None] = []
+    usage = repository.usage
+
+    async def counting(conn: AsyncConnection, pool_id: str | None = None) -> dict[tuple[str, str], int]:
+        counted.append(pool_id)
+        return await usage(conn, pool_id)
+
+    monkeypatch.setattr(repository, "usage", counting)
+    crowd = [world.allocator.hold(owner(n), [world.pool_id]) for n in range(500)]
+    answers = await asyncio.gather(*crowd, return_exceptions=True)
+    assert sum(isinstance(answer, Exhausted) for answer in answers) == 498
+    assert len(counted) <= 3, "the pool is counted for a turn of logins, not for each"
 
 
 async def test_a_login_that_two_processes_decide_at_once_is_given_one_address(world: PoolWorld) -> None:
