@@ -31,15 +31,20 @@ def build() -> Path:
 
 def load(
     mode: str, port: int, *, seconds: float, outstanding: int, secret: str, cpu_of: dict[str, int], tag: int = 0,
-    users: int = 100_000,
+    users: int = 100_000, sockets: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """One run: {"rps", "accept", "lost", "<name>_us" per name in `cpu_of` …}. `tag` makes session ids new."""
+    """One run: {"rps", "accept", "lost", "<name>_us" per name in `cpu_of` …}. `tag` makes session ids new.
+
+    `sockets`: from so many source ports; 0 takes the generator's own number.
+    """
     # The last core; servers have the first. On a machine with one core they share it.
     core = (os.cpu_count() or 1) - 1
     command = [
         *("taskset", "-c", str(core), str(build()), "-m", mode, "-w", str(outstanding), "-t", str(seconds)),
         *("-p", str(port), "-S", secret, "-r", str(tag), "-k", str(users)),
     ]
+    if sockets:
+        command += ["-s", str(sockets)]
     for name, pid in cpu_of.items():
         command += ["-G", f"{name}:{pid}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
