@@ -7,6 +7,9 @@
     ◄─ Success     "S=…": we know the password, too          ◄─ Failure     "E=691 R=0 …"
     ─► Success                                               ─► Failure
 
+Who proves a password that has expired, or of a service that is not enabled, is told so (errors 648 and 647). Changing
+it is not served here: that is done over PPP, or by whoever runs the account.
+
 It proves both sides and makes keys. Whoever records a run can search for the password without us: it belongs inside
 PEAP or TTLS, or under IKEv2.
 """
@@ -19,7 +22,8 @@ from controller.domain.errors import PeerError
 from radius.authorization.directory import Find
 from radius.authorization.eap.method import Context, Continue, Failure, MethodFactory, Step, Success
 from radius.authorization.eap.packet import EapPacket
-from radius.protocol.cause import Cause
+from radius.authorization.mschap import DISABLED, EXPIRED, FAILED
+from radius.protocol.cause import Cause, cause_of
 from radius.protocol.mschap import NtPassword, challenge_hash
 
 CHALLENGE_LENGTH = 16
@@ -27,6 +31,8 @@ _CHALLENGE, _RESPONSE, _SUCCESS, _FAILURE, _CHANGE_PASSWORD = 1, 2, 3, 4, 7
 _VALUE_LENGTH = 49
 _HEAD = 4
 _NAME = b"headend"
+_ERRORS = {Cause.DISABLED: DISABLED, Cause.EXPIRED: EXPIRED}
+_NO_CHANGE = Failure(Cause.NOT_CHANGED.because("the peer wants to change its password, which is not done over EAP"))
 
 
 class MsChapV2:
@@ -50,15 +56,15 @@ class MsChapV2:
         if self._end is not None:
             return self._finish(data[0])
         if data[0] == _CHANGE_PASSWORD:
-            return Failure(Cause.NOT_CHANGED.because("the peer wants to change its password, which is not done here"))
+            return _NO_CHANGE
         if data[0] != _RESPONSE:
             raise PeerError("eap-mschapv2", f"OpCode {data[0]} instead of a response")
         peer_challenge, answer, name = self._read(data)
         made = self._judge(peer_challenge, answer, name)
         if isinstance(made, Failure):
             self._end = made
-            fresh = secrets.token_hex(CHALLENGE_LENGTH).upper()
-            return self._request(_FAILURE, f"E=691 R=0 C={fresh} V=3 M=Login failed".encode())
+            fresh, error = secrets.token_hex(CHALLENGE_LENGTH).upper(), _ERRORS.get(cause_of(made.reason), FAILED)
+            return self._request(_FAILURE, f"E={error} R=0 C={fresh} V=3 M=Login failed".encode())
         password, challenge = made
         send, receive = password.session_keys(answer)
         # "MSK = MasterReceiveKey + MasterSendKey + 32 bytes zeroes (padding)" ([MS-CHAP] §3.1.5.1), as we see it.
@@ -70,6 +76,8 @@ class MsChapV2:
         assert self._end is not None, "it has ended"
         if operation == (_SUCCESS if isinstance(self._end, Success) else _FAILURE):
             return self._end
+        if operation == _CHANGE_PASSWORD and isinstance(self._end, Failure):
+            return _NO_CHANGE
         if isinstance(self._end, Success):
             return Failure("the peer did not believe our proof")
         raise PeerError("eap-mschapv2", f"OpCode {operation} instead of an acknowledgement")
@@ -86,7 +94,12 @@ class MsChapV2:
             words = "EAP-MSCHAPv2 needs the NT hash, and less is kept of this password"
             return Failure(Cause.TOO_LITTLE_KEPT.because(words))
         challenge = challenge_hash(peer_challenge, self._challenge, name)
-        return (password, challenge) if password.made(answer, challenge) else Failure(Cause.WRONG_PASSWORD)
+        if not password.made(answer, challenge):
+            return Failure(Cause.WRONG_PASSWORD)
+        guard = subscriber.plan.guard
+        if guard is not None and not guard.enabled:
+            return Failure(Cause.DISABLED)
+        return Failure(Cause.EXPIRED) if guard is not None and guard.expired else (password, challenge)
 
     def _read(self, data: bytes) -> tuple[bytes, bytes, bytes]:
         """Peer challenge, NT-Response and name of a Response."""

@@ -123,6 +123,34 @@ def test_eap_mschapv2_refuses_a_wrong_password_in_its_own_words_first() -> None:
     assert made.request.code == FAILURE
 
 
+@pytest.mark.parametrize(
+    ("changes", "error", "reason"),
+    [
+        ({"password_expired": True}, b"E=648 R=0 C=", "the password has expired"),
+        ({"enabled": False}, b"E=647 R=0 C=", "the service is not enabled"),
+    ],
+)
+def test_eap_mschapv2_tells_who_proved_the_password_why_it_is_of_no_use(
+    changes: dict[str, bool], error: bytes, reason: str
+) -> None:
+    for password, told in (("hunter2", error), ("wrong", b"E=691 R=0 C=")):
+        made = peer(**changes)
+        made.identify()
+        assert made.request is not None
+        made.respond(MSCHAPV2, mschapv2_response(made.request, b"anna", password))
+        assert made.request.data[4:].startswith(told)
+        assert made.respond(MSCHAPV2, b"\x04").reason == (reason if password == "hunter2" else "wrong password")
+
+
+def test_a_change_of_password_over_eap_is_refused_and_not_waited_for() -> None:
+    made = peer(password_expired=True)
+    made.identify()
+    assert made.request is not None
+    made.respond(MSCHAPV2, mschapv2_response(made.request, b"anna", "hunter2"))
+    verdict = made.respond(MSCHAPV2, b"\x07" + bytes(581))
+    assert (verdict.result, "change its password" in verdict.reason) == ("reject", True)
+
+
 def test_a_response_to_another_ms_chap_challenge_is_not_answered() -> None:
     made = peer()
     made.identify()
