@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from billing_bridge.rating.proration import Change, DaySpan
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import charge, charge_usage, entitlement, subscription, suspense, tariff, usage_day
 from controller.domain.charge import Charge, ChargeKind
-from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
     BillRunId,
@@ -41,6 +42,50 @@ from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 
 Lifecycle = ServiceActivated | ServiceChanged | ServiceTerminated
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an event says about a timeline: from `at` on so many pieces of a version, or none."""
+
+    subscription_id: str
+    service_id: ServiceId
+    account_id: AccountId
+    order_id: str
+    at: datetime
+    event_id: str
+    event_name: str
+    version_id: OfferingVersionId | None
+    quantity: int = 1
+
+    @classmethod
+    def of(cls, event: Lifecycle, version_id: OfferingVersionId | None) -> Entry:
+        return cls(
+            event.subscription_id,
+            event.service_id,
+            event.account_id,
+            event.order_id,
+            event.at,
+            event.event_id,
+            event.name,
+            version_id,
+        )
+
+    @classmethod
+    def of_item(cls, event: ItemHeld) -> Entry:
+        """An item is a subscription to something that no device carries: its own service, without usage."""
+        item = event.item_id
+        return cls(
+            item,
+            ServiceId(item),
+            event.account_id,
+            item,
+            event.at,
+            event.event_id,
+            event.name,
+            event.version_id,
+            event.quantity,
+        )
 
 
 async def put_tariff(conn: AsyncConnection, version: TariffVersion) -> None:
@@ -69,7 +114,7 @@ async def tariffs(conn: AsyncConnection, version_ids: Iterable[str]) -> dict[Off
     return {OfferingVersionId(row.version_id): _tariff(row) for row in rows}
 
 
-async def put_subscription(conn: AsyncConnection, event: Lifecycle, anchor_day: int, on: date) -> None:
+async def put_subscription(conn: AsyncConnection, event: Entry, anchor_day: int, on: date) -> None:
     """Make the subscription known, or let what it owes be computed again from the day `on`."""
     values = {
         "subscription_id": event.subscription_id,
@@ -88,17 +133,15 @@ async def put_subscription(conn: AsyncConnection, event: Lifecycle, anchor_day: 
     )
 
 
-async def add_entitlement(
-    conn: AsyncConnection, event: Lifecycle, version_id: OfferingVersionId | None, quantity: int = 1
-) -> None:
+async def add_entitlement(conn: AsyncConnection, event: Entry) -> None:
     """One entry of the timeline per event, however often the event is delivered."""
     values = {
         "subscription_id": event.subscription_id,
         "at": event.at,
-        "version_id": version_id,
-        "quantity": quantity,
+        "version_id": event.version_id,
+        "quantity": event.quantity,
         "event_id": event.event_id,
-        "event_name": event.name,
+        "event_name": event.event_name,
         "order_id": event.order_id,
     }
     await conn.execute(

@@ -26,6 +26,7 @@ from billing_bridge.billing.model import (
     RatedCharge,
     Subscription,
 )
+from billing_bridge.billing.repository import Entry
 from billing_bridge.errors import FutureBillRun, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import lock_position
 from billing_bridge.rating.due import Facts, due
@@ -35,7 +36,7 @@ from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
 from controller.domain.errors import Conflict
-from controller.domain.events import ChargesRated, ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import ChargesRated, ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
     BillRunId,
@@ -65,15 +66,19 @@ class BillingService:
 
     async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
         """Open the timeline: the fee is due from the local day of verification."""
-        await self._entitle(conn, event, event.version_id)
+        await self._entitle(conn, Entry.of(event, event.version_id))
 
     async def on_service_changed(self, conn: AsyncConnection, event: ServiceChanged) -> None:
         """The new plan holds for the whole local day of the change."""
-        await self._entitle(conn, event, event.version_id)
+        await self._entitle(conn, Entry.of(event, event.version_id))
 
     async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
         """The local day of the termination is not charged."""
-        await self._entitle(conn, event, None)
+        await self._entitle(conn, Entry.of(event, None))
+
+    async def on_item_held(self, conn: AsyncConnection, event: ItemHeld) -> None:
+        """A product without a line: charged from the local day it is held, like a line."""
+        await self._entitle(conn, Entry.of_item(event))
 
     async def open_run(
         self,
@@ -222,14 +227,13 @@ class BillingService:
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
         return ChargeDetail(rated, earlier, versions[rated.charge.version_id], offerings, timeline, booked)
 
-    async def _entitle(
-        self, conn: AsyncConnection, event: repository.Lifecycle, version_id: OfferingVersionId | None
-    ) -> None:
+    async def _entitle(self, conn: AsyncConnection, event: Entry) -> None:
+        version_id = event.version_id
         await lock_position(conn)  # usage of a service that no subscription names yet meets its activation here
         if version_id is not None and version_id not in await repository.tariffs(conn, [version_id]):
             await repository.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
         await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
-        await repository.add_entitlement(conn, event, version_id)
+        await repository.add_entitlement(conn, event)
         await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=self._clock.now())
 
     async def _rate(

@@ -49,6 +49,7 @@ from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
+from erp.orders.items import ItemService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
 from radius.accounting.checks import NasChecks
@@ -90,6 +91,7 @@ class Erp:
         self.catalog = CatalogService(base.database, base.clock)
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
+        self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)
         self.placement = OrderPlacement(
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )

@@ -28,7 +28,7 @@ from controller.app.settings import Settings
 from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
-from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import leases
@@ -48,6 +48,7 @@ from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
+from erp.orders import item_routes
 from erp.orders import routes as orders_routes
 from radius import access_routes, login_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
@@ -64,14 +65,16 @@ log = structlog.get_logger()
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
-def subscriptions(money: Money) -> Subscriptions:
+def subscriptions(money: Money, erp: Erp) -> Subscriptions:
     """Who hears what."""
     return {
         "billing": {
             ServiceActivated: money.billing.on_service_activated,
             ServiceChanged: money.billing.on_service_changed,
             ServiceTerminated: money.billing.on_service_terminated,
+            ItemHeld: money.billing.on_item_held,
         },
+        "items": {ServiceTerminated: erp.items.on_service_terminated},
     }
 
 
@@ -99,7 +102,7 @@ class Program:
             directory=self.network.radius.subscribers,
             sessions=self.network.radius.sessions,
         )
-        self.bus = Bus(base.database, base.clock, subscriptions(self.money))
+        self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp))
         self.is_ready = False
         endpoints = self.endpoints()
         noc = self._noc()
@@ -138,6 +141,7 @@ class Program:
             *catalog_routes.endpoints(self.erp.catalog),
             *inventory_routes.endpoints(self.erp.inventory),
             *orders_routes.endpoints(self.erp.orders, self.base.clock),
+            *item_routes.endpoints(self.erp.items),
             *routes_orders.endpoints(self.fulfilment),
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),

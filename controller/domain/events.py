@@ -15,6 +15,7 @@ from controller.domain.identity import (
     BillRunId,
     CustomerId,
     InvoiceId,
+    ItemId,
     OfferingVersionId,
     OrderId,
     PaymentId,
@@ -91,6 +92,17 @@ class ServiceTerminated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemHeld(Event):
+    """From `at` on the account has `quantity` pieces of a product that is no line; `version_id` None ends it."""
+
+    name: ClassVar[str] = "item.held"
+    item_id: ItemId
+    account_id: AccountId
+    version_id: OfferingVersionId | None
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderHeld(Event):
     """An order fell out: `cause` in words, `owner_team` who must act. Nothing is lost; a re-drive goes on."""
 
@@ -151,6 +163,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ServiceActivated,
         ServiceChanged,
         ServiceTerminated,
+        ItemHeld,
         OrderHeld,
         OrderCancelled,
         ChargesRated,

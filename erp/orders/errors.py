@@ -2,6 +2,7 @@
 
 RuleError
 ├── NotFound
+│   ├── NoItem
 │   ├── NoOrder
 │   └── NoSubscription
 ├── Conflict
@@ -9,6 +10,8 @@ RuleError
 │   ├── OrderOpen         the subscription has an open order
 │   └── UsernameTaken
 ├── NothingToChange       the subscription has that version already
+├── NotAnItem             the offering is a line, sold by an order
+├── BadTime               an item cannot begin, change or end then
 ├── WrongCurrency         the offering is not sold in the account's currency
 └── KeyReused             the Idempotency-Key was used with another body
 """
@@ -20,6 +23,18 @@ from controller.domain.errors import Conflict, NotFound, RuleError
 
 class NoOrder(NotFound):
     code = "no-order"
+
+
+class NoItem(NotFound):
+    code = "no-item"
+
+
+class NotAnItem(RuleError):
+    code = "not-an-item"
+
+
+class BadTime(RuleError):
+    code = "bad-time"
 
 
 class NoSubscription(NotFound):

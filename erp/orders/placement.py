@@ -15,12 +15,10 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.domain.clock import Clock, local_date
+from controller.domain.clock import Clock
 from controller.domain.events import ServiceOrdered
 from controller.domain.identity import (
     AccountId,
-    OfferingId,
-    OfferingVersionId,
     OrderId,
     ServiceId,
     SubscriptionId,
@@ -32,7 +30,6 @@ from controller.domain.tariff import TariffVersion
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
-from erp.catalog.errors import NotInForce
 from erp.catalog.service import CatalogService
 from erp.crm.model import Customer
 from erp.crm.service import CrmService
@@ -46,7 +43,6 @@ from erp.orders.errors import (
     NothingToChange,
     OrderOpen,
     UsernameTaken,
-    WrongCurrency,
 )
 from erp.orders.model import (
     Action,
@@ -56,17 +52,11 @@ from erp.orders.model import (
     SubscriptionState,
     desired_service,
 )
+from erp.orders.selling import Offer as Offer  # part of a request
+from erp.orders.selling import sold
 
 # Without the letters and digits that people mistake for each other on the telephone.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Which price is ordered: a version, or the one of an offering that is in force today."""
-
-    offering_id: OfferingId | None = None
-    version_id: OfferingVersionId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +199,14 @@ class OrderPlacement:
         before = await self._catalog.tariff_in(conn, subscription.version_id)
         if isinstance(request, DeleteRequest):
             return _Draft(Action.DELETE, subscription, customer, before, before)
-        tariff = await self._tariff(conn, request.offer, customer, now)
+        tariff = await sold(conn, self._catalog, request.offer, customer, now)
         if tariff.version_id == before.version_id:
             raise NothingToChange(f"the subscription has version {tariff.number} of {tariff.offering_name} already")
         return _Draft(Action.MODIFY, subscription, customer, before, tariff)
 
     async def _draft_add(self, conn: AsyncConnection, request: AddRequest, now: datetime) -> _Draft:
         customer = await self._crm.customer_of_in(conn, request.account_id)
-        tariff = await self._tariff(conn, request.offer, customer, now)
+        tariff = await sold(conn, self._catalog, request.offer, customer, now)
         username = request.username or "line-" + _random(10)
         if await repository.username_exists(conn, username):
             raise UsernameTaken(f"username {username} belongs to another subscription")
@@ -232,19 +222,6 @@ class OrderPlacement:
             ordered_at=now,
         )
         return _Draft(Action.ADD, subscription, customer, None, tariff)
-
-    async def _tariff(self, conn: AsyncConnection, offer: Offer, customer: Customer, now: datetime) -> TariffVersion:
-        today = local_date(now, customer.account.zone_info)
-        if offer.version_id is not None:
-            tariff = await self._catalog.tariff_in(conn, offer.version_id)
-        else:
-            assert offer.offering_id is not None
-            tariff = await self._catalog.in_force_in(conn, offer.offering_id, today)
-        if tariff.effective_on > today:
-            raise NotInForce(f"version {tariff.number} is sold from {tariff.effective_on.isoformat()} on")
-        if tariff.currency != customer.account.currency:
-            raise WrongCurrency(f"{tariff.offering_name} is sold in {tariff.currency}, not {customer.account.currency}")
-        return tariff
 
     async def _write(
         self,

@@ -6,7 +6,19 @@ living subscriptions, two orders for one idempotency key.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from controller.store.metadata import BigId, Id, Instant, metadata
 
@@ -44,6 +56,23 @@ attachment = Table(
     Column("onu_serial", String(12)),
     Column("subscriber_vlan", Integer, nullable=False, comment="0 was left to provisioning."),
 )
+
+item = Table(
+    "orders_item",
+    metadata,
+    Column("item_id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False),
+    Column("reference", String(64), nullable=False, comment="The orderer's own; the same again is the same item."),
+    Column("subscription_id", Id, ForeignKey("orders_subscription.subscription_id"), index=True),
+    Column("version_id", Id, ForeignKey("catalog_version.version_id"), nullable=False, index=True),
+    Column("quantity", Integer, nullable=False),
+    Column("ordered_at", Instant, nullable=False),
+    Column("held_since", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    UniqueConstraint("account_id", "reference"),
+)
+"""What an account has beside its lines: TV, rental, hosting, an add-on, a discount, something sold once."""
 
 order = Table(
     "orders_order",
