@@ -16,6 +16,7 @@ import typer
 from controller.app import remote
 from controller.app.remote import Remote, opened
 from controller.domain.errors import RuleError
+from controller.domain.terminal import plain
 
 _T = TypeVar("_T")
 
@@ -113,7 +114,7 @@ def sessions(
         for row in api.all("/sessions", **{name: value for name, value in asked.items() if value}):
             if (nas and names.get(row["nas_id"]) != nas) or (ip and row["framed_ipv4"] != ip):
                 continue
-            print(_session_line(row, names))
+            print(plain(_session_line(row, names)))
             shown += 1
             if shown == limit:
                 print(f"… --limit {limit} reached")
@@ -128,7 +129,7 @@ def disconnect(who: Who, wait: Wait = 5.0, reason: Reason = None) -> None:
     with opened() as api:
         session = _live(api, who)
         answer = api.post(f"/sessions/{session['session_key']}/disconnect", {"reason": reason})
-        print(f"Disconnect-Request for {session['username']}: {_outcome(answer)}")
+        print(plain(f"Disconnect-Request for {session['username']}: {_outcome(answer)}"))
         if answer["result"] != "ack":
             sys.exit(1)
         ended = _until(wait, lambda: _ended(api, session))
@@ -153,7 +154,7 @@ def coa(
         session = _live(api, who)
         path = f"/sessions/{session['session_key']}"
         answer = api.post(f"{path}/coa", body)
-        print(f"CoA-Request for {session['username']}: {_outcome(answer)}")
+        print(plain(f"CoA-Request for {session['username']}: {_outcome(answer)}"))
         if answer["result"] != "ack":
             sys.exit(1)
         seen = _until(wait, lambda: _evidence(api, path, answer["asked_at"]))
@@ -163,7 +164,7 @@ def coa(
         rates = [f"{name} {seen[key]} bit/s" for name, key in (("down", "downstream_bps"), ("up", "upstream_bps"))
                  if seen[key] is not None]  # fmt: skip
         told = ", ".join([f"profile {seen['profile_name']}", *rates])
-        print(f"Evidence: {told}, by the {seen['source']} of {seen['observed_at']}")
+        print(plain(f"Evidence: {told}, by the {seen['source']} of {seen['observed_at']}"))
 
 
 def _settled(work: Callable[[], _T]) -> _T:
@@ -181,7 +182,7 @@ def _refusal(words: str) -> SystemExit:
 def _live(api: Remote, who: str) -> dict[str, Any]:
     """The one live session that is meant. Raises RuleError for none and for several."""
     if _KEY.fullmatch(who):
-        found = [row for row in api.all("/sessions", state="live") if row["session_key"] == who]
+        found = [row for row in [api.get(f"/sessions/{who}")] if row["state"] == "live"]
     else:
         found = list(api.all("/sessions", state="live", username=who))
     if not found:
@@ -240,8 +241,8 @@ def _datagram(event: dict[str, Any]) -> str:
         head += f" id {event['identifier']}"
     if event["nas"]:
         head += f"  NAS {event['nas']}"
-    lines = [head, *(f"    {name} = {value}" for name, value in event["attributes"])]
-    verdict = _verdict(event)
+    lines = [plain(head), *(plain(f"    {name} = {value}") for name, value in event["attributes"])]
+    verdict = plain(_verdict(event))
     return "\n".join([*lines, f"  {verdict}"] if verdict else lines)
 
 
@@ -269,4 +270,4 @@ _SHOWN = {"begin": _beginning, "packet": _datagram, "end": _ending}
 
 def _print_attributes(lines: list[tuple[str, str]]) -> None:
     for name, value in lines:
-        print(f"    {name} = {value}")
+        print(plain(f"    {name} = {value}"))

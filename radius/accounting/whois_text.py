@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.domain.terminal import plain
 from radius.accounting.addressing import ALL_PORTS
 from radius.accounting.routes import session_id_text
 from radius.accounting.whois import Evidence, Holder
@@ -30,13 +31,15 @@ def _holder(holder: Holder) -> str:
     ]
     if holder.calling_station_id is not None:
         lines.insert(3, f"line         {holder.calling_station_id}")
-    lines += [_evidence(one) for one in holder.evidence]
-    return "\n".join(lines)
+    for one in holder.evidence:
+        lines += _evidence(one)
+    return "\n".join(map(plain, lines))
 
 
-def _evidence(one: Evidence) -> str:
+def _evidence(one: Evidence) -> list[str]:
     altered = "" if one.intact else "  ALTERED"
-    return (
-        f"record {one.record_id}  {one.kind} of {one.event_at.isoformat()}, received {one.received_at.isoformat()}"
-        f"\n  packet {one.packet_sha256}\n  record {one.record_sha256}{altered}"
-    )
+    return [
+        f"record {one.record_id}  {one.kind} of {one.event_at.isoformat()}, received {one.received_at.isoformat()}",
+        f"  packet {one.packet_sha256}",
+        f"  record {one.record_sha256}{altered}",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.domain.terminal import plain
 from radius.freeradius.importer import Outcome
 from radius.freeradius.model import names
 
@@ -24,7 +25,7 @@ def text(outcome: Outcome, source: str, *, dry_run: bool) -> str:
         lines += [f"  {len(who):>8}  {what}: {names(who)}" for what, who in sorted(findings.remarks.items())]
     if dry_run:
         lines.append("Nothing was written.")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def _section(title: str, counts: dict[str, int]) -> list[str]:

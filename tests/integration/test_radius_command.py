@@ -228,13 +228,14 @@ async def test_a_trace_in_another_window_says_why_a_login_was_refused(database: 
         tracing = await at.start("trace", "anna", "--packets", "2")
         assert tracing.stdout is not None
         assert (await asyncio.wait_for(tracing.stdout.readline(), 20)).startswith(b"Watching anna")
-        await at.try_login("anna", "--password", "guess")
+        await at.try_login("anna", "--password", "guess", "--attribute", "NAS-Port-Id=\x1b[2J\nAccess-Accept")
         out, err = await asyncio.wait_for(tracing.communicate(), 20)
         assert (tracing.returncode, err) == (0, b"")
         text = out.decode()
         assert "─► Access-Request" in text
         assert "◄─ Access-Reject" in text
         assert "reject: wrong password" in text
+        assert "    NAS-Port-Id = \\x1b[2J\\nAccess-Accept\n" in text, "nobody else writes on the operator's terminal"
         assert text.endswith("2 datagrams: the number of packets is reached.\n")
         assert "guess" not in text
 
