@@ -106,6 +106,23 @@ def reopen(month: Month, reason: Annotated[str, typer.Option(help="Goes into the
 
 
 @finance_app.command()
+def revenue() -> None:
+    """What was billed or sold ahead, by the month in which it is earned, and what of it was posted."""
+    with _controller() as api:
+        found = api.get("/revenue-months")["months"]
+    rows = [(m["month"], m["code"], _money(m["planned"]), _money(m["posted"])) for m in found]
+    _table(("month", "account", "planned", "posted"), rows, left=2)
+
+
+@finance_app.command()
+def recognise(month: Month) -> None:
+    """Post what was earned until the end of a month; again it posts what came since."""
+    with _controller() as api:
+        for entry in api.post("/revenue-recognitions", {"month": month})["entries"]:
+            print(f"{entry['entry_id']} booked on {entry['booked_on']}: {entry['description']}")
+
+
+@finance_app.command()
 def post(
     description: Annotated[str, typer.Argument(help="What for.")],
     posting: Annotated[list[str], typer.Argument(help="ACCOUNT=AMOUNT, debits positive: 6300=12.50 1800=-12.50")],

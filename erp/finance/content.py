@@ -22,18 +22,26 @@ def content_of(
     document: Draft, *, number: str, issued_on: date, due_on: date, seller: Entity, buyer: Customer, iban: str
 ) -> dict[str, Any]:
     """The content of an invoice or credit note."""
+    home = country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()
     return {
-        "version": 1,
+        "version": 2,
         "kind": document.kind,
         "number": number,
         "issued_on": issued_on.isoformat(),
         "due_on": due_on.isoformat(),
         "locale": buyer.contact.language.replace("-", "_") or seller.locale,
         "currency": document.total.currency,
-        "seller": {"name": seller.name, "address": seller.address, "tax_id": seller.tax_id, "iban": iban},
+        "seller": {
+            "name": seller.name,
+            "address": seller.address,
+            "country": home,
+            "tax_id": seller.tax_id,
+            "iban": iban,
+        },
         "buyer": {
             "name": buyer.contact.name,
             "address": buyer.contact.address,
+            "country": country_of(buyer.contact.tax_id) or home,
             "tax_id": buyer.contact.tax_id,
             "customer_id": buyer.customer_id,
             "account_id": buyer.account.account_id,
@@ -46,6 +54,12 @@ def content_of(
         "tax_minor": document.tax.minor,
         "total_minor": document.total.minor,
     }
+
+
+def country_of(tax_id: str) -> str:
+    """The country whose VAT number it is, by its prefix (ISO 3166-1, but Greece writes EL); "" for any other number."""
+    prefix = tax_id.strip()[:2].upper()
+    return {"EL": "GR", "XI": "GB"}.get(prefix, prefix) if prefix.isascii() and prefix.isalpha() else ""
 
 
 def canonical(content: dict[str, Any]) -> tuple[str, bytes]:

@@ -57,7 +57,33 @@ def _documents(finance: FinanceService) -> list[Endpoint]:
         }
         return Response(document, media_type="application/pdf", headers=headers)
 
+    async def ubl(call: Call) -> Response:
+        number, xml = await finance.ubl(InvoiceId(call.path["invoice_id"]))
+        headers = {"Content-Disposition": f'attachment; filename="{number}.xml"'}
+        return Response(xml, media_type="application/xml", headers=headers)
+
+    async def factur_x(call: Call) -> Response:
+        number, found = await finance.factur_x(InvoiceId(call.path["invoice_id"]))
+        headers = {"Content-Disposition": f'inline; filename="{number}.pdf"'}
+        return Response(found, media_type="application/pdf", headers=headers)
+
     return [
+        Endpoint(
+            "GET",
+            "/invoices/{invoice_id}/ubl",
+            scope="finance:read",
+            handler=ubl,
+            summary="The document as EN 16931 e-invoice in UBL 2.1",
+            media_type="application/xml",
+        ),
+        Endpoint(
+            "GET",
+            "/invoices/{invoice_id}/factur-x",
+            scope="finance:read",
+            handler=factur_x,
+            summary="The document as Factur-X: the PDF with the EN 16931 e-invoice inside",
+            media_type="application/pdf",
+        ),
         Endpoint(
             "GET",
             "/invoices",

@@ -31,6 +31,8 @@ from erp.finance.chart import Chart
 from erp.finance.content import digest
 from erp.finance.deferral import deferred
 from erp.finance.document import render
+from erp.finance.einvoice import facturx, ubl
+from erp.finance.einvoice.model import of_content
 from erp.finance.errors import (
     DocumentAltered,
     PaymentMismatch,
@@ -138,6 +140,20 @@ class FinanceService:
         if hashlib.sha256(pdf).digest() != sha256:
             raise DocumentAltered(f"the PDF of invoice {invoice_id} is not what was handed out")
         return pdf, sha256
+
+    async def ubl(self, invoice_id: InvoiceId) -> tuple[str, bytes]:
+        """(number, XML) of the e-invoice. Raises UnknownInvoice, DocumentAltered or NotAnEInvoice."""
+        found = of_content(await self.content(invoice_id))
+        return found.number, ubl.render(found)
+
+    async def factur_x(self, invoice_id: InvoiceId) -> tuple[str, bytes]:
+        """(number, PDF with the e-invoice inside). Raises what `ubl` and `pdf` do."""
+        content = await self.content(invoice_id)
+        found = of_content(content)
+        pdf, _ = await self.pdf(invoice_id)
+        language = content["locale"].replace("_", "-")
+        # Some hundred milliseconds beside the event loop, which answers RADIUS meanwhile.
+        return found.number, await asyncio.to_thread(facturx.render, found, pdf, language=language)
 
     async def receive(
         self,

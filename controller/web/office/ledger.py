@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api, address
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
-from controller.web.office.view import Filter, Link, Part, detail_page, list_page
+from controller.web.office.view import Action, Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
 READ = "finance:read"
+_DAY = timedelta(days=1)
 PAGES = (
     Link("Trial balance", "/ledger"),
     Link("Profit and loss", "/ledger/income"),
     Link("Balance sheet", "/ledger/balance-sheet"),
     Link("Receivables", "/ledger/receivables"),
+    Link("Revenue to come", "/ledger/revenue"),
     Link("Journal", "/ledger/entries"),
+    Link("Periods", "/ledger/periods"),
 )
 ACCOUNTS = (
     Column("Account", "name", link="{href}", sub="code"),
@@ -64,6 +68,19 @@ AGED = (
     Column("Total", "total", "money"),
 )
 AGED_TOTALS = (*AGED[1:], Column("In the ledger", "ledger", "money"))
+REVENUE = (
+    Column("Month", "month"),
+    Column("Account", "name", link="/ledger/accounts/{code}", sub="code"),
+    Column("Planned", "planned", "money"),
+    Column("Posted", "posted", "money"),
+)
+PERIODS = (Column("Closed until (not included)", "closed_until"),)
+CHANGES = (
+    Column("When", "at", "instant"),
+    Column("Closed until", "closed_until"),
+    Column("By", "actor"),
+    Column("Reason", "reason"),
+)
 _BUCKETS = tuple(column.key for column in AGED[1:-1])
 ITEMS = (
     Column("What", "kind", link="{href}", sub="number"),
@@ -186,8 +203,39 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             links=_others("", span),
         )  # fmt: skip
 
+    async def revenue(visit: Visit) -> Response:
+        names = {a["code"]: a["name"] for a in (await api.get(visit, "/ledger-accounts"))["accounts"]}
+        found = await api.get(visit, "/revenue-months")
+        rows = [row | {"name": names[row["code"]]} for row in found["months"]]
+        return list_page(
+            site, visit, "Revenue to come", {"items": rows, "next": None}, REVENUE,
+            intro="What was billed or sold ahead, by the month in which it is earned.",
+            nothing="Nothing was billed ahead.",
+            links=_others("/ledger/revenue", {}),
+        )  # fmt: skip
+
+    async def periods(visit: Visit) -> Response:
+        found = await api.get(visit, "/ledger-periods")
+        last = visit.now.date().replace(day=1) - _DAY
+        month = f"{last:%Y-%m}"
+        may = visit.principal.may("finance:write") and (found["closed_until"] or "") <= last.isoformat()
+        question = f"Close {month} and everything before it? Nothing is booked there any more."
+        return detail_page(
+            site, visit, "Periods", found, PERIODS,
+            back=Link("Ledger", "/ledger"),
+            actions=[Action(f"Close {month}", f"/ledger/periods/{month}/close", question)] if may else [],
+            parts=[Part("Closed and reopened", found["changes"], CHANGES, "Nothing was closed yet.")],
+        )  # fmt: skip
+
+    async def close(visit: Visit) -> Response:
+        await api.post(visit, "/ledger-periods/{month}/close", month=visit.path["month"])
+        return RedirectResponse("/ledger/periods", status_code=303)
+
     return [
         WebPage("GET", "/ledger", READ, trial_balance),
+        WebPage("GET", "/ledger/revenue", READ, revenue),
+        WebPage("GET", "/ledger/periods", READ, periods),
+        WebPage("POST", "/ledger/periods/{month}/close", "finance:write", close),
         WebPage("GET", "/ledger/income", READ, income),
         WebPage("GET", "/ledger/balance-sheet", READ, balance_sheet),
         WebPage("GET", "/ledger/receivables", READ, receivables),

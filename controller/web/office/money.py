@@ -99,12 +99,22 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return detail_page(
             site, visit, f"Invoice {row['number']}", row, INVOICE,
             back=Link("Invoices", "/invoices"),
-            links=[Link("PDF", f"/invoices/{invoice_id}/pdf")],
+            links=[
+                Link("PDF", f"/invoices/{invoice_id}/pdf"),
+                Link("Factur-X", f"/invoices/{invoice_id}/factur-x"),
+                Link("E-invoice (UBL)", f"/invoices/{invoice_id}/ubl"),
+            ],
             parts=[Part("Lines", row["lines"], LINES)],
         )  # fmt: skip
 
     async def pdf(visit: Visit) -> Response:
         return await api.fetch(visit, "/invoices/{invoice_id}/pdf", invoice_id=visit.path["invoice_id"])
+
+    async def factur_x(visit: Visit) -> Response:
+        return await api.fetch(visit, "/invoices/{invoice_id}/factur-x", invoice_id=visit.path["invoice_id"])
+
+    async def ubl(visit: Visit) -> Response:
+        return await api.fetch(visit, "/invoices/{invoice_id}/ubl", invoice_id=visit.path["invoice_id"])
 
     async def explanation(visit: Visit) -> Response:
         line_id = visit.path["line_id"]
@@ -125,6 +135,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/invoices", "finance:read", invoices),
         WebPage("GET", "/invoices/{invoice_id}", "finance:read", invoice),
         WebPage("GET", "/invoices/{invoice_id}/pdf", "finance:read", pdf),
+        WebPage("GET", "/invoices/{invoice_id}/factur-x", "finance:read", factur_x),
+        WebPage("GET", "/invoices/{invoice_id}/ubl", "finance:read", ubl),
         WebPage("GET", "/invoice-lines/{line_id}", "billing:read", explanation),
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from facturx import get_facturx_xml_from_pdf
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -25,6 +26,7 @@ from erp.finance.errors import DocumentAltered, PaymentMismatch, WrongCurrency
 from erp.finance.model import Wanted
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, berlin
+from tests.support.en16931 import faults
 from tests.support.finance import NOW, Books
 
 
@@ -150,6 +152,15 @@ async def test_pdf_is_the_same_every_time_and_keeps_its_digest(books: Books) -> 
     assert b"/FontFile2" in pdf
     books.clock.move_to(datetime(2027, 1, 1, tzinfo=UTC))
     assert await books.finance.pdf(made) == (pdf, digest)
+
+
+async def test_an_issued_invoice_is_an_e_invoice(books: Books) -> None:
+    account = await books.account("Łukasz & Söhne")
+    made = await books.issue(account, "30.00", "-1.00")
+    number, xml = await books.finance.ubl(made)
+    assert (number, faults("ubl-invoice", xml)) == ("INV-2026-000001", [])
+    _, pdf = await books.finance.factur_x(made)
+    assert faults("cii", get_facturx_xml_from_pdf(pdf, check_xsd=False)[1]) == []
 
 
 async def test_an_altered_document_is_not_handed_out(books: Books) -> None:

@@ -8,20 +8,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.domain.charge import Charge, ChargeKind
-from controller.domain.identity import (
-    AccountId,
-    BillRunId,
-    ChargeId,
-    OfferingVersionId,
-    ServiceId,
-    SubscriptionId,
-)
+from controller.domain.charge import ChargeKind
 from controller.domain.money import Money
 from erp.finance import deferral
 from erp.finance.chart import Chart, default_accounts
 from erp.finance.journal import Posting
 from erp.finance.model import Draft, Open, draft, settle, tax_by_line
+from tests.support.charges import charge
 
 CHART = Chart(default_accounts())
 
@@ -30,27 +23,6 @@ def posted(document: Draft) -> tuple[Posting, ...]:
     """As it is posted in the month of its lines."""
     found = deferral.deferred(document.charges, date(2026, 9, 30), {})
     return deferral.postings(document, CHART, found, {})
-
-
-def charge(net_minor: int, percent: str = "19", kind: ChargeKind = ChargeKind.RECURRING, n: int = 0) -> Charge:
-    return Charge(
-        ChargeId(f"{n:032x}"),
-        BillRunId("run"),
-        AccountId("account"),
-        SubscriptionId("sub"),
-        ServiceId("svc"),
-        OfferingVersionId("v"),
-        kind,
-        date(2026, 9, 1),
-        date(2026, 10, 1),
-        "Fibre 100: monthly fee",
-        Decimal(1),
-        "month",
-        Decimal("30.00"),
-        Money(net_minor, "EUR"),
-        Decimal(percent),
-        "Fibre 100",
-    )
 
 
 def test_tax_of_a_group_is_rounded_once_and_given_to_the_largest_remainders() -> None:

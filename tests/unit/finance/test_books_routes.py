@@ -1,0 +1,178 @@
+"""The books as a script meets them: over HTTP, and by `headend finance` against a running server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from controller.app.finance_cli import finance_app
+from controller.http.endpoint import Endpoint, Principal
+from controller.store.engine import Database
+from erp.finance import books_routes, revenue_routes
+from tests.support.api import api_client
+from tests.support.finance import Books, made_entity, manual
+from tests.support.http_server import serving
+from tests.support.site import World
+
+FEBRUARY = datetime(2027, 2, 2, 9, tzinfo=UTC)
+
+
+def endpoints(books: Books) -> list[Endpoint]:
+    return [*books_routes.endpoints(books.books), *revenue_routes.endpoints(books.revenue)]
+
+
+@pytest.fixture
+async def books(sqlite_database: Database) -> Books:
+    made = Books(sqlite_database)
+    await made_entity(made)
+    return made
+
+
+@pytest.fixture
+async def api(books: Books) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api_client(endpoints(books), clock=books.clock) as client:
+        yield client
+
+
+def euro(amount: str) -> dict[str, str]:
+    return {"amount": amount, "currency": "EUR"}
+
+
+async def test_an_accountants_month_over_http(books: Books, api: httpx2.AsyncClient) -> None:
+    added = await api.post("/ledger-accounts", json={"code": "6310", "name": "Rent", "kind": "expense", "parent": "6"})
+    assert added.status_code == 201, added.text
+    body = {
+        "reference": "rent-11",
+        "description": "Rent of November",
+        "postings": [{"code": "6310", "amount": euro("500.00")}, {"code": "1800", "amount": euro("-500.00")}],
+    }
+    posted = (await api.post("/journal-entries", json=body)).json()
+    assert (await api.get(f"/journal-entries/{posted['entry_id']}")).json() == posted
+    assert [p["name"] for p in posted["postings"]] == ["Rent", "Bank"]
+    await books.issue(await books.account(), "30.00")
+    books.clock.move_to(FEBRUARY)
+    statement = (await api.get("/income-statement", params={"since": "2026-11-01", "as_of": "2026-11-30"})).json()
+    assert [s["result"] for s in statement["statements"]] == [euro("-470.00")]
+    (aged,) = (await api.get("/receivables", params={"as_of": "2026-12-31"})).json()["items"]
+    assert (aged["days_31_60"], aged["total"]) == (euro("35.70"), euro("35.70"))
+    (total,) = (await api.get("/receivables-totals")).json()["totals"]
+    assert total["ledger"] == total["total"] == euro("35.70")
+    closed = await api.post("/ledger-periods/2026-12/close", json={})
+    assert closed.json()["closed_until"] == "2027-01-01"
+    late = await api.post("/journal-entries", json=body | {"reference": "late", "booked_on": "2026-12-31"})
+    assert (late.status_code, late.json()["code"]) == (409, "period-closed")
+    reversal = await api.post(f"/journal-entries/{posted['entry_id']}/reversal", json={"reason": "paid twice"})
+    assert (reversal.status_code, reversal.json()["regards_on"]) == (201, "2026-11-01")
+    first = (await api.get("/ledger-accounts/1800/postings", params={"limit": 1})).json()
+    rest = (await api.get("/ledger-accounts/1800/postings", params={"limit": 1, "after": first["next"]})).json()
+    assert [p["amount"] for p in first["items"] + rest["items"]] == [euro("500.00"), euro("-500.00")]
+    assert rest["next"] is None
+
+
+async def test_a_contract_over_http(books: Books, api: httpx2.AsyncClient) -> None:
+    promise = {"name": "Fibre", "kind": "recurring", "stand_alone": euro("360.00"), "first_on": "2026-12-01"}
+    body = {
+        "account_id": await books.account(),
+        "reference": "C-1",
+        "price": euro("360.00"),
+        "signed_on": "2026-12-01",
+        "promises": [
+            promise | {"until_on": "2027-12-01"},
+            promise | {"name": "Router", "kind": "equipment", "stand_alone": euro("120.00")},
+        ],
+    }
+    made = (await api.post("/revenue-contracts", json=body)).json()
+    assert [p["share"] for p in made["plan"]] == [euro("270.00"), euro("90.00")]
+    assert len(made["plan"][0]["slices"]) == 12
+    change = {"at_on": "2027-01-01", "added": euro("12.00"), "reason": "upgrade", "promises": body["promises"]}
+    refused = await api.post(f"/revenue-contracts/{made['contract_id']}/changes", json=change)
+    assert (refused.status_code, refused.json()["code"]) == (422, "contract-plan")
+    change["promises"] = [promise | {"first_on": "2027-01-01", "until_on": "2027-12-01"}]
+    changed = (await api.post(f"/revenue-contracts/{made['contract_id']}/changes", json=change)).json()
+    assert changed["price"] == euro("372.00")
+    books.clock.move_to(FEBRUARY)
+    done = await api.post("/revenue-recognitions", json={"month": "2027-01"})
+    assert [e["booked_on"] for e in done.json()["entries"]] == ["2026-12-31", "2027-01-31"]
+    (found,) = (await api.get("/revenue-contracts")).json()["items"]
+    assert found["position"]["amount"] == f"-{found['earned']['amount']}"
+
+
+REFUSED: list[tuple[str, str, dict[str, Any] | None, int]] = [
+    ("GET", "/journal-entries/" + "0" * 32, None, 404),
+    ("GET", "/ledger-accounts/9999/postings", None, 422),
+    ("GET", "/ledger-accounts/1800/postings?after=nonsense", None, 400),
+    ("GET", "/balance-sheet?as_of=yesterday", None, 422),
+    ("GET", "/income-statement?since=2027-01-02&as_of=2027-01-01", None, 422),
+    ("GET", "/ledger-export?format=xml", None, 422),
+    ("GET", "/revenue-contracts/" + "0" * 32, None, 404),
+    ("GET", "/trial-balance?entity_id=" + "0" * 32, None, 200),
+    ("GET", "/balance-sheet?entity_id=" + "0" * 32, None, 404),
+    ("POST", "/ledger-periods/2026-13/close", {}, 422),
+    ("POST", "/ledger-periods/2027-12/close", {}, 422),
+    ("POST", "/ledger-periods/2026-01/reopen", {"reason": "x"}, 422),
+    ("POST", "/ledger-periods/2026-01/reopen", {}, 422),
+    ("POST", "/revenue-recognitions", {"month": "2026-11"}, 422),
+    ("POST", "/journal-entries", {"reference": "x", "description": "x", "postings": []}, 422),
+]
+
+
+async def test_what_cannot_be_answered_is_a_problem(api: httpx2.AsyncClient) -> None:
+    for method, path, body, status in REFUSED:
+        answer = await api.request(method, path, json=body)
+        assert answer.status_code == status, (path, answer.text)
+        if status != 200:
+            assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+@pytest.fixture
+def served(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A running server whose address and token the commands find in the environment."""
+    shutil.copy(sqlite_template, tmp_path / "headend.db")
+
+    async def build() -> object:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+        books = Books(database)
+        await made_entity(books)
+        await books.issue(await books.account(), "30.00")
+        await manual(books, "Wages", "6020", "1800", "12.50", date(2026, 10, 31))
+        books.clock.move_to(FEBRUARY)
+        world = World(endpoints=lambda _, __: endpoints(books), clock=books.clock)
+        app = await world.build(database)
+        assert world.auth is not None
+        by = Principal("user:admin", frozenset({"*"}))
+        _, token = await world.auth.create_token("cli", ["finance:*"], expires_at=None, by=by)
+        monkeypatch.setenv("HEADEND_TOKEN", token.reveal())
+        return app
+
+    with serving(build) as url:
+        monkeypatch.setenv("HEADEND_URL", url)
+        yield
+
+
+def test_the_books_from_the_command_line(served: None) -> None:
+    def run(*words: str) -> str:
+        found = CliRunner().invoke(finance_app, words)
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    assert "sum of all balances: 0.00 EUR" in run("trial-balance")
+    assert run("income", "--since", "2026-11-01", "--as-of", "2026-11-30").splitlines()[-1].split() == [
+        "result", "30.00", "EUR",
+    ]  # fmt: skip
+    assert "35.70 EUR" in run("balance-sheet", "--as-of", "2026-11-01")
+    assert run("ageing").splitlines()[-1].split()[:3] == ["all", "of", "them"]
+    assert "open Assets:1-Current-assets:1800-Bank" in run("export", "beancount")
+    assert "booked on 2027-02-02" in run("post", "Tea", "6300=2.50", "1800=-2.50", "--reference", "tea")
+    assert "Closed until 2027-01-01" in run("close", "2026-12")
+    assert "Closed until 2026-12-01" in run("reopen", "2026-12", "--reason", "a bill was forgotten")
+    assert run("recognise", "2027-01") == ""
+    assert run("revenue").split() == ["month", "account", "planned", "posted"]
+    refused = CliRunner().invoke(finance_app, ["close", "2027-12"])
+    assert (refused.exit_code, "when it is over" in refused.output) == (2, True)
