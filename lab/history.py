@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -39,9 +39,13 @@ def first_day(today: date, days: int) -> date:
 
 
 def steps(first: date, until: datetime) -> list[datetime]:
-    """The instants the clock is moved to: four a day, and `until` itself."""
+    """The instants the clock is moved to: four a day by the local clock, and `until` itself.
+
+    In UTC: between two instants of one local zone Python counts what clocks on the wall show, and loses the hour by
+    which they are put back in October.
+    """
     days = (first + timedelta(days=n) for n in range((until.astimezone(ZONE).date() - first).days + 1))
-    at = (datetime.combine(day, time(hour), tzinfo=ZONE) for day in days for hour in HOURS)
+    at = (datetime.combine(day, time(hour), tzinfo=ZONE).astimezone(UTC) for day in days for hour in HOURS)
     return [*(instant for instant in at if instant < until - timedelta(minutes=10)), until]
 
 
@@ -88,7 +92,7 @@ class History:
             await self._reconnect()
 
     def _start(self) -> datetime:
-        return datetime.combine(self.first, time(0), tzinfo=ZONE)
+        return datetime.combine(self.first, time(0), tzinfo=ZONE).astimezone(UTC)
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
