@@ -141,6 +141,7 @@ class Network:
                     directory=settings.radsec_dir if settings.has_role("radius") else None,
                     host=settings.bind,
                     port=settings.radsec_port,
+                    versions=tuple(f"radius/{name.strip()}" for name in settings.radsec_versions.split(",")),
                     reuse_port=settings.share_radius_ports,
                 ),
                 eap_dir=settings.eap_dir if settings.has_role("radius") else None,

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     radsec_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem: serves RADIUS over TLS (docs/radius-transports.md)."""
     radsec_port: int = Field(default=2083, ge=0, le=65535)
+    radsec_versions: str = Field(default="1.1,1.0", pattern=r"^1\.[01](, ?1\.[01])?$")
+    """Versions of RADIUS spoken over TLS, as server and as client; 1.1 alone refuses who does not negotiate it."""
     eap_dir: Path | None = None
     """Directory with server.pem, server.key, ca.pem and crl.pem: offers PEAP, EAP-TTLS and EAP-TLS (docs/eap.md)."""
     eap_methods: str = "peap,ttls,tls,mschapv2,md5"
