@@ -87,7 +87,7 @@ class Store:
         self._jobs.dispose()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_killed_ten_times_over_accounting_orders_and_bill_runs_nothing_is_lost_doubled_or_stuck(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from radius.pools import routes as pool_routes
 from radius.pools.service import PoolService, PoolState
 from radius.quota import routes as quota_routes
 from radius.room import RadiusRoom
+from tests.support import zygote
 from tests.support.api import api_client
 from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, put_login, recording_room, register, secret_box
 
@@ -174,16 +174,6 @@ async def test_fair_use_throttles_the_bras_and_a_top_up_frees_it_in_the_middle_o
 # --- killed -9 ---
 
 
-def child(program: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-P", ROOT / "tests" / "support" / program, *arguments],
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def url(database: Database) -> str:
     return database.url.render_as_string(hide_password=False)
 
@@ -197,14 +187,19 @@ async def pool_of(database: Database, directory: Path, hold_s: int = 60) -> tupl
     return service, made
 
 
-async def answers_of(*processes: subprocess.Popen[str]) -> list[Any]:
-    """Let them all begin at once, and wait for what they say."""
+async def answers_of(directory: Path, *arguments: tuple[str, ...], dies: bool = False) -> list[Any]:
+    """Have processes ask that all begin at once, and wait for what they say."""
+    turn = Path(tempfile.mkdtemp(dir=directory))
+    processes = [
+        zygote.start("tests.support.pool_child", *each, str(turn / "begin"), *["die"] * dies, output=turn / f"{n}")
+        for n, each in enumerate(arguments)
+    ]
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    outputs = await asyncio.gather(*(asyncio.to_thread(process.communicate, timeout=60) for process in processes))
-    return [answer for output, _ in outputs for answer in json.loads(output)]
+        await asyncio.to_thread(process.until_printed, "ready")
+    (turn / "begin").touch()
+    for process in processes:
+        assert await asyncio.to_thread(process.wait, 60) == (-signal.SIGKILL if dies else 0)
+    return [answer for process in processes for answer in json.loads(process.output.read_text().splitlines()[-1])]
 
 
 async def test_a8_two_processes_give_200_logins_126_addresses_and_none_twice(
@@ -212,7 +207,7 @@ async def test_a8_two_processes_give_200_logins_126_addresses_and_none_twice(
 ) -> None:
     service, made = await pool_of(database, tmp_path)
     pool_id = made.pool.pool_id
-    answers = await answers_of(*(child("pool_child.py", url(database), pool_id, str(n), "100") for n in (1, 101)))
+    answers = await answers_of(tmp_path, *((url(database), pool_id, first, "100") for first in ("1", "101")))
     given = [answer for answer in answers if isinstance(answer, str)]
     assert (len(given), len(set(given))) == (126, 126)
     assert all("is exhausted" in answer[0] for answer in answers if not isinstance(answer, str))
@@ -224,13 +219,12 @@ async def test_a_process_killed_between_hold_and_start_loses_nothing_for_ever(
     database: Database, tmp_path: Path
 ) -> None:
     service, made = await pool_of(database, tmp_path, hold_s=1)
-    killed = child("pool_child.py", url(database), made.pool.pool_id, "1", "126", "die")
-    assert len(set(await answers_of(killed))) == 126
-    assert killed.returncode == -signal.SIGKILL
+    asked = (url(database), made.pool.pool_id)
+    assert len(set(await answers_of(tmp_path, (*asked, "1", "126"), dies=True))) == 126
     assert (await service.show(made.pool.pool_id)).held == 126, "what was answered is on disk"
 
     async def all_are_given_again() -> bool:
-        again = await answers_of(child("pool_child.py", url(database), made.pool.pool_id, "1001", "126"))
+        again = await answers_of(tmp_path, (*asked, "1001", "126"))
         return len([answer for answer in again if isinstance(answer, str)]) == 126
 
     await until(all_are_given_again, "the holds run out", timeout_s=30)
@@ -247,7 +241,7 @@ async def test_a_process_killed_as_the_cap_is_reached_leaves_one_coa_to_be_sent_
         session = await bras.login("anna", wait_for_start=True)
         session.downstream_octets += 3 * MB
         await bras.interim(session)
-        killed = child("quota_child.py", url(database), when)
+        killed = zygote.start("tests.support.quota_child", url(database), when, output=tmp_path / "said")
         assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL
         async with database.read() as conn:
             changes = await conn.scalar(text("SELECT count(*) FROM radius_change"))

@@ -116,6 +116,7 @@ async def test_an_eap_conversation_stays_with_the_process_that_the_kernel_picked
             assert outcome.keys_match
 
 
+@pytest.mark.long
 async def test_records_of_sessions_that_move_between_two_processes_are_stored_once_and_sum_up(
     pair: Pair, tmp_path: Path
 ) -> None:

@@ -68,7 +68,8 @@ class Fuzzer:
                 if operation.method.upper() != "GET" or "{" in operation.path:
                     continue
                 answer = http.get(operation.path)
-                items = answer.json().get("items", []) if answer.is_success else []
+                is_list = answer.is_success and answer.headers["content-type"].startswith("application/json")
+                items = answer.json().get("items", []) if is_list else []
                 for field, value in (pair for item in items for pair in item.items()):
                     if field.endswith(("_id", "_key")) and isinstance(value, str):
                         self._known.setdefault(field, []).append(value)

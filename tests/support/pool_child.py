@@ -1,6 +1,8 @@
 """A process that asks for addresses of a pool, all at once, and prints what it got; or is killed when it has them.
 
-python pool_child.py DATABASE_URL POOL_ID FIRST COUNT [die]
+    python -m tests.support.pool_child DATABASE_URL POOL_ID FIRST COUNT BEGIN [die]
+
+It prints "ready" and asks as soon as there is a file BEGIN.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from controller.domain.clock import SystemClock
 from controller.store.engine import Database
@@ -17,11 +20,13 @@ from radius.pools.allocator import Allocator
 from radius.pools.lease import Owner
 
 
-async def main(url: str, pool_id: str, first: int, count: int, dies: bool) -> None:
+async def main(url: str, pool_id: str, first: int, count: int, begin: Path, dies: bool) -> None:
     database = Database(url)
     allocator = Allocator(database, SystemClock())
     owners = [Owner(f"{n:032x}", f"{n:012x}", "n" * 32, f"{n:032x}") for n in range(first, first + count)]
-    sys.stdin.readline()
+    print("ready", flush=True)
+    while not begin.exists():  # noqa: ASYNC110, ASYNC240 (made by another process)
+        await asyncio.sleep(0.001)
     answers = await asyncio.gather(*(allocator.hold(owner, [pool_id]) for owner in owners), return_exceptions=True)
     print(
         json.dumps([answer[pool_id] if isinstance(answer, dict) else [str(answer)] for answer in answers]), flush=True
@@ -31,4 +36,6 @@ async def main(url: str, pool_id: str, first: int, count: int, dies: bool) -> No
     await database.close()
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), len(sys.argv) > 5))
+if __name__ == "__main__":
+    _, url, pool_id, first, count, begin, *dies = sys.argv
+    asyncio.run(main(url, pool_id, int(first), int(count), Path(begin), bool(dies)))

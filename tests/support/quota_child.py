@@ -42,4 +42,5 @@ async def main(url: str, when: str) -> None:
     sys.exit("nothing was reached")
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2]))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -67,8 +67,9 @@ def _zygote() -> Zygote:
 class Running:
     """A program that was started: as much of subprocess.Popen as tests use."""
 
-    def __init__(self, pid: int, arguments: tuple[str, ...]) -> None:
+    def __init__(self, pid: int, arguments: tuple[str, ...], output: Path) -> None:
         self.pid = pid
+        self.output = output
         self.returncode: int | None = None
         self._arguments = arguments
         self._ended = os.pidfd_open(pid)
@@ -92,6 +93,18 @@ class Running:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def until_printed(self, *lines: str, timeout_s: float = 60) -> None:
+        """Return when one of these lines stands in its output."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            has_ended = self.poll() is not None
+            printed = self.output.read_text() if self.output.exists() else ""
+            if any(line.strip() in lines for line in printed.splitlines()):
+                return
+            assert not has_ended, f"ended without {lines}: {printed}"
+            assert time.monotonic() < deadline, f"not in {timeout_s} s: {lines}, but {printed}"
+            time.sleep(0.005)
+
     def _reaped(self, timeout_s: float | None) -> int | None:
         if self.returncode is None and select.select([self._ended], [], [], timeout_s)[0]:
             self.returncode = int(_zygote().ask(status=self.pid))
@@ -100,7 +113,11 @@ class Running:
 
 
 def start(
-    module: str, *arguments: str, environment: Mapping[str, str], output: Path, error: Path | None = None
+    module: str,
+    *arguments: str,
+    output: Path,
+    error: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Running:
     """`python -m module arguments`, with what it prints appended to `output`, and its errors to `error` where given."""
     pid = _zygote().ask(
@@ -110,7 +127,7 @@ def start(
         output=str(output),
         error=str(error or output),
     )
-    return Running(pid, (module, *arguments))
+    return Running(pid, (module, *arguments), output)
 
 
 # --- The server

@@ -86,7 +86,7 @@ async def test_generated_requests_are_answered_as_described(database: Database, 
 
     with serving(build) as address:
         fuzzer = Fuzzer(address, {"Authorization": f"Bearer {TOKEN}"}, skip=lambda method, path: False)
-        fuzzer.run(budget_s=15, examples=10)
+        fuzzer.run(budget_s=200, examples=5)
     assert not fuzzer.failures, "\n".join(fuzzer.failures)
     assert fuzzer.sent.get(200, 0) > 10
     assert fuzzer.sent.get(422, 0) > 10

@@ -1,7 +1,5 @@
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 from controller.domain.errors import NotFound, RuleError, TemporaryDeviceError
 from controller.store.engine import Database
 from controller.store.jobs import Jobs, RetryPolicy, stable_executor_id
+from tests.support import zygote
 
 
 @pytest.fixture
@@ -22,34 +21,20 @@ async def jobs(database: Database, tmp_path: Path) -> AsyncIterator[Jobs]:
         await made.close()
 
 
-def child(url: str, data_dir: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.job_child", url, str(data_dir)],
-        cwd=Path(__file__).parents[3],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def until_printed(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdout is not None
-    assert any(printed.strip() == line for printed in process.stdout), f"ended before {line!r}"
-
-
 async def test_a_killed_workflow_goes_on_where_it_stood_and_makes_each_effect_once(
     database: Database, tmp_path: Path
 ) -> None:
     url = database.url.render_as_string(hide_password=False)
     (tmp_path / "hang").write_text("2")
-    process = child(url, tmp_path)
-    until_printed(process, "step 2")
+    process = zygote.start("tests.support.job_child", url, str(tmp_path), output=tmp_path / "killed")
+    process.until_printed("step 2")
     process.kill()
-    process.communicate()
+    process.wait()
     (tmp_path / "hang").write_text("no")
-    out, err = child(url, tmp_path).communicate(timeout=60)
-    assert out.splitlines()[-1] == "result 6"
-    assert err == ""
+    output, error = tmp_path / "output", tmp_path / "error"
+    assert zygote.start("tests.support.job_child", url, str(tmp_path), output=output, error=error).wait(60) == 0
+    assert output.read_text().splitlines()[-1] == "result 6"
+    assert error.read_text() == ""
     with sqlite3.connect(tmp_path / "effects.db") as effects:
         assert effects.execute("SELECT step FROM effect ORDER BY step").fetchall() == [(1,), (2,), (3,)]
         runs = dict(effects.execute("SELECT step, count(*) FROM run GROUP BY step").fetchall())
@@ -172,14 +157,15 @@ async def test_workflows_run_on_the_loop_that_launched_them(jobs: Jobs) -> None:
 
 async def test_a_second_process_with_the_same_data_directory_is_refused(database: Database, tmp_path: Path) -> None:
     (tmp_path / "hang").write_text("1")
-    process = child(database.url.render_as_string(hide_password=False), tmp_path)
-    until_printed(process, "step 1")
+    url = database.url.render_as_string(hide_password=False)
+    process = zygote.start("tests.support.job_child", url, str(tmp_path), output=tmp_path / "output")
+    process.until_printed("step 1")
     try:
         with pytest.raises(RuleError, match="held"):
             await Jobs(database.url, tmp_path).launch()
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 async def test_sqlite_jobs_are_kept_in_write_ahead_mode(tmp_path: Path) -> None:
