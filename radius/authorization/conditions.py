@@ -15,7 +15,7 @@ from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 
-_NAS_PORT_ID = int(Attr.NAS_PORT_ID)
+_NAS_PORT, _NAS_PORT_ID = int(Attr.NAS_PORT), int(Attr.NAS_PORT_ID)
 _CALLING_STATION_ID = int(Attr.CALLING_STATION_ID)
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
@@ -84,7 +84,10 @@ def station(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """None and empty ask for nothing. `calling_station` is in the form that `station` makes."""
+    """None and empty ask for nothing. `calling_station` is in the form that `station` makes.
+
+    `nas_port_id` is compared with NAS-Port-Id (RFC 2869 §5.17), or with the number in NAS-Port where there is none.
+    """
 
     max_sessions: int | None = None
     nas_ids: tuple[str, ...] = ()
@@ -107,7 +110,7 @@ class Conditions:
         if self.nas_ids and nas.nas_id not in self.nas_ids and nas.member_of not in self.nas_ids:
             return f"the service is bound to another NAS than {nas.name}"
         if self.nas_port_id is not None:
-            port = _text(packet, _NAS_PORT_ID)
+            port = _text(packet, _NAS_PORT_ID) or _number(packet, _NAS_PORT)
             if port != self.nas_port_id:
                 return f"the service is bound to port {self.nas_port_id!r}, and this is {port!r}"
         if self.calling_station is not None:
@@ -118,6 +121,11 @@ class Conditions:
 
 
 NONE = Conditions()
+
+
+def _number(packet: Packet, kind: int) -> str | None:
+    value = packet.get(kind)
+    return None if value is None or len(value) != 4 else str(int.from_bytes(value, "big"))
 
 
 def _text(packet: Packet, kind: int) -> str | None:

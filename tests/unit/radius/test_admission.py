@@ -49,6 +49,7 @@ async def test_a_plain_login_has_no_guard_and_is_never_deferred() -> None:
         ({"nas_ids": ["x" * 32]}, login(), "bound to another NAS than bras"),
         ({"nas_port_id": "ge-0/0/1.100"}, login(attribute(87, b"ge-0/0/1.200")), "bound to port 'ge-0/0/1.100'"),
         ({"nas_port_id": "ge-0/0/1.100"}, login(), "this is None"),
+        ({"nas_port_id": "17"}, login(attribute(5, bytes((0, 0, 0, 18)))), "bound to port '17', and this is '18'"),
         ({"calling_station_id": "02-00-00-00-00-01"}, login(mac="02:00:00:00:00:02"), "bound to station"),
         ({"calling_station_id": "02-00-00-00-00-01"}, login(), "this is None"),
         ({"hours": ["sa-su 00:00-24:00"]}, login(), "outside the hours of the service: sa-su 00:00-24:00 Europe/Ber"),
@@ -68,6 +69,13 @@ async def test_a_login_from_its_own_place_is_accepted_whatever_the_notation() ->
     packet = login(attribute(87, b"ge-0/0/1.100"), mac="02-00-00-00-00-ab")
     assert (await made.decide(packet)).code == ACCESS_ACCEPT
     assert station("ge-0/0/1:100") == "ge-0/0/1:100", "only what is a MAC address is read as one"
+
+
+async def test_a_port_is_known_by_its_number_where_the_nas_names_none() -> None:
+    made = door(nas_port_id="17")
+    assert (await made.decide(login(attribute(5, bytes((0, 0, 0, 17)))))).code == ACCESS_ACCEPT
+    both = login(attribute(5, bytes((0, 0, 0, 17))) + attribute(87, b"ether1"))
+    assert (await made.decide(both)).code == ACCESS_REJECT, "the name counts where there is one"
 
 
 def test_a_service_bound_to_a_network_of_nas_may_use_each_of_its_boxes() -> None:
