@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -10,10 +11,10 @@ from starlette.responses import RedirectResponse, Response
 from controller.domain.errors import NotFound, RuleError
 from controller.domain.units import GB, MBPS
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, scaled, sent, show, whole
+from controller.web.office.form import Choice, Field, Filled, Form, scaled, whole
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Link, Part, Row, detail_page, list_page
-from controller.web.radius import elsewhere, fields
+from controller.web.radius import changing, elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
 ALLOWANCE, TOP_UPS, TAKEN = (
@@ -88,32 +89,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", HERE, "radius:read", one),
         WebPage("POST", f"{HERE}/withdraw", "radius:write", withdraw),
         *_form(site, api, "top-up", "Top up", TOP_UP, _top_up),
-        *_form(site, api, "allowance", "Allowance", GIVE, _give),
+        *_form(site, api, "allowance", "Allowance", GIVE, _give, partial(_as_it_is, api)),
     ]
 
 
-def _form(site: Site, api: Api, name: str, title: str, asked: tuple[Field, ...], apply: Any) -> list[WebPage]:
-    async def form(visit: Visit) -> Form:
-        service_id = visit.path["service_id"]
-        return Form(
-            title, asked, Link("Fair use", HERE.format(service_id=service_id)), (("send", title),), _INTRO[name]
-        )
+def _form(
+    site: Site, api: Api, name: str, title: str, asked: Sequence[Field], apply: Any, begin: changing.Begin | None = None
+) -> list[WebPage]:
+    async def make(visit: Visit) -> Form:
+        back = Link("Fair use", HERE.format(service_id=visit.path["service_id"]))
+        return Form(title, asked, back, (("send", title),), _INTRO[name])
 
-    async def fresh(visit: Visit) -> Response:
-        quota = await _quota(api, visit) if name == "allowance" else None
-        return show(site, visit, await form(visit), None if quota is None else Filled(_filled(quota)))
-
-    async def change(visit: Visit) -> Response:
-        known = await form(visit)
-
-        async def send(filled: Filled) -> Response:
-            await apply(api, visit, filled)
-            return RedirectResponse(known.back.href, status_code=303)
-
-        return await sent(site, visit, known, send)
-
-    path = f"{HERE}/{name}"
-    return [WebPage("GET", path, "radius:write", fresh), WebPage("POST", path, "radius:write", change)]
+    return changing.pages(site, f"{HERE}/{name}", make, partial(apply, api), begin=begin)
 
 
 _INTRO = {
@@ -139,6 +126,11 @@ async def _give(api: Api, visit: Visit, filled: Filled) -> None:
     if cap is not None:
         body["steps"].append({"beyond_octets": cap, "speed": None})
     await api.put(visit, ALLOWANCE, body=body, service_id=visit.path["service_id"])
+
+
+async def _as_it_is(api: Api, visit: Visit) -> Filled | None:
+    quota = await _quota(api, visit)
+    return None if quota is None else Filled(_filled(quota))
 
 
 def _speed(downstream_bps: int | None, upstream_bps: int | None) -> dict[str, Any] | None:

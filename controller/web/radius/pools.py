@@ -11,7 +11,7 @@ from controller.web import templating
 from controller.web.api import Api, address
 from controller.web.office.form import Choice, Field, Filled, Form, sent, show, whole
 from controller.web.office.view import Filter, Link, Row, list_page
-from controller.web.radius import elsewhere, fields
+from controller.web.radius import changing, elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
 ROOT, ONE = "/radius/pools", "/radius/pools/{pool_id}"
@@ -75,12 +75,12 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             },
         )  # fmt: skip
         may = visit.principal.may("radius:write")
-        changing = [Link("Change", f"{here}/change"), Link("Take back", f"{here}/free")] if may else []
+        links = [Link("Change", f"{here}/change"), Link("Take back", f"{here}/free")] if may else []
         return list_page(
             site, visit, f"Pool {pool['name']}", page, fields.LEASES,
             intro=f"{pool['words']}, {pool['written']}",
             filters=(elsewhere.SUBSCRIBER, Filter("state", "State", choices=STATES, anything="leased")),
-            nothing="No address fits.", links=[Link("Pools", "/pools"), *changing],
+            nothing="No address fits.", links=[Link("Pools", "/pools"), *links],
             totals=[
                 ("In use", templating.bar(pool["bar"])), ("Leased", templating.plain(pool["leased"])),
                 ("Held", templating.plain(pool["held"])), ("Free", templating.plain(templating.number(pool["free"]))),
@@ -133,24 +133,11 @@ def _changing(site: Site, api: Api) -> list[WebPage]:
     async def free(visit: Visit, filled: Filled) -> None:
         await api.post(visit, f"{ONE}/free", body=filled.body, pool_id=visit.path["pool_id"])
 
-    return [*_form(site, "change", widening, widen), *_form(site, "free", freeing, free)]
-
-
-def _form(site: Site, name: str, make: Any, apply: Any) -> list[WebPage]:
-    async def fresh(visit: Visit) -> Response:
-        return show(site, visit, await make(visit))
-
-    async def change(visit: Visit) -> Response:
-        form = await make(visit)
-
-        async def send(filled: Filled) -> Response:
-            await apply(visit, filled)
-            return RedirectResponse(form.back.href, status_code=303)
-
-        return await sent(site, visit, form, send)
-
-    path = f"/pools/{{pool_id}}/{name}"
-    return [WebPage("GET", path, "radius:write", fresh), WebPage("POST", path, "radius:write", change)]
+    one = "/pools/{pool_id}"
+    return [
+        *changing.pages(site, f"{one}/change", widening, widen),
+        *changing.pages(site, f"{one}/free", freeing, free),
+    ]
 
 
 def _back(row: Row) -> Link:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.form import Field, Filled, Form, sent, show
+from controller.web.office.form import Field, Filled, Form
 from controller.web.office.view import Filter, Link, Row, detail_page, list_page
-from controller.web.radius import elsewhere, fields
+from controller.web.radius import changing, elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
 STATES = ("all", "released", "counted", "dismissed", "retracted")
@@ -70,21 +70,10 @@ def _deciding(site: Site, api: Api, decision: str) -> list[WebPage]:
         back = Link(f"Held of {row['username']}", f"/quarantine/{row['quarantine_id']}")
         return Form(f"{label}: held of {row['username']}", WHY, back, ((decision, label),), intro)
 
-    async def fresh(visit: Visit) -> Response:
-        return show(site, visit, await form(visit))
+    async def decide(visit: Visit, filled: Filled) -> None:
+        await api.post(visit, f"{ONE}/{decision}", body=filled.body, quarantine_id=visit.path["quarantine_id"])
 
-    async def decide(visit: Visit) -> Response:
-        known = await form(visit)
-
-        async def send(filled: Filled) -> Response:
-            number = visit.path["quarantine_id"]
-            await api.post(visit, f"{ONE}/{decision}", body=filled.body, quarantine_id=number)
-            return RedirectResponse(known.back.href, status_code=303)
-
-        return await sent(site, visit, known, send)
-
-    path = f"{ONE}/{decision}"
-    return [WebPage("GET", path, "radius:write", fresh), WebPage("POST", path, "radius:write", decide)]
+    return changing.pages(site, f"{ONE}/{decision}", form, decide)
 
 
 def told(row: Row) -> dict[str, Any]:

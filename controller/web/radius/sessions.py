@@ -11,10 +11,10 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api, address
 from controller.web.office.fields import SESSIONS
-from controller.web.office.form import Field, Filled, Form, scaled, sent, show
+from controller.web.office.form import Field, Filled, Form, scaled
 from controller.web.office.table import facts
 from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
-from controller.web.radius import elsewhere, fields
+from controller.web.radius import changing, elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -67,24 +67,14 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             (("send", "Send CoA"),), "For this session only: its next login has the speed of its plan again.",
         )  # fmt: skip
 
-    async def fresh(visit: Visit) -> Response:
-        return show(site, visit, await form(visit))
-
-    async def change(visit: Visit) -> Response:
-        known = await form(visit)
-
-        async def send(filled: Filled) -> Response:
-            await api.post(visit, f"{ONE}/coa", body=filled.body, key=visit.path["key"])
-            return RedirectResponse(known.back.href, status_code=303)
-
-        return await sent(site, visit, known, send)
+    async def change(visit: Visit, filled: Filled) -> None:
+        await api.post(visit, f"{ONE}/coa", body=filled.body, key=visit.path["key"])
 
     return [
         WebPage("GET", "/sessions", "radius:read", index),
         WebPage("GET", ONE, "radius:read", one),
         WebPage("POST", f"{ONE}/disconnect", "radius:write", disconnect),
-        WebPage("GET", f"{ONE}/speed", "radius:write", fresh),
-        WebPage("POST", f"{ONE}/speed", "radius:write", change),
+        *changing.pages(site, f"{ONE}/speed", form, change),
     ]
 
 
