@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from controller.domain.clock import Clock
@@ -14,7 +15,7 @@ from radius.access import AccessService
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory
 from radius.authorization.eap.certificates import Certificates
-from radius.authorization.eap.methods import methods
+from radius.authorization.eap.methods import methods, unserved
 from radius.authorization.eap.metrics import EapCollector
 from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
@@ -44,6 +45,8 @@ from radius.sessions import SessionController
 from radius.settings import RadiusSettings
 from radius.trace import Traces
 from radius.transports import Transports
+
+log = structlog.get_logger()
 
 
 class RadiusRoom:
@@ -158,6 +161,8 @@ class RadiusRoom:
         # Most of what a packet leaves behind for some seconds is no cycle. At the default of 700 objects a tenth of the
         # processor's time goes into looking at it again and again.
         gc.set_threshold(*_GC_THRESHOLDS)
+        for name in unserved(self.settings.eap_methods, self.settings.password_form):
+            log.warning("radius.eap.method-unserved", method=name, password_form=self.settings.password_form)
         await self.sessions.changes.start()
         await self.transports.start()
         await self.listener.start()

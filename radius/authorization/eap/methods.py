@@ -13,7 +13,10 @@ from radius.authorization.eap import md5, mschapv2, peap, tls, ttls
 from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.method import MethodFactory
 from radius.authorization.eap.packet import MD5_CHALLENGE, MSCHAPV2, PEAP, TLS, TTLS
+from radius.authorization.password import CLEAR, FORMS, NT
 
+_LEAST = {"md5": CLEAR, "mschapv2": NT, "peap": NT}
+"""The poorest form of a password that a method can do with; the others serve every form, or need none."""
 _TYPES = {"peap": PEAP, "ttls": TTLS, "tls": TLS, "mschapv2": MSCHAPV2, "md5": MD5_CHALLENGE}
 
 
@@ -31,6 +34,11 @@ def methods(
     if certificates is not None:
         factories |= _inside_tls(find, certificates, needs_binding=needs_binding)
     return {_TYPES[name]: factories[name] for name in names if name in factories}
+
+
+def unserved(names: Sequence[str], form: str) -> list[str]:
+    """Which of these methods fail for every password that is kept as `form`."""
+    return [name for name in names if name in _LEAST and FORMS.index(form) > FORMS.index(_LEAST[name])]
 
 
 def _inside_tls(find: Find, certificates: Certificates, *, needs_binding: bool) -> dict[str, MethodFactory]:

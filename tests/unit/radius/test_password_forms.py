@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.domain.errors import RuleError
+from radius.authorization.eap.methods import unserved
 from radius.authorization.password import ARGON2, CLEAR, FORMS, NT, HashedPassword, derived, nt_password, opened, same
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import Attr
@@ -99,6 +100,13 @@ def test_the_nt_hash_tells_passwords_apart_in_any_script(text: str, other: bytes
     assert same(kept, text.encode())
     assert same(kept, other) == (other == text.encode())
     assert nt_password(text.encode()) is not None
+
+
+def test_methods_that_a_form_cannot_serve_are_named_at_the_start() -> None:
+    every = ("peap", "ttls", "tls", "mschapv2", "md5")
+    assert unserved(every, CLEAR) == []
+    assert unserved(every, NT) == ["md5"]
+    assert unserved(every, ARGON2) == ["peap", "mschapv2", "md5"]
 
 
 def test_unknown_forms_and_broken_hashes_are_refused() -> None:
