@@ -14,7 +14,6 @@ before they are priced, so cutting a stretch in two never changes its price.
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -122,11 +121,3 @@ def holdings(
         version_id: Held(version_id, period, tuple(found), since[offerings[version_id]])
         for version_id, found in by_version.items()
     }
-
-
-def add_months(day: date, months: int) -> date:
-    """The same day of a later month, or its last one: 31 January + 1 is 28 or 29 February. Count from the first."""
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    if year > date.max.year:
-        return date.max
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -14,8 +14,9 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from billing_bridge.rating.line import Line
-from billing_bridge.rating.proration import DaySpan, Held, Stretch, add_months
+from billing_bridge.rating.proration import DaySpan, Held, Stretch
 from controller.domain.charge import ChargeKind
+from controller.domain.clock import add_months
 from controller.domain.money import Money
 from controller.domain.price import Discount, Escalator, Flat, OneOff, Window
 from controller.domain.tariff import TariffVersion

@@ -49,6 +49,7 @@ from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.inventory.service import InventoryService
+from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
@@ -92,6 +93,9 @@ class Erp:
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
         self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)
+        self.contracts = ContractService(
+            base.database, base.clock, crm=self.crm, catalog=self.catalog, items=self.items
+        )
         self.placement = OrderPlacement(
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )

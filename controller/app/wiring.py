@@ -48,7 +48,7 @@ from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
-from erp.orders import item_routes
+from erp.orders import contract_routes, item_routes
 from erp.orders import routes as orders_routes
 from radius import access_routes, login_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
@@ -142,6 +142,7 @@ class Program:
             *inventory_routes.endpoints(self.erp.inventory),
             *orders_routes.endpoints(self.erp.orders, self.base.clock),
             *item_routes.endpoints(self.erp.items),
+            *contract_routes.endpoints(self.erp.contracts),
             *routes_orders.endpoints(self.fulfilment),
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),

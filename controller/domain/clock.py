@@ -6,6 +6,7 @@ argument: a legal entity's days are counted in that entity's zone.
 
 from __future__ import annotations
 
+import calendar
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -58,3 +59,11 @@ def local_date(at: datetime, zone: ZoneInfo) -> date:
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     """The UTC instant at which `day` begins in `zone` (not always midnight: some zones skip it at DST)."""
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day of a later month, or its last one: 31 January + 1 is 28 or 29 February. Count from the first."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if year > date.max.year:
+        return date.max
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))

@@ -2,6 +2,7 @@
 
 RuleError
 ├── NotFound
+│   ├── NoContract        the version binds nobody
 │   ├── NoItem
 │   ├── NoOrder
 │   └── NoSubscription
@@ -23,6 +24,10 @@ from controller.domain.errors import Conflict, NotFound, RuleError
 
 class NoOrder(NotFound):
     code = "no-order"
+
+
+class NoContract(NotFound):
+    code = "no-contract"
 
 
 class NoItem(NotFound):

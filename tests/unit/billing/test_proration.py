@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from billing_bridge.billing.cycle import period_containing, periods_from
 from billing_bridge.rating.line import Line
-from billing_bridge.rating.proration import Change, DaySpan, add_months, holdings, stretches
+from billing_bridge.rating.proration import Change, DaySpan, holdings, stretches
 from billing_bridge.rating.rate import rate
+from controller.domain.clock import add_months
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
