@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from radius.authorization import chap, pap
 from radius.authorization.admission import Admission, rejection
 from radius.authorization.directory import Directory, Subscriber
-from radius.authorization.eap.method import MethodFactory
+from radius.authorization.eap.method import Offer
 from radius.authorization.eap.outcomes import EapOutcomes
 from radius.authorization.eap.server import EapServer
 from radius.authorization.eap.sessions import EapSessions
@@ -49,7 +49,7 @@ class Policy:
         self,
         directory: Directory,
         admission: Admission,
-        eap_methods: Mapping[int, MethodFactory] | None = None,
+        eap_methods: Mapping[int, Offer] | None = None,
         *,
         now_s: Callable[[], float] = time.monotonic,
         store_password: Store | None = None,

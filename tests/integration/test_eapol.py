@@ -56,10 +56,10 @@ async def tls_login(
     running: RunningRoom, directory: Path, client: Issued, version: str = "1.2", **more: str | int
 ) -> Outcome:
     certificate, key = client.write(directory, "client")
+    more.setdefault("ca_cert", str(directory / "eap" / "ca.pem"))
     block = network(
         "TLS",
         "anonymous",
-        ca_cert=str(directory / "eap" / "ca.pem"),
         client_cert=str(certificate),
         private_key=str(key),
         phase1=ONLY[version],
@@ -209,6 +209,22 @@ async def test_a_revocation_counts_from_the_next_login_on(
         assert (await tls_login(running, tmp_path, client)).accepted
         (directory / "crl.pem").write_bytes(authority.revocations(client))
         assert not (await tls_login(running, tmp_path, client)).accepted
+
+
+async def test_the_first_client_ca_is_taken_up_without_a_restart(
+    database: Database, tmp_path: Path, authority: Authority
+) -> None:
+    directory = eap_directory(tmp_path / "eap", authority)
+    ca = (directory / "ca.pem").read_bytes()
+    (directory / "ca.pem").unlink()
+    async with serving(database, tmp_path) as running:
+        (tmp_path / "ca.pem").write_bytes(ca)
+        client = authority.issue("anna")
+        refused = await tls_login(running, tmp_path, client, ca_cert=str(tmp_path / "ca.pem"))
+        assert not refused.accepted
+        assert "Access-Reject" in refused.output
+        (directory / "ca.pem").write_bytes(ca)
+        assert (await tls_login(running, tmp_path, client)).accepted
 
 
 @pytest.mark.parametrize("version", VERSIONS)

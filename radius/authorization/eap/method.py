@@ -94,3 +94,5 @@ class Method(Protocol):
 
 
 MethodFactory = Callable[[Context], Method]
+Offer = Callable[[Context], Method | None]
+"""A run of a method, or None where it cannot be had for the time being."""

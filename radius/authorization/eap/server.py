@@ -20,7 +20,7 @@ from typing import Protocol
 
 from controller.domain.errors import PeerError
 from radius.authorization import mppe
-from radius.authorization.eap.method import Context, Continue, Failure, Later, MethodFactory, Step, Success
+from radius.authorization.eap.method import Context, Continue, Failure, Later, Offer, Step, Success
 from radius.authorization.eap.packet import (
     FAILURE,
     IDENTITY,
@@ -63,7 +63,7 @@ class EapServer:
 
     def __init__(
         self,
-        methods: Mapping[int, MethodFactory],
+        methods: Mapping[int, Offer],
         sessions: EapSessions,
         admit: Admit,
         now_s: Callable[[], float],
@@ -181,9 +181,10 @@ class EapServer:
         for kind, make in self._methods.items():
             if kind in wanted and kind not in session.tried:
                 session.tried.add(kind)
-                session.kind = kind
-                session.method = make(Context(session.identity, _mtu(packet), session.nas))
-                return session.method.start()
+                method = make(Context(session.identity, _mtu(packet), session.nas))
+                if method is not None:
+                    session.kind, session.method = kind, method
+                    return method.start()
         names = ", ".join(TYPE_NAMES.get(kind, str(kind)) for kind in wanted) or "none"
         return Failure(Cause.NO_METHOD.because(f"no EAP method in common: the peer wants {names}"))
 

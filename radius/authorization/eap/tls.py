@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from radius.authorization.directory import Find
 from radius.authorization.eap.certificates import Certificates
-from radius.authorization.eap.method import Context, Failure, Later, MethodFactory, Step, Success
+from radius.authorization.eap.method import Context, Failure, Later, Offer, Step, Success
 from radius.authorization.eap.packet import TLS, EapPacket
 from radius.authorization.eap.tls_conversation import TlsConversation
 from radius.authorization.eap.tls_tunnel import TlsTunnel
@@ -86,12 +86,13 @@ def _utf8(der: bytes) -> bytes:
     return der[2:] if fits else b""
 
 
-def factory(find: Find, certificates: Certificates) -> MethodFactory:
-    """Offered where there is a ca.pem. A conversation keeps the certificates that it began with."""
+def factory(find: Find, certificates: Certificates) -> Offer:
+    """To be had while there is a ca.pem. A conversation keeps the certificates that it began with."""
 
-    def make(context: Context) -> EapTls:
+    def make(context: Context) -> EapTls | None:
         mutual = certificates.current().mutual
-        assert mutual is not None, "offered where there is a ca.pem, which is never given up"
+        if mutual is None:
+            return None
         return EapTls(find, TlsConversation(TlsTunnel(mutual), context, kind=TLS, checks_version=False))
 
     return make
