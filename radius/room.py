@@ -146,6 +146,7 @@ class RadiusRoom:
         self.listener.tap = tap
         self.transports.watch(tap, None if traces is None else traces.see_forwarded)
         self.coa.tap = None if traces is None else traces.see_dynamic
+        self.sessions.watch(None if traces is None else traces.see_session)
 
     async def start(self) -> None:
         """Load the directory, then open the ports: nobody is refused for being not loaded yet."""

@@ -66,6 +66,10 @@ class SessionController:
             database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience, process=process
         )
 
+    def watch(self, tap: Callable[[Nas, LiveSession], None] | None) -> None:
+        """Tell `tap` whose session is about to be asked for something, or nobody."""
+        self._reach.tap = tap
+
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
 

@@ -19,6 +19,7 @@ from controller.domain.identity import new_id
 from controller.domain.ports import CoaOutcome
 from controller.store import audit
 from controller.store.engine import Database
+from radius.ports import LiveSession
 from radius.protocol import dictionary
 from radius.protocol.codes import ACCOUNTING_REQUEST, CODE_NAMES
 from radius.protocol.duplicates import Source
@@ -103,6 +104,11 @@ class Traces:
             if reply is not None:
                 trace.add(self._event("out", verdict, reply, source, True))
 
+    def see_session(self, nas: Nas, session: LiveSession) -> None:
+        """A session that is about to be asked for something: of what is sent, its id alone may tell whose it is."""
+        for trace in list(self._open):
+            trace.target.know_session(nas, session.username, session.framed_ipv4, session.acct_session_id)
+
     def see_dynamic(self, nas: Nas, datagram: bytes, outcome: CoaOutcome) -> None:
         """A CoA or Disconnect that was sent, and what came of it."""
         sent = _decoded(datagram)
@@ -113,7 +119,8 @@ class Traces:
             verdict = Verdict(
                 outcome.result, nas, sent.code, None, sent, " ".join(filter(None, (cause, outcome.detail)))
             )
-            trace.add(self._event("out", verdict, sent, (nas.asked_at, nas.coa_port), True))
+            event = self._event("out", verdict, sent, (nas.asked_at, nas.coa_port), True)
+            trace.add(event | ({"peer": f"{nas.address} over its TLS connection"} if nas.is_asked_over_tls else {}))
 
     def see_forwarded(
         self, server: HomeServer, code: int, attributes: Attributes, reply: Reply | None, problem: str

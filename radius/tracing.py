@@ -65,6 +65,12 @@ class Target:
         self.names |= {bytes.fromhex(name) for name in learnt["names"][:_MAX_LEARNT]}
         self.sessions |= {(nas, bytes.fromhex(session)) for nas, session in learnt["sessions"][:_MAX_LEARNT]}
 
+    def know_session(self, nas: Nas, username: str, framed_ipv4: str | None, acct_session_id: bytes) -> None:
+        """A live session, as the table of sessions has it."""
+        is_meant = username.encode() in self.names or (self._address is not None and framed_ipv4 == str(self._address))
+        if is_meant and len(self.sessions) < _MAX_LEARNT:
+            self.sessions.add((nas.name, acct_session_id))
+
     def learn_session(self, nas: Nas | None, packet: Packet) -> None:
         session = packet.get(Attr.ACCT_SESSION_ID)
         if nas is not None and session is not None and len(self.sessions) < _MAX_LEARNT:

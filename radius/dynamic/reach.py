@@ -53,6 +53,8 @@ class Reach:
         self._client = client
         self._session_timeout_s = session_timeout_s
         self.garden = garden
+        self.tap: Callable[[Nas, LiveSession], None] | None = None
+        """Is told whose session is about to be asked for something, while somebody traces (radius.trace)."""
 
     async def find(self, session_key: str) -> tuple[LiveSession, Nas] | None:
         """None when the session is not live any more, or its NAS not registered."""
@@ -62,6 +64,8 @@ class Reach:
 
     async def send(self, session: LiveSession, nas: Nas, wanted: Wanted, *, end: bool) -> CoaOutcome:
         """Ask for it; `end` asks for the end of the session instead."""
+        if self.tap is not None:
+            self.tap(nas, session)
         kind = reply.vendor(nas.vendor)
         async with self._database.read() as conn:
             operator = await operator_of(conn, nas.nas_id, session.acct_session_id)

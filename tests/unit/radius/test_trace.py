@@ -15,6 +15,7 @@ from controller.domain.errors import RuleError
 from controller.domain.ports import CoaOutcome
 from controller.store import audit
 from controller.store.engine import Database
+from radius.ports import LiveSession
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import ACCOUNTING_REQUEST, COA_REQUEST, Attr
 from radius.protocol.packet import Packet, attribute
@@ -135,6 +136,19 @@ async def test_a_coa_that_names_only_the_session_is_shown_with_its_error_cause(
         shown = [event async for name, event in trace.events() if name == "packet"]
     assert [event["code"] for event in shown] == ["Accounting-Request", "Accounting-Response", "CoA-Request"]
     assert (shown[2]["result"], shown[2]["reason"]) == ("nak", "Error-Cause 503 (Session-Context-Not-Found)")
+
+
+async def test_a_session_that_was_there_before_the_trace_is_known_when_it_is_asked_for_something(
+    database: Database, tmp_path: Path
+) -> None:
+    live = LiveSession("k", nas().nas_id, b"s7", "anna", None, "100.64.0.7", None, None, None)
+    sent = SHARED.request(COA_REQUEST, 3, attribute(Attr.ACCT_SESSION_ID, b"s7"), signed=False)
+    traces = Traces(database, SystemClock(), lambda _traces: None)
+    for target, told in (("anna", 1), ("100.64.0.7", 1), ("berta", 0)):
+        trace = await traces.open(target, seconds=60, packets=10, actor="user:test")
+        traces.see_session(nas(), live)
+        traces.see_dynamic(nas(), sent, CoaOutcome("ack"))
+        assert len(await shown_by(trace)) == told, target
 
 
 async def test_it_is_bounded_in_number_audited_and_costs_nothing_when_it_is_over(
