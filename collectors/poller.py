@@ -176,6 +176,10 @@ class Poller:
             metrics.POLLS.labels(source.name, "not_stored").inc()
             log.warning("collector.not_stored", device_id=device_id, source=source.name, error=str(error))
             self._hear(source, device_id, True, polled.detail, polled.uptime_s)
+        except SQLAlchemyError as error:  # whose ONU is whose is in the database, and that is away
+            track.discard()
+            metrics.POLLS.labels(source.name, "not_stored").inc()
+            log.warning("collector.database_away", device_id=device_id, source=source.name, error=str(error))
         else:
             self._note_success(source, device_id, polled, track.keep())
         finally:

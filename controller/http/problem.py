@@ -16,6 +16,8 @@ from http import HTTPStatus
 
 import structlog
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.responses import Response
 
 from controller.domain.errors import (
@@ -87,11 +89,22 @@ def respond(problem: Problem, *, error_id: str | None = None) -> Response:
 
 
 def respond_to(error: Exception) -> Response:
-    """The response for anything that was raised. What is not an error made on purpose is a bug: logged, and 500."""
+    """The response for anything that was raised.
+
+    What is not an error made on purpose is logged: 503 while the database is away, else a bug, and 500.
+    """
     problem = from_error(error)
     if problem is not None:
         return respond(problem)
     error_id = log_failure(error)
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        away = Problem(
+            503,
+            "The database cannot be used at the moment; the log has the cause under this error_id.",
+            code="store-unavailable",
+            headers={"Retry-After": "5"},
+        )
+        return respond(away, error_id=error_id)
     return respond(
         Problem(
             500, "The request failed inside the server; its log has the cause under this error_id.", code="internal"

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from lxml import etree
+from sqlalchemy.exc import OperationalError
 
 from collectors.health import HealthStore, SourceHealth, State
 from collectors.poller import Poller
@@ -140,6 +142,34 @@ async def test_the_state_of_an_olt_arrives_by_netconf(database: Database, olt: O
     await olt.stop()
     await poller.poll_now()
     assert (await health.all())[0].state(datetime.now(UTC)) is State.DOWN
+
+
+class Recorded:
+    """A NetconfReader with the answer of an OLT as it was recorded."""
+
+    async def read(self, device: DeviceEndpoint, operation: str) -> str:
+        return (Path(__file__).parent / "olt_state.xml").read_text()
+
+
+class AccessAway(Access):
+    away = True
+
+    async def services_by_onu(self) -> Mapping[str, ServiceId]:
+        if self.away:
+            raise OperationalError("SELECT …", {}, ConnectionRefusedError("the database is away"))
+        return await super().services_by_onu()
+
+
+async def test_a_database_that_is_away_does_not_end_the_polling(sqlite_database: Database) -> None:
+    """With it the whole process would end, and nobody be answered who signs in."""
+    series, access, health = FakeTimeSeries(), AccessAway(), HealthStore(sqlite_database)
+    olt = DeviceEndpoint(DeviceId("o" * 32), "olt-1", "bbf-olt", "127.0.0.1", 830, "headend", Secret("x"))
+    poller = Poller(Registry(netconf=[olt]), series, health, SystemClock(), netconf=Recorded(), access=access)
+    await poller.poll_now()
+    assert series.points == {}
+    access.away = False
+    await poller.poll_now()
+    assert series.points != {}
 
 
 def said(device_id: str, *, reachable: bool = True, at: datetime = NOW, detail: str = "") -> SourceHealth:

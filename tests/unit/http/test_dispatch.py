@@ -11,6 +11,8 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controller.domain.clock import MovableClock
 from controller.domain.errors import Conflict, NotFound, PermanentDeviceError, RuleError, TemporaryDeviceError
@@ -64,6 +66,8 @@ async def failing(call: Call) -> None:
         "later": TemporaryDeviceError("olt-1 does not answer"),
         "refused": PermanentDeviceError("olt-1 refused"),
         "bug": ZeroDivisionError("secret internals"),
+        "away": OperationalError("SELECT secret", {}, ConnectionRefusedError("secret host")),
+        "full": PoolTimeout("QueuePool limit, secret internals"),
     }[call.path["kind"]]
 
 
@@ -160,6 +164,16 @@ async def test_a_bug_is_500_and_tells_nothing_but_an_error_id() -> None:
     assert len(body["error_id"]) == 16
     assert "secret" not in response.text
     assert "ZeroDivision" not in response.text
+
+
+@pytest.mark.parametrize("kind", ["away", "full"])
+async def test_a_database_that_is_away_is_503_and_worth_another_try(kind: str) -> None:
+    response = await send("GET", f"/failures/{kind}")
+    body = problem(response, 503)
+    assert body["code"] == "store-unavailable"
+    assert len(body["error_id"]) == 16
+    assert int(response.headers["retry-after"]) > 0
+    assert "secret" not in response.text
 
 
 async def test_unknown_addresses_and_methods_are_problems() -> None:
