@@ -210,7 +210,9 @@ class AccountingRecorder:
 
     async def _read(self, missing: Sequence[Key], records: Sequence[AccountingRecord]) -> dict[Key, list[Session]]:
         """The lives of the last months; older ones only for records of sessions that began before these."""
-        horizon_us = to_micros(self._clock.now()) - self.settings.look_back_days * _DAY_US
+        # A midnight: with an instant of its own each look-up would be planned anew, for every partition of the history.
+        today_us = to_micros(self._clock.now()) // _DAY_US * _DAY_US
+        horizon_us = today_us - self.settings.look_back_days * _DAY_US
         old = {record.key for record in records if record.begun_us is not None and record.begun_us < horizon_us}
         recent = [key for key in missing if key not in old]
         found = await self._log.call(partial(repository.load, keys=recent, heard_since_us=horizon_us))
