@@ -15,6 +15,9 @@ from controller.domain.identity import AccountId, EntityId, new_id
 from erp.finance.recognition import Planned, Promise, Slice, cut, planned_as
 from erp.finance.tables import contract, contract_change, contract_movement, earning, promise, recognition
 
+_AT_A_TIME = 5000
+"""Ids in one statement: SQLite takes 32,766 parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -43,9 +46,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Earning:
-    """A row of the plan as it is due, of an invoice line or of a contract."""
+    """What is due of a month on an account, of a contract or (None) of the lines of invoices."""
 
-    earning_id: int
     month: date
     currency: str
     code: str
@@ -184,12 +186,13 @@ async def is_sold(conn: AsyncConnection, subscription_id: str) -> bool:
 
 async def positions(conn: AsyncConnection, contract_ids: Collection[str]) -> dict[str, int]:
     """Billed less earned."""
-    if not contract_ids:
-        return {}
+    wanted, found = sorted(contract_ids), {}
     moved = func.sum(contract_movement.c.billed_minor - contract_movement.c.earned_minor)
     query = select(contract_movement.c.contract_id, moved.label("minor")).group_by(contract_movement.c.contract_id)
-    query = query.where(contract_movement.c.contract_id.in_(sorted(contract_ids)))
-    return {row.contract_id: int(row.minor) for row in await conn.execute(query)}
+    for first in range(0, len(wanted), _AT_A_TIME):
+        some = query.where(contract_movement.c.contract_id.in_(wanted[first : first + _AT_A_TIME]))
+        found.update({row.contract_id: int(row.minor) for row in await conn.execute(some)})
+    return found
 
 
 async def add_movements(
@@ -212,24 +215,28 @@ async def add_movements(
         await conn.execute(insert(contract_movement), rows)
 
 
+async def through(conn: AsyncConnection, entity_id: EntityId, month: date) -> date:
+    """The month to recognise through: what was recognised once is up to date whenever anything is."""
+    last = await _last(conn, entity_id)
+    return month if last is None else max(month, last[0])
+
+
 async def due(conn: AsyncConnection, entity_id: EntityId, month: date) -> list[Earning]:
     """What of `month` and before was not posted yet."""
     last = await _last(conn, entity_id)
-    query = select(earning).where(earning.c.entity_id == entity_id, earning.c.month <= month)
+    keys = (earning.c.month, earning.c.currency, earning.c.code, earning.c.contract_id)
+    query = select(*keys, func.sum(earning.c.amount_minor).label("minor")).group_by(*keys).order_by(*keys)
+    query = query.where(earning.c.entity_id == entity_id, earning.c.month <= month)
     if last is not None:
         query = query.where(or_(earning.c.month > last[0], earning.c.earning_id > last[1]))
-    return [
-        Earning(row.earning_id, row.month, row.currency, row.code, row.amount_minor, row.contract_id)
-        for row in await conn.execute(query.order_by(earning.c.month, earning.c.earning_id))
-    ]
+    rows = await conn.execute(query)
+    return [Earning(row.month, row.currency, row.code, int(row.minor), row.contract_id) for row in rows]
 
 
 async def recognised(conn: AsyncConnection, entity_id: EntityId, month: date, *, at: datetime, actor: str) -> None:
-    """Note that everything of `month` and before, that is known, was posted."""
-    last = await _last(conn, entity_id)
+    """Note that everything of `month` (see `through`) and before, that is known, was posted."""
     upto = await conn.scalar(select(func.coalesce(func.max(earning.c.earning_id), 0)))
-    through = month if last is None else max(month, last[0])
-    made = {"entity_id": entity_id, "month": through, "upto": upto, "at": at, "actor": actor}
+    made = {"entity_id": entity_id, "month": month, "upto": upto, "at": at, "actor": actor}
     await conn.execute(insert(recognition).values(made))
 
 

@@ -71,9 +71,10 @@ class RevenueService:
             await ledger.lock_books(conn)
             known = await contracts.find_reference(conn, entity_id, reference)
             if known is not None:
-                said = (known.account_id, known.subscription_id, known.currency)
-                if said != (account_id, subscription_id, price.currency):
-                    raise ContractMismatch(f"contract {reference} is one of another account or subscription")
+                first = (await contracts.changes(conn, known.contract_id))[0]
+                said = (known.account_id, known.subscription_id, known.currency, first.added_minor, first.at_on)
+                if said != (account_id, subscription_id, price.currency, price.minor, signed_on):
+                    raise ContractMismatch(f"contract {reference} is of another account, subscription, price or day")
                 return known
             if subscription_id and await contracts.is_sold(conn, subscription_id):
                 raise ContractMismatch(f"subscription {subscription_id} was sold under a contract already")
@@ -148,7 +149,7 @@ async def recognise(
     conn: AsyncConnection, entity_id: EntityId, month: date, *, at: datetime, actor: str
 ) -> list[Entry]:
     """The same within the caller's transaction, who holds the lock of the books. One entry for each month due."""
-    month = month.replace(day=1)
+    month = await contracts.through(conn, entity_id, month.replace(day=1))
     waiting = await contracts.due(conn, entity_id, month)
     if not waiting:
         return []

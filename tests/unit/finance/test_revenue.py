@@ -126,6 +126,22 @@ async def test_a_change_found_late_is_booked_on_the_first_open_day_and_names_its
     assert sum(await balance(books, "4430", "4400")) == december != sum(before)
 
 
+async def test_what_came_for_a_later_month_is_posted_when_an_earlier_one_is_asked_for(books: Books) -> None:
+    account = await books.account()
+    made = await signed(books, account)
+    books.clock.move_to(datetime(2027, 3, 1, 9, tzinfo=UTC))
+    await books.revenue.recognise(date(2027, 2, 1), actor="user:anna")
+    end = date(2027, 12, 1)
+    rest = [Promise("Fibre 100", "revenue-recurring", 1, date(2027, 2, 1), end)]
+    await books.revenue.modify(
+        made.contract_id, at=date(2027, 2, 1), added=Money(3_030, "EUR"), promises=rest, reason="more", actor="user:a"
+    )
+    (entry,) = await books.revenue.recognise(date(2026, 12, 1), actor="user:anna")
+    assert (entry.booked_on, entry.description) == (date(2027, 2, 28), "Revenue earned in 2027-02")
+    assert await books.revenue.recognise(date(2027, 2, 1), actor="user:anna") == []
+    assert all(m.posted == m.planned for m in await books.revenue.months() if m.month <= date(2027, 2, 1))
+
+
 async def test_what_would_be_no_contract_is_refused(books: Books) -> None:
     account, subscription = await books.account(), new_id(NOW)
     made = await signed(books, account, subscription)
