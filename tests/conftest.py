@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from controller.store.jobs import Jobs
+from tests.support import temporary
 
+temporary.choose()
 Jobs.poll_s = 0.02
 
 pytest_plugins = [

@@ -141,6 +141,7 @@ def test_one_command_orders_activates_and_invoices_a_line(demo: Demo) -> None:
     assert Path(pdf[1]).read_bytes().startswith(b"%PDF-")
 
 
+@pytest.mark.long
 def test_after_ctrl_c_and_after_kill_9_the_next_start_goes_on_with_everything(demo: Demo) -> None:
     until_online(demo)
     offline, token = demo.json["subscribers"], demo.json["token"]

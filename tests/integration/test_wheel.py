@@ -58,7 +58,7 @@ def test_an_installed_wheel_serves_pages_from_an_empty_environment(wheel: Path, 
     )
     try:
         base = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while True:
             try:
                 if httpx2.get(f"{base}/healthz").status_code == 200:

@@ -57,7 +57,7 @@ class Controller:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.process = zygote.start(CLI, "serve", environment=self.environment, output=self.data_dir / "serve.log")
         try:
-            self.until(self._is_ready, "the controller is ready", timeout_s=60)
+            self.until(self._is_ready, "the controller is ready", timeout_s=150)
         except BaseException:
             self.kill()
             raise
@@ -81,7 +81,7 @@ class Controller:
         if self.process is None or self.process.poll() is not None:
             return 0
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`headend …` on this data directory."""

@@ -26,7 +26,7 @@ from sqlalchemy import create_engine, make_url
 from controller.app.schema import metadata
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
-from tests.support import reuse
+from tests.support import reuse, temporary
 
 
 def postgres_binaries() -> Path | None:
@@ -133,7 +133,7 @@ class PostgresServer:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     if postgres_binaries() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    directory = Path("/tmp") / f"headend-pg-{os.getpid()}-{uuid.uuid4().hex[:8]}"  # short: socket paths are limited
+    directory = temporary.root() / f"headend-pg-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     server = PostgresServer(directory)
     try:
         yield server
