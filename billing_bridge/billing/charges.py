@@ -105,8 +105,9 @@ def _description(found: Due, tariff: TariffVersion) -> str:
     if isinstance(price, Flat):
         label = price.label or "monthly fee"
         credit = credit and price.amount > 0
-        pieces = abs(found.days) % found.period.days
-        label += f", {abs(found.days)} of {found.period.days} days" if pieces else ""
+        if found.days % found.period.days:
+            of = f"of {found.period.days} days" if not price.each else f"piece-days ÷ {found.period.days}"
+            label += f", {abs(found.days)} {of}"
     else:
         credit = credit and found.before.charges > 0
     return f"{tariff.offering_name}: {'credit of ' if credit else ''}{label}"

@@ -44,7 +44,8 @@ def in_advance(plan: PricePlan) -> frozenset[str]:
     """Codes of the prices that are due before the usage of a period is known."""
     arrears = {p.code for p in plan.prices if isinstance(p, Flat) and p.arrears}
     found = {p.code for p in plan.prices if isinstance(p, Flat | OneOff)} - arrears
-    return frozenset(found | {p.code for p in plan.prices if isinstance(p, Discount) and not arrears & set(p.of)})
+    discounts = [p for p in plan.prices if isinstance(p, Discount)]
+    return frozenset(found | {p.code for p in discounts if not (arrears & set(p.of) if p.of else arrears)})
 
 
 def price_code(line_code: str) -> str:

@@ -41,6 +41,7 @@ from controller.domain.price_hours import uncovered
 from erp.catalog.errors import BadVersion
 
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_ID = re.compile(r"[0-9a-f]{32}")
 _DECIMALS = 6
 _MOST = Decimal(10**9)
 _MOST_OCTETS = 2**62
@@ -77,8 +78,8 @@ def _wrong(plan: PricePlan, currency: str, kind: ProductKind) -> Iterator[str]:
 
 
 def _price(price: Price, plan: PricePlan, currency: str, kind: ProductKind) -> Iterator[str]:
-    if len(price.label) > 120:
-        yield "label: at most 120 characters"
+    if len(price.label) > 120 or not price.label.isprintable():
+        yield "label: at most 120 printable characters"
     match price:
         case Flat() | OneOff():
             yield from _money("amount", price.amount, currency, negative=kind in _CREDITS)
@@ -192,6 +193,8 @@ def _parts(plan: PricePlan, kind: ProductKind) -> Iterator[str]:
     if (kind is ProductKind.BUNDLE) is not (len(plan.parts) > 1):
         yield "a bundle has two parts or more, and nothing else has any"
     offerings = [part.offering_id for part in plan.parts]
+    if not all(_ID.fullmatch(offering_id) for offering_id in offerings):
+        yield "parts: offering_id is that of an offering"
     if len(set(offerings)) != len(offerings):
         yield "parts: each offering once"
     if plan.parts and (any(p.stand_alone < 0 for p in plan.parts) or not sum(p.stand_alone for p in plan.parts)):

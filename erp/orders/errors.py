@@ -13,6 +13,7 @@ RuleError
 ├── NothingToChange       the subscription has that version already
 ├── NotAnItem             the offering is a line, sold by an order
 ├── BadTime               an item cannot begin, change or end then
+├── NotMeasured           what the price counts is not collected: it would be billed as nothing
 ├── WrongCurrency         the offering is not sold in the account's currency
 └── KeyReused             the Idempotency-Key was used with another body
 """
@@ -60,6 +61,10 @@ class UsernameTaken(Conflict):
 
 class NothingToChange(RuleError):
     code = "nothing-to-change"
+
+
+class NotMeasured(RuleError):
+    code = "not-measured"
 
 
 class WrongCurrency(RuleError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
-from decimal import ROUND_HALF_UP
+from decimal import ROUND_HALF_UP, Decimal
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -16,6 +17,7 @@ from billing_bridge.rating.rate import rate
 from controller.domain.charge import ChargeKind
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
+from controller.domain.price import Discount, Flat, PricePlan
 from controller.domain.units import GB
 from tests.support.billing_fakes import tariff
 
@@ -138,3 +140,18 @@ def test_whatever_is_learned_when_all_differences_sum_to_the_price_of_today(
     at_once = apply({}, differences(Facts(changes, PRICES, downloaded(used), {}), today))
     assert {k: c.net_minor for k, c in charged.items() if c.net_minor} == {k: c.net_minor for k, c in at_once.items()}
     assert differences(Facts(changes, PRICES, downloaded(used), charged), today) == []
+
+
+def test_fees_in_arrears_and_discounts_on_them_wait_for_the_end_of_the_period() -> None:
+    prices = (
+        Flat(code="now", amount=Decimal("10.00")),
+        Flat(code="after", amount=Decimal("20.00"), arrears=True),
+        Discount(code="all", percent=Decimal(10)),
+        Discount(code="half", percent=Decimal(50), of=("now",)),
+    )
+    facts = Facts([Change(date(2026, 9, 1), A)], {A: replace(PRICES[A], plan=PricePlan(prices=prices))})
+    first = differences(facts, date(2026, 9, 2))
+    assert {d.key.code: d.net.minor for d in first} == {"now": 1000, "half": -500}
+    then = differences(replace(facts, charged=apply({}, first)), date(2026, 10, 1))
+    assert {d.key.code: d.net.minor for d in then} == {"after": 2000, "all": -300}
+    assert differences(replace(facts, charged=apply(apply({}, first), then)), date(2026, 9, 2)) == []

@@ -41,6 +41,7 @@ def check(plan: PricePlan, kind: ProductKind = ProductKind.INTERNET, currency: s
         ([{**FEE, "amount": "-1"}], "negative"),
         ([{**FEE, "amount": "99999999999"}], "beyond"),
         ([FEE, FEE], "stands twice"),
+        ([{**FEE, "label": "a\u0000b"}], "printable"),
         ([{**FEE, "code": "Fee"}], "a-z"),
         ([{**FEE, "window": {"months": 0}}], "months at least 1"),
         ([FEE, {"model": "discount", "code": "d", "percent": "10", "of": ["tv"]}], "of the same plan"),
@@ -87,7 +88,7 @@ def test_only_a_discount_gives_money_back() -> None:
 
 
 def test_a_bundle_has_parts_and_nothing_else_has() -> None:
-    parts = [{"offering_id": "a", "stand_alone": "30"}, {"offering_id": "b", "stand_alone": "20"}]
+    parts = [{"offering_id": "a" * 32, "stand_alone": "30"}, {"offering_id": "b" * 32, "stand_alone": "20"}]
     bundle = plan_from_data({"prices": [FEE], "parts": parts})
     check(bundle, ProductKind.BUNDLE)
     with pytest.raises(BadVersion, match="two parts"):

@@ -26,7 +26,16 @@ from erp.catalog.model import Product, VersionTerms
 from erp.catalog.service import CatalogService
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
-from erp.orders.errors import BadTime, KeyReused, NoItem, NoSubscription, NotAllowed, NotAnItem, NothingToChange
+from erp.orders.errors import (
+    BadTime,
+    KeyReused,
+    NoItem,
+    NoSubscription,
+    NotAllowed,
+    NotAnItem,
+    NothingToChange,
+    NotMeasured,
+)
 from erp.orders.items import Item, ItemRequest, ItemService
 from erp.orders.selling import Offer
 
@@ -154,6 +163,9 @@ async def test_what_is_no_item_or_not_theirs_is_refused(database: Database) -> N
         await world.add(account, "tv", tv, subscription_id=SubscriptionId("f" * 32))
     with pytest.raises(BadTime, match="a year"):
         await world.add(account, "tv", tv, on=date(2062, 1, 1))
+    transit = {"model": "percentile", "code": "p95", "price": "2.00"}
+    with pytest.raises(NotMeasured, match="nothing collects"):
+        await world.add(account, "ip", await world.offering("Transit", ProductKind.HOSTING, transit))
     await world.add(account, "tv", tv)
     with pytest.raises(KeyReused):
         await world.add(account, "tv", music)
