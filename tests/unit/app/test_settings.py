@@ -31,6 +31,7 @@ def names_in(directory: Path) -> list[str]:
         ("HEADEND_KEEP_HISTORY_DAYS", "", "keep_history_days", None),
         ("HEADEND_EAP_TLS_MINIMUM", "1.3", "eap_tls_minimum", "1.3"),
         ("HEADEND_PEAP_NEEDS_BINDING", "true", "peap_needs_binding", True),
+        ("HEADEND_RADSEC_VERSIONS", "1.1", "radsec_versions", "1.1"),
     ],
 )
 def test_what_radius_may_be_told(

@@ -83,9 +83,11 @@ class Asked:
 
 
 @asynccontextmanager
-async def serving(database: Database, root: Path, **changes: object) -> AsyncIterator[RunningRoom]:
-    radsec = RadsecSettings(directory=root / "aaa", port=0, recheck_s=0.05)
-    settings = replace(EPHEMERAL, radsec=radsec, coa_tls_timeout_s=0.5, **changes)  # type: ignore[arg-type]
+async def serving(
+    database: Database, root: Path, *, operator_name: str = "", versions: tuple[str, ...] = (ALPN, ALPN_CLASSIC)
+) -> AsyncIterator[RunningRoom]:
+    radsec = RadsecSettings(directory=root / "aaa", port=0, recheck_s=0.05, versions=versions)
+    settings = replace(EPHEMERAL, radsec=radsec, coa_tls_timeout_s=0.5, operator_name=operator_name)
     async with running_room(database, root, settings) as running:
         nas = (await running.room.nas.list(after=None, limit=1))[0]
         await running.room.nas.change(nas.nas_id, NasChange(tls_identity="dns:bng.example.net"), actor="test")
@@ -334,6 +336,25 @@ async def test_rfc9765_6_1_what_cannot_be_worked_on_is_said_with_its_token_and_c
         too_long = await upstream.ask(1, [(1, b"anna"), (2, b"x" * 200)], 5)
         assert (too_long.code, dict(too_long.attributes)[101]) == (52, (407).to_bytes(4, "big"))
         assert (await upstream.ask(1, [(1, b"anna"), (2, b"hunter2")], 5)).code == ACCESS_ACCEPT
+        upstream.close()
+
+
+async def test_rfc9765_3_3_a_server_that_requires_1_1_says_so_and_hangs_up(
+    database: Database, certificates: Path
+) -> None:
+    async with serving(database, certificates, versions=(ALPN,)) as running:
+        told = Packet.decode(await raw(running, certificates, ALPN_CLASSIC))
+        assert (told.code, told.data[4:8], told.integer(Attr.ERROR_CAUSE)) == (52, bytes(4), 406)
+        modern = connect(running, certificates / "bng", None)
+        assert (await modern.ask(STATUS_SERVER, [], 5)).code == ACCESS_ACCEPT
+        modern.close()
+
+
+async def test_rfc9765_3_3_a_client_that_requires_1_1_uses_nothing_else(database: Database, certificates: Path) -> None:
+    async with serving(database, certificates, versions=(ALPN_CLASSIC,)) as running:
+        upstream = connect(running, certificates / "bng", None, ALPN)
+        with pytest.raises(OSError, match=r"only radius/1\.1 is spoken here"):
+            await upstream.ask(STATUS_SERVER, [], 5)
         upstream.close()
 
 

@@ -194,3 +194,28 @@ async def test_a_stranger_hears_nothing() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(home.answers.get(), 0.2)
         assert client.sent == []
+
+
+async def test_several_processes_share_its_port_where_they_share_the_others_and_else_a_second_one_is_an_error() -> None:
+    shared = [DynamicPort(SystemClock(), {}.get, lambda: [BRAS], Client(), reuse_port=True) for _ in range(2)]
+    await shared[0].open("127.0.0.1", 0)
+    await shared[1].open("127.0.0.1", shared[0].port)
+    alone = DynamicPort(SystemClock(), {}.get, lambda: [BRAS], Client())
+    with pytest.raises(OSError, match=f"UDP port {shared[0].port} of 127.0.0.1"):
+        await alone.open("127.0.0.1", shared[0].port)
+    for port in shared:
+        port.close()
+
+
+async def test_on_every_address_a_home_server_of_ipv4_is_known_by_its_own() -> None:
+    client = Client()
+    port = DynamicPort(SystemClock(), {"127.0.0.1": PEER}.get, lambda: [BRAS], client, own_realm=US)
+    await port.open("::", 0)
+    transport, home = await asyncio.get_running_loop().create_datagram_endpoint(
+        Home, remote_addr=("127.0.0.1", port.port)
+    )
+    client.may_answer.set()
+    transport.sendto(request(USER + stamp() + name_attributes(US, BRAS.nas_id.encode())))
+    assert Packet.decode(await asyncio.wait_for(home.answers.get(), 5)).code == COA_ACK
+    transport.close()
+    port.close()
