@@ -73,6 +73,19 @@ class SessionController:
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return [session.session_key for session in await self._sessions.live_sessions_of(service_id)]
 
+    async def sessions_on_plan(self, service_id: ServiceId) -> Sequence[str]:
+        if await self._has_other_speed(service_id):
+            return []
+        return await self.live_sessions(service_id)
+
+    async def _has_other_speed(self, service_id: str) -> str:
+        """Why a service's sessions have another speed than its plan's; the empty text where they have that."""
+        if self._is_suspended is not None and await self._is_suspended(service_id):
+            return "the service is suspended, and a new plan would free it"
+        if self._is_throttled is not None and await self._is_throttled(service_id):
+            return "fair use has throttled the service; top it up or change its allowance first"
+        return ""
+
     async def change_speed(
         self, session_key: str, profile: SpeedProfile, *, actor: str = "system:provisioning"
     ) -> CoaOutcome:
@@ -80,11 +93,8 @@ class SessionController:
         session = await self._sessions.live_session(session_key)
         if session is None or session.service_id is None:
             return _GONE
-        if self._is_suspended is not None and await self._is_suspended(session.service_id):
-            return CoaOutcome("nak", None, "nothing was sent: the service is suspended, and a new plan would free it")
-        if self._is_throttled is not None and await self._is_throttled(session.service_id):
-            words = "nothing was sent: fair use has throttled the service; top it up or change its allowance first"
-            return CoaOutcome("nak", None, words)
+        if why := await self._has_other_speed(session.service_id):
+            return CoaOutcome("nak", None, f"nothing was sent: {why}")
         return await self.changes.ask(session_key, Wanted(Kind.SPEED, profile), actor=actor) or _GONE
 
     async def failures(self, service_id: ServiceId) -> Mapping[str, str]:

@@ -134,6 +134,11 @@ class SessionControl(Protocol):
         """Session keys of the service's live sessions."""
         ...
 
+    async def sessions_on_plan(self, service_id: ServiceId) -> Sequence[str]:
+        """Those of them that shall have the plan's speed: none of a service that is suspended, or that fair use has
+        throttled. Once it is free again, they get the plan that it has then."""
+        ...
+
     async def change_speed(
         self, session_key: str, profile: SpeedProfile, *, actor: str = "system:provisioning"
     ) -> CoaOutcome: ...

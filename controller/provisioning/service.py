@@ -315,13 +315,13 @@ class ProvisioningService:
     # --- live sessions
 
     async def change_live_sessions(self, service_id: ServiceId) -> Sequence[SessionChange]:
-        """Ask the NAS of each live session for the desired speed; every answer is recorded, a refusal too.
+        """Ask the NAS of each session on its plan for the desired speed; every answer is recorded, a refusal too.
 
         An "ack" proves nothing: see `verify_live_sessions`.
         """
         profile = (await self.get(service_id)).desired.profile
         changes = []
-        for key in await self._sessions.live_sessions(service_id):
+        for key in await self._sessions.sessions_on_plan(service_id):
             requested_at = self._clock.now()
             outcome = await self._sessions.change_speed(key, profile)
             changes.append(SessionChange(service_id, key, profile.name, requested_at, outcome))
@@ -333,7 +333,7 @@ class ProvisioningService:
     async def verify_live_sessions(self, service_id: ServiceId, since: datetime) -> SessionVerification:
         """Judge the service's live sessions by what was seen of their speed after `since`, never by an answer."""
         profile = (await self.get(service_id)).desired.profile
-        keys = await self._sessions.live_sessions(service_id)
+        keys = await self._sessions.sessions_on_plan(service_id)
         seen = [(key, await self._sessions.observed_rate(key, since)) for key in keys]
         return verify.sessions(profile, seen, await self._sessions.failures(service_id))
 

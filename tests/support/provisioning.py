@@ -95,12 +95,16 @@ class Sessions:
     """SessionControl: live sessions by service, with what the NAS answers and what is seen of each afterwards."""
 
     live: dict[str, list[str]] = field(default_factory=dict)
+    throttled: set[str] = field(default_factory=set)
     answers: dict[str, CoaOutcome] = field(default_factory=dict)
     seen: dict[str, SessionRate] = field(default_factory=dict)
     asked: list[tuple[str, SpeedProfile]] = field(default_factory=list)
 
     async def live_sessions(self, service_id: ServiceId) -> Sequence[str]:
         return self.live.get(service_id, [])
+
+    async def sessions_on_plan(self, service_id: ServiceId) -> Sequence[str]:
+        return [] if service_id in self.throttled else await self.live_sessions(service_id)
 
     async def change_speed(self, session_key: str, profile: SpeedProfile, *, actor: str = "") -> CoaOutcome:
         self.asked.append((session_key, profile))

@@ -337,6 +337,15 @@ async def test_a_nak_is_recorded_with_its_error_cause(isp: Provisioning) -> None
     ]
 
 
+async def test_a_plan_change_waits_for_no_session_that_shall_not_have_the_plan_s_speed(isp: Provisioning) -> None:
+    await isp.service.set_desired(isp.desired(1, THREE_HUNDRED), actor=ACTOR)
+    isp.sessions.live[service_id(1)] = ["s1"]
+    isp.sessions.throttled.add(service_id(1))
+    assert await isp.service.change_live_sessions(service_id(1)) == []
+    assert isp.sessions.asked == []
+    assert (await isp.service.verify_live_sessions(service_id(1), START)).state == "no-session"
+
+
 async def test_a_service_nobody_uses_has_no_session_to_verify(isp: Provisioning) -> None:
     await isp.service.set_desired(isp.desired(1), actor=ACTOR)
     assert await isp.service.change_live_sessions(service_id(1)) == []

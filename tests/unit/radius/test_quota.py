@@ -377,6 +377,13 @@ async def test_a_plan_change_does_not_free_a_throttled_session(world: QuotaWorld
     (session,) = await world.bench.sessions.find(SessionFilter(is_live=True), before=None, limit=2)
     outcome = await world.room.sessions.change_speed(session.session_key, GOLD)
     assert (outcome.result, "fair use has throttled" in outcome.detail) == ("nak", True)
+    control = world.room.sessions
+    assert (await control.live_sessions(SERVICE), await control.sessions_on_plan(SERVICE)) == (
+        [session.session_key],
+        [],
+    )
+    await world.room.quota.top_up(SERVICE, 20 * GB, reference="order 1", actor="user:test")
+    assert await control.sessions_on_plan(SERVICE) == [session.session_key]
 
 
 async def test_records_of_others_are_not_read_out_of_the_database(world: QuotaWorld) -> None:
