@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.daemon import Daemon, daemon
 from tests.support.eapol import network
 from tests.support.namespaces import run
 
@@ -21,41 +20,6 @@ def why_not() -> str | None:
     if shutil.which("hostapd") is None or shutil.which("wpa_supplicant") is None:
         return "apt-get install hostapd wpasupplicant"
     return None
-
-
-@dataclass
-class Daemon:
-    """A started program with its log."""
-
-    process: asyncio.subprocess.Process
-    path: Path
-
-    def log(self) -> str:
-        return self.path.read_text(errors="replace")
-
-    async def said(self, words: str, timeout_s: float = 15) -> None:
-        """Until it has said so. Raises AssertionError with its log."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    if words in self.log():
-                        return
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"{words!r} is not in: {self.log()}") from None
-
-
-@asynccontextmanager
-async def _daemon(directory: Path, name: str, *command: str) -> AsyncIterator[Daemon]:
-    path = directory / f"{name}.log"
-    with path.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=asyncio.subprocess.STDOUT)
-    try:
-        yield Daemon(process, path)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
 
 
 @asynccontextmanager
@@ -83,9 +47,9 @@ async def switch(directory: Path, *, auth_port: int, acct_port: int, secret: str
     }
     path = directory / "hostapd.conf"
     path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-    async with _daemon(directory, "hostapd", "hostapd", "-d", str(path)) as daemon:
-        await daemon.said("AP-ENABLED")
-        yield daemon
+    async with daemon(directory / "hostapd.log", "hostapd", "-d", str(path)) as started:
+        await started.said("AP-ENABLED")
+        yield started
 
 
 @asynccontextmanager
@@ -94,5 +58,5 @@ async def device(directory: Path, eap: str, identity: str, **fields: str | int) 
     path = directory / "supplicant.conf"
     path.write_text("ap_scan=0\n" + network(eap, identity, **fields))
     command = ("wpa_supplicant", "-d", "-Dwired", f"-i{DEVICE}", f"-c{path}")
-    async with _daemon(directory, "supplicant", *command) as daemon:
-        yield daemon
+    async with daemon(directory / "supplicant.log", *command) as started:
+        yield started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.support.daemon import Daemon, daemon
 from tests.support.namespaces import run
 from tests.support.pki import Authority, Issued
 from tests.support.until import until
@@ -39,45 +39,10 @@ def why_not() -> str | None:
 
 
 @dataclass
-class Program:
-    """A started program with its log."""
-
-    process: asyncio.subprocess.Process
-    path: Path
-
-    def log(self) -> str:
-        return self.path.read_text(errors="replace")
-
-    async def said(self, words: str, timeout_s: float = 15) -> None:
-        """Until it has said so. Raises AssertionError with its log."""
-        try:
-            await until(lambda: words in self.log(), timeout_s)
-        except TimeoutError:
-            raise AssertionError(f"{words!r} is not in: {self.log()}") from None
-
-
-@asynccontextmanager
-async def _program(path: Path, *command: str, stdin: bytes = b"") -> AsyncIterator[Program]:
-    with path.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=out, stderr=asyncio.subprocess.STDOUT
-        )
-    assert process.stdin is not None, "it is a pipe"
-    process.stdin.write(stdin)
-    process.stdin.close()
-    try:
-        yield Program(process, path)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
-
-
-@dataclass
 class Gateway:
     """ocserv, and what a client needs to know it by."""
 
-    program: Program
+    program: Daemon
     pin: str
 
 
@@ -117,7 +82,7 @@ async def gateway(
     path = directory / "ocserv.conf"
     path.write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
     command = ("ocserv", "--foreground", "--debug", "2", "--config", str(path))
-    async with _program(directory / "ocserv.log", *command) as program:
+    async with daemon(directory / "ocserv.log", *command) as program:
         await program.said("listening (TCP)")
         yield Gateway(program, _pin(issued))
 
@@ -125,7 +90,7 @@ async def gateway(
 @asynccontextmanager
 async def apart(directory: Path) -> AsyncIterator[int]:
     """A network namespace with a wire to this one; the id of the process that holds it."""
-    async with _program(directory / "apart.log", "unshare", "--net", "sh", "-c", "echo apart; exec sleep 60") as holder:
+    async with daemon(directory / "apart.log", "unshare", "--net", "sh", "-c", "echo apart; exec sleep 60") as holder:
         pid = holder.process.pid
         await holder.said("apart")
         run("ip", "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", str(pid))
@@ -142,7 +107,7 @@ def inside(pid: int, *command: str) -> str:
 
 
 @asynccontextmanager
-async def client(directory: Path, pid: int, server: Gateway, username: str, password: str) -> AsyncIterator[Program]:
+async def client(directory: Path, pid: int, server: Gateway, username: str, password: str) -> AsyncIterator[Daemon]:
     """openconnect in the namespace of `pid`."""
     script = directory / "up.sh"
     script.write_text(_UP.replace("INSIDE", INSIDE))
@@ -150,7 +115,7 @@ async def client(directory: Path, pid: int, server: Gateway, username: str, pass
     options = ("--non-inter", "--passwd-on-stdin", f"--user={username}", f"--servercert=pin-sha256:{server.pin}")
     command = ("openconnect", *options, "--no-dtls", f"--script={script}", f"https://{GATEWAY}:{PORT}")
     path = directory / f"openconnect-{password}.log"
-    async with _program(path, "nsenter", "-t", str(pid), "-n", *command, stdin=f"{password}\n".encode()) as program:
+    async with daemon(path, "nsenter", "-t", str(pid), "-n", *command, stdin=f"{password}\n".encode()) as program:
         yield program
 
 
