@@ -60,9 +60,10 @@ def _columns(*, is_keyed: bool) -> list[Column[object]]:
 
 # By user name the hot table is read through: 100,000 rows take 50 ms, and an index would cost every Start a tenth.
 # Rows are rewritten at every Interim. Keys ascend with time, so sessions that report together lie together; and
-# PostgreSQL keeps a new version on the same page when there is room, without touching an index. Room for a new version
-# of every row of a page, as all of them may report in one commit: at 60 half of the rows moved to other pages, which
-# cost a tenth more processor and WAL, and as much space in the end.
+# PostgreSQL keeps a new version on the same page when there is room, without touching an index. Room for two more
+# versions of every row of a page, as all of them may report in one commit while somebody still reads the former: at 60
+# half of the versions went to other pages and into every index, which cost an update twice its time, a commit an eighth
+# more WAL, and more space in the end.
 sessions = Table(
     "radius_session",
     metadata,
@@ -71,7 +72,7 @@ sessions = Table(
     Index("uq_radius_session_life", "acct_session_id", "nas_id", "life", unique=True),
     Index("ix_radius_session_service_id", "service_id"),
     sqlite_with_rowid=False,
-    postgresql_with={"fillfactor": 45},
+    postgresql_with={"fillfactor": 30},
 )
 
 # Clustered by the time at which a session was last heard of: on PostgreSQL a partition for each month (see

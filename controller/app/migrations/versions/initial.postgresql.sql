@@ -696,7 +696,7 @@ CREATE TABLE radius_session (
     nas_port_id VARCHAR(253),
     CONSTRAINT pk_radius_session PRIMARY KEY (session_key)
 )
- WITH (fillfactor = 45)
+ WITH (fillfactor = 30)
 ;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
