@@ -3,8 +3,8 @@
 HW-Input is what comes from the user, so upstream. Only types 2 and 5, the committed rates, mean the same on NetEngine
 routers and on switches: type 3 is the peak rate on the one and a burst size on the other. A rate above 4,294,967,295
 bit/s has no number here, so both directions are then given by the name of a QoS profile on the box, which is the
-speed profile's (type 31). Source: "RADIUS Attributes Defined by Huawei+1.1 Protocol", NetEngine 8000 F1A, where the
-unit of type 3 is bit/s and type 2 is its committed rate.
+speed profile's (type 31; the box compares it in lower case). Source: "RADIUS Attributes Defined by Huawei+1.1
+Protocol", NetEngine 8000 F1A, where the unit of type 3 is bit/s and type 2 is its committed rate.
 """
 
 from __future__ import annotations
