@@ -93,6 +93,26 @@ def subscribed(controller: Controller, page: Page, order_id: str) -> None:
     expect(page.get_by_role("link", name="End line")).to_have_count(0)
 
 
+def new_version(page: Page) -> None:
+    """Of the offering that is shown: a price that is no JSON, one that is no price, a trial, and the release."""
+    page.get_by_role("link", name="New version").click()
+    fill(page, effective_on="2040-01-01", prices="[")
+    send(page, "Release")
+    expect(page.get_by_text("no JSON")).to_be_visible()
+    fill(page, prices='[{"model": "gold", "code": "fee"}]')
+    send(page, "Release")
+    expect(page.get_by_text("must be one of flat")).to_be_visible()
+    tiers = '[{"up_to": 100000000000, "price": "0.10"}, {"price": "0.02"}]'
+    fill(page, prices='[{"model": "graduated", "code": "data", "tiers": ' + tiers + "}]")
+    send(page, "Try on last month's usage")
+    expect(page.get_by_text("Last month by these prices")).to_be_visible()
+    assert_nothing_sticks_out(page)
+    send(page, "Release")
+    expect(page.get_by_text("Version 2, from 2040-01-01 (nobody has it yet)")).to_be_visible()
+    expect(page.get_by_text("graduated tiers in EUR per GB")).to_be_visible()
+    assert_nothing_sticks_out(page)
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_line_is_sold_and_paid_by_forms_alone(
     chromium: Chromium, controller: Controller, network: Network, width: int
@@ -118,6 +138,7 @@ def test_a_line_is_sold_and_paid_by_forms_alone(
     fill(page, name="Fibre 50", effective_on="2026-01-01", monthly_fee="1021", downstream_bps="50", upstream_bps="10")
     send(page, "Create offering")
     expect(page.get_by_text("1.021,00 EUR")).to_be_visible()
+    new_version(page)
     show(page, controller, "/stock/new")
     fill(page, serial=SERIAL)
     send(page, "Receive")
