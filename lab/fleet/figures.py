@@ -23,7 +23,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Report:
-    """`drained_s`: from the first transmission of all to the last answer of all."""
+    """`drained_s`: from the first transmission of all to the last answer of all. `fleet_busy_s`: processor time of the
+    fleet itself; where it comes near `drained_s`, the fleet was measured and not the controller.
+    """
 
     users: int
     accepted: int
@@ -42,6 +44,7 @@ class Report:
     lines_reordered: int
     logged_in_s: float
     drained_s: float
+    fleet_busy_s: float
 
     def text(self) -> str:
         return "\n".join(f"{name.replace('_', ' '):<28}{_shown(value)}" for name, value in asdict(self).items())

@@ -76,12 +76,13 @@ class Fleet:
         self._ready: deque[tuple[int, User]] = deque()
         self._timers: list[tuple[float, int, str, object]] = []
         self._count = 0
-        self._began_s = self._logged_in_s = self._drained_s = 0.0
+        self._began_s = self._logged_in_s = self._drained_s = self._busy_s = 0.0
         self._unfinished = 0
         self.logins, self.records = Seen(), Seen()
 
     def run(self, seconds: float) -> Report:
         """Until everybody is done, or for so long."""
+        self._busy_s = time.process_time()
         self._began_s = now_s = time.monotonic()
         self._unfinished = len(self._users)
         self._ready.extend(enumerate(self._users))
@@ -221,4 +222,5 @@ class Fleet:
             lines_reordered=line.reordered,
             logged_in_s=self._logged_in_s,
             drained_s=self._drained_s,
+            fleet_busy_s=time.process_time() - self._busy_s,
         )
