@@ -71,16 +71,13 @@ class Reverse:
 
     def answer(self, frame: bytes) -> None:
         """Take an ACK or NAK. Raises PeerError for one that does not verify: the connection ends (RFC 6613 §2.6.4)."""
-        if self._is_11:
-            key = int.from_bytes(frame[4:8], "big")
-            asked = self._by_token.pop(key, None)
-        else:
-            key = frame[1]
-            asked = self._identifiers.find(key)
+        key = int.from_bytes(frame[4:8], "big") if self._is_11 else frame[1]
+        asked = self._by_token.get(key) if self._is_11 else self._identifiers.find(key)
         if asked is None:
             return
         if asked.request is None:
             found = answers(Packet.decode(frame), asked.code)
+            del self._by_token[key]
         else:
             found = asked.request.read(frame)
             self._identifiers.settle(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.domain.clock import SystemClock
-from controller.domain.errors import RuleError
+from controller.domain.errors import PeerError, RuleError
 from controller.domain.ports import CoaOutcome
 from controller.store.engine import Database
 from radius.coa import CoaClient
@@ -34,6 +37,7 @@ from radius.protocol.server import Deferred
 from radius.protocol.version11 import ALPN, ALPN_CLASSIC
 from radius.radsec.certificates import RadsecCertificates
 from radius.radsec.client import TlsUpstream
+from radius.radsec.reverse import Reverse
 from radius.radsec.settings import RadsecSettings
 from radius.service import NasChange
 from tests.support.pki import Authority
@@ -87,8 +91,8 @@ async def serving(
     database: Database, root: Path, *, operator_name: str = "", versions: tuple[str, ...] = (ALPN, ALPN_CLASSIC)
 ) -> AsyncIterator[RunningRoom]:
     radsec = RadsecSettings(directory=root / "aaa", port=0, recheck_s=0.05, versions=versions)
-    settings = replace(EPHEMERAL, radsec=radsec, coa_tls_timeout_s=0.5, operator_name=operator_name)
-    async with running_room(database, root, settings) as running:
+    tuned = replace(EPHEMERAL, radsec=radsec, coa_tls_timeout_s=0.5, operator_name=operator_name)
+    async with running_room(database, root, tuned) as running:
         nas = (await running.room.nas.list(after=None, limit=1))[0]
         await running.room.nas.change(nas.nas_id, NasChange(tls_identity="dns:bng.example.net"), actor="test")
         yield running
@@ -199,6 +203,26 @@ async def test_coa_over_says_where_a_nas_is_asked_and_tls_needs_an_identity(
         assert not bras(running).is_asked_over_tls
         with pytest.raises(RuleError, match="needs a tls_identity"):
             await running.room.nas.change(nas_id, NasChange(coa_over="tls", tls_identity=""), actor="test")
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=40), st.booleans(), st.sampled_from([COA_ACK, COA_NAK, DISCONNECT_ACK]))
+def test_no_octets_that_come_down_a_connection_raise_anything_but_a_peer_error(
+    body: bytes, is_11: bool, code: int
+) -> None:
+    async def ask() -> CoaOutcome:
+        sent: list[bytes] = []
+        reverse = Reverse(sent.append, is_11=is_11)
+        asking = asyncio.create_task(reverse.ask(COA_REQUEST, SESSION, sent_at=SystemClock().now(), timeout_s=5))
+        await asyncio.sleep(0)
+        frame = bytes((code, sent[0][1], 0, 20 + len(body))) + sent[0][4:20] + body
+        with contextlib.suppress(PeerError):
+            reverse.answer(frame)
+        reverse.lost()
+        return await asking
+
+    outcome = asyncio.run(ask())
+    assert outcome.result == "timeout" or (is_11 and code in (COA_ACK, COA_NAK)), "believed unsigned under 1.1 alone"
 
 
 # --- home servers (RFC 8559)
