@@ -6,6 +6,7 @@ nobody can tell the address; this table does. Only sources whose packets verifie
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -15,6 +16,15 @@ from controller.domain.identity import NasId
 from controller.store.engine import Database
 from radius.protocol.nas import Nas
 from radius.tables import nas_member
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One address of a network that reported, and the id that it has there."""
+
+    nas_id: str
+    address: str
+    first_seen_at: datetime
 
 
 class Members:
@@ -50,3 +60,11 @@ class Members:
         async with self._database.read() as conn:
             found: str | None = await conn.scalar(select(nas_member.c.address).where(nas_member.c.nas_id == nas_id))
         return found
+
+    async def boxes(self, network_id: str, *, after: str | None, limit: int) -> list[Box]:
+        """Boxes of a network that reported in any process, by id."""
+        c = nas_member.c
+        query = select(c.nas_id, c.address, c.first_seen_at).where(c.network_id == network_id).order_by(c.nas_id)
+        query = query if after is None else query.where(c.nas_id > after)
+        async with self._database.read() as conn:
+            return [Box(*row) for row in await conn.execute(query.limit(limit))]

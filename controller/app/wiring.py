@@ -50,7 +50,7 @@ from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes
 from erp.orders import routes as orders_routes
-from radius import access_routes, login_routes, realms, session_speed_routes, trace_routes
+from radius import access_routes, login_routes, member_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes, whois_routes
 from radius.accounting import routes as session_routes
@@ -149,6 +149,7 @@ class Program:
             *access_routes.endpoints(self.network.radius.access),
             *proxy_routes.endpoints(self.network.radius.transports.proxy),
             *realms.endpoints(self.network.radius.realms),
+            *member_routes.endpoints(self.network.radius.follower.members),
             *trace_routes.endpoints(self.network.radius.traces),
             *session_speed_routes.endpoints(self.network.radius.speeds),
             *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),

@@ -15,6 +15,7 @@ from controller.domain.errors import Conflict, PeerError, RuleError
 from controller.domain.identity import NasId
 from controller.domain.ports import Secret
 from controller.store.engine import Database
+from radius import member_routes
 from radius.authorization.directory import Directory
 from radius.coa import CoaClient
 from radius.follower import Follower, Registry
@@ -41,6 +42,7 @@ from radius.protocol.server import (
 )
 from radius.protocol.sources import Sources, member_id
 from radius.service import NasChange, NasService
+from tests.support.api import api_client
 from tests.support.radius import EPHEMERAL, authentication_server, nas, secret_box, subscriber
 
 NEW, OLD = SharedSecret(b"the new secret of it"), SharedSecret(b"the old secret of it")
@@ -260,6 +262,10 @@ async def test_networks_are_registered_in_canonical_form_and_their_boxes_are_fou
     found = await other.follower.nas(box.nas_id)
     assert found is not None
     assert (found.address, found.member_of) == ("10.1.2.3", box.member_of)
+    async with api_client(member_routes.endpoints(other.follower.members), scopes={"radius:read"}) as api:
+        (shown,) = (await api.get(f"/nas/{box.member_of}/boxes")).json()["items"]
+        assert (shown["nas_id"], shown["address"]) == (box.nas_id, "10.1.2.3")
+        assert (await api.get(f"/nas/{'f' * 32}/boxes")).json()["items"] == []
     assert await other.follower.nas(NasId("f" * 32)) is None
 
 
