@@ -52,12 +52,13 @@ def parse_body(raw: bytes, content_type: str, model: type[BaseModel]) -> BaseMod
         raise Problem(415, "JSON is UTF-8 (RFC 8259 section 8.1).", code="media-type")
     if not raw.strip():
         raise Problem(400, "A JSON body is expected.", code="json")
-    check_storable(parse_json(raw), "body")
+    document = parse_json(raw)
+    check_storable(document, "body")
     try:
         # From the bytes again: only then a decimal number reaches a Decimal field without having been a float.
         parsed = model.model_validate_json(raw)
     except ValidationError as error:
-        raise invalid(error, where="body") from error
+        raise invalid(error, where="body", document=document) from error
     check_storable(parsed.model_dump(), "body")
     return parsed
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -140,10 +141,10 @@ def from_error(error: Exception) -> Problem | None:
     return None
 
 
-def invalid(error: ValidationError, *, where: str) -> Problem:
-    """A 422 that names each wrong field. The values sent are not repeated: one of them may be a secret."""
+def invalid(error: ValidationError, *, where: str, document: Any = None) -> Problem:
+    """A 422 that names each wrong field of `document`. No value is repeated: one of them may be a secret."""
     errors = [
-        FieldError(pointer=_pointer(item["loc"]), detail=item["msg"])
+        FieldError(pointer=_pointer(_within(document, item["loc"])), detail=item["msg"])
         for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]
     ]
     return Problem(422, f"The {where} is not valid.", code="invalid", errors=errors)
@@ -152,6 +153,24 @@ def invalid(error: ValidationError, *, where: str) -> Problem:
 def title(status: int) -> str:
     """The reason phrase of RFC 9110."""
     return HTTPStatus(status).phrase
+
+
+def _within(document: Any, location: Sequence[int | str]) -> list[int | str]:
+    """The location without the names of variants, which pydantic puts among the names of fields."""
+    found: list[int | str] = []
+    for depth, part in enumerate(location):
+        if part in _parts(document):
+            document = document[part]
+        elif isinstance(document, dict | list) and depth + 1 < len(location):
+            continue  # no such field: a variant
+        found.append(part)
+    return found
+
+
+def _parts(document: Any) -> Container[int | str]:
+    if isinstance(document, list):
+        return range(len(document))
+    return document if isinstance(document, dict) else ()
 
 
 def _pointer(location: Sequence[int | str]) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, RootModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controller.domain.clock import MovableClock
 from controller.domain.errors import Conflict, NotFound, PermanentDeviceError, RuleError, TemporaryDeviceError
 from controller.http import cursor
-from controller.http.content import MAX_BODY_OCTETS
+from controller.http.content import MAX_BODY_OCTETS, parse_body
 from controller.http.dispatch import routes
 from controller.http.endpoint import PUBLIC, Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, MoneyIn, MoneyOut, Out
+from controller.http.problem import Problem
 from tests.support.api import api_client
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -306,3 +308,40 @@ def test_two_endpoints_at_one_address_or_one_without_a_scope_are_refused_at_star
     for bad in ([ENDPOINTS[0], ENDPOINTS[0]], [Endpoint("GET", "/x", "", nothing, "x")]):
         with pytest.raises(ValueError):
             routes(bad, authenticator=nobody, clock=MovableClock(NOW))
+
+
+class Square(In):
+    kind: Literal["square"]
+    side: int
+
+
+class Circle(In):
+    kind: Literal["circle"]
+    radius: int
+
+
+class Drawing(RootModel[Annotated[Square | Circle, Field(discriminator="kind")]]):
+    pass
+
+
+class Board(In):
+    shapes: list[Drawing]
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "pointer"),
+    [
+        (Drawing, {"kind": "square", "side": "x"}, "#/side"),
+        (Drawing, {"kind": "circle"}, "#/radius"),
+        (Board, {"shapes": [{"kind": "square", "side": 1}, {"kind": "circle", "radius": "x"}]}, "#/shapes/1/radius"),
+        (Board, {"shapes": 3}, "#/shapes"),
+        (Board, {"shapes": [], "circle": 1}, "#/circle"),
+        (Board, {}, "#/shapes"),
+    ],
+)
+def test_a_pointer_names_the_field_as_it_was_sent_and_not_the_variant_it_was_taken_for(
+    model: type[BaseModel], body: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        parse_body(json.dumps(body).encode(), "application/json", model)
+    assert [error.pointer for error in refused.value.errors] == [pointer]
