@@ -48,6 +48,7 @@ from erp.finance.books import BooksService
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
+from erp.finance.taxes import TaxService
 from erp.inventory.service import InventoryService
 from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
@@ -102,6 +103,7 @@ class Erp:
         self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
         self.books = BooksService(base.database, base.clock, self.crm)
         self.revenue = RevenueService(base.database, base.clock, self.crm)
+        self.tax = TaxService(base.database, base.clock, self.crm)
 
 
 class Network:

@@ -44,3 +44,5 @@ class Charge:
     """Name of the offering as the customer knows it; `description` adds what the line is for, in English."""
     adjustment: bool = False
     """True when the line corrects a period that was billed before, such as usage that arrived late."""
+    exemption: str = ""
+    """Why it bears no tax, in the words of the certificate; documents print it."""

@@ -95,8 +95,15 @@ class Explainer:
         """The line is the charge, and the document says what it said when it was issued."""
         faults = []
         charge = detail.rated.charge
-        said = (line.net, line.quantity, line.unit_price, line.first_on, line.until_on, line.tax_percent)
-        rated = (charge.net, charge.quantity, charge.unit_price, charge.first_on, charge.until_on, charge.tax_percent)
+        parts = [p for p in await self._finance.lines(invoice.invoice_id) if p.charge_id == line.charge_id]
+        said = (
+            sum((p.net for p in parts), Money.zero(charge.net.currency)),
+            sum(p.quantity for p in parts),
+            line.unit_price,
+            parts[0].first_on,
+            parts[-1].until_on,
+        )
+        rated = (charge.net, charge.quantity, charge.unit_price, charge.first_on, charge.until_on)
         if said != rated:
             faults.append(f"line {line.line_id}: does not say what its charge {charge.charge_id} says")
         try:
@@ -104,7 +111,8 @@ class Explainer:
         except DocumentAltered as error:
             return [*faults, str(error)]
         printed = content["lines"][line.position - 1]
-        if (printed["net_minor"], printed["tax_minor"]) != (line.net.minor, line.tax.minor):
+        shown = (printed["net_minor"], printed["tax_minor"], printed["tax_percent"])
+        if shown != (line.net.minor, line.tax.minor, str(line.tax_percent)):
             faults.append(f"line {line.line_id}: the document {invoice.number} prints another amount")
         return faults
 

@@ -103,6 +103,8 @@ class LineOut(Out):
     tax_percent: str
     tax: MoneyOut
     adjustment: bool
+    part: int
+    exemption: str
 
     @classmethod
     def of(cls, line: InvoiceLine) -> LineOut:
@@ -125,6 +127,8 @@ class LineOut(Out):
             tax_percent=f"{line.tax_percent:f}",
             tax=MoneyOut.of(line.tax),
             adjustment=line.adjustment,
+            part=line.part,
+            exemption=line.exemption,
         )
 
 

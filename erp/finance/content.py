@@ -48,7 +48,13 @@ def content_of(
         },
         "lines": _lines(document.charges, document.taxes),
         "taxes": [
-            {"percent": str(g.percent), "net_minor": g.net.minor, "tax_minor": g.tax.minor} for g in document.groups
+            {
+                "percent": str(g.percent),
+                "exemption": g.exemption,
+                "net_minor": g.net.minor,
+                "tax_minor": g.tax.minor,
+            }
+            for g in document.groups
         ],
         "net_minor": document.net.minor,
         "tax_minor": document.tax.minor,
@@ -84,6 +90,7 @@ def _lines(charges: Sequence[Charge], taxes: Sequence[Money]) -> list[dict[str, 
             "unit": c.unit,
             "unit_price": str(c.unit_price),
             "tax_percent": str(c.tax_percent),
+            "exemption": c.exemption,
             "net_minor": c.net.minor,
             "tax_minor": tax.minor,
         }

@@ -144,6 +144,8 @@ def _sums(content: dict[str, Any], words: Words) -> Flowable:
         percent, net = words.percent(Decimal(group["percent"])), words.money(group["net_minor"], currency)
         name = words["vat"].format(percent=percent, net=net)
         rows.append([_text(name, size=9), _text(words.money(group["tax_minor"], currency), size=9, right=True)])
+        if group.get("exemption"):
+            rows.append([_text(group["exemption"], size=8, ink=_MUTED), ""])
     total = words.money(content["total_minor"], currency)
     rows.append([_text(words["total"], size=11, bold=True), _text(total, size=11, bold=True, right=True)])
     style = [*_TIGHT, ("LINEABOVE", (0, -1), (-1, -1), 0.8, _ACCENT), ("TOPPADDING", (0, -1), (-1, -1), 4)]

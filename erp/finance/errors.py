@@ -6,6 +6,7 @@ RuleError
 │             AccountExists        the code is taken
 │             PeriodClosed         the books are closed up to a later day
 │             AlreadyReversed      an entry is reversed once
+│             RateKnown            a class of tax changes once on a day
 │             ContractMismatch     the reference or subscription is another contract's
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
 ├── ControlAccount                 only its subledger posts there
@@ -36,6 +37,10 @@ class UnknownEntry(NotFound):
 
 class UnknownContract(NotFound):
     code = "unknown-contract"
+
+
+class RateKnown(Conflict):
+    code = "tax-rate-known"
 
 
 class ContractMismatch(Conflict):

@@ -5,14 +5,17 @@ Made by the service once the parties are known and the number is taken; nothing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from controller.domain.charge import Charge
 from controller.domain.clock import local_date
 from controller.domain.events import InvoiceIssued
 from controller.domain.identity import BillRunId, InvoiceId, InvoiceLineId, new_id
+from controller.domain.money import Money
 from erp.crm.model import Customer, Entity
 from erp.finance.chart import Chart
 from erp.finance.content import canonical, content_of
@@ -96,30 +99,38 @@ def entry_of(issue: Issue, now: datetime) -> Entry:
 
 
 def line_rows(issue: Issue, now: datetime) -> list[dict[str, Any]]:
-    return [
-        {
-            "line_id": InvoiceLineId(new_id(now)),
-            "invoice_id": issue.invoice_id,
-            "position": position,
-            "charge_id": charge.charge_id,
-            "subscription_id": charge.subscription_id,
-            "service_id": charge.service_id,
-            "version_id": charge.version_id,
-            "kind": charge.kind.value,
-            "item": charge.item or charge.description,
-            "description": charge.description,
-            "first_on": charge.first_on,
-            "until_on": charge.until_on,
-            "quantity": charge.quantity,
-            "unit": charge.unit,
-            "unit_price": charge.unit_price,
-            "net_minor": charge.net.minor,
-            "tax_percent": charge.tax_percent,
-            "tax_minor": tax.minor,
-            "adjustment": charge.adjustment,
-        }
-        for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1)
-    ]
+    parts: Counter[str] = Counter()
+    rows = []
+    for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1):
+        parts[charge.charge_id] += 1
+        rows.append(_line_row(issue, charge, tax, position, parts[charge.charge_id], now))
+    return rows
+
+
+def _line_row(issue: Issue, charge: Charge, tax: Money, position: int, part: int, now: datetime) -> dict[str, Any]:
+    return {
+        "line_id": InvoiceLineId(new_id(now)),
+        "invoice_id": issue.invoice_id,
+        "position": position,
+        "charge_id": charge.charge_id,
+        "part": part,
+        "subscription_id": charge.subscription_id,
+        "service_id": charge.service_id,
+        "version_id": charge.version_id,
+        "kind": charge.kind.value,
+        "item": charge.item or charge.description,
+        "description": charge.description,
+        "first_on": charge.first_on,
+        "until_on": charge.until_on,
+        "quantity": charge.quantity,
+        "unit": charge.unit,
+        "unit_price": charge.unit_price,
+        "net_minor": charge.net.minor,
+        "tax_percent": charge.tax_percent,
+        "tax_minor": tax.minor,
+        "exemption": charge.exemption,
+        "adjustment": charge.adjustment,
+    }
 
 
 def earning_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

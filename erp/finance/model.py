@@ -21,11 +21,12 @@ INVOICE, CREDIT_NOTE = "invoice", "credit-note"
 
 @dataclass(frozen=True, slots=True)
 class TaxGroup:
-    """All lines of one rate."""
+    """All lines of one rate, or of one reason why there is none."""
 
     percent: Decimal
     net: Money
     tax: Money
+    exemption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,9 @@ class InvoiceLine:
     tax_percent: Decimal
     tax: Money
     adjustment: bool
+    part: int = 1
+    """A charge whose tax changes within its days stands on a line for each part of them."""
+    exemption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +126,11 @@ def draft(charges: Sequence[Charge], rounding: str) -> Draft:
     currency = charges[0].net.currency
     taxes: list[Money] = [Money.zero(currency)] * len(charges)
     groups = []
-    for percent in sorted({c.tax_percent for c in charges}):
-        members = [i for i, c in enumerate(charges) if c.tax_percent == percent]
+    for percent, exemption in sorted({(c.tax_percent, c.exemption) for c in charges}):
+        members = [i for i, c in enumerate(charges) if (c.tax_percent, c.exemption) == (percent, exemption)]
         nets = [charges[i].net for i in members]
         tax, parts = tax_by_line(nets, percent, rounding)
-        groups.append(TaxGroup(percent, sum(nets, Money.zero(currency)), tax))
+        groups.append(TaxGroup(percent, sum(nets, Money.zero(currency)), tax, exemption))
         for i, part in zip(members, parts, strict=True):
             taxes[i] = part
     net = sum((c.net for c in charges), Money.zero(currency))

@@ -244,6 +244,8 @@ def _line(row: Row[Any]) -> InvoiceLine:
         tax_percent=row.tax_percent,
         tax=Money(row.tax_minor, row.currency),
         adjustment=row.adjustment,
+        part=row.part,
+        exemption=row.exemption,
     )
 
 

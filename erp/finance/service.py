@@ -26,7 +26,7 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Customer, Entity
 from erp.crm.service import CrmService
-from erp.finance import contracts, deferral, journal, ledger, receipts, repository
+from erp.finance import contracts, deferral, journal, ledger, receipts, repository, taxes
 from erp.finance.chart import Chart
 from erp.finance.content import digest
 from erp.finance.deferral import deferred
@@ -46,6 +46,7 @@ from erp.finance.journal import Entry
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
 from erp.finance.receipts import Payment
 from erp.finance.settings import FinanceSettings
+from erp.finance.tax import Rate, TaxTable
 
 _ACTOR = "system:finance"
 
@@ -71,8 +72,7 @@ class FinanceService:
             await ledger.lock_books(conn)
             done = await repository.invoiced_accounts(conn, bill_run_id)
             todo = {key: found for key, found in split_by_account(charges).items() if key not in done}
-            drafts = [(account_id, draft(c, self._settings.tax_rounding)) for (account_id, _), c in todo.items()]
-            issues = await self._number(conn, drafts, now)
+            issues = await self._number(conn, [(account_id, c) for (account_id, _), c in todo.items()], now)
             await self._write(conn, bill_run_id, issues, now)
             await self._settle(conn, issues, now)
             for issue in issues:
@@ -237,20 +237,25 @@ class FinanceService:
             return await receipts.payments(conn, account_id, after, limit)
 
     async def _number(
-        self, conn: AsyncConnection, drafts: Sequence[tuple[AccountId, Draft]], now: datetime
+        self, conn: AsyncConnection, todo: Sequence[tuple[AccountId, Sequence[Charge]]], now: datetime
     ) -> list[Issue]:
-        """Give each document its parties, and the next number of its series."""
+        """Give each document its parties, the tax of its lines, and the next number of its series."""
         entities: dict[EntityId, Entity] = {}
         charts: dict[EntityId, Chart] = {}
         addressed = []
-        for account_id, document in drafts:
+        exempt = await taxes.exemptions(conn, {account_id for account_id, _ in todo})
+        rates: dict[EntityId, Sequence[Rate]] = {}
+        for account_id, charges in todo:
             buyer = await self._crm.customer_of_in(conn, account_id)
             seller = entities.get(buyer.entity_id) or await _entity_of(conn, buyer)
             entities[buyer.entity_id] = seller
             if seller.entity_id not in charts:
                 charts[seller.entity_id] = await ledger.ensure_chart(conn, seller.entity_id)
+                rates[seller.entity_id] = await taxes.rates(conn, seller.entity_id)
+            taxed = TaxTable(rates[seller.entity_id], exempt).apply(charges)
+            document = draft(taxed, self._settings.tax_rounding)
             addressed.append((document, seller, buyer, self._series(document, seller, now)))
-        contract_of = await contracts.of_subscriptions(conn, [c for _, document in drafts for c in document.charges])
+        contract_of = await contracts.of_subscriptions(conn, [c for _, charges in todo for c in charges])
         positions = await contracts.positions(conn, set(contract_of.values()))
         issues = []
         for entity_id, series in sorted({(seller.entity_id, series) for _, seller, _, series in addressed}):

@@ -165,7 +165,8 @@ invoice_line = Table(
     Column("line_id", Id, primary_key=True),
     Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("charge_id", Id, nullable=False, unique=True),
+    Column("charge_id", Id, nullable=False),
+    Column("part", Integer, nullable=False),
     Column("subscription_id", Id, nullable=False),
     Column("service_id", Id, nullable=False),
     Column("version_id", Id, nullable=False),
@@ -180,10 +181,37 @@ invoice_line = Table(
     Column("net_minor", BigInteger, nullable=False),
     Column("tax_percent", ExactDecimal, nullable=False),
     Column("tax_minor", BigInteger, nullable=False),
+    Column("exemption", String(200), nullable=False),
     Column("adjustment", Boolean, nullable=False),
     UniqueConstraint("invoice_id", "position"),
+    UniqueConstraint("charge_id", "part"),
 )
-"""A charge stands on one line of one document: `charge_id` is unique."""
+"""A charge stands on one document: on one line, or on a part for each tax that its days bear."""
+
+tax_rate = Table(
+    "finance_tax_rate",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("agreed", String(12), primary_key=True),
+    Column("since", Date, primary_key=True),
+    Column("percent", ExactDecimal, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""What an offering agrees at `agreed` per cent is taxed at `percent` from `since` on."""
+
+tax_exemption = Table(
+    "finance_tax_exemption",
+    metadata,
+    Column("exemption_id", Id, primary_key=True),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    CheckConstraint("until_on > first_on", name="days"),
+)
 
 document = Table(
     "finance_document",
@@ -332,7 +360,9 @@ triggers.forbid_changes(contract, ("entity_id", "reference"), ("subscription_id"
 triggers.forbid_changes(journal_entry)
 triggers.forbid_changes(posting)
 triggers.forbid_changes(invoice, ("entity_id", "series", "sequence"), ("entity_id", "number"))
-triggers.forbid_changes(invoice_line, ("charge_id",), ("invoice_id", "position"))
+triggers.forbid_changes(invoice_line, ("charge_id", "part"), ("invoice_id", "position"))
+triggers.forbid_changes(tax_rate)
+triggers.forbid_changes(tax_exemption)
 triggers.forbid_changes(document)
 triggers.forbid_changes(payment, ("method", "reference"))
 triggers.forbid_changes(allocation)

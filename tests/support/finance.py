@@ -33,6 +33,7 @@ from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.tables import invoice
+from erp.finance.taxes import TaxService
 
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 
@@ -45,6 +46,7 @@ class Books:
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
         self.books = BooksService(database, self.clock, self.crm)
         self.revenue = RevenueService(database, self.clock, self.crm)
+        self.tax = TaxService(database, self.clock, self.crm)
 
     async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
         contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)

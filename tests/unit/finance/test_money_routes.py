@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2
@@ -18,6 +20,8 @@ from controller.store.engine import Database
 from controller.workflows.routes_billing import endpoints as run_endpoints
 from erp.finance.books_routes import endpoints as books_endpoints
 from erp.finance.routes import endpoints as finance_endpoints
+from erp.finance.tax import Rate
+from erp.finance.taxes import TaxService
 from tests.support.api import api_client
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, Line, berlin
@@ -108,6 +112,22 @@ async def test_from_bill_run_to_explained_line_and_payment(world: BillingWorld, 
     assert trial["totals"] == [{"amount": "0.00", "currency": "EUR"}]
     entries = (await api.get("/journal-entries")).json()["items"]
     assert [e["source"].partition(":")[0] for e in entries] == ["payment", "invoice"] or len(entries) == 2
+
+
+async def test_a_line_split_by_a_change_of_tax_is_explained_in_each_part(
+    world: BillingWorld, api: httpx2.AsyncClient
+) -> None:
+    taxes = TaxService(world.database, world.clock, world.crm)
+    await taxes.add_rate(Rate(Decimal(19), date(2026, 10, 15), Decimal(16)), actor="user:anna")
+    await billed(world, api)
+    (found,) = (await api.get("/invoices")).json()["items"]
+    lines = (await api.get(f"/invoices/{found['invoice_id']}")).json()["lines"]
+    october = [row for row in lines if row["first_on"] >= "2026-10-01"]
+    assert [(row["part"], row["tax_percent"]) for row in october] == [(1, "19"), (2, "16")]
+    assert len({row["charge_id"] for row in october}) == 1
+    for row in lines:
+        explained = (await api.get(f"/invoice-lines/{row['line_id']}/explanation")).json()
+        assert explained["intact"], explained["faults"]
 
 
 async def test_lists_are_paged_without_gap_or_repetition(world: BillingWorld, api: httpx2.AsyncClient) -> None:
