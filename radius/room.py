@@ -181,7 +181,6 @@ class RadiusRoom:
             tasks.create_task(self.leases.run())
             tasks.create_task(self.quota_counter.run())
             tasks.create_task(self.sessions.changes.run())
-            tasks.create_task(self.traces.sharing.run())
             if self.transports.radsec is not None:
                 tasks.create_task(self.relay.run())
 

@@ -100,11 +100,12 @@ class Sharing:
                 await _drop(conn, over, events)
                 for trace_id, text in changed.items():
                     await conn.execute(update(trace).where(trace.c.trace_id == trace_id).values(learnt=text))
-            self._told |= changed
+        self._told = learnt
         for event in sorted(events, key=lambda event: (event.at, event.process, event.number)):
             told = json.loads(event.body)
             opened = self._own[event.trace_id]
-            opened.target.take_over(told["learnt"])
+            if told["learnt"] is not None:
+                opened.target.take_over(told["learnt"])
             opened.add(told["event"])
             opened.lost += told["lost"]
 
@@ -126,7 +127,9 @@ class Sharing:
         for trace_id, events in found.items():
             collected = self._collected[trace_id]
             for event in events:
-                body = json.dumps({"event": event, "learnt": collected.target.learnt, "lost": collected.lost})
+                # What was learnt goes with the first of them: it is as long as a packet.
+                learnt = collected.target.learnt if event is events[0] else None
+                body = json.dumps({"event": event, "learnt": learnt, "lost": collected.lost})
                 collected.lost = 0
                 key = {"trace_id": trace_id, "process": self._process, "number": next(self._numbers)}
                 rows.append(key | {"at": event["at"], "body": body})

@@ -45,7 +45,7 @@ from controller.workflows import routes_billing, routes_catalog, routes_orders
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, revenue_routes, tax_routes
+from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes
@@ -166,7 +166,6 @@ class Program:
             *finance_routes.endpoints(self.erp.finance),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
-            *tax_routes.endpoints(self.erp.tax),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
@@ -214,9 +213,14 @@ class Program:
 
     @property
     def tasks(self) -> list[tuple[str, Run]]:
-        """Background work by the role that wants it; HTTP is always there, for health and metrics."""
+        """Background work by the role that wants it; HTTP is always there, for health, metrics and who asks."""
         settings = self.base.settings
-        always: list[tuple[str, Run]] = [("http", self.http.run), ("executor", self._stay_alive)]
+        always: list[tuple[str, Run]] = [
+            ("http", self.http.run),
+            ("executor", self._stay_alive),
+            # An operator may ask any process for a trace.
+            ("traces", self.network.radius.traces.sharing.run),
+        ]
         wanted: list[tuple[str, str, Run]] = [
             ("radius", "recorder", self.network.recorder.run),
             ("radius", "radius", self.network.radius.run),
