@@ -59,8 +59,13 @@ class RadiusCollector(Collector):
             "Datagrams on the RADIUS ports, by NAS, packet code and what became of them.",
             labels=("nas", "code", "result"),
         )
+        # Several codes have the same label, and a sample that stands twice makes a scrape fail.
+        summed: dict[tuple[str, str, str], int] = {}
         for (nas, code, result), value in self._counters.requests.items():
-            requests.add_metric((nas, _code_label(code), result), value)
+            key = nas, _code_label(code), result
+            summed[key] = summed.get(key, 0) + value
+        for key, value in summed.items():
+            requests.add_metric(key, value)
         yield requests
         rejects = CounterMetricFamily(
             "headend_radius_rejects", "Access-Rejects by NAS and reason.", labels=("nas", "reason")
