@@ -45,7 +45,7 @@ from controller.workflows import routes_billing, routes_catalog, routes_orders
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, revenue_routes
+from erp.finance import books_routes, revenue_routes, tax_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes
@@ -166,6 +166,7 @@ class Program:
             *finance_routes.endpoints(self.erp.finance),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
+            *tax_routes.endpoints(self.erp.tax),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *auth_routes.endpoints(self.auth),
