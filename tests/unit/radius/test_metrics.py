@@ -1,4 +1,4 @@
-"""What the RADIUS room counts, as Prometheus reads it: per NAS and reason, each sample once, whatever names there are."""
+"""What the RADIUS room counts, as Prometheus reads it: by NAS and reason, each sample once, whatever a name holds."""
 
 from __future__ import annotations
 
