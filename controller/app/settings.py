@@ -79,8 +79,9 @@ class Settings(BaseSettings):
     """How many times the speed of its plan a session is believed to have had, when its counters are judged."""
     hold_above_plan: bool = False
     """Quarantine usage above the plan and its margin, not only what no port can have carried (docs/accounting.md)."""
-    keep_history_days: int | None = Field(default=None, ge=1, le=36_500)
-    """Give up sessions and addresses that nothing was heard of for longer; empty keeps them for ever."""
+    keep_history_days: int | None = Field(default=None, ge=31, le=36_500)
+    """Give up sessions and addresses that nothing was heard of for longer; empty keeps them for ever. At least a month:
+    a late record must find its session, or it would count as a new one."""
     garden: bool = True
     """Suspended services are sent to the walled garden (docs/access.md); off, their logins are rejected."""
     garden_name: str = Field(default="garden", pattern=r"^[A-Za-z0-9_-]{1,64}$")

@@ -82,6 +82,8 @@ class PasswordChange:
         guard = subscriber.plan.guard
         if guard is None or not guard.expired:
             return Cause.NOT_CHANGED.because("the peer wants to change a password that has not expired")
+        if not guard.enabled:
+            return Cause.DISABLED
         old = subscriber.nt_password()
         if old is None:
             return Cause.NOT_CHANGED.because("a change needs the NT hash of the old password, and less is kept of it")

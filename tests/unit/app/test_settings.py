@@ -43,7 +43,7 @@ def test_what_radius_may_be_told(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HEADEND_PLAN_MARGIN", "0.5"), ("HEADEND_KEEP_HISTORY_DAYS", "0"), ("HEADEND_EAP_TLS_MINIMUM", "1.1")],
+    [("HEADEND_PLAN_MARGIN", "0.5"), ("HEADEND_KEEP_HISTORY_DAYS", "30"), ("HEADEND_EAP_TLS_MINIMUM", "1.1")],
 )
 def test_what_radius_is_not_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)

@@ -124,6 +124,14 @@ async def test_whoever_does_not_prove_both_passwords_changes_nothing(sqlite_data
         assert (await door.ask(wish())).code == ACCESS_ACCEPT
 
 
+async def test_of_a_service_that_is_not_enabled_nothing_is_changed(sqlite_database: Database, tmp_path: Path) -> None:
+    async with expired(sqlite_database, tmp_path) as door:
+        await door.running.room.subscribers.set_enabled(service_id=SERVICE, enabled=False, actor="user:test")
+        assert (await door.error(wish())).startswith("E=647 ")
+        await door.running.room.subscribers.set_enabled(service_id=SERVICE, enabled=True, actor="user:test")
+        assert (await door.ask(wish())).code == ACCESS_ACCEPT, "the old password was still the one"
+
+
 async def test_of_an_argon2_hash_nothing_is_changed(sqlite_database: Database, tmp_path: Path) -> None:
     async with expired(sqlite_database, tmp_path, ARGON2) as door:
         assert (await door.error(wish())).startswith("E=709 ")
