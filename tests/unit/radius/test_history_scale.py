@@ -24,8 +24,9 @@ async def _compare(few_url: str, many_url: str) -> None:
 
 
 def _ms(found: object) -> float:
+    """The fastest of many: what the others took longer is the machine's."""
     assert isinstance(found, dict)
-    return float(found["ms"])
+    return float(found["fastest_ms"])
 
 
 @pytest.mark.timeout(900)
