@@ -63,21 +63,32 @@ def test_the_nas_is_found_by_what_only_we_understand_or_by_its_name_or_address()
     assert route(USER + stamp() + attribute(Attr.NAS_IP_ADDRESS, bytes((10, 0, 0, 2)))) is OTHER
 
 
+BRAS_1 = attribute(Attr.NAS_IDENTIFIER, b"bras-1")
+
+
 @pytest.mark.parametrize(
-    ("attributes", "error_cause"),
+    ("before", "behind", "error_cause"),
     [
-        (USER + SESSION + attribute(Attr.NAS_IDENTIFIER, b"bras-1"), 402),
-        (SESSION + stamp() + attribute(Attr.NAS_IDENTIFIER, b"bras-1"), 402),
-        (USER + stamp(), 502),
-        (USER + stamp() + attribute(Attr.NAS_IDENTIFIER, b"bras-9"), 502),
-        (USER + stamp() + name_attributes("elsewhere.example", BRAS.nas_id.encode()), 502),
-        (USER + stamp() + attribute(126, b"0" + US.encode()) + attribute(Attr.NAS_IDENTIFIER, b"bras-1"), 502),
-        (USER + stamp() + name_attributes(US, BRAS.nas_id.encode()) + attribute(Attr.NAS_IDENTIFIER, b"bras-2"), 403),
-        (attribute(1, b"anna@us.example") + stamp() + attribute(Attr.NAS_IDENTIFIER, b"bras-1"), 502),
+        pytest.param(SESSION, BRAS_1, 402, id="no user"),
+        pytest.param(USER, b"", 502, id="no NAS"),
+        pytest.param(USER, attribute(Attr.NAS_IDENTIFIER, b"bras-9"), 502, id="unknown NAS"),
+        pytest.param(USER, name_attributes("elsewhere.example", BRAS.nas_id.encode()), 502, id="token of another"),
+        pytest.param(USER, attribute(126, b"0" + US.encode()) + BRAS_1, 502, id="name of another kind"),
+        pytest.param(
+            USER,
+            name_attributes(US, BRAS.nas_id.encode()) + attribute(Attr.NAS_IDENTIFIER, b"bras-2"),
+            403,
+            id="two NAS",
+        ),
+        pytest.param(attribute(1, b"anna@us.example"), BRAS_1, 502, id="not of the home's realm"),
     ],
 )
-def test_what_cannot_be_routed_is_refused_with_its_error_cause(attributes: bytes, error_cause: int) -> None:
-    assert refused(attributes) == error_cause
+def test_what_cannot_be_routed_is_refused_with_its_error_cause(before: bytes, behind: bytes, error_cause: int) -> None:
+    assert refused(before + stamp() + behind) == error_cause
+
+
+def test_a_request_without_a_time_is_refused_with_its_error_cause() -> None:
+    assert refused(USER + SESSION + BRAS_1) == 402
 
 
 def test_a_network_without_a_name_takes_no_request_for_a_named_one() -> None:

@@ -21,9 +21,11 @@ class Hand:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.asked = 0
         self.taken: list[list[str]] = []
 
     def clock(self) -> float:
+        self.asked += 1
         return self.now_s
 
     async def take(self, _conn: AsyncConnection, names: Sequence[str]) -> None:
@@ -145,8 +147,11 @@ async def test_a_name_that_a_process_elsewhere_uses_is_refused_with_what_to_do(
 
 async def test_a_name_that_died_elsewhere_is_taken_after_30_s(process: Callable[..., Executors], hand: Hand) -> None:
     await process("a").claim()
+    asked = hand.asked
     claiming = asyncio.ensure_future(process("a", life="2", data_dir_id="elsewhere").claim())
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(20):
+        while hand.asked < asked + 3:  # once at its beginning, and after each look  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
     assert not claiming.done()
     hand.now_s = 31.0
     await asyncio.wait_for(claiming, 5)

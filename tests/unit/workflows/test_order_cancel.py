@@ -206,12 +206,12 @@ async def test_past_the_point_of_no_return_it_is_said_what_to_do_instead(isp: Is
     with pytest.raises(NotAllowed, match=f"back to version {line.version_id}"):
         await isp.fulfilment.cancel(change.order.order_id, actor=CANCELLER)
 
-    arrived = asyncio.Event()
+    arrived, refused = asyncio.Event(), asyncio.Event()
 
     async def at(where: str) -> None:
         if where == "withdraw-":
             arrived.set()
-            await asyncio.sleep(0.2)
+            await refused.wait()
 
     isp.network.at = at
     ending = await isp.fulfilment.place(DeleteRequest(line.subscription_id), actor=ACTOR)
@@ -219,6 +219,7 @@ async def test_past_the_point_of_no_return_it_is_said_what_to_do_instead(isp: Is
         await arrived.wait()
     with pytest.raises(NotAllowed, match="order a new line"):
         await isp.fulfilment.cancel(ending.order.order_id, actor=CANCELLER)
+    refused.set()
     await isp.until_state(ending.order.order_id, OrderState.COMPLETED)
 
 
