@@ -4,10 +4,8 @@
     radreply, radgroupreply   speed, addresses, pools, timers; any other attribute that the dictionaries know, verbatim
     radusergroup              groups by priority; after the first that matches only where it says Fall-Through
 
-Operators are followed as rlm_sql follows them. In a reply := replaces, = gives what is absent, += adds one more, and
-== takes away what differs. In a check := and += set something, and everything else asks the request; so a password
-with == lets nobody in. What cannot be asked here never opens a door: a login that depends on it comes disabled, and a
-group that does is given to nobody.
+Operators are followed as rlm_sql follows them (`operators`); a password with == lets nobody in. What cannot be asked
+here never opens a door: a login that depends on it comes disabled, and a group that does is given to nobody.
 """
 
 from __future__ import annotations
@@ -25,6 +23,16 @@ from radius.authorization import terms
 from radius.freeradius import speeds
 from radius.freeradius.hours import hours
 from radius.freeradius.model import Findings, Wanted, WantedLogin, WantedNas, why_weak
+from radius.freeradius.operators import (
+    ALWAYS_SENT,
+    Lines,
+    always_holds,
+    falls_through,
+    given,
+    is_asked,
+    set_by,
+    without_control,
+)  # fmt: skip
 from radius.freeradius.source import Row, Tables
 from radius.protocol.templates import encode_named
 
@@ -39,27 +47,13 @@ _HASHED = frozenset(
         "Digest-HA1",
     }
 )  # fmt: skip
-_SETS = (":=", "+=")
-"""Operators of a check that set something; the others compare with the request."""
-_NEVER_ASKED = frozenset({"Auth-Type", "Autz-Type", "Acct-Type", "Session-Type", "Strip-User-Name", "Crypt-Password"})
-"""What sets something by any operator."""
 _PASSWORDS = ("Cleartext-Password", "User-Password", "NT-Password")
-_SENT_ANYWAY = {
-    ("Service-Type", "framed-user"),
-    ("Service-Type", "2"),
-    ("Framed-Protocol", "ppp"),
-    ("Framed-Protocol", "1"),
-}
 _TERMS = {
     "Framed-Pool": "pool", "Framed-IPv6-Pool": "ipv6_pool", "Delegated-IPv6-Prefix-Pool": "delegated_pool",
 }  # fmt: skip
 _SECONDS = {"Session-Timeout": "session_timeout_s", "Idle-Timeout": "idle_timeout_s"}
 _PREFIXES = {"Framed-IPv6-Prefix": "ipv6_prefix", "Delegated-IPv6-Prefix": "delegated_prefix"}
 _STATIONS = {"Calling-Station-Id": "calling_station_id", "NAS-Port-Id": "nas_port_id"}
-
-Line = tuple[str, str, str]
-"""Attribute, operator, value."""
-Lines = list[Line]
 
 
 def wanted(tables: Tables, unshaped: SpeedProfile) -> Wanted:
@@ -128,27 +122,27 @@ class _Users:
     def _merged(self, name: str) -> tuple[Lines, Lines, Lines]:
         """What its checks set, what they ask, and its reply; of its own rows and of its groups'."""
         own = self._check.get(name, [])
-        sets, asks = _set([], own), [line for line in own if _is_asked(line)]
+        sets, asks = set_by([], own), [line for line in own if is_asked(line)]
         reply: Lines = []
         if own:
-            reply = _given([], self._reply.get(name, []))
+            reply = given([], self._reply.get(name, []))
         elif name in self._reply:
             self._findings.remark("radreply of a user who is not in radcheck is not read there", name)
-        if _falls_through(reply) is not False:
+        if falls_through(reply) is not False:
             sets, reply = self._of_groups(name, sets, reply)
-        return sets, asks, _without_control(reply)
+        return sets, asks, without_control(reply)
 
     def _of_groups(self, name: str, sets: Lines, reply: Lines) -> tuple[Lines, Lines]:
         for _, group in sorted(self._groups.get(name, []), key=itemgetter(0)):
             group_check, group_reply = self._group_check.get(group, []), self._group_reply.get(group, [])
-            asks = [line for line in group_check if _is_asked(line) and not _always_holds(line)]
+            asks = [line for line in group_check if is_asked(line) and not always_holds(line)]
             if asks:
                 said = ", ".join(f"{attribute} {op} {value}" for attribute, op, value in asks)
                 self._findings.remark(f"group {group} holds only for some requests ({said}): it is not given", name)
                 continue
             self._findings.mapped["radusergroup → what its group gives"] += 1
-            sets, reply = _set(sets, group_check), _given(reply, group_reply)
-            if not _falls_through(group_reply):
+            sets, reply = set_by(sets, group_check), given(reply, group_reply)
+            if not falls_through(group_reply):
                 break
         return sets, reply
 
@@ -202,7 +196,7 @@ class _Users:
         """Fills `written`; False where something is asked that cannot be asked here."""
         enabled = True
         for attribute, op, value in asks:
-            if _always_holds((attribute, op, value)):
+            if always_holds((attribute, op, value)):
                 continue
             if attribute in _STATIONS and op == "==" and written.get(_STATIONS[attribute], value) == value:
                 written[_STATIONS[attribute]] = value
@@ -259,7 +253,7 @@ class _Users:
         extra: list[dict[str, str]] = []
         for key, value in items.items():
             attribute = key.rstrip("\0")
-            if (attribute, value.lower()) in _SENT_ANYWAY:
+            if (attribute, value.lower()) in ALWAYS_SENT:
                 continue
             if attribute in _SECONDS and _is_number(value):
                 written[_SECONDS[attribute]] = int(value)
@@ -339,57 +333,9 @@ def _by(rows: Iterable[Row], column: str) -> dict[str, Lines]:
     return found
 
 
-def _set(lines: Lines, more: Lines) -> Lines:
-    """What a check sets after `lines`, as its operators say."""
-    return _given(lines, [line for line in more if not _is_asked(line)])
-
-
-def _is_asked(line: Line) -> bool:
-    attribute, op, _ = line
-    return op not in _SETS and attribute not in _NEVER_ASKED
-
-
-def _always_holds(line: Line) -> bool:
-    """Whoever dials in here asks for a framed service."""
-    attribute, op, value = line
-    return op == "==" and (attribute, value.lower()) in _SENT_ANYWAY
-
-
-def _given(lines: Lines, more: Lines) -> Lines:
-    """`more` after `lines`, as its operators say: each looks at what was there before `more`, not at its neighbours."""
-    kept: list[Line | None] = list(lines)
-    fresh, added = set(range(len(kept))), []
-    for line in more:
-        attribute, op, value = line
-        same = [at for at in sorted(fresh) if lines[at][0] == attribute]
-        if op == "==":
-            for at in same:
-                if lines[at][2] != value:
-                    kept[at] = None
-                    fresh.discard(at)
-        elif op == "+=" or (op in (":=", "=") and not same):
-            added.append(line)
-        elif op == ":=":
-            kept[same[0]] = line
-            fresh.discard(same[0])
-    return [line for line in kept if line is not None] + added
-
-
 def _order(text: str | None) -> int:
     return int(text) if text is not None and _is_number(text.removeprefix("-")) else 0
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
-
-
-def _falls_through(lines: Lines) -> bool | None:
-    """What Fall-Through says; None where it says nothing."""
-    for attribute, _, value in lines:
-        if attribute == "Fall-Through":
-            return value.lower() in ("yes", "1", "true")
-    return None
-
-
-def _without_control(lines: Lines) -> Lines:
-    return [line for line in lines if line[0] != "Fall-Through"]
