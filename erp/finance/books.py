@@ -119,7 +119,7 @@ class BooksService:
             return await _entry(conn, entry_id)
 
     async def postings(
-        self, code: str, span: Span, *, after: tuple[str, str, int] | None = None, limit: int
+        self, code: str, span: Span, *, after: tuple[int, str, int] | None = None, limit: int
     ) -> list[BookedPosting]:
         """Of one account, the last booked first."""
         async with self._database.read() as conn:

@@ -74,9 +74,9 @@ def _accounts(books: BooksService) -> list[Endpoint]:
         entity = await books.entity(query.entity)
         (await books.chart(entity.entity_id)).account(code)
         found = await books.postings(
-            code, query.span(entity.entity_id), after=query.last_key(str, str, int), limit=query.rows
+            code, query.span(entity.entity_id), after=query.last_key(int, str, int), limit=query.rows
         )
-        return Page.of(found, query, lambda p: (p.booked_on.isoformat(), p.entry_id, p.line), BookedPostingOut.of)
+        return Page.of(found, query, lambda p: (p.booked_on.toordinal(), p.entry_id, p.line), BookedPostingOut.of)
 
     return [
         Endpoint(

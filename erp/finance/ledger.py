@@ -126,9 +126,9 @@ async def in_order(conn: AsyncConnection, span: Span, *, at_a_time: int = 1000) 
 
 
 async def postings(
-    conn: AsyncConnection, code: str, span: Span, after: tuple[str, str, int] | None, limit: int
+    conn: AsyncConnection, code: str, span: Span, after: tuple[int, str, int] | None, limit: int
 ) -> list[BookedPosting]:
-    """Postings of one account, the last booked first; `after` is (day, entry, line) of the last one seen."""
+    """Of one account, the last booked first; `after` is (ordinal of the day, entry, line) of the last one seen."""
     key = (posting.c.booked_on, posting.c.entry_id, posting.c.line)
     query = (
         select(posting, journal_entry.c.description, journal_entry.c.source, journal_entry.c.regards_on)
@@ -141,7 +141,8 @@ async def postings(
     if span.currency is not None:
         query = query.where(posting.c.currency == span.currency)
     if after is not None:
-        query = query.where(tuple_(*key) < tuple_(literal(date.fromisoformat(after[0])), after[1], after[2]))
+        day = date.fromordinal(min(max(after[0], 1), date.max.toordinal()))
+        query = query.where(tuple_(*key) < tuple_(literal(day), after[1], after[2]))
     return [
         BookedPosting(
             row.entry_id,

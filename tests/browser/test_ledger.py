@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from controller.domain.identity import BillRunId
 from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes
+from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from tests.support.browser import Chromium
 from tests.support.finance import NOW, Books, made_entity, manual
@@ -39,13 +40,15 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         await manual(books, "Wages", "6020", "1800", "400.00", NOW.date())
         await books.pay(early, "44.63", "statement 7/1")
         books.clock.move_to(datetime(2027, 1, 20, 9, tzinfo=UTC))
-        await books.issue(late, "30.00")
+        across = books.charge(late, "30.00", days=(date(2027, 1, 15), date(2027, 2, 14)))
+        await books.finance.issue(BillRunId("january"), [across])
         await books.pay(late, "500.00", "statement 1/3")
         await books.pay(early, "9.00", "too much")
 
         def endpoints(_: Database, __: object) -> list[Endpoint]:
             rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
-            return [e for room in (*rooms, books_routes.endpoints(books.books)) for e in room]
+            rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
+            return [e for room in rooms for e in room]
 
         return await World(endpoints=endpoints, clock=books.clock).build(database)
 
@@ -81,9 +84,9 @@ def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, addr
     page.goto(f"{address}/ledger/balance-sheet")
 
     page.get_by_role("link", name="Profit and loss").click()
-    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("30,00 EUR")
+    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("17,00 EUR")
     page.locator("#filter-since").fill("2026-01-01")
-    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("1.367,50 EUR")
+    expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("1.354,50 EUR")
     fits(page, width)
     page.get_by_role("link", name="Revenue, recurring fees").click()
     page.wait_for_url("**/ledger/accounts/4400?**since=2026-01-01**")
@@ -113,5 +116,16 @@ def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: s
     page.get_by_role("link", name="Grace Hopper").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Open items of Grace Hopper & Söhne GmbH")
     expect(page.get_by_role("row", name="INV-2026-000002")).to_contain_text("15")
+    fits(page, width)
+
+    page.get_by_role("link", name="Revenue to come").click()
+    expect(page.get_by_role("row", name="2027-02")).to_contain_text("13,00 EUR")
+    fits(page, width)
+    page.get_by_role("link", name="Periods").click()
+    fits(page, width)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Close 2026-12").click()
+    expect(page.locator("dl.facts")).to_contain_text("2027-01-01")
+    expect(page.get_by_role("button", name="Close")).to_have_count(0)
     fits(page, width)
     chromium.assert_clean(address)

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.app.finance_cli import finance_app
+from controller.http import cursor
 from controller.http.endpoint import Endpoint, Principal
 from controller.store.engine import Database
 from erp.finance import books_routes, revenue_routes
@@ -108,6 +109,7 @@ REFUSED: list[tuple[str, str, dict[str, Any] | None, int]] = [
     ("GET", "/journal-entries/" + "0" * 32, None, 404),
     ("GET", "/ledger-accounts/9999/postings", None, 422),
     ("GET", "/ledger-accounts/1800/postings?after=nonsense", None, 400),
+    ("GET", f"/ledger-accounts/1800/postings?after={cursor.encode(10**18, 'x', 1)}", None, 200),
     ("GET", "/balance-sheet?as_of=yesterday", None, 422),
     ("GET", "/income-statement?since=2027-01-02&as_of=2027-01-01", None, 422),
     ("GET", "/ledger-export?format=xml", None, 422),
