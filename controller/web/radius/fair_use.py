@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -202,7 +203,8 @@ def _fits(quota: Mapping[str, Any]) -> bool:
 
 
 def _in(amount: int | None, unit: int) -> str:
-    return "" if amount is None else f"{amount / unit:f}".rstrip("0").rstrip(".")
+    """Exactly, as a person writes it: what is sent back unchanged changes nothing."""
+    return "" if amount is None else f"{(Decimal(amount) / unit).normalize():f}"
 
 
 def _taken(row: Row) -> Row:

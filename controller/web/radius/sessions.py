@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
+from controller.domain.errors import RuleError
 from controller.web.api import Api, address
 from controller.web.office.fields import SESSIONS
 from controller.web.office.form import Field, Filled, Form, scaled
 from controller.web.office.table import facts
 from controller.web.office.view import Action, Filter, Link, Part, Row, detail_page, list_page, part_of
-from controller.web.radius import changing, elsewhere, fields
+from controller.web.radius import changing, elsewhere, fields, quarantine
 from controller.web.site import Site, Visit, WebPage
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -48,7 +50,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         may = row["state"] == "live" and visit.principal.may("radius:write")
         speed = [Link("Change speed", f"{_here(row)}/speed")] if may and row["service_id"] else []
         trace = [Link("Trace", address("/trace", target=row["username"]))] if api.has("GET", "/radius/trace") else []
-        fair = [Link("Fair use", f"/services/{row['service_id']}/fair-use")] if row["service_id"] else []
+        has_fair_use = row["service_id"] and api.has("GET", "/services/{service_id}/allowance")
+        fair = [Link("Fair use", f"/services/{row['service_id']}/fair-use")] if has_fair_use else []
         return detail_page(
             site, visit, f"Session of {row['username']}", row, fields.SESSION,
             back=Link("Sessions", "/sessions"), messages=_remarks(row), links=[*speed, *trace, *fair],
@@ -68,7 +71,10 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def change(visit: Visit, filled: Filled) -> None:
-        await api.post(visit, f"{ONE}/coa", body=filled.body, key=visit.path["key"])
+        answer = await api.post(visit, f"{ONE}/coa", body=filled.body, key=visit.path["key"])
+        if answer["result"] == "nak":
+            cause = f"Error-Cause {answer['error_cause']}" if answer["error_cause"] else ""
+            raise RuleError("refused: " + " · ".join(filter(None, (cause, answer["detail"]))))
 
     return [
         WebPage("GET", "/sessions", "radius:read", index),
@@ -130,15 +136,14 @@ async def _parts(api: Api, visit: Visit, row: Row) -> list[Part]:
     return [
         *await _speed(api, visit, row),
         *(Part(part.title, [told(change) for change in part.rows], part.columns, "Nothing yet.") for part in asked),
-        *(Part(part.title, [_could(item) for item in part.rows], _HELD) for part in held if part.rows),
+        *(Part(part.title, [quarantine.told(item) for item in part.rows], _HELD) for part in held if part.rows),
     ]
 
 
-_HELD = tuple(column for column in fields.QUARANTINE if column.key != "username")
-
-
-def _could(item: Row) -> Row:
-    return {**item, "could": None}
+_HELD = (
+    replace(fields.QUARANTINE[0], link="/quarantine/{quarantine_id}"),
+    *(column for column in fields.QUARANTINE[1:] if column.key != "username"),
+)
 
 
 async def _speed(api: Api, visit: Visit, row: Row) -> list[Part]:
