@@ -94,6 +94,25 @@ def _refuse_changes(table: Table) -> None:
 
 _refuse_changes(usage_records)
 _refuse_changes(usage_links)
+# One statement that PostgreSQL plans once for each connection. The lock belongs to the session, not to the transaction:
+# it is given back at once, and what fails in between closes the session.
+event.listen(
+    usage_records,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]
+        "CREATE OR REPLACE FUNCTION store_usage_reserve(wanted bigint, OUT transaction_id bigint, OUT last_id bigint)"
+        " LANGUAGE plpgsql AS $$ BEGIN"
+        f" PERFORM pg_advisory_lock({_ORDER_LOCK});"
+        " transaction_id := pg_current_xact_id()::text::bigint;"
+        f" last_id := setval('{_SEQUENCE}', nextval('{_SEQUENCE}') + wanted - 1);"
+        f" PERFORM pg_advisory_unlock({_ORDER_LOCK});"
+        " END $$"
+    ).execute_if(dialect="postgresql"),
+)
+
+
+Link = tuple[int, bytes]
+"""Number and digest of a link of a writer's chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,7 @@ class UsageLog:
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="usage-log")
         self._bulk: Bulk | None = None
+        self._newest: Link | None = None
 
     async def call(self, work: Callable[[Bulk], T]) -> T:
         """Run `work` on the log's own connection, outside a transaction. After an error the connection is made anew."""
@@ -157,7 +177,7 @@ class UsageLog:
         come together (`Database.notify_committed`).
         """
         async with self._database.writer:
-            return await self.call(lambda bulk: _commit(bulk, self._writer, rows, committed_us, also))
+            return await self.call(lambda bulk: self._commit(bulk, rows, committed_us, also))
 
     async def durability(self) -> dict[str, str]:
         """What the committing connection says about its own durability (`synchronous`, or `fsync` …)."""
@@ -179,57 +199,54 @@ class UsageLog:
             raise
 
     def _drop(self) -> None:
-        bulk, self._bulk = self._bulk, None
+        bulk, self._bulk, self._newest = self._bulk, None, None
         if bulk is not None:
             bulk.close()
 
+    def _commit(
+        self, bulk: Bulk, rows: Sequence[Row], committed_us: int, also: Callable[[Bulk], None] | None
+    ) -> Appended | None:
+        bulk.begin()
+        newest, appended = self._newest, None
+        if rows:
+            # A link that somebody else wrote in our name meanwhile would have the number of ours: the database refuses.
+            former = newest or _newest_link(bulk, self._writer)
+            appended, newest = _append(bulk, self._writer, rows, committed_us, former)
+        if also is not None:
+            also(bulk)
+        bulk.commit()
+        self._newest = newest
+        return appended
 
-def _commit(
-    bulk: Bulk, writer: str, rows: Sequence[Row], committed_us: int, also: Callable[[Bulk], None] | None
-) -> Appended | None:
-    bulk.begin()
-    appended = _append(bulk, writer, rows, committed_us) if rows else None
-    if also is not None:
-        also(bulk)
-    bulk.commit()
-    return appended
+
+def _newest_link(bulk: Bulk, writer: str) -> Link:
+    mark = "?" if bulk.is_sqlite else "%s"
+    rows = bulk.query(
+        f"SELECT number, link FROM store_usage_link WHERE writer = {mark} ORDER BY number DESC LIMIT 1",  # noqa: S608
+        (writer,),
+    )
+    return (rows[0][0], rows[0][1]) if rows else (0, FIRST_PREVIOUS)
 
 
-def _append(bulk: Bulk, writer: str, rows: Sequence[Row], committed_us: int) -> Appended:
-    count = len(rows)
-    reserve = _reserve_sqlite if bulk.is_sqlite else _reserve_postgres
-    first, transaction_id, newest = reserve(bulk, writer, count)
-    number, previous = (newest[0][0] + 1, newest[0][1]) if newest else (1, FIRST_PREVIOUS)
+def _append(bulk: Bulk, writer: str, rows: Sequence[Row], committed_us: int, former: Link) -> tuple[Appended, Link]:
+    count, (number, previous) = len(rows), (former[0] + 1, former[1])
+    first, transaction_id = (_reserve_sqlite if bulk.is_sqlite else _reserve_postgres)(bulk, count)
     stored = [(record_id, *row) for record_id, row in enumerate(rows, first)]
     bulk.insert("store_usage_record", RECORD_COLUMNS, stored)
     link = link_digest(previous, writer, number, first, committed_us, [row[-1] for row in rows])
     last = first + count - 1
     values = (writer, number, first, last, count, previous, link, committed_us, transaction_id)
     bulk.insert("store_usage_link", LINK_COLUMNS, [values])
-    return Appended(first, last, number)
+    return Appended(first, last, number), (number, link)
 
 
-Reserved = tuple[int, int | None, list[Row]]
-"""First record id, transaction id, and the writer's newest link as (number, link), where it has one."""
-
-
-def _reserve_sqlite(bulk: Bulk, writer: str, count: int) -> Reserved:
-    newest = bulk.query(
-        "SELECT number, link FROM store_usage_link WHERE writer = ? ORDER BY number DESC LIMIT 1", (writer,)
-    )
+def _reserve_sqlite(bulk: Bulk, _count: int) -> tuple[int, int | None]:
+    """The first of so many record ids; no transaction id."""
     highest = bulk.query("SELECT last_record_id FROM store_usage_link ORDER BY last_record_id DESC LIMIT 1")
-    return (highest[0][0] + 1 if highest else 1), None, newest
+    return (highest[0][0] + 1 if highest else 1), None
 
 
-def _reserve_postgres(bulk: Bulk, writer: str, count: int) -> Reserved:
-    # One text, one round trip. The lock belongs to the session, not to the transaction: it is given back at once, and
-    # what fails in between closes the session.
-    literal = "'" + writer.replace("'", "''") + "'"
-    rows = bulk.query(
-        f"SELECT pg_advisory_lock({_ORDER_LOCK});"  # noqa: S608
-        f" SELECT pg_current_xact_id()::text::bigint, setval('{_SEQUENCE}', nextval('{_SEQUENCE}') + {count} - 1);"
-        f" SELECT pg_advisory_unlock({_ORDER_LOCK});"
-        f" SELECT number, link FROM store_usage_link WHERE writer = {literal} ORDER BY number DESC LIMIT 1"
-    )
-    transaction_id, last = rows[1]
-    return last - count + 1, transaction_id, rows[3:]
+def _reserve_postgres(bulk: Bulk, count: int) -> tuple[int, int | None]:
+    """The same, with the transaction's id."""
+    transaction_id, last = bulk.query("SELECT transaction_id, last_id FROM store_usage_reserve(%s)", (count,))[0]
+    return last - count + 1, transaction_id

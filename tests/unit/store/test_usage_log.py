@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -92,6 +93,22 @@ async def test_a_writer_that_starts_again_goes_on_with_its_chain(database: Datab
     await again.close()
     assert await UsageLogReader(database).verify_all() == []
     assert len(set(ids)) == 2
+
+
+async def test_a_link_written_meanwhile_in_its_name_is_found_and_gone_on_from(
+    database: Database, log: UsageLog
+) -> None:
+    """Two processes of one name are refused at the start; should it happen all the same, nothing is written twice."""
+    ids = await append(log, 1)
+    twin = UsageLog(database, "radius-1")
+    ids += await append(twin, 2)
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError)):
+        await append(log, 3)
+    ids += await append(log, 3)
+    await twin.close()
+    assert len(set(ids)) == 3
+    assert await UsageLogReader(database).verify_all() == []
+    assert [row.session_key for row in await UsageLogReader(database).records(ids)] == [f"{n:032x}" for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

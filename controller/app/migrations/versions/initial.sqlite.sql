@@ -28,9 +28,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -109,11 +109,11 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -253,9 +253,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -483,9 +483,9 @@ CREATE TABLE finance_contract (
     CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
 )
 ;;
-CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
-;;
 CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
 ;;
 CREATE TRIGGER finance_contract_no_update BEFORE UPDATE ON finance_contract BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted'); END
 ;;
@@ -526,9 +526,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -610,13 +610,13 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
@@ -746,6 +746,8 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
@@ -753,8 +755,6 @@ CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_sess
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -835,13 +835,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -904,11 +904,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1242,13 +1242,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -1273,9 +1273,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -1421,9 +1421,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
@@ -1475,13 +1475,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
-;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -1506,9 +1506,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
