@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.metrics_server",
     "tests.support.mqtt",
     "tests.support.olt_server",
+    "tests.support.disk",
     "tests.support.snmp",
     "tests.support.yang",
 ]

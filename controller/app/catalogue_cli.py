@@ -52,8 +52,8 @@ def show(offering: Offering) -> None:
 @catalogue_app.command("try")
 def try_out(offering: Offering, file: File) -> None:
     """What the version would have come to on last month's usage. Writes nothing."""
-    body = _read(file)
-    with opened() as api:
+    with opened() as api:  # a refusal of ours, too, becomes one line
+        body = _read(file)
         found = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/price-trial", body)
     print(
         f"{found['subscriptions']} subscriptions: {found['dearer']} pay more, {found['cheaper']} less, {found['same']} "
@@ -71,8 +71,8 @@ def try_out(offering: Offering, file: File) -> None:
 @catalogue_app.command()
 def add(offering: Offering, file: File) -> None:
     """Add the version. Who has an older one keeps it."""
-    body = _read(file)
     with opened() as api:
+        body = _read(file)
         made = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/versions", body)
     version = made["versions"][-1]
     print(f"{made['name']}: version {version['number']} from {version['effective_on']}  {version['version_id']}")

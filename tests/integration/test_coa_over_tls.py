@@ -60,5 +60,7 @@ async def test_freeradius_takes_coa_and_disconnect_down_the_connection_that_it_o
                 assert outcome == CoaOutcome("ack"), theirs.log[-3000:]
             refused = await ask(known, COA_REQUEST, attribute(Attr.ACCT_SESSION_ID, b"unknown"))
             assert (refused.result, refused.error_cause) == ("nak", 503), theirs.log[-3000:]
-            assert theirs.detail.count('Acct-Session-Id = "s-1"') == 2
-            assert "Event-Timestamp" in theirs.detail
+            for name in ("CoA-Request", "Disconnect-Request"):
+                _, _, shown = theirs.log.partition(f"Received {name}")
+                assert 'Acct-Session-Id = "s-1"' in shown[:400], theirs.log[-3000:]
+                assert "Event-Timestamp" in shown[:400]

@@ -6,8 +6,6 @@ pppd ── PPPoE ──→ pppoe-server, pppd, radius.so ── Access-Request,
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +25,6 @@ pytestmark = pytest.mark.skipif(_reason is not None, reason=str(_reason))
 def database(sqlite_database: Database) -> Database:
     """SQLite alone: this test is about what a BRAS says."""
     return sqlite_database
-
-
-@pytest.fixture
-def on_disk() -> Iterator[Path]:
-    """The other kernel shares our files, but has a /dev of its own, where tests may keep theirs."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-        yield Path(directory)
 
 
 async def test_pppoe_subscribers_are_let_in_by_every_method_and_accounted_for_to_the_octet(

@@ -131,7 +131,7 @@ async def test_the_next_server_is_asked_and_a_dead_one_comes_back(database: Data
 
 
 async def test_accounting_is_answered_while_the_home_server_is_away_and_reaches_it_later(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, on_disk: Path
 ) -> None:
     away = (free_port(), free_port())
     async with serving(database, tmp_path, away) as running:
@@ -141,7 +141,7 @@ async def test_accounting_is_answered_while_the_home_server_is_away_and_reaches_
         assert len(running.recorder.packets) == 5, "and in our own sessions"
         [(count, _)] = (await running.room.transports.proxy.backlog()).values()
         assert count == 5
-        async with home_server(tmp_path / "home", USERS, ports=away) as home:
+        async with home_server(on_disk / "home", USERS, ports=away) as home:
             await until(lambda: home.detail.count("Acct-Session-Id") == 5, 30)
             assert all(f's-{number}"' in home.detail for number in range(5))
 

@@ -211,7 +211,6 @@ realm NULL {
 _CHANGES = """
 server changes {
   recv-coa {
-    detail
     if (&Acct-Session-Id == "unknown") {
       update reply {
         Error-Cause := 503
@@ -225,7 +224,7 @@ server changes {
   }
 }
 """
-"""What a NAS would do with CoA and Disconnect that come down its connection: it writes them down and agrees."""
+"""What a NAS would do with CoA and Disconnect that come down its connection: it knows every session but one."""
 
 
 @dataclass(frozen=True)

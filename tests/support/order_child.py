@@ -1,18 +1,15 @@
 """A controller to kill: fulfils the orders of one database on a network that lies in a file.
 
-    python -m tests.support.order_child DATABASE_URL DIRECTORY
+    python -m tests.support.order_child DATABASE_URL DIRECTORY POINT
 
-Each line on standard input names a point, such as "converge+" (after the device was changed, before anything knows it),
-and starts one controller as a fork, so that it need not be imported anew. It prints its process id, runs until the
-point, prints its name and stops there for ever. With DIRECTORY/place it places one order first. When an order is
-completed it prints "completed" and ends.
+It runs until the point, such as "converge+" (after the device was changed, before anything knows it), prints its name
+and stops there for ever. With DIRECTORY/place it places one order first. It ends when an order is completed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -37,20 +34,9 @@ async def fulfil(url: str, directory: Path, stop: str) -> None:
         sweeping = asyncio.create_task(isp.fulfilment.run())
         (order,) = await isp.orders.orders(limit=2)
         await isp.until(order.order_id, lambda story: not story.order.is_open)
-        print("completed", flush=True)
         sweeping.cancel()
     await database.close()
 
 
-def main(url: str, directory: Path) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for line in sys.stdin:
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            print(os.getpid(), flush=True)
-            asyncio.run(fulfil(url, directory, line.strip()))
-            os._exit(0)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    asyncio.run(fulfil(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))

@@ -1,41 +1,35 @@
-"""Controllers that are started one after the other, each stopped at a point of an order, to be killed there."""
+"""Controllers that are started one after the other, each killed at a point of an order."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import signal
 from pathlib import Path
 
-
-@contextmanager
-def controllers(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.order_child", url, str(directory)],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            # Without it, a failed test would wait for ever: the parent reads until its input ends.
-            process.kill()
+from controller.store.engine import Database
+from tests.support import zygote
 
 
-def started_until(process: subprocess.Popen[str], stop: str, printed: str) -> int:
-    """Start a controller that stops at `stop`; its process id, once it has printed `printed`."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{stop}\n")
-    process.stdin.flush()
-    started = 0
-    for line in process.stdout:
-        if line.strip().isdecimal():
-            started = int(line)
-        if line.strip() == printed:
-            return started
-    raise AssertionError(f"ended before {printed!r}")
+class Controllers:
+    """Each fulfils the orders of one database, on a network that lies in a directory."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._url = database.url.render_as_string(hide_password=False)
+        self._directory = directory
+        self._started = 0
+
+    async def killed_at(self, point: str) -> None:
+        """Start one, and kill -9 it where it stops."""
+        running = self._start(point)
+        await asyncio.to_thread(running.until_printed, point)
+        running.kill()
+        assert await asyncio.to_thread(running.wait, 30) == -signal.SIGKILL
+
+    async def completes(self) -> None:
+        """Start one that goes on until the order is completed, or cancelled."""
+        assert await asyncio.to_thread(self._start("nowhere").wait, 60) == 0
+
+    def _start(self, point: str) -> zygote.Running:
+        self._started += 1
+        output = self._directory / f"said-{self._started}"
+        return zygote.start("tests.support.order_child", self._url, str(self._directory), point, output=output)

@@ -471,3 +471,45 @@ async def test_what_cannot_be_is_refused_in_words(database: Database, tmp_path: 
     with pytest.raises(RuleError):
         await proxy.put_realm("r", {"pool": "b", "accounting": "lost", "strips": False, "request_drops": [],
                                     "reply_allows": None}, actor="test")  # fmt: skip
+
+
+class Says:
+    """An Upstream that always says the same."""
+
+    def __init__(self, what: Reply | Exception) -> None:
+        self._what = what
+
+    async def ask(self, code: int, attributes: Attributes, timeout_s: float) -> Reply:
+        if isinstance(self._what, Exception):
+            raise self._what
+        return self._what
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("first", "lives"),
+    [
+        (Reply(52, [(101, (506).to_bytes(4, "big"))]), True),
+        (PeerError("overload", "full"), True),
+        (TimeoutError("silent"), False),
+        (ConnectionRefusedError("nobody"), False),
+    ],
+)
+async def test_who_cannot_answer_is_followed_by_the_next_and_dead_is_only_who_is_silent(
+    first: Reply | Exception, lives: bool
+) -> None:
+    pools = Pools(PoolSettings(dead_after=1), lambda: None)
+    names = ("isp-b-1", "isp-b-2")
+    pools.replace(
+        [HomeServer(name, "isp-b", "udp", "192.0.2.1", 1, 2, Secret("x"), priority=n) for n, name in enumerate(names)]
+    )
+    for member, upstream in zip(pools.members, (Says(first), Says(Reply(ACCESS_ACCEPT, []))), strict=True):
+        member.upstream = upstream
+    shown: list[tuple[str, str]] = []
+    pools.tap = lambda server, code, sent, reply, problem: shown.append((server.name, problem))
+    reply, who = await pools.ask("isp-b", ACCESS_REQUEST, [], b"", budget_s=5)
+    assert (reply.code, who) == (ACCESS_ACCEPT, "isp-b-2")
+    assert pools.members[0].health.is_alive == lives
+    assert [name for name, _ in shown] == list(names)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +18,7 @@ from erp.orders.errors import NoOrder, NotAllowed
 from erp.orders.model import Order, OrderState, SubscriptionState
 from erp.orders.placement import DeleteRequest, ModifyRequest, Offer
 from tests.support.isp import ACTOR, NOW, Isp, open_isp
-from tests.support.orders import controllers, started_until
+from tests.support.orders import Controllers
 
 CANCELLER = "user:bert"
 FORWARDS = [f"{effect}{side}" for effect in ("subscriber", "desired", "converge", "enable") for side in ("-", "+")]
@@ -253,13 +251,13 @@ async def test_a_stop_at_every_point_of_the_way_back_still_cancels_the_order_onc
 async def test_kill_9_on_the_way_back_cancels_the_order_once(database: Database, tmp_path: Path) -> None:
     (tmp_path / "place").touch()
     isp = Isp(database, tmp_path)
-    with controllers(database.url.render_as_string(hide_password=False), tmp_path) as process:
-        os.kill(await asyncio.to_thread(started_until, process, "enable-", "enable-"), signal.SIGKILL)
-        (order,) = await isp.orders.orders(limit=2)
-        isp.clock.advance(timedelta(seconds=1))
-        turned = await isp.orders.cancel(order.order_id, actor=CANCELLER)  # where no workflow runs
-        assert turned.changed_at == NOW + timedelta(seconds=1)
-        for point in ("withdraw+", "undo-desired+", "converge+"):
-            os.kill(await asyncio.to_thread(started_until, process, point, point), signal.SIGKILL)
-        await asyncio.to_thread(started_until, process, "nowhere", "completed")
+    controllers = Controllers(database, tmp_path)
+    await controllers.killed_at("enable-")
+    (order,) = await isp.orders.orders(limit=2)
+    isp.clock.advance(timedelta(seconds=1))
+    turned = await isp.orders.cancel(order.order_id, actor=CANCELLER)  # where no workflow runs
+    assert turned.changed_at == NOW + timedelta(seconds=1)
+    for point in ("withdraw+", "undo-desired+", "converge+"):
+        await controllers.killed_at(point)
+    await controllers.completes()
     await assert_nothing_is_left(isp, order.order_id)

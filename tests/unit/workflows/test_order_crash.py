@@ -1,8 +1,6 @@
 """An order survives the death of its process at every point: nothing lost, nothing twice."""
 
 import asyncio
-import os
-import signal
 from pathlib import Path
 
 from controller.domain.events import ServiceActivated
@@ -10,7 +8,7 @@ from controller.store.engine import Database
 from erp.inventory.model import StockState
 from erp.orders.model import OrderState, SubscriptionState
 from tests.support.isp import ACTOR, Isp, open_isp
-from tests.support.orders import controllers, started_until
+from tests.support.orders import Controllers
 
 POINTS = [f"{effect}{side}" for effect in ("subscriber", "desired", "converge", "enable") for side in ("-", "+")]
 """Before and after each effect outside of the order's own database."""
@@ -58,8 +56,8 @@ async def test_kill_9_at_every_step_and_between_order_and_workflow_completes_the
     database: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "place").touch()
-    with controllers(database.url.render_as_string(hide_password=False), tmp_path) as process:
-        for point in ("placed", "subscriber+", "desired+", "converge+", "enable+"):
-            os.kill(await asyncio.to_thread(started_until, process, point, point), signal.SIGKILL)
-        await asyncio.to_thread(started_until, process, "nowhere", "completed")
+    controllers = Controllers(database, tmp_path)
+    for point in ("placed", "subscriber+", "desired+", "converge+", "enable+"):
+        await controllers.killed_at(point)
+    await controllers.completes()
     await assert_done_once(Isp(database, tmp_path))
