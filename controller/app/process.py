@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from datetime import UTC, datetime
 
 import structlog
@@ -26,8 +27,32 @@ from controller.store.executors import ExecutorLost
 log = structlog.get_logger()
 
 
+_LEAVING_S = 5.0
+"""How long threads of libraries may take to end after everything was closed and committed."""
+
+
 def serve(settings: Settings) -> int:
-    """Run until a signal. Returns the exit status: 0 after a clean stop, 2 when it could not start, 3 when lost."""
+    """Run until a signal. Returns the exit status: 0 after a clean stop, 2 when it could not start, 3 when lost.
+
+    The caller ends the process then. A library's thread that goes on asking a database that is away would keep it for
+    ever: it has a few seconds.
+    """
+    status = _run(settings)
+    leaving = threading.Timer(_LEAVING_S, _leave, (status,))
+    leaving.daemon = True
+    leaving.start()
+    return status
+
+
+def _leave(status: int) -> None:
+    waiting = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
+    log.warning("left-behind", threads=waiting)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _run(settings: Settings) -> int:
     telemetry.configure(settings.log_level)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
