@@ -178,10 +178,10 @@ def test_a_taken_port_ends_the_start_with_the_variable_to_change(tmp_path: Path)
     assert "HEADEND_ACCT_PORT=" in run.stderr
 
 
-def test_a_directory_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_of_a_headend_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "thesis.txt").write_text("mine")
+    (tmp_path / "demo" / "headend.db").write_text("mine")
     run = start_in_vain(environment(tmp_path / "demo"))
     assert run.returncode == 2
     assert "HEADEND_DATA_DIR" in run.stderr
-    assert [entry.name for entry in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
+    assert [entry.name for entry in (tmp_path / "demo").iterdir()] == ["headend.db"]
