@@ -25,7 +25,7 @@ class BillingSettings:
     """Seconds between looks at the usage log when no commit of this process woke mediation earlier."""
     gather_s: float = 0.2
     """Seconds that mediation lets records gather after it was woken, so that it does not write once per commit."""
-    share: float = 0.03
+    share: float = 0.01
     """Share of the time that mediation may work while accounting uses all of a processor. A bill run that waits
     for it (`catch_up`) takes all it can get."""
     session_memory_days: int = 100

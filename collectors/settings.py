@@ -103,7 +103,7 @@ class CollectorSettings:
 class UsageFollowerSettings:
     batch: int = 1_500
     """Records of the usage log taken at once."""
-    share: float = 0.03
+    share: float = 0.01
     """Share of the time that following may take while accounting uses all of a processor (store.courtesy)."""
     idle_s: float = 2.0
     """Wait for new records where no commit of ours woke the follower: another process may write them."""
