@@ -41,6 +41,7 @@ log = structlog.get_logger()
 _DATAGRAM = 4096
 """The longest RADIUS packet (RFC 2865 §3); a longer datagram is cut, and what lies behind Length is padding anyway."""
 _SO_RCVBUFFORCE = 33
+_MOST_SOURCES = 10_000
 STALE = "stale"
 """Result of a datagram that was dropped unread: it waited for longer than its NAS waits for the answer."""
 _ROUTINE = frozenset({"accept", "challenge", "duplicate", "in-flight", DEFERRED, STATUS, RECORD})
@@ -70,6 +71,7 @@ class Listener:
         self._quota = _LogQuota(settings.log_limit_per_s)
         self._sockets: list[socket.socket] = []
         self._deferred: set[asyncio.Task[None]] = set()
+        self._sources: dict[Source, Source] = {}
         self.tap: Tap | None = None
         """Who watches (radius.trace): None but while somebody traces."""
         self.auth_port = 0
@@ -225,11 +227,16 @@ class Listener:
         receive, recvfrom = self._accounting.receive, opened.recvfrom
         count, tap, now_s = self._counters.count, self.tap, time.monotonic()
         received_us = to_micros(self._clock.now())
+        sources = self._sources
+        if len(sources) > _MOST_SOURCES:
+            sources.clear()
         for _ in range(self._settings.drain_limit):
             try:
                 datagram, source = recvfrom(_DATAGRAM)
             except BlockingIOError:
                 return
+            # One tuple for each source instead of one for each datagram, which would wait with it for the commit.
+            source = sources.setdefault(source, source)
             verdict = receive(datagram, source, now_s)
             if tap is not None:
                 tap(verdict, source)

@@ -36,7 +36,7 @@ from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
 from radius.accounting.settings import AccountingSettings
-from radius.accounting.staging import OF_A_NAS, Batch, Pending, Respond, ServiceOf, Staging
+from radius.accounting.staging import OF_A_NAS, Batch, Pending, Respond, ServiceOf, Staging, made_again
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 
@@ -241,7 +241,7 @@ class AccountingRecorder:
             for reason in held.held.reasons:
                 counters.count_held(reason)
         self._depth -= len(batch.pending)
-        for _, respond in batch.pending:
+        for _, _, _, respond in batch.pending:
             respond()
         self._staging.let_go(batch.over)
         if self.on_turned is not None:
@@ -251,7 +251,7 @@ class AccountingRecorder:
     def _start_again(self, batch: Batch, error: Exception) -> None:
         """Nothing of `batch` was written: forget what it assumed, and have its records wait to be staged again."""
         self.counters.failures += 1
-        self._waiting[:0] = batch.pending + self._staging.reset()
+        self._waiting[:0] = made_again(batch.pending) + self._staging.reset()
         self._ready = False
         if not isinstance(error, _UNFIT):
             return
@@ -267,7 +267,7 @@ class AccountingRecorder:
             self._stage_limit = max(1, len(batch.pending) // 2)
             return
         self.counters.rejected += len(batch.pending)
-        for record, _ in batch.pending:
+        for record, _ in made_again(batch.pending):
             self._depth -= 1
             self._waiting.pop(0)
             log.error(

@@ -24,10 +24,15 @@ from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
 from radius.accounting.session import ENDED, VOID, Session
 from radius.accounting.tenure import Stretch
+from radius.protocol.nas import Nas
+from radius.protocol.packet import Packet
 from radius.vendors.mark import read_class
 
 Respond = Callable[[], None]
 Pending = tuple[AccountingRecord, Respond]
+Staged = tuple[Packet, Nas, int, Respond]
+"""What a record that is in the batch was made from, with the instant of its arrival: should it be staged again. The
+record itself is let go while it is near the processor; a batch of them would not fit there."""
 ServiceOf = Callable[[bytes], str | None]
 """User name → service id at this instant; None for a name that is nobody's."""
 
@@ -52,12 +57,17 @@ class Batch:
     `over` are the sessions that ended by a Stop in it.
     """
 
-    pending: list[Pending]
+    pending: list[Staged]
     rows: list[Row]
     changes: SessionChanges
     quarantine: QuarantineChanges
     addresses: AddressChanges
     over: list[Session]
+
+
+def made_again(staged: Iterable[Staged]) -> list[Pending]:
+    """Records of a batch that was not written, to be staged again."""
+    return [(AccountingRecord(packet, nas, received_us), respond) for packet, nas, received_us, respond in staged]
 
 
 class Staging:
@@ -132,13 +142,13 @@ class Staging:
         A datagram seen before is answered with the rest and not stored.
         """
         if record.kind in OF_A_NAS:
-            self._pending.append((record, respond))
+            self._pending.append((record.packet, record.nas, record.received_us, respond))
             self._stage_restart(record)
             return True
         lives = self._lives.get(record.key)
         if lives is None:
             return False
-        self._pending.append((record, respond))
+        self._pending.append((record.packet, record.nas, record.received_us, respond))
         digest = record.packet_sha256[:8]
         for life in lives:
             if digest in life.recent:
@@ -189,14 +199,14 @@ class Staging:
         self._lives.clear()
         self._restarts = {}
         self._renew()
-        return pending
+        return made_again(pending)
 
     def restart(self, nas_id: str) -> Restart | None:
         """The newest Accounting-On or -Off of a NAS."""
         return self._restarts.get(nas_id)
 
     def _renew(self) -> None:
-        self._pending: list[Pending] = []
+        self._pending: list[Staged] = []
         self._rows: list[Row] = []
         self._touched: dict[Session, None] = {}
         self._restarted: dict[str, Restart] = {}
