@@ -170,13 +170,18 @@ def _problem_statuses(endpoint: Endpoint) -> set[int]:
     statuses = {400, 422, *endpoint.problems}
     if endpoint.scope != PUBLIC:
         statuses |= {401, 403}
-    if "{" in endpoint.path or endpoint.method != "GET":
+    if "{" in endpoint.path or endpoint.method != "GET" or _names_entity(endpoint):
         statuses |= {404}
     if endpoint.method != "GET":
         statuses |= {409}
     if endpoint.body is not None:
         statuses |= {413, 415}
     return statuses
+
+
+def _names_entity(endpoint: Endpoint) -> bool:
+    """Whether its query says whose books are meant: an entity that is not there has none."""
+    return endpoint.query is not None and "entity_id" in endpoint.query.model_fields
 
 
 def _operation_id(endpoint: Endpoint) -> str:
