@@ -144,7 +144,7 @@ def _responses(endpoint: Endpoint, schemas: _References) -> Schema:
     else:
         responses[str(endpoint.status)] = {
             "description": title(endpoint.status),
-            "content": {endpoint.media_type: _content(endpoint, schemas)},
+            "content": {kind: _content(endpoint, schemas) for kind in (endpoint.media_type, *endpoint.also)},
         }
     for status in sorted(_problem_statuses(endpoint)):
         responses.setdefault(str(status), {"$ref": "#/components/responses/Problem"})

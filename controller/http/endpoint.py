@@ -135,4 +135,6 @@ class Endpoint:
     problems: Sequence[int] = field(default=())
     """Statuses beyond the usual (400, 401, 403, 404, 409, 422) that the handler may answer with problem+json."""
     media_type: str = "application/json"
+    also: Sequence[str] = field(default=())
+    """Other media types of the answer, where the query chooses among them."""
     extra: dict[str, Any] = field(default_factory=dict)

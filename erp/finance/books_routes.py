@@ -196,6 +196,7 @@ def _entries(books: BooksService) -> list[Endpoint]:
             summary="Every entry, as text for beancount, ledger or a spreadsheet",
             query=ExportQuery,
             media_type="text/plain",
+            also=("text/csv",),
         ),
     ]
 
