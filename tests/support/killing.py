@@ -46,7 +46,7 @@ class Controller:
 
     def __init__(self, directory: Path, database_url: str) -> None:
         self.http_port, self.auth_port, self.acct_port = free_port(), free_udp_port(), free_udp_port()
-        self._log = directory / "serve.log"
+        self.log = directory / "serve.log"
         self._environment = os.environ | {
             "HEADEND_DATA_DIR": str(directory / "data"),
             "HEADEND_DATABASE_URL": database_url,
@@ -63,7 +63,7 @@ class Controller:
         return self._process.pid
 
     def start(self) -> None:
-        self._process = zygote.start("controller.app.cli", "serve", environment=self._environment, output=self._log)
+        self._process = zygote.start("controller.app.cli", "serve", environment=self._environment, output=self.log)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -144,6 +144,9 @@ def running(directory: Path, database_url: str, seed: int, lines: int = LINES) -
             yield controller, sender
         finally:
             sender.close()
+    except BaseException:
+        print(*controller.log.read_text(errors="replace").splitlines()[-60:], sep="\n")  # what it said at the end
+        raise
     finally:
         controller.close()
 
