@@ -263,3 +263,22 @@ bill_batch = Table(
     Column("documents", Integer, nullable=False),
 )
 """A frozen list of accounts (comma-separated ids). State: open, rated, invoiced."""
+
+bill_hold = Table(
+    "billing_bridge_bill_hold",
+    metadata,
+    Column("bill_run_id", Id, ForeignKey("billing_bridge_bill_run.bill_run_id"), primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("source", String(16), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("held_at", Instant, nullable=False),
+    Column("held_by", String(128), nullable=False),
+    Column("released_at", Instant),
+    Column("released_by", String(128)),
+    Column("release_reason", Text),
+    Index("ix_billing_bridge_bill_hold_released_at", "released_at", "held_at"),
+)
+"""Why the documents of an account wait in a run: for a finding of the checks ("check") or by decision ("person").
+
+They wait while any row of the account is not released. `account_id` "" stands for every account of the run.
+"""

@@ -12,7 +12,7 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import evidence, hours, repository, runs
+from billing_bridge.billing import evidence, holds, hours, repository, runs
 from billing_bridge.billing.charges import charge_of
 from billing_bridge.billing.cycle import period_containing, periods_from
 from billing_bridge.billing.hours import DayOf, usage_of
@@ -45,7 +45,7 @@ from controller.domain.identity import (
     SubscriptionId,
     new_id,
 )
-from controller.domain.ports import TariffSource
+from controller.domain.ports import TariffSource, Waiting
 from controller.domain.tariff import TariffVersion
 from controller.store import audit, outbox
 from controller.store.engine import Database
@@ -161,6 +161,16 @@ class BillingService:
         """The charges of one batch, ordered by account, then period."""
         async with self._database.read() as conn:
             return await repository.charges_of(conn, bill_run_id, batch)
+
+    async def hold_found(self, bill_run_id: BillRunId, found: Sequence[Waiting]) -> None:
+        """Let the accounts wait that a check named. What was released stays released."""
+        async with self._database.begin() as conn:
+            await holds.add_found(conn, bill_run_id, found, now=self._clock.now(), actor=_ACTOR)
+
+    async def waiting_accounts(self, bill_run_id: BillRunId) -> set[AccountId]:
+        """Accounts whose documents wait; holds.WHOLE_RUN among them when all do."""
+        async with self._database.read() as conn:
+            return await holds.standing(conn, bill_run_id)
 
     async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
         """Finance has issued the documents of this batch."""

@@ -37,7 +37,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows.bill_run import BillRuns
+from controller.workflows.bill_run import BillRuns, NothingWaits
 from controller.workflows.explain import Explainer
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
@@ -239,6 +239,13 @@ class Money:
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
         self.bill_runs = BillRuns(
-            base.database, base.clock, base.jobs, self.billing, self.mediation, erp.finance, base.usage
+            base.database,
+            base.clock,
+            base.jobs,
+            self.billing,
+            self.mediation,
+            erp.finance,
+            base.usage,
+            checker=NothingWaits(),
         )
         self.bill_runs.register()

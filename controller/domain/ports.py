@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from controller.domain.charge import Charge
-from controller.domain.identity import BillRunId, DeviceId, OfferingVersionId, ServiceId
+from controller.domain.identity import AccountId, BillRunId, DeviceId, OfferingVersionId, ServiceId
 from controller.domain.service import AttachedService, ObservedService, SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.domain.usage import CounterSample
@@ -326,6 +326,37 @@ class ChargeReader(Protocol):
     """Rated charges, read by batch as ChargesRated announces them."""
 
     async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RatedBatch:
+    """The accounts of one batch of a bill run with what they are charged, in order of account and period.
+
+    `dry` batches are a preview: nothing of them is stored, and no document will be made of them.
+    """
+
+    bill_run_id: BillRunId
+    batch: int
+    as_of: datetime
+    account_ids: Sequence[AccountId]
+    charges: Sequence[Charge]
+    dry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An account whose documents of a bill run must not be made yet; `reason` is a sentence for people."""
+
+    account_id: AccountId
+    reason: str
+
+
+class ChargeChecker(Protocol):
+    """Looks at a batch after it is rated and before its documents are made."""
+
+    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+        """The accounts that wait, all others go on. Called outside of any transaction, and again after a crash."""
+        ...
 
 
 class NetconfReader(Protocol):

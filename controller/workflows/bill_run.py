@@ -13,6 +13,7 @@ that has its document of this run is left alone. A second run of the same period
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
@@ -27,7 +28,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, RuleError
 from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import AccountId, BillRunId
-from controller.domain.ports import UsageReader
+from controller.domain.ports import ChargeChecker, RatedBatch, UsageReader, Waiting
 from controller.store import outbox
 from controller.store.engine import SETTLED, Database
 from controller.store.jobs import Jobs, RetryPolicy
@@ -57,6 +58,13 @@ class EntitlementsParked(RuleError):
     code = "entitlements-parked"
 
 
+class NothingWaits:
+    """A ChargeChecker that finds nothing."""
+
+    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+        return ()
+
+
 class BillRuns:
     """`subscriber` is the name under which the bus delivers entitlement events to billing."""
 
@@ -70,6 +78,7 @@ class BillRuns:
         finance: FinanceService,
         usage: UsageReader,
         *,
+        checker: ChargeChecker | None = None,
         subscriber: str = "billing",
     ) -> None:
         self._database = database
@@ -79,6 +88,7 @@ class BillRuns:
         self._mediation = mediation
         self._finance = finance
         self._usage = usage
+        self._checker: ChargeChecker = checker or NothingWaits()
         self._subscriber = subscriber
         self._committed = asyncio.Event()
         database.on_commit(SETTLED, self._committed.set)
@@ -192,9 +202,14 @@ class BillRuns:
     async def _bill(self, bill_run_id: BillRunId, batch: int) -> int:
         """Rate and invoice one batch; returns the documents this batch has."""
         await self._billing.rate_batch(bill_run_id, batch)
+        run = await self._billing.bill_run(bill_run_id)
         charges = await self._billing.charges(bill_run_id, batch)
-        await self._finance.issue(bill_run_id, charges)
-        documents = len({(c.account_id, c.net.currency) for c in charges})
+        rated = RatedBatch(bill_run_id, batch, run.as_of, tuple({c.account_id: None for c in charges}), charges)
+        await self._billing.hold_found(bill_run_id, await self._checker.check(rated))
+        waiting = await self._billing.waiting_accounts(bill_run_id)
+        due = [c for c in charges if c.account_id not in waiting]
+        await self._finance.issue(bill_run_id, due)
+        documents = len({(c.account_id, c.net.currency) for c in due})
         await self._billing.set_invoiced(bill_run_id, batch, documents)
         return documents
 
