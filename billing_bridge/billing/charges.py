@@ -7,6 +7,7 @@ repeated bill run finds its own charges, and the database refuses a second one.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -47,12 +48,20 @@ def charge_of(
         item=tariff.offering_name,
         adjustment=_corrects(found, subscription),
     )
+    charge = as_sold(charge, tariff)
     evidence: tuple[DayUsage, ...] = ()
     if found.key.kind is ChargeKind.USAGE and found.held is not None:
         spans = found.held.spans
         evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
     arithmetic = _arithmetic(found, rounding) | {"timeline_sequence": subscription.timeline_sequence}
     return RatedCharge(charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence)
+
+
+def as_sold(charge: Charge, tariff: TariffVersion) -> Charge:
+    """With what the version says for documents: its class of tax, whether prices have it in them, and its names."""
+    return replace(
+        charge, tax_category=tariff.tax_category, tax_included=tariff.plan.tax_included, names=tariff.names
+    )
 
 
 def charge_id(found: Due, subscription_id: str, attempt: int) -> ChargeId:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.billing.charges import as_sold
 from billing_bridge.billing.model import (
     BookedInterval,
     DayUsage,
@@ -264,7 +265,9 @@ async def charges_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) 
     query = query.order_by(
         charge.c.account_id, charge.c.period_first_on, charge.c.subscription_id, charge.c.net_minor, charge.c.charge_id
     )
-    return [to_charge(row) for row in await conn.execute(query)]
+    rows = (await conn.execute(query)).all()
+    known = await tariffs(conn, {row.version_id for row in rows})
+    return [as_sold(to_charge(row), known[OfferingVersionId(row.version_id)]) for row in rows]
 
 
 def to_interval(row: Row[Any]) -> BookedInterval:

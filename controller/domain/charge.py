@@ -22,7 +22,9 @@ class Charge:
     """One line for an invoice. `first_on` … `until_on` is half-open, in the entity's zone.
 
     `charge_id` is deterministic (same subscription, period, component and attempt → same id), so that a repeated bill
-    run finds its own charges instead of making new ones. `quantity` is in `unit` ("day", "GB" …), `net` excludes tax.
+    run finds its own charges instead of making new ones. `quantity` is in `unit` ("day", "GB" …).
+
+    `net` excludes tax. Where `tax_included`, it is what was agreed with the tax in it, until finance takes the tax out.
     """
 
     charge_id: ChargeId
@@ -46,3 +48,21 @@ class Charge:
     """True when the line corrects a period that was billed before, such as usage that arrived late."""
     exemption: str = ""
     """Why it bears no tax, in the words of the certificate; documents print it."""
+    tax_included: bool = False
+    tax_category: str = "S"
+    """UNCL 5305 as EN 16931 has it: S taxed, Z zero rate, E exempt, AE reverse charge, K intra-community, G export, O none."""
+    exemption_code: str = ""
+    """VATEX code of the reason."""
+    tax_relief: Decimal = Decimal(0)
+    """Per cent that a price with tax included has in it, and this customer does not bear."""
+    names: tuple[tuple[str, str], ...] = ()
+    """Translations of `item`: (language, name)."""
+    group: str = ""
+    """Heading under which it stands on a document for several sites or accounts; each has its subtotal."""
+    ends_on: date | None = None
+    """The first day without it, of what was promised for a time."""
+
+    def item_in(self, language: str) -> str:
+        """What it is called in a language ("de", "de-AT"), else as it was made."""
+        names = dict(self.names)
+        return names.get(language) or names.get(language.partition("-")[0]) or self.item or self.description

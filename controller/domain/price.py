@@ -1,7 +1,7 @@
 """The words of which a price is made. A plan is data: a list of prices, each of one model, and the terms of a contract.
 
     model        charged for
-    flat         a month, in advance or in arrears, by the day; `each` multiplies by the quantity sold
+    flat         a period, in advance or in arrears, by the day; `each` multiplies by the quantity sold
     discount     a percentage off flat prices, with an end
     one-off      the first day of the offering, once
     overage      octets beyond an included volume
@@ -12,7 +12,7 @@
     percentile   the 95th percentile of a rate, above a commitment
     calls        seconds of calls, by destination and increment
 
-Amounts are Decimal major units of the plan's currency, net of tax. What a plan must not say is erp.catalog's to refuse,
+Amounts are Decimal major units of the plan's currency, net of tax unless the plan says `tax_included`. What a plan must not say is erp.catalog's to refuse,
 what it costs billing_bridge.rating's to compute; here it only has a meaning.
 """
 
@@ -28,6 +28,14 @@ from controller.domain.units import OCTET_UNITS
 
 Unit = Literal["octet", "MB", "GB", "TB", "MiB", "GiB"]
 assert set(Unit.__args__) == set(OCTET_UNITS)  # type: ignore[attr-defined]
+
+Cycle = Literal["week", "month", "quarter", "half-year", "year"]
+"""How long a period is. Every amount and volume of a plan is for one period of its cycle."""
+CYCLES: tuple[Cycle, ...] = Cycle.__args__  # type: ignore[attr-defined]
+CYCLE_MONTHS: dict[Cycle, int] = {"month": 1, "quarter": 3, "half-year": 6, "year": 12}
+"""A week is no number of months: it is counted in days."""
+_WEEKS_A_MONTH = Decimal("146097") / (7 * 4800)
+"""Of the 400 years after which the calendar begins anew."""
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 HOLIDAY = "hol"
@@ -282,17 +290,28 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricePlan:
-    """All that a version says about money."""
+    """All that a version says about money. `tax_included` prices are what is paid; finance takes the tax out of them."""
 
     prices: tuple[Price, ...]
     holidays: tuple[date, ...] = ()
     contract: Contract | None = None
     parts: tuple[Part, ...] = ()
+    tax_included: bool = False
+    cycle: Cycle = "month"
+
+    @property
+    def fee(self) -> Decimal:
+        """The regular fee of a period of one piece: flat prices that have no end, before discounts and escalation."""
+        return sum((p.amount for p in self.prices if isinstance(p, Flat) and p.window == Window()), Decimal(0))
 
     @property
     def monthly_fee(self) -> Decimal:
-        """The regular fee of a month of one piece: flat prices that have no end, before discounts and escalation."""
-        return sum((p.amount for p in self.prices if isinstance(p, Flat) and p.window == Window()), Decimal(0))
+        """The same of a month: to six decimals where a month is no whole part of the period."""
+        if self.cycle == "month":
+            return self.fee
+        months = CYCLE_MONTHS.get(self.cycle)
+        monthly = self.fee / months if months else self.fee * _WEEKS_A_MONTH
+        return monthly.quantize(Decimal("0.000001")).normalize()
 
     @property
     def metered(self) -> tuple[Metered, ...]:

@@ -40,7 +40,9 @@ PriceIn = Annotated[
 
 
 class VersionIn(In):
-    """One immutable version. Prices are net, in major units; `profile_name` defaults to one made of the rates.
+    """One immutable version. Prices are in major units; `profile_name` defaults to one made of the rates.
+
+    Prices are net, or with `tax_included` what is paid, the tax in it.
 
     `contract` binds the customer, `parts` are those of a bundle, `holidays` days that bands may name.
     """
@@ -49,6 +51,7 @@ class VersionIn(In):
     currency: Currency = "EUR"
     tax_percent: Percent
     tax_category: Annotated[str, StringConstraints(max_length=4)] = "S"
+    tax_included: bool = False
     prices: Annotated[list[PriceIn], Field(max_length=50)]
     holidays: Annotated[list[date], Field(default_factory=list, max_length=400)]
     contract: dict[str, Any] | None = None
@@ -64,6 +67,7 @@ class VersionIn(In):
             "holidays": [day.isoformat() for day in self.holidays],
             "contract": self.contract,
             "parts": self.parts,
+            "tax_included": self.tax_included,
         }
         return VersionTerms(
             effective_on=self.effective_on,
@@ -120,6 +124,7 @@ class VersionOut(Out):
     holidays: list[date]
     tax_percent: str
     tax_category: str
+    tax_included: bool
     profile_name: str | None
     downstream_bps: int | None
     upstream_bps: int | None
@@ -146,6 +151,7 @@ class VersionOut(Out):
             holidays=list(plan.holidays),
             tax_percent=f"{tariff.tax_percent:f}",
             tax_category=tariff.tax_category,
+            tax_included=plan.tax_included,
             profile_name=speed.name if speed else None,
             downstream_bps=speed.downstream_bps if speed else None,
             upstream_bps=speed.upstream_bps if speed else None,
