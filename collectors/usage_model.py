@@ -31,6 +31,8 @@ from controller.domain.usage import CounterSample, SessionTotals
 MEASUREMENT = "session_octets"
 FIELD = "octets"
 
+_OF_A_NAS = ("on", "off", "event")
+"""Kinds of record that speak of the NAS, not of a session (RFC 2866 §5.1)."""
 _PLACES = 8
 _SESSIONS = 1000 // _PLACES
 _SECOND = timedelta(seconds=1)
@@ -81,8 +83,8 @@ def follow(
     """
     found: list[CounterSample] = []
     for record in records:
-        if record.upstream_octets is None and record.downstream_octets is None and record.kind in ("on", "off"):
-            continue  # Accounting-On and -Off speak of the NAS, not of a session (RFC 2866 §5.1)
+        if record.upstream_octets is None and record.downstream_octets is None and record.kind in _OF_A_NAS:
+            continue
         found += _follow_one(record, memory, keep)
     return found
 

@@ -21,7 +21,7 @@ from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord
 from controller.domain.usage import RecordKind, SessionTotals
 
-_WHOLE_NAS = {RecordKind.ON.value, RecordKind.OFF.value}
+_WHOLE_NAS = {RecordKind.ON.value, RecordKind.OFF.value, RecordKind.EVENT.value}
 
 
 @dataclass(frozen=True, slots=True)

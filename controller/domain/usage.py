@@ -13,13 +13,15 @@ from enum import StrEnum
 
 
 class RecordKind(StrEnum):
-    """Acct-Status-Type (RFC 2866 §5.1), and our own word that octets of an earlier record count from now on."""
+    """Acct-Status-Type (RFC 2866 §5.1). `event`: a type that is about no session, such as those of tunnels (RFC 2867
+    §3.1) and Failed. `release` is our own word: octets of an earlier record count from now on."""
 
     START = "start"
     INTERIM = "interim"
     STOP = "stop"
     ON = "on"
     OFF = "off"
+    EVENT = "event"
     RELEASE = "release"
 
 

@@ -17,9 +17,13 @@ from radius.protocol.layout import Integers
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.vendors import ipv6_counters, reply
+from radius.vendors.mark import OURS
 
 KINDS = {1: "start", 2: "stop", 3: "interim", 7: "on", 8: "off"}
 """Acct-Status-Type (RFC 2866 §5.1) to controller.domain.usage.RecordKind's values."""
+EVENT = "event"
+"""Every other type: of tunnels and their links (RFC 2867 §3.1), Failed, a vendor's own. Stored and acknowledged, as its
+NAS would else send it for ever; what it counts is no session's."""
 
 TERMINATE_CAUSES = {
     1: "user-request", 2: "lost-carrier", 3: "lost-service", 4: "idle-timeout", 5: "session-timeout", 6: "admin-reset",
@@ -86,7 +90,7 @@ class AccountingRecord:
     )
 
     def __init__(self, packet: Packet, nas: Nas, received_us: int) -> None:
-        """Raises PeerError: "no-status-type", "status-type", "no-session-id", "attribute-value"."""
+        """Raises PeerError: "no-status-type", "no-session-id", "attribute-value"."""
         data, offsets = packet.data, packet.offsets
         layout = packet.layout
         numbers = None if layout is None else _NUMBERS.read(data, layout)
@@ -97,14 +101,13 @@ class AccountingRecord:
         self.nas = nas
         self.nas_id: str = nas.nas_id
         self.received_us = received_us
-        kind = KINDS.get(status or 0)
-        if kind is None:
-            raise PeerError("status-type" if _STATUS in offsets else "no-status-type")
-        self.kind = kind
+        if status is None:
+            raise PeerError("no-status-type")
+        self.kind = kind = KINDS.get(status, EVENT)
         if _SESSION in offsets:
             start = offsets[_SESSION]
             self.acct_session_id = data[start + 2 : start + data[start + 1]]
-        elif kind in ("on", "off"):
+        elif kind in ("on", "off", EVENT):
             self.acct_session_id = b""  # of no session; many a NAS leaves it out here
         else:
             raise PeerError("no-session-id")
@@ -115,11 +118,12 @@ class AccountingRecord:
             self.username = _text(self.login)
         else:
             self.login, self.username = b"", ""
+        self.class_value: bytes | None = None
         if _CLASS in offsets:
             start = offsets[_CLASS]
-            self.class_value: bytes | None = data[start + 2 : start + data[start + 1]]
-        else:
-            self.class_value = None
+            self.class_value = data[start + 2 : start + data[start + 1]]
+            if not self.class_value.startswith(OURS):
+                self.class_value = _our_class(packet) or self.class_value
         self.delay_s = delay_s or 0
         self.is_stamped_ahead = False
         if stamp_s is not None and stamp_s >= _CLOCK_SET_S:
@@ -142,7 +146,7 @@ class AccountingRecord:
             self._add_ipv6()
         if nas.swaps_octets:
             self.upstream_octets, self.downstream_octets = self.downstream_octets, self.upstream_octets
-        self.counted: tuple[int | None, int | None] | None = None
+        self.counted: tuple[int | None, int | None] | None = None if kind != EVENT else (None, None)
         self.packet_sha256 = sha256(data).digest()
 
     def _add_ipv6(self) -> None:
@@ -186,6 +190,11 @@ class AccountingRecord:
             return "unknown"
         code = int.from_bytes(value[-4:], "big")
         return TERMINATE_CAUSES.get(code, f"cause-{code}")
+
+
+def _our_class(packet: Packet) -> bytes | None:
+    """Ours among several: whoever proxies may have added one of its own in front (RFC 2865 §5.25 allows any number)."""
+    return next((value for value in packet.get_all(_CLASS) if value.startswith(OURS)), None)
 
 
 def _integer(data: bytes, at: int | None) -> int | None:

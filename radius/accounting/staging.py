@@ -20,7 +20,7 @@ from radius.accounting.address_store import AddressChanges
 from radius.accounting.addressing import Said
 from radius.accounting.metering import Fastest, Observed, port_speed, release
 from radius.accounting.quarantine import HeldRow, QuarantineChanges, ReleasedRow
-from radius.accounting.record import AccountingRecord
+from radius.accounting.record import EVENT, AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
 from radius.accounting.session import ENDED, VOID, Session
 from radius.accounting.tenure import Stretch
@@ -37,12 +37,12 @@ ServiceOf = Callable[[bytes], str | None]
 """User name → service id at this instant; None for a name that is nobody's."""
 
 SESSIONLESS = ""
-"""Session key of Accounting-On and -Off in the log: they belong to a NAS."""
+"""Session key in the log of what belongs to a NAS: Accounting-On and -Off, and events that are about no session."""
 
 RELEASE = "release"
 """Kind of the record in the log that says: octets that were held count from here on."""
 
-OF_A_NAS = ("on", "off")
+OF_A_NAS = ("on", "off", EVENT)
 """Kinds of record that are about a NAS, not about a session."""
 _RECENT_OCTETS = 64
 _KEY_BITS = 2**62 - 1
@@ -143,7 +143,7 @@ class Staging:
         """
         if record.kind in OF_A_NAS:
             self._pending.append((record.packet, record.nas, record.received_us, respond))
-            self._stage_restart(record)
+            self._stage_of_nas(record)
             return True
         lives = self._lives.get(record.key)
         if lives is None:
@@ -154,8 +154,8 @@ class Staging:
             if digest in life.recent:
                 self.duplicates += 1
                 return True
-        service_id = self._service_of(record.login) or _service_by_class(record)
         session = rules.place(lives, record)
+        service_id = self._service(record) if session is None or session.service_id is None else session.service_id
         if session is None:
             session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
             if lives:
@@ -178,6 +178,10 @@ class Staging:
                 lives.sort(key=_by_beginning)
         self._log(record, session.session_key, service_id)
         return True
+
+    def _service(self, record: AccountingRecord) -> str | None:
+        """Whose session it is: what our Class says, for a user name may be another's by now."""
+        return _service_by_class(record) or self._service_of(record.login)
 
     def _new_key(self, now_ms: int) -> str:
         """A UUIDv7 whose random part counts up from anywhere (RFC 9562 §6.2), so keys ascend as they are made."""
@@ -297,8 +301,11 @@ class Staging:
             other.state, other.touched = VOID, True
             self._touched[other] = None
 
-    def _stage_restart(self, record: AccountingRecord) -> None:
-        """Accounting-On and -Off: one row for the NAS, however many sessions it has."""
+    def _stage_of_nas(self, record: AccountingRecord) -> None:
+        """Accounting-On and -Off: one row for the NAS, however many sessions it has. Other events are just kept."""
+        if record.kind == EVENT:
+            self._log(record, SESSIONLESS, None)
+            return
         digest = record.packet_sha256[:8]
         known = self._restarts.get(record.nas_id)
         if known is not None and digest in known.recent:

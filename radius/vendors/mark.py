@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_PREFIX = b"h1/"
-_ID_AT = 2 + len(_PREFIX)
+OURS = b"h1/"
+"""What every Class of ours begins with."""
+_ID_AT = 2 + len(OURS)
 
 
 class ServiceMark(NamedTuple):
@@ -21,7 +22,7 @@ class ServiceMark(NamedTuple):
 
 def class_value(service_id: str, profile_name: str) -> bytes:
     """`h1/<service id>/<profile>`: text, so that it reads in a packet dump; at most 68 octets."""
-    return _PREFIX + f"{service_id}/{profile_name}".encode()
+    return OURS + f"{service_id}/{profile_name}".encode()
 
 
 def service_in(attributes: bytes) -> str:
@@ -31,10 +32,10 @@ def service_in(attributes: bytes) -> str:
 
 def read_class(value: bytes | None) -> ServiceMark | None:
     """The mark in a Class value; None for a Class that is not ours."""
-    if value is None or not value.startswith(_PREFIX):
+    if value is None or not value.startswith(OURS):
         return None
     try:
-        service_id, separator, profile_name = value[len(_PREFIX) :].decode("ascii").partition("/")
+        service_id, separator, profile_name = value[len(OURS) :].decode("ascii").partition("/")
     except UnicodeDecodeError:
         return None
     return ServiceMark(service_id, profile_name) if separator and service_id and profile_name else None

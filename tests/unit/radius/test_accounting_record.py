@@ -27,12 +27,27 @@ def test_rfc2866_5_1_status_types_are_kinds(kind: str) -> None:
     assert record(accounting(kind)).kind == kind
 
 
-def test_rfc2866_5_1_a_status_type_we_cannot_record_is_not_acknowledged() -> None:
-    packet = Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), integer_attribute(Attr.ACCT_STATUS_TYPE, 9)))
-    with pytest.raises(PeerError, match="status-type"):
-        record(packet)
+def test_rfc2867_3_1_what_tells_of_a_tunnel_is_an_event_of_no_session_and_counts_nothing() -> None:
+    octets = integer_attribute(Attr.ACCT_INPUT_OCTETS, 77)
+    for status in (9, 14, 15, 2**31):
+        status_type = integer_attribute(Attr.ACCT_STATUS_TYPE, status)
+        told = record(Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), status_type + octets)))
+        assert (told.kind, told.acct_session_id, told.counted) == ("event", b"", (None, None))
+
+
+def test_rfc2866_5_1_a_record_without_a_status_type_is_not_acknowledged() -> None:
     with pytest.raises(PeerError, match="no-status-type"):
         record(Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), attribute(Attr.ACCT_SESSION_ID, b"1"))))
+
+
+def test_rfc2865_5_25_our_class_is_found_behind_that_of_a_proxy() -> None:
+    status = integer_attribute(Attr.ACCT_STATUS_TYPE, 1) + attribute(Attr.ACCT_SESSION_ID, b"1")
+    theirs, ours = (attribute(Attr.CLASS, value) for value in (b"theirs", b"h1/abc/100m"))
+    read = [
+        record(Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), status + classes))).class_value
+        for classes in (theirs + ours, ours + theirs, theirs)
+    ]
+    assert read == [b"h1/abc/100m", b"h1/abc/100m", b"theirs"]
 
 
 def test_rfc2866_5_2_delay_is_taken_off_the_arrival() -> None:

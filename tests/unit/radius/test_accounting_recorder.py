@@ -21,8 +21,8 @@ from controller.store.metadata import to_micros
 from radius.accounting.counters import RecorderCollector
 from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
-from radius.protocol.codes import Attr
-from radius.protocol.packet import Packet, attribute, vendor_attribute
+from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
+from radius.protocol.packet import Packet, attribute, encode, integer_attribute, vendor_attribute
 from radius.tables import nas as nas_table
 from radius.tables import nas_member
 from radius.vendors.mark import class_value
@@ -114,6 +114,13 @@ async def test_a_retransmission_is_answered_and_stored_once_even_after_a_restart
     await again.send(packet, accounting("on", None, at=T + 1), accounting("on", None, at=T + 1))
     await again.stop()
     assert again.recorder.counters.duplicates == 2
+    assert await bench.logged() == 2
+
+
+async def test_rfc2867_3_1_what_tells_of_a_tunnel_is_stored_answered_and_no_session(bench: Bench) -> None:
+    octets = integer_attribute(Attr.ACCT_STATUS_TYPE, 12) + attribute(Attr.ACCT_SESSION_ID, b"1")
+    await bench.send(accounting("start", at=T), Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), octets)))
+    assert (await bench.one()).is_live
     assert await bench.logged() == 2
 
 
