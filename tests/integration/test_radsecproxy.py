@@ -22,8 +22,8 @@ from cryptography import x509
 from controller.store.engine import Database
 from radius.radsec.settings import RadsecSettings
 from radius.service import NasChange
-from tests.support.freeradius import free_port
 from tests.support.pki import Authority
+from tests.support.ports import free_port
 from tests.support.radclient import RADCLIENT, radclient
 from tests.support.radius import EPHEMERAL, RunningRoom, running_room
 from tests.support.radius_peer import RadiusPeer

@@ -17,7 +17,8 @@ from radius.proxy.settings import PoolSettings
 from radius.service import NasChange
 from tests.support import freeradius
 from tests.support.eapol import EAPOL_TEST, eapol_test, network
-from tests.support.freeradius import FREERADIUS, SECRET, FreeRadius, free_port, home_server
+from tests.support.freeradius import FREERADIUS, SECRET, FreeRadius, home_server
+from tests.support.ports import free_port
 from tests.support.radclient import RADCLIENT, radclient
 from tests.support.radius import EPHEMERAL, RunningRoom, running_room
 from tests.support.until import until

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from tests.support import zygote
-from tests.support.databases import free_port
+from tests.support.ports import free_port
 
 CLI = "controller.app.cli"
 Json = dict[str, Any]

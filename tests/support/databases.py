@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ from controller.app.schema import metadata
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
 from tests.support import reuse, temporary
+from tests.support.ports import free_port
 
 
 def postgres_binaries() -> Path | None:
@@ -36,13 +36,6 @@ def postgres_binaries() -> Path | None:
         return found[-1].parent
     on_path = shutil.which("initdb")
     return Path(on_path).parent if on_path else None
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class PostgresServer:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.pki import Authority
+from tests.support.ports import free_port
 
 FREERADIUS = shutil.which("freeradius")
 MISSING = "apt-get install freeradius"
@@ -242,13 +242,6 @@ class FreeRadius:
     @property
     def log(self) -> str:
         return (self.directory / "stdout").read_text()
-
-
-def free_port() -> int:
-    """A UDP port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

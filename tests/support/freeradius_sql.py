@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 RADDB = Path("/etc/freeradius/3.0")
 SCHEMAS = RADDB / "mods-config/sql/main"
@@ -137,7 +138,7 @@ def sql_radius(directory: Path, pg_port: int, database: str) -> Iterator[SqlRadi
     """It answers when this yields."""
     assert BINARY is not None
     directory.mkdir()
-    running = SqlRadius(_free_udp_port(), _free_udp_port())
+    running = SqlRadius(free_port(), free_port())
     (directory / "dictionary").write_text("$INCLUDE /usr/share/freeradius/dictionary\n")
     (directory / "radiusd.conf").write_text(
         _CONFIGURATION.format(
@@ -163,10 +164,3 @@ def sql_radius(directory: Path, pg_port: int, database: str) -> Iterator[SqlRadi
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def _free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
-        opened.bind(("127.0.0.1", 0))
-        port: int = opened.getsockname()[1]
-        return port

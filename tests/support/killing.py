@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from tests.support import zygote
-from tests.support.databases import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
@@ -45,7 +44,7 @@ class Controller:
     """`headend serve` on ports of our own, started as often as wanted."""
 
     def __init__(self, directory: Path, database_url: str) -> None:
-        self.http_port, self.auth_port, self.acct_port = free_port(), free_udp_port(), free_udp_port()
+        self.http_port, self.auth_port, self.acct_port = free_port(), free_port(), free_port()
         self.log = directory / "serve.log"
         self._environment = os.environ | {
             "HEADEND_DATA_DIR": str(directory / "data"),
@@ -102,13 +101,6 @@ class Sender:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate(timeout=10)
-
-
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> None:

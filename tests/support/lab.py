@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from lab.settings import free_port
+from tests.support.ports import free_port
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -26,9 +26,9 @@ SUBSCRIBERS, EXPERIMENTS = 8, 2
 def environment(data_dir: Path, subscribers: int = SUBSCRIBERS, days: int = 3) -> dict[str, str]:
     """So many days of so many subscribers below `data_dir`, on free ports."""
     ports = {
-        "HEADEND_HTTP_PORT": free_port(socket.SOCK_STREAM),
-        "HEADEND_AUTH_PORT": free_port(socket.SOCK_DGRAM),
-        "HEADEND_ACCT_PORT": free_port(socket.SOCK_DGRAM),
+        "HEADEND_HTTP_PORT": free_port(),
+        "HEADEND_AUTH_PORT": free_port(),
+        "HEADEND_ACCT_PORT": free_port(),
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADEND_")}
     size = {"HEADEND_LAB_SUBSCRIBERS": str(subscribers), "HEADEND_LAB_DAYS": str(days), "PYTHONUNBUFFERED": "1"}

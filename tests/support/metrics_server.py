@@ -12,7 +12,7 @@ from urllib.error import URLError
 
 import pytest
 
-from tests.support.databases import free_port
+from tests.support.ports import free_port
 
 
 class VictoriaMetrics:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import free_port
+from tests.support.ports import free_port
 
 USERS = {"collector": "collector-password", "cpe": "cpe-password"}
 

@@ -6,13 +6,14 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_port
 
 _CONFIG = """
 rocommunity public 127.0.0.1
@@ -23,16 +24,9 @@ rouser reader256 priv
 """
 
 
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class SnmpDaemon:
     def __init__(self, directory: Path) -> None:
-        self.port = free_udp_port()
+        self.port = free_port()
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "snmpd.conf").write_text(_CONFIG)
         self.log = directory / "log"

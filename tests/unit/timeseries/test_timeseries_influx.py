@@ -13,8 +13,8 @@ from controller.domain.usage import CounterSample
 from controller.store import timeseries_influx
 from controller.store.timeseries_influx import InfluxTimeSeries, WriteNotProved
 from controller.store.timeseries_series import TimeSeriesUnavailable
-from tests.support.databases import free_port
 from tests.support.metrics_server import VictoriaMetrics
+from tests.support.ports import free_port
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
