@@ -22,6 +22,7 @@ from radius import line_repository, realm_repository, repository
 from radius.authorization.directory import Directory
 from radius.members import Members
 from radius.pools import repository as pool_repository
+from radius.protocol import behind
 from radius.protocol.nas import Nas
 from radius.protocol.sources import Sources
 
@@ -113,8 +114,10 @@ class Follower:
         found = self._registry.by_id.get(nas_id)
         if found is not None:
             return found
-        address = await self.members.address_of(nas_id)
-        found = None if address is None else self._registry.find(address)
+        known = await self.members.find(nas_id)
+        found = None if known is None else self._registry.find(known.address)
+        if found is not None and known is not None and known.names:
+            found = behind.box(found, known.names)
         return found if found is not None and found.nas_id == nas_id else None
 
     async def every_nas(self) -> list[Nas]:

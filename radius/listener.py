@@ -59,10 +59,8 @@ class Listener:
         accounting: AccountingServer,
         recorder: Recorder,
         counters: Counters,
-        on_member: Callable[[Nas], None] = lambda _nas: None,
     ) -> None:
         self._settings = settings
-        self._on_member = on_member
         self._clock = clock
         self._authentication = authentication
         self._accounting = accounting
@@ -256,8 +254,6 @@ class Listener:
         assert packet is not None, "a record has a packet"
         assert nas is not None, "a record has a NAS"
         respond: Callable[[], None] = partial(self._respond, opened, packet, nas, source)
-        if nas.member_of is not None:
-            self._on_member(nas)
         try:
             self._recorder.submit(packet, nas, received_us, respond)
         except PeerError as error:

@@ -1,7 +1,9 @@
-"""Which boxes of registered networks have reported sessions: kept, so that any process can send them CoA later.
+"""Which boxes of registered networks, and behind proxies, have reported sessions: kept, so that any process can send
+them CoA later.
 
-A NAS that is registered as a network gets an id for each of its addresses (`protocol.sources`). From the id alone
-nobody can tell the address; this table does. Only sources whose packets verified get in, so no stranger can fill it.
+A NAS that is registered as a network gets an id for each of its addresses (`protocol.sources`), a proxy one for each of
+its boxes (`protocol.behind`). From the id alone nobody can tell where that is; this table does. Only sources whose
+packets verified get in, so no stranger can fill it.
 """
 
 from __future__ import annotations
@@ -17,13 +19,19 @@ from controller.store.engine import Database
 from radius.protocol.nas import Nas
 from radius.tables import nas_member
 
+_C = nas_member.c
+_BOX = (_C.nas_id, _C.network_id, _C.address, _C.names, _C.first_seen_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One address of a network that reported, and the id that it has there."""
+    """One address of a network that reported, and the id that it has there; behind a proxy, the proxy's address and the
+    attributes by which it knows the box."""
 
     nas_id: str
+    network_id: str
     address: str
+    names: bytes
     first_seen_at: datetime
 
 
@@ -47,7 +55,13 @@ class Members:
             return
         new = self._new
         rows = [
-            {"nas_id": nas.nas_id, "network_id": nas.member_of, "address": nas.address, "first_seen_at": now}
+            {
+                "nas_id": nas.nas_id,
+                "network_id": nas.member_of,
+                "address": nas.address,
+                "names": nas.names,
+                "first_seen_at": now,
+            }
             for nas in new
         ]
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
@@ -55,16 +69,15 @@ class Members:
             await conn.execute(insert(nas_member).on_conflict_do_nothing(), rows)
         self._new = self._new[len(new) :]
 
-    async def address_of(self, nas_id: NasId) -> str | None:
-        """The address of a box that reported in any process; None for an id that none has."""
+    async def find(self, nas_id: NasId) -> Box | None:
+        """A box that reported in any process; None for an id that none has."""
         async with self._database.read() as conn:
-            found: str | None = await conn.scalar(select(nas_member.c.address).where(nas_member.c.nas_id == nas_id))
-        return found
+            row = (await conn.execute(select(*_BOX).where(_C.nas_id == nas_id))).one_or_none()
+        return None if row is None else Box(*row)
 
     async def boxes(self, network_id: str, *, after: str | None, limit: int) -> list[Box]:
         """Boxes of a network that reported in any process, by id."""
-        c = nas_member.c
-        query = select(c.nas_id, c.address, c.first_seen_at).where(c.network_id == network_id).order_by(c.nas_id)
-        query = query if after is None else query.where(c.nas_id > after)
+        query = select(*_BOX).where(_C.network_id == network_id).order_by(_C.nas_id)
+        query = query if after is None else query.where(_C.nas_id > after)
         async with self._database.read() as conn:
             return [Box(*row) for row in await conn.execute(query.limit(limit))]

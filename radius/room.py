@@ -39,6 +39,7 @@ from radius.quota.counter import QuotaCounter
 from radius.quota.evaluation import Evaluation
 from radius.quota.service import QuotaService
 from radius.realms import RealmService
+from radius.reporting import Reporting
 from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
@@ -105,19 +106,19 @@ class RadiusRoom:
         policy = Policy(self.directory, admission, served, store_password=self.passwords.changed_by_peer)
         self._eap = EapCollector(policy.eap_sessions, certificates)
         self.counters.eap = policy.eap_outcomes.ended
+        self.visited = VisitedSessions(database, clock, recorder)
         self.transports = Transports(
             database,
             clock,
             box,
             settings,
             decide=policy.decide,
-            recorder=recorder,
+            recorder=Reporting(self.follower.members, self.visited),
             registry=self.registry,
             counters=self.counters,
         )
         self.relay = Relay(database, clock, self.transports.links, timeout_s=settings.coa_tls_timeout_s)
         self.coa.over_tls = self.relay.send
-        self.visited = VisitedSessions(database, clock, self.transports.recorder)
         self.dynamic = DynamicPort(
             clock,
             self.transports.home_server,
@@ -133,9 +134,8 @@ class RadiusRoom:
             clock,
             AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
             AccountingServer(nas, InFlight(lifetime_s=settings.duplicate_lifetime_s)),
-            self.visited,
+            self.transports.recorder,
             self.counters,
-            self.follower.members.seen,
         )
         self.traces = Traces(database, clock, self._watch)
         self.speeds = SessionSpeed(database, clock, self.sessions)

@@ -40,13 +40,15 @@ nas = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
-# Boxes of networks that are registered as one NAS, by the id that each was given (see members).
+# Boxes of networks that are registered as one NAS, and boxes behind proxies, by the id that each was given (see
+# members); `names` are the attributes by which a proxy knows its box.
 nas_member = Table(
     "radius_nas_member",
     metadata,
     Column("nas_id", Id, primary_key=True),
     Column("network_id", Id, nullable=False, index=True),
     Column("address", String(45), nullable=False),
+    Column("names", LargeBinary, nullable=False),
     Column("first_seen_at", Instant, nullable=False),
 )
 

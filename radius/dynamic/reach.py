@@ -69,7 +69,7 @@ class Reach:
         kind = reply.vendor(nas.vendor)
         async with self._database.read() as conn:
             operator = await operator_of(conn, nas.nas_id, session.acct_session_id)
-        named = identity(kind, session, operator)
+        named = identity(kind, session, operator, nas.names)
         missing = _NEEDS[Kind.DISCONNECT if end else wanted.kind] - nas.coa_takes
         if missing:
             named_so = " and no ".join(sorted(missing))
@@ -98,14 +98,15 @@ class Reach:
         return own.over(offering).grant.filters
 
 
-def identity(kind: Vendor, session: LiveSession, operator: bytes = b"") -> bytes:
+def identity(kind: Vendor, session: LiveSession, operator: bytes = b"", names: bytes = b"") -> bytes:
     """What tells the NAS which session is meant: its own id for it, octet for octet, and nothing else.
 
     A NAS matches every attribute it is sent, so each further one is a chance to be refused with 503. Behind another
-    network's proxy its `operator` attributes lead to the NAS, and the user's name tells the proxy that we may ask.
+    network's proxy its `operator` attributes lead to the NAS, and the user's name tells the proxy that we may ask;
+    behind any other proxy the `names` by which that knows the NAS do (RFC 5176 §3).
     """
     name = attribute(Attr.USER_NAME, session.username.encode())
     session_id = attribute(Attr.ACCT_SESSION_ID, session.acct_session_id)
     if operator:
         return name + session_id + operator
-    return name if kind.names_user else session_id
+    return (name if kind.names_user else session_id) + names

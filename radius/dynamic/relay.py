@@ -46,7 +46,7 @@ class Relay:
 
     async def send(self, nas: Nas, code: int, attributes: bytes) -> CoaOutcome:
         """What the NAS answered; "timeout" when it did not, or when it has no connection to any process."""
-        link = self._links().get(nas.nas_id)
+        link = self._links().get(nas.proxy_id or nas.nas_id)
         if link is not None:
             return await self._ask(link, code, attributes)
         try:
@@ -63,8 +63,8 @@ class Relay:
         now = self._clock.now()
         request_id = new_id(now)
         row = {
-            "request_id": request_id, "nas_id": nas.nas_id, "code": code, "attributes": attributes, "taken": False,
-            "expires_at": now + timedelta(seconds=self._timeout_s + self._taken_within_s),
+            "request_id": request_id, "nas_id": nas.proxy_id or nas.nas_id, "code": code, "attributes": attributes,
+            "taken": False, "expires_at": now + timedelta(seconds=self._timeout_s + self._taken_within_s),
         }  # fmt: skip
         async with self._database.begin() as conn:
             await conn.execute(delete(relayed).where(relayed.c.expires_at < now))

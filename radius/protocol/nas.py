@@ -45,6 +45,9 @@ class Nas:
     attacker between us and the NAS needs (CVE-2024-3596). `tls_identity` is the certificate by which it is known over
     RADIUS/TLS. `member_of` names the network that it was found in, `rotation` is there while two secrets are valid.
 
+    A box behind a proxy has the `proxy_id` under which that is known, and the `names` by which it knows the box:
+    encoded attributes (see `behind`).
+
     `line_logins`: kinds of line that it may log in by what it says of them (radius.authorization.line).
 
     How its accounting is to be read: `swaps_octets`, Input means what went to the subscriber, against RFC 2866 §5.3;
@@ -76,6 +79,8 @@ class Nas:
     coa_secret: SharedSecret | None = field(default=None, repr=False)
     coa_takes: frozenset[str] = COA_TAKES
     member_of: NasId | None = None
+    proxy_id: NasId | None = None
+    names: bytes = b""
     rotation: Rotation | None = field(default=None, repr=False)
     seen: Seen = field(default_factory=Seen, repr=False)
 

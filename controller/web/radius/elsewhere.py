@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from controller.domain.errors import NotFound
 from controller.web.api import Api
 from controller.web.office.view import Filter, Link
 from controller.web.site import Visit
@@ -52,28 +53,26 @@ async def with_nas(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]) ->
     """The rows, each with `nas`: the name of its NAS, or its id where there is none any more."""
     found = [dict(row) for row in rows]
     names: dict[str, str] = {}
-    networks: list[Mapping[str, Any]] = []
     if found and api.has("GET", "/nas"):
         after = ""
         while after is not None and len(names) < _MOST_NAS:
             page = await api.get(visit, "/nas", query={"limit": "500", "after": after})
             for nas in page["items"]:
                 names[nas["nas_id"]] = nas["name"]
-                if "/" in nas["address"]:
-                    networks.append(nas)
             after = page["next"]
-    for network in networks:
-        if any(row["nas_id"] not in names for row in found):
-            names |= await _boxes(api, visit, network)
+    if api.has("GET", "/nas-boxes/{nas_id}"):
+        for nas_id in {row["nas_id"] for row in found} - names.keys():
+            names[nas_id] = await _box(api, visit, nas_id, names)
     return [row | {"nas": names.get(row["nas_id"], row["nas_id"])} for row in found]
 
 
 _MOST_NAS = 5_000
 
 
-async def _boxes(api: Api, visit: Visit, network: Mapping[str, Any]) -> dict[str, str]:
-    """Names of a network's boxes: its own, and the address."""
-    if not api.has("GET", "/nas/{nas_id}/boxes"):
-        return {}
-    page = await api.get(visit, "/nas/{nas_id}/boxes", query={"limit": "500"}, nas_id=network["nas_id"])
-    return {box["nas_id"]: f"{network['name']} {box['address']}" for box in page["items"]}
+async def _box(api: Api, visit: Visit, nas_id: str, names: Mapping[str, str]) -> str:
+    """Name of a box: that of its network or proxy, and its address or what it says of itself; else its id."""
+    try:
+        box = await api.get(visit, "/nas-boxes/{nas_id}", nas_id=nas_id)
+    except NotFound:
+        return nas_id
+    return f"{names.get(box['registered_nas_id'], '')} {box['said'] or box['address']}".strip()

@@ -234,8 +234,8 @@ async def test_how_long_a_session_may_be_silent_is_told_of_each_nas(bench: Bench
         for known, missed in ((patient, 10), (mute, 0)):
             await conn.execute(insert(nas_table).values(**row_of(known), missed_interims=missed))
         # One box of a network that is registered as a NAS.
-        member = {"nas_id": box.nas_id, "network_id": mute.nas_id, "address": "192.0.2.9", "first_seen_at": NOW}
-        await conn.execute(insert(nas_member).values(**member))
+        member = {"nas_id": box.nas_id, "network_id": mute.nas_id, "address": "192.0.2.9", "names": b""}
+        await conn.execute(insert(nas_member).values(**member, first_seen_at=NOW))
     for known in (NAS, patient, mute, box):
         await bench.send(accounting("start", known.nas_id[:4].encode(), at=T), nas=known)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,9 @@ from controller.store.engine import Database
 from radius import member_routes
 from radius.authorization.directory import Directory
 from radius.coa import CoaClient
+from radius.dynamic.reach import identity
 from radius.follower import Follower, Registry
+from radius.ports import LiveSession
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
     ACCESS_ACCEPT,
@@ -31,7 +34,7 @@ from radius.protocol.codes import (
 )
 from radius.protocol.duplicates import Duplicates, InFlight
 from radius.protocol.nas import Nas, Rotation
-from radius.protocol.packet import Packet, attribute
+from radius.protocol.packet import Packet, attribute, encode
 from radius.protocol.server import (
     AccountingServer,
     AuthenticationServer,
@@ -41,9 +44,11 @@ from radius.protocol.server import (
     Verdict,
 )
 from radius.protocol.sources import Sources, member_id
+from radius.reporting import Reporting
 from radius.service import NasChange, NasService
+from radius.vendors import reply
 from tests.support.api import api_client
-from tests.support.radius import EPHEMERAL, authentication_server, nas, secret_box, subscriber
+from tests.support.radius import EPHEMERAL, FakeRecorder, authentication_server, nas, secret_box, subscriber
 
 NEW, OLD = SharedSecret(b"the new secret of it"), SharedSecret(b"the old secret of it")
 UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
@@ -264,9 +269,56 @@ async def test_networks_are_registered_in_canonical_form_and_their_boxes_are_fou
     assert (found.address, found.member_of) == ("10.1.2.3", box.member_of)
     async with api_client(member_routes.endpoints(other.follower.members), scopes={"radius:read"}) as api:
         (shown,) = (await api.get(f"/nas/{box.member_of}/boxes")).json()["items"]
-        assert (shown["nas_id"], shown["address"]) == (box.nas_id, "10.1.2.3")
+        assert (shown["nas_id"], shown["address"], shown["said"]) == (box.nas_id, "10.1.2.3", "")
         assert (await api.get(f"/nas/{'f' * 32}/boxes")).json()["items"] == []
     assert await other.follower.nas(NasId("f" * 32)) is None
+
+
+class _Keeps(FakeRecorder):
+    """Whom records were put down to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nas: list[Nas] = []
+
+    def submit(self, packet: Packet, nas: Nas, received_us: int, respond: Callable[[], None]) -> None:
+        self.nas.append(nas)
+
+
+async def test_nas_behind_a_proxy_are_told_apart_and_found_by_any_process(database: Database, tmp_path: Path) -> None:
+    site = Site(database, tmp_path)
+    await site.register("10.1.0.0/16")
+    proxy, recorder = site.registry.by_address["10.1.2.3"], _Keeps()
+    reporting = Reporting(site.follower.members, recorder)
+
+    def sent(*attributes: bytes) -> Nas:
+        packet = Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), b"".join(attributes)))
+        reporting.submit(packet, proxy, 0, lambda: None)
+        return recorder.nas[-1]
+
+    state = attribute(Attr.PROXY_STATE, b"any")
+    one, two = (attribute(Attr.NAS_IDENTIFIER, name) for name in (b"bng-1", b"bng-2"))
+    address = attribute(Attr.NAS_IP_ADDRESS, bytes((192, 0, 2, 1)))
+    assert sent(one, address) is proxy
+    assert sent(state) is proxy
+    first, second = sent(state, one, address), sent(address, two, state)
+    assert sent(address, one, attribute(Attr.PROXY_STATE, b"other")) is first
+    assert len({proxy.nas_id, first.nas_id, second.nas_id}) == 3
+    theirs = sent(state, attribute(126, b"1isp.example"), one, address)
+    assert theirs.nas_id not in {first.nas_id, second.nas_id}
+
+    await site.follower.members.write(site.clock.now())
+    other = Site(database, tmp_path)
+    found = await other.follower.nas(second.nas_id)
+    assert found is not None
+    assert (found.address, found.member_of, found.names) == ("10.1.2.3", proxy.member_of, address + two)
+    async with api_client(member_routes.endpoints(other.follower.members), scopes={"radius:read"}) as api:
+        shown = (await api.get(f"/nas-boxes/{second.nas_id}")).json()
+        assert (shown["registered_nas_id"], shown["said"]) == (proxy.member_of, "192.0.2.1 bng-2")
+        assert (await api.get(f"/nas-boxes/{proxy.nas_id}")).status_code == 404
+    session = LiveSession("k", second.nas_id, b"7", "anna", None, None, None, None, None)
+    kind = reply.vendor("rfc")
+    assert identity(kind, session, b"", found.names) == attribute(Attr.ACCT_SESSION_ID, b"7") + address + two
 
 
 async def test_the_identity_of_a_certificate_is_canonical_and_belongs_to_one(
