@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from controller.domain.identity import AccountId, BillRunId, ChargeId, OfferingVersionId, ServiceId, SubscriptionId
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 
 
 class ChargeKind(StrEnum):
@@ -50,13 +51,15 @@ class Charge:
     """Why it bears no tax, in the words of the certificate; documents print it."""
     tax_included: bool = False
     tax_category: str = "S"
-    """UNCL 5305 as EN 16931 has it: S taxed, Z zero rate, E exempt, AE reverse charge, K intra-community, G export, O none."""
+    """UNCL 5305 as EN 16931 has it: S taxed, Z zero rate, E exempt, AE reverse charge, K to the EU, G export, O none."""
     exemption_code: str = ""
     """VATEX code of the reason."""
     tax_relief: Decimal = Decimal(0)
     """Per cent that a price with tax included has in it, and this customer does not bear."""
     names: tuple[tuple[str, str], ...] = ()
     """Translations of `item`: (language, name)."""
+    product: str = ProductKind.INTERNET.value
+    """What is sold: a price.ProductKind."""
     group: str = ""
     """Heading under which it stands on a document for several sites or accounts; each has its subtotal."""
     ends_on: date | None = None

@@ -12,7 +12,8 @@
     percentile   the 95th percentile of a rate, above a commitment
     calls        seconds of calls, by destination and increment
 
-Amounts are Decimal major units of the plan's currency, net of tax unless the plan says `tax_included`. What a plan must not say is erp.catalog's to refuse,
+Amounts are Decimal major units of the plan's currency, net of tax unless the plan says `tax_included`. What a plan must
+not say is erp.catalog's to refuse,
 what it costs billing_bridge.rating's to compute; here it only has a meaning.
 """
 
@@ -290,7 +291,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricePlan:
-    """All that a version says about money. `tax_included` prices are what is paid; finance takes the tax out of them."""
+    """All that a version says about money. Prices `tax_included` are what is paid; finance takes the tax out of them."""
 
     prices: tuple[Price, ...]
     holidays: tuple[date, ...] = ()
