@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
-from controller.domain.events import PaymentReceived
 from controller.domain.identity import AccountId, BillRunId, EntityId, InvoiceId, InvoiceLineId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
@@ -26,7 +25,7 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Customer, Entity
 from erp.crm.service import CrmService
-from erp.finance import contracts, deferral, journal, ledger, receipts, repository, taxes
+from erp.finance import contracts, deferral, ledger, receipts, repository, taxes
 from erp.finance.chart import Chart
 from erp.finance.content import digest
 from erp.finance.deferral import deferred
@@ -35,17 +34,15 @@ from erp.finance.einvoice import facturx, ubl
 from erp.finance.einvoice.model import of_content
 from erp.finance.errors import (
     DocumentAltered,
-    PaymentMismatch,
     UnknownInvoice,
     UnknownInvoiceLine,
     UnknownPayment,
-    WrongCurrency,
 )
 from erp.finance.issue import Issue, earning_rows, entry_of, invoice_row, issued, line_rows
-from erp.finance.journal import Entry
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
-from erp.finance.receipts import Payment
+from erp.finance.receipts import Allocation, Payment, Reversal
 from erp.finance.settings import FinanceSettings
+from erp.finance.settlement import MoneyIn, Settlement
 from erp.finance.tax import Rate, TaxTable
 
 _ACTOR = "system:finance"
@@ -59,6 +56,7 @@ class FinanceService:
         self._clock = clock
         self._crm = crm
         self._settings = settings
+        self.settlement = Settlement(database, clock, crm)
 
     async def issue(self, bill_run_id: BillRunId, charges: Sequence[Charge], *, actor: str = _ACTOR) -> list[InvoiceId]:
         """Issue one document per account and currency for the charges of a bill run; returns the new ones.
@@ -170,55 +168,9 @@ class FinanceService:
         The same method and reference again is the same payment. Raises PaymentMismatch when it then names another
         amount or account, WrongCurrency when the account is not kept in this currency, RuleError for no account.
         """
-        now = self._clock.now()
+        came = MoneyIn(account_id, amount, method, reference, received_at)
         async with self._database.begin() as conn:
-            customer = await self._crm.customer_of_in(conn, account_id)
-            if amount.currency != customer.account.currency:
-                raise WrongCurrency(f"account {account_id} is kept in {customer.account.currency}")
-            await ledger.lock_books(conn)
-            known = await receipts.find_payment(conn, method, reference)
-            if known is not None:
-                if (known.account_id, known.amount) != (account_id, amount):
-                    raise PaymentMismatch(f"{method} {reference} was booked as {known.amount} of {known.account_id}")
-                return known, False
-            made = Payment(
-                PaymentId(new_id(now)),
-                customer.entity_id,
-                account_id,
-                amount,
-                method,
-                reference,
-                received_at or now,
-                now,
-                new_id(now),
-                actor,
-            )
-            entity = await _entity_of(conn, customer)
-            await self._book(conn, made, entity, now)
-            today = local_date(now, entity.zone_info)
-            invoice_ids = await self._settle_account(conn, account_id, amount.currency, now, today)
-            await audit.record(
-                conn,
-                now=now,
-                actor=actor,
-                action="payment.receive",
-                subject=f"payment:{made.payment_id}",
-                after={"account_id": account_id, "amount": str(amount), "method": method, "reference": reference},
-            )
-            event = PaymentReceived(
-                event_id=new_id(now),
-                at=now,
-                actor=actor,
-                payment_id=made.payment_id,
-                account_id=account_id,
-                amount_minor=amount.minor,
-                currency=amount.currency,
-                invoice_ids=tuple(invoice_ids),
-            )
-            await outbox.append(conn, event)
-            stored = await receipts.get_payment(conn, made.payment_id)
-        assert stored is not None
-        return stored, True
+            return await self.settlement.receive_in(conn, came, actor=actor)
 
     async def require_account(self, account_id: AccountId) -> None:
         """Raises NotFound for an account that no customer has."""
@@ -232,9 +184,19 @@ class FinanceService:
             raise UnknownPayment(f"no payment {payment_id}")
         return found
 
-    async def payments(self, *, account_id: str | None, after: tuple[int, str] | None, limit: int) -> list[Payment]:
+    async def payments(
+        self, *, account_id: str | None, after: tuple[int, str] | None, limit: int, unapplied: bool = False
+    ) -> list[Payment]:
+        """Newest first; with `unapplied`, those of which something settles nothing yet."""
         async with self._database.read() as conn:
-            return await receipts.payments(conn, account_id, after, limit)
+            return await receipts.payments(conn, account_id, after, limit, unapplied=unapplied)
+
+    async def matches(self, payment_id: PaymentId) -> tuple[list[Allocation], list[Reversal]]:
+        """What a payment settled, with what was taken back, and what of it went back. Raises UnknownPayment."""
+        await self.payment(payment_id)
+        async with self._database.read() as conn:
+            found = await receipts.allocations(conn, payment_id=payment_id)
+            return found, await receipts.reversals(conn, payment_id)
 
     async def _number(
         self, conn: AsyncConnection, todo: Sequence[tuple[AccountId, Sequence[Charge]]], now: datetime
@@ -314,29 +276,6 @@ class FinanceService:
             items = await repository.open_items(conn, accounts, currency)
             matched = [m for invoices, credits in items.values() for m in settle(invoices, credits)]
             await repository.add_allocations(conn, matched, now, applied_on)
-
-    async def _settle_account(
-        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime, applied_on: date
-    ) -> list[str]:
-        """Returns the invoices that were settled, wholly or in part."""
-        invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
-        matched = settle(invoices, credits)
-        await repository.add_allocations(conn, matched, now, applied_on)
-        return list(dict.fromkeys(key.partition(":")[2] for key, _, _ in matched))
-
-    async def _book(self, conn: AsyncConnection, made: Payment, entity: Entity, now: datetime) -> None:
-        chart = await ledger.ensure_chart(conn, entity.entity_id)
-        entry = Entry(
-            made.entry_id,
-            entity.entity_id,
-            now,
-            local_date(now, entity.zone_info),
-            f"Payment {made.method} {made.reference}"[:200],
-            f"payment:{made.payment_id}",
-            journal.of_payment(made.amount, chart),
-        )
-        await ledger.post(conn, [entry])
-        await receipts.add_payment(conn, made)
 
     async def _keep(self, invoice_id: InvoiceId, pdf: bytes) -> tuple[bytes, bytes]:
         """Store the first rendering; who comes second gets what is stored."""
