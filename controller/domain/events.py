@@ -155,30 +155,6 @@ class PaymentReceived(Event):
     invoice_ids: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentReversed(Event):
-    """Money of a payment went back, or with a negative amount came again. `invoice_ids` were settled by it before."""
-
-    name: ClassVar[str] = "payment.reversed"
-    payment_id: PaymentId
-    account_id: AccountId
-    kind: str
-    """refund, chargeback, return or void."""
-    amount_minor: int
-    currency: str
-    invoice_ids: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivablesChanged(Event):
-    """What is open of an account changed without money: a match was made or taken back, an invoice written off."""
-
-    name: ClassVar[str] = "receivables.changed"
-    account_id: AccountId
-    currency: str
-    cause: str
-
-
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.name: kind
     for kind in (
@@ -193,8 +169,6 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ChargesRated,
         InvoiceIssued,
         PaymentReceived,
-        PaymentReversed,
-        ReceivablesChanged,
     )
 }
 """Every event that may stand in the outbox, by its name."""

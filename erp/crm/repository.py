@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, CustomerId, EntityId
+from controller.store.many import one_of
 from erp.crm.model import Account, Contact, Customer, Entity
 from erp.crm.tables import account, customer, entity
 
@@ -72,6 +73,11 @@ async def find_customer(conn: AsyncConnection, customer_id: CustomerId) -> Custo
 async def find_customer_of(conn: AsyncConnection, account_id: AccountId) -> Customer | None:
     row = (await conn.execute(_customers().where(account.c.account_id == account_id))).one_or_none()
     return None if row is None else _customer(row)
+
+
+async def find_customers_of(conn: AsyncConnection, account_ids: Collection[AccountId]) -> dict[AccountId, Customer]:
+    rows = await conn.execute(_customers().where(one_of(conn, account.c.account_id, sorted(account_ids))))
+    return {found.account.account_id: found for found in map(_customer, rows)}
 
 
 async def list_customers(

@@ -106,6 +106,16 @@ class CrmService:
             raise NoAccount(f"no billing account {account_id}")
         return found
 
+    async def customers_of_in(
+        self, conn: AsyncConnection, account_ids: Collection[AccountId]
+    ) -> dict[AccountId, Customer]:
+        """Of each account its customer, in the caller's transaction. Raises NoAccount when one is unknown."""
+        found = await repository.find_customers_of(conn, account_ids)
+        lacking = sorted(set(account_ids) - found.keys())
+        if lacking:
+            raise NoAccount(f"no billing account {lacking[0]}")
+        return found
+
     async def _entity(self, conn: AsyncConnection, entity_id: EntityId | None) -> Entity:
         found = await repository.find_entity(conn, entity_id)
         if found is None:

@@ -62,6 +62,15 @@ def content_of(
     }
 
 
+AT_ISSUE = ("number", "issued_on", "due_on", "prepaid_minor")
+"""What a document only gets at the moment it is issued: all else was known, and could be shown, before."""
+
+
+def fingerprint(content: dict[str, Any]) -> bytes:
+    """SHA-256 of what a document says but for AT_ISSUE: that of a preview is that of the document made of it."""
+    return canonical({key: value for key, value in content.items() if key not in AT_ISSUE})[1]
+
+
 def country_of(tax_id: str) -> str:
     """The country whose VAT number it is, by its prefix (ISO 3166-1, but Greece writes EL); "" for any other number."""
     prefix = tax_id.strip()[:2].upper()

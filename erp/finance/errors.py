@@ -1,16 +1,13 @@
 """What finance refuses.
 
 RuleError
-├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract,
-│             UnknownAllocation
+├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
 │             PeriodClosed         the books are closed up to a later day
 │             AlreadyReversed      an entry is reversed once
 │             RateKnown            a class of tax changes once on a day
 │             ContractMismatch     the reference or subscription is another contract's
-│             AlreadyTakenBack     an allocation is taken back once
-├── NotThatMuch                    more than is open, unapplied or left
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
 ├── ControlAccount                 only its subledger posts there
 ├── EntryRefused                   what would not be an entry: no two sides, no balance
@@ -64,18 +61,6 @@ class PeriodClosed(Conflict):
 
 class AlreadyReversed(Conflict):
     code = "already-reversed"
-
-
-class AlreadyTakenBack(Conflict):
-    code = "already-taken-back"
-
-
-class UnknownAllocation(NotFound):
-    code = "unknown-allocation"
-
-
-class NotThatMuch(RuleError):
-    code = "not-that-much"
 
 
 class NoSuchAccount(RuleError):

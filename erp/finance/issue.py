@@ -14,15 +14,40 @@ from typing import Any
 from controller.domain.charge import Charge
 from controller.domain.clock import local_date
 from controller.domain.events import InvoiceIssued
-from controller.domain.identity import BillRunId, InvoiceId, InvoiceLineId, new_id
+from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceLineId, new_id
 from controller.domain.money import Money
 from erp.crm.model import Customer, Entity
 from erp.finance.chart import Chart
-from erp.finance.content import canonical, content_of
+from erp.finance.content import canonical, content_of, fingerprint
 from erp.finance.contracts import earning_row
 from erp.finance.deferral import Deferred
 from erp.finance.journal import Entry, Posting
 from erp.finance.model import CREDIT_NOTE, REVENUE, Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A document without a number: what it will say, and between whom."""
+
+    document: Draft
+    seller: Entity
+    buyer: Customer
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A document as it would be issued now; `sha256` covers `content` but for what the issue adds."""
+
+    account_id: AccountId
+    net: Money
+    tax: Money
+    lines: int
+    content: dict[str, Any]
+    sha256: bytes
+
+    @property
+    def total(self) -> Money:
+        return self.net + self.tax
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +71,30 @@ class Issue:
         return local_date(now, self.seller.zone_info)
 
 
+def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
+    """What the document says before it has a number. `today` is not in the fingerprint."""
+    document = found.document
+    content = content_of(
+        document, number="", issued_on=today, due_on=today, seller=found.seller, buyer=found.buyer, iban=iban
+    )
+    account_id = found.buyer.account.account_id
+    return Drafted(account_id, document.net, document.tax, len(document.charges), content, fingerprint(content))
+
+
 def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: date, iban: str) -> dict[str, Any]:
     """The row of `finance_invoice`, with the content and its digest."""
     document, seller, buyer = issue.document, issue.seller, issue.buyer
     issued_on = issue.issued_on(now)
-    content, sha256 = canonical(
-        content_of(
-            document,
-            number=issue.number,
-            issued_on=issued_on,
-            due_on=due_on,
-            seller=seller,
-            buyer=buyer,
-            iban=iban,
-        )
+    said = content_of(
+        document,
+        number=issue.number,
+        issued_on=issued_on,
+        due_on=due_on,
+        seller=seller,
+        buyer=buyer,
+        iban=iban,
     )
+    content, sha256 = canonical(said)
     return {
         "invoice_id": issue.invoice_id,
         "entity_id": seller.entity_id,
@@ -81,6 +115,7 @@ def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: 
         "total_minor": document.total.minor,
         "content": content,
         "content_sha256": sha256,
+        "draft_sha256": fingerprint(said),
     }
 
 

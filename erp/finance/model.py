@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import AccountId, BillRunId, ChargeId, CustomerId, EntityId, InvoiceId, InvoiceLineId
@@ -182,11 +182,6 @@ def settle(invoices: Sequence[Open], credits: Sequence[Open]) -> list[tuple[str,
         left[c] -= part
         i, c = i + (owed[i] == 0), c + (left[c] == 0)
     return found
-
-
-def tax_share(part: Money, tax: Money, total: Money) -> Money:
-    """The tax in a part of a document, commercially rounded."""
-    return Money.rounded(part.amount * tax.amount / total.amount, part.currency, ROUND_HALF_UP)
 
 
 REVENUE = {

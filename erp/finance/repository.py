@@ -22,7 +22,7 @@ from controller.domain.identity import (
 from controller.domain.money import Money
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Open, Total, Wanted
-from erp.finance.tables import allocation, document, invoice, invoice_line, payment, payment_reversal, series
+from erp.finance.tables import allocation, document, invoice, invoice_line, payment, series
 
 
 async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, count: int) -> int:
@@ -140,8 +140,6 @@ async def open_items(
     settled = _sum_by(allocation.c.invoice_id)
     used_notes = _sum_by(allocation.c.credit_note_id)
     used_payments = _sum_by(allocation.c.payment_id)
-    back = select(payment_reversal.c.payment_id.label("key"), func.sum(payment_reversal.c.amount_minor).label("minor"))
-    gone_back = back.group_by(payment_reversal.c.payment_id).subquery()
     spent = func.coalesce(settled.c.minor, 0) - func.coalesce(used_notes.c.minor, 0)
     documents = (
         select(invoice.c.account_id, invoice.c.invoice_id, (invoice.c.total_minor - spent).label("left"))
@@ -156,11 +154,10 @@ async def open_items(
             invoices.append(Open(f"invoice:{row.invoice_id}", int(row.left)))
         else:
             credits.append(Open(f"credit-note:{row.invoice_id}", -int(row.left)))
-    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0) - func.coalesce(gone_back.c.minor, 0)
+    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0)
     payments = (
         select(payment.c.account_id, payment.c.payment_id, left.label("left"))
         .outerjoin(used_payments, used_payments.c.key == payment.c.payment_id)
-        .outerjoin(gone_back, gone_back.c.key == payment.c.payment_id)
         .where(payment.c.account_id.in_(ids), payment.c.currency == currency, left > 0)
         .order_by(payment.c.recorded_at, payment.c.payment_id)
     )

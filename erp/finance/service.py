@@ -18,15 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
+from controller.domain.events import PaymentReceived
 from controller.domain.identity import AccountId, BillRunId, EntityId, InvoiceId, InvoiceLineId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from erp.crm import repository as parties
-from erp.crm.model import Customer, Entity
+from erp.crm.model import Entity
 from erp.crm.service import CrmService
-from erp.finance import contracts, deferral, ledger, receipts, repository, taxes
-from erp.finance.chart import Chart
+from erp.finance import contracts, deferral, journal, ledger, receipts, repository, taxes
 from erp.finance.content import digest
 from erp.finance.deferral import deferred
 from erp.finance.document import render
@@ -34,16 +34,18 @@ from erp.finance.einvoice import facturx, ubl
 from erp.finance.einvoice.model import of_content
 from erp.finance.errors import (
     DocumentAltered,
+    PaymentMismatch,
     UnknownInvoice,
     UnknownInvoiceLine,
     UnknownPayment,
+    WrongCurrency,
 )
-from erp.finance.issue import Issue, earning_rows, entry_of, invoice_row, issued, line_rows
+from erp.finance.issue import Addressed, Drafted, Issue, drafted, earning_rows, entry_of, invoice_row, issued, line_rows
+from erp.finance.journal import Entry
 from erp.finance.model import CREDIT_NOTE, Draft, Invoice, InvoiceLine, Total, Wanted, draft, settle, split_by_account
-from erp.finance.receipts import Allocation, Payment, Reversal
+from erp.finance.receipts import Payment
 from erp.finance.settings import FinanceSettings
-from erp.finance.settlement import MoneyIn, Settlement
-from erp.finance.tax import Rate, TaxTable
+from erp.finance.tax import TaxTable
 
 _ACTOR = "system:finance"
 
@@ -56,7 +58,6 @@ class FinanceService:
         self._clock = clock
         self._crm = crm
         self._settings = settings
-        self.settlement = Settlement(database, clock, crm)
 
     async def issue(self, bill_run_id: BillRunId, charges: Sequence[Charge], *, actor: str = _ACTOR) -> list[InvoiceId]:
         """Issue one document per account and currency for the charges of a bill run; returns the new ones.
@@ -69,14 +70,21 @@ class FinanceService:
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             done = await repository.invoiced_accounts(conn, bill_run_id)
-            todo = {key: found for key, found in split_by_account(charges).items() if key not in done}
-            issues = await self._number(conn, [(account_id, c) for (account_id, _), c in todo.items()], now)
+            open_charges = [c for c in charges if (c.account_id, c.net.currency) not in done]
+            issues = await self._number(conn, await self._address(conn, open_charges), now)
             await self._write(conn, bill_run_id, issues, now)
             await self._settle(conn, issues, now)
             for issue in issues:
                 await _audit_issue(conn, issue, now, actor)
             await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return [issue.invoice_id for issue in issues]
+
+    async def drafts(self, charges: Sequence[Charge]) -> list[Drafted]:
+        """The documents that `issue` would make of these charges now. Nothing is written and no number taken."""
+        now = self._clock.now()
+        async with self._database.read() as conn:
+            found = await self._address(conn, charges)
+        return [drafted(a, local_date(now, a.seller.zone_info), iban=self._settings.iban) for a in found]
 
     async def invoice(self, invoice_id: InvoiceId) -> Invoice:
         """Raises UnknownInvoice."""
@@ -168,9 +176,55 @@ class FinanceService:
         The same method and reference again is the same payment. Raises PaymentMismatch when it then names another
         amount or account, WrongCurrency when the account is not kept in this currency, RuleError for no account.
         """
-        came = MoneyIn(account_id, amount, method, reference, received_at)
+        now = self._clock.now()
         async with self._database.begin() as conn:
-            return await self.settlement.receive_in(conn, came, actor=actor)
+            customer = await self._crm.customer_of_in(conn, account_id)
+            if amount.currency != customer.account.currency:
+                raise WrongCurrency(f"account {account_id} is kept in {customer.account.currency}")
+            await ledger.lock_books(conn)
+            known = await receipts.find_payment(conn, method, reference)
+            if known is not None:
+                if (known.account_id, known.amount) != (account_id, amount):
+                    raise PaymentMismatch(f"{method} {reference} was booked as {known.amount} of {known.account_id}")
+                return known, False
+            made = Payment(
+                PaymentId(new_id(now)),
+                customer.entity_id,
+                account_id,
+                amount,
+                method,
+                reference,
+                received_at or now,
+                now,
+                new_id(now),
+                actor,
+            )
+            entity = await _entity_of(conn, customer.entity_id)
+            await self._book(conn, made, entity, now)
+            today = local_date(now, entity.zone_info)
+            invoice_ids = await self._settle_account(conn, account_id, amount.currency, now, today)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="payment.receive",
+                subject=f"payment:{made.payment_id}",
+                after={"account_id": account_id, "amount": str(amount), "method": method, "reference": reference},
+            )
+            event = PaymentReceived(
+                event_id=new_id(now),
+                at=now,
+                actor=actor,
+                payment_id=made.payment_id,
+                account_id=account_id,
+                amount_minor=amount.minor,
+                currency=amount.currency,
+                invoice_ids=tuple(invoice_ids),
+            )
+            await outbox.append(conn, event)
+            stored = await receipts.get_payment(conn, made.payment_id)
+        assert stored is not None
+        return stored, True
 
     async def require_account(self, account_id: AccountId) -> None:
         """Raises NotFound for an account that no customer has."""
@@ -184,62 +238,52 @@ class FinanceService:
             raise UnknownPayment(f"no payment {payment_id}")
         return found
 
-    async def payments(
-        self, *, account_id: str | None, after: tuple[int, str] | None, limit: int, unapplied: bool = False
-    ) -> list[Payment]:
-        """Newest first; with `unapplied`, those of which something settles nothing yet."""
+    async def payments(self, *, account_id: str | None, after: tuple[int, str] | None, limit: int) -> list[Payment]:
         async with self._database.read() as conn:
-            return await receipts.payments(conn, account_id, after, limit, unapplied=unapplied)
+            return await receipts.payments(conn, account_id, after, limit)
 
-    async def matches(self, payment_id: PaymentId) -> tuple[list[Allocation], list[Reversal]]:
-        """What a payment settled, with what was taken back, and what of it went back. Raises UnknownPayment."""
-        await self.payment(payment_id)
-        async with self._database.read() as conn:
-            found = await receipts.allocations(conn, payment_id=payment_id)
-            return found, await receipts.reversals(conn, payment_id)
-
-    async def _number(
-        self, conn: AsyncConnection, todo: Sequence[tuple[AccountId, Sequence[Charge]]], now: datetime
-    ) -> list[Issue]:
-        """Give each document its parties, the tax of its lines, and the next number of its series."""
-        entities: dict[EntityId, Entity] = {}
-        charts: dict[EntityId, Chart] = {}
-        addressed = []
-        exempt = await taxes.exemptions(conn, {account_id for account_id, _ in todo})
-        rates: dict[EntityId, Sequence[Rate]] = {}
-        for account_id, charges in todo:
-            buyer = await self._crm.customer_of_in(conn, account_id)
-            seller = entities.get(buyer.entity_id) or await _entity_of(conn, buyer)
-            entities[buyer.entity_id] = seller
-            if seller.entity_id not in charts:
-                charts[seller.entity_id] = await ledger.ensure_chart(conn, seller.entity_id)
-                rates[seller.entity_id] = await taxes.rates(conn, seller.entity_id)
-            taxed = TaxTable(rates[seller.entity_id], exempt).apply(charges)
+    async def _address(self, conn: AsyncConnection, charges: Sequence[Charge]) -> list[Addressed]:
+        """Give each document its parties and the tax of its lines."""
+        split = split_by_account(charges)
+        buyers = await self._crm.customers_of_in(conn, {account_id for account_id, _ in split})
+        entities = {i: await _entity_of(conn, i) for i in sorted({b.entity_id for b in buyers.values()})}
+        exempt = await taxes.exemptions(conn, buyers)
+        tables = {i: TaxTable(await taxes.rates(conn, i), exempt) for i in entities}
+        found = []
+        for (account_id, _), own in split.items():
+            buyer = buyers[account_id]
+            taxed = tables[buyer.entity_id].apply(own)
             document = draft(taxed, self._settings.tax_rounding)
-            addressed.append((document, seller, buyer, self._series(document, seller, now)))
-        contract_of = await contracts.of_subscriptions(conn, [c for _, charges in todo for c in charges])
+            found.append(Addressed(document, entities[buyer.entity_id], buyer))
+        return found
+
+    async def _number(self, conn: AsyncConnection, todo: Sequence[Addressed], now: datetime) -> list[Issue]:
+        """Give each document its postings and the next number of its series."""
+        entity_ids = sorted({a.seller.entity_id for a in todo})
+        charts = {entity_id: await ledger.ensure_chart(conn, entity_id) for entity_id in entity_ids}
+        contract_of = await contracts.of_subscriptions(conn, [c for a in todo for c in a.document.charges])
         positions = await contracts.positions(conn, set(contract_of.values()))
+        by_series: dict[tuple[EntityId, str], list[Addressed]] = {}
+        for a in todo:
+            by_series.setdefault((a.seller.entity_id, self._series(a.document, a.seller, now)), []).append(a)
         issues = []
-        for entity_id, series in sorted({(seller.entity_id, series) for _, seller, _, series in addressed}):
-            members = [a for a in addressed if (a[1].entity_id, a[3]) == (entity_id, series)]
+        for (entity_id, series), members in sorted(by_series.items()):
             first = await repository.take_numbers(conn, entity_id, series, len(members))
-            for sequence, (document, seller, buyer, _) in enumerate(members, first):
-                later = deferred(document.charges, local_date(now, seller.zone_info), contract_of)
-                postings = deferral.postings(document, charts[entity_id], later, positions)
-                entry_id = new_id(now) if postings else None
-                number = f"{series}-{sequence:06d}"
+            for sequence, a in enumerate(members, first):
+                later = deferred(a.document.charges, local_date(now, a.seller.zone_info), contract_of)
+                postings = deferral.postings(a.document, charts[entity_id], later, positions)
                 issues.append(
                     Issue(
                         InvoiceId(new_id(now)),
-                        entry_id,
+                        new_id(now) if postings else None,
                         postings,
                         later,
-                        number,
+                        f"{series}-{sequence:06d}",
                         series,
                         sequence,
-                        document,
-                        seller,
-                        buyer,
+                        a.document,
+                        a.seller,
+                        a.buyer,
                         charts[entity_id],
                     )
                 )
@@ -277,6 +321,29 @@ class FinanceService:
             matched = [m for invoices, credits in items.values() for m in settle(invoices, credits)]
             await repository.add_allocations(conn, matched, now, applied_on)
 
+    async def _settle_account(
+        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime, applied_on: date
+    ) -> list[str]:
+        """Returns the invoices that were settled, wholly or in part."""
+        invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
+        matched = settle(invoices, credits)
+        await repository.add_allocations(conn, matched, now, applied_on)
+        return list(dict.fromkeys(key.partition(":")[2] for key, _, _ in matched))
+
+    async def _book(self, conn: AsyncConnection, made: Payment, entity: Entity, now: datetime) -> None:
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        entry = Entry(
+            made.entry_id,
+            entity.entity_id,
+            now,
+            local_date(now, entity.zone_info),
+            f"Payment {made.method} {made.reference}"[:200],
+            f"payment:{made.payment_id}",
+            journal.of_payment(made.amount, chart),
+        )
+        await ledger.post(conn, [entry])
+        await receipts.add_payment(conn, made)
+
     async def _keep(self, invoice_id: InvoiceId, pdf: bytes) -> tuple[bytes, bytes]:
         """Store the first rendering; who comes second gets what is stored."""
         sha256 = hashlib.sha256(pdf).digest()
@@ -290,9 +357,9 @@ class FinanceService:
         return pdf, sha256
 
 
-async def _entity_of(conn: AsyncConnection, customer: Customer) -> Entity:
+async def _entity_of(conn: AsyncConnection, entity_id: EntityId) -> Entity:
     """The legal entity, read in the caller's transaction."""
-    found = await parties.find_entity(conn, customer.entity_id)
+    found = await parties.find_entity(conn, entity_id)
     assert found is not None, "a customer's entity is a foreign key"
     return found
 

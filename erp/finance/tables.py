@@ -150,6 +150,7 @@ invoice = Table(
     Column("total_minor", BigInteger, nullable=False),
     Column("content", Text, nullable=False),
     Column("content_sha256", LargeBinary(32), nullable=False),
+    Column("draft_sha256", LargeBinary(32), nullable=False),
     CheckConstraint("total_minor = net_minor + tax_minor", name="total"),
     UniqueConstraint("account_id", "bill_run_id", "currency", name="uq_finance_invoice_account_id_bill_run_id"),
     UniqueConstraint("entity_id", "series", "sequence", name="uq_finance_invoice_series_sequence"),
@@ -157,7 +158,10 @@ invoice = Table(
     Index("ix_finance_invoice_account_id_issued_at", "account_id", "issued_at"),
     Index("ix_finance_invoice_issued_at", "issued_at", "invoice_id"),
 )
-"""`content` is everything the paper says, as canonical JSON, and `content_sha256` its digest."""
+"""`content` is everything the paper says, as canonical JSON, and `content_sha256` its digest.
+
+`draft_sha256` is the digest without what only the issue adds: the same as that of the preview it was made of.
+"""
 
 invoice_line = Table(
     "finance_invoice_line",
@@ -229,7 +233,6 @@ payment = Table(
     Column("payment_id", Id, primary_key=True),
     Column("entity_id", Id, nullable=False),
     Column("account_id", Id, nullable=False, index=True),
-    Column("kind", String(16), CheckConstraint("kind IN ('payment', 'write-off')", name="kind"), nullable=False),
     Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("method", String(32), nullable=False),
@@ -241,24 +244,7 @@ payment = Table(
     UniqueConstraint("method", "reference"),
     Index("ix_finance_payment_recorded_at", "recorded_at", "payment_id"),
 )
-"""The same money told twice, by the same method and reference, is one payment. A write-off settles like one."""
-
-payment_reversal = Table(
-    "finance_payment_reversal",
-    metadata,
-    Column("reversal_id", Id, primary_key=True),
-    Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), nullable=False, index=True),
-    Column("kind", String(16), nullable=False),
-    Column("reference", String(140), nullable=False),
-    Column("amount_minor", BigInteger, CheckConstraint("amount_minor <> 0", name="not_zero"), nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("booked_on", Date, nullable=False),
-    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
-    Column("reason", String(300), nullable=False),
-    Column("actor", String(128), nullable=False),
-    UniqueConstraint("kind", "reference"),
-)
-"""Money of a payment that went back (refund, chargeback, return), or, below zero, came again. The payment stays."""
+"""The same money told twice, by the same method and reference, is one payment."""
 
 allocation = Table(
     "finance_allocation",
@@ -267,20 +253,15 @@ allocation = Table(
     Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False, index=True),
     Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), index=True),
     Column("credit_note_id", Id, ForeignKey("finance_invoice.invoice_id"), index=True),
-    Column("amount_minor", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
     Column("at", Instant, nullable=False),
     Column("applied_on", Date, nullable=False),
-    Column("reverses", BigId, ForeignKey("finance_allocation.allocation_id"), unique=True),
-    Column("actor", String(128)),
-    Column("reason", String(300)),
     CheckConstraint("(payment_id IS NULL) <> (credit_note_id IS NULL)", name="one_source"),
-    CheckConstraint("amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)", name="sign"),
     sqlite_autoincrement=True,
 )
 """Which credit settles which invoice. What an invoice is still owed is its total less its allocations.
 
-`applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it. A
-match is taken back, once, by a row of the opposite amount that names it; `actor` is empty where the program matched.
+`applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it.
 """
 
 contract = Table(
@@ -388,8 +369,7 @@ triggers.forbid_changes(tax_rate)
 triggers.forbid_changes(tax_exemption)
 triggers.forbid_changes(document)
 triggers.forbid_changes(payment, ("method", "reference"))
-triggers.forbid_changes(payment_reversal, ("kind", "reference"))
-triggers.forbid_changes(allocation, ("reverses",))
+triggers.forbid_changes(allocation)
 triggers.forbid_changes(period_change)
 triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)
 triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)

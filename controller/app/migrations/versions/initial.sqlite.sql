@@ -28,9 +28,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -109,9 +109,9 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
@@ -611,15 +611,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -709,9 +709,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -747,6 +747,8 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
@@ -754,8 +756,6 @@ CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (ser
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
-;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -798,9 +798,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -838,11 +838,11 @@ CREATE TABLE radius_change (
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -867,9 +867,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -907,9 +907,9 @@ CREATE TABLE radius_pool_lease (
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1251,6 +1251,7 @@ CREATE TABLE finance_invoice (
     total_minor BIGINT NOT NULL,
     content TEXT NOT NULL,
     content_sha256 BLOB NOT NULL,
+    draft_sha256 BLOB NOT NULL,
     CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
     CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
     CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
@@ -1259,13 +1260,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -1277,7 +1278,6 @@ CREATE TABLE finance_payment (
     payment_id VARCHAR(32) NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
     account_id VARCHAR(32) NOT NULL,
-    kind VARCHAR(16) NOT NULL CONSTRAINT ck_finance_payment_kind CHECK (kind IN ('payment', 'write-off')),
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_positive CHECK (amount_minor > 0),
     currency VARCHAR(3) NOT NULL,
     method VARCHAR(32) NOT NULL,
@@ -1291,9 +1291,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -1425,62 +1425,31 @@ CREATE TRIGGER finance_document_no_delete BEFORE DELETE ON finance_document BEGI
 ;;
 CREATE TRIGGER finance_document_no_replace BEFORE INSERT ON finance_document WHEN EXISTS (SELECT 1 FROM finance_document WHERE (invoice_id = NEW.invoice_id)) BEGIN SELECT RAISE(ABORT, 'finance_document: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
-CREATE TABLE finance_payment_reversal (
-    reversal_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32) NOT NULL,
-    kind VARCHAR(16) NOT NULL,
-    reference VARCHAR(140) NOT NULL,
-    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
-    at BIGINT NOT NULL,
-    booked_on DATE NOT NULL,
-    entry_id VARCHAR(32) NOT NULL,
-    reason VARCHAR(300) NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
-    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
-    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
-;;
-CREATE TRIGGER finance_payment_reversal_no_update BEFORE UPDATE ON finance_payment_reversal BEGIN SELECT RAISE(ABORT, 'finance_payment_reversal: posted rows are never changed or deleted'); END
-;;
-CREATE TRIGGER finance_payment_reversal_no_delete BEFORE DELETE ON finance_payment_reversal BEGIN SELECT RAISE(ABORT, 'finance_payment_reversal: posted rows are never changed or deleted'); END
-;;
-CREATE TRIGGER finance_payment_reversal_no_replace BEFORE INSERT ON finance_payment_reversal WHEN EXISTS (SELECT 1 FROM finance_payment_reversal WHERE (reversal_id = NEW.reversal_id) OR (kind = NEW.kind AND reference = NEW.reference)) BEGIN SELECT RAISE(ABORT, 'finance_payment_reversal: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
-;;
 CREATE TABLE finance_allocation (
     allocation_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     invoice_id VARCHAR(32) NOT NULL,
     payment_id VARCHAR(32),
     credit_note_id VARCHAR(32),
-    amount_minor BIGINT NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_allocation_positive CHECK (amount_minor > 0),
     at BIGINT NOT NULL,
     applied_on DATE NOT NULL,
-    reverses INTEGER,
-    actor VARCHAR(128),
-    reason VARCHAR(300),
     CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
-    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
     CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
     CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
-    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
-    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
+    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
 )
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
 CREATE TRIGGER finance_allocation_no_delete BEFORE DELETE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
-CREATE TRIGGER finance_allocation_no_replace BEFORE INSERT ON finance_allocation WHEN EXISTS (SELECT 1 FROM finance_allocation WHERE (allocation_id = NEW.allocation_id) OR (reverses = NEW.reverses)) BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+CREATE TRIGGER finance_allocation_no_replace BEFORE INSERT ON finance_allocation WHEN EXISTS (SELECT 1 FROM finance_allocation WHERE (allocation_id = NEW.allocation_id)) BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
 CREATE TABLE finance_promise (
     promise_id VARCHAR(32) NOT NULL,
@@ -1526,11 +1495,11 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -1555,11 +1524,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1580,9 +1549,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
