@@ -34,6 +34,7 @@ tariff = Table(
     Column("tax_percent", ExactDecimal, nullable=False),
     Column("tax_category", String(4), nullable=False),
     Column("kind", String(16), nullable=False),
+    Column("cycle", String(12), nullable=False),
     Column("plan", Text, nullable=False),
     Column("names", Text, nullable=False),
     Column("profile_name", String(32)),
@@ -52,12 +53,14 @@ subscription = Table(
     Column("account_id", Id, nullable=False, index=True),
     Column("service_id", Id, nullable=False, index=True),
     Column("anchor_day", Integer, nullable=False),
+    Column("phase_on", Date, nullable=False),
     Column("rate_from_on", Date, nullable=False),
     Column("usage_billed_until_on", Date),
     Column("entitled_from_on", Date),
     Column("entitled_until_on", Date),
 )
-"""`rate_from_on`: the earliest day whose period must be rated again. Late facts move it back, a bill run forward.
+"""`anchor_day` and `phase_on` fix its periods: see billing.cycle. `rate_from_on`: the earliest day whose period must
+be rated again. Late facts move it back, a bill run forward.
 
 [`entitled_from_on`, `entitled_until_on`) are the last days of the timeline on which a plan held, NULL when none ever
 did: mediation asks no more of most usage than whether its day lies in there.
@@ -79,6 +82,35 @@ entitlement = Table(
     sqlite_autoincrement=True,
 )
 """The timeline: from `at` on the subscription is entitled to `quantity` pieces of `version_id`; NULL ends it."""
+
+pause = Table(
+    "billing_bridge_pause",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column(
+        "subscription_id", Id, ForeignKey("billing_bridge_subscription.subscription_id"), nullable=False, index=True
+    ),
+    Column("pause_id", Id, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("event_id", Id, nullable=False, unique=True),
+    Column("actor", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Of the entries of one pause the last one is what it is. On its days `percent` of the fees go on; a day that never
+comes (the year 9999) ends a pause that nobody has ended, and one that was called off ends on its first day."""
+
+account_terms = Table(
+    "billing_bridge_account_terms",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("anchor_day", Integer, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+"""Accounts whose new subscriptions are not billed from the usual day: 1 … 31, or 0 for the day on which each begins."""
 
 position = Table(
     "billing_bridge_position",

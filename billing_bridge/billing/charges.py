@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
+from billing_bridge.rating.codes import price_code, read_code
 from billing_bridge.rating.due import Due
-from billing_bridge.rating.rate import price_code
-from billing_bridge.rating.recurring import escalated, of_days
+from billing_bridge.rating.proration import WHOLE_FEE
+from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
@@ -53,14 +54,21 @@ def charge_of(
     if found.key.kind is ChargeKind.USAGE and found.held is not None:
         spans = found.held.spans
         evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
-    arithmetic = _arithmetic(found, rounding) | {"timeline_sequence": subscription.timeline_sequence}
+    arithmetic = _arithmetic(found, rounding) | {
+        "timeline_sequence": subscription.timeline_sequence,
+        "pause_sequence": subscription.pause_sequence,
+    }
     return RatedCharge(charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence)
 
 
 def as_sold(charge: Charge, tariff: TariffVersion) -> Charge:
     """With what the version says for documents: its class of tax, whether prices have it in them, and its names."""
     return replace(
-        charge, tax_category=tariff.tax_category, tax_included=tariff.plan.tax_included, names=tariff.names
+        charge,
+        tax_category=tariff.tax_category,
+        tax_included=tariff.plan.tax_included,
+        names=tariff.names,
+        product=tariff.kind.value,
     )
 
 
@@ -94,9 +102,10 @@ def _quantity(found: Due, tariff: TariffVersion) -> tuple[Decimal, str, Decimal]
 
 
 def _fee(price: Flat, found: Due, tariff: TariffVersion) -> Decimal:
-    step = found.key.code.partition("+")[2]
+    _, step, percent = read_code(found.key.code)
     escalator = tariff.plan.escalator
-    return escalated(price.amount, escalator, int(step), tariff.currency) if step and escalator else price.amount
+    fee = escalated(price.amount, escalator, step, tariff.currency) if step and escalator else price.amount
+    return paused_fee(fee, percent)
 
 
 def _price(found: Due, tariff: TariffVersion) -> Price:
@@ -112,7 +121,9 @@ def _description(found: Due, tariff: TariffVersion) -> str:
         return f"{tariff.offering_name}: {'credit for ' if credit else ''}{what}"
     label = price.label or (found.line.label if found.line else "charged before")
     if isinstance(price, Flat):
-        label = price.label or "monthly fee"
+        label, percent = fee_label(price, tariff), read_code(found.key.code)[2]
+        if percent != WHOLE_FEE:
+            label += f", paused at {percent} %"
         credit = credit and price.amount > 0
         if found.days % found.period.days:
             of = f"of {found.period.days} days" if not price.each else f"piece-days ÷ {found.period.days}"

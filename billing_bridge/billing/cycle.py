@@ -1,44 +1,65 @@
-"""Billing periods: months that begin on an anchor day, counted in the zone of the legal entity.
+"""Billing periods: cycles of months that begin on an anchor day, or of weeks, in the zone of the legal entity.
 
 The anchor is stored and each period is computed from it, so 31 → 28 February → 31 March does not drift to the 28th.
-Pure: days in, days out.
+Which month a longer cycle begins in, and which weekday a week, is that of the subscription's `phase_on`: the day on
+which it became known. Pure: days in, days out.
 """
 
 from __future__ import annotations
 
 import calendar
-from datetime import date
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 from billing_bridge.rating.proration import DaySpan
+from controller.domain.price import CYCLE_MONTHS, Cycle
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Of one subscription. Raises ValueError unless `anchor_day` is 1 … 31."""
+
+    anchor_day: int = 1
+    phase_on: date = date(2000, 1, 1)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.anchor_day <= 31:
+            raise ValueError(f"anchor day {self.anchor_day} is not a day of a month")
+
+    def period(self, day: date, cycle: Cycle = "month") -> DaySpan:
+        """The period that `day` falls in."""
+        months = CYCLE_MONTHS.get(cycle)
+        if months is None:
+            first_on = day - timedelta(days=(day - self.phase_on).days % 7)
+            return DaySpan(first_on, first_on + timedelta(days=7))
+        phase = self._month(self.phase_on)
+        first = phase + (self._month(day) - phase) // months * months
+        return DaySpan(self._begin(first), self._begin(first + months))
+
+    def periods(self, first: date, last: date, cycle: Cycle = "month") -> list[DaySpan]:
+        """Every period from that of `first` to that of `last`; empty when `last` is before `first`."""
+        if last < first:
+            return []
+        found = [self.period(first, cycle)]
+        while found[-1].until_on <= last:
+            found.append(self.period(found[-1].until_on, cycle))
+        return found
+
+    def earliest(self, day: date, cycles: Iterable[Cycle]) -> date:
+        """The first day of the longest of the periods of these cycles that `day` falls in; of a month at least."""
+        return min(self.period(day, cycle).first_on for cycle in {"month", *cycles})
+
+    def _month(self, day: date) -> int:
+        """The month, counted from the year 0, in which the month from anchor to anchor begins that `day` falls in."""
+        month = day.year * 12 + day.month - 1
+        return month if day >= self._begin(month) else month - 1
+
+    def _begin(self, month: int) -> date:
+        year, month = divmod(month, 12)
+        return date(year, month + 1, min(self.anchor_day, calendar.monthrange(year, month + 1)[1]))
 
 
 def period_containing(day: date, anchor_day: int = 1) -> DaySpan:
-    """The period that `day` falls in. Raises ValueError unless `anchor_day` is 1 … 31."""
-    if not 1 <= anchor_day <= 31:
-        raise ValueError(f"anchor day {anchor_day} is not a day of a month")
-    first_on = _anchored(day.year, day.month, anchor_day)
-    if first_on > day:
-        return DaySpan(_anchored(*_month_before(day.year, day.month), anchor_day), first_on)
-    return DaySpan(first_on, _anchored(*_month_after(day.year, day.month), anchor_day))
-
-
-def periods_from(first: date, last: date, anchor_day: int = 1) -> list[DaySpan]:
-    """Every period from that of `first` to that of `last`; empty when `last` is before `first`."""
-    if last < first:
-        return []
-    found = [period_containing(first, anchor_day)]
-    while found[-1].until_on <= last:
-        found.append(period_containing(found[-1].until_on, anchor_day))
-    return found
-
-
-def _anchored(year: int, month: int, anchor_day: int) -> date:
-    return date(year, month, min(anchor_day, calendar.monthrange(year, month)[1]))
-
-
-def _month_before(year: int, month: int) -> tuple[int, int]:
-    return (year - 1, 12) if month == 1 else (year, month - 1)
-
-
-def _month_after(year: int, month: int) -> tuple[int, int]:
-    return (year + 1, 1) if month == 12 else (year, month + 1)
+    """The month from anchor to anchor that `day` falls in. Raises ValueError unless `anchor_day` is 1 … 31."""
+    return Calendar(anchor_day).period(day)

@@ -7,7 +7,8 @@ import json
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, RatedCharge
+from billing_bridge.billing import pauses
+from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, PauseEntry, RatedCharge
 from billing_bridge.billing.repository import to_charge, to_day_usage, to_interval
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.tables import charge, charge_usage, entitlement, usage_interval
@@ -61,6 +62,11 @@ async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> li
         )
         for row in rows
     ]
+
+
+async def paused(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[PauseEntry]:
+    """All that was ever said of pauses of the subscription, in the order in which it came."""
+    return (await pauses.entries(conn, [subscription_id])).get(subscription_id, [])
 
 
 async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInterval]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.due import Charged, DueKey
-from billing_bridge.rating.proration import Change, DaySpan
+from billing_bridge.rating.proration import Change, DaySpan, Pause
 from controller.domain.charge import Charge
 from controller.domain.identity import (
     AccountId,
@@ -16,10 +17,12 @@ from controller.domain.identity import (
     OfferingId,
     OfferingVersionId,
     OrderId,
+    PauseId,
     ServiceId,
     SubscriptionId,
 )
 from controller.domain.ports import UsageInterval
+from controller.domain.price import Cycle
 from controller.domain.tariff import TariffVersion
 
 OPEN, RATED, INVOICED = "open", "rated", "invoiced"
@@ -58,7 +61,7 @@ class Subscription:
     subscription_id: SubscriptionId
     account_id: AccountId
     service_id: ServiceId
-    anchor_day: int
+    calendar: Calendar
     rate_from_on: date
     usage_billed_until_on: date | None
     changes: Sequence[Change]
@@ -66,6 +69,11 @@ class Subscription:
     """The last entry of the timeline that `changes` holds."""
     charged: Mapping[DueKey, Charged]
     usage: Sequence[DayUsage]
+    cycles: frozenset[Cycle] = frozenset[Cycle]({"month"})
+    """Of every plan it ever had; that of a month when it never had any."""
+    pauses: Sequence[Pause] = ()
+    pause_sequence: int = 0
+    """The last entry of a pause that `pauses` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,18 @@ class Entitlement:
     event_name: str
     order_id: OrderId
     quantity: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEntry:
+    """What a pause became with one event. `sequence` is the order in which they came; the last one of a pause holds."""
+
+    sequence: int
+    pause_id: PauseId
+    kind: str
+    pause: Pause
+    actor: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +137,7 @@ class ChargeDetail:
     offerings: Mapping[OfferingVersionId, OfferingId]
     """The offering of every version in the timeline."""
     timeline: Sequence[Entitlement]
+    pauses: Sequence[PauseEntry]
     intervals: Sequence[BookedInterval]
 
 

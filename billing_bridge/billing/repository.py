@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, and_, case, insert, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.billing import pauses
 from billing_bridge.billing.charges import as_sold
+from billing_bridge.billing.cycle import Calendar
 from billing_bridge.billing.model import (
     BookedInterval,
     DayUsage,
@@ -23,7 +25,16 @@ from billing_bridge.billing.model import (
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan
 from billing_bridge.suspense.model import CHARGED
-from billing_bridge.tables import charge, charge_usage, entitlement, subscription, suspense, tariff, usage_day
+from billing_bridge.tables import (
+    account_terms,
+    charge,
+    charge_usage,
+    entitlement,
+    subscription,
+    suspense,
+    tariff,
+    usage_day,
+)
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
@@ -37,10 +48,12 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from controller.domain.ports import UsageInterval
-from controller.domain.price import ProductKind
+from controller.domain.price import Cycle, ProductKind
 from controller.domain.price_text import plan_from_json, plan_to_json
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
+
+_MONTHLY: frozenset[Cycle] = frozenset({"month"})
 
 Lifecycle = ServiceActivated | ServiceChanged | ServiceTerminated
 
@@ -101,6 +114,7 @@ async def put_tariff(conn: AsyncConnection, version: TariffVersion) -> None:
         "tax_percent": version.tax_percent,
         "tax_category": version.tax_category,
         "kind": version.kind.value,
+        "cycle": version.plan.cycle,
         "plan": plan_to_json(version.plan),
         "names": json.dumps(version.names),
         "profile_name": version.speed.name if version.speed else None,
@@ -116,22 +130,35 @@ async def tariffs(conn: AsyncConnection, version_ids: Iterable[str]) -> dict[Off
 
 
 async def put_subscription(conn: AsyncConnection, event: Entry, anchor_day: int, on: date) -> None:
-    """Make the subscription known, or let what it owes be computed again from the day `on`."""
+    """Make the subscription known, or let what it owes be computed again from the day `on`.
+
+    `anchor_day` is for accounts without terms of their own.
+    """
+    own = await conn.scalar(select(account_terms.c.anchor_day).where(account_terms.c.account_id == event.account_id))
     values = {
         "subscription_id": event.subscription_id,
         "account_id": event.account_id,
         "service_id": event.service_id,
-        "anchor_day": anchor_day,
+        "anchor_day": anchor_day if own is None else own or on.day,
+        "phase_on": on,
         "rate_from_on": on,
     }
     await conn.execute(upsert(conn)(subscription).values(**values).on_conflict_do_nothing())
-    # Written even when nothing changes: the row's lock keeps a bill run from passing between here and the commit.
+    await rate_from(conn, event.subscription_id, on)
+
+
+async def rate_from(conn: AsyncConnection, subscription_id: str, on: date) -> bool:
+    """Let what it owes be computed again from the day `on`; False when there is no such subscription.
+
+    Written even when nothing changes: the row's lock keeps a bill run from passing between here and the commit.
+    """
     since = subscription.c.rate_from_on
-    await conn.execute(
+    changed = await conn.execute(
         update(subscription)
-        .where(subscription.c.subscription_id == event.subscription_id)
+        .where(subscription.c.subscription_id == subscription_id)
         .values(rate_from_on=case((since > on, on), else_=since))
     )
+    return bool(changed.rowcount)
 
 
 async def add_entitlement(conn: AsyncConnection, event: Entry) -> None:
@@ -168,8 +195,7 @@ async def lock_subscriptions(
     rows = (await conn.execute(_of(accounts).with_for_update())).all()
     if not rows:
         return []
-    # A period begins at most 31 days before the day that made it due again.
-    return await _whole(conn, rows, day_of, min(row.rate_from_on for row in rows) - timedelta(days=31))
+    return await _whole(conn, rows, day_of, None)
 
 
 async def read_subscriptions(
@@ -197,10 +223,16 @@ def _of(accounts: Sequence[str]) -> Select[Any]:
 
 
 async def _whole(
-    conn: AsyncConnection, rows: Sequence[Row[Any]], day_of: Callable[[datetime], date], since: date
+    conn: AsyncConnection, rows: Sequence[Row[Any]], day_of: Callable[[datetime], date], since: date | None
 ) -> list[Subscription]:
+    """With charges and usage since a day, or (None) since the earliest period that must be rated again."""
     ids = [row.subscription_id for row in rows]
     changes = await _changes(conn, ids, day_of)
+    paused = await pauses.entries(conn, ids)
+    cycles = {i: frozenset(e.cycle for e in found if e.cycle) or _MONTHLY for i, found in changes.items()}
+    calendars = {row.subscription_id: Calendar(row.anchor_day, row.phase_on) for row in rows}
+    if since is None:
+        since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
     charged = await _charged(conn, ids, since)
     usage = await _usage(conn, [row.service_id for row in rows], since)
     return [
@@ -208,13 +240,16 @@ async def _whole(
             SubscriptionId(row.subscription_id),
             AccountId(row.account_id),
             ServiceId(row.service_id),
-            row.anchor_day,
+            calendars[row.subscription_id],
             row.rate_from_on,
             row.usage_billed_until_on,
-            [change for _, change in changes.get(row.subscription_id, [])],
-            max((sequence for sequence, _ in changes.get(row.subscription_id, [])), default=0),
+            [entry.change for entry in changes[row.subscription_id]],
+            max((entry.sequence for entry in changes[row.subscription_id]), default=0),
             charged.get(row.subscription_id, {}),
             usage.get(row.service_id, []),
+            cycles[row.subscription_id],
+            pauses.in_force(paused.get(row.subscription_id, [])),
+            max((entry.sequence for entry in paused.get(row.subscription_id, [])), default=0),
         )
         for row in rows
     ]
@@ -293,15 +328,24 @@ def upsert(conn: AsyncConnection) -> Any:
     return pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
 
 
+class _Entered(NamedTuple):
+    sequence: int
+    change: Change
+    cycle: Cycle | None
+
+
 async def _changes(
     conn: AsyncConnection, subscription_ids: Sequence[str], day_of: Callable[[datetime], date]
-) -> dict[str, list[tuple[int, Change]]]:
-    query = select(entitlement).where(entitlement.c.subscription_id.in_(subscription_ids))
-    found: dict[str, list[tuple[int, Change]]] = {}
+) -> dict[str, list[_Entered]]:
+    query = (
+        select(entitlement, tariff.c.cycle)
+        .outerjoin(tariff, tariff.c.version_id == entitlement.c.version_id)
+        .where(entitlement.c.subscription_id.in_(subscription_ids))
+    )
+    found: dict[str, list[_Entered]] = {i: [] for i in subscription_ids}
     for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
-        found.setdefault(row.subscription_id, []).append(
-            (row.sequence, Change(day_of(row.at), row.version_id, row.quantity))
-        )
+        change = Change(day_of(row.at), row.version_id, row.quantity)
+        found[row.subscription_id].append(_Entered(row.sequence, change, row.cycle))
     return found
 
 

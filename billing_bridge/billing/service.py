@@ -7,15 +7,12 @@ at all, and is found again, not repeated, when a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import evidence, holds, hours, repository, runs
-from billing_bridge.billing.charges import charge_of
-from billing_bridge.billing.cycle import period_containing, periods_from
-from billing_bridge.billing.hours import DayOf, usage_of
+from billing_bridge.billing import assessment, evidence, holds, pauses, repository, runs
 from billing_bridge.billing.model import (
     DONE,
     FAILED,
@@ -23,30 +20,30 @@ from billing_bridge.billing.model import (
     QUEUED,
     BillRun,
     ChargeDetail,
-    RatedCharge,
-    Subscription,
 )
 from billing_bridge.billing.repository import Entry
-from billing_bridge.errors import FutureBillRun, UnknownBillRun, UnknownCharge
+from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import lock_position
-from billing_bridge.rating.due import Facts, due
-from billing_bridge.rating.line import Octets
 from billing_bridge.settings import BillingSettings
 from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
 from controller.domain.errors import Conflict
-from controller.domain.events import ChargesRated, ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import (
+    ChargesRated,
+    ItemHeld,
+    ServiceActivated,
+    ServiceChanged,
+    ServicePaused,
+    ServiceTerminated,
+)
 from controller.domain.identity import (
     AccountId,
     BillRunId,
     ChargeId,
-    OfferingVersionId,
-    SubscriptionId,
     new_id,
 )
 from controller.domain.ports import TariffSource, Waiting
-from controller.domain.tariff import TariffVersion
 from controller.store import audit, outbox
 from controller.store.engine import Database
 
@@ -79,6 +76,14 @@ class BillingService:
     async def on_item_held(self, conn: AsyncConnection, event: ItemHeld) -> None:
         """A product without a line: charged from the local day it is held, like a line."""
         await self._entitle(conn, Entry.of_item(event))
+
+    async def on_service_paused(self, conn: AsyncConnection, event: ServicePaused) -> None:
+        """What the pause was and what it is may both change what is due: from the earlier of their first days."""
+        if not await repository.rate_from(conn, event.subscription_id, event.first_on):
+            raise UnbilledService(f"subscription {event.subscription_id} is not known yet")
+        first_on = await pauses.add(conn, event)
+        if first_on is not None:
+            await repository.rate_from(conn, event.subscription_id, first_on)
 
     async def open_run(
         self,
@@ -141,9 +146,9 @@ class BillingService:
             if frozen.state != OPEN:
                 return frozen.charges
             subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
-            rated = await self._rate(conn, subscriptions, bill_run_id, today)
+            rated = await assessment.assess(conn, subscriptions, bill_run_id, today, self._settings)
             await repository.add_charges(conn, batch, rated, now)
-            await repository.mark_rated(conn, [_after(s, today) for s in subscriptions])
+            await repository.mark_rated(conn, [assessment.after(s, today) for s in subscriptions])
             await runs.set_rated(conn, bill_run_id, batch, len(rated))
             if rated:
                 event = ChargesRated(
@@ -231,11 +236,12 @@ class BillingService:
                 raise UnknownCharge(f"no charge {charge_id}")
             earlier = await evidence.earlier_minor(conn, rated)
             timeline = await evidence.timeline(conn, rated.charge.subscription_id)
+            paused = await evidence.paused(conn, rated.charge.subscription_id)
             held = [entry.version_id for entry in timeline if entry.version_id is not None]
             versions = await repository.tariffs(conn, [rated.charge.version_id, *held])
             booked = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
-        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], offerings, timeline, booked)
+        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], offerings, timeline, paused, booked)
 
     async def _entitle(self, conn: AsyncConnection, event: Entry) -> None:
         version_id = event.version_id
@@ -246,41 +252,5 @@ class BillingService:
         await repository.add_entitlement(conn, event)
         await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=self._clock.now())
 
-    async def _rate(
-        self, conn: AsyncConnection, subscriptions: Sequence[Subscription], bill_run_id: BillRunId, today: date
-    ) -> list[RatedCharge]:
-        versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
-        versions |= {key.version_id for s in subscriptions for key in s.charged}
-        tariffs = await repository.tariffs(conn, versions)
-        hourly = [
-            s for s in subscriptions if any(c.version_id and tariffs[c.version_id].plan.hourly for c in s.changes)
-        ]
-        quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], self._settings.zone)
-        return [r for s in subscriptions for r in self._rate_one(s, tariffs, quarters, bill_run_id, today)]
-
-    def _rate_one(
-        self,
-        subscription: Subscription,
-        tariffs: dict[OfferingVersionId, TariffVersion],
-        quarters: Mapping[DayOf, Mapping[int, Octets]],
-        bill_run_id: BillRunId,
-        today: date,
-    ) -> list[RatedCharge]:
-        rounding = self._settings.rounding
-        facts = Facts(subscription.changes, tariffs, usage_of(subscription.usage, quarters), subscription.charged)
-        periods = periods_from(subscription.rate_from_on, today, subscription.anchor_day)
-        return [
-            charge_of(found, subscription, tariffs[found.key.version_id], bill_run_id, rounding)
-            for found in due(facts, periods, today, rounding, self._settings.zone)
-        ]
-
     def _day(self, at: datetime) -> date:
         return local_date(at, self._settings.zone)
-
-
-def _after(subscription: Subscription, today: date) -> tuple[SubscriptionId, date, date]:
-    """Where the next run begins: at the running period, whose fee is charged and whose usage is not."""
-    running = period_containing(today, subscription.anchor_day).first_on
-    # A subscription that begins after the instant of this run has not been rated at all.
-    rate_from_on = max(running, subscription.rate_from_on) if subscription.rate_from_on > today else running
-    return subscription.subscription_id, rate_from_on, max(running, subscription.usage_billed_until_on or running)

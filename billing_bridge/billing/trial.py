@@ -12,12 +12,12 @@ from datetime import date, datetime, timedelta
 from heapq import nlargest
 
 from billing_bridge.billing import hours, repository
-from billing_bridge.billing.cycle import period_containing
 from billing_bridge.billing.hours import Quarters, usage_of
 from billing_bridge.billing.model import Subscription
+from billing_bridge.rating.codes import price_code
 from billing_bridge.rating.line import Usage
 from billing_bridge.rating.proration import Held, holdings
-from billing_bridge.rating.rate import price_code, rate
+from billing_bridge.rating.rate import rate
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock, local_date
 from controller.domain.identity import OfferingVersionId
@@ -110,9 +110,10 @@ class PriceTrials:
         sums: Trial,
     ) -> Effect | None:
         """None for a subscription that had no day of the offering in that period, or pays in another currency."""
-        running = period_containing(today, subscription.anchor_day)
-        period = period_containing(running.first_on - timedelta(days=1), subscription.anchor_day)
-        held = holdings(subscription.changes, period, {v: t.offering_id for v, t in tariffs.items()})
+        running = subscription.calendar.period(today, draft.plan.cycle)
+        period = subscription.calendar.period(running.first_on - timedelta(days=1), draft.plan.cycle)
+        offerings = {v: t.offering_id for v, t in tariffs.items()}
+        held = holdings(subscription.changes, period, offerings, subscription.pauses)
         usage = usage_of(subscription.usage, quarters)
         before = after = 0
         tried = False

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo
 
+from billing_bridge.rating.codes import price_code
 from billing_bridge.rating.line import Line, Usage
-from billing_bridge.rating.proration import Change, DaySpan, Held, holdings
-from billing_bridge.rating.rate import in_advance, price_code, rate
+from billing_bridge.rating.proration import Change, DaySpan, Held, Pause, holdings
+from billing_bridge.rating.rate import in_advance, rate
 from controller.domain.charge import ChargeKind
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
+from controller.domain.price import Cycle
 from controller.domain.tariff import TariffVersion
 
 
@@ -52,6 +54,7 @@ class Facts:
     tariffs: Mapping[OfferingVersionId, TariffVersion]
     usage: Usage = field(default_factory=Usage)
     charged: Mapping[DueKey, Charged] = field(default_factory=dict)
+    pauses: Sequence[Pause] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,25 @@ class Due:
     before: Charged
 
 
-def due(facts: Facts, periods: Sequence[DaySpan], today: date, rounding: str, zone: ZoneInfo) -> list[Due]:
-    """The differences of `periods` as of the local day `today`; future periods owe nothing yet."""
+def due(
+    facts: Facts,
+    periods: Sequence[DaySpan],
+    today: date,
+    rounding: str,
+    zone: ZoneInfo,
+    cycle: Cycle = "month",
+) -> list[Due]:
+    """The differences of `periods`, which are those of `cycle`, as of the local day `today`.
+
+    Only versions of that cycle are looked at. Future periods owe nothing yet.
+    """
     found: list[Due] = []
     offerings = {version_id: tariff.offering_id for version_id, tariff in facts.tariffs.items()}
     for period in periods:
         if period.first_on <= today:
-            held = holdings(facts.changes, period, offerings)
-            found += _differences(facts, period, held, rounding, zone, closed=period.until_on <= today)
+            held = holdings(facts.changes, period, offerings, facts.pauses)
+            held = {v: of for v, of in held.items() if facts.tariffs[v].plan.cycle == cycle}
+            found += _differences(facts, period, held, rounding, zone, cycle, closed=period.until_on <= today)
     return found
 
 
@@ -90,6 +104,7 @@ def _differences(
     held: Mapping[OfferingVersionId, Held],
     rounding: str,
     zone: ZoneInfo,
+    cycle: Cycle,
     *,
     closed: bool,
 ) -> list[Due]:
@@ -100,7 +115,7 @@ def _differences(
         for line in rate(facts.tariffs[version_id], of, zone, usage)
     }
     found = []
-    for key in _keys(facts, period, lines, closed=closed):
+    for key in _keys(facts, period, lines, cycle, closed=closed):
         line, before = lines.get(key), facts.charged.get(key, Charged())
         currency = facts.tariffs[key.version_id].currency
         minor = Money.rounded(line.exact, currency, rounding).minor if line else 0
@@ -113,7 +128,7 @@ def _differences(
     return found
 
 
-def _keys(facts: Facts, period: DaySpan, lines: Mapping[DueKey, Line], *, closed: bool) -> list[DueKey]:
+def _keys(facts: Facts, period: DaySpan, lines: Mapping[DueKey, Line], cycle: Cycle, *, closed: bool) -> list[DueKey]:
     """Fees before usage; versions charged before stand first: a change of plan reads as credit, then charge.
 
     While a period is open, nothing is said about what was charged for its end (by a run that stood later in time).
@@ -122,6 +137,7 @@ def _keys(facts: Facts, period: DaySpan, lines: Mapping[DueKey, Line], *, closed
         key
         for key in facts.charged
         if key.period_first_on == period.first_on
+        and facts.tariffs[key.version_id].plan.cycle == cycle
         and (closed or price_code(key.code) in in_advance(facts.tariffs[key.version_id].plan))
     ]
     return sorted(dict.fromkeys([*charged, *lines]), key=lambda key: key.kind is ChargeKind.USAGE)

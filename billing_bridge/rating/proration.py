@@ -1,12 +1,13 @@
 """Which plan a subscription was entitled to on each day of a period, and since when it has the offering.
 
-The only input is the timeline of entitlements, never what was invoiced before: the second change of a month is priced
-like the first. Days are whole and half-open in the zone of the legal entity, and the day of a change belongs to the
-new plan (so the day of a termination belongs to nothing).
+The only input is the timeline of entitlements and pauses, never what was invoiced before: the second change of a month
+is priced like the first. Days are whole and half-open in the zone of the legal entity, and the day of a change belongs
+to the new plan (so the day of a termination belongs to nothing, and the day on which a pause ends is charged again).
 
-    day        1         11                            31
-    plan       |-- 30.00 --|---------- 60.00 ------------|
-    entitled     10/30 → 10.00       20/30 → 40.00
+    day        1         11             21        26   31
+    plan       |-- 30.00 --|------------ 60.00 ----------|
+    paused                              |-- 0 % --|
+    entitled     10/30 → 10.00   (10 + 5)/30 → 30.00
 
 Per period and version an amount is fee × days ÷ days of the period, rounded once. The days of a version are added up
 before they are priced, so cutting a stretch in two never changes its price.
@@ -20,6 +21,8 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from controller.domain.identity import OfferingId, OfferingVersionId
+
+WHOLE_FEE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """On the days of `span` only `percent` of the fees are charged; where pauses overlap, the lowest counts."""
+
+    span: DaySpan
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
-    """Consecutive days of one version in one quantity."""
+    """Consecutive days of one version in one quantity, of whose fees `percent` are charged."""
 
     version_id: OfferingVersionId
     span: DaySpan
     quantity: int = 1
+    percent: int = WHOLE_FEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,11 @@ class Held:
         return sum(stretch.span.days for stretch in self.stretches)
 
     @property
+    def full_days(self) -> int:
+        """Those for which the whole fee is charged: the days that volumes of the plan are given for."""
+        return sum(stretch.span.days for stretch in self.stretches if stretch.percent == WHOLE_FEE)
+
+    @property
     def spans(self) -> tuple[DaySpan, ...]:
         return tuple(stretch.span for stretch in self.stretches)
 
@@ -92,32 +109,46 @@ class Held:
             yield from stretch.span.each_day()
 
 
-def stretches(changes: Sequence[Change], period: DaySpan) -> list[Stretch]:
+def stretches(changes: Sequence[Change], period: DaySpan, pauses: Sequence[Pause] = ()) -> list[Stretch]:
     """The plans of each day of `period`, as stretches in order of time.
 
     `changes` come in the order in which they happened; of several on one day the last one holds for the whole day.
     """
     by_day = {change.on: change for change in changes}
-    found = []
+    found: list[Stretch] = []
     for day, following in pairwise([*sorted(by_day), date.max]):
         change = by_day[day]
         first_on, until_on = max(day, period.first_on), min(following, period.until_on)
         if change.version_id is not None and first_on < until_on:
-            found.append(Stretch(change.version_id, DaySpan(first_on, until_on), change.quantity))
+            stretch = Stretch(change.version_id, DaySpan(first_on, until_on), change.quantity)
+            found += _paused(stretch, pauses) if pauses else [stretch]
     return found
 
 
 def holdings(
-    changes: Sequence[Change], period: DaySpan, offerings: Mapping[OfferingVersionId, OfferingId]
+    changes: Sequence[Change],
+    period: DaySpan,
+    offerings: Mapping[OfferingVersionId, OfferingId],
+    pauses: Sequence[Pause] = (),
 ) -> dict[OfferingVersionId, Held]:
     """The versions that held on a day of `period`, in order of their first. `offerings` names the offering of each."""
     since: dict[OfferingId, date] = {}
     for stretch in stretches(changes, ALWAYS):
         since.setdefault(offerings[stretch.version_id], stretch.span.first_on)
     by_version: dict[OfferingVersionId, list[Stretch]] = {}
-    for stretch in stretches(changes, period):
+    for stretch in stretches(changes, period, pauses):
         by_version.setdefault(stretch.version_id, []).append(stretch)
     return {
         version_id: Held(version_id, period, tuple(found), since[offerings[version_id]])
         for version_id, found in by_version.items()
     }
+
+
+def _paused(stretch: Stretch, pauses: Sequence[Pause]) -> Iterator[Stretch]:
+    """The stretch, cut where a pause begins or ends within it."""
+    common = [(pause, days) for pause in pauses if (days := pause.span.common(stretch.span))]
+    ends = {stretch.span.first_on, stretch.span.until_on}
+    ends |= {day for _, days in common for day in (days.first_on, days.until_on)}
+    for first_on, until_on in pairwise(sorted(ends)):
+        percent = min((pause.percent for pause, days in common if first_on in days), default=WHOLE_FEE)
+        yield Stretch(stretch.version_id, DaySpan(first_on, until_on), stretch.quantity, percent)

@@ -48,11 +48,6 @@ def in_advance(plan: PricePlan) -> frozenset[str]:
     return frozenset(found | {p.code for p in discounts if not (arrears & set(p.of) if p.of else arrears)})
 
 
-def price_code(line_code: str) -> str:
-    """The price of a line: a fee raised twice is "fee+2"."""
-    return line_code.partition("+")[0]
-
-
 def _fees(tariff: TariffVersion, held: Held, *, closed: bool) -> Iterator[Line]:
     due = {p.code for p in tariff.plan.prices} if closed else in_advance(tariff.plan)
     for price in tariff.plan.prices:
@@ -71,7 +66,7 @@ def _fees(tariff: TariffVersion, held: Held, *, closed: bool) -> Iterator[Line]:
 
 
 def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> Iterator[Line]:
-    share = Share(held.days, held.period.days)
+    share = Share(held.full_days, held.period.days)
     days = tuple(held.each_day())
     metered = tariff.plan.metered
     for price in tariff.plan.prices:

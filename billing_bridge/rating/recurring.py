@@ -2,27 +2,34 @@
 
     fee × piece-days ÷ days of the period
 
+Days of a pause cost the share of the fee that goes on, on a line of its own; those of a pause that costs nothing are on
+none. Promotions and escalators count the months of the calendar, paused or not.
+
 A window is counted in months from the first day of the offering, so the sixth month of a promotion ends on a day, and
 the period in which it ends is discounted to that day. An escalator cuts a fee into steps, each a line of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
+from billing_bridge.rating.codes import line_code
 from billing_bridge.rating.line import Line
-from billing_bridge.rating.proration import DaySpan, Held, Stretch
+from billing_bridge.rating.proration import WHOLE_FEE, DaySpan, Held, Stretch
 from controller.domain.charge import ChargeKind
 from controller.domain.clock import add_months
 from controller.domain.money import Money
-from controller.domain.price import Discount, Escalator, Flat, OneOff, Window
+from controller.domain.price import Cycle, Discount, Escalator, Flat, OneOff, Window
 from controller.domain.tariff import TariffVersion
 
 PRICE_PLACES = Decimal("0.000001")
 """Prices per day are shown with six decimals; the amount is computed from the fee, never from them."""
+_ADJECTIVES: dict[Cycle, str] = {
+    "week": "weekly", "month": "monthly", "quarter": "quarterly", "half-year": "half-yearly", "year": "yearly"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +42,48 @@ class _Step:
 
 
 def flat_lines(price: Flat, tariff: TariffVersion, held: Held) -> list[Line]:
-    """One line for each escalation step that holds on a day of the period."""
+    """One line for each escalation step that holds on a day of the period, and for each share of it that goes on."""
     lines = []
     for step in _steps(price, tariff, held):
-        days = _piece_days(step.stretches, each=price.each)
-        exact = step.fee * days / held.period.days
-        quantity, unit, unit_price = of_days(days, held.period.days, step.fee)
-        said = f"{step.fee} {tariff.currency} × {days} ÷ {held.period.days} days = {exact}"
-        steps = [f"{s.span.first_on} until {s.span.until_on} (exclusive): {_pieces(s, price)}" for s in step.stretches]
-        if step.number:
-            steps.append(f"{price.amount} {tariff.currency} raised {step.number} times = {step.fee}")
-        lines.append(
-            Line(
-                code=f"{price.code}+{step.number}" if step.number else price.code,
-                kind=ChargeKind.RECURRING,
-                label=price.label or "monthly fee",
-                exact=exact,
-                quantity=quantity,
-                unit=unit,
-                unit_price=unit_price,
-                days=days,
-                spans=tuple(s.span for s in step.stretches),
-                steps=(*steps, said),
-            )
-        )
+        for percent in sorted({s.percent for s in step.stretches if s.percent}, reverse=True):
+            own = tuple(s for s in step.stretches if s.percent == percent)
+            lines.append(_flat_line(price, tariff, held, _Step(step.number, step.fee, own), percent))
     return lines
+
+
+def _flat_line(price: Flat, tariff: TariffVersion, held: Held, step: _Step, percent: int) -> Line:
+    days = _piece_days(step.stretches, each=price.each)
+    fee = paused_fee(step.fee, percent)
+    exact = fee * days / held.period.days
+    quantity, unit, unit_price = of_days(days, held.period.days, fee)
+    steps = [f"{s.span.first_on} until {s.span.until_on} (exclusive): {_pieces(s, price)}" for s in step.stretches]
+    if step.number:
+        steps.append(f"{price.amount} {tariff.currency} raised {step.number} times = {step.fee}")
+    if percent != WHOLE_FEE:
+        steps.append(f"paused: {percent} % of {step.fee} {tariff.currency} = {fee}")
+    steps.append(f"{fee} {tariff.currency} × {days} ÷ {held.period.days} days = {exact}")
+    return Line(
+        code=line_code(price.code, step.number, percent),
+        kind=ChargeKind.RECURRING,
+        label=fee_label(price, tariff) + (f", paused at {percent} %" if percent != WHOLE_FEE else ""),
+        exact=exact,
+        quantity=quantity,
+        unit=unit,
+        unit_price=unit_price,
+        days=days,
+        spans=tuple(s.span for s in step.stretches),
+        steps=tuple(steps),
+    )
+
+
+def fee_label(price: Flat, tariff: TariffVersion) -> str:
+    """What a fee is called where its price does not say."""
+    return price.label or f"{_ADJECTIVES[tariff.plan.cycle]} fee"
+
+
+def paused_fee(fee: Decimal, percent: int) -> Decimal:
+    """The share of a fee that goes on while the service is paused."""
+    return fee if percent == WHOLE_FEE else fee * percent / 100
 
 
 def discount_line(price: Discount, tariff: TariffVersion, held: Held) -> Line | None:
@@ -70,12 +94,12 @@ def discount_line(price: Discount, tariff: TariffVersion, held: Held) -> Line | 
         if not isinstance(flat, Flat) or (price.of and flat.code not in price.of):
             continue
         for step in _steps(flat, tariff, held):
-            cut = tuple(_within(step.stretches, within))
-            days = _piece_days(cut, each=flat.each)
-            if days:
-                fee_days += step.fee * days
-                spans |= {s.span for s in cut}
-                steps.append(f"{flat.code}: {step.fee} {tariff.currency} × {days} days")
+            cut = [s for s in _within(step.stretches, within) if s.percent]
+            spans |= {s.span for s in cut}
+            for percent in sorted({s.percent for s in cut}, reverse=True):
+                days = _piece_days([s for s in cut if s.percent == percent], each=flat.each)
+                fee_days += paused_fee(step.fee, percent) * days
+                steps.append(f"{flat.code}: {paused_fee(step.fee, percent)} {tariff.currency} × {days} days")
     if not spans:
         return None
     exact = -fee_days * price.percent / (100 * held.period.days)
@@ -165,10 +189,10 @@ def _within(stretches: tuple[Stretch, ...] | list[Stretch], days: DaySpan) -> It
     for stretch in stretches:
         span = stretch.span.common(days)
         if span is not None:
-            yield Stretch(stretch.version_id, span, stretch.quantity)
+            yield Stretch(stretch.version_id, span, stretch.quantity, stretch.percent)
 
 
-def _piece_days(stretches: tuple[Stretch, ...], *, each: bool) -> int:
+def _piece_days(stretches: Iterable[Stretch], *, each: bool) -> int:
     return sum(s.span.days * (s.quantity if each else 1) for s in stretches)
 
 

@@ -28,7 +28,7 @@ from controller.app.settings import Settings
 from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
-from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
 from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import leases
@@ -72,6 +72,7 @@ def subscriptions(money: Money, erp: Erp) -> Subscriptions:
             ServiceActivated: money.billing.on_service_activated,
             ServiceChanged: money.billing.on_service_changed,
             ServiceTerminated: money.billing.on_service_terminated,
+            ServicePaused: money.billing.on_service_paused,
             ItemHeld: money.billing.on_item_held,
         },
         "items": {ServiceTerminated: erp.items.on_service_terminated},

@@ -7,7 +7,7 @@ room needs beyond the fact it is given by a workflow, or keeps itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from controller.domain.identity import (
@@ -18,6 +18,7 @@ from controller.domain.identity import (
     ItemId,
     OfferingVersionId,
     OrderId,
+    PauseId,
     PaymentId,
     ServiceId,
     SubscriptionId,
@@ -92,6 +93,26 @@ class ServiceTerminated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePaused(Event):
+    """A pause of a subscription (or item) was agreed, changed or called off: this is what it is from now on.
+
+    On its days, [first_on, until_on) of the legal entity, `percent` of the fees go on. `until_on` None is until further
+    notice; a pause that was called off has no day (until_on equals first_on). `seasonal` is the customer's wish,
+    `suspension` ours.
+    """
+
+    name: ClassVar[str] = "service.paused"
+    pause_id: PauseId
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    account_id: AccountId
+    kind: str
+    first_on: date
+    until_on: date | None
+    percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemHeld(Event):
     """From `at` on the account has `quantity` pieces of a product that is no line; `version_id` None ends it."""
 
@@ -155,6 +176,30 @@ class PaymentReceived(Event):
     invoice_ids: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentReversed(Event):
+    """Money of a payment went back, or with a negative amount came again. `invoice_ids` were settled by it before."""
+
+    name: ClassVar[str] = "payment.reversed"
+    payment_id: PaymentId
+    account_id: AccountId
+    kind: str
+    """refund, chargeback, return or void."""
+    amount_minor: int
+    currency: str
+    invoice_ids: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivablesChanged(Event):
+    """What is open of an account changed without money: a match was made or taken back, an invoice written off."""
+
+    name: ClassVar[str] = "receivables.changed"
+    account_id: AccountId
+    currency: str
+    cause: str
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.name: kind
     for kind in (
@@ -163,12 +208,15 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ServiceActivated,
         ServiceChanged,
         ServiceTerminated,
+        ServicePaused,
         ItemHeld,
         OrderHeld,
         OrderCancelled,
         ChargesRated,
         InvoiceIssued,
         PaymentReceived,
+        PaymentReversed,
+        ReceivablesChanged,
     )
 }
 """Every event that may stand in the outbox, by its name."""

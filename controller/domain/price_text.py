@@ -20,6 +20,7 @@ from controller.domain.price import (
     Band,
     Calls,
     Contract,
+    Cycle,
     Discount,
     Flat,
     Free,
@@ -161,16 +162,17 @@ def _refuse(place: str, wanted: str) -> NoReturn:
     raise BadPrice(f"{place} must be {wanted}")
 
 
-def in_words(price: Price, currency: str) -> str:
-    """One price for people, in English: "0.05 EUR per GB beyond 100 GB"."""
-    return f"{price.label}: {_words(price, currency)}" if price.label else _words(price, currency)
+def in_words(price: Price, currency: str, cycle: Cycle = "month") -> str:
+    """One price of a plan of that cycle for people, in English: "0.05 EUR per GB beyond 100 GB"."""
+    said = _words(price, currency, cycle)
+    return f"{price.label}: {said}" if price.label else said
 
 
-def _words(price: Price, currency: str) -> str:
+def _words(price: Price, currency: str, cycle: Cycle) -> str:
     match price:
         case Flat():
             how = (" each" if price.each else "") + (" in arrears" if price.arrears else "")
-            return f"{price.amount:f} {currency} a month{how}{_window(price.window)}"
+            return f"{price.amount:f} {currency} a {cycle}{how}{_window(price.window)}"
         case Discount():
             of = f" {', '.join(price.of)}" if price.of else ""
             return f"{price.percent:f} % off{of}{_window(price.window)}"
@@ -178,7 +180,7 @@ def _words(price: Price, currency: str) -> str:
             return f"{price.amount:f} {currency} once{' each' if price.each else ''}"
         case Percentile():
             above = f" above {human_rate(price.commit_bps)}" if price.commit_bps else ""
-            return f"{price.price:f} {currency} a month per Mbit/s of the {price.percent}th percentile{above}"
+            return f"{price.price:f} {currency} a {cycle} per Mbit/s of the {price.percent}th percentile{above}"
         case Calls():
             free = f", {price.included_s // 60} minutes included" if price.included_s else ""
             return f"calls to {len(price.destinations)} destinations{free}"

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, get_type_hints
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text, delete, func, insert, select, text
@@ -163,12 +163,14 @@ def decode(name: str, payload: str) -> Event:
             continue
         if annotation is datetime:
             values[field] = datetime.fromisoformat(values[field])
+        elif annotation in (date, date | None):
+            values[field] = None if values[field] is None else date.fromisoformat(values[field])
         elif isinstance(values[field], list):
             values[field] = tuple(values[field])
     return kind(**values)
 
 
 def _iso(value: Any) -> str:
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} does not belong in an event")

@@ -26,7 +26,7 @@ from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, RuleError
-from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import ChargeChecker, RatedBatch, UsageReader, Waiting
 from controller.store import outbox
@@ -37,7 +37,9 @@ from erp.finance.service import FinanceService
 log = structlog.get_logger()
 
 WORKFLOW = "bill-run.v1"
-_ENTITLEMENTS = (ServiceActivated.name, ServiceChanged.name, ServiceTerminated.name)
+_ENTITLEMENTS = tuple(
+    kind.name for kind in (ServiceActivated, ServiceChanged, ServiceTerminated, ServicePaused, ItemHeld)
+)
 _LOOK_AGAIN_S = 0.5
 _ENDING_S = 10.0
 """A job that has recorded its run as failed ends within milliseconds, unless its process died: then at its restart."""

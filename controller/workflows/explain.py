@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.hours import cut, usage_of
 from billing_bridge.billing.model import BookedInterval, ChargeDetail, DayUsage
+from billing_bridge.billing.pauses import in_force
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.rating.line import Line, Usage
@@ -223,6 +224,13 @@ def _fee_steps(detail: ChargeDetail, held: Held | None, line: Line | None) -> tu
             f"from {entry.at.isoformat()} entitled to {what}: {entry.event_name}, order {entry.order_id}, "
             f"event {entry.event_id}"
         )
+    for said in detail.pauses:
+        if said.sequence <= detail.rated.arithmetic["pause_sequence"]:
+            span = said.pause.span
+            steps.append(
+                f"paused ({said.kind}) from {span.first_on} until {span.until_on} (exclusive) at {said.pause.percent} % "
+                f"of the fees: said by {said.actor} at {said.at.isoformat()}"
+            )
     days, charged = held.days if held else 0, detail.rated.arithmetic["entitled_days"]
     if days != charged:
         faults.append(f"the timeline entitles to {days} days, charged were {charged}")
@@ -233,7 +241,8 @@ def _held(detail: ChargeDetail, zone: ZoneInfo) -> Held | None:
     """The days of the version by the timeline as it was known when the charge was made."""
     known = [e for e in detail.timeline if e.sequence <= detail.rated.arithmetic["timeline_sequence"]]
     changes = [Change(local_date(e.at, zone), e.version_id, e.quantity) for e in known]
-    return holdings(changes, detail.rated.period, detail.offerings).get(detail.tariff.version_id)
+    pauses = in_force(detail.pauses, detail.rated.arithmetic["pause_sequence"])
+    return holdings(changes, detail.rated.period, detail.offerings, pauses).get(detail.tariff.version_id)
 
 
 def _line(detail: ChargeDetail, held: Held | None, usage: Usage, zone: ZoneInfo) -> Line | None:

@@ -145,6 +145,7 @@ async def test_usage_of_a_billed_day_is_marked_and_makes_its_period_due_again(da
                 account_id="acc",
                 service_id="svc-1",
                 anchor_day=1,
+                phase_on=date(2026, 9, 1),
                 rate_from_on=date(2026, 10, 1),
                 usage_billed_until_on=date(2026, 10, 1),
             )
@@ -187,6 +188,7 @@ async def test_usage_and_bill_run_never_miss_each_other(database: Database) -> N
                 account_id="acc",
                 service_id="svc-1",
                 anchor_day=1,
+                phase_on=date(2026, 9, 1),
                 rate_from_on=date(2026, 9, 16),
             )
         )

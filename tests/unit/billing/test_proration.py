@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_bridge.billing.cycle import period_containing, periods_from
+from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.line import Line
 from billing_bridge.rating.proration import Change, DaySpan, holdings, stretches
 from billing_bridge.rating.rate import rate
@@ -110,7 +110,7 @@ def test_repeating_the_plan_of_a_day_never_changes_the_price(changes: list[Chang
 
 @pytest.mark.parametrize("anchor", range(1, 32))
 def test_periods_touch_and_never_drift_from_their_anchor(anchor: int) -> None:
-    periods = periods_from(date(2027, 1, 5), date(2028, 12, 31), anchor)
+    periods = Calendar(anchor).periods(date(2027, 1, 5), date(2028, 12, 31))
     for before, after in pairwise(periods):
         assert before.until_on == after.first_on
     for period in periods:
@@ -120,7 +120,7 @@ def test_periods_touch_and_never_drift_from_their_anchor(anchor: int) -> None:
 
 @given(st.dates(date(2020, 1, 1), date(2030, 1, 1)), st.integers(1, 31))
 def test_a_day_lies_in_its_period(day: date, anchor: int) -> None:
-    assert day in period_containing(day, anchor)
+    assert day in Calendar(anchor).period(day)
 
 
 def test_months_are_counted_from_the_first_and_never_drift() -> None:

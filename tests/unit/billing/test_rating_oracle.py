@@ -18,7 +18,8 @@ from billing_bridge.rating.line import Call, Octets
 from billing_bridge.rating.metered import Share, cost
 from billing_bridge.rating.percentile import burst
 from billing_bridge.rating.proration import Change, DaySpan, holdings
-from billing_bridge.rating.rate import price_code, rate
+from billing_bridge.rating.codes import price_code
+from billing_bridge.rating.rate import rate
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.price import (

@@ -30,7 +30,12 @@ CREATE TABLE billing_bridge_subscription (
 ;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+CREATE TABLE billing_bridge_account_terms (
+    account_id VARCHAR(32) NOT NULL,
+    anchor_day INTEGER NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_account_terms PRIMARY KEY (account_id)
+)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
