@@ -122,7 +122,7 @@ class AccountingRecord:
         if _CLASS in offsets:
             start = offsets[_CLASS]
             self.class_value = data[start + 2 : start + data[start + 1]]
-            if not self.class_value.startswith(OURS):
+            if not self.class_value.startswith(OURS) and (layout is None or _CLASS in layout.repeated):
                 self.class_value = _our_class(packet) or self.class_value
         self.delay_s = delay_s or 0
         self.is_stamped_ahead = False

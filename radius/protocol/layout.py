@@ -25,21 +25,26 @@ _LEARN_EVERY = 8
 
 
 class Layout:
-    """One form: `offsets` maps an attribute type to where its first occurrence starts."""
+    """One form: `offsets` maps an attribute type to where its first occurrence starts, `repeated` has the types that
+    occur more than once."""
 
-    __slots__ = ("bits", "mask", "offsets", "readers")
+    __slots__ = ("bits", "mask", "offsets", "readers", "repeated")
 
     def __init__(self, packet: bytes, offsets: Mapping[int, int]) -> None:
         """`packet` was walked through: its lengths hold."""
         mask = bytearray(len(packet))
         mask[2:4] = b"\xff\xff"
         position = _HEADER
+        repeated = set()
         while position < len(packet):
+            if position != offsets[packet[position]]:
+                repeated.add(packet[position])
             mask[position : position + 2] = b"\xff\xff"
             position += packet[position + 1]
         self.mask = int.from_bytes(mask, "big")
         self.bits = int.from_bytes(packet, "big") & self.mask
         self.offsets = offsets
+        self.repeated = frozenset(repeated)
         self.readers: dict[Integers, tuple[Any, Any]] = {}
 
 

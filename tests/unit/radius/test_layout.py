@@ -33,6 +33,8 @@ def test_a_packet_of_the_same_form_has_its_attributes_where_the_first_had_them(
     found = layouts.find(packet(others, authenticator))
     assert found is not None
     assert found.offsets == walk(packet(others))[1]
+    kinds = [kind for kind, _ in attributes]
+    assert found.repeated == {kind for kind in kinds if kinds.count(kind) > 1}
 
 
 @given(ATTRIBUTES, st.data())
