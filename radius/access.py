@@ -21,11 +21,12 @@ from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, NotFound, RuleError
 from controller.domain.identity import NasId, ServiceId
 from controller.domain.ports import CoaOutcome
+from controller.domain.restriction import Measure
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
-from radius.authorization import preview, terms, throttle
+from radius.authorization import preview, restriction, terms
 from radius.authorization.plan import Defaults
 from radius.follower import Follower
 
@@ -45,6 +46,8 @@ class Access:
     framed_ipv4: str | None
     ipv6_prefix: str | None
     delegated_prefix: str | None
+    restriction: Measure
+    """What dunning has taken from it."""
     terms: Mapping[str, Any]
 
 
@@ -125,10 +128,13 @@ class AccessService:
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]
 
     async def resume(self, service_id: str, *, actor: str, reason: str | None = None) -> list[ChangedSession]:
-        """Out of the garden, to the full plan, or to what fair use leaves of it. Raises NotFound."""
+        """Out of the garden, to the full plan, or to what fair use or dunning leaves of it; to nothing of it while
+        dunning keeps the service there, or out. Raises NotFound."""
         row = await self._set_suspended(service_id, False, actor, reason)
-        sold, held = SpeedProfile(*(row[name] for name in _SPEED)), throttle.stored(row["throttle"])
-        profile = sold if held is None or held.profile is None else held.profile
+        held, sold = restriction.of_row(row), SpeedProfile(*(row[name] for name in _SPEED))
+        if held.suspended or held.barred:
+            return []
+        profile = sold if held.throttle is None or held.throttle.profile is None else held.throttle.profile
         keys = await self._gate.live_sessions(ServiceId(service_id))
         outcomes = await asyncio.gather(*(self._gate.open_garden(key, profile, actor=actor) for key in keys))
         return [ChangedSession(*pair) for pair in zip(keys, outcomes, strict=True)]
@@ -223,5 +229,6 @@ def _prefix(written: str | None) -> str | None:
 
 
 def _access(row: Mapping[str, Any]) -> Access:
-    shown = {name: row[name] for name in Access.__dataclass_fields__ if name != "terms"}
-    return Access(**shown, terms=json.loads(row["terms"] or "{}"))
+    shown = {name: row[name] for name in Access.__dataclass_fields__ if name not in ("restriction", "terms")}
+    measure = restriction.stored(row["restriction"]).measure
+    return Access(**shown, restriction=measure, terms=json.loads(row["terms"] or "{}"))

@@ -65,6 +65,7 @@ class AccessOut(BaseModel):
     framed_ipv4: str | None
     ipv6_prefix: str | None
     delegated_prefix: str | None
+    restriction: str = Field(description="What dunning has taken: none, throttle, garden or suspend")
     terms: TermsIn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from controller.domain.identity import NasId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.secrets import SecretBox
-from radius.authorization import terms, throttle
+from radius.authorization import restriction, terms, throttle
 from radius.authorization.directory import SubscriberRow
 from radius.authorization.plan import ServiceTerms
 from radius.protocol.authenticator import SharedSecret
@@ -216,6 +216,17 @@ async def holder_of(conn: AsyncConnection, column: str, value: str | None) -> st
     )
 
 
+async def restricted(conn: AsyncConnection, service_ids: Collection[str] | None) -> dict[str, str]:
+    """Service → what dunning has taken from it, of these services or of all; those with nothing taken are absent."""
+    columns = subscriber_table.c
+    query = select(columns.service_id, columns.restriction).where(
+        columns.restriction.is_not(None), columns.withdrawn.is_(False)
+    )
+    if service_ids is not None:
+        query = query.where(columns.service_id.in_(service_ids))
+    return {row.service_id: row.restriction for row in await conn.execute(query)}
+
+
 async def insert_subscribers(conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
     """Insert complete rows, all of one revision."""
     revision = await next_revision(conn, subscriber_table)
@@ -229,8 +240,8 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
-_LOADED = [subscriber_table.c[name] for name in SubscriberRow._fields if name != "profile"]
-_LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps")]
+_LOADED = [subscriber_table.c[name] for name in SubscriberRow._fields if name not in ("profile", "barred")]
+_LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps", "restriction")]
 
 
 async def subscribers_after(conn: AsyncConnection, revision: int, *, chunk: int = 5_000) -> AsyncIterator[list[Any]]:
@@ -258,10 +269,14 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
         if profile is None:
             profile = profiles[speed] = SpeedProfile(*speed)
         password = "" if withdrawn else box.open(sealed, f"subscriber:{service_id}").reveal()
+        barred, held = False, throttle.stored(throttle_text)
+        if rest[3] is not None:
+            taken = restriction.combined(suspended, held, restriction.stored(rest[3]))
+            suspended, barred, held = taken.suspended, taken.barred, taken.throttle
         opened.append(
             SubscriberRow(
                 username, service_id, password, profile, framed_ipv4, enabled, withdrawn, revision, form, expired,
-                suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), throttle.stored(throttle_text),
+                suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), held, barred,
             )
         )  # fmt: skip
     return opened

@@ -40,6 +40,7 @@ from radius.quota.evaluation import Evaluation
 from radius.quota.service import QuotaService
 from radius.realms import RealmService
 from radius.reporting import Reporting
+from radius.restricting import Restricting
 from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
@@ -98,6 +99,7 @@ class RadiusRoom:
         self.pools = PoolService(database, clock, self.follower)
         self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
         evaluation = Evaluation(self.sessions.changes)
+        self.restricting = Restricting(clock, self.sessions.changes, has_garden=settings.garden is not None)
         self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
         self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
         admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))

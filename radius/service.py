@@ -25,7 +25,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius import line_repository, passwords, repository, weakness
-from radius.authorization import line
+from radius.authorization import line, restriction
 from radius.authorization.password import CLEAR
 from radius.follower import Follower
 from radius.protocol.nas import COA_TAKES
@@ -386,13 +386,13 @@ class SubscriberService:
         """Whether the service is in the walled garden; False for a service without a login."""
         async with self._database.read() as conn:
             row = await repository.get_subscriber(conn, service_id)
-        return row is not None and bool(row["suspended"])
+        return row is not None and restriction.of_row(row).suspended
 
     async def is_throttled(self, service_id: str) -> bool:
-        """Whether fair use has put another speed in place of the plan's."""
+        """Whether fair use or dunning has put another speed in place of the plan's."""
         async with self._database.read() as conn:
             row = await repository.get_subscriber(conn, service_id)
-        return row is not None and row["throttle"] is not None
+        return row is not None and restriction.of_row(row).throttle is not None
 
     async def withdraw_subscriber(self, *, service_id: ServiceId, actor: str) -> None:
         """The service's login is gone for every process, and its user name free; live sessions stay."""
@@ -444,7 +444,7 @@ class SubscriberService:
         )
 
 
-_KEPT = ("ipv6_prefix", "delegated_prefix", "terms", "throttle")
+_KEPT = ("ipv6_prefix", "delegated_prefix", "terms", "throttle", "restriction")
 
 
 def _profile_columns(profile: SpeedProfile) -> dict[str, Any]:

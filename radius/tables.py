@@ -74,6 +74,8 @@ subscriber = Table(
     Column("terms", Text),
     # Written by fair use (radius.quota): the speed in place of the plan's.
     Column("throttle", Text),
+    # Written by dunning (radius.restricting): what is taken until the account has paid.
+    Column("restriction", Text),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
     # Pools give nobody what somebody has for good.

@@ -35,6 +35,7 @@ _START_FOLLOWS = timedelta(seconds=10)
 
 
 _NO_GARDEN = Cause.SUSPENDED.because("the service is suspended, and there is no walled garden")
+_IN_ARREARS = Cause.SUSPENDED.because("the service is suspended until its account has paid")
 _USED_UP = Cause.EXHAUSTED.because("the volume of the period is used up, and nobody topped it up")
 
 Give = Callable[[], Awaitable[bytes | str]]
@@ -65,6 +66,8 @@ class Admission:
             return rejection(Cause.DISABLED, reject)
         if guard.expired:
             return rejection(Cause.EXPIRED, reject)
+        if guard.barred:
+            return rejection(_IN_ARREARS, reject)
         if guard.suspended_out:
             return rejection(_NO_GARDEN, reject)
         if guard.exhausted:

@@ -76,6 +76,8 @@ class SubscriberRow(NamedTuple):
     delegated_prefix: str | None = None
     terms: ServiceTerms = PLAIN
     throttle: Throttle | None = None
+    barred: bool = False
+    """Kept out until its account has paid."""
 
     def __repr__(self) -> str:
         return f"SubscriberRow({self.username!r}, {self.service_id}, {self.profile.name}, revision={self.revision})"
@@ -174,7 +176,7 @@ class Directory:
     def _plan(self, row: SubscriberRow) -> Plan:
         # Hashing terms takes longer than all else here, and nearly every row has none of its own.
         terms = None if row.terms is PLAIN else row.terms
-        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired, row.throttle)
+        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired, row.throttle, row.barred)
         plan = self._plans.get(key)
         if plan is None:
             plan = Plan(
@@ -185,6 +187,7 @@ class Directory:
                 self._defaults,
                 expired=row.password_expired,
                 throttle=row.throttle,
+                barred=row.barred,
                 served=self._pools,
             )
             offering = self._offerings.get(row.profile.name)

@@ -81,11 +81,13 @@ class Guard:
     """The volume of the period is used up, and no speed is left for what goes beyond it."""
     pools: tuple[tuple[str, str], ...] = ()
     """(kind, pool id) of the pools of ours that a login is given addresses from."""
+    barred: bool = False
+    """Kept out until its account has paid."""
 
     @property
     def is_plain(self) -> bool:
         """Nothing has to be looked at."""
-        out = self.suspended_out or self.expired or self.exhausted
+        out = self.suspended_out or self.expired or self.exhausted or self.barred
         return self.enabled and not out and not self.pools and self.conditions.is_empty
 
 
@@ -115,6 +117,7 @@ class Plan:
         *,
         expired: bool = False,
         throttle: Throttle | None = None,
+        barred: bool = False,
         served: Served = NOTHING_SERVED,
     ) -> None:
         self._garden = defaults.garden if suspended else None
@@ -126,7 +129,8 @@ class Plan:
         self.speed = profile if throttle is None or throttle.profile is None else throttle.profile
         self.own_terms = own_terms
         exhausted = throttle is not None and throttle.profile is None and self._garden is None
-        self._guard = Guard(enabled, suspended and self._garden is None, own_terms.conditions, expired, exhausted)
+        out = suspended and self._garden is None
+        self._guard = Guard(enabled, out, own_terms.conditions, expired, exhausted, barred=barred)
         self.guard: Guard | None = None
         self.settle(PLAIN)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.domain.service import SpeedProfile
-from radius.authorization import terms, throttle
+from radius.authorization import restriction, terms
 from radius.authorization.plan import Defaults, Plan, ServiceTerms
 from radius.protocol import dictionary
 from radius.protocol.codes import ACCESS_ACCEPT
@@ -23,8 +23,8 @@ def attributes(row: Mapping[str, Any], offering: ServiceTerms, nas: Nas, default
     one of our pools is chosen at the login; the name of its pool stands for it here.
     """
     profile = SpeedProfile(row["profile_name"], row["downstream_bps"], row["upstream_bps"])
-    held = throttle.stored(row["throttle"])
-    plan = Plan(profile, terms.stored(row["terms"]), row["enabled"], row["suspended"], defaults, throttle=held)
+    held = restriction.of_row(row)
+    plan = Plan(profile, terms.stored(row["terms"]), row["enabled"], held.suspended, defaults, throttle=held.throttle)
     plan.settle(offering)
     own = Addresses(row["framed_ipv4"], row["ipv6_prefix"], row["delegated_prefix"])
     body = plan.encode(nas) + reply.subscriber_attributes(row["service_id"], plan.shown, own)

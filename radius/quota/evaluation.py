@@ -26,7 +26,8 @@ from controller.store import audit
 from controller.store.metadata import to_micros
 from radius import repository as logins
 from radius.accounting.repository import live_sessions
-from radius.authorization import throttle
+from radius.authorization import restriction, throttle
+from radius.authorization.restriction import Held
 from radius.authorization.throttle import Throttle
 from radius.dynamic.model import Kind, Wanted
 from radius.ports import LiveSession
@@ -116,9 +117,10 @@ class Evaluation:
         self, conn: AsyncConnection, login: dict[str, Any] | None, session: LiveSession, left: Throttle | None
     ) -> None:
         """What this session shall be. One in the walled garden stays there, and a service without a login is going."""
-        if login is None or login["suspended"]:
+        held = None if login is None else _held(login, left)
+        if login is None or held is None or held.suspended or held.barred:
             return
-        profile = _plan(login) if left is None else left.profile
+        profile = restriction.speed(held, _plan(login))
         wanted = Wanted(Kind.DISCONNECT) if profile is None else Wanted(Kind.SPEED, profile)
         await self._changes.enqueue(conn, session, wanted, actor=ACTOR)
 
@@ -138,10 +140,15 @@ def _plan(login: dict[str, Any]) -> SpeedProfile:
     return SpeedProfile(login["profile_name"], login["downstream_bps"], login["upstream_bps"])
 
 
+def _held(login: dict[str, Any], left: Throttle | None) -> Held:
+    """What is taken from a login once fair use leaves it `left`."""
+    return restriction.combined(bool(login["suspended"]), left, restriction.stored(login["restriction"]))
+
+
 def _has(session: LiveSession, login: dict[str, Any], left: Throttle | None) -> bool:
     """Whether the session was authorised for what is left. A NAS that returns no Class is believed."""
     mark = read_class(session.last_class)
-    profile = _plan(login) if left is None else left.profile
+    profile = restriction.speed(_held(login, left), _plan(login))
     return mark is None or (profile is not None and mark.profile_name == profile.name)
 
 

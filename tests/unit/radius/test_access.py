@@ -20,7 +20,16 @@ from controller.store.engine import Database
 from radius import access_routes, repository, routes
 from radius.authorization import throttle
 from radius.protocol.authenticator import SharedSecret
-from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, ACCOUNTING_REQUEST, COA_ACK, COA_REQUEST, Attr
+from radius.protocol.codes import (
+    ACCESS_ACCEPT,
+    ACCESS_REJECT,
+    ACCOUNTING_REQUEST,
+    COA_ACK,
+    COA_REQUEST,
+    DISCONNECT_ACK,
+    DISCONNECT_REQUEST,
+    Attr,
+)
 from radius.protocol.packet import Packet, attribute, integer_attribute
 from radius.vendors.mark import read_class
 from radius.vendors.terms import GARDEN_PROFILE
@@ -32,10 +41,12 @@ SHARED = SharedSecret(SECRET)
 OTHER = ServiceId("0190a1b2c3d47e5f8a9b0c1d2e3f4a5c")
 MAC = attribute(Attr.CALLING_STATION_ID, b"02-00-00-00-00-01")
 
+_TAKEN = {COA_REQUEST: COA_ACK, DISCONNECT_REQUEST: DISCONNECT_ACK}
+
 
 @dataclass
 class Bras(asyncio.DatagramProtocol):
-    """A NAS on one socket: logs in, accounts, and takes every CoA."""
+    """A NAS on one socket: logs in, accounts, and takes every CoA and Disconnect."""
 
     ports: tuple[int, int]
     changes: list[Packet] = field(default_factory=list)
@@ -47,12 +58,12 @@ class Bras(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         packet = Packet.decode(data)
-        if packet.code != COA_REQUEST:
+        if packet.code not in _TAKEN:
             self.answers.put_nowait(packet)
             return
         SHARED.check_request_authenticator(packet)
         self.changes.append(packet)
-        self._transport.sendto(SHARED.response(COA_ACK, packet, b"", signed=False), addr)
+        self._transport.sendto(SHARED.response(_TAKEN[packet.code], packet, b"", signed=False), addr)
 
     async def login(self, more: bytes = MAC) -> Packet:
         self._identifier += 1

@@ -8,6 +8,7 @@ CREATE TABLE billing_bridge_tariff (
     tax_percent VARCHAR(40) NOT NULL,
     tax_category VARCHAR(4) NOT NULL,
     kind VARCHAR(16) NOT NULL,
+    cycle VARCHAR(12) NOT NULL,
     plan TEXT NOT NULL,
     names TEXT NOT NULL,
     profile_name VARCHAR(32),
@@ -21,12 +22,15 @@ CREATE TABLE billing_bridge_subscription (
     account_id VARCHAR(32) NOT NULL,
     service_id VARCHAR(32) NOT NULL,
     anchor_day INTEGER NOT NULL,
+    phase_on DATE NOT NULL,
     rate_from_on DATE NOT NULL,
     usage_billed_until_on DATE,
     entitled_from_on DATE,
     entitled_until_on DATE,
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
@@ -56,15 +60,6 @@ CREATE TABLE billing_bridge_session (
     CONSTRAINT pk_billing_bridge_session PRIMARY KEY (session_key)
 )
 ;;
-CREATE TABLE billing_bridge_username (
-    username VARCHAR(253) NOT NULL,
-    since BIGINT NOT NULL,
-    service_id VARCHAR(32) NOT NULL,
-    mapped_at BIGINT NOT NULL,
-    mapped_by VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_billing_bridge_username PRIMARY KEY (username, since)
-)
-;;
 CREATE TABLE billing_bridge_usage_interval (
     interval_id BIGINT NOT NULL,
     service_id VARCHAR(32) NOT NULL,
@@ -77,6 +72,7 @@ CREATE TABLE billing_bridge_usage_interval (
     downstream_octets BIGINT NOT NULL,
     record_ids VARCHAR(64) NOT NULL,
     adjustment BOOLEAN NOT NULL,
+    source VARCHAR(64),
     CONSTRAINT pk_billing_bridge_usage_interval PRIMARY KEY (interval_id)
 )
 ;;
@@ -107,9 +103,14 @@ CREATE TABLE billing_bridge_suspense (
     record_ids VARCHAR(64),
     service_id VARCHAR(32),
     day DATE,
-    detail VARCHAR(32),
+    detail VARCHAR(200),
     version_id VARCHAR(32),
     counted_on DATE,
+    grown_since BIGINT,
+    accepted_at BIGINT,
+    source VARCHAR(64),
+    source_record_id BIGINT,
+    duration_s BIGINT,
     decided_at BIGINT,
     decided_by VARCHAR(128),
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
@@ -117,9 +118,11 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -138,6 +141,115 @@ CREATE TABLE billing_bridge_bill_run (
 )
 ;;
 CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE TABLE billing_bridge_source (
+    name VARCHAR(64) NOT NULL,
+    title VARCHAR(120) NOT NULL,
+    measure VARCHAR(8) NOT NULL,
+    identifier_kind VARCHAR(16) NOT NULL,
+    bills BOOLEAN NOT NULL,
+    awaited BOOLEAN NOT NULL,
+    lateness_s INTEGER,
+    mapping TEXT,
+    complete_until BIGINT,
+    deliveries BIGINT NOT NULL,
+    link BYTEA NOT NULL,
+    registered_at BIGINT NOT NULL,
+    registered_by VARCHAR(128) NOT NULL,
+    retired_at BIGINT,
+    CONSTRAINT pk_billing_bridge_source PRIMARY KEY (name)
+)
+;;
+CREATE TABLE billing_bridge_source_record (
+    record_id BIGINT NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    record_key VARCHAR(200) NOT NULL,
+    delivery BIGINT NOT NULL,
+    line INTEGER NOT NULL,
+    accepted_at BIGINT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    identifier_kind VARCHAR(16) NOT NULL,
+    identifier VARCHAR(253) NOT NULL,
+    since BIGINT,
+    until BIGINT,
+    upstream_octets BIGINT,
+    downstream_octets BIGINT,
+    duration_s BIGINT,
+    number VARCHAR(64),
+    content TEXT NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    record_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_billing_bridge_source_record PRIMARY KEY (record_id),
+    CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
+)
+;;
+CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
+;;
+CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
+;;
+CREATE TABLE billing_bridge_call (
+    call_id BIGINT NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    at BIGINT NOT NULL,
+    duration_s BIGINT NOT NULL,
+    number VARCHAR(64) NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    record_id BIGINT NOT NULL,
+    adjustment BOOLEAN NOT NULL,
+    CONSTRAINT pk_billing_bridge_call PRIMARY KEY (call_id),
+    CONSTRAINT uq_billing_bridge_call_record_id UNIQUE (record_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_call_service_id_day ON billing_bridge_call (service_id, day, call_id)
+;;
+CREATE TABLE billing_bridge_identifier (
+    kind VARCHAR(16) NOT NULL,
+    identifier VARCHAR(253) NOT NULL,
+    since BIGINT NOT NULL,
+    service_id VARCHAR(32),
+    mapped_at BIGINT NOT NULL,
+    mapped_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_billing_bridge_identifier PRIMARY KEY (kind, identifier, since)
+)
+;;
+CREATE TABLE billing_bridge_service_source (
+    service_id VARCHAR(32) NOT NULL,
+    measure VARCHAR(8) NOT NULL,
+    since BIGINT NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    claimed BOOLEAN NOT NULL,
+    decided_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_billing_bridge_service_source PRIMARY KEY (service_id, measure, since)
+)
+;;
+CREATE TABLE billing_bridge_usage_compared (
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    calls INTEGER NOT NULL,
+    duration_s BIGINT NOT NULL,
+    records INTEGER NOT NULL,
+    CONSTRAINT pk_billing_bridge_usage_compared PRIMARY KEY (service_id, day, source)
+)
+;;
+CREATE TABLE billing_bridge_usage_hour (
+    source VARCHAR(64) NOT NULL,
+    hour BIGINT NOT NULL,
+    accepted_records BIGINT NOT NULL,
+    accepted_amount BIGINT NOT NULL,
+    rated_records BIGINT NOT NULL,
+    rated_amount BIGINT NOT NULL,
+    unrated_records BIGINT NOT NULL,
+    unrated_amount BIGINT NOT NULL,
+    suspense_records BIGINT NOT NULL,
+    suspense_amount BIGINT NOT NULL,
+    duplicate_records BIGINT NOT NULL,
+    duplicate_amount BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_usage_hour PRIMARY KEY (source, hour)
+)
 ;;
 CREATE TABLE collectors_health (
     device_id VARCHAR(64) NOT NULL,
@@ -467,19 +579,54 @@ CREATE TABLE finance_zero (
     CONSTRAINT pk_finance_zero PRIMARY KEY (z)
 )
 ;;
+CREATE TABLE finance_levy_rule (
+    entity_id VARCHAR(32) NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    since DATE NOT NULL,
+    until_on DATE,
+    name VARCHAR(120) NOT NULL,
+    authority VARCHAR(120) NOT NULL,
+    area VARCHAR(80) NOT NULL,
+    kinds VARCHAR(200) NOT NULL,
+    percent VARCHAR(40) NOT NULL,
+    per_line VARCHAR(40) NOT NULL,
+    upon VARCHAR(400) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_levy_rule PRIMARY KEY (entity_id, code, since)
+)
+;;
+CREATE FUNCTION finance_levy_rule_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_levy_rule: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_levy_rule_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_levy_rule FOR EACH STATEMENT EXECUTE FUNCTION finance_levy_rule_frozen()
+;;
 CREATE TABLE finance_tax_rate (
     entity_id VARCHAR(32) NOT NULL,
     agreed VARCHAR(12) NOT NULL,
     since DATE NOT NULL,
+    area VARCHAR(80) NOT NULL,
     percent VARCHAR(40) NOT NULL,
     created_at BIGINT NOT NULL,
     actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_tax_rate PRIMARY KEY (entity_id, agreed, since)
+    CONSTRAINT pk_finance_tax_rate PRIMARY KEY (entity_id, agreed, since, area)
 )
 ;;
 CREATE FUNCTION finance_tax_rate_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_tax_rate: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_tax_rate_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_tax_rate FOR EACH STATEMENT EXECUTE FUNCTION finance_tax_rate_frozen()
+;;
+CREATE TABLE finance_tax_place (
+    account_id VARCHAR(32) NOT NULL,
+    since DATE NOT NULL,
+    area VARCHAR(80) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_tax_place PRIMARY KEY (account_id, since)
+)
+;;
+CREATE FUNCTION finance_tax_place_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_tax_place: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_tax_place_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_tax_place FOR EACH STATEMENT EXECUTE FUNCTION finance_tax_place_frozen()
 ;;
 CREATE TABLE finance_tax_exemption (
     exemption_id VARCHAR(32) NOT NULL,
@@ -487,6 +634,8 @@ CREATE TABLE finance_tax_exemption (
     first_on DATE NOT NULL,
     until_on DATE NOT NULL,
     reason VARCHAR(200) NOT NULL,
+    category VARCHAR(4) NOT NULL,
+    code VARCHAR(40) NOT NULL,
     created_at BIGINT NOT NULL,
     actor VARCHAR(128) NOT NULL,
     CONSTRAINT pk_finance_tax_exemption PRIMARY KEY (exemption_id),
@@ -635,6 +784,7 @@ CREATE TABLE radius_subscriber (
     delegated_prefix VARCHAR(43),
     terms TEXT,
     throttle TEXT,
+    restriction TEXT,
     revision BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
@@ -642,11 +792,11 @@ CREATE TABLE radius_subscriber (
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
@@ -661,9 +811,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -738,9 +888,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -776,15 +926,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -828,9 +978,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
-;;
 CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -866,13 +1016,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -897,9 +1047,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
-;;
 CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -935,11 +1085,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1069,6 +1219,24 @@ CREATE TABLE billing_bridge_entitlement (
 ;;
 CREATE INDEX ix_billing_bridge_entitlement_subscription_id ON billing_bridge_entitlement (subscription_id)
 ;;
+CREATE TABLE billing_bridge_pause (
+    sequence BIGSERIAL NOT NULL,
+    subscription_id VARCHAR(32) NOT NULL,
+    pause_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    percent INTEGER NOT NULL,
+    event_id VARCHAR(32) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_pause PRIMARY KEY (sequence),
+    CONSTRAINT fk_billing_bridge_pause_subscription_id_billing_bridge__7ea2 FOREIGN KEY(subscription_id) REFERENCES billing_bridge_subscription (subscription_id),
+    CONSTRAINT uq_billing_bridge_pause_event_id UNIQUE (event_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_pause_subscription_id ON billing_bridge_pause (subscription_id)
+;;
 CREATE TABLE billing_bridge_charge (
     charge_id VARCHAR(32) NOT NULL,
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1134,6 +1302,28 @@ CREATE TABLE billing_bridge_bill_hold (
 ;;
 CREATE INDEX ix_billing_bridge_bill_hold_released_at ON billing_bridge_bill_hold (released_at, held_at)
 ;;
+CREATE TABLE billing_bridge_delivery (
+    delivery_id BIGSERIAL NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    number BIGINT NOT NULL,
+    name VARCHAR(200) NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    received_at BIGINT NOT NULL,
+    received_by VARCHAR(128) NOT NULL,
+    first_record_id BIGINT NOT NULL,
+    accepted INTEGER NOT NULL,
+    rated INTEGER NOT NULL,
+    unrated INTEGER NOT NULL,
+    suspense INTEGER NOT NULL,
+    duplicate INTEGER NOT NULL,
+    complete_until BIGINT,
+    previous BYTEA NOT NULL,
+    link BYTEA NOT NULL,
+    CONSTRAINT pk_billing_bridge_delivery PRIMARY KEY (delivery_id),
+    CONSTRAINT uq_billing_bridge_delivery_source UNIQUE (source, number),
+    CONSTRAINT fk_billing_bridge_delivery_source_billing_bridge_source FOREIGN KEY(source) REFERENCES billing_bridge_source (name)
+)
+;;
 CREATE TABLE app_browser_session (
     digest BYTEA NOT NULL,
     user_id VARCHAR(32) NOT NULL,
@@ -1144,9 +1334,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1288,9 +1478,9 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
@@ -1302,6 +1492,7 @@ CREATE TABLE finance_payment (
     payment_id VARCHAR(32) NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
     account_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL CONSTRAINT ck_finance_payment_kind CHECK (kind IN ('payment', 'write-off')),
     amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_positive CHECK (amount_minor > 0),
     currency VARCHAR(3) NOT NULL,
     method VARCHAR(32) NOT NULL,
@@ -1315,9 +1506,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1385,6 +1576,17 @@ CREATE TABLE billing_bridge_charge_usage (
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
 ;;
+CREATE TABLE billing_bridge_charge_calls (
+    charge_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    calls INTEGER NOT NULL,
+    duration_s BIGINT NOT NULL,
+    last_call_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_charge_calls PRIMARY KEY (charge_id, day),
+    CONSTRAINT fk_billing_bridge_charge_calls_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
+)
+;;
 CREATE TABLE crm_account (
     account_id VARCHAR(32) NOT NULL,
     customer_id VARCHAR(32) NOT NULL,
@@ -1416,16 +1618,37 @@ CREATE TABLE finance_invoice_line (
     tax_percent VARCHAR(40) NOT NULL,
     tax_minor BIGINT NOT NULL,
     exemption VARCHAR(200) NOT NULL,
+    exemption_code VARCHAR(40) NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    tax_included BOOLEAN NOT NULL,
+    agreed_minor BIGINT NOT NULL,
     adjustment BOOLEAN NOT NULL,
+    credits_line_id VARCHAR(32),
     CONSTRAINT pk_finance_invoice_line PRIMARY KEY (line_id),
     CONSTRAINT uq_finance_invoice_line_invoice_id UNIQUE (invoice_id, position),
     CONSTRAINT uq_finance_invoice_line_charge_id UNIQUE (charge_id, part),
-    CONSTRAINT fk_finance_invoice_line_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id)
+    CONSTRAINT fk_finance_invoice_line_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT fk_finance_invoice_line_credits_line_id_finance_invoice_line FOREIGN KEY(credits_line_id) REFERENCES finance_invoice_line (line_id)
 )
+;;
+CREATE INDEX ix_finance_invoice_line_credits_line_id ON finance_invoice_line (credits_line_id)
 ;;
 CREATE FUNCTION finance_invoice_line_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice_line: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_invoice_line_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_invoice_line FOR EACH STATEMENT EXECUTE FUNCTION finance_invoice_line_frozen()
+;;
+CREATE FUNCTION finance_invoice_line_over_credit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF NEW.credits_line_id IS NOT NULL THEN
+            PERFORM 1 FROM finance_invoice_line WHERE line_id = NEW.credits_line_id FOR UPDATE;
+            IF NOT EXISTS (SELECT 1 FROM finance_invoice_line o JOIN finance_invoice oh ON oh.invoice_id = o.invoice_id JOIN finance_invoice nh ON nh.invoice_id = NEW.invoice_id WHERE o.line_id = NEW.credits_line_id AND o.credits_line_id IS NULL AND oh.account_id = nh.account_id AND oh.currency = nh.currency AND oh.invoice_id <> nh.invoice_id AND CASE WHEN o.net_minor >= 0 THEN NEW.net_minor <= 0 AND o.net_minor + (SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.net_minor >= 0 ELSE NEW.net_minor >= 0 AND o.net_minor + (SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.net_minor <= 0 END AND CASE WHEN o.tax_minor >= 0 THEN NEW.tax_minor <= 0 AND o.tax_minor + (SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.tax_minor >= 0 ELSE NEW.tax_minor >= 0 AND o.tax_minor + (SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.tax_minor <= 0 END) THEN
+              RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_invoice_line: more is credited than the line says';
+            END IF;
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_invoice_line_over_credit BEFORE INSERT ON finance_invoice_line FOR EACH ROW EXECUTE FUNCTION finance_invoice_line_over_credit()
 ;;
 CREATE TABLE finance_document (
     invoice_id VARCHAR(32) NOT NULL,
@@ -1440,24 +1663,53 @@ CREATE FUNCTION finance_document_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 ;;
 CREATE TRIGGER finance_document_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_document FOR EACH STATEMENT EXECUTE FUNCTION finance_document_frozen()
 ;;
+CREATE TABLE finance_payment_reversal (
+    reversal_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    reference VARCHAR(140) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
+    at BIGINT NOT NULL,
+    booked_on DATE NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
+    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
+    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
+;;
+CREATE FUNCTION finance_payment_reversal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment_reversal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_payment_reversal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment_reversal FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_reversal_frozen()
+;;
 CREATE TABLE finance_allocation (
     allocation_id BIGSERIAL NOT NULL,
     invoice_id VARCHAR(32) NOT NULL,
     payment_id VARCHAR(32),
     credit_note_id VARCHAR(32),
-    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_allocation_positive CHECK (amount_minor > 0),
+    amount_minor BIGINT NOT NULL,
     at BIGINT NOT NULL,
     applied_on DATE NOT NULL,
+    reverses BIGINT,
+    actor VARCHAR(128),
+    reason VARCHAR(300),
     CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
     CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
+    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
     CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
     CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id)
+    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
+    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
@@ -1485,6 +1737,22 @@ CREATE FUNCTION finance_promise_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ 
 ;;
 CREATE TRIGGER finance_promise_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_promise FOR EACH STATEMENT EXECUTE FUNCTION finance_promise_frozen()
 ;;
+CREATE TABLE finance_line_levy (
+    line_id VARCHAR(32) NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    authority VARCHAR(120) NOT NULL,
+    rate VARCHAR(80) NOT NULL,
+    base_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    CONSTRAINT pk_finance_line_levy PRIMARY KEY (line_id, code),
+    CONSTRAINT fk_finance_line_levy_line_id_finance_invoice_line FOREIGN KEY(line_id) REFERENCES finance_invoice_line (line_id)
+)
+;;
+CREATE FUNCTION finance_line_levy_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_line_levy: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_line_levy_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_line_levy FOR EACH STATEMENT EXECUTE FUNCTION finance_line_levy_frozen()
+;;
 CREATE TABLE finance_earning (
     earning_id BIGSERIAL NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
@@ -1506,13 +1774,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1535,11 +1803,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1662,3 +1930,34 @@ CREATE TABLE orders_secret (
 )
 ;;
 COMMENT ON TABLE orders_secret IS 'A new subscriber''s password, sealed, until RADIUS has it; deleted then.'
+;;
+CREATE TABLE orders_pause (
+    pause_id VARCHAR(32) NOT NULL,
+    subscription_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    item_id VARCHAR(32),
+    with_pause_id VARCHAR(32),
+    kind VARCHAR(16) NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE,
+    percent INTEGER NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    service_off BOOLEAN NOT NULL,
+    off_since BIGINT,
+    agreed_at BIGINT NOT NULL,
+    agreed_by VARCHAR(128) NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_orders_pause PRIMARY KEY (pause_id),
+    CONSTRAINT fk_orders_pause_subscription_id_orders_subscription FOREIGN KEY(subscription_id) REFERENCES orders_subscription (subscription_id),
+    CONSTRAINT fk_orders_pause_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
+)
+;;
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)

@@ -1,0 +1,85 @@
+"""What dunning has taken from a service, in the row of its login, and what follows from it beside all else. Pure.
+
+Three hands reach for the same login: an operator suspends it, fair use throttles it, dunning restricts it. The
+strictest holds, and each lifts what is its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+from controller.domain.restriction import FREE, Measure, Restriction
+from controller.domain.service import SpeedProfile
+from radius.authorization import throttle
+from radius.authorization.throttle import Throttle
+from radius.dynamic.model import Kind, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is taken from a login: put into the garden, kept out altogether, or given another speed."""
+
+    suspended: bool
+    barred: bool
+    throttle: Throttle | None
+
+
+def write(restriction: Restriction) -> str | None:
+    """As stored in the row of the login; None for nothing."""
+    if restriction.measure is Measure.NONE:
+        return None
+    profile = None if restriction.profile is None else asdict(restriction.profile)
+    return json.dumps({"measure": restriction.measure.value, "profile": profile}, sort_keys=True)
+
+
+@lru_cache(maxsize=1_024)
+def stored(text: str | None) -> Restriction:
+    """From a row. Equal texts are one object."""
+    if text is None:
+        return FREE
+    said = json.loads(text)
+    return Restriction(Measure(said["measure"]), None if said["profile"] is None else SpeedProfile(**said["profile"]))
+
+
+def combined(suspended: bool, fair_use: Throttle | None, restriction: Restriction) -> Held:
+    """The strictest of all. What fair use has used up stays used up."""
+    left = fair_use
+    if restriction.profile is not None and not _slower(fair_use, restriction.profile):
+        left = Throttle(restriction.profile)
+    barred = restriction.measure is Measure.SUSPEND
+    return Held(suspended or restriction.measure is Measure.GARDEN, barred, left)
+
+
+def of_row(row: Mapping[str, Any]) -> Held:
+    """Of a row of radius_subscriber."""
+    return combined(bool(row["suspended"]), throttle.stored(row["throttle"]), stored(row["restriction"]))
+
+
+def speed(held: Held, sold: SpeedProfile) -> SpeedProfile | None:
+    """What a session outside the garden is given; None for none at all."""
+    if held.barred:
+        return None
+    return sold if held.throttle is None else held.throttle.profile
+
+
+def asked(was: Held, now: Held, sold: SpeedProfile, *, has_garden: bool) -> Wanted | None:
+    """What a live session shall become; None for what it is."""
+    if was == now:
+        return None
+    if now.suspended and not now.barred:
+        return None if was.suspended else Wanted(Kind.SUSPEND if has_garden else Kind.DISCONNECT)
+    profile = speed(now, sold)
+    if profile is None:
+        return Wanted(Kind.DISCONNECT)
+    return Wanted(Kind.RESUME if was.suspended else Kind.SPEED, profile)
+
+
+def _slower(fair_use: Throttle | None, profile: SpeedProfile) -> bool:
+    """Whether fair use leaves no more than a restriction does."""
+    if fair_use is None:
+        return False
+    return fair_use.profile is None or fair_use.profile.downstream_bps <= profile.downstream_bps
