@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from controller.app import remote
-from controller.app.remote import Remote, opened
+from controller.app.remote import Refused, Remote, opened
 from controller.domain.errors import RuleError
 from controller.domain.terminal import plain
 
@@ -98,23 +98,21 @@ def sessions(
     service: Annotated[str, typer.Option(help="Of this service id.")] = "",
     session_id: Annotated[str, typer.Option(help="With this Acct-Session-Id.")] = "",
     nas: Annotated[str, typer.Option(help="On the NAS of this name.")] = "",
-    ip: Annotated[str, typer.Option(help="With this Framed-IP-Address.")] = "",
+    ip: Annotated[str, typer.Option(help="With this address, or a prefix that it lies in.")] = "",
     state: Annotated[Literal["live", "ended", "all"], typer.Option(help="Which.")] = "live",
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
 ) -> None:
     """List sessions, newest first."""
-    asked: dict[str, str] = {"username": username, "service_id": service, "session_id": session_id}
+    asked: dict[str, str] = {"username": username, "service_id": service, "session_id": session_id, "address": ip}
     if state != "all":
         asked["state"] = state
     with opened() as api:
-        names = {row["nas_id"]: row["name"] for row in api.all("/nas")}
-        if nas and nas not in names.values():
-            raise RuleError(f"no NAS is named {nas!r}; known: {', '.join(sorted(names.values()))}")
+        names = _NasNames(api)
+        if nas:
+            asked["nas_id"] = names.id_of(nas)
         shown = 0
         for row in api.all("/sessions", **{name: value for name, value in asked.items() if value}):
-            if (nas and names.get(row["nas_id"]) != nas) or (ip and row["framed_ipv4"] != ip):
-                continue
-            print(plain(_session_line(row, names)))
+            print(plain(_session_line(row, names.of(row["nas_id"]))))
             shown += 1
             if shown == limit:
                 print(f"… --limit {limit} reached")
@@ -225,10 +223,37 @@ def _outcome(answer: dict[str, Any]) -> str:
     return f"{answer['result'].upper()}{cause}{detail}"
 
 
-def _session_line(row: dict[str, Any], names: dict[str, str]) -> str:
+class _NasNames:
+    """Names of NAS, and of the boxes of networks and behind proxies."""
+
+    def __init__(self, api: Remote) -> None:
+        self._api = api
+        self._names = {row["nas_id"]: row["name"] for row in api.all("/nas")}
+
+    def id_of(self, name: str) -> str:
+        """Raises RuleError for a name that no NAS has."""
+        found = next((nas_id for nas_id, known in self._names.items() if known == name), None)
+        if found is None:
+            raise RuleError(f"no NAS is named {name!r}; known: {', '.join(sorted(self._names.values()))}")
+        return str(found)
+
+    def of(self, nas_id: str) -> str:
+        if nas_id not in self._names:
+            self._names[nas_id] = self._of_box(nas_id)
+        return str(self._names[nas_id])
+
+    def _of_box(self, nas_id: str) -> str:
+        try:
+            box = self._api.get(f"/nas-boxes/{nas_id}")
+        except Refused:
+            return nas_id  # its registration is gone
+        return f"{self._names.get(box['registered_nas_id'], '')} {box['said'] or box['address']}".strip()
+
+
+def _session_line(row: dict[str, Any], nas: str) -> str:
     state = row["state"] if row["state"] == "ended" else "suspect" if row["suspect"] else "live"
     return (
-        f"{row['session_key']}  {state:8}{row['username']:24.24}  {names.get(row['nas_id'], row['nas_id']):12.12}  "
+        f"{row['session_key']}  {state:8}{row['username']:24.24}  {nas:24.24}  "
         f"{row['framed_ipv4'] or '-':15}  {row['calling_station_id'] or '-':17.17}  since {row['started_at'][:19]}  "
         f"up {row['upstream_octets']}  down {row['downstream_octets']}"
     )

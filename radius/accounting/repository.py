@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Table, func, select
+from sqlalchemy import Row, Table, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -34,8 +34,9 @@ from radius.accounting.session import (
     moving_values,
     naming_values,
 )
-from radius.accounting.tables import history, nas_restarts, sessions
+from radius.accounting.tables import history, nas_restarts, session_addresses, sessions
 from radius.ports import LiveSession, Occupied
+from radius.tables import nas_member
 
 _LIFE = ("nas_id", "acct_session_id")
 
@@ -238,13 +239,18 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """None leaves a criterion out. `acct_session_ids` are the octets that the text asked for may stand for."""
+    """None leaves a criterion out. `acct_session_ids` are the octets that the text asked for may stand for.
+
+    `nas_id` is a box or a registered NAS with all its boxes; `networks` are those that the address asked for lies in.
+    """
 
     acct_session_ids: Sequence[bytes] | None = None
     service_id: str | None = None
     username: str | None = None
     is_live: bool | None = None
     session_key: str | None = None
+    nas_id: str | None = None
+    networks: Sequence[str] | None = None
 
 
 async def live_sessions(conn: AsyncConnection, service_id: str) -> list[LiveSession]:
@@ -336,6 +342,13 @@ def _conditions(table: Table, wanted: SessionFilter, before: str | None) -> list
         conditions.append(columns.state == (LIVE if wanted.is_live else ENDED))
     if wanted.session_key is not None:
         conditions.append(columns.session_key == wanted.session_key)
+    if wanted.nas_id is not None:
+        boxes = select(nas_member.c.nas_id).where(nas_member.c.network_id == wanted.nas_id)
+        conditions.append(or_(columns.nas_id == wanted.nas_id, columns.nas_id.in_(boxes)))
+    if wanted.networks is not None:
+        told, hosts = session_addresses.c, [one.removesuffix("/32") for one in wanted.networks if ":" not in one]
+        having = columns.session_key.in_(select(told.session_key).where(told.network.in_(wanted.networks)))
+        conditions.append(or_(columns.framed_ipv4.in_(hosts), having) if hosts else having)
     if before is not None:
         conditions.append(columns.session_key < before)
     return conditions

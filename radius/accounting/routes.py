@@ -10,17 +10,21 @@ from controller.domain.errors import NotFound
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.whois import networks_over, parsed
 
 SessionIdText = Annotated[str, StringConstraints(max_length=506)]
 """253 octets (RFC 2865 §5), at most two digits each."""
 
 
 class SessionQuery(PageQuery):
-    """`session_id` is the Acct-Session-Id as text, or its octets in hexadecimal."""
+    """`session_id` is the Acct-Session-Id as text, or its octets in hexadecimal. `nas_id` is a NAS with all its boxes;
+    `address` one that a session has or had, IPv6 and those inside its prefixes too."""
 
     session_id: SessionIdText | None = None
     service_id: IdText | None = None
     username: ShortText | None = None
+    nas_id: IdText | None = None
+    address: ShortText | None = None
     state: Literal["live", "ended"] | None = None
 
 
@@ -63,6 +67,8 @@ def endpoints(sessions: SessionRepository) -> list[Endpoint]:
             service_id=query.service_id,
             username=query.username,
             is_live=None if query.state is None else query.state == "live",
+            nas_id=query.nas_id,
+            networks=None if query.address is None else networks_over(parsed(query.address)),
         )
         before = query.last(str)
         found = await sessions.find(wanted, before=before, limit=query.rows)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx2
 import pytest
+from sqlalchemy import insert
 
+from controller.domain.identity import NasId
 from controller.store.engine import Database
 from radius.accounting.routes import endpoints, octets_meant, session_id_text
-from tests.support.accounting import accounting
+from radius.protocol.codes import Attr
+from radius.protocol.packet import attribute
+from radius.tables import nas_member
+from tests.support.accounting import NAS, accounting
 from tests.support.api import api_client
 from tests.support.recorder import NOW, SERVICE, RecorderBench
 
@@ -68,6 +74,29 @@ async def test_sessions_are_chosen_by_service_user_and_state(bench: RecorderBenc
     assert await ids(service_id=SERVICE) == {"a", "b"}
     assert await ids(username="berta") == {"c"}
     assert await ids(state="live") == {"a", "c"}
+
+
+async def test_sessions_are_chosen_by_nas_with_its_boxes_and_by_address(
+    bench: RecorderBench, api: httpx2.AsyncClient
+) -> None:
+    network, box = replace(NAS, nas_id=NasId("c" * 32)), replace(NAS, nas_id=NasId("d" * 32))
+    async with bench.database.begin() as conn:
+        row = {"nas_id": box.nas_id, "network_id": network.nas_id, "address": "192.0.2.9", "names": b""}
+        await conn.execute(insert(nas_member).values(**row, first_seen_at=NOW))
+    delegated = attribute(Attr.DELEGATED_IPV6_PREFIX, b"\0\x38" + bytes.fromhex("20010db8aa0000"))
+    framed = attribute(Attr.FRAMED_IP_ADDRESS, bytes((203, 0, 113, 7)))
+    await bench.send(accounting("start", b"a", at=T, more=framed))
+    await bench.send(accounting("start", b"b", at=T, more=delegated), nas=box)
+
+    async def ids(**query: str) -> set[str]:
+        return {row["session_id"] for row in (await api.get("/sessions", params=query)).json()["items"]}
+
+    assert await ids(nas_id=NAS.nas_id) == {"a"}
+    assert await ids(nas_id=network.nas_id) == await ids(nas_id=box.nas_id) == {"b"}
+    assert await ids(address="203.0.113.7") == await ids(address="::ffff:203.0.113.7") == {"a"}
+    assert await ids(address="2001:db8:aa00:7::1", state="live") == {"b"}
+    assert await ids(address="2001:db8:ab::1") == set()
+    assert (await api.get("/sessions", params={"address": "bng-1"})).status_code == 422
     assert await ids(state="ended", service_id=SERVICE) == {"b"}
     assert await ids(session_id="a", state="ended") == set()
 
