@@ -51,7 +51,7 @@ class Charge:
     """Why it bears no tax, in the words of the certificate; documents print it."""
     tax_included: bool = False
     tax_category: str = "S"
-    """UNCL 5305 as EN 16931 has it: S taxed, Z zero rate, E exempt, AE reverse charge, K to the EU, G export, O none."""
+    """UNCL 5305 as EN 16931 has it: S taxed, Z zero, E exempt, AE reverse charge, K to the EU, G export, O none."""
     exemption_code: str = ""
     """VATEX code of the reason."""
     tax_relief: Decimal = Decimal(0)

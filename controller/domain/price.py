@@ -291,7 +291,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricePlan:
-    """All that a version says about money. Prices `tax_included` are what is paid; finance takes the tax out of them."""
+    """All that a version says about money. Prices `tax_included` are what is paid: finance takes the tax out."""
 
     prices: tuple[Price, ...]
     holidays: tuple[date, ...] = ()

@@ -98,7 +98,7 @@ class Explainer:
         charge = detail.rated.charge
         parts = [p for p in await self._finance.lines(invoice.invoice_id) if p.charge_id == line.charge_id]
         said = (
-            sum((p.net for p in parts), Money.zero(charge.net.currency)),
+            sum((p.agreed for p in parts), Money.zero(charge.net.currency)),
             sum(p.quantity for p in parts),
             line.unit_price,
             parts[0].first_on,

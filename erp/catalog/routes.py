@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from controller.domain.identity import OfferingId
 from controller.domain.money import Money
-from controller.domain.price import PRICES, ProductKind
+from controller.domain.price import PRICES, Cycle, ProductKind
 from controller.domain.price_text import contract_words, in_words, plan_from_data, to_data, usage_words
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
@@ -52,6 +52,7 @@ class VersionIn(In):
     tax_percent: Percent
     tax_category: Annotated[str, StringConstraints(max_length=4)] = "S"
     tax_included: bool = False
+    cycle: Cycle = "month"
     prices: Annotated[list[PriceIn], Field(max_length=50)]
     holidays: Annotated[list[date], Field(default_factory=list, max_length=400)]
     contract: dict[str, Any] | None = None
@@ -68,6 +69,7 @@ class VersionIn(In):
             "contract": self.contract,
             "parts": self.parts,
             "tax_included": self.tax_included,
+            "cycle": self.cycle,
         }
         return VersionTerms(
             effective_on=self.effective_on,
@@ -110,7 +112,7 @@ class PriceOut(Out):
 
 
 class VersionOut(Out):
-    """`monthly_fee` is the regular one, before discounts; `beyond` says in words what usage costs."""
+    """Amounts are of one period of the `cycle`. `monthly_fee` is the regular one of a month, before discounts; `beyond` says in words what usage costs."""
 
     version_id: str
     number: int
@@ -125,6 +127,7 @@ class VersionOut(Out):
     tax_percent: str
     tax_category: str
     tax_included: bool
+    cycle: str
     profile_name: str | None
     downstream_bps: int | None
     upstream_bps: int | None
@@ -139,10 +142,10 @@ class VersionOut(Out):
             version_id=tariff.version_id,
             number=tariff.number,
             effective_on=tariff.effective_on,
-            monthly_fee=MoneyOut.of(Money.exact(tariff.monthly_fee, tariff.currency)),
+            monthly_fee=MoneyOut.of(Money.rounded(tariff.monthly_fee, tariff.currency, ROUND_HALF_UP)),
             beyond=usage_words(plan, tariff.currency),
             prices=[
-                PriceOut(code=p.code, model=p.model, text=in_words(p, tariff.currency), terms=to_data(p))
+                PriceOut(code=p.code, model=p.model, text=in_words(p, tariff.currency, plan.cycle), terms=to_data(p))
                 for p in plan.prices
             ],
             contract=to_data(plan.contract) if plan.contract else None,
@@ -152,6 +155,7 @@ class VersionOut(Out):
             tax_percent=f"{tariff.tax_percent:f}",
             tax_category=tariff.tax_category,
             tax_included=plan.tax_included,
+            cycle=plan.cycle,
             profile_name=speed.name if speed else None,
             downstream_bps=speed.downstream_bps if speed else None,
             upstream_bps=speed.upstream_bps if speed else None,

@@ -83,7 +83,7 @@ class InvoiceOut(Out):
 
 
 class LineOut(Out):
-    """A line. Days are [first_on, until_on) in the entity's zone."""
+    """A line. Days are [first_on, until_on) in the entity's zone; `agreed` is what was charged, tax included or not."""
 
     line_id: str
     position: int
@@ -105,6 +105,10 @@ class LineOut(Out):
     adjustment: bool
     part: int
     exemption: str
+    tax_category: str
+    tax_included: bool
+    agreed: MoneyOut
+    credits_line_id: str | None
 
     @classmethod
     def of(cls, line: InvoiceLine) -> LineOut:
@@ -129,6 +133,10 @@ class LineOut(Out):
             adjustment=line.adjustment,
             part=line.part,
             exemption=line.exemption,
+            tax_category=line.tax_category,
+            tax_included=line.tax_included,
+            agreed=MoneyOut.of(Money(line.agreed_minor, line.net.currency)),
+            credits_line_id=line.credits_line_id,
         )
 
 

@@ -26,7 +26,12 @@ KINDS = ("asset", "liability", "equity", "revenue", "expense")
 BALANCE_SHEET = frozenset({"asset", "liability", "equity"})
 
 RECEIVABLES, BANK, OUTPUT_TAX = "receivables", "bank", "output-tax"
+LEVIES = "levies"
+"""Taxes that are no VAT, collected for their authorities."""
 DEFERRED, CONTRACT_ASSETS = "deferred-revenue", "contract-assets"
+CASH, GATEWAY, DIRECT_DEBITS, IN_TRANSIT = "cash", "gateway", "direct-debits", "money-in-transit"
+BANK_LINES, UNKNOWN_PAYERS = "bank-lines", "unknown-payers"
+BANK_CHARGES, BAD_DEBTS, CASH_DIFFERENCES = "bank-charges", "bad-debts", "cash-differences"
 
 
 @dataclass(frozen=True, slots=True)

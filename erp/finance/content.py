@@ -8,28 +8,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from controller.domain.charge import Charge
-from controller.domain.money import Money
 from erp.crm.model import Customer, Entity
 from erp.finance.model import Draft
 
 
 def content_of(
-    document: Draft, *, number: str, issued_on: date, due_on: date, seller: Entity, buyer: Customer, iban: str
+    document: Draft,
+    *,
+    number: str,
+    issued_on: date,
+    due_on: date,
+    seller: Entity,
+    buyer: Customer,
+    iban: str,
+    prepaid_minor: int = 0,
+    regards: str = "",
+    reason: str = "",
 ) -> dict[str, Any]:
-    """The content of an invoice or credit note."""
+    """The content of an invoice or credit note.
+
+    `prepaid_minor` is what of the total credits had paid already; `regards` is the number of the document that a credit
+    note takes back, and `reason` why.
+    """
+    locale = buyer.contact.language.replace("-", "_") or seller.locale
     home = country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()
     return {
-        "version": 2,
+        "version": 3,
         "kind": document.kind,
         "number": number,
         "issued_on": issued_on.isoformat(),
         "due_on": due_on.isoformat(),
-        "locale": buyer.contact.language.replace("-", "_") or seller.locale,
+        "locale": locale,
+        "regards": regards,
+        "reason": reason,
         "currency": document.total.currency,
         "seller": {
             "name": seller.name,
@@ -46,19 +60,23 @@ def content_of(
             "customer_id": buyer.customer_id,
             "account_id": buyer.account.account_id,
         },
-        "lines": _lines(document.charges, document.taxes),
+        "lines": _lines(document, locale.replace("_", "-")),
         "taxes": [
             {
                 "percent": str(g.percent),
                 "exemption": g.exemption,
+                "category": g.category,
+                "code": g.code,
                 "net_minor": g.net.minor,
                 "tax_minor": g.tax.minor,
             }
             for g in document.groups
         ],
+        "levies": _levies(document),
         "net_minor": document.net.minor,
         "tax_minor": document.tax.minor,
         "total_minor": document.total.minor,
+        "prepaid_minor": prepaid_minor,
     }
 
 
@@ -87,21 +105,39 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _lines(charges: Sequence[Charge], taxes: Sequence[Money]) -> list[dict[str, Any]]:
+def _lines(document: Draft, language: str) -> list[dict[str, Any]]:
     return [
         {
             "kind": c.kind.value,
-            "item": c.item or c.description,
+            "item": c.item_in(language),
+            "group": c.group,
             "adjustment": c.adjustment,
             "first_on": c.first_on.isoformat(),
             "until_on": c.until_on.isoformat(),
+            "ends_on": c.ends_on.isoformat() if c.ends_on else None,
             "quantity": str(c.quantity),
             "unit": c.unit,
             "unit_price": str(c.unit_price),
+            "tax_included": c.tax_included,
             "tax_percent": str(c.tax_percent),
+            "category": c.tax_category,
             "exemption": c.exemption,
+            "agreed_minor": agreed.minor,
             "net_minor": c.net.minor,
             "tax_minor": tax.minor,
         }
-        for c, tax in zip(charges, taxes, strict=True)
+        for c, tax, agreed in zip(document.charges, document.taxes, document.agreed, strict=True)
+    ]
+
+
+def _levies(document: Draft) -> list[dict[str, Any]]:
+    """Summed over the lines, in the order in which they first appear."""
+    found: dict[tuple[str, str, str, str], list[int]] = {}
+    for levy in document.levies:
+        sums = found.setdefault((levy.code, levy.name, levy.authority, levy.rate), [0, 0])
+        sums[0] += levy.base.minor
+        sums[1] += levy.tax.minor
+    return [
+        {"code": code, "name": name, "authority": authority, "rate": rate, "base_minor": base, "tax_minor": tax}
+        for (code, name, authority, rate), (base, tax) in found.items()
     ]

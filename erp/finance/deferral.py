@@ -14,7 +14,7 @@ from datetime import date
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.money import Money
-from erp.finance.chart import CONTRACT_ASSETS, DEFERRED, OUTPUT_TAX, RECEIVABLES, Chart
+from erp.finance.chart import CONTRACT_ASSETS, DEFERRED, LEVIES, OUTPUT_TAX, RECEIVABLES, Chart
 from erp.finance.journal import Posting, without_zeros
 from erp.finance.model import REVENUE, Draft
 from erp.finance.recognition import Slice, next_month, schedule
@@ -63,7 +63,8 @@ def postings(
         owed, asset = owed + moved[0], asset + moved[1]
     made.append(Posting(chart.code(DEFERRED), Money(owed, currency)))
     made.append(Posting(chart.code(CONTRACT_ASSETS), Money(asset, currency)))
-    made.append(Posting(chart.code(OUTPUT_TAX), -document.tax))
+    made.append(Posting(chart.code(OUTPUT_TAX), -document.vat))
+    made.append(Posting(chart.code(LEVIES), document.vat - document.tax))
     return without_zeros(made)
 
 

@@ -1,13 +1,18 @@
 """What finance refuses.
 
 RuleError
-├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract
+├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract,
+│             UnknownAllocation
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
 │             PeriodClosed         the books are closed up to a later day
 │             AlreadyReversed      an entry is reversed once
 │             RateKnown            a class of tax changes once on a day
 │             ContractMismatch     the reference or subscription is another contract's
+│             AlreadyTakenBack     an allocation is taken back once
+├── NotThatMuch                    more than is open, unapplied or left
+├── LevyLoop                       a levy would be levied on itself
+├── OverCredit                     more would be taken back than the line says
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
 ├── ControlAccount                 only its subledger posts there
 ├── EntryRefused                   what would not be an entry: no two sides, no balance
@@ -63,6 +68,18 @@ class AlreadyReversed(Conflict):
     code = "already-reversed"
 
 
+class AlreadyTakenBack(Conflict):
+    code = "already-taken-back"
+
+
+class UnknownAllocation(NotFound):
+    code = "unknown-allocation"
+
+
+class NotThatMuch(RuleError):
+    code = "not-that-much"
+
+
 class NoSuchAccount(RuleError):
     code = "no-such-account"
 
@@ -77,6 +94,18 @@ class EntryRefused(RuleError):
 
 class WrongCurrency(RuleError):
     code = "wrong-currency"
+
+
+class LevyLoop(RuleError):
+    code = "levy-loop"
+
+
+class OverCredit(RuleError):
+    code = "over-credit"
+
+
+class LevyUnavailable(HeadendError):
+    """The service that computes levies does not answer, or answers what cannot be. Nothing was issued."""
 
 
 class DocumentAltered(HeadendError):

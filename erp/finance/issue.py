@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -32,6 +32,19 @@ class Addressed:
     document: Draft
     seller: Entity
     buyer: Customer
+    taxed: tuple[Charge, ...] = ()
+    """The charges, in the parts that are taxed alike, before tax was taken out of a price."""
+    credits: tuple[str, ...] = ()
+    """For each line of a credit note, the line that it takes back."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What else the document says: see content.content_of."""
+    settles: str = ""
+    """The invoice that a credit note settles before any other."""
+
+    @property
+    def key(self) -> tuple[AccountId, str]:
+        """Account and currency, of which a bill run makes one document."""
+        return self.buyer.account.account_id, self.document.total.currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,9 @@ class Issue:
     seller: Entity
     buyer: Customer
     chart: Chart
+    credits: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    settles: str = ""
 
     def issued_on(self, now: datetime) -> date:
         """The day on the paper, in the seller's zone."""
@@ -93,6 +109,7 @@ def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: 
         seller=seller,
         buyer=buyer,
         iban=iban,
+        **issue.about,
     )
     content, sha256 = canonical(said)
     return {
@@ -136,10 +153,32 @@ def entry_of(issue: Issue, now: datetime) -> Entry:
 def line_rows(issue: Issue, now: datetime) -> list[dict[str, Any]]:
     parts: Counter[str] = Counter()
     rows = []
-    for position, (charge, tax) in enumerate(zip(issue.document.charges, issue.document.taxes, strict=True), 1):
+    document = issue.document
+    for position, (charge, tax, agreed) in enumerate(
+        zip(document.charges, document.taxes, document.agreed, strict=True), 1
+    ):
         parts[charge.charge_id] += 1
-        rows.append(_line_row(issue, charge, tax, position, parts[charge.charge_id], now))
+        rows.append(
+            _line_row(issue, charge, tax, position, parts[charge.charge_id], now)
+            | {"agreed_minor": agreed.minor, "credits_line_id": issue.credits[position - 1] if issue.credits else None}
+        )
     return rows
+
+
+def levy_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The taxes of its lines that are no VAT."""
+    return [
+        {
+            "line_id": lines[levy.place]["line_id"],
+            "code": levy.code,
+            "name": levy.name,
+            "authority": levy.authority,
+            "rate": levy.rate,
+            "base_minor": levy.base.minor,
+            "tax_minor": levy.tax.minor,
+        }
+        for levy in issue.document.levies
+    ]
 
 
 def _line_row(issue: Issue, charge: Charge, tax: Money, position: int, part: int, now: datetime) -> dict[str, Any]:
@@ -164,6 +203,9 @@ def _line_row(issue: Issue, charge: Charge, tax: Money, position: int, part: int
         "tax_percent": charge.tax_percent,
         "tax_minor": tax.minor,
         "exemption": charge.exemption,
+        "exemption_code": charge.exemption_code,
+        "tax_category": charge.tax_category,
+        "tax_included": charge.tax_included,
         "adjustment": charge.adjustment,
     }
 

@@ -2,7 +2,8 @@
 
     document       debit (+)                           credit (−)
     invoice        receivables                         revenue, deferred revenue, output tax     (credit note: turned)
-    payment        bank                                receivables
+    payment        bank, cash, gateway, on its way     receivables                           (what goes back: turned)
+    write-off      losses on receivables, output tax   receivables
     recognition    deferred revenue, contract assets   revenue
 
 Which account plays which role stands in the chart of the legal entity. Amounts are signed minor units and each entry
@@ -88,8 +89,14 @@ class AccountBalance:
         return cls(entity_id, account.code, account.name, account.kind, nothing, nothing)
 
 
-def of_payment(amount: Money, chart: Chart) -> tuple[Posting, ...]:
-    return (Posting(chart.code(BANK), amount), Posting(chart.code(RECEIVABLES), -amount))
+def of_payment(amount: Money, chart: Chart, into: str = BANK) -> tuple[Posting, ...]:
+    """`into` is the role of the account that the money went to."""
+    return transfer(amount, chart, into, RECEIVABLES)
+
+
+def transfer(amount: Money, chart: Chart, debit: str, credit: str) -> tuple[Posting, ...]:
+    """An amount, which may be negative, from one account to another, both by their roles."""
+    return (Posting(chart.code(debit), amount), Posting(chart.code(credit), -amount))
 
 
 def without_zeros(postings: Sequence[Posting]) -> tuple[Posting, ...]:

@@ -1,16 +1,21 @@
 """Invoices as values: lines, tax, totals and what they post. Pure.
 
-Tax is computed once per rate group (EN 16931: sum of the net amounts × rate, rounded) and then allocated to the lines
-of the group by largest remainder. So every document total is the sum of its lines, net and tax, by construction; no
-cent appears or is lost between lines, groups and total.
+Tax is computed once for each rate of a document and way of pricing, and then allocated to the lines by largest
+remainder, so every total is the sum of its lines, net and tax, by construction; no cent appears or is lost.
+
+    net prices         tax = Σ net × rate, rounded              total = Σ net + tax            (EN 16931, BR-CO-17)
+    tax included       tax = Σ price × rate ÷ (100 + rate)      total = Σ price, to the cent   net is the rest
+    spared by a certificate, tax included                       total = net = Σ price less that tax
+
+Levies (communications taxes) are other taxes than VAT: computed by an adapter, each rounded once over its lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import AccountId, BillRunId, ChargeId, CustomerId, EntityId, InvoiceId, InvoiceLineId
@@ -27,21 +32,46 @@ class TaxGroup:
     net: Money
     tax: Money
     exemption: str = ""
+    category: str = "S"
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Levy:
+    """A tax that is no VAT, on the line at `place` of a document: "Federal USF, 34.4 % of 30.00"."""
+
+    place: int
+    code: str
+    name: str
+    authority: str
+    tax: Money
+    base: Money
+    rate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a document will say: charges, the tax of each, and the sums."""
+    """What a document will say: charges (their net now without tax), the tax of each, and the sums.
+
+    `agreed` is what each charge came in with, tax included or not; `taxes` has VAT and levies of a line together.
+    """
 
     charges: tuple[Charge, ...]
     taxes: tuple[Money, ...]
     groups: tuple[TaxGroup, ...]
     net: Money
     tax: Money
+    agreed: tuple[Money, ...]
+    levies: tuple[Levy, ...] = ()
 
     @property
     def total(self) -> Money:
         return self.net + self.tax
+
+    @property
+    def vat(self) -> Money:
+        """What of the tax is VAT."""
+        return sum((g.tax for g in self.groups), Money.zero(self.net.currency))
 
     @property
     def kind(self) -> str:
@@ -73,6 +103,18 @@ class InvoiceLine:
     part: int = 1
     """A charge whose tax changes within its days stands on a line for each part of them."""
     exemption: str = ""
+    exemption_code: str = ""
+    tax_category: str = "S"
+    tax_included: bool = False
+    agreed_minor: int = 0
+    """What of its charge stands here, as it was charged: with the tax in it where `tax_included`."""
+    credits_line_id: str | None = None
+    """The line of an earlier document that this one credits."""
+
+    @property
+    def agreed(self) -> Money:
+        """Of all lines of a charge together, what was charged."""
+        return Money(self.agreed_minor, self.net.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,38 +161,81 @@ class Total:
     open: Money
 
 
-def draft(charges: Sequence[Charge], rounding: str) -> Draft:
+def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ()) -> Draft:
     """The document of one account in one currency. Raises ValueError without a charge."""
     if not charges:
         raise ValueError("a document needs a charge")
     currency = charges[0].net.currency
     taxes: list[Money] = [Money.zero(currency)] * len(charges)
-    groups = []
-    for percent, exemption in sorted({(c.tax_percent, c.exemption) for c in charges}):
-        members = [i for i, c in enumerate(charges) if (c.tax_percent, c.exemption) == (percent, exemption)]
-        nets = [charges[i].net for i in members]
-        tax, parts = tax_by_line(nets, percent, rounding)
-        groups.append(TaxGroup(percent, sum(nets, Money.zero(currency)), tax, exemption))
+    nets = [c.net for c in charges]
+    for key in sorted({_pricing(c) for c in charges}):
+        members = [i for i, c in enumerate(charges) if _pricing(c) == key]
+        included, percent, relief = key
+        amounts = [charges[i].net for i in members]
+        share = percent + relief
+        _, parts = _split(amounts, share, 100 + share if included else Decimal(100), rounding)
         for i, part in zip(members, parts, strict=True):
-            taxes[i] = part
-    net = sum((c.net for c in charges), Money.zero(currency))
-    return Draft(tuple(charges), tuple(taxes), tuple(groups), net, sum(taxes, Money.zero(currency)))
+            nets[i] = charges[i].net - part if included else charges[i].net
+            taxes[i] = Money.zero(currency) if relief else part
+    told = tuple(replace(c, net=net, tax_category=_category(c)) for c, net in zip(charges, nets, strict=True))
+    groups = _groups(told, taxes)
+    for levy in levies:
+        taxes[levy.place] += levy.tax
+    return Draft(
+        told,
+        tuple(taxes),
+        groups,
+        sum(nets, Money.zero(currency)),
+        sum(taxes, Money.zero(currency)),
+        tuple(c.net for c in charges),
+        tuple(levies),
+    )
+
+
+def _category(charge: Charge) -> str:
+    """EN 16931 tells a standard rate of nothing as zero rate, or as exempt where there is a reason (BR-S-05)."""
+    if charge.tax_category != "S" or charge.tax_percent:
+        return charge.tax_category
+    return "E" if charge.exemption else "Z"
+
+
+def _pricing(charge: Charge) -> tuple[bool, Decimal, Decimal]:
+    """What is rounded together."""
+    return charge.tax_included, charge.tax_percent, charge.tax_relief
+
+
+def _groups(charges: Sequence[Charge], taxes: Sequence[Money]) -> tuple[TaxGroup, ...]:
+    """BG-23: one for each category, rate and reason."""
+    found: dict[tuple[Decimal, str, str, str], tuple[Money, Money]] = {}
+    for charge, tax in zip(charges, taxes, strict=True):
+        key = (charge.tax_percent, charge.exemption, charge.tax_category, charge.exemption_code)
+        net, so_far = found.get(key, (Money.zero(tax.currency), Money.zero(tax.currency)))
+        found[key] = (net + charge.net, so_far + tax)
+    return tuple(
+        TaxGroup(percent, net, tax, reason, category, code)
+        for (percent, reason, category, code), (net, tax) in sorted(found.items(), key=lambda item: item[0])
+    )
 
 
 def tax_by_line(nets: Sequence[Money], percent: Decimal, rounding: str) -> tuple[Money, list[Money]]:
-    """Tax of a rate group, and its allocation to the lines by largest remainder (ties: the earlier line).
+    """Tax of a rate group, and its allocation to the lines by largest remainder (ties: the earlier line)."""
+    return _split(nets, percent, Decimal(100), rounding)
 
-    Every line gets its exact tax rounded down, and the minor units still missing go to the largest fractions. Works
+
+def _split(amounts: Sequence[Money], part: Decimal, of: Decimal, rounding: str) -> tuple[Money, list[Money]]:
+    """`part` ÷ `of` of the sum, rounded once, and what of it each amount bears.
+
+    Every line gets its exact part rounded down, and the minor units still missing go to the largest fractions. Works
     alike for credits, where rounding down means away from zero.
     """
-    currency = nets[0].currency
-    exact = [n.amount * percent / 100 for n in nets]
-    tax = Money.rounded(sum(exact, Decimal(0)), currency, rounding)
+    currency = amounts[0].currency
+    exact = [n.amount * part / of for n in amounts]
+    whole = Money.rounded(sum((n.amount for n in amounts), Decimal(0)) * part / of, currency, rounding)
     floors = [Money.rounded(e, currency, ROUND_FLOOR) for e in exact]
-    missing = tax.minor - sum(f.minor for f in floors)
-    order = sorted(range(len(nets)), key=lambda i: (floors[i].amount - exact[i], i))
+    missing = whole.minor - sum(f.minor for f in floors)
+    order = sorted(range(len(amounts)), key=lambda i: (floors[i].amount - exact[i], i))
     raised = set(order[:missing])
-    return tax, [Money(f.minor + (i in raised), currency) for i, f in enumerate(floors)]
+    return whole, [Money(f.minor + (i in raised), currency) for i, f in enumerate(floors)]
 
 
 def split_by_account(charges: Sequence[Charge]) -> Mapping[tuple[AccountId, str], list[Charge]]:
@@ -182,6 +267,11 @@ def settle(invoices: Sequence[Open], credits: Sequence[Open]) -> list[tuple[str,
         left[c] -= part
         i, c = i + (owed[i] == 0), c + (left[c] == 0)
     return found
+
+
+def tax_share(part: Money, tax: Money, total: Money) -> Money:
+    """The tax in a part of a document, commercially rounded."""
+    return Money.rounded(part.amount * tax.amount / total.amount, part.currency, ROUND_HALF_UP)
 
 
 REVENUE = {

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, case, func, literal, null, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, case, func, null, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import EntityId
 from controller.domain.money import Money
-from erp.finance.tables import allocation, invoice, journal_entry, payment
+from erp.finance.tables import allocation, invoice, journal_entry, payment, payment_reversal
 
 BUCKETS = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
 
@@ -119,10 +119,16 @@ def _open(entity_id: EntityId, as_of: date) -> Subquery:
         .outerjoin(used, used.c.key == invoice.c.invoice_id)
         .where(invoice.c.entity_id == entity_id, invoice.c.issued_on <= as_of, left != 0)
     )
-    unused = payment.c.amount_minor - func.coalesce(spent.c.minor, 0)
+    back = (
+        select(payment_reversal.c.payment_id.label("key"), func.sum(payment_reversal.c.amount_minor).label("minor"))
+        .where(payment_reversal.c.booked_on <= as_of)
+        .group_by(payment_reversal.c.payment_id)
+        .subquery()
+    )
+    unused = payment.c.amount_minor - func.coalesce(spent.c.minor, 0) - func.coalesce(back.c.minor, 0)
     payments = (
         select(
-            literal("payment").label("kind"),
+            payment.c.kind,
             payment.c.payment_id.label("item_id"),
             payment.c.reference.label("number"),
             payment.c.account_id,
@@ -134,6 +140,7 @@ def _open(entity_id: EntityId, as_of: date) -> Subquery:
         )
         .join(journal_entry, journal_entry.c.entry_id == payment.c.entry_id)
         .outerjoin(spent, spent.c.key == payment.c.payment_id)
+        .outerjoin(back, back.c.key == payment.c.payment_id)
         .where(payment.c.entity_id == entity_id, journal_entry.c.booked_on <= as_of, unused != 0)
     )
     return union_all(documents, payments).subquery("open_items")

@@ -22,7 +22,7 @@ from controller.domain.identity import (
 from controller.domain.money import Money
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Open, Total, Wanted
-from erp.finance.tables import allocation, document, invoice, invoice_line, payment, series
+from erp.finance.tables import allocation, document, invoice, invoice_line, line_levy, payment, payment_reversal, series
 
 
 async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, count: int) -> int:
@@ -48,6 +48,11 @@ async def add_invoices(
     if rows:
         await conn.execute(insert(invoice), rows)
         await conn.execute(insert(invoice_line), lines)
+
+
+async def add_levies(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        await conn.execute(insert(line_levy), rows)
 
 
 async def invoiced_accounts(conn: AsyncConnection, bill_run_id: BillRunId) -> set[tuple[str, str]]:
@@ -140,6 +145,8 @@ async def open_items(
     settled = _sum_by(allocation.c.invoice_id)
     used_notes = _sum_by(allocation.c.credit_note_id)
     used_payments = _sum_by(allocation.c.payment_id)
+    back = select(payment_reversal.c.payment_id.label("key"), func.sum(payment_reversal.c.amount_minor).label("minor"))
+    gone_back = back.group_by(payment_reversal.c.payment_id).subquery()
     spent = func.coalesce(settled.c.minor, 0) - func.coalesce(used_notes.c.minor, 0)
     documents = (
         select(invoice.c.account_id, invoice.c.invoice_id, (invoice.c.total_minor - spent).label("left"))
@@ -154,10 +161,11 @@ async def open_items(
             invoices.append(Open(f"invoice:{row.invoice_id}", int(row.left)))
         else:
             credits.append(Open(f"credit-note:{row.invoice_id}", -int(row.left)))
-    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0)
+    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0) - func.coalesce(gone_back.c.minor, 0)
     payments = (
         select(payment.c.account_id, payment.c.payment_id, left.label("left"))
         .outerjoin(used_payments, used_payments.c.key == payment.c.payment_id)
+        .outerjoin(gone_back, gone_back.c.key == payment.c.payment_id)
         .where(payment.c.account_id.in_(ids), payment.c.currency == currency, left > 0)
         .order_by(payment.c.recorded_at, payment.c.payment_id)
     )
@@ -246,6 +254,11 @@ def _line(row: Row[Any]) -> InvoiceLine:
         adjustment=row.adjustment,
         part=row.part,
         exemption=row.exemption,
+        exemption_code=row.exemption_code,
+        tax_category=row.tax_category,
+        tax_included=row.tax_included,
+        agreed_minor=row.agreed_minor,
+        credits_line_id=row.credits_line_id,
     )
 
 

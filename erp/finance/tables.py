@@ -186,11 +186,52 @@ invoice_line = Table(
     Column("tax_percent", ExactDecimal, nullable=False),
     Column("tax_minor", BigInteger, nullable=False),
     Column("exemption", String(200), nullable=False),
+    Column("exemption_code", String(40), nullable=False),
+    Column("tax_category", String(4), nullable=False),
+    Column("tax_included", Boolean, nullable=False),
+    Column("agreed_minor", BigInteger, nullable=False),
     Column("adjustment", Boolean, nullable=False),
+    Column("credits_line_id", Id, ForeignKey("finance_invoice_line.line_id"), index=True),
     UniqueConstraint("invoice_id", "position"),
     UniqueConstraint("charge_id", "part"),
 )
-"""A charge stands on one document: on one line, or on a part for each tax that its days bear."""
+"""A charge stands on one document: on one line, or on a part for each tax that its days bear.
+
+The agreed amounts of its lines are what was charged. `credits_line_id` is the line that a line of a credit note takes
+back; the database lets nobody take back more of a line than it says.
+"""
+
+line_levy = Table(
+    "finance_line_levy",
+    metadata,
+    Column("line_id", Id, ForeignKey("finance_invoice_line.line_id"), primary_key=True),
+    Column("code", String(40), primary_key=True),
+    Column("name", String(120), nullable=False),
+    Column("authority", String(120), nullable=False),
+    Column("rate", String(80), nullable=False),
+    Column("base_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+)
+"""Taxes of a line that are no VAT, for the returns of each authority; they are part of the line's tax."""
+
+levy_rule = Table(
+    "finance_levy_rule",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("code", String(40), primary_key=True),
+    Column("since", Date, primary_key=True),
+    Column("until_on", Date),
+    Column("name", String(120), nullable=False),
+    Column("authority", String(120), nullable=False),
+    Column("area", String(80), nullable=False),
+    Column("kinds", String(200), nullable=False),
+    Column("percent", ExactDecimal, nullable=False),
+    Column("per_line", ExactDecimal, nullable=False),
+    Column("upon", String(400), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""The built-in table of levies. `area` is a prefix of those it holds in, `upon` are codes that it is also levied on."""
 
 tax_rate = Table(
     "finance_tax_rate",
@@ -198,11 +239,23 @@ tax_rate = Table(
     Column("entity_id", Id, primary_key=True),
     Column("agreed", String(12), primary_key=True),
     Column("since", Date, primary_key=True),
+    Column("area", String(80), primary_key=True),
     Column("percent", ExactDecimal, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
 )
-"""What an offering agrees at `agreed` per cent is taxed at `percent` from `since` on."""
+"""What an offering agrees at `agreed` per cent is taxed at `percent` from `since` on, in an area or ("") elsewhere."""
+
+tax_place = Table(
+    "finance_tax_place",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("since", Date, primary_key=True),
+    Column("area", String(80), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""In which tax area an account is from a day on."""
 
 tax_exemption = Table(
     "finance_tax_exemption",
@@ -212,6 +265,8 @@ tax_exemption = Table(
     Column("first_on", Date, nullable=False),
     Column("until_on", Date, nullable=False),
     Column("reason", String(200), nullable=False),
+    Column("category", String(4), nullable=False),
+    Column("code", String(40), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
     CheckConstraint("until_on > first_on", name="days"),
@@ -233,6 +288,7 @@ payment = Table(
     Column("payment_id", Id, primary_key=True),
     Column("entity_id", Id, nullable=False),
     Column("account_id", Id, nullable=False, index=True),
+    Column("kind", String(16), CheckConstraint("kind IN ('payment', 'write-off')", name="kind"), nullable=False),
     Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("method", String(32), nullable=False),
@@ -244,7 +300,24 @@ payment = Table(
     UniqueConstraint("method", "reference"),
     Index("ix_finance_payment_recorded_at", "recorded_at", "payment_id"),
 )
-"""The same money told twice, by the same method and reference, is one payment."""
+"""The same money told twice, by the same method and reference, is one payment. A write-off settles like one."""
+
+payment_reversal = Table(
+    "finance_payment_reversal",
+    metadata,
+    Column("reversal_id", Id, primary_key=True),
+    Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("reference", String(140), nullable=False),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor <> 0", name="not_zero"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("booked_on", Date, nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
+    Column("reason", String(300), nullable=False),
+    Column("actor", String(128), nullable=False),
+    UniqueConstraint("kind", "reference"),
+)
+"""Money of a payment that went back (refund, chargeback, return), or, below zero, came again. The payment stays."""
 
 allocation = Table(
     "finance_allocation",
@@ -253,15 +326,20 @@ allocation = Table(
     Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False, index=True),
     Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), index=True),
     Column("credit_note_id", Id, ForeignKey("finance_invoice.invoice_id"), index=True),
-    Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
     Column("at", Instant, nullable=False),
     Column("applied_on", Date, nullable=False),
+    Column("reverses", BigId, ForeignKey("finance_allocation.allocation_id"), unique=True),
+    Column("actor", String(128)),
+    Column("reason", String(300)),
     CheckConstraint("(payment_id IS NULL) <> (credit_note_id IS NULL)", name="one_source"),
+    CheckConstraint("amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)", name="sign"),
     sqlite_autoincrement=True,
 )
 """Which credit settles which invoice. What an invoice is still owed is its total less its allocations.
 
-`applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it.
+`applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it. A
+match is taken back, once, by a row of the opposite amount that names it; `actor` is empty where the program matched.
 """
 
 contract = Table(
@@ -367,9 +445,14 @@ triggers.forbid_changes(invoice, ("entity_id", "series", "sequence"), ("entity_i
 triggers.forbid_changes(invoice_line, ("charge_id", "part"), ("invoice_id", "position"))
 triggers.forbid_changes(tax_rate)
 triggers.forbid_changes(tax_exemption)
+triggers.forbid_changes(tax_place)
+triggers.forbid_changes(levy_rule)
+triggers.forbid_changes(line_levy)
+triggers.forbid_over_credit(invoice=invoice, line=invoice_line)
 triggers.forbid_changes(document)
 triggers.forbid_changes(payment, ("method", "reference"))
-triggers.forbid_changes(allocation)
+triggers.forbid_changes(payment_reversal, ("kind", "reference"))
+triggers.forbid_changes(allocation, ("reverses",))
 triggers.forbid_changes(period_change)
 triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)
 triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)

@@ -1,9 +1,12 @@
-"""Which tax a line bears: rates by the day on which they came into force, exemptions by that of a certificate. Pure.
+"""Which tax a line bears: rates by the day and the place, exemptions by the days of a certificate. Pure.
 
 The percent that an offering names is its class ("the standard rate, 19 %"). A `Rate` says at what that class is taxed
-from a day on, so a change of law is a row and no new offering. A line that spans such a day, or the first or last day
-of a certificate, is split there: its net by days, by largest remainder, so the parts are the whole. What was delivered
-before a change keeps the rate of its days.
+from a day on, everywhere or in an area, so a change of law is a row and no new offering. A line that spans such a day,
+a move to another area, or the first or last day of a certificate, is split there: its amount by days, by largest
+remainder, so the parts are the whole. What was delivered before a change keeps the rate of its days.
+
+A price with tax included is what is paid, whatever the rate of the day. Whoever has a certificate pays it without the
+tax that it would have in it.
 """
 
 from __future__ import annotations
@@ -20,78 +23,140 @@ from controller.domain.money import Money, allocate
 _DAY = timedelta(days=1)
 _QUANTITY = Decimal("0.000001")
 
+TAXED = ("S", "L", "M")
+"""UNCL 5305: standard or reduced rate, Canary Islands, Ceuta and Melilla. All others bear no tax."""
+EXEMPT = "E"
+REASONS = {"AE": "VATEX-EU-AE", "K": "VATEX-EU-IC", "G": "VATEX-EU-G", "O": "VATEX-EU-O"}
+"""VATEX code that says for each category what it is, where nothing more is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is agreed at `agreed` per cent is taxed at `percent` from the day `since` on."""
+    """What is agreed at `agreed` per cent is taxed at `percent` from `since` on, in an area or ("") everywhere else."""
 
     agreed: Decimal
     since: date
     percent: Decimal
+    area: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """A certificate: nothing is taxed on [first_on, until_on), for the `reason` that documents print."""
+    """A certificate: nothing is taxed on [first_on, until_on), for the `reason` that documents print.
+
+    `category` is E for an exemption, AE where the customer owes the tax, K, G or O; `code` is of the VATEX list.
+    """
 
     account_id: str
     first_on: date
     until_on: date
     reason: str
+    category: str = EXEMPT
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An account is in the tax area `area` from the day `since` on: "ES-CN", "US-TX-Austin"."""
+
+    account_id: str
+    since: date
+    area: str
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How a day is taxed. `relief` is the per cent that a certificate spares."""
+
+    category: str
+    percent: Decimal
+    reason: str = ""
+    code: str = ""
+    relief: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class TaxTable:
-    """The rates of an entity, and the exemptions of the accounts in question."""
+    """The rates of an entity, and the exemptions and places of the accounts in question."""
 
     rates: Sequence[Rate] = ()
     exemptions: Sequence[Exemption] = ()
+    places: Sequence[Place] = ()
 
-    def on(self, agreed: Decimal, account_id: str, day: date) -> tuple[Decimal, str]:
-        """(percent, reason of an exemption or "")."""
-        for exemption in self.exemptions:
-            if exemption.account_id == account_id and exemption.first_on <= day < exemption.until_on:
-                return Decimal(0), exemption.reason
-        known = [r for r in self.rates if r.agreed == agreed and r.since <= day]
-        return (max(known, key=lambda r: r.since).percent if known else agreed), ""
+    def on(self, charge: Charge, day: date) -> Treatment:
+        """How what is charged is taxed on a day."""
+        if charge.tax_category not in TAXED:
+            return Treatment(charge.tax_category, Decimal(0), charge.exemption, REASONS.get(charge.tax_category, ""))
+        percent = self._percent(charge, day)
+        for held in self.exemptions:
+            if held.account_id == charge.account_id and held.first_on <= day < held.until_on:
+                code = held.code or REASONS.get(held.category, "")
+                return Treatment(held.category, Decimal(0), held.reason, code, percent)
+        return Treatment(charge.tax_category, percent)
+
+    def area(self, account_id: str, day: date) -> str:
+        """Where an account is on a day; "" where nobody said."""
+        known = [p for p in self.places if p.account_id == account_id and p.since <= day]
+        return max(known, key=lambda p: p.since).area if known else ""
 
     def apply(self, charges: Iterable[Charge]) -> list[Charge]:
-        """Each charge at the tax of its days, in parts where that changes within them."""
+        """Each charge as its days are taxed, in parts where that changes within them."""
         return [part for charge in charges for part in self._parts(charge)]
+
+    def _percent(self, charge: Charge, day: date) -> Decimal:
+        area = self.area(charge.account_id, day)
+        for place in dict.fromkeys((area, "")):
+            known = [r for r in self.rates if (r.agreed, r.area) == (charge.tax_percent, place) and r.since <= day]
+            if known:
+                return max(known, key=lambda r: r.since).percent
+        return charge.tax_percent
 
     def _parts(self, charge: Charge) -> list[Charge]:
         last = max(charge.until_on, charge.first_on + _DAY)
-        spans: list[tuple[date, date, Decimal, str]] = []
+        spans: list[tuple[date, date, Treatment]] = []
         edges = sorted({charge.first_on, last, *(e for e in self._edges(charge) if charge.first_on < e < last)})
         for first_on, until_on in pairwise(edges):
-            percent, reason = self.on(charge.tax_percent, charge.account_id, first_on)
-            if spans and spans[-1][2:] == (percent, reason):
-                spans[-1] = (spans[-1][0], until_on, percent, reason)
+            treatment = self.on(charge, first_on)
+            if spans and spans[-1][2] == treatment:
+                spans[-1] = (spans[-1][0], until_on, treatment)
             else:
-                spans.append((first_on, until_on, percent, reason))
+                spans.append((first_on, until_on, treatment))
         if len(spans) == 1:
-            return [replace(charge, tax_percent=spans[0][2], exemption=spans[0][3])]
-        days = [(until_on - first_on).days for first_on, until_on, _, _ in spans]
+            return [_treated(charge, spans[0][2])]
+        days = [(until_on - first_on).days for first_on, until_on, _ in spans]
         nets = allocate(charge.net.minor, days)
         quantities = _shares(charge.quantity, days)
         return [
-            replace(
-                charge,
-                first_on=first_on,
-                until_on=until_on,
-                quantity=quantity,
-                net=Money(net, charge.net.currency),
-                tax_percent=percent,
-                exemption=reason,
+            _treated(
+                replace(
+                    charge,
+                    first_on=first_on,
+                    until_on=until_on,
+                    quantity=quantity,
+                    net=Money(net, charge.net.currency),
+                ),
+                treatment,
             )
-            for (first_on, until_on, percent, reason), net, quantity in zip(spans, nets, quantities, strict=True)
+            for (first_on, until_on, treatment), net, quantity in zip(spans, nets, quantities, strict=True)
         ]
 
     def _edges(self, charge: Charge) -> Iterable[date]:
         yield from (r.since for r in self.rates if r.agreed == charge.tax_percent)
+        yield from (p.since for p in self.places if p.account_id == charge.account_id)
         for exemption in self.exemptions:
             if exemption.account_id == charge.account_id:
                 yield from (exemption.first_on, exemption.until_on)
+
+
+def _treated(charge: Charge, treatment: Treatment) -> Charge:
+    return replace(
+        charge,
+        tax_category=treatment.category,
+        tax_percent=treatment.percent,
+        exemption=treatment.reason,
+        exemption_code=treatment.code,
+        tax_relief=treatment.relief if charge.tax_included else Decimal(0),
+    )
 
 
 def _shares(quantity: Decimal, days: Sequence[int]) -> list[Decimal]:

@@ -48,6 +48,57 @@ def forbid_changes(table: Table, *unique: Sequence[str]) -> None:
     )
 
 
+def forbid_over_credit(*, invoice: Table, line: Table) -> None:
+    """Refuse a line that takes back more of another one than that says, net or tax, all its credits together.
+
+    It stands on a document of the same account and currency, has the other sign, and credits no credit. On PostgreSQL
+    the credited row is locked first, so that two credits of one line do not both see room.
+    """
+    name, head = line.name, invoice.name
+    message = f"{name}: more is credited than the line says"
+    others = f"(SELECT COALESCE(SUM({{0}}), 0) FROM {name} WHERE credits_line_id = NEW.credits_line_id)"
+    net, tax = others.format("net_minor"), others.format("tax_minor")
+    wrong = (
+        f"NOT EXISTS (SELECT 1 FROM {name} o JOIN {head} oh ON oh.invoice_id = o.invoice_id "
+        f"JOIN {head} nh ON nh.invoice_id = NEW.invoice_id "
+        f"WHERE o.line_id = NEW.credits_line_id AND o.credits_line_id IS NULL "
+        f"AND oh.account_id = nh.account_id AND oh.currency = nh.currency AND oh.invoice_id <> nh.invoice_id "
+        f"AND {_within('o.net_minor', 'NEW.net_minor', net)} AND {_within('o.tax_minor', 'NEW.tax_minor', tax)})"
+    )
+    _on_sqlite(
+        line,
+        f"CREATE TRIGGER {name}_over_credit BEFORE INSERT ON {name} WHEN NEW.credits_line_id IS NOT NULL AND {wrong} "
+        f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
+    )
+    _on_postgresql(
+        line,
+        f"""
+        CREATE FUNCTION {name}_over_credit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          IF NEW.credits_line_id IS NOT NULL THEN
+            PERFORM 1 FROM {name} WHERE line_id = NEW.credits_line_id FOR UPDATE;
+            IF {wrong} THEN
+              RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = '{message}';
+            END IF;
+          END IF;
+          RETURN NEW;
+        END $$
+        """,
+    )
+    _on_postgresql(
+        line,
+        f"CREATE TRIGGER {name}_over_credit BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION {name}_over_credit()",
+    )
+
+
+def _within(original: str, new: str, before: str) -> str:
+    """`new` has not the sign of `original`, and with what was taken back `before` leaves something of it or nothing."""
+    return (
+        f"CASE WHEN {original} >= 0 THEN {new} <= 0 AND {original} + {before} + {new} >= 0 "
+        f"ELSE {new} >= 0 AND {original} + {before} + {new} <= 0 END"
+    )
+
+
 def forbid_closed_period(*, journal_entry: Table, period_change: Table) -> None:
     """Refuse an entry booked before the day up to which its entity's books are closed.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from erp.finance.einvoice.model import EInvoice, Line, Party, VatGroup, plain
+from erp.finance.einvoice.model import DISCOUNT, NO_VAT, Allowance, EInvoice, Line, Party, VatGroup, plain
 
 _BASE = "urn:un:unece:uncefact:data:standard:"
 _SPACES = {
@@ -30,14 +30,23 @@ def render(document: EInvoice) -> bytes:
     _text(head, "ID", document.number)
     _text(head, "TypeCode", document.type_code)
     _day(_group(head, "ram:IssueDateTime"), document.issued_on)
+    if document.note:
+        _text(_group(head, "ram:IncludedNote"), "Content", document.note)
     trade = _group(root, "rsm:SupplyChainTradeTransaction")
     for line in document.lines:
         _line(_group(trade, "ram:IncludedSupplyChainTradeLineItem"), line)
     agreement = _group(trade, "ram:ApplicableHeaderTradeAgreement")
     _text(agreement, "BuyerReference", document.buyer_reference)
-    _party(_group(agreement, "ram:SellerTradeParty"), document.seller, document.seller.tax_number)
-    _party(_group(agreement, "ram:BuyerTradeParty"), document.buyer, "")
-    _group(trade, "ram:ApplicableHeaderTradeDelivery")
+    registered = "" if document.without_vat else document.seller.tax_number
+    _party(_group(agreement, "ram:SellerTradeParty"), document.seller, document.seller.tax_number, registered)
+    _party(_group(agreement, "ram:BuyerTradeParty"), document.buyer, "", "")
+    delivery = _group(trade, "ram:ApplicableHeaderTradeDelivery")
+    if document.delivered_to:
+        _text(
+            _group(_group(delivery, "ram:ShipToTradeParty"), "ram:PostalTradeAddress"),
+            "CountryID",
+            document.delivered_to,
+        )
     _settlement(_group(trade, "ram:ApplicableHeaderTradeSettlement"), document)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
@@ -53,22 +62,47 @@ def _settlement(inside: Any, document: EInvoice) -> None:
         _text(_group(means, "ram:PayeePartyCreditorFinancialAccount"), "IBANID", document.iban)
     for group in document.groups:
         _tax(_group(inside, "ram:ApplicableTradeTax"), group)
+    if document.delivered_to:
+        period = _group(inside, "ram:BillingSpecifiedPeriod")
+        _day(_group(period, "ram:StartDateTime"), min(line.first_on for line in document.lines))
+        _day(_group(period, "ram:EndDateTime"), max(line.last_on for line in document.lines))
+    for allowance in document.allowances:
+        _allowance(_group(inside, "ram:SpecifiedTradeAllowanceCharge"), allowance)
     terms = _group(inside, "ram:SpecifiedTradePaymentTerms")
     if document.is_credit_note:
         _text(terms, "Description", "Set off against open invoices.")
     else:
         _day(_group(terms, "ram:DueDateDateTime"), document.due_on)
     sums = _group(inside, "ram:SpecifiedTradeSettlementHeaderMonetarySummation")
-    _text(sums, "LineTotalAmount", plain(document.net))
+    _text(sums, "LineTotalAmount", plain(document.gross_of_lines))
+    if document.allowances:
+        _text(sums, "AllowanceTotalAmount", plain(document.allowed))
     _text(sums, "TaxBasisTotalAmount", plain(document.net))
     _text(sums, "TaxTotalAmount", plain(document.tax), currencyID=document.currency)
     _text(sums, "GrandTotalAmount", plain(document.total))
-    _text(sums, "DuePayableAmount", plain(document.total))
+    if document.prepaid:
+        _text(sums, "TotalPrepaidAmount", plain(document.prepaid))
+    _text(sums, "DuePayableAmount", plain(document.due))
+    if document.regards:
+        _text(_group(inside, "ram:InvoiceReferencedDocument"), "IssuerAssignedID", document.regards)
 
 
-def _party(inside: Any, party: Party, tax_number: str) -> None:
+def _allowance(inside: Any, allowance: Allowance) -> None:
+    indicator = _group(inside, "ram:ChargeIndicator")
+    etree.SubElement(indicator, f"{{{_SPACES['udt']}}}Indicator").text = "false"
+    _text(inside, "ActualAmount", plain(allowance.amount))
+    _text(inside, "ReasonCode", DISCOUNT)
+    _text(inside, "Reason", allowance.reason)
+    tax = _group(inside, "ram:CategoryTradeTax")
+    _text(tax, "TypeCode", "VAT")
+    _text(tax, "CategoryCode", allowance.category)
+    if allowance.category != NO_VAT:
+        _text(tax, "RateApplicablePercent", plain(allowance.percent))
+
+
+def _party(inside: Any, party: Party, identity: str, tax_number: str) -> None:
     """A number that is no VAT number is the seller's tax registration (BT-32) and identifies it (BT-29)."""
-    _text(inside, "ID", tax_number)
+    _text(inside, "ID", identity)
     _text(inside, "Name", party.name)
     address = _group(inside, "ram:PostalTradeAddress")
     for name, line in zip(("LineOne", "LineTwo", "LineThree"), party.address, strict=False):
@@ -85,7 +119,9 @@ def _tax(inside: Any, group: VatGroup) -> None:
     _text(inside, "ExemptionReason", group.exemption)
     _text(inside, "BasisAmount", plain(group.net))
     _text(inside, "CategoryCode", group.category)
-    _text(inside, "RateApplicablePercent", plain(group.percent))
+    _text(inside, "ExemptionReasonCode", group.code)
+    if group.category != NO_VAT:
+        _text(inside, "RateApplicablePercent", plain(group.percent))
 
 
 def _line(inside: Any, line: Line) -> None:
@@ -101,7 +137,8 @@ def _line(inside: Any, line: Line) -> None:
     tax = _group(settlement, "ram:ApplicableTradeTax")
     _text(tax, "TypeCode", "VAT")
     _text(tax, "CategoryCode", line.category)
-    _text(tax, "RateApplicablePercent", plain(line.percent))
+    if line.category != NO_VAT:
+        _text(tax, "RateApplicablePercent", plain(line.percent))
     period = _group(settlement, "ram:BillingSpecifiedPeriod")
     _day(_group(period, "ram:StartDateTime"), line.first_on)
     _day(_group(period, "ram:EndDateTime"), line.last_on)

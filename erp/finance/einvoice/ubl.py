@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from erp.finance.einvoice.model import EInvoice, Line, Party, VatGroup, plain
+from erp.finance.einvoice.model import DISCOUNT, NO_VAT, EInvoice, Line, Party, VatGroup, plain
 
 _BASE = "urn:oasis:names:specification:ubl:schema:xsd:"
 _CAC, _CBC = _BASE + "CommonAggregateComponents-2", _BASE + "CommonBasicComponents-2"
@@ -45,10 +45,21 @@ def render(document: EInvoice) -> bytes:
     if not document.is_credit_note:
         to.text(root, "DueDate", document.due_on.isoformat())
     to.text(root, f"{kind}TypeCode", document.type_code)
+    to.text(root, "Note", document.note)
     to.text(root, "DocumentCurrencyCode", document.currency)
     to.text(root, "BuyerReference", document.buyer_reference)
-    _party(to, to.group(root, "AccountingSupplierParty"), document.seller, document.seller.tax_number)
-    _party(to, to.group(root, "AccountingCustomerParty"), document.buyer, "")
+    if document.delivered_to:
+        period = to.group(root, "InvoicePeriod")
+        to.text(period, "StartDate", min(line.first_on for line in document.lines).isoformat())
+        to.text(period, "EndDate", max(line.last_on for line in document.lines).isoformat())
+    if document.regards:
+        to.text(to.group(to.group(root, "BillingReference"), "InvoiceDocumentReference"), "ID", document.regards)
+    registered = "" if document.without_vat else document.seller.tax_number
+    _party(to, to.group(root, "AccountingSupplierParty"), document.seller, document.seller.tax_number, registered)
+    _party(to, to.group(root, "AccountingCustomerParty"), document.buyer, "", "")
+    if document.delivered_to:
+        place = to.group(to.group(root, "Delivery"), "DeliveryLocation")
+        to.text(to.group(to.group(place, "Address"), "Country"), "IdentificationCode", document.delivered_to)
     if document.iban and not document.is_credit_note:
         means = to.group(root, "PaymentMeans")
         to.text(means, "PaymentMeansCode", _CREDIT_TRANSFER)
@@ -56,15 +67,26 @@ def render(document: EInvoice) -> bytes:
         to.text(to.group(means, "PayeeFinancialAccount"), "ID", document.iban)
     if document.is_credit_note:
         to.text(to.group(root, "PaymentTerms"), "Note", "Set off against open invoices.")
+    for allowance in document.allowances:
+        inside = to.group(root, "AllowanceCharge")
+        to.text(inside, "ChargeIndicator", "false")
+        to.text(inside, "AllowanceChargeReasonCode", DISCOUNT)
+        to.text(inside, "AllowanceChargeReason", allowance.reason)
+        to.amount(inside, "Amount", allowance.amount)
+        _category(to, to.group(inside, "TaxCategory"), allowance.category, allowance.percent)
     total = to.group(root, "TaxTotal")
     to.amount(total, "TaxAmount", document.tax)
     for group in document.groups:
         _subtotal(to, total, group)
     sums = to.group(root, "LegalMonetaryTotal")
-    to.amount(sums, "LineExtensionAmount", document.net)
+    to.amount(sums, "LineExtensionAmount", document.gross_of_lines)
     to.amount(sums, "TaxExclusiveAmount", document.net)
     to.amount(sums, "TaxInclusiveAmount", document.total)
-    to.amount(sums, "PayableAmount", document.total)
+    if document.allowances:
+        to.amount(sums, "AllowanceTotalAmount", document.allowed)
+    if document.prepaid:
+        to.amount(sums, "PrepaidAmount", document.prepaid)
+    to.amount(sums, "PayableAmount", document.due)
     for line in document.lines:
         _line(
             to,
@@ -75,11 +97,11 @@ def render(document: EInvoice) -> bytes:
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
 
-def _party(to: _Writer, parent: Any, party: Party, tax_number: str) -> None:
+def _party(to: _Writer, parent: Any, party: Party, identity: str, tax_number: str) -> None:
     """A number that is no VAT number is the seller's tax registration (BT-32) and identifies it (BT-29)."""
     inside = to.group(parent, "Party")
-    if tax_number:
-        to.text(to.group(inside, "PartyIdentification"), "ID", tax_number)
+    if identity:
+        to.text(to.group(inside, "PartyIdentification"), "ID", identity)
     address = to.group(inside, "PostalAddress")
     for name, line in zip(("StreetName", "AdditionalStreetName"), party.address, strict=False):
         to.text(address, name, line)
@@ -99,12 +121,15 @@ def _subtotal(to: _Writer, parent: Any, group: VatGroup) -> None:
     inside = to.group(parent, "TaxSubtotal")
     to.amount(inside, "TaxableAmount", group.net)
     to.amount(inside, "TaxAmount", group.tax)
-    _category(to, to.group(inside, "TaxCategory"), group.category, group.percent, group.exemption)
+    _category(to, to.group(inside, "TaxCategory"), group.category, group.percent, group.exemption, group.code)
 
 
-def _category(to: _Writer, inside: Any, category: str, percent: Decimal, exemption: str = "") -> None:
+def _category(to: _Writer, inside: Any, category: str, percent: Decimal, exemption: str = "", code: str = "") -> None:
+    """BR-O-05: what is not subject to VAT has no rate."""
     to.text(inside, "ID", category)
-    to.text(inside, "Percent", plain(percent))
+    if category != NO_VAT:
+        to.text(inside, "Percent", plain(percent))
+    to.text(inside, "TaxExemptionReasonCode", code)
     to.text(inside, "TaxExemptionReason", exemption)
     to.text(to.group(inside, "TaxScheme"), "ID", "VAT")
 

@@ -89,7 +89,7 @@ def test_an_invoice_and_a_credit_note_of_a_month(net: int) -> None:
 
 
 def test_a_credited_line_on_an_invoice_has_a_negative_quantity() -> None:
-    told = content([charge(4000), charge(-2000)])
+    told = content([charge(4000), replace(charge(-2000), adjustment=True)])
     check(told)
     credited = of_content(told).lines[1]
     assert (credited.quantity, credited.price, credited.net) == (-1, Decimal("20.00"), Decimal("-20.00"))

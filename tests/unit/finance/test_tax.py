@@ -82,7 +82,8 @@ def test_parts_are_the_whole_and_each_day_has_its_own_tax(
     assert [d for p in parts for d in each_day(p)] == list(each_day(whole))
     for part in parts:
         for day in each_day(part):
-            assert table.on(Decimal(19), "account", day) == (part.tax_percent, part.exemption)
+            treatment = table.on(whole, day)
+            assert (treatment.percent, treatment.reason) == (part.tax_percent, part.exemption)
 
 
 def each_day(charge: Charge) -> Iterator[date]:
@@ -126,7 +127,7 @@ async def test_rates_and_certificates_over_http(books: Books) -> None:
     account = await exempted(books)
     async with api_client(tax_routes.endpoints(books.tax), clock=books.clock) as api:
         assert (await api.get("/tax-rates")).json()["rates"] == [
-            {"agreed": "19", "since": "2026-11-16", "percent": "21"}
+            {"agreed": "19", "since": "2026-11-16", "percent": "21", "area": ""}
         ]
         again = await api.post("/tax-rates", json={"agreed": "19.0", "since": "2026-11-16", "percent": "22"})
         assert (again.status_code, again.json()["code"]) == (409, RateKnown.code)

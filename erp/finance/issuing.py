@@ -1,0 +1,208 @@
+"""Documents about to be issued: how their lines are taxed, their parties, numbers, postings and what settles them.
+
+Two steps. `addressed` decides amounts and may ask a tax service over the network, so it holds no lock. `issue_in` runs
+in the caller's transaction, under the lock of the books: it takes the numbers and writes all of a document at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.charge import Charge
+from controller.domain.clock import local_date
+from controller.domain.identity import BillRunId, EntityId, InvoiceId, new_id
+from controller.store import audit, outbox
+from controller.store.engine import Database
+from erp.crm import repository as parties
+from erp.crm.model import Entity
+from erp.crm.service import CrmService
+from erp.finance import contracts, deferral, ledger, repository, taxes
+from erp.finance.deferral import deferred
+from erp.finance.issue import Addressed, Issue, earning_rows, entry_of, invoice_row, issued, levy_rows, line_rows
+from erp.finance.levies import LevyAdapter, LevyLine, LevyRequest
+from erp.finance.model import CREDIT_NOTE, Draft, Levy, Open, draft, settle, split_by_account
+from erp.finance.settings import FinanceSettings
+from erp.finance.tax import TaxTable
+
+
+class Issuer:
+    def __init__(self, database: Database, crm: CrmService, settings: FinanceSettings, levies: LevyAdapter) -> None:
+        self._database = database
+        self._crm = crm
+        self._settings = settings
+        self._levies = levies
+
+    async def addressed(self, charges: Sequence[Charge]) -> list[Addressed]:
+        """The document of each account and currency, its lines taxed. Raises LevyUnavailable, NoAccount."""
+        split = split_by_account(charges)
+        async with self._database.read() as conn:
+            buyers = await self._crm.customers_of_in(conn, {account_id for account_id, _ in split})
+            entities = {i: await entity_of(conn, i) for i in sorted({b.entity_id for b in buyers.values()})}
+            tables = {i: await taxes.table(conn, i, buyers) for i in entities}
+        found = []
+        for (account_id, _), own in split.items():
+            buyer = buyers[account_id]
+            taxed = tables[buyer.entity_id].apply(own)
+            found.append(
+                Addressed(draft(taxed, self._settings.tax_rounding), entities[buyer.entity_id], buyer, tuple(taxed))
+            )
+        levied = await self._levies.levies([_request(a, tables[a.seller.entity_id]) for a in found])
+        return [self._with_levies(a, levies) for a, levies in zip(found, levied, strict=True)]
+
+    def _with_levies(self, found: Addressed, levies: Sequence[Levy]) -> Addressed:
+        if not levies:
+            return found
+        return replace(found, document=draft(found.taxed, self._settings.tax_rounding, levies))
+
+    async def issue_in(
+        self, conn: AsyncConnection, bill_run_id: BillRunId, todo: Sequence[Addressed], now: datetime, actor: str
+    ) -> list[Issue]:
+        """Number, write, post, settle and tell. The caller holds the lock of the books."""
+        issues = await self._numbered(conn, todo, now)
+        matched = await self._matched(conn, issues)
+        await self._write(conn, bill_run_id, issues, matched, now)
+        days = {f"invoice:{i.invoice_id}": i.issued_on(now) for i in issues}
+        by_credit = {f"{CREDIT_NOTE}:{i.invoice_id}": i.issued_on(now) for i in issues}
+        for applied_on in sorted({*days.values()}):
+            some = [m for m in matched if (days.get(m[0]) or by_credit.get(m[1])) == applied_on]
+            await repository.add_allocations(conn, some, now, applied_on)
+        for issue in issues:
+            await _audit_issue(conn, issue, now, actor)
+        await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
+        return issues
+
+    async def _numbered(self, conn: AsyncConnection, todo: Sequence[Addressed], now: datetime) -> list[Issue]:
+        """Give each document its postings and the next number of its series."""
+        entity_ids = sorted({a.seller.entity_id for a in todo})
+        charts = {entity_id: await ledger.ensure_chart(conn, entity_id) for entity_id in entity_ids}
+        contract_of = await contracts.of_subscriptions(conn, [c for a in todo for c in a.document.charges])
+        positions = await contracts.positions(conn, set(contract_of.values()))
+        by_series: dict[tuple[EntityId, str], list[Addressed]] = {}
+        for a in todo:
+            by_series.setdefault((a.seller.entity_id, self._series(a.document, a.seller, now)), []).append(a)
+        issues = []
+        for (entity_id, series), members in sorted(by_series.items()):
+            first = await repository.take_numbers(conn, entity_id, series, len(members))
+            for sequence, a in enumerate(members, first):
+                later = deferred(a.document.charges, local_date(now, a.seller.zone_info), contract_of)
+                postings = deferral.postings(a.document, charts[entity_id], later, positions)
+                issues.append(
+                    Issue(
+                        InvoiceId(new_id(now)),
+                        new_id(now) if postings else None,
+                        postings,
+                        later,
+                        f"{series}-{sequence:06d}",
+                        series,
+                        sequence,
+                        a.document,
+                        a.seller,
+                        a.buyer,
+                        charts[entity_id],
+                        a.credits,
+                        a.about,
+                        a.settles,
+                    )
+                )
+        return issues
+
+    def _series(self, document: Draft, seller: Entity, now: datetime) -> str:
+        settings = self._settings
+        prefix = settings.credit_note_series if document.kind == CREDIT_NOTE else settings.invoice_series
+        return f"{prefix}-{local_date(now, seller.zone_info).year}"
+
+    async def _matched(self, conn: AsyncConnection, issues: Sequence[Issue]) -> list[tuple[str, str, int]]:
+        """Which credits (payments, credit notes, these among them) settle which invoices, once these are written."""
+        found = []
+        for currency in sorted({i.document.total.currency for i in issues}):
+            mine = [i for i in issues if i.document.total.currency == currency]
+            items = await repository.open_items(conn, [i.buyer.account.account_id for i in mine], currency)
+            for issue in mine:
+                invoices, credits = items[issue.buyer.account.account_id]
+                minor = issue.document.total.minor
+                if minor > 0:
+                    invoices.append(Open(f"invoice:{issue.invoice_id}", minor))
+                elif minor < 0:
+                    own = Open(f"{CREDIT_NOTE}:{issue.invoice_id}", -minor)
+                    found += _first(own, f"invoice:{issue.settles}", invoices, credits)
+            found += [m for invoices, credits in items.values() for m in settle(invoices, credits)]
+        return found
+
+    async def _write(
+        self,
+        conn: AsyncConnection,
+        bill_run_id: BillRunId,
+        issues: Sequence[Issue],
+        matched: Sequence[tuple[str, str, int]],
+        now: datetime,
+    ) -> None:
+        await ledger.post(conn, [entry_of(i, now) for i in issues if i.entry_id is not None])
+        due_in = timedelta(days=self._settings.due_days)
+        paid: dict[str, int] = {}
+        for key, _, minor in matched:
+            paid[key] = paid.get(key, 0) + minor
+        rows = [
+            invoice_row(
+                replace(i, about={**i.about, "prepaid_minor": paid.get(f"invoice:{i.invoice_id}", 0)}),
+                bill_run_id,
+                now,
+                due_on=i.issued_on(now) + due_in,
+                iban=self._settings.iban,
+            )
+            for i in issues
+        ]
+        lines = [(i, line_rows(i, now)) for i in issues]
+        await repository.add_invoices(conn, rows, [row for _, found in lines for row in found])
+        await repository.add_levies(conn, [row for i, found in lines for row in levy_rows(i, found)])
+        await contracts.add_earnings(conn, [row for i, found in lines for row in earning_rows(i, found)])
+        for issue in issues:
+            if issue.entry_id is not None:
+                await contracts.add_movements(conn, issue.entry_id, billed=issue.deferred.billed)
+
+
+async def entity_of(conn: AsyncConnection, entity_id: EntityId) -> Entity:
+    """The legal entity, read in the caller's transaction."""
+    found = await parties.find_entity(conn, entity_id)
+    assert found is not None, "a customer's entity is a foreign key"
+    return found
+
+
+def _request(found: Addressed, table: TaxTable) -> LevyRequest:
+    lines = (
+        LevyLine.of(place, c, table.area(c.account_id, c.first_on)) for place, c in enumerate(found.document.charges)
+    )
+    return LevyRequest(found.seller.entity_id, found.buyer.account.account_id, tuple(lines))
+
+
+def _first(own: Open, wanted: str, invoices: list[Open], credits: list[Open]) -> list[tuple[str, str, int]]:
+    """A credit note settles the invoice it takes back before any other; both lists keep what is left."""
+    left = own.minor
+    matched = []
+    for n, item in enumerate(invoices):
+        if item.key == wanted:
+            part = min(left, item.minor)
+            matched.append((wanted, own.key, part))
+            invoices[n] = Open(wanted, item.minor - part)
+            left -= part
+    if left:
+        credits.append(Open(own.key, left))
+    return matched
+
+
+async def _audit_issue(conn: AsyncConnection, issue: Issue, now: datetime, actor: str) -> None:
+    await audit.record(
+        conn,
+        now=now,
+        actor=actor,
+        action=f"{issue.document.kind}.issue",
+        subject=f"invoice:{issue.invoice_id}",
+        after={
+            "number": issue.number,
+            "account_id": issue.buyer.account.account_id,
+            "total": str(issue.document.total),
+        },
+    )

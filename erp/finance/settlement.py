@@ -1,0 +1,398 @@
+"""What settles what: payments booked, matched with invoices, taken back, returned, and invoices written off.
+
+Nothing is edited. A match is taken back by a row of the opposite amount, money that goes back is a reversal beside its
+payment, and every movement of money is an entry that balances: at every commit the open items are the receivables
+account. Each `…_in` works in the caller's transaction and takes the lock of the books there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock, local_date
+from controller.domain.events import PaymentReceived, PaymentReversed, ReceivablesChanged
+from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId, new_id
+from controller.domain.money import Money
+from controller.store import audit, outbox
+from controller.store.engine import Database
+from erp.crm import repository as parties
+from erp.crm.model import Entity
+from erp.crm.service import CrmService
+from erp.finance import journal, ledger, receipts, repository
+from erp.finance.chart import BAD_DEBTS, BANK, BANK_CHARGES, OUTPUT_TAX, RECEIVABLES
+from erp.finance.errors import (
+    AlreadyTakenBack,
+    NotThatMuch,
+    PaymentMismatch,
+    UnknownAllocation,
+    UnknownInvoice,
+    UnknownPayment,
+    WrongCurrency,
+)
+from erp.finance.journal import Entry, Posting, without_zeros
+from erp.finance.model import Invoice, settle, tax_share
+from erp.finance.receipts import WRITE_OFF, Allocation, Payment, Reversal
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyIn:
+    """Money that came: `into` is the role of the account it went to, `apply` what the payer named, None the oldest."""
+
+    account_id: AccountId
+    amount: Money
+    method: str
+    reference: str
+    received_at: datetime | None = None
+    into: str = BANK
+    apply: Sequence[tuple[InvoiceId, Money]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """Money of a payment that goes back: `out_of` is the role of the account it leaves, `fee` what is taken beside.
+
+    A negative amount is money that comes again, such as that of a dispute won. The same kind and reference is the same.
+    """
+
+    payment_id: PaymentId
+    amount: Money
+    kind: str
+    reference: str
+    out_of: str
+    reason: str
+    fee: Money | None = None
+
+
+class Settlement:
+    """The one writer of payments and of what they settle."""
+
+    def __init__(self, database: Database, clock: Clock, crm: CrmService) -> None:
+        self._database = database
+        self._clock = clock
+        self._crm = crm
+
+    async def receive_in(self, conn: AsyncConnection, came: MoneyIn, *, actor: str) -> tuple[Payment, bool]:
+        """Book a payment and settle with it; (payment, whether it is new).
+
+        The same method and reference again is the same payment. Raises PaymentMismatch when it then names another
+        amount or account, WrongCurrency when the account is not kept in this currency, RuleError for no account.
+        """
+        now = self._clock.now()
+        customer = await self._crm.customer_of_in(conn, came.account_id)
+        if came.amount.currency != customer.account.currency:
+            raise WrongCurrency(f"account {came.account_id} is kept in {customer.account.currency}")
+        if came.amount.minor <= 0:
+            raise NotThatMuch("a payment is a positive amount", code="payment-amount")
+        await ledger.lock_books(conn)
+        known = await receipts.find_payment(conn, came.method, came.reference)
+        if known is not None:
+            if (known.account_id, known.amount) != (came.account_id, came.amount):
+                raise PaymentMismatch(
+                    f"{came.method} {came.reference} was booked as {known.amount} of {known.account_id}"
+                )
+            return known, False
+        entity = await self._entity(conn, customer.entity_id)
+        made = Payment(
+            PaymentId(new_id(now)),
+            customer.entity_id,
+            came.account_id,
+            came.amount,
+            came.method,
+            came.reference,
+            came.received_at or now,
+            now,
+            new_id(now),
+            actor,
+        )
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        postings = journal.of_payment(made.amount, chart, came.into)
+        await ledger.post(conn, [_entry(made, entity, now, f"Payment {made.method} {made.reference}", postings)])
+        await receipts.add_payment(conn, made)
+        for invoice_id, part in came.apply or ():
+            await self._match(conn, made.payment_id, invoice_id, part, now, entity, actor)
+        if came.apply is None:
+            await self._settle_account(conn, came.account_id, came.amount.currency, now, entity)
+        stored = await self._payment(conn, made.payment_id)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="payment.receive",
+            subject=f"payment:{made.payment_id}",
+            after={
+                "account_id": came.account_id,
+                "amount": str(came.amount),
+                "method": came.method,
+                "reference": came.reference,
+            },
+        )
+        event = PaymentReceived(
+            event_id=new_id(now),
+            at=now,
+            actor=actor,
+            payment_id=made.payment_id,
+            account_id=came.account_id,
+            amount_minor=came.amount.minor,
+            currency=came.amount.currency,
+            invoice_ids=tuple(invoice_id for invoice_id, _ in stored.applied),
+        )
+        await outbox.append(conn, event)
+        return stored, True
+
+    async def apply(self, payment_id: PaymentId, invoice_id: InvoiceId, amount: Money, *, actor: str) -> Payment:
+        """Settle an invoice with what is unapplied of a payment of the same account.
+
+        Raises UnknownPayment, UnknownInvoice, NotThatMuch.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            found = await self._payment(conn, payment_id)
+            entity = await self._entity(conn, found.entity_id)
+            await self._match(conn, payment_id, invoice_id, amount, now, entity, actor)
+            await self._changed(conn, found, now, actor, "payment.apply", {"invoice_id": invoice_id, "of": str(amount)})
+            return await self._payment(conn, payment_id)
+
+    async def unapply(self, allocation_id: int, *, actor: str, reason: str) -> Payment:
+        """Take a match back: the invoice is open again by it, and the money unapplied.
+
+        Raises UnknownAllocation, also for the match of a credit note, and AlreadyTakenBack.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            found = await receipts.get_allocation(conn, allocation_id)
+            if found is None or found[0].payment_id is None:
+                raise UnknownAllocation(f"no allocation {allocation_id} of a payment")
+            row, stands = found
+            if not stands:
+                raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
+            assert row.payment_id is not None
+            made = await self._payment(conn, row.payment_id)
+            entity = await self._entity(conn, made.entity_id)
+            await self._take_back(conn, row, now, entity, actor, reason)
+            what = {"allocation_id": allocation_id, "invoice_id": row.invoice_id, "minor": row.amount_minor}
+            await self._changed(conn, made, now, actor, "payment.unapply", what, reason)
+            return await self._payment(conn, made.payment_id)
+
+    async def reverse_in(self, conn: AsyncConnection, back: MoneyBack, *, actor: str) -> tuple[Reversal, bool]:
+        """Book that money of a payment went back; (reversal, whether it is new).
+
+        What of it was unapplied goes first, then the latest matches are taken back: their invoices are open again, as
+        far as no other credit of the account settles them at once. Raises UnknownPayment, NotThatMuch, PaymentMismatch.
+        """
+        now = self._clock.now()
+        await ledger.lock_books(conn)
+        found = await self._payment(conn, back.payment_id)
+        known = await receipts.find_reversal(conn, back.kind, back.reference)
+        if known is not None:
+            if (known.payment_id, known.amount) != (back.payment_id, back.amount):
+                raise PaymentMismatch(f"{back.kind} {back.reference} was booked as {known.amount}")
+            return known, False
+        if back.amount.currency != found.amount.currency:
+            raise WrongCurrency(f"payment {back.payment_id} is of {found.amount.currency}")
+        if not -found.reversed_minor <= back.amount.minor <= found.kept.minor:
+            raise NotThatMuch(f"{found.kept} of payment {back.payment_id} are there to go back, not {back.amount}")
+        if not back.amount:
+            raise NotThatMuch("nothing goes back")
+        entity = await self._entity(conn, found.entity_id)
+        opened = await self._free(
+            conn, found, back.amount.minor, now, entity, actor, f"{back.kind}: {back.reason}"[:300]
+        )
+        made = await self._book_reversal(conn, found, back, now, entity, actor)
+        await self._settle_account(conn, found.account_id, found.amount.currency, now, entity)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="payment.reverse",
+            subject=f"payment:{found.payment_id}",
+            after={"kind": back.kind, "amount": str(back.amount), "reference": back.reference, "opened": opened},
+            reason=back.reason,
+        )
+        event = PaymentReversed(
+            event_id=new_id(now),
+            at=now,
+            actor=actor,
+            payment_id=found.payment_id,
+            account_id=found.account_id,
+            kind=back.kind,
+            amount_minor=back.amount.minor,
+            currency=back.amount.currency,
+            invoice_ids=tuple(opened),
+        )
+        await outbox.append(conn, event)
+        return made, True
+
+    async def write_off(
+        self, invoice_id: InvoiceId, amount: Money | None, *, relieve_tax: bool, reason: str, actor: str
+    ) -> Payment:
+        """Give up what is open of an invoice, or a part of it: a loss, less the tax in it where the law gives it back.
+
+        Raises UnknownInvoice, NotThatMuch beyond what is open. The invoice stays as it was issued.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            owed = await self._invoice(conn, invoice_id)
+            left = Money(owed.open_minor, owed.total.currency)
+            given_up = left if amount is None else amount
+            if given_up.currency != left.currency or not 0 < given_up.minor <= left.minor:
+                raise NotThatMuch(f"{left} of invoice {owed.number} are open, not {given_up}")
+            entity = await self._entity(conn, owed.entity_id)
+            chart = await ledger.ensure_chart(conn, entity.entity_id)
+            tax = tax_share(given_up, owed.tax, owed.total) if relieve_tax else Money.zero(given_up.currency)
+            made = Payment(
+                PaymentId(new_id(now)), owed.entity_id, owed.account_id, given_up, WRITE_OFF,
+                new_id(now), now, now, new_id(now), actor, kind=WRITE_OFF,
+            )  # fmt: skip
+            postings = without_zeros(
+                (
+                    Posting(chart.code(BAD_DEBTS), given_up - tax),
+                    Posting(chart.code(OUTPUT_TAX), tax),
+                    Posting(chart.code(RECEIVABLES), -given_up),
+                )
+            )
+            await ledger.post(
+                conn, [_entry(made, entity, now, f"Invoice {owed.number} written off: {reason}", postings)]
+            )
+            await receipts.add_payment(conn, made)
+            await self._match(conn, made.payment_id, invoice_id, given_up, now, entity, actor)
+            what: dict[str, object] = {"invoice_id": invoice_id, "amount": str(given_up), "tax": str(tax)}
+            await self._changed(conn, made, now, actor, "invoice.write-off", what, reason)
+            return await self._payment(conn, made.payment_id)
+
+    async def open_credit(self, conn: AsyncConnection, account_id: AccountId, currency: str) -> Money:
+        """What of an account's payments and credit notes settles nothing."""
+        _, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
+        return Money(sum(c.minor for c in credits), currency)
+
+    async def _match(
+        self,
+        conn: AsyncConnection,
+        payment_id: PaymentId,
+        invoice_id: InvoiceId,
+        amount: Money,
+        now: datetime,
+        entity: Entity,
+        actor: str,
+    ) -> None:
+        found = await self._payment(conn, payment_id)
+        owed = await self._invoice(conn, invoice_id)
+        if owed.account_id != found.account_id or owed.total.currency != amount.currency:
+            raise UnknownInvoice(f"invoice {owed.number} is not one of account {found.account_id} in {amount.currency}")
+        if not 0 < amount.minor <= found.unapplied.minor:
+            raise NotThatMuch(f"{found.unapplied} of the payment are unapplied, not {amount}")
+        if amount.minor > owed.open_minor:
+            raise NotThatMuch(
+                f"{Money(owed.open_minor, amount.currency)} of invoice {owed.number} are open, not {amount}"
+            )
+        made = Allocation(0, invoice_id, payment_id, None, amount.minor, now, None, actor, None)
+        await receipts.add_allocation(conn, made, local_date(now, entity.zone_info))
+
+    async def _take_back(
+        self, conn: AsyncConnection, row: Allocation, now: datetime, entity: Entity, actor: str, reason: str
+    ) -> None:
+        turned = Allocation(
+            0, row.invoice_id, row.payment_id, row.credit_note_id, -row.amount_minor, now,
+            row.allocation_id, actor, reason,
+        )  # fmt: skip
+        await receipts.add_allocation(conn, turned, local_date(now, entity.zone_info))
+
+    async def _free(
+        self, conn: AsyncConnection, found: Payment, minor: int, now: datetime, entity: Entity, actor: str, reason: str
+    ) -> list[InvoiceId]:
+        """Take back the latest matches until `minor` is unapplied; the invoices that are open again by it."""
+        missing = minor - found.unapplied.minor
+        opened: list[InvoiceId] = []
+        standing = await receipts.allocations(conn, payment_id=found.payment_id, standing=True)
+        for row in reversed(standing):
+            if missing <= 0:
+                break
+            await self._take_back(conn, row, now, entity, actor, reason)
+            opened.append(row.invoice_id)
+            stays = max(0, row.amount_minor - missing)
+            missing -= row.amount_minor
+            if stays:
+                kept = Allocation(0, row.invoice_id, found.payment_id, None, stays, now, None, actor, reason)
+                await receipts.add_allocation(conn, kept, local_date(now, entity.zone_info))
+        return list(dict.fromkeys(opened))
+
+    async def _book_reversal(
+        self, conn: AsyncConnection, found: Payment, back: MoneyBack, now: datetime, entity: Entity, actor: str
+    ) -> Reversal:
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        fee = back.fee or Money.zero(back.amount.currency)
+        postings = without_zeros(
+            (
+                Posting(chart.code(RECEIVABLES), back.amount),
+                Posting(chart.code(BANK_CHARGES), fee),
+                Posting(chart.code(back.out_of), -back.amount - fee),
+            )
+        )
+        today = local_date(now, entity.zone_info)
+        made = Reversal(
+            new_id(now), found.payment_id, back.kind, back.reference, back.amount, now, today, new_id(now),
+            back.reason, actor,
+        )  # fmt: skip
+        what = f"{back.kind.capitalize()} of payment {found.method} {found.reference}"[:200]
+        entry = Entry(made.entry_id, entity.entity_id, now, today, what, f"reversal:{made.reversal_id}", postings)
+        await ledger.post(conn, [entry])
+        await receipts.add_reversal(conn, made)
+        return made
+
+    async def _settle_account(
+        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime, entity: Entity
+    ) -> None:
+        """The oldest credits settle the oldest invoices."""
+        invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
+        await repository.add_allocations(conn, settle(invoices, credits), now, local_date(now, entity.zone_info))
+
+    async def _changed(
+        self,
+        conn: AsyncConnection,
+        found: Payment,
+        now: datetime,
+        actor: str,
+        action: str,
+        after: dict[str, object],
+        reason: str | None = None,
+    ) -> None:
+        subject = f"payment:{found.payment_id}"
+        await audit.record(conn, now=now, actor=actor, action=action, subject=subject, after=after, reason=reason)
+        event = ReceivablesChanged(
+            event_id=new_id(now),
+            at=now,
+            actor=actor,
+            account_id=found.account_id,
+            currency=found.amount.currency,
+            cause=action,
+        )
+        await outbox.append(conn, event)
+
+    async def _payment(self, conn: AsyncConnection, payment_id: PaymentId) -> Payment:
+        found = await receipts.get_payment(conn, payment_id)
+        if found is None:
+            raise UnknownPayment(f"no payment {payment_id}")
+        return found
+
+    async def _invoice(self, conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
+        found = await repository.get_invoice(conn, invoice_id)
+        if found is None:
+            raise UnknownInvoice(f"no invoice {invoice_id}")
+        return found
+
+    async def _entity(self, conn: AsyncConnection, entity_id: EntityId) -> Entity:
+        found = await parties.find_entity(conn, entity_id)
+        assert found is not None, "a customer's entity is a foreign key"
+        return found
+
+
+def _entry(made: Payment, entity: Entity, now: datetime, what: str, postings: Sequence[Posting]) -> Entry:
+    booked_on: date = local_date(now, entity.zone_info)
+    source = f"payment:{made.payment_id}"
+    return Entry(made.entry_id, entity.entity_id, now, booked_on, what[:200], source, tuple(postings))
