@@ -126,6 +126,7 @@ class RadiusRoom:
             self.transports.home_server,
             self.registry.by_id.values,
             self.coa,
+            find_box=self.follower.nas,
             own_realm=settings.operator_name,
             reuse_port=settings.reuse_port,
         )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
 import structlog
 from prometheus_client import Counter
+from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
+from controller.domain.identity import NasId
 from controller.domain.ports import CoaOutcome
-from radius.dynamic.proxy import Accepted, Peer, Refused, Sends, answer, routed, verified
+from radius.dynamic.proxy import Peer, Refused, Sends, answer, routed, verified
 from radius.protocol.codes import CODE_NAMES
 from radius.protocol.duplicates import PENDING, Duplicates, key_of
 from radius.protocol.nas import Nas
+from radius.protocol.operator import operator_nas
 from radius.protocol.packet import Packet
 
 log = structlog.get_logger()
@@ -28,8 +31,11 @@ PROXIED = Counter(
     ["peer", "result"],
 )
 _MOST_UNDER_WAY = 1_024
+_ID_LENGTH = 32
 _LONGEST = 4_096
 
+FindBox = Callable[[NasId], Awaitable[Nas | None]]
+"""Follower.nas: the box of a network, or behind a proxy, that has this id."""
 FindPeer = Callable[[str], Peer | None]
 """The home server at an address; None for a stranger."""
 Send = Callable[[bytes], None]
@@ -48,6 +54,7 @@ class DynamicPort:
         registry: Callable[[], Iterable[Nas]],
         client: Sends,
         *,
+        find_box: FindBox | None = None,
         own_realm: str = "",
         reuse_port: bool = False,
         now_s: Callable[[], float] = time.monotonic,
@@ -56,6 +63,7 @@ class DynamicPort:
         self._find_peer = find_peer
         self._registry = registry
         self._client = client
+        self._find_box = find_box
         self._own_realm = own_realm.lower()
         self._reuse_port = reuse_port
         self._now_s = now_s
@@ -121,19 +129,33 @@ class DynamicPort:
             if kept is not PENDING:
                 send(kept)
             return
+        task = asyncio.get_running_loop().create_task(self._forward(key, packet, peer, send))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _forward(self, key: bytes, packet: Packet, peer: Peer, send: Send) -> None:
         try:
-            accepted = routed(packet, peer, self._registry(), self._own_realm)
+            accepted = routed(packet, peer, [*self._registry(), *await self._boxes(packet)], self._own_realm)
         except Refused as refused:
             outcome = CoaOutcome("nak", refused.error_cause, str(refused))
             self._settle(key, packet, peer, send, outcome, "refused")
             return
-        task = asyncio.get_running_loop().create_task(self._forward(key, accepted, send))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        outcome = await self._client.send(accepted.nas, packet.code, accepted.attributes)
+        self._settle(key, packet, peer, send, outcome, outcome.result)
 
-    async def _forward(self, key: bytes, accepted: Accepted, send: Send) -> None:
-        outcome = await self._client.send(accepted.nas, accepted.request.code, accepted.attributes)
-        self._settle(key, accepted.request, accepted.peer, send, outcome, outcome.result)
+    async def _boxes(self, packet: Packet) -> list[Nas]:
+        """The box that is meant, where it is one that nobody registered by itself."""
+        token = operator_nas(packet.attributes())
+        known = {nas.nas_id for nas in self._registry()}
+        if token is None or self._find_box is None or len(token) != _ID_LENGTH or not token.isascii():
+            return []
+        nas_id = NasId(token.decode())
+        try:
+            box = None if nas_id in known else await self._find_box(nas_id)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("radius.dynamic.box-unknown", nas_id=nas_id, error=str(error))
+            return []
+        return [] if box is None else [box]
 
     def _settle(self, key: bytes, packet: Packet, peer: Peer, send: Send, outcome: CoaOutcome, result: str) -> None:
         reply = answer(packet, peer, outcome)

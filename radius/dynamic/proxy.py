@@ -132,23 +132,27 @@ def answer(accepted_or_packet: Packet, peer: Peer, outcome: CoaOutcome) -> bytes
 
 
 def _find(packet: Packet, registry: Iterable[Nas]) -> Nas:
-    """By Operator-NAS-Identifier, NAS-Identifier and address: all that are there must mean the same NAS."""
+    """By Operator-NAS-Identifier, else by NAS-Identifier and address: all that are there must mean the same NAS.
+
+    Beside an Operator-NAS-Identifier the others may be what the NAS calls itself, which nobody registered; they only
+    must not be another NAS's.
+    """
     token = operator_nas(packet.attributes())
     name, address = packet.get(Attr.NAS_IDENTIFIER), packet.get(Attr.NAS_IP_ADDRESS)
     if token is None and name is None and address is None:
         raise Refused(NOT_ROUTABLE, "it names no NAS: Operator-NAS-Identifier or NAS-Identifier is needed")
     shown = None if address is None or len(address) != 4 else str(ipaddress.IPv4Address(address))
-    found, some = [], False
-    for nas in registry:
-        says = (
-            None if token is None else nas.nas_id.encode() == token,
-            None if name is None else nas.name.encode() == name,
-            None if address is None else nas.address == shown,
-        )
-        some = some or True in says
-        if nas.enabled and "/" not in nas.address and False not in says:
-            found.append(nas)
+    asked = [nas for nas in registry if nas.enabled and "/" not in nas.address]
+    named = [] if name is None else [nas for nas in asked if nas.name.encode() == name]
+    placed = [] if address is None else [nas for nas in asked if nas.address == shown]
+    if token is not None:
+        found = [nas for nas in asked if nas.nas_id.encode() == token]
+        if found and any(others and found[0] not in others for others in (named, placed)):
+            raise Refused(MISMATCH, "what it says of the NAS fits several")
+    else:
+        found = named if address is None else placed if name is None else [nas for nas in named if nas in placed]
     if len(found) != 1:
+        some = bool(named or placed)
         raise Refused(
             MISMATCH if some else NOT_ROUTABLE, "what it says of the NAS fits " + ("several" if found else "none")
         )

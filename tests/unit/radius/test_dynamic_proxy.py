@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +59,8 @@ def refused(attributes: bytes, own_realm: str = US) -> int:
 def test_the_nas_is_found_by_what_only_we_understand_or_by_its_name_or_address() -> None:
     token = name_attributes(US, BRAS.nas_id.encode())
     assert route(USER + SESSION + stamp() + token) is BRAS
+    itself = attribute(Attr.NAS_IDENTIFIER, b"core-rtr-7") + attribute(Attr.NAS_IP_ADDRESS, bytes((172, 16, 0, 1)))
+    assert route(USER + stamp() + token + itself) is BRAS
     assert route(USER + stamp() + attribute(Attr.NAS_IDENTIFIER, b"bras-2")) is OTHER
     assert route(USER + stamp() + attribute(Attr.NAS_IP_ADDRESS, bytes((10, 0, 0, 2)))) is OTHER
 
@@ -196,6 +198,21 @@ async def test_a_retransmission_is_forwarded_once_and_answered_with_the_same_oct
         assert await asyncio.wait_for(home.answers.get(), 5) == first
         assert Packet.decode(first).code == DISCONNECT_ACK
         assert [(nas.name, code) for nas, code, _ in client.sent] == [("bras-1", DISCONNECT_REQUEST)]
+
+
+async def test_a_box_of_a_network_is_found_by_the_identifier_that_its_logins_went_out_with() -> None:
+    client, box = Client(), replace(BRAS, nas_id=NasId("e" * 32), address="10.9.0.7", member_of=NasId("f" * 32))
+    client.may_answer.set()
+
+    async def find(nas_id: NasId) -> Nas | None:
+        return box if nas_id == box.nas_id else None
+
+    port = DynamicPort(SystemClock(), {}.get, lambda: [BRAS], client, find_box=find, own_realm=US)
+    for token, code in ((box.nas_id.encode(), COA_ACK), (b"d" * 32, COA_NAK), (b"\xff" * 32, COA_NAK)):
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        port.take(request(USER + stamp() + name_attributes(US, token)), PEER, ("a", 1), answers.put_nowait)
+        assert Packet.decode(await asyncio.wait_for(answers.get(), 5)).code == code
+    assert [nas for nas, _, _ in client.sent] == [box]
 
 
 async def test_a_stranger_hears_nothing() -> None:
