@@ -1,0 +1,50 @@
+"""What the checks find of errors that were put into bills of a random ISP, and how many good bills they hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.checks import EACH, HELD_OUT, SIZE, judge, report
+from bench.checks_corpus import KINDS, Corpus
+
+BY_USAGE = {
+    "two sources summed",
+    "two weeks of records lost",
+    "counter jumped",
+    "usage of another line",
+    "downstream in both directions",
+    "kilobytes for bytes",
+}
+"""Found by what is usual, not by what must be: some of them look like people."""
+
+
+def test_at_least_thirty_kinds_of_error_are_put_into_bills() -> None:
+    assert len(KINDS) >= 30
+
+
+def test_a_slice_of_the_corpus_is_found_and_good_bills_leave() -> None:
+    score = judge(Corpus(seed=5, size=600, each=3))
+    said = report(score, 5)
+    assert len(score.errors) >= 40, said
+    assert score.recall >= 0.95, said
+    assert score.false_holds <= 0.01, said
+    certain = {kind: n for kind, n in score.errors.items() if kind not in BY_USAGE and score.found[kind] < n}
+    assert not certain, said
+
+
+def test_a_corpus_without_errors_is_not_held() -> None:
+    score = judge(Corpus(seed=6, size=250, each=0))
+    assert score.good > 200
+    assert not score.errors
+    assert sum(score.held.values()) <= 2, report(score, 6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", HELD_OUT)
+def test_ten_thousand_bills_of_a_seed_that_was_not_tuned_on(seed: int) -> None:
+    score = judge(Corpus(seed, SIZE, EACH))
+    said = report(score, seed)
+    print(said)
+    assert len(score.errors) == len(KINDS), said
+    assert score.recall >= 0.95, said
+    assert score.false_holds <= 0.01, said
