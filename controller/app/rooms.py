@@ -52,6 +52,7 @@ from erp.finance.taxes import TaxService
 from erp.inventory.service import InventoryService
 from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
+from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
 from radius.accounting.checks import NasChecks
@@ -94,6 +95,7 @@ class Erp:
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
         self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)
+        self.pauses = PauseService(base.database, base.clock, crm=self.crm)
         self.contracts = ContractService(
             base.database, base.clock, crm=self.crm, catalog=self.catalog, items=self.items
         )

@@ -42,13 +42,14 @@ from controller.store.timeseries import TimeSeriesSettings, keep_within_retentio
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
 from controller.workflows import routes_billing, routes_catalog, routes_orders
+from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes, tax_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
-from erp.orders import contract_routes, item_routes
+from erp.orders import contract_routes, item_routes, pause_routes
 from erp.orders import routes as orders_routes
 from radius import access_routes, login_routes, member_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
@@ -102,7 +103,9 @@ class Program:
             provisioning=self.network.provisioning,
             directory=self.network.radius.subscribers,
             sessions=self.network.radius.sessions,
+            is_off=self.erp.pauses.is_off,
         )
+        self.pauses = LinePauses(self.erp.pauses, self.network.radius.subscribers, self.network.radius.sessions)
         self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp))
         self.is_ready = False
         endpoints = self.endpoints()
@@ -144,6 +147,7 @@ class Program:
             *orders_routes.endpoints(self.erp.orders, self.base.clock),
             *item_routes.endpoints(self.erp.items),
             *contract_routes.endpoints(self.erp.contracts),
+            *pause_routes.endpoints(self.erp.pauses),
             *routes_orders.endpoints(self.fulfilment),
             *provisioning_routes.endpoints(self.network.provisioning),
             *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
@@ -227,6 +231,7 @@ class Program:
             ("radius", "recorder", self.network.recorder.run),
             ("radius", "radius", self.network.radius.run),
             ("provision", "orders", self.fulfilment.run),
+            ("provision", "pauses", self.pauses.run),
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "suspense", self.money.suspense.watch),
             ("bill", "bus", self.bus.run),

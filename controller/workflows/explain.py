@@ -228,8 +228,8 @@ def _fee_steps(detail: ChargeDetail, held: Held | None, line: Line | None) -> tu
         if said.sequence <= detail.rated.arithmetic["pause_sequence"]:
             span = said.pause.span
             steps.append(
-                f"paused ({said.kind}) from {span.first_on} until {span.until_on} (exclusive) at {said.pause.percent} % "
-                f"of the fees: said by {said.actor} at {said.at.isoformat()}"
+                f"paused ({said.kind}) from {span.first_on} until {span.until_on} (exclusive) at "
+                f"{said.pause.percent} % of the fees: said by {said.actor} at {said.at.isoformat()}"
             )
     days, charged = held.days if held else 0, detail.rated.arithmetic["entitled_days"]
     if days != charged:

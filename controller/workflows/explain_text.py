@@ -28,7 +28,7 @@ def _price(found: Explanation) -> list[str]:
     return [
         "",
         f"Price: {tariff.offering_name}, version {tariff.number} ({tariff.version_id}) of {tariff.effective_on}",
-        *(f"  {price.code}: {in_words(price, tariff.currency)}" for price in tariff.plan.prices),
+        *(f"  {price.code}: {in_words(price, tariff.currency, tariff.plan.cycle)}" for price in tariff.plan.prices),
     ]
 
 

@@ -39,6 +39,7 @@ from controller.workflows.order_steps import (
     SERVICE_DESK,
     Fallout,
     FulfilmentSettings,
+    IsOff,
     OrderSteps,
     Provisioning,
     SessionEnder,
@@ -80,6 +81,7 @@ class OrderFulfilment:
         provisioning: Provisioning,
         directory: SubscriberDirectory,
         sessions: SessionEnder | None = None,
+        is_off: IsOff | None = None,
         settings: FulfilmentSettings | None = None,
     ) -> None:
         self._jobs = jobs
@@ -87,7 +89,9 @@ class OrderFulfilment:
         self._orders = orders
         self._provisioning = provisioning
         self._settings = settings or FulfilmentSettings()
-        self._effects = OrderSteps(clock, orders, provisioning, directory, sessions, self._settings).effects
+        self._effects = OrderSteps(
+            clock, orders, provisioning, directory, sessions, self._settings, is_off=is_off
+        ).effects
         jobs.register(WORKFLOW, self._fulfil)
 
     async def place(self, request: Request, *, actor: str, repeat: Repeat | None = None) -> Placed:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
-from controller.domain.identity import ServiceId
+from controller.domain.identity import ServiceId, SubscriptionId
 from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
 from controller.domain.service import DesiredService
 from erp.orders.model import Action, Order
@@ -39,6 +39,9 @@ being recorded may have been done all the same, and undoing what was not done ch
 NETWORK, SERVICE_DESK, ENGINEERING = "network-operations", "service-desk", "engineering"
 """Owner teams of held orders: the device or read-back, a rule of ours, a bug of ours."""
 
+
+IsOff = Callable[[SubscriptionId], Awaitable[bool]]
+"""Whether a pause keeps a line out of use today."""
 
 _SESSION_UNKNOWN = 503
 """Error-Cause "Session Context Not Found" (RFC 5176 §3.5)."""
@@ -142,6 +145,8 @@ class OrderSteps:
         directory: SubscriberDirectory,
         sessions: SessionEnder | None,
         settings: FulfilmentSettings,
+        *,
+        is_off: IsOff | None = None,
     ) -> None:
         self._clock = clock
         self._orders = orders
@@ -149,6 +154,7 @@ class OrderSteps:
         self._directory = directory
         self._sessions = sessions
         self._settings = settings
+        self._is_off = is_off
         self.effects: Mapping[str, Callable[[Work, str], Awaitable[dict[str, Any]]]] = {
             "subscriber": self._put_subscriber,
             "desired": self._set_desired,
@@ -203,6 +209,9 @@ class OrderSteps:
         return {} if known else {"unknown": True}
 
     async def _enable(self, work: Work, step: str) -> dict[str, Any]:
+        """A line that is paused stays out of use: whoever ends the pause gives the login back."""
+        if self._is_off is not None and await self._is_off(work.subscription.subscription_id):
+            return {"paused": True}
         await self._directory.set_enabled(service_id=work.order.service_id, enabled=True, actor=work.actor)
         return {}
 

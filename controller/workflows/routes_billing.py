@@ -142,7 +142,7 @@ class ExplanationOut(Out):
                 effective_on=tariff.effective_on,
                 monthly_fee=fee,
                 beyond=usage_words(tariff.plan, tariff.currency),
-                prices=[in_words(price, tariff.currency) for price in tariff.plan.prices],
+                prices=[in_words(price, tariff.currency, tariff.plan.cycle) for price in tariff.plan.prices],
             ),
             steps=list(found.steps),
             records=[EvidenceOut.of(evidence) for evidence in found.records],

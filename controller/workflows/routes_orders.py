@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import ROUND_HALF_UP
 from ipaddress import IPv4Address
 from typing import Annotated, Literal, Self
 
@@ -269,8 +270,10 @@ def _dry_run(found: DryRun) -> DryRunOut:
 def _price(before: TariffVersion | None, tariff: TariffVersion | None) -> PriceOut:
     some = tariff or before
     assert some is not None
-    fee_before = Money.exact(before.monthly_fee, some.currency) if before else Money.zero(some.currency)
-    fee = Money.exact(tariff.monthly_fee, some.currency) if tariff else Money.zero(some.currency)
+    fee_before = (
+        Money.rounded(before.monthly_fee, some.currency, ROUND_HALF_UP) if before else Money.zero(some.currency)
+    )
+    fee = Money.rounded(tariff.monthly_fee, some.currency, ROUND_HALF_UP) if tariff else Money.zero(some.currency)
     return PriceOut(
         offering=tariff.offering_name if tariff else None,
         monthly_fee=MoneyOut.of(fee),
@@ -278,7 +281,7 @@ def _price(before: TariffVersion | None, tariff: TariffVersion | None) -> PriceO
         monthly_difference=MoneyOut.of(fee - fee_before),
         tax_percent=f"{some.tax_percent:f}",
         beyond=usage_words(tariff.plan, some.currency) if tariff else None,
-        prices=[in_words(price, some.currency) for price in tariff.plan.prices] if tariff else [],
+        prices=[in_words(price, some.currency, tariff.plan.cycle) for price in tariff.plan.prices] if tariff else [],
         version_effective_on=tariff.effective_on if tariff else None,
         downstream_bps=tariff.profile.downstream_bps if tariff else None,
         upstream_bps=tariff.profile.upstream_bps if tariff else None,

@@ -112,7 +112,10 @@ class PriceOut(Out):
 
 
 class VersionOut(Out):
-    """Amounts are of one period of the `cycle`. `monthly_fee` is the regular one of a month, before discounts; `beyond` says in words what usage costs."""
+    """Amounts are of one period of the `cycle`; `beyond` says in words what usage costs.
+
+    `monthly_fee` is the regular fee of a month, before discounts.
+    """
 
     version_id: str
     number: int

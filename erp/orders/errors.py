@@ -5,6 +5,7 @@ RuleError
 │   ├── NoContract        the version binds nobody
 │   ├── NoItem
 │   ├── NoOrder
+│   ├── NoPause
 │   └── NoSubscription
 ├── Conflict
 │   ├── NotAllowed        the order's or subscription's state forbids it
@@ -12,7 +13,7 @@ RuleError
 │   └── UsernameTaken
 ├── NothingToChange       the subscription has that version already
 ├── NotAnItem             the offering is a line, sold by an order
-├── BadTime               an item cannot begin, change or end then
+├── BadTime               an item or a pause cannot begin, change or end then
 ├── NotMeasured           what the price counts is not collected: it would be billed as nothing
 ├── WrongCurrency         the offering is not sold in the account's currency
 └── KeyReused             the Idempotency-Key was used with another body
@@ -25,6 +26,10 @@ from controller.domain.errors import Conflict, NotFound, RuleError
 
 class NoOrder(NotFound):
     code = "no-order"
+
+
+class NoPause(NotFound):
+    code = "no-pause"
 
 
 class NoContract(NotFound):

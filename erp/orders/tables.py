@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -73,6 +74,29 @@ item = Table(
     UniqueConstraint("account_id", "reference"),
 )
 """What an account has beside its lines: TV, rental, hosting, an add-on, a discount, something sold once."""
+
+pause = Table(
+    "orders_pause",
+    metadata,
+    Column("pause_id", Id, primary_key=True),
+    Column("subscription_id", Id, ForeignKey("orders_subscription.subscription_id"), nullable=False, index=True),
+    Column("service_id", Id, nullable=False),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("item_id", Id, ForeignKey("orders_item.item_id")),
+    Column("with_pause_id", Id, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date),
+    Column("percent", Integer, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("service_off", Boolean, nullable=False),
+    Column("off_since", Instant),
+    Column("agreed_at", Instant, nullable=False),
+    Column("agreed_by", String(128), nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Index("ix_orders_pause_first_on", "first_on"),
+)
+"""Days, [first_on, until_on), on which a line (or with it an item) is out of use, or not charged, or both."""
 
 order = Table(
     "orders_order",

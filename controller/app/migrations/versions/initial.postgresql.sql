@@ -1954,10 +1954,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
+;;
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
