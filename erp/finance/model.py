@@ -178,7 +178,7 @@ def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ())
             nets[i] = charges[i].net - part if included else charges[i].net
             taxes[i] = Money.zero(currency) if relief else part
     told = tuple(replace(c, net=net, tax_category=_category(c)) for c, net in zip(charges, nets, strict=True))
-    groups = _groups(told, taxes)
+    groups = groups_of(told, taxes)
     for levy in levies:
         taxes[levy.place] += levy.tax
     return Draft(
@@ -204,7 +204,7 @@ def _pricing(charge: Charge) -> tuple[bool, Decimal, Decimal]:
     return charge.tax_included, charge.tax_percent, charge.tax_relief
 
 
-def _groups(charges: Sequence[Charge], taxes: Sequence[Money]) -> tuple[TaxGroup, ...]:
+def groups_of(charges: Sequence[Charge], taxes: Sequence[Money]) -> tuple[TaxGroup, ...]:
     """BG-23: one for each category, rate and reason."""
     found: dict[tuple[Decimal, str, str, str], tuple[Money, Money]] = {}
     for charge, tax in zip(charges, taxes, strict=True):

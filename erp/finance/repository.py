@@ -20,8 +20,9 @@ from controller.domain.identity import (
     InvoiceLineId,
 )
 from controller.domain.money import Money
+from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
-from erp.finance.model import Invoice, InvoiceLine, Open, Total, Wanted
+from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
 from erp.finance.tables import allocation, document, invoice, invoice_line, line_levy, payment, payment_reversal, series
 
 
@@ -111,6 +112,63 @@ async def lines(conn: AsyncConnection, invoice_id: InvoiceId) -> list[InvoiceLin
     query = select(invoice_line, invoice.c.currency).join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
     query = query.where(invoice_line.c.invoice_id == invoice_id).order_by(invoice_line.c.position)
     return [_line(row) for row in await conn.execute(query)]
+
+
+async def creditable(conn: AsyncConnection, invoice_id: InvoiceId) -> list[Creditable]:
+    """The lines of a document, with what of each was credited before."""
+    found = await lines(conn, invoice_id)
+    ids = [line.line_id for line in found]
+    sums = select(
+        invoice_line.c.credits_line_id,
+        func.count().label("times"),
+        func.sum(invoice_line.c.net_minor).label("net"),
+        func.sum(invoice_line.c.tax_minor).label("tax"),
+        func.sum(invoice_line.c.agreed_minor).label("agreed"),
+    )
+    sums = sums.where(invoice_line.c.credits_line_id.in_(ids)).group_by(invoice_line.c.credits_line_id)
+    before = {row.credits_line_id: row for row in await conn.execute(sums)}
+    levies = await _levies(conn, ids)
+    made = []
+    for line in found:
+        row, currency = before.get(line.line_id), line.net.currency
+        net, tax, agreed = (int(row.net), int(row.tax), int(row.agreed)) if row else (0, 0, 0)
+        made.append(
+            Creditable(
+                line,
+                Money(net, currency),
+                Money(tax, currency),
+                Money(agreed, currency),
+                row.times if row else 0,
+                tuple(levies.get((line.line_id, currency), ())),
+            )
+        )
+    return made
+
+
+async def _levies(conn: AsyncConnection, line_ids: Sequence[str]) -> dict[tuple[str, str], list[tuple[Levy, Money]]]:
+    """(line, currency) → each levy of it, and what of that was credited."""
+    own = select(line_levy, invoice.c.currency).join(invoice_line, invoice_line.c.line_id == line_levy.c.line_id)
+    own = own.join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
+    back = (
+        select(invoice_line.c.credits_line_id, line_levy.c.code, func.sum(line_levy.c.tax_minor).label("minor"))
+        .join(invoice_line, invoice_line.c.line_id == line_levy.c.line_id)
+        .where(invoice_line.c.credits_line_id.in_(line_ids))
+        .group_by(invoice_line.c.credits_line_id, line_levy.c.code)
+    )
+    gone = {(row.credits_line_id, row.code): int(row.minor) for row in await conn.execute(back)}
+    found: dict[tuple[str, str], list[tuple[Levy, Money]]] = {}
+    for row in await conn.execute(own.where(line_levy.c.line_id.in_(line_ids)).order_by(line_levy.c.code)):
+        tax, base = Money(row.tax_minor, row.currency), Money(row.base_minor, row.currency)
+        levy = Levy(0, row.code, row.name, row.authority, tax, base, row.rate)
+        before = Money(gone.get((row.line_id, row.code), 0), row.currency)
+        found.setdefault((row.line_id, row.currency), []).append((levy, before))
+    return found
+
+
+async def find_of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> Invoice | None:
+    """The one document of a run that makes one."""
+    row = (await conn.execute(_invoices().where(invoice.c.bill_run_id == bill_run_id))).one_or_none()
+    return _invoice(row) if row else None
 
 
 async def get_line(conn: AsyncConnection, line_id: InvoiceLineId) -> InvoiceLine | None:

@@ -23,6 +23,7 @@ from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger, receipts, repository
 from erp.finance.content import digest
+from erp.finance.corrections import CorrectionService
 from erp.finance.document import render
 from erp.finance.einvoice import facturx, ubl
 from erp.finance.einvoice.model import of_content
@@ -62,6 +63,7 @@ class FinanceService:
         self._settings = settings
         self._issuer = Issuer(database, crm, settings, levies or TableLevies(database))
         self.settlement = Settlement(database, clock, crm)
+        self.corrections = CorrectionService(database, clock, crm, self._issuer)
 
     async def issue(self, bill_run_id: BillRunId, charges: Sequence[Charge], *, actor: str = _ACTOR) -> list[InvoiceId]:
         """Issue one document per account and currency for the charges of a bill run; returns the new ones.

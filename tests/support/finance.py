@@ -47,6 +47,7 @@ class Books:
         self.books = BooksService(database, self.clock, self.crm)
         self.revenue = RevenueService(database, self.clock, self.crm)
         self.tax = TaxService(database, self.clock, self.crm)
+        self.corrections = self.finance.corrections
 
     async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
         contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)

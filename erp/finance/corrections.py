@@ -1,0 +1,221 @@
+"""Corrections of what was issued: credit notes line by line, voids, and adjustments. The original always stays.
+
+A credit note takes back of lines what they said, tax and levies with it, settles the document that it takes back first,
+and turns revenue and deferred revenue of the same days. A void is a credit note over all that is left. An adjustment is
+a document of its own: something charged or given that no line says. Each has a reason, and a reference that makes it
+safe to repeat. No credit exceeds its line: `crediting` says so, and the database refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.charge import Charge, ChargeKind
+from controller.domain.clock import Clock, local_date
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    InvoiceId,
+    InvoiceLineId,
+    OfferingVersionId,
+    ServiceId,
+    SubscriptionId,
+)
+from controller.domain.money import Money
+from controller.store import audit
+from controller.store.engine import Database
+from erp.crm.service import CrmService
+from erp.finance import ledger, repository
+from erp.finance.crediting import Creditable, credit_of, credit_run, document_of
+from erp.finance.errors import OverCredit, UnknownInvoice, UnknownInvoiceLine, WrongCurrency
+from erp.finance.issue import Addressed
+from erp.finance.issuing import Issuer, entity_of
+from erp.finance.model import Invoice
+
+VOID = "void"
+"""Reference of the credit note that takes back all that is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What is charged (or, negative, given) beside all lines. `net` has the tax in it where `tax_included`."""
+
+    account_id: AccountId
+    net: Money
+    tax_percent: Decimal
+    item: str
+    reason: str
+    reference: str
+    tax_category: str = "S"
+    tax_included: bool = False
+    first_on: date | None = None
+    subscription_id: str = ""
+
+
+class CorrectionService:
+    def __init__(self, database: Database, clock: Clock, crm: CrmService, issuer: Issuer) -> None:
+        self._database = database
+        self._clock = clock
+        self._crm = crm
+        self._issuer = issuer
+
+    async def creditable(self, invoice_id: InvoiceId) -> list[Creditable]:
+        """Each line, and what of it was credited. Raises UnknownInvoice."""
+        async with self._database.read() as conn:
+            await _invoice(conn, invoice_id)
+            return await repository.creditable(conn, invoice_id)
+
+    async def credit(
+        self,
+        invoice_id: InvoiceId,
+        wanted: Mapping[InvoiceLineId, Money | None],
+        *,
+        reason: str,
+        reference: str,
+        actor: str,
+    ) -> Invoice:
+        """A credit note over some lines: of each a net amount, or None for all that is left of it.
+
+        Raises UnknownInvoice, UnknownInvoiceLine, OverCredit, WrongCurrency.
+        """
+        run = credit_run(invoice_id, reference)
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            original = await _invoice(conn, invoice_id)
+            known = await repository.find_of_run(conn, run)
+            if known is not None:
+                return known
+            lines = {c.line.line_id: c for c in await repository.creditable(conn, invoice_id)}
+            if reference == VOID:
+                wanted = {line_id: None for line_id, c in lines.items() if c.left}
+            _require(original, lines, wanted)
+            taken = [
+                credit_of(c, wanted[line_id], original.account_id, run)
+                for line_id, c in lines.items()
+                if line_id in wanted
+            ]
+            buyer = await self._crm.customer_of_in(conn, original.account_id)
+            document = document_of(taken)
+            about: dict[str, Any] = {"regards": original.number, "reason": reason}
+            todo = Addressed(
+                document,
+                await entity_of(conn, original.entity_id),
+                buyer,
+                (),
+                tuple(t.line_id for t in taken),
+                about,
+                invoice_id,
+            )
+            (made,) = await self._issuer.issue_in(conn, run, [todo], now, actor)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="invoice.void" if reference == VOID else "invoice.credit",
+                subject=f"invoice:{invoice_id}",
+                after={"credit_note": made.number, "total": str(document.total)},
+                reason=reason,
+            )
+            return await _invoice(conn, made.invoice_id)
+
+    async def void(self, invoice_id: InvoiceId, *, reason: str, actor: str) -> Invoice:
+        """The credit note over all that is left of a document; once. Raises UnknownInvoice, OverCredit."""
+        return await self.credit(invoice_id, {}, reason=reason, reference=VOID, actor=actor)
+
+    async def adjust(self, wanted: Adjustment, *, actor: str) -> Invoice:
+        """A document over one line that belongs to no offering. Raises NoAccount, WrongCurrency."""
+        now = self._clock.now()
+        buyer = await self._crm.customer_of(wanted.account_id)
+        if wanted.net.currency != buyer.account.currency:
+            raise WrongCurrency(f"account {wanted.account_id} is kept in {buyer.account.currency}")
+        key = hashlib.sha256(f"adjustment|{wanted.account_id}|{wanted.reference}".encode()).hexdigest()[:32]
+        run = BillRunId(key)
+        charge = _charge(wanted, run, key, local_date(now, buyer.account.zone_info))
+        (todo,) = await self._issuer.addressed([charge])
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            known = await repository.find_of_run(conn, run)
+            if known is not None:
+                return known
+            (made,) = await self._issuer.issue_in(conn, run, [_because(todo, wanted.reason)], now, actor)
+            await _audit(conn, wanted, made.number, now, actor)
+            return await _invoice(conn, made.invoice_id)
+
+
+def _because(todo: Addressed, reason: str) -> Addressed:
+    return Addressed(todo.document, todo.seller, todo.buyer, todo.taxed, about={"reason": reason})
+
+
+def _charge(wanted: Adjustment, run: BillRunId, key: str, today: date) -> Charge:
+    first_on = wanted.first_on or today
+    return Charge(
+        charge_id=ChargeId(key),
+        bill_run_id=run,
+        account_id=wanted.account_id,
+        subscription_id=SubscriptionId(wanted.subscription_id),
+        service_id=ServiceId(""),
+        version_id=OfferingVersionId(""),
+        kind=ChargeKind.ONE_OFF,
+        first_on=first_on,
+        until_on=first_on,
+        description=f"{wanted.item}: {wanted.reason}"[:400],
+        quantity=Decimal(1).copy_sign(Decimal(wanted.net.minor)),
+        unit="piece",
+        unit_price=abs(wanted.net.amount),
+        net=wanted.net,
+        tax_percent=wanted.tax_percent,
+        item=wanted.item,
+        tax_included=wanted.tax_included,
+        tax_category=wanted.tax_category,
+    )
+
+
+async def _invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
+    found = await repository.get_invoice(conn, invoice_id)
+    if found is None:
+        raise UnknownInvoice(f"no invoice {invoice_id}")
+    return found
+
+
+def _require(
+    original: Invoice,
+    lines: Mapping[InvoiceLineId, Creditable],
+    wanted: Mapping[InvoiceLineId, Money | None],
+) -> None:
+    if not wanted:
+        raise OverCredit(f"nothing is left of {original.number} to be credited")
+    strange = sorted(set(wanted) - lines.keys())
+    if strange:
+        raise UnknownInvoiceLine(f"{original.number} has no line {strange[0]}")
+    for net in wanted.values():
+        if net is not None and net.currency != original.net.currency:
+            raise WrongCurrency(f"{original.number} is in {original.net.currency}")
+
+
+async def _audit(conn: AsyncConnection, wanted: Adjustment, number: str, now: datetime, actor: str) -> None:
+    await audit.record(
+        conn,
+        now=now,
+        actor=actor,
+        action="account.adjust",
+        subject=f"account:{wanted.account_id}",
+        after={"document": number, "net": str(wanted.net), "item": wanted.item},
+        reason=wanted.reason,
+    )
+
+
+def lines_of(parts: Sequence[tuple[str, Money | None]]) -> dict[InvoiceLineId, Money | None]:
+    """What is wanted of which line. Raises OverCredit where a line is named twice."""
+    found = {InvoiceLineId(line_id): net for line_id, net in parts}
+    if len(found) != len(parts):
+        raise OverCredit("a line is named once")
+    return found
