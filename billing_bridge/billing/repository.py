@@ -366,12 +366,14 @@ def _sum(charges: Sequence[Row[Any]]) -> Charged:
     for row in charges:
         named = set(DaySpan(row.first_on, row.until_on).each_day())
         days = days | named if row.net_minor > 0 else days - named
+    span = DaySpan(min(days), max(days) + timedelta(days=1)) if days else None
     return Charged(
         net_minor=sum(row.net_minor for row in charges),
         octets=sum(row.octets for row in charges),
         days=sum(row.days for row in charges),
         charges=len(charges),
-        span=DaySpan(min(days), max(days) + timedelta(days=1)) if days else None,
+        span=span,
+        given_back=frozenset(span.each_day()) - days if span else frozenset(),
     )
 
 

@@ -37,13 +37,17 @@ class DueKey:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """What was charged for one key so far: the sum, how many charges, and the days they named."""
+    """What was charged for one key so far: the sum, how many charges, and the days they named.
+
+    `given_back` are days within `span` that were credited again.
+    """
 
     net_minor: int = 0
     octets: int = 0
     days: int = 0
     charges: int = 0
     span: DaySpan | None = None
+    given_back: frozenset[date] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,6 @@ def _span(period: DaySpan, line: Line | None, before: Charged, net: Money) -> Da
     if before.span is None or line.kind is not ChargeKind.RECURRING:
         return whole
     now = {day for span in line.spans for day in span.each_day()}
-    charged = set(before.span.each_day())
+    charged = set(before.span.each_day()) - before.given_back
     days = sorted(charged - now if net.minor < 0 else now - charged) or sorted(now)
     return DaySpan(days[0], date.fromordinal(days[-1].toordinal() + 1))

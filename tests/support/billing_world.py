@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,11 +18,12 @@ from billing_bridge.settings import BillingSettings
 from billing_bridge.suspense.service import SuspenseService
 from controller.app.bus import Bus
 from controller.domain.clock import MovableClock
-from controller.domain.events import ServiceActivated, ServiceChanged, ServiceTerminated
+from controller.domain.events import Event, ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
     OfferingVersionId,
     OrderId,
+    PauseId,
     ServiceId,
     SubscriptionId,
     new_id,
@@ -89,6 +90,8 @@ class BillingWorld:
             ServiceActivated: self.billing.on_service_activated,
             ServiceChanged: self.billing.on_service_changed,
             ServiceTerminated: self.billing.on_service_terminated,
+            ServicePaused: self.billing.on_service_paused,
+            ItemHeld: self.billing.on_item_held,
         }
         self.bus = Bus(database, self.clock, {"billing": handlers})
 
@@ -152,6 +155,27 @@ class BillingWorld:
         )
         await self._tell(event)
 
+    async def pause(
+        self, line: Line, first_on: date, until_on: date | None, percent: int = 0, pause_id: str | None = None
+    ) -> str:
+        """What the office agrees: a pause, or with its id what it is from now on."""
+        now = self.clock.now()
+        event = ServicePaused(
+            event_id=new_id(now),
+            at=now,
+            actor="user:anna",
+            pause_id=PauseId(pause_id or new_id(now)),
+            subscription_id=line.subscription_id,
+            service_id=line.service_id,
+            account_id=line.account_id,
+            kind="seasonal",
+            first_on=first_on,
+            until_on=until_on,
+            percent=percent,
+        )
+        await self._tell(event)
+        return event.pause_id
+
     async def account_for(
         self, line: Line, *totals: tuple[datetime, int, int], service_id: str | None = None, unmapped: bool = False
     ) -> None:
@@ -177,9 +201,7 @@ class BillingWorld:
         ]
         await self.log.append(rows, to_micros(self.clock.now()))
 
-    async def _tell(
-        self, event: ServiceActivated | ServiceChanged | ServiceTerminated, *, deliver: bool = True
-    ) -> None:
+    async def _tell(self, event: Event, *, deliver: bool = True) -> None:
         async with self.database.begin() as conn:
             await outbox.append(conn, event)
         if deliver:
