@@ -1,9 +1,10 @@
 """What billing refuses.
 
 RuleError
-├── NotFound  UnknownCharge, UnknownBillRun, UnknownSuspense, UnbilledService
-├── Conflict  Decided               somebody else has decided about this usage, or it has changed
+├── NotFound  UnknownCharge, UnknownBillRun, UnknownSuspense, UnbilledService, UnknownSource, UnknownDelivery
+├── Conflict  Retired, SourceExists; Decided              somebody else has decided about this usage, or it has changed
 ├── FutureBillRun                   a run cannot be of an instant that has not come
+├── Ahead                           usage cannot be complete for a time that has not come
 └── NotForThis                      this cannot be done with usage held for that reason
 """
 
@@ -38,3 +39,23 @@ class Decided(Conflict):
 
 class NotForThis(RuleError):
     code = "suspense-action"
+
+
+class UnknownSource(NotFound):
+    code = "unknown-source"
+
+
+class UnknownDelivery(NotFound):
+    code = "unknown-delivery"
+
+
+class SourceExists(Conflict):
+    code = "source-exists"
+
+
+class Retired(Conflict):
+    code = "source-retired"
+
+
+class Ahead(RuleError):
+    code = "usage-ahead"

@@ -135,17 +135,6 @@ session = Table(
 )
 """`seen_until` is the NAS's time, `heard_at` ours. Rows of sessions long unheard of are deleted."""
 
-username = Table(
-    "billing_bridge_username",
-    metadata,
-    Column("username", String(253), primary_key=True),
-    Column("since", Instant, primary_key=True),
-    Column("service_id", Id, nullable=False),
-    Column("mapped_at", Instant, nullable=False),
-    Column("mapped_by", String(128), nullable=False),
-)
-"""Whose usage it is, by decision of a person: records of a username that RADIUS knew no service for."""
-
 usage_interval = Table(
     "billing_bridge_usage_interval",
     metadata,
@@ -160,11 +149,13 @@ usage_interval = Table(
     Column("downstream_octets", BigInteger, nullable=False),
     Column("record_ids", String(64), nullable=False),
     Column("adjustment", Boolean, nullable=False),
+    Column("source", String(64)),
     Index("ix_billing_bridge_usage_interval_service_id_day", "service_id", "day", "interval_id"),
 )
 """What one record added, on one local day. `record_ids`: comma-separated ids in the usage log, the present one last.
 
-`grown_since` is where the whole growth began, of which [since, until) is the part on this day.
+`grown_since` is where the whole growth began, of which [since, until) is the part on this day. With a `source` the ids
+are of that source's records instead.
 """
 
 usage_day = Table(
@@ -196,13 +187,19 @@ suspense = Table(
     Column("record_ids", String(64)),
     Column("service_id", Id),
     Column("day", Date),
-    Column("detail", String(32)),
+    Column("detail", String(200)),
     Column("version_id", Id),
     Column("counted_on", Date),
+    Column("grown_since", Instant),
+    Column("accepted_at", Instant),
+    Column("source", String(64)),
+    Column("source_record_id", BigInteger),
+    Column("duration_s", BigInteger),
     Column("decided_at", Instant),
     Column("decided_by", String(128)),
     Index("ix_billing_bridge_suspense_state", "state", "suspense_id"),
     Index("ix_billing_bridge_suspense_username", "username"),
+    Index("ix_billing_bridge_suspense_source_record_id", "source_record_id"),
     Index("ix_billing_bridge_suspense_service_id_day", "service_id", "day"),
     sqlite_autoincrement=True,
 )
@@ -210,7 +207,9 @@ suspense = Table(
 
 What one record added (`session_key` … `record_ids`) stands here *instead of* in the intervals. What a service used on
 a local day without a plan (`service_id` … `version_id`) stands here *beside* its intervals and day: `version_id` is the
-plan before or after it, `counted_on` the day with a plan on which it is charged, once that was decided.
+plan before or after it, `counted_on` the day with a plan on which it is charged, once that was decided. What another
+source told (`source`, `source_record_id`) has its identifier for a username. `accepted_at` is when it arrived,
+`grown_since` where the growth began of which it is a part.
 """
 
 charge = Table(

@@ -25,6 +25,7 @@ from billing_bridge.billing.repository import Entry
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import lock_position
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources import calls
 from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
@@ -250,7 +251,9 @@ class BillingService:
             await repository.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
         await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
         await repository.add_entitlement(conn, event)
-        await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=self._clock.now())
+        now = self._clock.now()
+        await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=now)
+        await calls.change_of_timeline(conn, event.service_id, zone=self._settings.zone, now=now)
 
     def _day(self, at: datetime) -> date:
         return local_date(at, self._settings.zone)

@@ -6,6 +6,7 @@ differences of rounded-down running shares, so they always sum to the whole, how
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -28,13 +29,22 @@ class DayPart:
 
 
 def split_by_day(
-    since: datetime, until: datetime, upstream_octets: int, downstream_octets: int, zone: ZoneInfo
+    since: datetime,
+    until: datetime,
+    upstream_octets: int,
+    downstream_octets: int,
+    zone: ZoneInfo,
+    also: Sequence[datetime] = (),
 ) -> list[DayPart]:
-    """Cut [since, until) at the midnights of `zone`. An interval without duration belongs to the day of `until`."""
+    """Cut [since, until) at the midnights of `zone`, and at the instants `also` that lie within.
+
+    An interval without duration belongs to the day of `until`.
+    """
     first, last = local_date(since, zone), local_date(until, zone)
-    if first == last or since >= until:
+    within = {at for at in also if since < at < until}
+    if (first == last and not within) or since >= until:
         return [DayPart(last, min(since, until), until, upstream_octets, downstream_octets)]
-    cuts = [since, *_midnights(first, last, zone, until), until]
+    cuts = [since, *sorted({*_midnights(first, last, zone, until), *within}), until]
     whole = (until - since) // _MICROSECOND
     parts: list[DayPart] = []
     for begin, end in pairwise(cuts):

@@ -18,15 +18,24 @@ _UNKNOWN = Standing()
 
 
 async def book(
-    conn: AsyncConnection, grown: Sequence[Growth], last_interval_id: int, *, zone: ZoneInfo, now: datetime
+    conn: AsyncConnection,
+    grown: Sequence[Growth],
+    last_interval_id: int,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    source: str | None = None,
 ) -> int:
     """Book `grown`, each of which names a service; returns the id of the last interval.
 
-    The caller holds the position, and moves it to the id returned.
+    Their record ids are those of the usage log, or of `source`. The caller holds the position, and moves it to the id
+    returned.
     """
     standings = await repository.standings(conn, (str(g.service_id) for g in grown))
     bookings = [
-        booking for growth in grown for booking in _parts(growth, standings.get(str(growth.service_id), _UNKNOWN), zone)
+        booking
+        for growth in grown
+        for booking in _parts(growth, standings.get(str(growth.service_id), _UNKNOWN), zone, source)
     ]
     await repository.add_bookings(conn, bookings, last_interval_id)
     late: dict[str, date] = {}
@@ -42,19 +51,20 @@ async def book(
     return last_interval_id + len(bookings)
 
 
-def _parts(growth: Growth, standing: Standing, zone: ZoneInfo) -> list[Booking]:
+def _parts(growth: Growth, standing: Standing, zone: ZoneInfo, source: str | None) -> list[Booking]:
     return [
         Booking(
             str(growth.service_id),
             part.day,
             growth.session_key,
-            growth.since,
+            growth.grown_since or growth.since,
             part.since,
             part.until,
             part.upstream_octets,
             part.downstream_octets,
             growth.record_ids,
             standing.billed_until is not None and part.day < standing.billed_until,
+            source,
         )
         for part in split_by_day(growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, zone)
         if part.upstream_octets or part.downstream_octets

@@ -13,7 +13,6 @@ and then over the last one gives the same difference again, which is how a bill 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,7 +38,11 @@ class SessionState:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Octets that a session gained in [since, until), from `record_ids`; at most these when it was `forgotten`."""
+    """Octets that a session gained in [since, until), from `record_ids`; at most these when it was `forgotten`.
+
+    `former_id` is the service that the session had before this record, where it was another one. `grown_since` is
+    where the whole growth began, where this is a part of it.
+    """
 
     session_key: str
     service_id: str | None
@@ -49,6 +52,8 @@ class Growth:
     downstream_octets: int
     record_ids: tuple[int, ...]
     forgotten: bool = False
+    former_id: str | None = None
+    grown_since: datetime | None = None
 
 
 def is_forgotten(heard_at: datetime | None, record: LoggedRecord, memory: timedelta) -> bool:
@@ -88,18 +93,12 @@ def follow(
     # A record that is late, yet adds something, belongs to its own instant: the time before it is already told.
     since = min(state.seen_until, record.event_at)
     ids = (*sorted(before), record.record_id)
-    return after, Growth(record.session_key, service_id, since, record.event_at, upstream, downstream, ids, forgotten)
+    former_id = state.service_id if state.service_id != service_id else None
+    return after, Growth(
+        record.session_key, service_id, since, record.event_at, upstream, downstream, ids, forgotten, former_id
+    )
 
 
 def _began(record: LoggedRecord) -> datetime:
     """When a session began that is first heard of by this record (Acct-Session-Time, RFC 2866 §5.7)."""
     return record.event_at - timedelta(seconds=record.session_time_s or 0)
-
-
-def mapped_service(services: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
-    """Of (since, service) in order of time, the service at the instant `at`."""
-    found = None
-    for since, service_id in services:
-        if since <= at:
-            found = service_id
-    return found

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation.growth import Growth, SessionState
 from billing_bridge.suspense.model import WAITING
-from billing_bridge.tables import position, session, subscription, suspense, usage_day, usage_interval, username
+from billing_bridge.tables import entitlement, position, session, subscription, suspense, usage_day, usage_interval
 from controller.domain.usage import SessionTotals
 from controller.store.many import insert_rows, one_of, replacing
 
@@ -45,6 +45,7 @@ _INTERVAL = (
     "downstream_octets",
     "record_ids",
     "adjustment",
+    "source",
 )
 _DAY = ("service_id", "day", "upstream_octets", "downstream_octets", "intervals", "last_interval_id")
 _SUMS = ("upstream_octets", "downstream_octets", "intervals")
@@ -65,6 +66,8 @@ _SUSPENSE = (
     "downstream_octets",
     "record_ids",
     "entered_at",
+    "accepted_at",
+    "grown_since",
 )
 
 
@@ -88,6 +91,7 @@ class Booking:
     downstream_octets: int
     record_ids: tuple[int, ...]
     adjustment: bool
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +168,6 @@ async def forget_sessions(conn: AsyncConnection, after: str, before_key: str, he
     return rows[-1].session_key if len(rows) == _CHUNK else None
 
 
-async def services_of(conn: AsyncConnection, usernames: Iterable[str]) -> dict[str, list[tuple[datetime, str]]]:
-    """Per username that a person has mapped: (since, service), in order of time."""
-    query = select(username).where(one_of(conn, username.c.username, sorted(set(usernames))))
-    found: dict[str, list[tuple[datetime, str]]] = {}
-    for row in await conn.execute(query.order_by(username.c.username, username.c.since)):
-        found.setdefault(row.username, []).append((row.since, row.service_id))
-    return found
-
-
 async def standings(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, Standing]:
     """How these services stand; those without a subscription are absent.
 
@@ -217,6 +212,7 @@ async def add_bookings(conn: AsyncConnection, bookings: Sequence[Booking], last_
             b.downstream_octets,
             ",".join(map(str, b.record_ids)),
             b.adjustment,
+            b.source,
         )
         for interval_id, b in enumerate(bookings, last_interval_id + 1)
     ]
@@ -224,25 +220,52 @@ async def add_bookings(conn: AsyncConnection, bookings: Sequence[Booking], last_
     await insert_rows(conn, usage_day, _DAY, _days(bookings, last_interval_id), _ADD_TO_DAY)
 
 
-async def suspend(conn: AsyncConnection, held: Sequence[tuple[Growth, str, str, str]], now: datetime) -> None:
-    """Keep usage that nobody can be charged for: (growth, reason, username, nas_id)."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Usage that nobody can be charged for, why, and what its record said."""
+
+    growth: Growth
+    reason: str
+    username: str
+    nas_id: str
+    accepted_at: datetime | None
+
+
+async def suspend(conn: AsyncConnection, held: Sequence[Held], now: datetime) -> None:
+    """Keep usage that nobody can be charged for."""
     rows = [
         (
-            reason,
+            h.reason,
             WAITING,
-            growth.session_key,
-            name[:253],
-            nas_id,
-            growth.since,
-            growth.until,
-            growth.upstream_octets,
-            growth.downstream_octets,
-            ",".join(map(str, growth.record_ids)),
+            h.growth.session_key,
+            h.username[:253],
+            h.nas_id,
+            h.growth.since,
+            h.growth.until,
+            h.growth.upstream_octets,
+            h.growth.downstream_octets,
+            ",".join(map(str, h.growth.record_ids)),
             now,
+            h.accepted_at,
+            h.growth.grown_since,
         )
-        for growth, reason, name, nas_id in held
+        for h in held
     ]
     await insert_rows(conn, suspense, _SUSPENSE, rows)
+
+
+async def beginnings(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, datetime]:
+    """When these services were last verified to work: the newest first entitlement of their subscriptions."""
+    query = (
+        select(subscription.c.service_id, entitlement.c.subscription_id, func.min(entitlement.c.at))
+        .join(entitlement, entitlement.c.subscription_id == subscription.c.subscription_id)
+        .where(one_of(conn, subscription.c.service_id, sorted(set(service_ids))), entitlement.c.version_id.is_not(None))
+        .group_by(subscription.c.service_id, entitlement.c.subscription_id)
+    )
+    found: dict[str, datetime] = {}
+    for service_id, _, at in await conn.execute(query):
+        found[service_id] = max(found.get(service_id, at), at)
+    return found
 
 
 def _days(bookings: Sequence[Booking], last_interval_id: int) -> list[tuple[Any, ...]]:

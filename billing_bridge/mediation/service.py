@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -23,9 +22,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
 from billing_bridge.mediation.booking import book
-from billing_bridge.mediation.growth import Growth, SessionState, follow, mapped_service
-from billing_bridge.mediation.repository import Position
+from billing_bridge.mediation.growth import Growth, SessionState, follow
+from billing_bridge.mediation.handover import pieces
+from billing_bridge.mediation.repository import Held, Position
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources import assignments, identifiers
+from billing_bridge.sources.assignments import OCTETS
+from billing_bridge.sources.comparing import compare
+from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally, fate
 from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
 from controller.domain.clock import Clock
 from controller.domain.identity import first_id
@@ -141,44 +145,62 @@ class MediationService:
         """Book the growth of `records`; returns the id of the last interval written."""
         states: dict[str, SessionState] = await repository.sessions(conn, (r.session_key for r in records))
         grown: list[tuple[Growth, LoggedRecord]] = []
+        tally = Tally()
         for record in records:
             state, growth = follow(states.get(record.session_key), record, self._memory)
             if state is not None:
                 states[record.session_key] = state
             if growth is not None:
                 grown.append((growth, record))
-        grown = await self._mapped(conn, grown)
-        judged = [(g, r, _held_for(g, r)) for g, r in grown]
-        held = [(g, reason, r.username, r.nas_id) for g, r, reason in judged if reason is not None]
-        now = self._clock.now()
+            else:
+                tally.accept(RADIUS, record.received_at, UNRATED, 0)
+        known: list[Growth] = []
+        compared: list[Growth] = []
+        held: list[Held] = []
+        owned = await self._owned(conn, grown)
+        bills = await assignments.of_services(conn, OCTETS, (g.service_id for parts in owned for g in parts))
+        for (growth, record), parts in zip(grown, owned, strict=True):
+            fates = set()
+            for part in parts:
+                reason = _held_for(part, record)
+                if reason is not None:
+                    held.append(Held(part, reason, record.username, record.nas_id, record.received_at))
+                    fates.add(SUSPENSE)
+                elif bills.source(str(part.service_id), part.since) in (None, RADIUS):
+                    known.append(part)
+                    fates.add(RATED)
+                else:
+                    compared.append(part)
+            octets = growth.upstream_octets + growth.downstream_octets
+            tally.accept(RADIUS, record.received_at, fate(fates), octets)
+        now, zone = self._clock.now(), self._settings.zone
         await repository.store_sessions(conn, list(states.values()))
-        known = [g for g, _, reason in judged if reason is None]
-        last_id = await book(conn, known, at.last_interval_id, zone=self._settings.zone, now=now)
+        last_id = await book(conn, known, at.last_interval_id, zone=zone, now=now)
+        await compare(conn, RADIUS, compared, zone)
         await repository.suspend(conn, held, now)
-        self._count(records, grown, held)
+        await tally.write(conn)
+        self._count(len(records), len(grown), len(held))
         return last_id
 
-    async def _mapped(
-        self, conn: AsyncConnection, grown: list[tuple[Growth, LoggedRecord]]
-    ) -> list[tuple[Growth, LoggedRecord]]:
-        """Growth of no service belongs to whom a person gave its username."""
-        names = {r.username for g, r in grown if g.service_id is None}
-        if not names:
-            return grown
-        services = await repository.services_of(conn, names)
+    async def _owned(self, conn: AsyncConnection, grown: Sequence[tuple[Growth, LoggedRecord]]) -> list[list[Growth]]:
+        """Each growth in pieces by whose it is: by what people decided about its username, then by what RADIUS said."""
+        timelines = await identifiers.usernames(conn, {r.username for _, r in grown})
+        handed = {g.service_id for g, _ in grown if g.former_id is not None and g.service_id is not None}
+        began = await repository.beginnings(conn, handed) if handed else {}
+        if not timelines and not handed:
+            return [[g] for g, _ in grown]
+        zone, nothing = self._settings.zone, ((), ())
         return [
-            (replace(g, service_id=mapped_service(services.get(r.username, ()), g.until)), r)
-            if g.service_id is None
-            else (g, r)
+            pieces(g, timelines.get(r.username, nothing)[g.service_id is not None], began.get(g.service_id or ""), zone)
             for g, r in grown
         ]
 
-    def _count(self, records: Sequence[LoggedRecord], grown: Sequence[object], held: Sequence[object]) -> None:
-        _records.labels("booked").inc(len(grown) - len(held))
-        _records.labels("suspense").inc(len(held))
-        _records.labels("nothing-new").inc(len(records) - len(grown))
+    def _count(self, records: int, grown: int, held: int) -> None:
+        _records.labels("booked").inc(grown - held)
+        _records.labels("suspense").inc(held)
+        _records.labels("nothing-new").inc(records - grown)
         if held:
-            log.warning("mediation.suspense", records=len(held), until_record=records[-1].record_id)
+            log.warning("mediation.suspense", records=held)
 
 
 def _held_for(growth: Growth, record: LoggedRecord) -> str | None:

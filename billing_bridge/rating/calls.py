@@ -90,6 +90,12 @@ def unfit(destinations: Sequence[Destination]) -> list[str]:
     return sorted({p for p in prefixes if prefixes.count(p) > 1})
 
 
+def destination_of(price: Calls, number: str) -> Destination | None:
+    """What a call to `number` is charged by; None when no destination fits."""
+    by_prefix = {d.prefix: d for d in price.destinations}
+    return _destination(by_prefix, max(map(len, by_prefix), default=0), number)
+
+
 def _destination(by_prefix: dict[str, Destination], longest: int, number: str) -> Destination | None:
     for length in range(min(longest, len(number)), -1, -1):
         found = by_prefix.get(number[:length])

@@ -21,6 +21,7 @@ from decimal import Decimal
 
 from billing_bridge.rating.metered import dearest
 from billing_bridge.rating.proration import ALWAYS, Change, Stretch, stretches
+from billing_bridge.sources.model import ABSURD, CLOCK_JUMP, CONFLICT, MALFORMED, NEGATIVE, NO_PRICE, SECOND_SOURCE
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
@@ -29,10 +30,14 @@ NO_SERVICE = "unknown-service"
 ALTERED = "altered-record"
 FORGOTTEN = "forgotten-session"
 NOT_ENTITLED = "not-entitled"
-REASONS = (NO_SERVICE, ALTERED, FORGOTTEN, NOT_ENTITLED)
+REASONS = (
+    NO_SERVICE, ALTERED, FORGOTTEN, NOT_ENTITLED, MALFORMED, NEGATIVE, ABSURD, CLOCK_JUMP, CONFLICT, NO_PRICE,
+    SECOND_SOURCE,
+)  # fmt: skip
 
 WAITING, MAPPED, CHARGED, WRITTEN_OFF, ENTITLED = "waiting", "mapped", "charged", "written-off", "entitled"
-STATES = (WAITING, MAPPED, CHARGED, WRITTEN_OFF, ENTITLED)
+ACCEPTED = "accepted"
+STATES = (WAITING, MAPPED, CHARGED, WRITTEN_OFF, ENTITLED, ACCEPTED)
 
 NEVER, BEFORE, LAST_DAY, AFTER = "never-entitled", "before-activation", "termination-day", "after-termination"
 
@@ -114,7 +119,7 @@ def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans
         state=CHARGED if charged else WAITING,
         upstream_octets=upstream,
         downstream_octets=downstream,
-        detail=_detail(day, plans),
+        detail=detail_of(day, plans),
         version_id=place.version_id if place else None,
         counted_on=place.day if charged and place else None,
     )
@@ -130,7 +135,8 @@ def worth(octets: int, tariff: TariffVersion, rounding: str) -> Money:
     return Money.rounded(most, tariff.currency, rounding)
 
 
-def _detail(day: date, plans: Sequence[Stretch]) -> str:
+def detail_of(day: date, plans: Sequence[Stretch]) -> str:
+    """Where a day without a plan lies."""
     if not plans:
         return NEVER
     if any(plan.span.until_on == day for plan in plans):

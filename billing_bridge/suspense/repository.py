@@ -8,18 +8,17 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.suspense.model import NO_SERVICE, NOT_ENTITLED, WAITING, WRITTEN_OFF
-from billing_bridge.tables import subscription, suspense, username
+from billing_bridge.tables import subscription, suspense
 from controller.domain.identity import OfferingVersionId, ServiceId
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Usage in suspense: what one record added (`session_key` …), or what a service used on a `day` without a plan."""
+    """Usage in suspense: what one record added (`session_key` …), what a service used on a `day` without a plan, or
+    what a `source` told."""
 
     suspense_id: int
     reason: str
@@ -40,6 +39,11 @@ class Item:
     counted_on: date | None
     decided_at: datetime | None
     decided_by: str | None
+    accepted_at: datetime | None = None
+    grown_since: datetime | None = None
+    source: str | None = None
+    source_record_id: int | None = None
+    duration_s: int | None = None
 
     @property
     def octets(self) -> int:
@@ -54,6 +58,7 @@ class Wanted:
     reason: str | None = None
     service_id: str | None = None
     username: str | None = None
+    source: str | None = None
     entered_until: datetime | None = None
 
 
@@ -77,6 +82,7 @@ async def page(conn: AsyncConnection, wanted: Wanted, after: int, limit: int) ->
         (suspense.c.reason, wanted.reason),
         (suspense.c.service_id, wanted.service_id),
         (suspense.c.username, wanted.username),
+        (suspense.c.source, wanted.source),
     ):
         if value is not None:
             query = query.where(column == value)
@@ -133,6 +139,19 @@ async def any_written_off(conn: AsyncConnection, service_id: str, day: date) -> 
     return await conn.scalar(query.limit(1)) is not None
 
 
+async def others_waiting(conn: AsyncConnection, item: Item) -> bool:
+    """Whether another part of the same record waits."""
+    same = (
+        (suspense.c.source_record_id == item.source_record_id, suspense.c.source == item.source)
+        if item.source is not None
+        else (suspense.c.session_key == item.session_key, suspense.c.record_ids == ",".join(map(str, item.record_ids)))
+    )
+    query = select(suspense.c.suspense_id).where(
+        *same, suspense.c.state == WAITING, suspense.c.suspense_id != item.suspense_id
+    )
+    return await conn.scalar(query.limit(1)) is not None
+
+
 async def decide(conn: AsyncConnection, ids: Sequence[int], state: str, now: datetime, actor: str, **more: Any) -> None:
     """Give items another state, by decision of `actor`."""
     values = {"state": state, "decided_at": now, "decided_by": actor, **more}
@@ -145,20 +164,6 @@ async def is_billed(conn: AsyncConnection, service_id: str) -> bool:
     """Whether a subscription names this service."""
     query = select(subscription.c.subscription_id).where(subscription.c.service_id == service_id)
     return await conn.scalar(query.limit(1)) is not None
-
-
-async def map_username(
-    conn: AsyncConnection, name: str, since: datetime, service_id: str, now: datetime, actor: str
-) -> str:
-    """From `since` on, records of `name` without a service are those of `service_id`; returns whose they are then.
-
-    Another service when it was decided before, for the same instant.
-    """
-    insert = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
-    values = {"username": name, "since": since, "service_id": service_id, "mapped_at": now, "mapped_by": actor}
-    await conn.execute(insert(username).values(values).on_conflict_do_nothing())
-    query = select(username.c.service_id).where(username.c.username == name, username.c.since == since)
-    return str((await conn.execute(query)).scalar_one())
 
 
 def _item(row: Row[Any]) -> Item:
@@ -182,4 +187,9 @@ def _item(row: Row[Any]) -> Item:
         counted_on=row.counted_on,
         decided_at=row.decided_at,
         decided_by=row.decided_by,
+        accepted_at=row.accepted_at,
+        grown_since=row.grown_since,
+        source=row.source,
+        source_record_id=row.source_record_id,
+        duration_s=row.duration_s,
     )

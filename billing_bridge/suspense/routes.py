@@ -13,8 +13,11 @@ from controller.domain.errors import RuleError
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 
-Reason = Literal["unknown-service", "altered-record", "forgotten-session", "not-entitled"]
-State = Literal["waiting", "mapped", "charged", "written-off", "entitled"]
+Reason = Literal[
+    "unknown-service", "altered-record", "forgotten-session", "not-entitled", "malformed", "negative", "absurd",
+    "clock-jump", "conflict", "no-price", "second-source",
+]  # fmt: skip
+State = Literal["waiting", "mapped", "charged", "written-off", "entitled", "accepted"]
 _MAX_AGE_S = 10 * 366 * 86_400
 
 
@@ -25,6 +28,7 @@ class SuspenseQuery(PageQuery):
     reason: Reason | None = None
     service_id: IdText | None = None
     username: Annotated[str, Field(max_length=253)] | None = None
+    source: Annotated[str, Field(max_length=64)] | None = None
     min_age_s: Annotated[int, Field(ge=0, le=_MAX_AGE_S)] | None = None
 
 
@@ -32,7 +36,8 @@ class SuspenseOut(Out):
     """Usage that cannot be charged to anybody yet: why, how much, since when, and what was decided about it.
 
     Either what one accounting record added (`session_key`, `username`, `nas_id`, `record_ids`), or what a service used
-    on a local day on which no plan held (`service_id`, `day`; its records are those of /usage/intervals). `value` is
+    on a local day on which no plan held (`service_id`, `day`; its records are those of /usage/intervals), or what a
+    `source` told in its record `source_record_id` under the identifier `username` (of a call `duration_s`). `value` is
     the most that it may be worth: at the price beyond the included volume of the plan before, else after. `counted_on`
     is the day on which it is charged, once that was decided.
     """
@@ -58,6 +63,9 @@ class SuspenseOut(Out):
     counted_on: date | None
     decided_at: Instant | None
     decided_by: str | None
+    source: str | None
+    source_record_id: int | None
+    duration_s: int | None
 
     @classmethod
     def of(cls, found: Valued, now: datetime) -> SuspenseOut:
@@ -84,6 +92,9 @@ class SuspenseOut(Out):
             counted_on=item.counted_on,
             decided_at=item.decided_at,
             decided_by=item.decided_by,
+            source=item.source,
+            source_record_id=item.source_record_id,
+            duration_s=item.duration_s,
         )
 
 
@@ -120,10 +131,11 @@ class ReleaseIn(In):
 
     map: from `since` (by default, from this usage on) its username belongs to `service_id`; everything of it that
     waits is taken up, and what comes later too. charge: a day without a plan counts on the nearest day that had one.
-    write-off: these octets are never charged. `reason` goes into the audit log.
+    accept: what a source told is true although it is not likely, or which source bills was decided meanwhile.
+    write-off: this usage is never charged. `reason` goes into the audit log.
     """
 
-    action: Literal["map", "charge", "write-off"]
+    action: Literal["map", "charge", "accept", "write-off"]
     reason: Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True)]
     service_id: IdText | None = None
     since: Instant | None = None
@@ -149,6 +161,7 @@ def endpoints(suspense: SuspenseService) -> list[Endpoint]:
             reason=query.reason,
             service_id=query.service_id,
             username=query.username,
+            source=query.source,
             entered_until=None if query.min_age_s is None else call.now - timedelta(seconds=query.min_age_s),
         )
         after = query.last(int) or 0
@@ -173,6 +186,8 @@ def endpoints(suspense: SuspenseService) -> list[Endpoint]:
             raise RuleError("service_id and since are for the action map", code="service-id")
         elif body.action == "charge":
             released = await suspense.charge(suspense_id, actor=call.actor, reason=body.reason)
+        elif body.action == "accept":
+            released = await suspense.accept(suspense_id, actor=call.actor, reason=body.reason)
         else:
             released = await suspense.write_off(suspense_id, actor=call.actor, reason=body.reason)
         return ReleasedOut.of(released)
@@ -209,7 +224,7 @@ def endpoints(suspense: SuspenseService) -> list[Endpoint]:
             "/suspense/{suspense_id}/release",
             scope="billing:write",
             handler=release,
-            summary="Map, charge or write off usage in suspense",
+            summary="Map, charge, accept or write off usage in suspense",
             body=ReleaseIn,
             returns=ReleasedOut,
         ),

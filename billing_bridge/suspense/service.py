@@ -1,7 +1,9 @@
 """What waits in suspense, how much it may be worth, and the decisions of people that end the wait.
 
-    unknown-service    map: whose username it is, from an instant on      │ write off
+    unknown-service    map: whose identifier it is, from an instant on    │ write off
     not-entitled       charge: on the nearest day that had a plan         │ write off
+    absurd, clock-jump, second-source   accept: it is true all the same   │ write off
+    malformed, negative, conflict, no-price: by a new delivery or plan    │ write off
     altered-record, forgotten-session: what they say cannot be believed   │ write off
 
 Every decision is one transaction with its entry in the audit log. Refuses to decide twice, and to decide about usage
@@ -25,11 +27,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.billing.repository import tariffs
 from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
 from billing_bridge.mediation.booking import book
-from billing_bridge.mediation.growth import Growth, mapped_service
-from billing_bridge.mediation.repository import Position, lock_position, move_position, services_of
+from billing_bridge.mediation.growth import Growth
+from billing_bridge.mediation.handover import pieces
+from billing_bridge.mediation.repository import Held, Position, lock_position, move_position
+from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources import identifiers
+from billing_bridge.sources.identifiers import Timeline, owner
+from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally
+from billing_bridge.sources.model import SECOND_SOURCE
+from billing_bridge.sources.release import BELIEVABLE, Release, amount
+from billing_bridge.sources.repository import set_states
 from billing_bridge.suspense import repository
 from billing_bridge.suspense.model import (
+    ACCEPTED,
     CHARGED,
     MAPPED,
     NO_SERVICE,
@@ -43,6 +54,7 @@ from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
 from controller.domain.clock import Clock
 from controller.domain.money import Money
+from controller.domain.ports import AddressHolders
 from controller.store import audit
 from controller.store.engine import Database
 
@@ -86,10 +98,15 @@ class Released:
 
 
 class SuspenseService:
-    def __init__(self, database: Database, clock: Clock, settings: BillingSettings) -> None:
+    """`holders` tells whose an address was, for usage that waits with nothing but that."""
+
+    def __init__(
+        self, database: Database, clock: Clock, settings: BillingSettings, holders: AddressHolders | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._release = Release(settings, holders)
 
     async def watch(self) -> None:
         """Background task: keep the gauges of `/metrics` at what waits."""
@@ -144,10 +161,10 @@ class SuspenseService:
     async def map_to_service(
         self, suspense_id: int, *, service_id: str, since: datetime | None, actor: str, reason: str
     ) -> Released:
-        """From `since` on (by default, from this item on) the username is that of `service_id`; take up its usage.
+        """From `since` on (by default, from this item on) its identifier is that of `service_id`; take up its usage.
 
-        Records of that username that come later, still without a service, are booked to it too. Raises
-        UnknownSuspense, UnbilledService, NotForThis and Decided.
+        Usage of that identifier that comes later, still without a service, is booked to it too. What began before
+        `since` is cut there. Raises UnknownSuspense, UnbilledService, NotForThis and Decided.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
@@ -163,19 +180,66 @@ class SuspenseService:
             position = await self._decide(conn, item, "map", now, actor, reason, after)
             if not await repository.is_billed(conn, service_id):
                 raise UnbilledService(f"billing knows no service {service_id}: activate it first")
-            if await repository.map_username(conn, item.username, at, service_id, now, actor) != service_id:
+            kind = await self._release.kind(conn, item)
+            if await identifiers.put(conn, kind, item.username, at, service_id, now, actor) != service_id:
                 raise Decided(f"from {at.isoformat()} on, {item.username!r} was already given another service")
-            services = (await services_of(conn, [item.username]))[item.username]
-            waiting = await repository.unmapped(conn, item.username, at)
-            taken = [i for i in waiting if mapped_service(services, i.until) == service_id]
+            timeline = (await identifiers.timelines(conn, kind, [item.username]))[item.username]
+            waiting = [
+                i
+                for i in await repository.unmapped(conn, item.username, at)
+                if await self._release.kind(conn, i) == kind
+            ]
+            taken = [i for i in waiting if service_id in _owners(i, timeline)]
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
-            grown = [_growth(i, service_id) for i in taken]
-            last_id = await book(conn, grown, position.last_interval_id, zone=self._settings.zone, now=now)
-            await move_position(conn, Position(position.record_id, last_id))
-            ids = [i.suspense_id for i in taken]
-            await repository.decide(conn, ids, MAPPED, now, actor, service_id=service_id)
+            await repository.decide(conn, [i.suspense_id for i in taken], MAPPED, now, actor, service_id=service_id)
+            await move_position(conn, await self._take_up(conn, taken, timeline, position, now))
         return Released(MAPPED, tuple(taken))
+
+    async def accept(self, suspense_id: int, *, actor: str, reason: str) -> Released:
+        """What a source told is true, however unlikely, or the fact is there now that was missing: take it up.
+
+        Raises UnknownSuspense, NotForThis and Decided.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            item = await _get(conn, suspense_id)
+            if item.source is None or item.reason not in (*BELIEVABLE, NO_SERVICE, SECOND_SOURCE):
+                _refuse(item, "accepted as it is")
+            position = await self._decide(conn, item, "accept", now, actor, reason, {"source": item.source})
+            await repository.decide(conn, [item.suspense_id], ACCEPTED, now, actor)
+            await move_position(conn, await self._take_up(conn, [item], (), position, now))
+        return Released(ACCEPTED, (item,))
+
+    async def _take_up(
+        self, conn: AsyncConnection, taken: Sequence[Item], timeline: Timeline, position: Position, now: datetime
+    ) -> Position:
+        """Book what waited, by whose it is at each instant; what is still nobody's waits on. Moves the ledger."""
+        tally = Tally()
+        own: list[Growth] = []
+        rest: list[Held] = []
+        for item in taken:
+            if item.source is not None:
+                continue
+            parts = pieces(_growth(item), timeline, None, self._settings.zone)
+            for part in parts:
+                if part.service_id is None:
+                    rest.append(Held(part, item.reason, item.username or "", item.nas_id or "", item.accepted_at))
+                    continue
+                own.append(part)
+                if item.accepted_at is not None:
+                    octets = part.upstream_octets + part.downstream_octets
+                    tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, octets, 0)
+        last_id = await book(conn, own, position.last_interval_id, zone=self._settings.zone, now=now)
+        await hold(conn, rest, now)
+        for item in taken:
+            alone = item.source is None and not await repository.others_waiting(conn, item)
+            if alone and item.accepted_at is not None:
+                tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, 0)
+        told = [item for item in taken if item.source is not None]
+        after = await self._release.again(conn, told, Position(position.record_id, last_id), now, tally)
+        await tally.write(conn)
+        return after
 
     async def charge(self, suspense_id: int, *, actor: str, reason: str) -> Released:
         """Charge a day without a plan on the nearest day that had one, what is still to come of it included.
@@ -205,7 +269,20 @@ class SuspenseService:
             item = await _get(conn, suspense_id)
             await self._decide(conn, item, "write-off", now, actor, reason, {"octets": item.octets})
             await repository.decide(conn, [item.suspense_id], WRITTEN_OFF, now, actor)
+            await self._count_written_off(conn, item)
         return Released(WRITTEN_OFF, (item,))
+
+    async def _count_written_off(self, conn: AsyncConnection, item: Item) -> None:
+        """In the ledger of usage it costs nothing from now on. Days without a plan are booked, and stand there so."""
+        if item.accepted_at is None:
+            return
+        name = item.source or RADIUS
+        alone = not await repository.others_waiting(conn, item)
+        tally = Tally()
+        tally.move(name, item.accepted_at, SUSPENSE, UNRATED, amount(item), 1 if alone else 0)
+        await tally.write(conn)
+        if item.source_record_id is not None and alone:
+            await set_states(conn, [(item.source_record_id, UNRATED)])
 
     async def _decide(
         self,
@@ -255,13 +332,22 @@ def _refuse(item: Item, what: str) -> NoReturn:
     raise NotForThis(f"usage held as {item.reason} cannot be {what}")
 
 
-def _growth(item: Item, service_id: str) -> Growth:
+def _growth(item: Item) -> Growth:
     return Growth(
         item.session_key or "",
-        service_id,
+        None,
         item.since,
         item.until,
         item.upstream_octets,
         item.downstream_octets,
         item.record_ids,
+        grown_since=item.grown_since,
     )
+
+
+def _owners(item: Item, timeline: Timeline) -> set[str | None]:
+    """Whose an item is by now, at all its instants. A call is whose it was when it began."""
+    if item.since >= item.until or (item.source is not None and not item.octets):
+        return {owner(timeline, item.until if item.source is None else item.since)}
+    cuts = identifiers.changes_within(timeline, item.since, item.until)
+    return {owner(timeline, at) for at in (item.since, *cuts)}

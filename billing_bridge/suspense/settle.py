@@ -124,7 +124,7 @@ async def _items(conn: AsyncConnection, service_ids: Sequence[str], since: date 
     query = (
         select(suspense)
         .where(one_of(conn, suspense.c.service_id, service_ids))
-        .where(suspense.c.reason == NOT_ENTITLED, suspense.c.state.in_(_OPEN))
+        .where(suspense.c.reason == NOT_ENTITLED, suspense.c.state.in_(_OPEN), suspense.c.day.is_not(None))
         .order_by(suspense.c.suspense_id)
     )
     if since is not None:

@@ -14,6 +14,8 @@ from billing_bridge.billing.trial import PriceTrials
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense.service import SuspenseService
 from collectors.health import HealthStore
 from collectors.mqtt.subscriber import MqttSubscriber
@@ -251,3 +253,5 @@ class Money:
             checker=NothingWaits(),
         )
         self.bill_runs.register()
+        self.sources = SourceService(base.database, base.clock, settings)
+        self.intake = Intake(base.database, base.clock, settings)

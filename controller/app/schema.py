@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing_bridge import tables as billing_bridge_tables
+from billing_bridge.sources import tables as source_tables
 from collectors import tables as collectors_tables
 from controller.app import auth_tables
 from controller.provisioning import tables as provisioning_tables
@@ -10,6 +11,7 @@ from controller.store import audit, executors, outbox, usage_log
 from controller.store.metadata import metadata
 from erp.catalog import tables as catalog_tables
 from erp.crm import tables as crm_tables
+from erp.dunning import tables as dunning_tables
 from erp.finance import tables as finance_tables
 from erp.inventory import tables as inventory_tables
 from erp.orders import tables as orders_tables
@@ -40,6 +42,8 @@ TABLE_MODULES = (
     inventory_tables,
     orders_tables,
     billing_bridge_tables,
+    source_tables,
     finance_tables,
+    dunning_tables,
     collectors_tables,
 )

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge import routes as billing_routes
+from billing_bridge.sources import routes as source_routes
 from billing_bridge.suspense import routes as suspense_routes
 from collectors import routes as collector_routes
 from controller.app import auth_routes, demo_routes, record_routes
@@ -168,6 +169,7 @@ class Program:
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),
+            *source_routes.endpoints(self.money.sources, self.money.intake),
             *finance_routes.endpoints(self.erp.finance),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
@@ -235,6 +237,7 @@ class Program:
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "suspense", self.money.suspense.watch),
             ("bill", "bus", self.bus.run),
+            ("bill", "usage-ledger", self.money.sources.watch),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "retention", self._keep_series),
             ("api", "noc", self.feed.run),

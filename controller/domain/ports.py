@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from controller.domain.charge import Charge
 from controller.domain.identity import AccountId, BillRunId, DeviceId, OfferingVersionId, ServiceId
@@ -373,3 +373,13 @@ class AccessMap(Protocol):
     async def services_by_onu(self) -> Mapping[str, ServiceId]:
         """Serial number (ITU-T G.984.3 form, upper case) → service."""
         ...
+class AddressHolders(Protocol):
+    """Which service's session had an address, as accounting knows it: for usage that names addresses only."""
+
+    async def held(
+        self, conn: Any, address: str, since: datetime, until: datetime
+    ) -> Sequence[tuple[datetime, ServiceId | None]]:
+        """(since, service or nobody) in order of time, for [since, until); read within the caller's transaction."""
+        ...
+
+

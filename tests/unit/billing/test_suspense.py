@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
 from billing_bridge.mediation.repository import lock_position
+from billing_bridge.suspense.model import REASONS
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.routes import endpoints
 from controller.domain.identity import AccountId, OfferingVersionId
@@ -254,7 +255,7 @@ async def test_suspense_over_http(world: BillingWorld, api: httpx2.AsyncClient) 
         await world.account_for(stranger, (berlin(2026, 9, 12, n), n * GB, 0), unmapped=True)
     await mediated(world)
     totals = {t["reason"]: t for t in (await api.get("/suspense/totals")).json()["totals"]}
-    assert set(totals) == {"unknown-service", "altered-record", "forgotten-session", "not-entitled"}
+    assert set(totals) == set(REASONS)
     assert (totals["unknown-service"]["items"], totals["unknown-service"]["upstream_octets"]) == (3, 3 * GB)
     assert totals["not-entitled"]["values"] == [{"amount": "6.00", "currency": "EUR"}]
     assert totals["altered-record"]["oldest_at"] is None

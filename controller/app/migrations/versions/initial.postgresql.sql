@@ -116,13 +116,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -177,15 +177,15 @@ CREATE TABLE billing_bridge_source_record (
     duration_s BIGINT,
     number VARCHAR(64),
     content TEXT NOT NULL,
-    content_sha256 BYTEA NOT NULL,
-    record_sha256 BYTEA NOT NULL,
+    content_sha256 VARCHAR(64) NOT NULL,
+    record_sha256 VARCHAR(64) NOT NULL,
     CONSTRAINT pk_billing_bridge_source_record PRIMARY KEY (record_id),
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
-;;
 CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
+;;
+CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id BIGINT NOT NULL,
@@ -208,6 +208,7 @@ CREATE TABLE billing_bridge_identifier (
     identifier VARCHAR(253) NOT NULL,
     since BIGINT NOT NULL,
     service_id VARCHAR(32),
+    overrides BOOLEAN NOT NULL,
     mapped_at BIGINT NOT NULL,
     mapped_by VARCHAR(128) NOT NULL,
     CONSTRAINT pk_billing_bridge_identifier PRIMARY KEY (kind, identifier, since)
@@ -355,9 +356,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -790,15 +791,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -888,9 +889,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -978,9 +979,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1016,13 +1017,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1478,11 +1479,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1506,9 +1507,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1707,11 +1708,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1774,13 +1775,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1803,9 +1804,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
@@ -1870,9 +1871,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -1954,10 +1955,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
-;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)

@@ -1,0 +1,256 @@
+"""Calls of services: booked once, given to rating, and held in suspense where no plan has a price for them.
+
+A call is booked as soon as its service is known; whether a plan covers its day and its number may change later, with
+every entry of the timeline. So what waits is computed anew each time (`settle_calls`), like the days of octets: it does
+not matter which came first, the call or the activation. A call without a price is not charged, and never forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.repository import tariffs
+from billing_bridge.rating.calls import destination_of
+from billing_bridge.rating.line import Call
+from billing_bridge.rating.proration import Stretch
+from billing_bridge.sources import repository
+from billing_bridge.sources.ledger import RATED, SUSPENSE, Tally
+from billing_bridge.sources.model import NO_PRICE
+from billing_bridge.sources.repository import Waiting
+from billing_bridge.sources.tables import call, record
+from billing_bridge.suspense.model import ENTITLED, NOT_ENTITLED, WAITING, WRITTEN_OFF, detail_of, nearest
+from billing_bridge.suspense.settle import rate_again, read_timelines
+from billing_bridge.tables import suspense
+from controller.domain.identity import OfferingVersionId
+from controller.domain.price import Calls
+from controller.domain.tariff import TariffVersion
+from controller.store.many import insert_rows, one_of
+
+_COLUMNS = ("call_id", "service_id", "day", "at", "duration_s", "number", "source", "record_id", "adjustment")
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCall:
+    """`adjustment`: its day had been billed before it came."""
+
+    call_id: int
+    service_id: str
+    day: date
+    at: datetime
+    duration_s: int
+    number: str
+    source: str
+    record_id: int
+    adjustment: bool
+
+    @property
+    def for_rating(self) -> Call:
+        return Call(f"{self.call_id:012d}", self.at, self.duration_s, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class CallDay:
+    """Evidence: the calls of a service and day up to `last_call_id`."""
+
+    service_id: str
+    day: date
+    calls: int
+    duration_s: int
+    last_call_id: int
+
+
+async def add(conn: AsyncConnection, calls: Sequence[BookedCall]) -> None:
+    rows = [
+        (c.call_id, c.service_id, c.day, c.at, c.duration_s, c.number, c.source, c.record_id, c.adjustment)
+        for c in calls
+    ]
+    await insert_rows(conn, call, _COLUMNS, rows)
+
+
+async def of_services(conn: AsyncConnection, service_ids: Iterable[str], since: date) -> dict[str, list[BookedCall]]:
+    """Calls on `since` or later, in order of booking."""
+    query = (
+        select(call)
+        .where(one_of(conn, call.c.service_id, sorted(set(service_ids))), call.c.day >= since)
+        .order_by(call.c.call_id)
+    )
+    found: dict[str, list[BookedCall]] = {}
+    for row in await conn.execute(query):
+        found.setdefault(row.service_id, []).append(_booked(row))
+    return found
+
+
+async def of_day(conn: AsyncConnection, day: CallDay) -> list[BookedCall]:
+    """The calls that a row of evidence names."""
+    query = select(call).where(
+        call.c.service_id == day.service_id, call.c.day == day.day, call.c.call_id <= day.last_call_id
+    )
+    return [_booked(row) for row in await conn.execute(query.order_by(call.c.call_id))]
+
+
+def days(calls: Iterable[BookedCall]) -> list[CallDay]:
+    """Calls of one service by day, as evidence."""
+    found: dict[tuple[str, date], list[BookedCall]] = {}
+    for booked in calls:
+        found.setdefault((booked.service_id, booked.day), []).append(booked)
+    return [
+        CallDay(service_id, day, len(own), sum(c.duration_s for c in own), max(c.call_id for c in own))
+        for (service_id, day), own in sorted(found.items())
+    ]
+
+
+async def page(conn: AsyncConnection, service_id: str, day: date | None, after: int, limit: int) -> list[BookedCall]:
+    """In order of booking; `after` is a call id."""
+    query = select(call).where(call.c.service_id == service_id, call.c.call_id > after).order_by(call.c.call_id)
+    if day is not None:
+        query = query.where(call.c.day == day)
+    return [_booked(row) for row in await conn.execute(query.limit(limit))]
+
+
+async def seconds(conn: AsyncConnection, service_id: str, since_on: date, until_on: date) -> tuple[int, int]:
+    """Calls and seconds of a service on these days."""
+    query = select(func.count(), func.sum(call.c.duration_s)).where(
+        call.c.service_id == service_id, call.c.day >= since_on, call.c.day < until_on
+    )
+    row = (await conn.execute(query)).one()
+    return int(row[0]), int(row[1] or 0)
+
+
+async def settle_calls(
+    conn: AsyncConnection,
+    service_ids: Sequence[str],
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    tally: Tally,
+    calls: Sequence[BookedCall] | None = None,
+) -> set[int]:
+    """Put the calls of these services into or out of suspense; returns the records that wait then.
+
+    `calls` are those that are new; None looks at all that the services ever had, after a change of a timeline.
+    """
+    if calls is None:
+        query = select(call).where(one_of(conn, call.c.service_id, service_ids)).order_by(call.c.call_id)
+        calls = [_booked(row) for row in await conn.execute(query)]
+    if not calls:
+        return set()
+    plans = (await read_timelines(conn, service_ids, zone)).plans
+    known = await tariffs(conn, {s.version_id for stretches in plans.values() for s in stretches})
+    items = await _items(conn, calls)
+    waiting: dict[int, Waiting] = {}
+    released: list[Row[Any]] = []
+    again: dict[str, date] = {}
+    accepted = await _accepted(conn, calls)
+    for booked in calls:
+        item = items.get(booked.record_id)
+        held = _held(booked, plans.get(booked.service_id, ()), known)
+        if held is None and item is not None:
+            released.append(item)
+            again[booked.service_id] = min(again.get(booked.service_id, booked.day), booked.day)
+        elif held is not None and item is None:
+            reason, detail, version_id = held
+            waiting[booked.record_id] = Waiting(
+                booked.record_id, accepted[booked.record_id], reason, detail, booked.number, booked.at, booked.at,
+                service_id=booked.service_id, version_id=version_id, duration_s=booked.duration_s,
+            )  # fmt: skip
+            again[booked.service_id] = min(again.get(booked.service_id, booked.day), booked.day)
+    by_source: dict[str, list[Waiting]] = {}
+    by_record = {c.record_id: c for c in calls}
+    for record_id, part in waiting.items():
+        by_source.setdefault(by_record[record_id].source, []).append(part)
+    for name, parts in by_source.items():
+        await repository.suspend(conn, name, parts, now)
+    await _release(conn, released, by_record, accepted, tally)
+    await repository.set_states(conn, [(record_id, SUSPENSE) for record_id in waiting])
+    await rate_again(conn, again)
+    return set(waiting)
+
+
+async def change_of_timeline(conn: AsyncConnection, service_id: str, *, zone: ZoneInfo, now: datetime) -> None:
+    """After an entry of a timeline: every call of the service stands where it belongs, and the ledger says so."""
+    tally = Tally()
+    before = {
+        row.record_id: row
+        for row in await conn.execute(
+            select(record.c.record_id, record.c.source, record.c.accepted_at, record.c.state, call.c.duration_s)
+            .join(call, call.c.record_id == record.c.record_id)
+            .where(call.c.service_id == service_id)
+        )
+    }
+    if not before:
+        return
+    for record_id in await settle_calls(conn, [service_id], zone=zone, now=now, tally=tally):
+        row = before[record_id]
+        tally.move(row.source, row.accepted_at, row.state, SUSPENSE, row.duration_s)
+    await tally.write(conn)
+
+
+def _held(
+    booked: BookedCall, plans: Sequence[Stretch], known: Mapping[OfferingVersionId, TariffVersion]
+) -> tuple[str, str, str | None] | None:
+    """Why a call is not charged: reason, detail and the plan it comes nearest to; None when it is."""
+    holding = [stretch.version_id for stretch in plans if booked.day in stretch.span]
+    if not holding:
+        near = nearest(booked.day, plans)
+        return NOT_ENTITLED, detail_of(booked.day, plans), None if near is None else near.version_id
+    prices = [price for version in holding for price in known[version].plan.prices if isinstance(price, Calls)]
+    if any(destination_of(price, booked.number) is not None for price in prices):
+        return None
+    detail = f"no destination of the plan fits {booked.number}" if prices else "the plan has no price for calls"
+    return NO_PRICE, detail, holding[0]
+
+
+async def _items(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int, Row[Any]]:
+    """What waits, or was written off, of these calls for want of a plan or a price."""
+    found: dict[int, Row[Any]] = {}
+    ids = [c.record_id for c in calls]
+    for start in range(0, len(ids), 500):
+        query = select(suspense).where(
+            suspense.c.source_record_id.in_(ids[start : start + 500]),
+            suspense.c.reason.in_((NOT_ENTITLED, NO_PRICE)),
+            suspense.c.state.in_((WAITING, WRITTEN_OFF)),
+        )
+        found |= {row.source_record_id: row for row in await conn.execute(query)}
+    return found
+
+
+async def _accepted(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int, datetime]:
+    found: dict[int, datetime] = {}
+    ids = [c.record_id for c in calls]
+    for start in range(0, len(ids), 500):
+        query = select(record.c.record_id, record.c.accepted_at).where(record.c.record_id.in_(ids[start : start + 500]))
+        found |= {row.record_id: row.accepted_at for row in await conn.execute(query)}
+    return found
+
+
+async def _release(
+    conn: AsyncConnection,
+    items: Sequence[Row[Any]],
+    calls: Mapping[int, BookedCall],
+    accepted: Mapping[int, datetime],
+    tally: Tally,
+) -> None:
+    """A plan has come to cover these: they are charged, whatever was decided about them before."""
+    states = []
+    for item in items:
+        booked = calls[item.source_record_id]
+        old = SUSPENSE if item.state == WAITING else "unrated"
+        tally.move(booked.source, accepted[booked.record_id], old, RATED, booked.duration_s)
+        states.append((booked.record_id, RATED))
+        one = suspense.c.suspense_id == item.suspense_id
+        await conn.execute(update(suspense).where(one).values(state=ENTITLED))
+    await repository.set_states(conn, states)
+
+
+def _booked(row: Row[Any]) -> BookedCall:
+    return BookedCall(
+        row.call_id, row.service_id, row.day, row.at, row.duration_s, row.number, row.source, row.record_id,
+        row.adjustment,
+    )  # fmt: skip

@@ -1,0 +1,258 @@
+"""Call records, and other usage, in CSV files: a described mapping from columns to facts. Pure.
+
+    mapping + text → a Fact or an Unreadable per line, each with its line number
+
+One record is one line, so a broken quote costs one record and not the rest of the file. A duration that is missing is
+no zero. Local times are those of `zone`; of the hour that comes twice a year the first is meant, and one that does not
+exist is unreadable. Numbers become E.164 digits by the prefixes of the country.
+
+`PRESETS` are the layouts that are documented publicly: Asterisk's cdr_csv, FreeSWITCH's mod_cdr_csv (template
+"example"), and a CSV with a header, as SIP switches with accounting in a database export it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from billing_bridge.sources.model import Fact, Told, Unreadable
+
+_LONGEST_LINE = 4_000
+_LONGEST_KEY = 190
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_SECONDS = re.compile(r"(-?[0-9]{1,18})(?:\.[0-9]+)?")
+Column = Annotated[str, Field(max_length=60)]
+
+
+class Numbers(BaseModel):
+    """How telephone numbers are written: 0049 30 1, 030 1 and +49 30 1 are all 49301 with "49", "00" and "0"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    country: str = Field(default="", pattern=r"^[0-9]{0,4}$")
+    international: str = Field(default="00", pattern=r"^[0-9]{0,5}$")
+    trunk: str = Field(default="", pattern=r"^[0-9]{0,3}$")
+
+    def e164(self, text: str) -> str:
+        """Digits without a sign; a short code stays what it is, and what is no number becomes empty."""
+        written = re.sub(r"[ ()./-]", "", text.strip().removeprefix("sip:").partition("@")[0])
+        digits = written.removeprefix("+")
+        if not digits.isascii() or not digits.isdigit():
+            return ""
+        if written.startswith("+"):
+            return digits
+        if self.international and digits.startswith(self.international):
+            return digits[len(self.international) :]
+        if self.country and self.trunk and digits.startswith(self.trunk):
+            return self.country + digits[len(self.trunk) :]
+        return digits
+
+
+class CsvMapping(BaseModel):
+    """Which column says what. Without `columns` the first line of a file names them.
+
+    `start` is where charging begins (the answer), `fallback` where `start` is empty: a call that nobody answered.
+    `key` columns together are the idempotency key; without any, the whole line is, and two equal lines are one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: tuple[Column, ...] = ()
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    identifier: Column
+    start: Column
+    fallback: Column = ""
+    end: Column = ""
+    duration: Column = ""
+    number: Column = ""
+    upstream: Column = ""
+    downstream: Column = ""
+    key: tuple[Column, ...] = ()
+    time: Literal["iso", "epoch", "epoch-ms"] = "iso"
+    zone: str = "UTC"
+    numbers: Numbers = Numbers()
+    answered: Column = ""
+    """A column that says whether the call was answered; the others cost nothing whatever their duration."""
+    answered_values: tuple[str, ...] = ()
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no zone of the IANA database") from None
+        return name
+
+    @model_validator(mode="after")
+    def _named_columns(self) -> CsvMapping:
+        if self.columns:
+            unknown = [name for name in self.used if name not in self.columns]
+            if unknown:
+                raise ValueError(f"not among the columns: {', '.join(unknown)}")
+        if bool(self.answered) != bool(self.answered_values):
+            raise ValueError("answered and answered_values belong together")
+        return self
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        one = (
+            self.identifier, self.start, self.fallback, self.end, self.duration, self.number, self.upstream,
+            self.downstream, self.answered,
+        )  # fmt: skip
+        return tuple(dict.fromkeys(name for name in (*one, *self.key) if name))
+
+
+_ASTERISK = (
+    "accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata", "start", "answer",
+    "end", "duration", "billsec", "disposition", "amaflags",
+)  # fmt: skip
+
+PRESETS: Mapping[str, CsvMapping] = {
+    "asterisk": CsvMapping(
+        columns=(*_ASTERISK, "uniqueid", "userfield"), identifier="src", number="dst", start="answer",
+        fallback="start", end="end", duration="billsec", key=("uniqueid", "channel", "start"),
+        answered="disposition", answered_values=("ANSWERED",),
+    ),
+    "freeswitch": CsvMapping(
+        columns=(
+            "caller_id_name", "caller_id_number", "destination_number", "context", "start_stamp", "answer_stamp",
+            "end_stamp", "duration", "billsec", "hangup_cause", "uuid", "bleg_uuid", "accountcode", "read_codec",
+            "write_codec",
+        ),
+        identifier="caller_id_number", number="destination_number", start="answer_stamp", fallback="start_stamp",
+        end="end_stamp", duration="billsec", key=("uuid",),
+    ),
+    "sip": CsvMapping(
+        identifier="caller", number="callee", start="start_time", duration="duration", key=("call_id",),
+    ),
+    "octets": CsvMapping(
+        identifier="identifier", start="since", end="until", upstream="upstream_octets",
+        downstream="downstream_octets", key=("id",),
+    ),
+}  # fmt: skip
+"""By name. Lines of Asterisk may lack their last columns: `loguniqueid` and `loguserfield` are off by default."""
+
+_OPTIONAL_TAIL = frozenset({"uniqueid", "userfield", "accountcode", "read_codec", "write_codec", "bleg_uuid"})
+
+
+class _Wrong(Exception):
+    """What is wrong with a line."""
+
+
+def read(text: str, mapping: CsvMapping, *, phone: bool, first_line: int = 1) -> Iterator[Told]:
+    """Every line that is not empty. `phone`: identifiers are telephone numbers. `first_line` numbers the first one."""
+    names: list[str] | None = list(mapping.columns) or None
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), first_line):
+        if not line.strip():
+            continue
+        if names is None:
+            try:
+                names = _header(line, mapping)
+            except _Wrong as wrong:
+                yield Unreadable(number, str(wrong), line)
+                return
+            continue
+        try:
+            yield _fact(line, number, names, mapping, phone=phone)
+        except _Wrong as wrong:
+            yield Unreadable(number, str(wrong)[:200], line)
+
+
+def _header(line: str, mapping: CsvMapping) -> list[str]:
+    names = [name.strip() for name in _cells(line, mapping)]
+    missing = [name for name in mapping.used if name not in names]
+    if missing:
+        raise _Wrong(f"the first line does not name the columns {', '.join(missing)}")
+    return names
+
+
+def _cells(line: str, mapping: CsvMapping) -> list[str]:
+    if len(line) > _LONGEST_LINE:
+        raise _Wrong(f"longer than {_LONGEST_LINE} characters")
+    try:
+        return next(csv.reader([line], delimiter=mapping.delimiter, strict=True))
+    except csv.Error as error:
+        raise _Wrong(f"no CSV: {error}") from None
+
+
+def _fact(line: str, number: int, names: list[str], mapping: CsvMapping, *, phone: bool) -> Fact:
+    cells = _cells(line, mapping)
+    if len(cells) > len(names) or any(name not in _OPTIONAL_TAIL for name in names[len(cells) :]):
+        raise _Wrong(f"{len(cells)} fields, where {len(names)} are expected")
+    row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+    zone = ZoneInfo(mapping.zone)
+    answered = not mapping.answered or row[mapping.answered] in mapping.answered_values
+    began = row[mapping.start] or (row.get(mapping.fallback, "") if mapping.fallback else "")
+    since = _instant(began, mapping, zone, mapping.start)
+    if mapping.start and not row[mapping.start]:
+        answered = False
+    duration = _whole(row[mapping.duration], mapping.duration, _SECONDS) if mapping.duration else 0
+    if mapping.end and row[mapping.end]:
+        until = _instant(row[mapping.end], mapping, zone, mapping.end)
+    else:
+        until = since + timedelta(seconds=max(0, min(duration, 10**9)))
+    if not answered:
+        duration = 0
+    called = mapping.numbers.e164(row[mapping.number]) if mapping.number else ""
+    if mapping.number and answered and not called:
+        raise _Wrong(f"{mapping.number} {row[mapping.number]!r} is no number")
+    who = mapping.numbers.e164(row[mapping.identifier]) if phone else row[mapping.identifier]
+    if not who or len(who) > 253:
+        raise _Wrong(f"{mapping.identifier} {row[mapping.identifier]!r} names nobody")
+    return Fact(
+        key=_key(line, row, mapping),
+        line=number,
+        identifier=who,
+        since=since,
+        until=until,
+        content=line,
+        upstream_octets=_whole(row[mapping.upstream], mapping.upstream, _WHOLE) if mapping.upstream else 0,
+        downstream_octets=_whole(row[mapping.downstream], mapping.downstream, _WHOLE) if mapping.downstream else 0,
+        duration_s=duration,
+        number=called[:64],
+    )
+
+
+def _key(line: str, row: Mapping[str, str], mapping: CsvMapping) -> str:
+    parts = [row.get(name, "") for name in mapping.key]
+    if not any(parts):
+        return f"line:{sha256(line.encode()).hexdigest()}"
+    key = "|".join(parts)
+    return key if len(key) <= _LONGEST_KEY else f"key:{sha256(key.encode()).hexdigest()}"
+
+
+def _whole(text: str, name: str, form: re.Pattern[str]) -> int:
+    if not form.fullmatch(text):
+        raise _Wrong(f"{name} {text!r} is no whole number" if text else f"{name} is missing")
+    return int(text.partition(".")[0])
+
+
+def _instant(text: str, mapping: CsvMapping, zone: ZoneInfo, name: str) -> datetime:
+    if not text:
+        raise _Wrong(f"{name} is missing")
+    try:
+        if mapping.time != "iso":
+            seconds = int(text.partition(".")[0])
+            found = datetime.fromtimestamp(seconds / 1000 if mapping.time == "epoch-ms" else seconds, UTC)
+        else:
+            found = datetime.fromisoformat(text)
+            if found.tzinfo is None:
+                local = found.replace(tzinfo=zone)
+                found = local.astimezone(UTC)
+                if found.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
+                    raise _Wrong(f"{name} {text!r} does not exist in {mapping.zone}: the clock was put forward over it")
+            found = found.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise _Wrong(f"{name} {text!r} is no instant") from None
+    if not 1970 <= found.year < 2200:
+        raise _Wrong(f"{name} {text!r} is no instant of our time")
+    return found

@@ -1,0 +1,294 @@
+"""Usage of other sources than RADIUS: each record once, each with an owner or in suspense, and all of it in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import update
+
+from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.routes import endpoints
+from billing_bridge.sources.service import SourceService
+from billing_bridge.sources.tables import record
+from billing_bridge.suspense.routes import endpoints as suspense_endpoints
+from controller.domain.price import Calls, Destination, Flat, PricePlan, ProductKind
+from controller.domain.units import GB
+from controller.store.engine import Database
+from tests.support.api import api_client
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
+
+VOICE, DATA = "b" * 32, "a" * 32
+ASTERISK = {
+    "name": "pbx", "title": "PBX in Berlin", "measure": "calls", "identifier_kind": "phone", "preset": "asterisk",
+}  # fmt: skip
+HEAD = '"","{src}","{dst}","ctx","""A"" <{src}>","SIP/1-{n}","SIP/2","Dial","SIP/x",'
+
+
+def voice_plan() -> PricePlan:
+    """65 s at 60/6 to Germany: 66 s at 0.06 a minute are 6.6 cents; 120 s a month are included to 4930."""
+    destinations = (
+        Destination(prefix="49", price=Decimal("0.06"), first_s=60, next_s=6),
+        Destination(prefix="4930", price=Decimal("0.02"), first_s=1, next_s=1),
+    )
+    return PricePlan(prices=(Flat(code="fee", amount=Decimal("5.00")), Calls(code="voice", destinations=destinations)))
+
+
+def cdr(n: int, at: datetime, seconds: int, dst: str, *, src: str = "030555100", answered: bool = True) -> str:
+    """A line of Asterisk's cdr_csv, in Berlin's local time."""
+    local = at.astimezone(BERLIN).replace(tzinfo=None)
+    answer = str(local) if answered else ""
+    said = "ANSWERED" if answered else "NO ANSWER"
+    times = f'"{local}","{answer}","{local + timedelta(seconds=seconds)}",{seconds + 4},{seconds}'
+    return HEAD.format(src=src, dst=dst, n=n) + times + f',"{said}","DOCUMENTATION","167.{n}",""'
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
+    voice = replace(tariff(VOICE, "5.00", name="Phone"), plan=voice_plan(), kind=ProductKind.VOICE, speed=None)
+    versions = [tariff(DATA, "30.00", included=10 * GB), voice]
+    made = BillingWorld(database, tmp_path, versions, berlin(2026, 9, 1, 8))
+    await made.entity()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest.fixture
+def sources(world: BillingWorld) -> SourceService:
+    return SourceService(world.database, world.clock, BillingSettings(zone=BERLIN))
+
+
+@pytest.fixture
+async def api(world: BillingWorld, sources: SourceService) -> AsyncIterator[httpx2.AsyncClient]:
+    intake = Intake(world.database, world.clock, BillingSettings(zone=BERLIN))
+    found = [*endpoints(sources, intake), *suspense_endpoints(world.suspense)]
+    async with api_client(found, clock=world.clock, actor="user:anna") as client:
+        yield client
+
+
+async def told(answer: httpx2.Response, status: int = 201) -> Any:
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def pbx(api: httpx2.AsyncClient, **more: Any) -> None:
+    await told(await api.post("/usage-sources", json=ASTERISK | more))
+    mapping = (await api.get("/usage-sources/pbx")).json()["mapping"]
+    mapping |= {"zone": "Europe/Berlin", "numbers": {"country": "49", "trunk": "0"}}
+    await told(await api.patch("/usage-sources/pbx", json={"mapping": mapping, "reason": "zone"}), 200)
+
+
+async def send(api: httpx2.AsyncClient, *lines: str, name: str = "Master.csv", **more: Any) -> dict[str, Any]:
+    body = {"name": name, "content": "\n".join(lines) + "\n"} | more
+    found: dict[str, Any] = await told(await api.post("/usage-sources/pbx/files", json=body))
+    assert found["accepted"] == found["rated"] + found["unrated"] + found["suspense"] + found["duplicate"]
+    return found
+
+
+async def owns(
+    api: httpx2.AsyncClient, name: str, line: Line, since: datetime, kind: str = "phone", **more: Any
+) -> None:
+    body = {
+        "kind": kind, "identifier": name, "since": since.isoformat(), "service_id": line.service_id,
+        "reason": "order",
+    } | more  # fmt: skip
+    await told(await api.post("/usage-identifiers", json=body))
+
+
+async def waiting(api: httpx2.AsyncClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await api.get("/suspense", params={"limit": 100})).json()["items"]
+    return found
+
+
+async def balanced(sources: SourceService) -> dict[str, tuple[int, int, int, int, int]]:
+    """Per source accepted, rated, unrated, suspense, duplicate; nothing is wrong with the ledger."""
+    assert await sources.faults() == []
+    return {
+        h.source: (h.accepted[0], h.rated[0], h.unrated[0], h.suspense[0], h.duplicate[0])
+        for h in await sources.totals()
+        if h.adds_up
+    }
+
+
+async def test_a_file_replayed_adds_nothing_and_reports_all_of_it_as_duplicates(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api)
+    await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
+    lines = [cdr(n, berlin(2026, 9, 1, 9, n), 65, "0891234") for n in range(5)]
+    lines.append(cdr(9, berlin(2026, 9, 1, 9, 30), 0, "0891234", answered=False))
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    first = await send(api, *lines)
+    assert (first["accepted"], first["rated"], first["unrated"], first["new"]) == (6, 5, 1, 6)
+    again = await send(api, *lines, name="Master-copy.csv")
+    assert (again["accepted"], again["new"], again["duplicate"], again["duplicate_percent"]) == (6, 0, 6, 100.0)
+    assert await balanced(sources) == {"pbx": (12, 5, 1, 0, 6)}
+    calls = (await api.get("/usage-calls", params={"service_id": line.service_id})).json()["items"]
+    assert [(c["number"], c["duration_s"]) for c in calls] == [("49891234", 65)] * 5
+
+
+async def test_what_no_call_can_be_waits_with_line_number_and_reason_and_the_rest_is_taken(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api)
+    await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
+    at = berlin(2026, 9, 1, 9)
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    good = cdr(1, at, 65, "0891234")
+    bad = {
+        "malformed": '"","030555100","089","unterminated',
+        "negative": cdr(2, at, 65, "0891234").replace(",69,65,", ",69,-65,"),
+        "absurd": cdr(3, at - timedelta(days=3), 200_000, "0891234"),
+        "clock-jump": cdr(4, at, 65, "0891234").replace(",69,65,", ",4000,3900,"),
+        "unknown-service": cdr(5, at, 30, "0891234", src="030999"),
+        "no-price": cdr(6, at, 30, "00441234"),
+        "conflict": cdr(1, at, 66, "0891234"),
+    }
+    future = cdr(7, at + timedelta(days=2), 30, "0891234")
+    found = await send(api, good, *bad.values(), future)
+    assert (found["rated"], found["suspense"]) == (1, 8)
+    items = await waiting(api)
+    assert sorted(i["reason"] for i in items) == sorted([*bad, "clock-jump"])
+    malformed = next(i for i in items if i["reason"] == "malformed")
+    assert malformed["detail"].startswith("line 2: ") and malformed["source"] == "pbx"
+    assert await balanced(sources) == {"pbx": (9, 1, 0, 8, 0)}
+    again = await send(api, good, *bad.values(), future)
+    assert again["duplicate"] == again["accepted"] == 9
+    assert len(await waiting(api)) == 8
+
+
+async def test_a_number_found_later_takes_up_what_waited_and_the_ledger_moves_with_it(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api)
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    await send(api, *(cdr(n, berlin(2026, 9, 1, 9, n), 60, "0891234") for n in range(3)))
+    assert await balanced(sources) == {"pbx": (3, 0, 0, 3, 0)}
+    item = (await waiting(api))[0]
+    body = {"action": "map", "service_id": line.service_id, "reason": "it is theirs"}
+    released = await told(await api.post(f"/suspense/{item['suspense_id']}/release", json=body), 200)
+    assert released["items"] == 3
+    assert await waiting(api) == []
+    assert await balanced(sources) == {"pbx": (3, 3, 0, 0, 0)}
+    await send(api, cdr(8, berlin(2026, 9, 1, 9, 40), 60, "0891234", src="030777"))
+    (other,) = await waiting(api)
+    body = {"action": "write-off", "reason": "nobody's"}
+    await told(await api.post(f"/suspense/{other['suspense_id']}/release", json=body), 200)
+    assert await balanced(sources) == {"pbx": (4, 3, 1, 0, 0)}
+
+
+async def test_a_call_before_its_activation_waits_and_is_charged_when_the_plan_comes_to_cover_its_day(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE, deliver=False)
+    await pbx(api)
+    await world.activate(VOICE)  # billing knows another line meanwhile
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    await send(api, cdr(1, berlin(2026, 9, 1, 9), 60, "0891234"))
+    await world.bus.drain()
+    item = (await waiting(api))[0]
+    body = {"action": "map", "service_id": line.service_id, "reason": "theirs"}
+    await told(await api.post(f"/suspense/{item['suspense_id']}/release", json=body), 200)
+    assert await balanced(sources) == {"pbx": (1, 1, 0, 0, 0)}
+    await world.terminate(line)  # on the same day: the whole day has no plan any more
+    (back,) = await waiting(api)
+    assert (back["reason"], back["duration_s"]) == ("not-entitled", 60)
+    assert await balanced(sources) == {"pbx": (1, 0, 0, 1, 0)}
+
+
+async def test_octets_of_an_interval_are_split_at_the_instant_at_which_the_username_changes_hands(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    old, new = await world.activate(DATA), await world.activate(DATA)
+    body = {"name": "wifi", "title": "Hotspots", "measure": "octets", "identifier_kind": "username"}
+    await told(await api.post("/usage-sources", json=body))
+    for since, line in ((berlin(2026, 9, 1, 8), old), (berlin(2026, 9, 1, 12), new)):
+        await owns(api, "alice", line, since, kind="username")
+    body = {"measure": "octets", "since": berlin(2026, 9, 1).isoformat(), "source": "wifi", "reason": "no RADIUS there"}
+    await told(await api.post("/usage-assignments", json=body))
+    world.clock.move_to(berlin(2026, 9, 1, 14))
+    event = {
+        "id": "e1", "time": berlin(2026, 9, 1, 11, 30).isoformat(), "subject": "alice",
+        "data": {"until": berlin(2026, 9, 1, 13).isoformat(), "downstream_octets": 1000, "upstream_octets": 100},
+    }  # fmt: skip
+    found = await told(await api.post("/usage-sources/wifi/events", json={"events": [event]}))
+    assert (found["rated"], found["duplicate"]) == (1, 0)
+    repeated = await told(await api.post("/usage-sources/wifi/events", json={"events": [event, event]}))
+    assert repeated["duplicate"] == 2
+    said = {}
+    for line in (old, new):
+        query = {"service_id": line.service_id, "since_on": "2026-09-01", "until_on": "2026-09-02"}
+        (day,) = (await api.get("/usage-comparison", params=query)).json()["days"]
+        said[line.service_id] = (day["upstream_octets"], day["downstream_octets"], day["bills"])
+    assert said == {old.service_id: (33, 333, True), new.service_id: (67, 667, True)}
+    assert await balanced(sources) == {"wifi": (3, 1, 0, 0, 2)}
+
+
+async def test_a_second_source_of_a_service_is_compared_and_never_added(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(DATA)
+    body = {"name": "snmp", "title": "Ports", "measure": "octets", "identifier_kind": "port", "bills": False}
+    await told(await api.post("/usage-sources", json=body))
+    await owns(api, "sw1/ge-0/0/1", line, berlin(2026, 9, 1), kind="port")
+    await world.account_for(line, (berlin(2026, 9, 1, 9), 0, 0), (berlin(2026, 9, 1, 10), 200, 5000))
+    await world.mediation.catch_up(await world.usage.watermark())
+    world.clock.move_to(berlin(2026, 9, 1, 11))
+    event = {
+        "id": "1", "time": berlin(2026, 9, 1, 9).isoformat(), "subject": "sw1/ge-0/0/1",
+        "data": {"until": berlin(2026, 9, 1, 10).isoformat(), "downstream_octets": 5100, "upstream_octets": 210},
+    }  # fmt: skip
+    found = await told(await api.post("/usage-sources/snmp/events", json={"events": [event]}))
+    assert found["unrated"] == 1
+    query = {"service_id": line.service_id, "since_on": "2026-09-01", "until_on": "2026-09-02"}
+    days = (await api.get("/usage-comparison", params=query)).json()["days"]
+    assert [(d["source"], d["bills"], d["downstream_octets"]) for d in days] == [
+        ("billed", True, 5000), ("snmp", False, 5100),
+    ]  # fmt: skip
+    assert await balanced(sources) == {"radius": (2, 1, 1, 0, 0), "snmp": (1, 0, 1, 0, 0)}
+
+
+async def test_two_sources_that_claim_the_calls_of_one_service_are_not_summed(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api)
+    await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
+    body = {"name": "sbc", "title": "SBC", "measure": "calls", "identifier_kind": "phone"}
+    await told(await api.post("/usage-sources", json=body))
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    await send(api, cdr(1, berlin(2026, 9, 1, 9), 65, "0891234"))
+    event = {
+        "id": "x", "time": berlin(2026, 9, 1, 9).isoformat(), "subject": "4930555100",
+        "data": {"duration_s": 65, "number": "+49891234"},
+    }  # fmt: skip
+    await told(await api.post("/usage-sources/sbc/events", json={"events": [event]}))
+    (item,) = await waiting(api)
+    assert item["reason"] == "second-source" and "pbx already tells" in item["detail"]
+    assert await balanced(sources) == {"pbx": (1, 1, 0, 0, 0), "sbc": (1, 0, 0, 1, 0)}
+
+
+async def test_a_record_that_somebody_changed_with_sql_is_found(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    await pbx(api)
+    world.clock.move_to(berlin(2026, 9, 1, 10))
+    await send(api, cdr(1, berlin(2026, 9, 1, 9), 65, "0891234"))
+    await send(api, cdr(2, berlin(2026, 9, 1, 9), 65, "0891234"))
+    assert await sources.faults() == []
+    async with world.database.begin() as conn:
+        await conn.execute(update(record).where(record.c.record_id == 1).values(duration_s=6))
+    assert await sources.faults() == ["record 1 of pbx: its digest does not cover what is stored"]
