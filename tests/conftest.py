@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.browser",
     "tests.support.databases",
     "tests.support.finance",
+    "tests.support.payments",
     "tests.support.metrics_server",
     "tests.support.mqtt",
     "tests.support.olt_server",

@@ -57,6 +57,8 @@ from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
+from erp.payments.room import PaymentsRoom
+from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
@@ -108,6 +110,7 @@ class Erp:
         self.books = BooksService(base.database, base.clock, self.crm)
         self.revenue = RevenueService(base.database, base.clock, self.crm)
         self.tax = TaxService(base.database, base.clock, self.crm)
+        self.payments = PaymentsRoom(base.database, base.clock, base.box, self.crm, self.finance, PaymentsSettings())
 
 
 class Network:

@@ -15,6 +15,7 @@ from erp.dunning import tables as dunning_tables
 from erp.finance import tables as finance_tables
 from erp.inventory import tables as inventory_tables
 from erp.orders import tables as orders_tables
+from erp.payments import tables as payments_tables
 from radius import tables as radius_tables
 from radius.accounting import tables as accounting_tables
 from radius.dynamic import tables as dynamic_tables
@@ -45,5 +46,6 @@ TABLE_MODULES = (
     source_tables,
     finance_tables,
     dunning_tables,
+    payments_tables,
     collectors_tables,
 )

@@ -47,11 +47,12 @@ from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, revenue_routes, tax_routes
+from erp.finance import books_routes, revenue_routes, settlement_routes, tax_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes, pause_routes
 from erp.orders import routes as orders_routes
+from erp.payments import routes as payments_routes
 from radius import access_routes, login_routes, member_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes, whois_routes
@@ -171,6 +172,8 @@ class Program:
             *suspense_routes.endpoints(self.money.suspense),
             *source_routes.endpoints(self.money.sources, self.money.intake),
             *finance_routes.endpoints(self.erp.finance),
+            *settlement_routes.endpoints(self.erp.finance),
+            *payments_routes.endpoints(self.erp.payments),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
             *tax_routes.endpoints(self.erp.tax),
@@ -238,6 +241,7 @@ class Program:
             ("bill", "suspense", self.money.suspense.watch),
             ("bill", "bus", self.bus.run),
             ("bill", "usage-ledger", self.money.sources.watch),
+            ("bill", "payments", self.erp.payments.inbox.run),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "retention", self._keep_series),
             ("api", "noc", self.feed.run),
@@ -315,6 +319,7 @@ class Program:
         self.stop_taking_work()
         await self.base.jobs.close()
         await self._leave()
+        await self.erp.payments.close()
         await self.network.close()
         await self.base.series.close()
         await self.base.database.close()

@@ -160,7 +160,7 @@ class AppliedOut(Out):
 
 
 class PaymentOut(Out):
-    """`unapplied` waits for the next invoice."""
+    """`unapplied` waits for the next invoice; `reversed` went back. `kind` is payment or write-off."""
 
     payment_id: str
     account_id: str
@@ -171,6 +171,8 @@ class PaymentOut(Out):
     recorded_at: Instant
     applied: list[AppliedOut]
     unapplied: MoneyOut
+    reversed: MoneyOut
+    kind: str
 
     @classmethod
     def of(cls, made: Payment) -> PaymentOut:
@@ -184,8 +186,13 @@ class PaymentOut(Out):
             recorded_at=made.recorded_at,
             applied=[AppliedOut(invoice_id=i, amount=MoneyOut.of(m)) for i, m in made.applied],
             unapplied=MoneyOut.of(made.unapplied),
+            reversed=MoneyOut.of(made.reversed),
+            kind=made.kind,
         )
 
 
 class PaymentQuery(PageQuery):
+    """With `unapplied`, only those of which something settles nothing yet."""
+
     account_id: IdText | None = None
+    unapplied: bool = False

@@ -140,7 +140,12 @@ def _payments(finance: FinanceService) -> list[Endpoint]:
 
     async def payments(call: Call) -> Page:
         query = call.query_as(PaymentQuery)
-        found = await finance.payments(account_id=query.account_id, after=query.last_key(int, str), limit=query.rows)
+        found = await finance.payments(
+            account_id=query.account_id,
+            after=query.last_key(int, str),
+            limit=query.rows,
+            unapplied=query.unapplied,
+        )
         return Page.of(found, query, lambda p: (to_micros(p.recorded_at), str(p.payment_id)), PaymentOut.of)
 
     return [

@@ -12,7 +12,7 @@ from controller.app.schema import metadata
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("controller", "radius", "collectors", "drivers", "billing_bridge", "erp")
-ERP_FLOORS = (("crm",), ("catalog", "inventory"), ("orders", "support"), ("finance",), ("insight",))
+ERP_FLOORS = (("crm",), ("catalog", "inventory"), ("orders", "support"), ("finance",), ("payments",), ("insight",))
 """From below: a foreign key may point down, never up or sideways (architecture, Tables)."""
 
 

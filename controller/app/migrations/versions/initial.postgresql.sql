@@ -60,6 +60,15 @@ CREATE TABLE billing_bridge_session (
     CONSTRAINT pk_billing_bridge_session PRIMARY KEY (session_key)
 )
 ;;
+CREATE TABLE billing_bridge_username (
+    username VARCHAR(253) NOT NULL,
+    since BIGINT NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    mapped_at BIGINT NOT NULL,
+    mapped_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_billing_bridge_username PRIMARY KEY (username, since)
+)
+;;
 CREATE TABLE billing_bridge_usage_interval (
     interval_id BIGINT NOT NULL,
     service_id VARCHAR(32) NOT NULL,
@@ -72,7 +81,6 @@ CREATE TABLE billing_bridge_usage_interval (
     downstream_octets BIGINT NOT NULL,
     record_ids VARCHAR(64) NOT NULL,
     adjustment BOOLEAN NOT NULL,
-    source VARCHAR(64),
     CONSTRAINT pk_billing_bridge_usage_interval PRIMARY KEY (interval_id)
 )
 ;;
@@ -103,14 +111,9 @@ CREATE TABLE billing_bridge_suspense (
     record_ids VARCHAR(64),
     service_id VARCHAR(32),
     day DATE,
-    detail VARCHAR(200),
+    detail VARCHAR(32),
     version_id VARCHAR(32),
     counted_on DATE,
-    grown_since BIGINT,
-    accepted_at BIGINT,
-    source VARCHAR(64),
-    source_record_id BIGINT,
-    duration_s BIGINT,
     decided_at BIGINT,
     decided_by VARCHAR(128),
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
@@ -703,9 +706,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -717,6 +720,49 @@ CREATE TABLE orders_idempotency (
 )
 ;;
 COMMENT ON COLUMN orders_idempotency.body IS 'Digest of the body, sealed: it covers a password.'
+;;
+CREATE TABLE payments_gateway (
+    name VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    api_base VARCHAR(200) NOT NULL,
+    api_key BYTEA,
+    webhook_secret BYTEA NOT NULL,
+    former_secret BYTEA,
+    former_until BIGINT,
+    updated_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_gateway PRIMARY KEY (name)
+)
+;;
+CREATE TABLE payments_refund (
+    refund_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_payments_refund_positive CHECK (amount_minor > 0),
+    currency VARCHAR(3) NOT NULL,
+    way VARCHAR(8) NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    creditor VARCHAR(70) NOT NULL,
+    iban VARCHAR(34) NOT NULL,
+    requested_by VARCHAR(128) NOT NULL,
+    requested_at BIGINT NOT NULL,
+    approved_by VARCHAR(128),
+    changed_at BIGINT NOT NULL,
+    provider_id VARCHAR(255),
+    file_id VARCHAR(32),
+    detail VARCHAR(300) NOT NULL,
+    CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
+)
+;;
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE TABLE radius_nas (
     nas_id VARCHAR(32) NOT NULL,
@@ -801,6 +847,16 @@ CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix)
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
     nas_id VARCHAR(32) NOT NULL,
@@ -812,9 +868,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -927,15 +983,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1017,6 +1073,8 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
@@ -1086,9 +1144,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
@@ -1272,9 +1330,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1302,28 +1360,6 @@ CREATE TABLE billing_bridge_bill_hold (
 )
 ;;
 CREATE INDEX ix_billing_bridge_bill_hold_released_at ON billing_bridge_bill_hold (released_at, held_at)
-;;
-CREATE TABLE billing_bridge_delivery (
-    delivery_id BIGSERIAL NOT NULL,
-    source VARCHAR(64) NOT NULL,
-    number BIGINT NOT NULL,
-    name VARCHAR(200) NOT NULL,
-    content_sha256 BYTEA NOT NULL,
-    received_at BIGINT NOT NULL,
-    received_by VARCHAR(128) NOT NULL,
-    first_record_id BIGINT NOT NULL,
-    accepted INTEGER NOT NULL,
-    rated INTEGER NOT NULL,
-    unrated INTEGER NOT NULL,
-    suspense INTEGER NOT NULL,
-    duplicate INTEGER NOT NULL,
-    complete_until BIGINT,
-    previous BYTEA NOT NULL,
-    link BYTEA NOT NULL,
-    CONSTRAINT pk_billing_bridge_delivery PRIMARY KEY (delivery_id),
-    CONSTRAINT uq_billing_bridge_delivery_source UNIQUE (source, number),
-    CONSTRAINT fk_billing_bridge_delivery_source_billing_bridge_source FOREIGN KEY(source) REFERENCES billing_bridge_source (name)
-)
 ;;
 CREATE TABLE app_browser_session (
     digest BYTEA NOT NULL,
@@ -1478,12 +1514,14 @@ CREATE TABLE finance_invoice (
 )
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1564,6 +1602,104 @@ CREATE OR REPLACE FUNCTION inventory_move_immutable() RETURNS trigger AS $$ BEGI
 ;;
 CREATE TRIGGER inventory_move_immutable BEFORE UPDATE OR DELETE ON inventory_move FOR EACH ROW EXECUTE FUNCTION inventory_move_immutable()
 ;;
+CREATE TABLE payments_event (
+    event_key BIGSERIAL NOT NULL,
+    gateway VARCHAR(32) NOT NULL,
+    provider_id VARCHAR(255) NOT NULL,
+    type VARCHAR(255) NOT NULL,
+    object_id VARCHAR(255) NOT NULL,
+    intent_id VARCHAR(255),
+    created_at BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    sha256 BYTEA NOT NULL,
+    deliveries INTEGER NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    detail VARCHAR(300) NOT NULL,
+    attempts INTEGER NOT NULL,
+    handled_at BIGINT,
+    CONSTRAINT pk_payments_event PRIMARY KEY (event_key),
+    CONSTRAINT uq_payments_event_gateway UNIQUE (gateway, provider_id),
+    CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE TABLE payments_gateway_customer (
+    gateway VARCHAR(32) NOT NULL,
+    customer VARCHAR(255) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    since BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_gateway_customer PRIMARY KEY (gateway, customer),
+    CONSTRAINT fk_payments_gateway_customer_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
+CREATE INDEX ix_payments_gateway_customer_account_id ON payments_gateway_customer (account_id)
+;;
+CREATE TABLE payments_card_payment (
+    gateway VARCHAR(32) NOT NULL,
+    intent_id VARCHAR(255) NOT NULL,
+    charge_id VARCHAR(255),
+    customer VARCHAR(255),
+    payer VARCHAR(140) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    paid_at BIGINT NOT NULL,
+    account_id VARCHAR(32),
+    payment_id VARCHAR(32),
+    suspense_entry_id VARCHAR(32),
+    CONSTRAINT pk_payments_card_payment PRIMARY KEY (gateway, intent_id),
+    CONSTRAINT ck_payments_card_payment_whose CHECK ((payment_id IS NULL) = (account_id IS NULL)),
+    CONSTRAINT fk_payments_card_payment_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name),
+    CONSTRAINT uq_payments_card_payment_payment_id UNIQUE (payment_id)
+)
+;;
+CREATE INDEX ix_payments_card_payment_account_id ON payments_card_payment (account_id)
+;;
+CREATE TABLE payments_card_attempt (
+    attempt_id VARCHAR(32) NOT NULL,
+    gateway VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    invoice_id VARCHAR(32),
+    amount_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    customer VARCHAR(255) NOT NULL,
+    method VARCHAR(255) NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    intent_id VARCHAR(255),
+    detail VARCHAR(300) NOT NULL,
+    asked_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_card_attempt PRIMARY KEY (attempt_id),
+    CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
+CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
+CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
+;;
+CREATE TABLE payments_dispute (
+    gateway VARCHAR(32) NOT NULL,
+    dispute_id VARCHAR(255) NOT NULL,
+    intent_id VARCHAR(255) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    withdrawn_minor BIGINT NOT NULL,
+    fees_minor BIGINT NOT NULL,
+    status VARCHAR(32) NOT NULL,
+    reason VARCHAR(80) NOT NULL,
+    told_at BIGINT NOT NULL,
+    final INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    CONSTRAINT pk_payments_dispute PRIMARY KEY (gateway, dispute_id),
+    CONSTRAINT fk_payments_dispute_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
 CREATE TABLE billing_bridge_charge_usage (
     charge_id VARCHAR(32) NOT NULL,
     day DATE NOT NULL,
@@ -1575,17 +1711,6 @@ CREATE TABLE billing_bridge_charge_usage (
     counted_on DATE NOT NULL,
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
-)
-;;
-CREATE TABLE billing_bridge_charge_calls (
-    charge_id VARCHAR(32) NOT NULL,
-    day DATE NOT NULL,
-    service_id VARCHAR(32) NOT NULL,
-    calls INTEGER NOT NULL,
-    duration_s BIGINT NOT NULL,
-    last_call_id BIGINT NOT NULL,
-    CONSTRAINT pk_billing_bridge_charge_calls PRIMARY KEY (charge_id, day),
-    CONSTRAINT fk_billing_bridge_charge_calls_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
 ;;
 CREATE TABLE crm_account (
@@ -1714,6 +1839,12 @@ CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_allocation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_allocation FOR EACH STATEMENT EXECUTE FUNCTION finance_allocation_frozen()
@@ -1775,9 +1906,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
@@ -1809,6 +1944,8 @@ CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_i
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1892,9 +2029,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -1956,6 +2093,8 @@ CREATE TABLE orders_pause (
 )
 ;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;

@@ -1,0 +1,115 @@
+"""Cards that customers left with a gateway, charged by us: noted before it is asked, asked under the note's id.
+
+What came of it is told by the gateway's events, and booked there alone; the answer is only noted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.domain.clock import Clock
+from controller.domain.errors import RuleError
+from controller.domain.identity import AccountId, InvoiceId, new_id
+from controller.domain.money import Money
+from controller.store import audit
+from controller.store.engine import Database
+from erp.finance.service import FinanceService
+from erp.payments import card_rows, repository
+from erp.payments.card_rows import CardAttempt
+from erp.payments.errors import GatewayDeclined, GatewayUnsure, UnknownCardPayment
+from erp.payments.gateway import ChargeCard
+from erp.payments.gateways import GatewayRegistry
+from erp.payments.refunds import Speaks
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCharge:
+    """Charge `amount` of an invoice, or with None all that is open of it, to a card that `customer` left."""
+
+    gateway: str
+    invoice_id: InvoiceId
+    customer: str
+    method: str
+    amount: Money | None = None
+
+
+class CardCharges:
+    """Asks gateways for money."""
+
+    def __init__(
+        self, database: Database, clock: Clock, finance: FinanceService, registry: GatewayRegistry, speaks: Speaks
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._finance = finance
+        self._registry = registry
+        self._speaks = speaks
+
+    async def charge(self, wanted: WantedCharge, *, actor: str) -> CardAttempt:
+        """Raises UnknownInvoice, NoGateway, RuleError. A decline and an answer that did not come are states of it."""
+        gateway = await self._registry.get(wanted.gateway)
+        owed = await self._finance.invoice(wanted.invoice_id)
+        left = Money(owed.open_minor, owed.total.currency)
+        amount = wanted.amount or left
+        if amount.currency != left.currency or not 0 < amount.minor <= left.minor:
+            raise RuleError(f"{left} of invoice {owed.number} are open", code="not-that-much")
+        now = self._clock.now()
+        made = CardAttempt(
+            new_id(now), gateway.name, AccountId(owed.account_id), owed.invoice_id, amount, wanted.customer,
+            wanted.method, "asked", None, "", now, now, actor,
+        )  # fmt: skip
+        async with self._database.begin() as conn:
+            await card_rows.add(conn, made)
+            await repository.note_customer(conn, gateway.name, wanted.customer, made.account_id, now, actor)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="card.charge",
+                subject=f"card-attempt:{made.attempt_id}",
+                after={"invoice_id": owed.invoice_id, "amount": str(amount), "gateway": gateway.name},
+            )
+        return await self._ask(made, f"Invoice {owed.number}")
+
+    async def repeat(self, attempt_id: str) -> CardAttempt:
+        """Ask again for one whose answer did not come: under the same key, so that it is charged once."""
+        found = await self.attempt(attempt_id)
+        if found.state not in ("asked", "unsure") or found.invoice_id is None:
+            return found
+        owed = await self._finance.invoice(found.invoice_id)
+        return await self._ask(found, f"Invoice {owed.number}")
+
+    async def attempt(self, attempt_id: str) -> CardAttempt:
+        """Raises UnknownCardPayment."""
+        async with self._database.read() as conn:
+            found = await card_rows.attempts(conn, attempt_id=attempt_id)
+        if not found:
+            raise UnknownCardPayment(f"no card payment {attempt_id} was asked for")
+        return found[0]
+
+    async def attempts(self, *, account_id: str | None, limit: int) -> list[CardAttempt]:
+        """Newest first."""
+        async with self._database.read() as conn:
+            return await card_rows.attempts(conn, account_id=account_id, limit=limit)
+
+    async def _ask(self, made: CardAttempt, description: str) -> CardAttempt:
+        gateway = await self._registry.get(made.gateway)
+        wanted = ChargeCard(made.attempt_id, made.amount, made.customer, made.method, made.account_id, description)
+        intent_id = None
+        try:
+            answer = await self._speaks(gateway).charge(wanted)
+            intent_id = answer.provider_id
+            # Paid is said by the event that books it, and by nothing else.
+            state = "failed" if answer.state == "failed" else "pending"
+            detail = answer.detail
+        except GatewayDeclined as error:
+            state, detail = "failed", error.code
+        except GatewayUnsure as error:
+            state, detail = "unsure", str(error)
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            booked = intent_id and await repository.get_card_payment(conn, made.gateway, intent_id)
+            await card_rows.change(
+                conn, made.attempt_id, "paid" if booked else state, "" if booked else detail, now, intent_id
+            )
+        return await self.attempt(made.attempt_id)

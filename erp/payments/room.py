@@ -1,0 +1,60 @@
+"""The services of payments, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx2
+
+from controller.domain.clock import Clock
+from controller.store.engine import Database
+from controller.store.secrets import SecretBox
+from erp.crm.service import CrmService
+from erp.finance.service import FinanceService
+from erp.payments.booking import CardBooking
+from erp.payments.cards import CardCharges
+from erp.payments.gateway import PaymentGateway
+from erp.payments.gateways import GatewayRegistry
+from erp.payments.inbox import GatewayInbox
+from erp.payments.refunds import RefundService
+from erp.payments.repository import Gateway
+from erp.payments.settings import PaymentsSettings
+from erp.payments.stripe.client import StripeGateway
+
+
+class PaymentsRoom:
+    """What `app.rooms` makes one of. `inbox.run` is its task; `close` ends its connections."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        box: SecretBox,
+        crm: CrmService,
+        finance: FinanceService,
+        settings: PaymentsSettings,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client: httpx2.AsyncClient | None = None
+        self._sleep = sleep
+        self.settings = settings
+        self.finance = finance
+        self.settlement = finance.settlement
+        self.gateways = GatewayRegistry(database, clock, crm, box)
+        self.booking = CardBooking(database, clock, crm, self.settlement)
+        self.inbox = GatewayInbox(database, clock, self.gateways, self.booking, settings)
+        self.refunds = RefundService(
+            database, clock, self.settlement, self.booking, self.gateways, self._speaks, settings
+        )
+        self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _speaks(self, gateway: Gateway) -> PaymentGateway:
+        if self._client is None:
+            self._client = httpx2.AsyncClient(timeout=self.settings.request_timeout_s, trust_env=False)
+        return StripeGateway(self._client, gateway.api_base, self.gateways.api_key(gateway), sleep=self._sleep)

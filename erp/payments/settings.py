@@ -1,0 +1,21 @@
+"""Settings of payments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentsSettings:
+    """What one person may decide alone, and how long the program is patient."""
+
+    alone_up_to_minor: int = 5_000
+    """A refund above so many minor units is approved by somebody else than who asked for it."""
+    webhook_octets: int = 262_144
+    """The largest body of a webhook that is read."""
+    bank_file_octets: int = 20_000_000
+    """The largest bank file that is read."""
+    poll_s: float = 2.0
+    """How often events stored by another process are looked for; our own are handled at once."""
+    request_timeout_s: float = 20.0
+    """How long a gateway may take to answer one request."""

@@ -1,0 +1,1 @@
+"""Stripe, as its published API documents it: signatures and events of webhooks, requests."""

@@ -1,0 +1,131 @@
+"""Requests to Stripe's API, form-encoded under an Idempotency-Key, as published.
+
+What may have had an effect is sent again under the same key: connections that break, no answer in time, 409 (the same
+key is in flight), 429 and 5xx, with growing pauses and the server's own Retry-After and Stripe-Should-Retry. Only then
+is it GatewayUnsure, and the caller may go on later with the same key: Stripe keeps keys for at least 24 hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx2
+
+from controller.domain.ports import Secret
+from erp.payments.errors import GatewayDeclined, GatewayUnsure
+from erp.payments.gateway import Answer, ChargeCard, RefundPayment
+
+API_VERSION = "2024-06-20"
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+_LONGEST_PAUSE_S = 20.0
+_SUCCEEDED = {"succeeded": "succeeded", "processing": "pending", "pending": "pending", "requires_capture": "pending"}
+
+
+class StripeGateway:
+    """One account at Stripe, or at whoever speaks like it at `api_base`."""
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        api_base: str,
+        api_key: Secret,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._base = api_base.rstrip("/")
+        self._key = api_key
+        self._sleep = sleep
+
+    async def charge(self, wanted: ChargeCard) -> Answer:
+        found = await self._post(
+            "/v1/payment_intents",
+            {
+                "amount": str(wanted.amount.minor),
+                "currency": wanted.amount.currency.lower(),
+                "customer": wanted.customer,
+                "payment_method": wanted.method,
+                "confirm": "true",
+                "off_session": "true",
+                "description": wanted.description,
+                "metadata[account_id]": wanted.account_id,
+                "metadata[attempt_id]": wanted.key,
+            },
+            wanted.key,
+        )
+        return _answer(found)
+
+    async def refund(self, wanted: RefundPayment) -> Answer:
+        found = await self._post(
+            "/v1/refunds",
+            {
+                "payment_intent": wanted.intent_id,
+                "amount": str(wanted.amount.minor),
+                "metadata[refund_id]": wanted.key,
+            },
+            wanted.key,
+        )
+        return _answer(found)
+
+    async def _post(self, path: str, form: Mapping[str, str], key: str) -> Mapping[str, Any]:
+        headers = {
+            "Authorization": f"Bearer {self._key.reveal()}",
+            "Idempotency-Key": key,
+            "Stripe-Version": API_VERSION,
+        }
+        why = ""
+        for pause in (*_PAUSES_S, None):
+            wait = pause
+            try:
+                answer = await self._client.post(f"{self._base}{path}", data=dict(form), headers=headers)
+            except httpx2.TransportError as error:
+                why = type(error).__name__
+            else:
+                if not _again(answer):
+                    return _read(answer)
+                why = f"HTTP {answer.status_code}"
+                wait = _pause(answer, pause)
+            if pause is None or wait is None:
+                break
+            await self._sleep(wait * random.uniform(0.75, 1.25))
+        raise GatewayUnsure(f"the gateway does not say what came of {path}: {why}")
+
+
+def _again(answer: httpx2.Response) -> bool:
+    said = answer.headers.get("stripe-should-retry")
+    if said in ("true", "false"):
+        return bool(said == "true")
+    return answer.status_code in (409, 429) or answer.status_code >= 500
+
+
+def _pause(answer: httpx2.Response, planned: float | None) -> float | None:
+    said = answer.headers.get("retry-after", "")
+    if planned is None or not said.isdecimal():
+        return planned
+    return min(max(planned, float(said)), _LONGEST_PAUSE_S)
+
+
+def _read(answer: httpx2.Response) -> Mapping[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        raise GatewayUnsure(f"the gateway answers HTTP {answer.status_code} with what is not JSON") from None
+    if answer.is_success and isinstance(found, dict):
+        return found
+    error = found.get("error") if isinstance(found, dict) else None
+    if not isinstance(error, dict):
+        raise GatewayUnsure(f"the gateway answers HTTP {answer.status_code} without saying why")
+    if answer.status_code >= 500:
+        raise GatewayUnsure(f"the gateway failed: HTTP {answer.status_code}")
+    why = str(error.get("decline_code") or error.get("code") or error.get("type") or "refused")[:80]
+    raise GatewayDeclined(f"the gateway refuses: {str(error.get('message') or why)[:200]}", code=why)
+
+
+def _answer(found: Mapping[str, Any]) -> Answer:
+    provider_id, status = found.get("id"), str(found.get("status"))
+    if not isinstance(provider_id, str):
+        raise GatewayUnsure("the gateway's answer names no object")
+    return Answer(provider_id, _SUCCEEDED.get(status, "failed"), status)
