@@ -35,6 +35,9 @@ class TermsIn(BaseModel):
     downstream_filter: str | None = Field(default=None, description="Filter on the NAS for what it receives")
     session_timeout_s: int | None = Field(default=None, ge=0, description="0 sends none")
     idle_timeout_s: int | None = Field(default=None, ge=0, description="0 sends none")
+    interim_interval_s: int | None = Field(
+        default=None, ge=60, le=86_400, description="Acct-Interim-Interval in place of the NAS's"
+    )
     simultaneous_use: int | None = Field(default=None, ge=1, description="Sessions that may be live at once")
     nas_ids: list[str] = Field(default=[], max_length=64, description="NAS it may log in from")
     nas_port_id: str | None = Field(default=None, description="NAS-Port-Id it may log in from")

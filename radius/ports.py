@@ -46,7 +46,8 @@ class LiveSession:
     """A live session as CoA needs it. `last_class` and `last_rate` are what the newest accounting record carried.
 
     `last_class` is the raw Class value (see radius.vendors.rfc), `last_rate` the text of the vendor's rate attribute
-    such as Mikrotik-Rate-Limit, `evidence_at` the arrival of the record that carried them.
+    such as Mikrotik-Rate-Limit, `evidence_at` the arrival of the record that carried them. `interim_s`: how often it
+    reports.
     """
 
     session_key: str
@@ -58,6 +59,7 @@ class LiveSession:
     last_class: bytes | None
     last_rate: str | None
     evidence_at: datetime | None
+    interim_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

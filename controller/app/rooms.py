@@ -46,6 +46,9 @@ from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
+from erp.dunning.mail import SmtpMailer, SmtpSettings
+from erp.dunning.notices import NoticeService
+from erp.dunning.service import DunningService
 from erp.finance.books import BooksService
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
@@ -57,8 +60,6 @@ from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
-from erp.payments.room import PaymentsRoom
-from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
@@ -110,7 +111,18 @@ class Erp:
         self.books = BooksService(base.database, base.clock, self.crm)
         self.revenue = RevenueService(base.database, base.clock, self.crm)
         self.tax = TaxService(base.database, base.clock, self.crm)
-        self.payments = PaymentsRoom(base.database, base.clock, base.box, self.crm, self.finance, PaymentsSettings())
+        self.dunning = DunningService(base.database, base.clock, self.crm)
+        smtp_url, settings = base.settings.smtp_url, base.settings
+        self.notices = NoticeService(
+            base.database,
+            base.clock,
+            self.crm,
+            self.dunning,
+            mailer=None if smtp_url is None else SmtpMailer(SmtpSettings.of_url(smtp_url.get_secret_value())),
+            sender=settings.mail_from,
+            iban=settings.iban,
+            process=settings.executor_id,
+        )
 
 
 class Network:
@@ -130,6 +142,7 @@ class Network:
                 keep_history_days=settings.keep_history_days,
             ),
             rates_of=self._rates_of,
+            interim_of=lambda username: self.radius.directory.interim_of(username),
         )
         self.quarantine = QuarantineService(base.database, base.clock)
         self.checks = NasChecks(base.database, base.clock)
@@ -242,6 +255,8 @@ class Money:
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
         self.suspense = SuspenseService(base.database, base.clock, settings)
+        self.sources = SourceService(base.database, base.clock, settings)
+        self.intake = Intake(base.database, base.clock, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
@@ -256,5 +271,3 @@ class Money:
             checker=NothingWaits(),
         )
         self.bill_runs.register()
-        self.sources = SourceService(base.database, base.clock, settings)
-        self.intake = Intake(base.database, base.clock, settings)

@@ -36,7 +36,7 @@ from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
 from radius.accounting.settings import AccountingSettings
-from radius.accounting.staging import OF_A_NAS, Batch, Pending, Respond, ServiceOf, Staging, made_again
+from radius.accounting.staging import OF_A_NAS, Batch, InterimOf, Pending, Respond, ServiceOf, Staging, made_again
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 
@@ -79,6 +79,7 @@ class AccountingRecorder:
         service_of: ServiceOf,
         settings: AccountingSettings | None = None,
         rates_of: RatesOf = lambda _username: None,
+        interim_of: InterimOf = lambda _username: None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -91,6 +92,7 @@ class AccountingRecorder:
             self.settings.max_sessions_in_memory,
             self._fastest,
             by_port=not self.settings.hold_above_plan,
+            interim_of=interim_of,
         )
         self._waiting: list[Pending] = []
         self._asked: list[Respond] = []

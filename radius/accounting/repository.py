@@ -392,4 +392,5 @@ def _live_session(row: Row[Any]) -> LiveSession:
         last_class=row.last_class,
         last_rate=row.last_rate,
         evidence_at=None if row.evidence_us is None else from_micros(row.evidence_us),
+        interim_s=row.interim_s,
     )

@@ -35,6 +35,8 @@ Staged = tuple[Packet, Nas, int, Respond]
 record itself is let go while it is near the processor; a batch of them would not fit there."""
 ServiceOf = Callable[[bytes], str | None]
 """User name → service id at this instant; None for a name that is nobody's."""
+InterimOf = Callable[[bytes], int | None]
+"""User name → the interim interval that its service has in place of the NAS's, in seconds."""
 
 SESSIONLESS = ""
 """Session key in the log of what belongs to a NAS: Accounting-On and -Off, and events that are about no session."""
@@ -74,7 +76,13 @@ class Staging:
     """`stage` applies records one by one, `take` closes the batch that they made."""
 
     def __init__(
-        self, service_of: ServiceOf, max_sessions: int, fastest: Fastest = port_speed, *, by_port: bool = False
+        self,
+        service_of: ServiceOf,
+        max_sessions: int,
+        fastest: Fastest = port_speed,
+        *,
+        by_port: bool = False,
+        interim_of: InterimOf = lambda _username: None,
     ) -> None:
         """`fastest` and `by_port` as `session.observe` has them."""
         self._counter = secrets.randbits(62)
@@ -82,6 +90,7 @@ class Staging:
         self._max_sessions = max_sessions
         self._fastest = fastest
         self._by_port = by_port
+        self._interim_of = interim_of
         self._lives: dict[Key, list[Session]] = {}
         self._restarts: dict[str, Restart] = {}
         self.duplicates = 0
@@ -158,6 +167,9 @@ class Staging:
         service_id = self._service(record) if session is None or session.service_id is None else session.service_id
         if session is None:
             session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
+            own_s = self._interim_of(record.login)
+            if own_s is not None and own_s > session.interim_s:
+                session.interim_s = own_s
             if lives:
                 insort(lives, session, key=_by_beginning)
             else:

@@ -173,6 +173,11 @@ class Directory:
         profile = subscriber.plan.profile
         return profile.upstream_bps, profile.downstream_bps
 
+    def interim_of(self, username: bytes) -> int | None:
+        """How often sessions of this login report, in seconds; None where its NAS says so, and for nobody's."""
+        subscriber = self.resolve(username)
+        return None if subscriber is None else subscriber.plan.terms.grant.interim_interval_s
+
     def _plan(self, row: SubscriberRow) -> Plan:
         # Hashing terms takes longer than all else here, and nearly every row has none of its own.
         terms = None if row.terms is PLAIN else row.terms

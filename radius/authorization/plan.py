@@ -36,6 +36,7 @@ class ServiceTerms:
         grant = Grant(
             session_timeout_s=_first(mine.session_timeout_s, theirs.session_timeout_s),
             idle_timeout_s=_first(mine.idle_timeout_s, theirs.idle_timeout_s),
+            interim_interval_s=_first(mine.interim_interval_s, theirs.interim_interval_s),
             pools=Pools(
                 _first(mine.pools.ipv4, theirs.pools.ipv4),
                 _first(mine.pools.ipv6, theirs.pools.ipv6),
@@ -175,7 +176,7 @@ class Plan:
             reply.vendor(nas.vendor),
             self.speed,
             replace(grant, pools=self._told(grant.pools), extra=nas.reply_attributes + grant.extra),
-            Timers(session_s, idle_s, nas.interim_interval_s),
+            Timers(session_s, idle_s, _first(grant.interim_interval_s, nas.interim_interval_s) or 0),
             self._garden,
         )
 

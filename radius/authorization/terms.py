@@ -2,6 +2,7 @@
 
     {"pool": "residential", "ipv6_pool": …, "delegated_pool": …, "vlan": 117,
      "upstream_filter": …, "downstream_filter": …, "session_timeout_s": 0, "idle_timeout_s": 900,
+     "interim_interval_s": 600,
      "simultaneous_use": 1, "nas_ids": […], "nas_port_id": …, "calling_station_id": …,
      "hours": ["mo-fr 08:00-18:00"], "reply_attributes": [{"name": "Framed-MTU", "value": "1492"}]}
 
@@ -43,6 +44,7 @@ def read(written: Mapping[str, Any]) -> ServiceTerms:
         Grant(
             session_timeout_s=_seconds(written, "session_timeout_s"),
             idle_timeout_s=_seconds(written, "idle_timeout_s"),
+            interim_interval_s=_interim(written),
             pools=Pools(written.get("pool"), written.get("ipv6_pool"), written.get("delegated_pool")),
             filters=Filters(written.get("upstream_filter"), written.get("downstream_filter")),
             vlan=vlan,
@@ -71,6 +73,14 @@ def write(written: Mapping[str, Any] | None) -> str | None:
 def stored(text: str | None) -> ServiceTerms:
     """From a row. Equal terms are one object: a hundred thousand rows of one text are read once."""
     return PLAIN if text is None else read(json.loads(text))
+
+
+def _interim(written: Mapping[str, Any]) -> int | None:
+    value = written.get("interim_interval_s")
+    # "The value of Acct-Interim-Interval MUST NOT be smaller than 60" (RFC 2869 §5.16).
+    if value is not None and not 60 <= value <= 86_400:
+        raise RuleError("interim_interval_s is 60 to 86400 seconds")
+    return None if value is None else int(value)
 
 
 def _seconds(written: Mapping[str, Any], name: str) -> int | None:

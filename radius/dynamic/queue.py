@@ -247,7 +247,7 @@ class ChangeQueue:
             is_live=True,
             seen=self._observe(session, nas, change),
             garden_name=GARDEN_PROFILE,
-            interim_s=nas.interim_interval_s,
+            interim_s=max(session.interim_s, nas.interim_interval_s),
             may_disconnect=nas.disconnect_when_refused,
         )
         await self._close(after)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
@@ -52,6 +53,7 @@ _TERMS = {
     "Framed-Pool": "pool", "Framed-IPv6-Pool": "ipv6_pool", "Delegated-IPv6-Prefix-Pool": "delegated_pool",
 }  # fmt: skip
 _SECONDS = {"Session-Timeout": "session_timeout_s", "Idle-Timeout": "idle_timeout_s"}
+_INTERIM = "interim_interval_s"
 _PREFIXES = {"Framed-IPv6-Prefix": "ipv6_prefix", "Delegated-IPv6-Prefix": "delegated_prefix"}
 _STATIONS = {"Calling-Station-Id": "calling_station_id", "NAS-Port-Id": "nas_port_id"}
 
@@ -61,7 +63,20 @@ def wanted(tables: Tables, unshaped: SpeedProfile) -> Wanted:
     findings = Findings()
     users = _Users(tables, unshaped, findings)
     logins = [login for name in users.names() if (login := users.login(name)) is not None]
-    return Wanted(_nas(tables["nas"], users, findings), logins, findings)
+    interim_s = _interim_of_nas(logins, findings)
+    return Wanted(_nas(tables["nas"], users, findings, interim_s), logins, findings)
+
+
+def _interim_of_nas(logins: Iterable[WantedLogin], findings: Findings) -> int:
+    """What most logins are told becomes the NAS's; the terms of the others keep their own."""
+    told = Counter(login.terms[_INTERIM] for login in logins if _INTERIM in login.terms)
+    usual = told.most_common(1)[0][0] if told else 300
+    findings.mapped["Acct-Interim-Interval → the NAS's"] += told.pop(usual, 0)
+    findings.mapped["Acct-Interim-Interval → the login's own"] += told.total()
+    for login in logins:
+        if login.terms.get(_INTERIM) == usual:
+            del login.terms[_INTERIM]
+    return int(usual)
 
 
 class _Users:
@@ -77,7 +92,6 @@ class _Users:
         self._unshaped = unshaped
         self._findings = findings
         self.speed_attributes: set[str] = set()
-        self.interims: list[int] = []
 
     def names(self) -> list[str]:
         return sorted({*self._check, *self._reply, *self._groups} - {""})
@@ -257,8 +271,11 @@ class _Users:
                 continue
             if attribute in _SECONDS and _is_number(value):
                 written[_SECONDS[attribute]] = int(value)
-            elif attribute == "Acct-Interim-Interval" and _is_number(value):
-                self.interims.append(int(value))
+            elif attribute == "Acct-Interim-Interval":
+                if _is_number(value) and 60 <= int(value) <= 86_400:
+                    written[_INTERIM] = int(value)
+                else:
+                    self._findings.remark("Acct-Interim-Interval is 60 to 86400 s (RFC 2869 §5.16): not told", name)
             elif attribute in _TERMS:
                 written[_TERMS[attribute]] = value
             elif self._is_template(name, attribute, value):
@@ -284,12 +301,7 @@ class _Users:
         return True
 
 
-def _nas(rows: Iterable[Row], users: _Users, findings: Findings) -> list[WantedNas]:
-    interims = {seconds for seconds in users.interims if 60 <= seconds <= 86_400}
-    interim_s = max(interims, key=users.interims.count) if interims else 300
-    if len(interims) > 1:
-        told = ", ".join(map(str, sorted(interims)))
-        findings.remark(f"Acct-Interim-Interval is a NAS's here, not a login's: {interim_s} s of {told}", "every NAS")
+def _nas(rows: Iterable[Row], users: _Users, findings: Findings, interim_s: int) -> list[WantedNas]:
     found: dict[str, WantedNas] = {}
     for row in rows:
         address, secret = row.get("nasname") or "", row.get("secret") or ""

@@ -34,6 +34,13 @@ from radius.vendors.model import Vendor
 from radius.vendors.terms import Addresses, Filters, Garden, Grant, Timers
 
 _CLASS = int(Attr.CLASS)
+_ONCE = frozenset(
+    int(kind)
+    for kind in (
+        Attr.SERVICE_TYPE, Attr.FRAMED_PROTOCOL, Attr.SESSION_TIMEOUT, Attr.IDLE_TIMEOUT, Attr.ACCT_INTERIM_INTERVAL,
+        Attr.FRAMED_POOL, Attr.FRAMED_IPV6_POOL,
+    )
+)  # fmt: skip
 
 VENDORS: dict[str, Vendor] = {
     vendor.name: vendor
@@ -76,7 +83,24 @@ def shared_attributes(
     else:
         walls = (kind.garden_at_login or kind.garden)(garden)
         body = speed(kind, garden.profile) + walls + (b"" if kind.garden_is_filter else filters)
-    return standard.framed() + standard.timers(timers) + place + body + grant.extra
+    return _without(standard.framed() + standard.timers(timers) + place + body, grant.extra) + grant.extra
+
+
+def _without(attributes: bytes, extra: bytes) -> bytes:
+    """What a template says itself is left out where a reply may say it once (RFC 2865 §5.44, RFC 2869 §5.19)."""
+    said, position, kept = set(), 0, b""
+    while position < len(extra):
+        said.add(extra[position])
+        position += extra[position + 1]
+    if said.isdisjoint(_ONCE):
+        return attributes
+    position = 0
+    while position < len(attributes):
+        following = position + attributes[position + 1]
+        if attributes[position] not in said & _ONCE:
+            kept += attributes[position:following]
+        position = following
+    return kept
 
 
 def subscriber_attributes(service_id: str, profile: SpeedProfile, own: Addresses) -> bytes:

@@ -41,11 +41,12 @@ class Filters:
 class Grant:
     """All that a service is given besides its speed and its own addresses. `vlan` is an IEEE 802.1Q id.
 
-    A timer of None takes the default of the room. `extra` are encoded attributes of a template.
+    A timer of None takes the default of the room, or of the NAS. `extra` are encoded attributes of a template.
     """
 
     session_timeout_s: int | None = None
     idle_timeout_s: int | None = None
+    interim_interval_s: int | None = None
     pools: Pools = Pools()
     filters: Filters = Filters()
     vlan: int | None = None

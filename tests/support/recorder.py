@@ -16,6 +16,7 @@ from controller.store.usage_reader import UsageLogReader
 from radius.accounting.recorder import AccountingRecorder, RatesOf
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.staging import InterimOf
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -34,12 +35,19 @@ class RecorderBench:
         settings: AccountingSettings | None = None,
         writer: str = "radius-1",
         rates_of: RatesOf = lambda _username: None,
+        interim_of: InterimOf = lambda _username: None,
     ) -> None:
         self.database = database
         self.clock = MovableClock(NOW)
         self.log = UsageLog(database, writer)
         self.recorder = AccountingRecorder(
-            database, self.clock, self.log, {b"anna": SERVICE}.get, settings or AccountingSettings(), rates_of
+            database,
+            self.clock,
+            self.log,
+            {b"anna": SERVICE}.get,
+            settings or AccountingSettings(),
+            rates_of,
+            interim_of,
         )
         self.sessions = SessionRepository(database)
         self.reader = UsageLogReader(database)

@@ -162,6 +162,7 @@ async def test_terms_of_a_service_hold_for_its_next_login(database: Database, tm
             "delegated_prefix": "2001:db8:700::/56",
             "vlan": 117,
             "idle_timeout_s": 0,
+            "interim_interval_s": 1_800,
             "upstream_filter": "kids",
             "reply_attributes": [{"name": "Framed-MTU", "value": "1492"}],
         }
@@ -175,6 +176,9 @@ async def test_terms_of_a_service_hold_for_its_next_login(database: Database, tm
         assert given["Delegated-IPv6-Prefix"] == "2001:db8:700::/56"
         assert (given["Tunnel-Private-Group-Id"], given["Filter-Id"], given["Framed-MTU"]) == ("117", "kids.in", "1492")
         assert "Idle-Timeout" not in given
+        assert given["Acct-Interim-Interval"] == "1800"
+        refused = await client.put(f"/services/{SERVICE}/access", json={"interim_interval_s": 59})
+        assert refused.status_code == 422, "RFC 2869 §5.16: at least 60"
         assert (await client.put(f"/services/{SERVICE}/access", json={})).json()["terms"]["vlan"] is None
         assert "Framed-MTU" not in dict(lines_of((await bras.login()).data[20:]))
 

@@ -117,6 +117,19 @@ async def test_a_retransmission_is_answered_and_stored_once_even_after_a_restart
     assert await bench.logged() == 2
 
 
+async def test_a_session_whose_service_reports_seldom_is_not_taken_for_dead(database: Database) -> None:
+    bench = Bench(database, interim_of=lambda login: 3_600 if login == b"anna" else None)
+    await bench.send(accounting("start", b"a", at=T), accounting("start", b"b", at=T, user=b"berta"))
+    bench.clock.advance(timedelta(seconds=3 * NAS.interim_interval_s + 1))
+    await bench.recorder.sweep()
+    await bench.send(accounting("start", b"c", at=T))
+    found = await bench.sessions.find(SessionFilter(is_live=True), before=None, limit=9)
+    assert {row.acct_session_id for row in found} == {b"a", b"c"}
+    (live, _) = await bench.sessions.live_sessions_of(SERVICE)
+    assert live.interim_s == 3_600
+    await bench.stop()
+
+
 async def test_rfc2867_3_1_what_tells_of_a_tunnel_is_stored_answered_and_no_session(bench: Bench) -> None:
     octets = integer_attribute(Attr.ACCT_STATUS_TYPE, 12) + attribute(Attr.ACCT_SESSION_ID, b"1")
     await bench.send(accounting("start", at=T), Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), octets)))

@@ -15,6 +15,7 @@ from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from controller.web.office import forms
 from radius.protocol.packet import Packet
+from radius.protocol.templates import encode_template
 from radius.vendors import reply
 from radius.vendors.terms import Filters, Grant, Timers
 from tests.support.vendor_replies import GOLD, lines_of, packet_of, replies
@@ -37,6 +38,16 @@ def shared(name: str, profile: SpeedProfile) -> list[tuple[str, str]]:
     grant = Grant(filters=Filters("20", "21"), vlan=117)
     body = reply.shared_attributes(reply.vendor(name), profile, grant, Timers(86_400, 3_600, 300))
     return lines_of(body)
+
+
+def test_what_a_template_says_is_not_said_twice() -> None:
+    extra = encode_template([{"name": "Session-Timeout", "value": "60"}, {"name": "Filter-Id", "value": "more"}])
+    grant = Grant(filters=Filters("kids", "kids"), extra=extra)
+    body = reply.shared_attributes(reply.vendor("rfc"), SILVER, grant, Timers(86_400, 3_600, 300))
+    said = lines_of(body)
+    assert [value for name, value in said if name == "Session-Timeout"] == ["60"]
+    assert [value for name, value in said if name == "Filter-Id"] == ["kids", "more"]
+    assert dict(said)["Idle-Timeout"] == "3600"
 
 
 RATE_ATTRIBUTES = {
