@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
+from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
@@ -39,7 +40,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows.bill_run import BillRuns, NothingWaits
+from controller.workflows.bill_run import BillRuns
 from controller.workflows.explain import Explainer
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
@@ -59,7 +60,10 @@ from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
+from erp.orders.sales import OrderedSales
 from erp.orders.service import OrderService
+from erp.payments.room import PaymentsRoom
+from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
@@ -123,6 +127,7 @@ class Erp:
             iban=settings.iban,
             process=settings.executor_id,
         )
+        self.payments = PaymentsRoom(base.database, base.clock, base.box, self.crm, self.finance, PaymentsSettings())
 
 
 class Network:
@@ -260,6 +265,7 @@ class Money:
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
+        self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
         self.bill_runs = BillRuns(
             base.database,
             base.clock,
@@ -268,6 +274,6 @@ class Money:
             self.mediation,
             erp.finance,
             base.usage,
-            checker=NothingWaits(),
+            checker=self.checks,
         )
         self.bill_runs.register()
