@@ -42,6 +42,10 @@ class Restricting:
         self._changes = changes
         self._has_garden = has_garden
 
+    async def take_turn(self, conn: AsyncConnection) -> None:
+        """Wait for other writers of logins, before the caller's transaction writes what they write after that."""
+        await logins.take_turn(conn)
+
     async def put(
         self, conn: AsyncConnection, service_id: str, wanted: Restriction, *, actor: str, reason: str
     ) -> bool:

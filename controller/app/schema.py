@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing_bridge import tables as billing_bridge_tables
+from billing_bridge.checks import tables as check_tables
 from billing_bridge.sources import tables as source_tables
 from collectors import tables as collectors_tables
 from controller.app import auth_tables
@@ -43,6 +44,7 @@ TABLE_MODULES = (
     inventory_tables,
     orders_tables,
     billing_bridge_tables,
+    check_tables,
     source_tables,
     finance_tables,
     dunning_tables,

@@ -113,6 +113,15 @@ class Settings(BaseSettings):
     entity_locale: str = "de_DE"
     entity_address: str = "Kabelweg 1\n10115 Berlin"
     entity_tax_id: str = "DE123456788"
+    iban: str = ""
+    """Account that customers are asked to pay to, in reminders."""
+    smtp_url: SecretStr | None = None
+    """Mail server of notices to customers, such as smtp+starttls://user:password@mail.example.net:587; smtps:// is
+    encrypted from the start, smtp:// where the server offers it. Without one every notice is a letter."""
+    mail_from: str = "billing@localhost"
+    """Address that notices come from."""
+    dunning_hour: int = Field(default=6, ge=0, le=23)
+    """From which hour of the day on, in the entity's zone, reminders are sent and lines restricted."""
 
     @field_validator("data_dir", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import REGISTRY
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge import routes as billing_routes
+from billing_bridge.checks import routes as check_queue_routes
 from billing_bridge.sources import routes as source_routes
 from billing_bridge.suspense import routes as suspense_routes
 from collectors import routes as collector_routes
@@ -29,7 +31,18 @@ from controller.app.settings import Settings
 from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
-from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
+from controller.domain.events import (
+    DunningChanged,
+    InvoiceIssued,
+    ItemHeld,
+    PaymentReceived,
+    PaymentReversed,
+    ReceivablesChanged,
+    ServiceActivated,
+    ServiceChanged,
+    ServicePaused,
+    ServiceTerminated,
+)
 from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import leases
@@ -43,11 +56,12 @@ from controller.store.timeseries import TimeSeriesSettings, keep_within_retentio
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
 from controller.workflows import routes_billing, routes_catalog, routes_orders
+from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, revenue_routes, settlement_routes, tax_routes
+from erp.finance import books_routes, correction_routes, revenue_routes, settlement_routes, tax_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes, pause_routes
@@ -68,7 +82,7 @@ log = structlog.get_logger()
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
-def subscriptions(money: Money, erp: Erp) -> Subscriptions:
+def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions:
     """Who hears what."""
     return {
         "billing": {
@@ -79,6 +93,14 @@ def subscriptions(money: Money, erp: Erp) -> Subscriptions:
             ItemHeld: money.billing.on_item_held,
         },
         "items": {ServiceTerminated: erp.items.on_service_terminated},
+        "dunning": {
+            PaymentReceived: dunning.on_account_changed,
+            PaymentReversed: dunning.on_account_changed,
+            ReceivablesChanged: dunning.on_account_changed,
+            DunningChanged: dunning.on_account_changed,
+            ServiceActivated: dunning.on_account_changed,
+            InvoiceIssued: dunning.on_invoice_issued,
+        },
     }
 
 
@@ -108,7 +130,19 @@ class Program:
             is_off=self.erp.pauses.is_off,
         )
         self.pauses = LinePauses(self.erp.pauses, self.network.radius.subscribers, self.network.radius.sessions)
-        self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp))
+        self.dunning = DunningWork(
+            base.database,
+            base.clock,
+            base.jobs,
+            dunning=self.erp.dunning,
+            restricting=self.network.radius.restricting,
+            orders=self.erp.orders,
+            pauses=self.erp.pauses,
+            zone=ZoneInfo(settings.entity_zone),
+            hour=settings.dunning_hour,
+        )
+        self.dunning.register()
+        self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp, self.dunning))
         self.is_ready = False
         endpoints = self.endpoints()
         noc = self._noc()
@@ -170,8 +204,10 @@ class Program:
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *suspense_routes.endpoints(self.money.suspense),
+            *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
             *source_routes.endpoints(self.money.sources, self.money.intake),
             *finance_routes.endpoints(self.erp.finance),
+            *correction_routes.endpoints(self.erp.finance.corrections),
             *settlement_routes.endpoints(self.erp.finance),
             *payments_routes.endpoints(self.erp.payments),
             *books_routes.endpoints(self.erp.books),
@@ -239,8 +275,9 @@ class Program:
             ("provision", "pauses", self.pauses.run),
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "suspense", self.money.suspense.watch),
-            ("bill", "bus", self.bus.run),
             ("bill", "usage-ledger", self.money.sources.watch),
+            ("bill", "bus", self.bus.run),
+            ("bill", "notices", self.erp.notices.run),
             ("bill", "payments", self.erp.payments.inbox.run),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "retention", self._keep_series),
@@ -248,7 +285,11 @@ class Program:
         ]
         if not isinstance(self.base.clock, MovableClock):
             # Polls and drift checks are due by the clock: one that leaps by hours would make everything due at once.
-            wanted += [("provision", "reconciler", self.network.reconciler.run), ("collect", "poller", self._poll)]
+            wanted += [
+                ("provision", "reconciler", self.network.reconciler.run),
+                ("collect", "poller", self._poll),
+                ("bill", "dunning", self.dunning.run),
+            ]
         if self.collection.telemetry is not None:
             wanted.append(("collect", "telemetry", self.collection.telemetry.run))
         return [*always, *((name, run) for role, name, run in wanted if settings.has_role(role))]

@@ -200,6 +200,27 @@ class ReceivablesChanged(Event):
     cause: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DunningStepTold(Event):
+    """A customer was told of a step for an invoice; a `fee_minor` above 0 is due for it, once per invoice and step."""
+
+    name: ClassVar[str] = "dunning.step-told"
+    account_id: AccountId
+    invoice_id: InvoiceId
+    step: str
+    fee_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DunningChanged(Event):
+    """A person or the mail changed what an account's state follows from: a pause, plan, dispute, segment or notice."""
+
+    name: ClassVar[str] = "dunning.changed"
+    account_id: AccountId
+    cause: str
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.name: kind
     for kind in (
@@ -217,6 +238,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         PaymentReceived,
         PaymentReversed,
         ReceivablesChanged,
+        DunningStepTold,
+        DunningChanged,
     )
 }
 """Every event that may stand in the outbox, by its name."""

@@ -10,6 +10,9 @@ import holidays
 
 from controller.domain.errors import RuleError
 
+Works = Callable[[date], bool]
+"""Whether people work on a day."""
+
 
 def check(country: str, subdivision: str) -> None:
     """Raises RuleError for a country or a part of it that the library does not know."""
@@ -24,7 +27,7 @@ def check(country: str, subdivision: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def working(country: str, subdivision: str) -> Callable[[date], bool]:
+def working(country: str, subdivision: str) -> Works:
     """A function that tells whether a day is one; "" for a country knows of Saturdays and Sundays alone."""
     if not country:
         return lambda day: day.weekday() < 5

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -97,6 +98,23 @@ def read(
         bill_suspended=_flag(written, "bill_suspended", True),
         grace_days=_days(written, "grace_days", 2),
         rejected_days=_days(written, "rejected_days", 7),
+    )
+
+
+def stored(row: Any) -> Policy:
+    """From a row of dunning_policy. Versions never change, so what was read is kept."""
+    return _stored(row.policy_id, row.segment, row.currency, row.version, row.effective_on, row.written)
+
+
+@lru_cache(maxsize=256)
+def _stored(policy_id: str, segment: str, currency: str, version: int, effective_on: date, written: str) -> Policy:
+    return read(
+        json.loads(written),
+        policy_id=policy_id,
+        segment=segment,
+        currency=currency,
+        version=version,
+        effective_on=effective_on,
     )
 
 

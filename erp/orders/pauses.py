@@ -196,6 +196,18 @@ class PauseService:
         async with self._database.read() as conn:
             return [_pause(row) for row in await conn.execute(query)]
 
+    async def in_force_in(
+        self, conn: AsyncConnection, subscription_id: SubscriptionId, kind: PauseKind
+    ) -> LinePause | None:
+        """The line's pause of a kind that is in force today."""
+        query = select(pause).where(
+            pause.c.subscription_id == subscription_id, pause.c.item_id.is_(None), pause.c.kind == kind.value
+        )
+        for found in [_pause(row) for row in await conn.execute(query)]:
+            if found.in_force(await self._today(conn, found.account_id)):
+                return found
+        return None
+
     async def today_of(self, account_id: AccountId) -> date:
         """The local day of an account. Raises NoAccount."""
         async with self._database.read() as conn:

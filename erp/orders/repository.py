@@ -12,8 +12,9 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.domain.identity import OrderId, SubscriptionId
+from controller.domain.identity import AccountId, OrderId, SubscriptionId
 from controller.domain.service import Attachment, attachment_of
+from controller.store.many import one_of
 from erp.orders.model import (
     Action,
     Order,
@@ -92,6 +93,23 @@ async def list_subscriptions(
     if after is not None:
         query = query.where(subscription.c.subscription_id > after)
     return await _subscriptions(conn, query)
+
+
+async def active_subscriptions(conn: AsyncConnection, account_id: AccountId) -> Sequence[Subscription]:
+    """Every active one of an account, oldest first."""
+    query = select(subscription).where(
+        subscription.c.account_id == account_id, subscription.c.state == SubscriptionState.ACTIVE.value
+    )
+    return await _subscriptions(conn, query.order_by(subscription.c.subscription_id))
+
+
+async def accounts_of_services(conn: AsyncConnection, service_ids: Sequence[str]) -> set[AccountId]:
+    """The accounts of active subscriptions that these services carry."""
+    query = select(subscription.c.account_id).where(
+        one_of(conn, subscription.c.service_id, list(service_ids)),
+        subscription.c.state == SubscriptionState.ACTIVE.value,
+    )
+    return {AccountId(account_id) for account_id in await conn.scalars(query)}
 
 
 async def add_order(conn: AsyncConnection, made: Order) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
-from controller.domain.identity import OrderId
+from controller.domain.identity import AccountId, OrderId
 from controller.domain.ports import Secret
 from controller.domain.service import DesiredService
 from controller.domain.tariff import TariffVersion
@@ -133,6 +133,14 @@ class OrderService:
             return await repository.list_subscriptions(
                 conn, account_id=account_id, service_id=service_id, after=after, limit=limit
             )
+
+    async def active_in(self, conn: AsyncConnection, account_id: AccountId) -> Sequence[Subscription]:
+        """The lines that an account has, in the caller's transaction."""
+        return await repository.active_subscriptions(conn, account_id)
+
+    async def accounts_in(self, conn: AsyncConnection, service_ids: Sequence[str]) -> set[AccountId]:
+        """Whose active lines these services are."""
+        return await repository.accounts_of_services(conn, service_ids)
 
     async def work(self, order_id: OrderId) -> Work:
         """Raises NoOrder."""

@@ -60,15 +60,6 @@ CREATE TABLE billing_bridge_session (
     CONSTRAINT pk_billing_bridge_session PRIMARY KEY (session_key)
 )
 ;;
-CREATE TABLE billing_bridge_username (
-    username VARCHAR(253) NOT NULL,
-    since BIGINT NOT NULL,
-    service_id VARCHAR(32) NOT NULL,
-    mapped_at BIGINT NOT NULL,
-    mapped_by VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_billing_bridge_username PRIMARY KEY (username, since)
-)
-;;
 CREATE TABLE billing_bridge_usage_interval (
     interval_id INTEGER NOT NULL,
     service_id VARCHAR(32) NOT NULL,
@@ -81,6 +72,7 @@ CREATE TABLE billing_bridge_usage_interval (
     downstream_octets BIGINT NOT NULL,
     record_ids VARCHAR(64) NOT NULL,
     adjustment BOOLEAN NOT NULL,
+    source VARCHAR(64),
     CONSTRAINT pk_billing_bridge_usage_interval PRIMARY KEY (interval_id)
 )
 ;;
@@ -111,20 +103,25 @@ CREATE TABLE billing_bridge_suspense (
     record_ids VARCHAR(64),
     service_id VARCHAR(32),
     day DATE,
-    detail VARCHAR(32),
+    detail VARCHAR(200),
     version_id VARCHAR(32),
     counted_on DATE,
+    grown_since BIGINT,
+    accepted_at BIGINT,
+    source VARCHAR(64),
+    source_record_id BIGINT,
+    duration_s BIGINT,
     decided_at BIGINT,
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
-;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -143,6 +140,61 @@ CREATE TABLE billing_bridge_bill_run (
 )
 ;;
 CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE TABLE billing_bridge_exception (
+    exception_id VARCHAR(32) NOT NULL,
+    bill_run_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    batch INTEGER NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    at_stake_minor BIGINT NOT NULL,
+    checks TEXT NOT NULL,
+    findings TEXT NOT NULL,
+    found_at BIGINT NOT NULL,
+    created_by VARCHAR(128) NOT NULL,
+    assigned_to VARCHAR(128),
+    released_by VARCHAR(128),
+    released_at BIGINT,
+    release_reason TEXT,
+    approved_by VARCHAR(128),
+    approved_at BIGINT,
+    approval_reason TEXT,
+    CONSTRAINT pk_billing_bridge_exception PRIMARY KEY (exception_id),
+    CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE TABLE billing_bridge_check_limit (
+    currency VARCHAR(3) NOT NULL,
+    four_eyes VARCHAR(40) NOT NULL,
+    usage VARCHAR(40) NOT NULL,
+    other VARCHAR(40) NOT NULL,
+    changed_by VARCHAR(128) NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_check_limit PRIMARY KEY (currency)
+)
+;;
+CREATE TABLE billing_bridge_reconciliation (
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    radius_octets BIGINT NOT NULL,
+    counter_octets BIGINT,
+    billed_octets BIGINT NOT NULL,
+    charged_octets BIGINT NOT NULL,
+    reasons TEXT NOT NULL,
+    unexplained_octets BIGINT NOT NULL,
+    verdict VARCHAR(12) NOT NULL,
+    overhead_ppm INTEGER,
+    looked_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_reconciliation PRIMARY KEY (service_id, day)
+)
+;;
+CREATE INDEX ix_billing_bridge_reconciliation_day ON billing_bridge_reconciliation (day, verdict, service_id)
 ;;
 CREATE TABLE billing_bridge_source (
     name VARCHAR(64) NOT NULL,
@@ -358,9 +410,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE TABLE store_audit (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -374,9 +426,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -478,6 +530,129 @@ CREATE TABLE crm_entity (
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_crm_entity PRIMARY KEY (entity_id),
     CONSTRAINT uq_crm_entity_name UNIQUE (name)
+)
+;;
+CREATE TABLE dunning_policy (
+    policy_id VARCHAR(32) NOT NULL,
+    segment VARCHAR(32) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    version INTEGER NOT NULL,
+    effective_on DATE NOT NULL,
+    written TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_dunning_policy PRIMARY KEY (policy_id),
+    CONSTRAINT uq_dunning_policy_segment UNIQUE (segment, currency, version),
+    CONSTRAINT uq_dunning_policy_effective_on UNIQUE (segment, currency, effective_on)
+)
+;;
+CREATE TABLE dunning_segment (
+    assignment_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    account_id VARCHAR(32) NOT NULL,
+    segment VARCHAR(32) NOT NULL,
+    since DATE NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL
+)
+;;
+CREATE INDEX ix_dunning_segment_account_id ON dunning_segment (account_id)
+;;
+CREATE TABLE dunning_notice (
+    notice_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    text VARCHAR(32) NOT NULL,
+    channel VARCHAR(8) NOT NULL CONSTRAINT ck_dunning_notice_channel CHECK (channel IN ('email', 'letter')),
+    recipient VARCHAR(254) NOT NULL,
+    locale VARCHAR(16) NOT NULL,
+    state VARCHAR(12) NOT NULL CONSTRAINT ck_dunning_notice_state CHECK (state IN ('waiting', 'sending', 'sent', 'withdrawn', 'uncertain')),
+    tries INTEGER NOT NULL,
+    next_at BIGINT NOT NULL,
+    claimed_by VARCHAR(64),
+    content TEXT,
+    content_sha256 BLOB,
+    pdf BLOB,
+    words VARCHAR(500),
+    created_at BIGINT NOT NULL,
+    settled_at BIGINT,
+    settled_on DATE,
+    CONSTRAINT pk_dunning_notice PRIMARY KEY (notice_id),
+    CONSTRAINT uq_dunning_notice_account_id UNIQUE (account_id, day)
+)
+;;
+CREATE INDEX ix_dunning_notice_state ON dunning_notice (state, next_at)
+;;
+CREATE TABLE dunning_pause (
+    pause_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(12) NOT NULL CONSTRAINT ck_dunning_pause_kind CHECK (kind IN ('hold', 'promise', 'collections')),
+    first_on DATE NOT NULL,
+    until_on DATE,
+    lifts BOOLEAN NOT NULL,
+    amount_minor BIGINT,
+    reason VARCHAR(300) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    ended_at BIGINT,
+    ended_by VARCHAR(128),
+    CONSTRAINT pk_dunning_pause PRIMARY KEY (pause_id),
+    CONSTRAINT ck_dunning_pause_days CHECK (until_on IS NULL OR until_on >= first_on)
+)
+;;
+CREATE INDEX ix_dunning_pause_account_id ON dunning_pause (account_id)
+;;
+CREATE TABLE dunning_plan (
+    plan_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    opening_minor BIGINT NOT NULL,
+    made_on DATE NOT NULL,
+    grace_days INTEGER NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    ended_on DATE,
+    ended_by VARCHAR(128),
+    CONSTRAINT pk_dunning_plan PRIMARY KEY (plan_id)
+)
+;;
+CREATE INDEX ix_dunning_plan_account_id ON dunning_plan (account_id)
+;;
+CREATE TABLE dunning_dispute (
+    dispute_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    line_id VARCHAR(32),
+    currency VARCHAR(3) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_dunning_dispute_positive CHECK (amount_minor > 0),
+    reason VARCHAR(500) NOT NULL,
+    state VARCHAR(8) NOT NULL CONSTRAINT ck_dunning_dispute_state CHECK (state IN ('open', 'upheld', 'rejected')),
+    opened_on DATE NOT NULL,
+    opened_at BIGINT NOT NULL,
+    opened_by VARCHAR(128) NOT NULL,
+    until_on DATE,
+    resolved_at BIGINT,
+    resolved_by VARCHAR(128),
+    resolution VARCHAR(500),
+    credit_note_id VARCHAR(32),
+    CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
+)
+;;
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+;;
+CREATE TABLE dunning_run (
+    day DATE NOT NULL,
+    accounts INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    started_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    CONSTRAINT pk_dunning_run PRIMARY KEY (day)
 )
 ;;
 CREATE TABLE finance_account (
@@ -736,13 +911,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE TABLE radius_nas (
     nas_id VARCHAR(32) NOT NULL,
@@ -817,25 +992,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
-CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -848,9 +1013,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -925,9 +1090,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -963,8 +1128,6 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
@@ -972,6 +1135,8 @@ CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (fr
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1052,13 +1217,11 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
@@ -1085,9 +1248,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
-;;
 CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1123,11 +1286,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1340,6 +1503,27 @@ CREATE TABLE billing_bridge_bill_hold (
 ;;
 CREATE INDEX ix_billing_bridge_bill_hold_released_at ON billing_bridge_bill_hold (released_at, held_at)
 ;;
+CREATE TABLE billing_bridge_delivery (
+    delivery_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    source VARCHAR(64) NOT NULL,
+    number BIGINT NOT NULL,
+    name VARCHAR(200) NOT NULL,
+    content_sha256 BLOB NOT NULL,
+    received_at BIGINT NOT NULL,
+    received_by VARCHAR(128) NOT NULL,
+    first_record_id BIGINT NOT NULL,
+    accepted INTEGER NOT NULL,
+    rated INTEGER NOT NULL,
+    unrated INTEGER NOT NULL,
+    suspense INTEGER NOT NULL,
+    duplicate INTEGER NOT NULL,
+    complete_until BIGINT,
+    previous BLOB NOT NULL,
+    link BLOB NOT NULL,
+    CONSTRAINT uq_billing_bridge_delivery_source UNIQUE (source, number),
+    CONSTRAINT fk_billing_bridge_delivery_source_billing_bridge_source FOREIGN KEY(source) REFERENCES billing_bridge_source (name)
+)
+;;
 CREATE TABLE app_browser_session (
     digest BLOB NOT NULL,
     user_id VARCHAR(32) NOT NULL,
@@ -1350,9 +1534,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1429,6 +1613,55 @@ CREATE TABLE crm_customer (
 ;;
 CREATE INDEX ix_crm_customer_entity_id ON crm_customer (entity_id)
 ;;
+CREATE TABLE dunning_step (
+    step_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    since_on DATE NOT NULL,
+    number INTEGER NOT NULL,
+    name VARCHAR(32) NOT NULL,
+    policy_id VARCHAR(32) NOT NULL,
+    taken_on DATE NOT NULL,
+    taken_at BIGINT NOT NULL,
+    notice_id VARCHAR(32),
+    CONSTRAINT pk_dunning_step PRIMARY KEY (step_id),
+    CONSTRAINT uq_dunning_step_invoice_id UNIQUE (invoice_id, since_on, number),
+    CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
+)
+;;
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
+;;
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+;;
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE TABLE dunning_plan_invoice (
+    plan_id VARCHAR(32) NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_dunning_plan_invoice PRIMARY KEY (plan_id, invoice_id),
+    CONSTRAINT fk_dunning_plan_invoice_plan_id_dunning_plan FOREIGN KEY(plan_id) REFERENCES dunning_plan (plan_id)
+)
+;;
+CREATE INDEX ix_dunning_plan_invoice_invoice_id ON dunning_plan_invoice (invoice_id)
+;;
+CREATE TABLE dunning_instalment (
+    plan_id VARCHAR(32) NOT NULL,
+    due_on DATE NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_dunning_instalment_positive CHECK (amount_minor > 0),
+    CONSTRAINT pk_dunning_instalment PRIMARY KEY (plan_id, due_on),
+    CONSTRAINT fk_dunning_instalment_plan_id_dunning_plan FOREIGN KEY(plan_id) REFERENCES dunning_plan (plan_id)
+)
+;;
+CREATE TABLE dunning_evidence (
+    dispute_id VARCHAR(32) NOT NULL,
+    line_id VARCHAR(32) NOT NULL,
+    content TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    frozen_at BIGINT NOT NULL,
+    CONSTRAINT pk_dunning_evidence PRIMARY KEY (dispute_id, line_id),
+    CONSTRAINT fk_dunning_evidence_dispute_id_dunning_dispute FOREIGN KEY(dispute_id) REFERENCES dunning_dispute (dispute_id)
+)
+;;
 CREATE TABLE finance_posting (
     entry_id VARCHAR(32) NOT NULL,
     line INTEGER NOT NULL,
@@ -1495,14 +1728,12 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
@@ -1529,9 +1760,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -1611,9 +1842,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -1668,9 +1899,9 @@ CREATE TABLE payments_card_attempt (
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -1699,6 +1930,17 @@ CREATE TABLE billing_bridge_charge_usage (
     counted_on DATE NOT NULL,
     CONSTRAINT pk_billing_bridge_charge_usage PRIMARY KEY (charge_id, day),
     CONSTRAINT fk_billing_bridge_charge_usage_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
+)
+;;
+CREATE TABLE billing_bridge_charge_calls (
+    charge_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    calls INTEGER NOT NULL,
+    duration_s BIGINT NOT NULL,
+    last_call_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_charge_calls PRIMARY KEY (charge_id, day),
+    CONSTRAINT fk_billing_bridge_charge_calls_charge_id_billing_bridge_charge FOREIGN KEY(charge_id) REFERENCES billing_bridge_charge (charge_id)
 )
 ;;
 CREATE TABLE crm_account (
@@ -1815,17 +2057,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -1893,15 +2129,11 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
-;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
@@ -1928,13 +2160,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -1955,9 +2185,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -2070,12 +2300,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)

@@ -1,0 +1,259 @@
+"""Dunning put into force: what holds of an account's services is led to what should hold, whenever anything changes.
+
+    event (payment, credit note, chargeback, hold, dispute) ─► look at that account, within a second
+    every night from the hour set on ─► job dunning.v1:<day> ─► look at each account that owes, and take due steps
+
+A look is one transaction: steps with their notice, what RADIUS gives to the next login and asks of live sessions, and
+whether billing goes on. So nothing is done without being recorded, or recorded without being done, whenever the program
+dies; and looking twice does nothing the second time. A night that was missed needs no repair: the next one looks at how
+things are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from zoneinfo import ZoneInfo
+
+import structlog
+from prometheus_client import Counter, Histogram
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock, local_date
+from controller.domain.events import (
+    DunningChanged,
+    InvoiceIssued,
+    PaymentReceived,
+    PaymentReversed,
+    ReceivablesChanged,
+    ServiceActivated,
+)
+from controller.domain.identity import AccountId
+from controller.domain.restriction import FREE, Measure, Restriction
+from controller.store.engine import Database
+from controller.store.jobs import Jobs, RetryPolicy
+from erp.dunning.service import ACTOR, DunningService
+from erp.dunning.standing import Standing
+from erp.orders.model import Subscription
+from erp.orders.pauses import PauseKind, PauseRequest, PauseService
+from erp.orders.service import OrderService
+from radius.restricting import Restricting
+
+log = structlog.get_logger()
+
+WORKFLOW = "dunning.v1"
+LOOKS = Counter("headend_dunning_looks", "Looks at accounts, by what they came to.", ["came_to"])
+RESTORED_S = Histogram(
+    "headend_dunning_restore_seconds", "From the event that frees a service until its restoring is committed."
+)
+_BATCH = 100
+_LOOK_S = 20.0
+_DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
+
+async def _waiting(attempt: int, error: Exception) -> None:
+    log.warning("dunning.database_unavailable", attempt=attempt, error=str(error))
+
+
+_PATIENT = RetryPolicy(on=_DATABASE_AWAY, first_wait_s=0.2, longest_wait_s=30.0, waiting=_waiting)
+
+AccountChanged = PaymentReceived | PaymentReversed | ReceivablesChanged | DunningChanged | ServiceActivated
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at an account came to: steps that were taken, services whose measure changed."""
+
+    steps: int
+    changed: int
+
+
+class DunningWork:
+    """`hour` is when the night's work begins, in `zone`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        jobs: Jobs,
+        *,
+        dunning: DunningService,
+        restricting: Restricting,
+        orders: OrderService,
+        pauses: PauseService,
+        zone: ZoneInfo,
+        hour: int = 6,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._jobs = jobs
+        self._dunning = dunning
+        self._restricting = restricting
+        self._orders = orders
+        self._pauses = pauses
+        self._zone = zone
+        self._hour = hour
+
+    def register(self) -> None:
+        """Make the workflow known; before `jobs.launch()`."""
+        self._jobs.register(WORKFLOW, self.night)
+
+    # --- by event
+
+    async def on_account_changed(self, conn: AsyncConnection, event: AccountChanged) -> None:
+        look = await self.look(conn, event.account_id, advance=False)
+        if look.changed:
+            RESTORED_S.observe(max(0.0, (self._clock.now() - event.at).total_seconds()))
+
+    async def on_invoice_issued(self, conn: AsyncConnection, event: InvoiceIssued) -> None:
+        """A credit note settles something; an invoice is due in some weeks."""
+        if event.total_minor < 0:
+            await self.look(conn, event.account_id, advance=False)
+
+    # --- one account
+
+    async def look(self, conn: AsyncConnection, account_id: AccountId, *, advance: bool) -> Look:
+        """Lead the account's services to what should hold; with `advance`, take the steps that are due first."""
+        await self._dunning.lock_in(conn, account_id)
+        standing = await self._dunning.standing_in(conn, account_id)
+        lines = await self._orders.active_in(conn, account_id)
+        held = await self._restricting.in_force(conn, [line.service_id for line in lines])
+        due = advance and bool(standing.state.due)
+        if not due and not held and standing.state.restriction == FREE:
+            LOOKS.labels("nothing").inc()
+            return Look(0, 0)
+        # Before any row of the audit log: every other writer takes these two in this order.
+        await self._restricting.take_turn(conn)
+        taken = 0
+        if due:
+            advanced = await self._dunning.advance_in(conn, account_id)
+            standing, taken = advanced.standing, len(advanced.taken)
+        wanted = standing.state.restriction
+        changed = 0
+        for line in lines:
+            changed += await self._restricting.put(
+                conn, line.service_id, wanted, actor=ACTOR, reason=_reason(standing, wanted)
+            )
+        for line in lines:
+            await self._bill_or_not(conn, line, standing, wanted)
+        LOOKS.labels("changed" if changed else "steps" if taken else "as-it-was").inc()
+        if changed:
+            log.info(
+                "dunning.measure", account_id=account_id, measure=wanted.measure.value, services=changed,
+                stage=standing.state.stage,
+            )  # fmt: skip
+        return Look(taken, changed)
+
+    async def _bill_or_not(
+        self, conn: AsyncConnection, line: Subscription, standing: Standing, wanted: Restriction
+    ) -> None:
+        """By policy, days on which we keep a line suspended are not billed."""
+        rests = wanted.measure is Measure.SUSPEND and not standing.state.bill_suspended
+        placed = await self._pauses.in_force_in(conn, line.subscription_id, PauseKind.SUSPENSION)
+        if rests and placed is None:
+            request = PauseRequest(
+                line.subscription_id,
+                PauseKind.SUSPENSION,
+                standing.state.day,
+                None,
+                reason=_reason(standing, wanted),
+                service_off=False,
+            )
+            await self._pauses.place_in(conn, request, actor=ACTOR)
+        elif not rests and placed is not None and placed.agreed_by == ACTOR:
+            await self._pauses.end_in(conn, placed.pause_id, standing.state.day, actor=ACTOR)
+
+    # --- by night
+
+    async def run(self) -> None:
+        """Start each night's job once its hour has come, for ever."""
+        while True:
+            try:
+                local = self._clock.now().astimezone(self._zone)
+                if local.hour >= self._hour and await self._jobs.status(_job_id(local.date(), 0)) is None:
+                    await self._start(local.date(), 0)
+            except SQLAlchemyError as error:
+                log.warning("dunning.night_not_started", error=str(error))
+            await asyncio.sleep(_LOOK_S)
+
+    async def begin(self) -> str:
+        """Look at everybody now; the job's id. One that is at work already is not begun again."""
+        today = local_date(self._clock.now(), self._zone)
+        for n in count():
+            job_id = _job_id(today, n)
+            status = await self._jobs.status(job_id)
+            if status is None:
+                await self._start(today, n)
+            if status is None or status.state == "running":
+                return job_id
+        raise AssertionError("unreachable: count() does not end")
+
+    async def wait(self, job_id: str) -> None:
+        """Until a night's work is done."""
+        await self._jobs.wait(job_id)
+
+    async def _start(self, day: date, n: int) -> None:
+        await self._jobs.start(WORKFLOW, _job_id(day, n), day.isoformat())
+
+    async def night(self, day: str) -> int:
+        """The workflow; returns how many accounts were looked at."""
+        looked, after = 0, ""
+        await self._jobs.step("begin", self._dunning.begin_run, day, retry=_PATIENT)
+        while True:
+            last, accounts = await self._jobs.step("accounts", self._batch, day, after, retry=_PATIENT)
+            looked += accounts
+            if not last:
+                break
+            after = last
+        looked += await self._jobs.step("restricted", self._restricted, day, retry=_PATIENT)
+        await self._jobs.step("finish", self._dunning.finish_run, day, retry=_PATIENT)
+        log.info("dunning.night", day=day, accounts=looked)
+        return looked
+
+    async def _batch(self, day: str, after: str) -> tuple[str, int]:
+        """Look at the next accounts that owe; (the last of them or "", how many)."""
+        found = await self._dunning.owing(date.fromisoformat(day), after=after, limit=_BATCH)
+        await self._look_at(day, found)
+        return (found[-1] if len(found) == _BATCH else ""), len(found)
+
+    async def _restricted(self, day: str) -> int:
+        """Accounts whose services are restricted: what no event told us of is put right here."""
+        async with self._database.read() as conn:
+            held = await self._restricting.in_force(conn)
+            accounts = await self._orders.accounts_in(conn, list(held))
+        await self._look_at(day, sorted(accounts))
+        return len(accounts)
+
+    async def _look_at(self, day: str, accounts: list[AccountId]) -> None:
+        steps = changed = failed = 0
+        for account_id in accounts:
+            await self._jobs.ready()
+            try:
+                async with self._database.begin() as conn:
+                    look = await self.look(conn, account_id, advance=True)
+            except _DATABASE_AWAY:
+                raise
+            except Exception as error:
+                # One account must not keep the night from all others; it is looked at again in the next.
+                log.error("dunning.account_failed", account_id=account_id, exc_info=error)
+                LOOKS.labels("failed").inc()
+                failed += 1
+                continue
+            steps, changed = steps + look.steps, changed + look.changed
+        await self._dunning.count_run(day, accounts=len(accounts), steps=steps, changed=changed, failed=failed)
+
+
+def _job_id(day: date, n: int) -> str:
+    """The night of a day (0), or the n-th time it was asked for."""
+    return f"{WORKFLOW}:{day}:{n}" if n else f"{WORKFLOW}:{day}"
+
+
+def _reason(standing: Standing, wanted: Restriction) -> str:
+    state = standing.state
+    if wanted == FREE:
+        return f"nothing is claimed that restricts: {standing.money(state.claimed_minor)} overdue"
+    return f"{state.stage}: {standing.money(state.claimed_minor)} overdue, since {state.oldest_on}"
