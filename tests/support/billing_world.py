@@ -28,6 +28,7 @@ from controller.domain.identity import (
     SubscriptionId,
     new_id,
 )
+from controller.domain.ports import ChargeChecker
 from controller.domain.tariff import TariffVersion
 from controller.domain.usage import RecordKind, UsageRecord
 from controller.store import outbox
@@ -68,6 +69,7 @@ class BillingWorld:
         *,
         accounts_per_batch: int = 100,
         executor_id: str | None = None,
+        checker: ChargeChecker | None = None,
     ) -> None:
         self.database = database
         self.clock = MovableClock(at)
@@ -82,7 +84,9 @@ class BillingWorld:
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
         self.books = BooksService(database, self.clock, self.crm)
         self.jobs = Jobs(database.url, data_dir, executor_id=executor_id)
-        self.runs = BillRuns(database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage)
+        self.runs = BillRuns(
+            database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage, checker=checker
+        )
         self.runs.register()
         self._launched = False
         self.explainer = Explainer(self.finance, self.billing, self.usage, BERLIN)
