@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     Text,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 
 from controller.store.metadata import BigId, ExactDecimal, Id, Instant, metadata
+from controller.store.triggers import refuse_changes
 
 tariff = Table(
     "billing_bridge_tariff",
@@ -273,6 +275,10 @@ bill_run = Table(
     Column("as_of", Instant, nullable=False),
     Column("account_id", Id),
     Column("state", String(16), nullable=False, index=True),
+    Column("dry", Boolean, nullable=False),
+    Column("preview_id", Id),
+    Column("hold_changed", Boolean, nullable=False),
+    Column("phase", String(16), nullable=False),
     Column("usage_watermark", BigInteger, nullable=False),
     Column("event_watermark", BigInteger, nullable=False),
     Column("accounts", Integer, nullable=False),
@@ -281,7 +287,12 @@ bill_run = Table(
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
     Column("error", Text),
+    Index("ix_billing_bridge_bill_run_created_at", "created_at", "bill_run_id"),
 )
+"""A `dry` run writes no charge, takes no number and makes no document: it leaves drafts, to be looked at.
+
+`preview_id` names the dry run that a run is compared with; with `hold_changed` accounts that differ from it wait.
+"""
 
 bill_batch = Table(
     "billing_bridge_bill_batch",
@@ -292,8 +303,59 @@ bill_batch = Table(
     Column("state", String(16), nullable=False),
     Column("charges", Integer, nullable=False),
     Column("documents", Integer, nullable=False),
+    Column("totals", Text),
+    Column("moved_at", Instant),
+    Index("ix_billing_bridge_bill_batch_state", "bill_run_id", "state", "batch"),
 )
-"""A frozen list of accounts (comma-separated ids). State: open, rated, invoiced."""
+"""A frozen list of accounts (comma-separated ids). State: open, rated, checked, invoiced.
+
+`totals` is the JSON of what rating counted in it, for the certificate. `moved_at` is when it reached its state, by the
+clock on the wall: how fast the run goes is a matter of that, not of the instant that is billed.
+"""
+
+bill_draft = Table(
+    "billing_bridge_bill_draft",
+    metadata,
+    Column("bill_run_id", Id, ForeignKey("billing_bridge_bill_run.bill_run_id"), primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("batch", Integer, nullable=False),
+    Column("charges", Integer, nullable=False),
+    Column("agreed_minor", BigInteger, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("issued", Boolean, nullable=False),
+    Column("content", LargeBinary),
+    Index("ix_billing_bridge_bill_draft_batch", "bill_run_id", "batch"),
+)
+"""What a document of the run will come to, proved before the first number is taken.
+
+`sha256` is that of what it says without number and dates. Dry runs keep the content too (JSON, deflated).
+"""
+
+bill_certificate = Table(
+    "billing_bridge_bill_certificate",
+    metadata,
+    Column("bill_run_id", Id, ForeignKey("billing_bridge_bill_run.bill_run_id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("made_at", Instant, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+)
+"""The signed certificate as it is handed out; a later one of the same run covers what was released meanwhile."""
+
+recurring = Table(
+    "billing_bridge_recurring",
+    metadata,
+    Column("subscription_id", Id, primary_key=True),
+    Column("currency", String(3), nullable=False),
+    Column("version_id", Id, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("minor", BigInteger, nullable=False),
+    Column("bill_run_id", Id, nullable=False),
+)
+"""What a subscription's fees came to when it was last billed, for a whole period: the opening of the next run."""
 
 bill_hold = Table(
     "billing_bridge_bill_hold",
@@ -313,3 +375,5 @@ bill_hold = Table(
 
 They wait while any row of the account is not released. `account_id` "" stands for every account of the run.
 """
+
+refuse_changes(bill_certificate, "a certificate is never changed or deleted")

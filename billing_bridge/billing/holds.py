@@ -18,7 +18,8 @@ from billing_bridge.tables import bill_hold
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import Waiting
 
-CHECK, PERSON = "check", "person"
+CHECK, PERSON, PREVIEW, PROOF = "check", "person", "preview", "proof"
+"""Found by the checks; decided by somebody; not what the preview said; not what was proved before the first number."""
 WHOLE_RUN = AccountId("")
 
 
@@ -62,10 +63,15 @@ async def find(conn: AsyncConnection, bill_run_id: BillRunId, account_id: Accoun
 
 
 async def add_found(
-    conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[Waiting], *, now: datetime, actor: str
+    conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[Waiting], *, source: str, now: datetime, actor: str
 ) -> None:
-    """What the checks found; a hold that is there already, released or not, stays as it is."""
-    known = {hold.account_id for hold in await of_run(conn, bill_run_id) if hold.source == CHECK} if found else set()
+    """What was found by itself; a hold that is there already, released or not, stays as it is."""
+    query = select(bill_hold.c.account_id).where(
+        bill_hold.c.bill_run_id == bill_run_id,
+        bill_hold.c.source == source,
+        bill_hold.c.account_id.in_([waiting.account_id for waiting in found]),
+    )
+    known = set(await conn.scalars(query))
     reasons: dict[AccountId, str] = {}
     for waiting in found:
         before = reasons.get(waiting.account_id)
@@ -74,7 +80,7 @@ async def add_found(
         {
             "bill_run_id": bill_run_id,
             "account_id": account_id,
-            "source": CHECK,
+            "source": source,
             "reason": reason,
             "held_at": now,
             "held_by": actor,

@@ -21,12 +21,16 @@ from controller.domain.identity import (
     ServiceId,
     SubscriptionId,
 )
+from controller.domain.money import Money
 from controller.domain.ports import UsageInterval
 from controller.domain.price import Cycle
 from controller.domain.tariff import TariffVersion
 
-OPEN, RATED, INVOICED = "open", "rated", "invoiced"
-QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
+OPEN, RATED, CHECKED, INVOICED = "open", "rated", "checked", "invoiced"
+QUEUED, RUNNING, HELD, DONE, FAILED = "queued", "running", "held", "done", "failed"
+"""States of a run; a held one stands still before its next document until somebody releases it."""
+WAITING, RATING, PROVING, ISSUING, CERTIFYING = "waiting", "rating", "proving", "issuing", "certifying"
+"""Phases of a run at work: for the facts, then accounts, sums, documents, and sums again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +164,27 @@ class BillRun:
     created_at: datetime
     finished_at: datetime | None
     error: str | None
+    dry: bool = False
+    preview_id: BillRunId | None = None
+    hold_changed: bool = False
+    phase: str = WAITING
+    batches_checked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTotal:
+    """What the document of an account in one currency comes to. `agreed` is the sum of its charges."""
+
+    account_id: AccountId
+    charges: int
+    agreed: Money
+    net: Money
+    tax: Money
+    sha256: bytes
+    content: Mapping[str, Any] | None = None
+    """Kept of dry runs alone."""
+    issued: bool = False
+
+    @property
+    def total(self) -> Money:
+        return self.net + self.tax

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, case, insert, null, or_, select, update
+from sqlalchemy import Row, Select, and_, case, func, insert, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,6 +52,7 @@ from controller.domain.price import Cycle, ProductKind
 from controller.domain.price_text import plan_from_json, plan_to_json
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
+from controller.store.many import one_of
 
 _MONTHLY: frozenset[Cycle] = frozenset({"month"})
 
@@ -199,10 +200,21 @@ async def lock_subscriptions(
 
 
 async def read_subscriptions(
-    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], since: date
+    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], since: date | None
 ) -> list[Subscription]:
-    """The same with usage and charges from `since` on, for who only looks."""
-    return await _whole(conn, (await conn.execute(_of(accounts))).all(), day_of, since)
+    """The same for who only looks; with usage and charges from `since` on, or (None) as `lock_subscriptions`."""
+    rows = (await conn.execute(_of(accounts))).all()
+    return await _whole(conn, rows, day_of, since) if rows else []
+
+
+async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> int:
+    """What the services used on the days that these were read with, added up by the database."""
+    days = {(u.service_id, u.day): u for s in subscriptions for u in s.usage}
+    since = min((u.day for u in days.values() if u.released_to is None), default=date.max)
+    released = sum(u.octets for u in days.values() if u.day < since)
+    total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
+    query = select(total).where(one_of(conn, usage_day.c.service_id, sorted({service for service, _ in days})))
+    return released + int(await conn.scalar(query.where(usage_day.c.day >= since)) or 0)
 
 
 async def accounts_with(conn: AsyncConnection, offering_id: OfferingId) -> list[AccountId]:

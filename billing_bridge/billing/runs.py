@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, case, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Row, ScalarSelect, Select, case, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import DONE, FAILED, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
+from billing_bridge.billing.model import CHECKED, FAILED, HELD, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
 from billing_bridge.tables import bill_batch, bill_run
 from controller.domain.identity import AccountId, BillRunId
 
@@ -34,6 +34,10 @@ async def add(conn: AsyncConnection, run: BillRun) -> None:
             event_watermark=run.event_watermark,
             accounts=run.accounts,
             batches=run.batches,
+            dry=run.dry,
+            preview_id=run.preview_id,
+            hold_changed=run.hold_changed,
+            phase=run.phase,
             actor=run.actor,
             created_at=run.created_at,
         )
@@ -43,6 +47,12 @@ async def add(conn: AsyncConnection, run: BillRun) -> None:
 async def get(conn: AsyncConnection, bill_run_id: BillRunId) -> BillRun | None:
     row = (await conn.execute(_with_progress().where(bill_run.c.bill_run_id == bill_run_id))).one_or_none()
     return _run(row) if row else None
+
+
+async def lock(conn: AsyncConnection, bill_run_id: BillRunId) -> BillRun | None:
+    """The run, whose state nobody else changes until the transaction ends."""
+    await conn.execute(select(bill_run.c.bill_run_id).where(bill_run.c.bill_run_id == bill_run_id).with_for_update())
+    return await get(conn, bill_run_id)
 
 
 async def page(conn: AsyncConnection, after: tuple[int, str] | None, limit: int) -> list[BillRun]:
@@ -55,7 +65,7 @@ async def page(conn: AsyncConnection, after: tuple[int, str] | None, limit: int)
 
 
 async def unfinished(conn: AsyncConnection) -> list[BillRunId]:
-    query = select(bill_run.c.bill_run_id).where(bill_run.c.state.not_in((DONE, FAILED)))
+    query = select(bill_run.c.bill_run_id).where(bill_run.c.state.in_((QUEUED, RUNNING)))
     return [BillRunId(i) for i in await conn.scalars(query.order_by(bill_run.c.created_at))]
 
 
@@ -87,23 +97,84 @@ async def lock_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) 
     return Batch(tuple(AccountId(i) for i in row.account_ids.split(",")), row.state, row.charges, row.documents)
 
 
-async def set_rated(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, charges: int) -> None:
-    await _update_batch(conn, bill_run_id, batch, state=RATED, charges=charges)
+async def accounts_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[AccountId]:
+    """The accounts that were frozen into a batch."""
+    query = select(bill_batch.c.account_ids).where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch)
+    return [AccountId(i) for i in (await conn.execute(query)).scalar_one().split(",")]
+
+
+async def next_batch(
+    conn: AsyncConnection, bill_run_id: BillRunId, states: Sequence[str], since: int, until: int
+) -> int | None:
+    """The first batch in one of these states with a number in [since, until)."""
+    query = select(bill_batch.c.batch).where(
+        bill_batch.c.bill_run_id == bill_run_id,
+        bill_batch.c.state.in_(states),
+        bill_batch.c.batch >= since,
+        bill_batch.c.batch < until,
+    )
+    found: int | None = await conn.scalar(query.order_by(bill_batch.c.batch).limit(1))
+    return found
+
+
+async def set_rated(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, charges: int, totals: str) -> None:
+    await _update_batch(conn, bill_run_id, batch, state=RATED, charges=charges, totals=totals)
+
+
+async def set_checked(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, **values: Any) -> None:
+    await _update_batch(conn, bill_run_id, batch, state=CHECKED, **values)
 
 
 async def set_invoiced(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, documents: int) -> None:
     await _update_batch(conn, bill_run_id, batch, state=INVOICED, documents=documents)
 
 
-async def reopen(conn: AsyncConnection, bill_run_id: BillRunId) -> bool:
-    """Failed becomes running again, or queued when its batches were not frozen yet. False if not failed."""
+async def issue_again(conn: AsyncConnection, bill_run_id: BillRunId, batches: Sequence[int] | None) -> None:
+    """Let these batches (None: all) be looked at again for documents that were held."""
+    query = update(bill_batch).where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.state == INVOICED)
+    if batches is not None:
+        query = query.where(bill_batch.c.batch.in_(batches))
+    await conn.execute(query.values(state=CHECKED))
+
+
+async def totals(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[str]:
+    """Of each batch what was counted when it was rated."""
+    rows = await conn.stream_scalars(
+        select(bill_batch.c.totals).where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.totals.is_not(None))
+    )
+    async for found in rows:
+        yield found
+
+
+async def moved(
+    conn: AsyncConnection, bill_run_id: BillRunId, state: str, since: datetime
+) -> tuple[int, datetime | None]:
+    """How many batches have reached a state since an instant (of the wall), and when the first of them did."""
+    query = select(func.count(), func.min(bill_batch.c.moved_at)).where(
+        bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.state == state, bill_batch.c.moved_at >= since
+    )
+    count, first = (await conn.execute(query)).one()
+    return int(count), first
+
+
+async def reopen(conn: AsyncConnection, bill_run_id: BillRunId, states: Sequence[str] = (FAILED,)) -> bool:
+    """One of `states` becomes running again, or queued when its batches were not frozen yet. False in any other."""
     planned = select(bill_batch.c.batch).where(bill_batch.c.bill_run_id == bill_run_id).exists()
     changed = await conn.execute(
         update(bill_run)
-        .where(bill_run.c.bill_run_id == bill_run_id, bill_run.c.state == FAILED)
+        .where(bill_run.c.bill_run_id == bill_run_id, bill_run.c.state.in_(states))
         .values(state=case((planned, RUNNING), else_=QUEUED), finished_at=None, error=None)
     )
     return bool(changed.rowcount)
+
+
+async def set_phase(conn: AsyncConnection, bill_run_id: BillRunId, phase: str) -> None:
+    await _update(conn, bill_run_id, phase=phase)
+
+
+async def stand_still(conn: AsyncConnection, bill_run_id: BillRunId) -> None:
+    """A run at work that is held."""
+    await _update(conn, bill_run_id, state=HELD)
 
 
 async def finish(
@@ -117,25 +188,27 @@ async def _update(conn: AsyncConnection, bill_run_id: BillRunId, **values: Any) 
 
 
 async def _update_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, **values: Any) -> None:
+    now = datetime.now(UTC)
     await conn.execute(
-        update(bill_batch).where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch).values(**values)
+        update(bill_batch)
+        .where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch)
+        .values(moved_at=now, **values)
     )
 
 
 def _with_progress() -> Select[Any]:
-    done = (
-        select(
-            bill_batch.c.bill_run_id.label("of"),
-            func.count().filter(bill_batch.c.state == INVOICED).label("batches_done"),
-            func.sum(bill_batch.c.charges).label("charges"),
-            func.sum(bill_batch.c.documents).label("documents"),
-        )
-        .group_by(bill_batch.c.bill_run_id)
-        .subquery()
+    of_run = bill_batch.c.bill_run_id == bill_run.c.bill_run_id
+    return select(
+        bill_run,
+        _of_batches(func.count(), of_run, bill_batch.c.state == INVOICED).label("batches_done"),
+        _of_batches(func.count(), of_run, bill_batch.c.state.in_((CHECKED, INVOICED))).label("batches_checked"),
+        _of_batches(func.sum(bill_batch.c.charges), of_run).label("charges"),
+        _of_batches(func.sum(bill_batch.c.documents), of_run).label("documents"),
     )
-    return select(bill_run, done.c.batches_done, done.c.charges, done.c.documents).outerjoin(
-        done, done.c.of == bill_run.c.bill_run_id
-    )
+
+
+def _of_batches(what: Any, *where: Any) -> ScalarSelect[Any]:
+    return select(what).select_from(bill_batch).where(*where).correlate(bill_run).scalar_subquery()
 
 
 def _run(row: Row[Any]) -> BillRun:
@@ -155,4 +228,9 @@ def _run(row: Row[Any]) -> BillRun:
         created_at=row.created_at,
         finished_at=row.finished_at,
         error=row.error,
+        dry=row.dry,
+        preview_id=None if row.preview_id is None else BillRunId(row.preview_id),
+        hold_changed=row.hold_changed,
+        phase=row.phase,
+        batches_checked=int(row.batches_checked or 0),
     )

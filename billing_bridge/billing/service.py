@@ -12,7 +12,9 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, evidence, holds, pauses, repository, runs
+from billing_bridge.billing import assessment, evidence, holds, pauses, recurring, repository, runs
+from billing_bridge.billing.counting import counted, in_order
+from billing_bridge.billing.holds import PERSON, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
     DONE,
     FAILED,
@@ -22,6 +24,7 @@ from billing_bridge.billing.model import (
     ChargeDetail,
 )
 from billing_bridge.billing.repository import Entry
+from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import lock_position
 from billing_bridge.settings import BillingSettings
@@ -44,11 +47,13 @@ from controller.domain.identity import (
     ChargeId,
     new_id,
 )
-from controller.domain.ports import TariffSource, Waiting
+from controller.domain.ports import TariffSource
 from controller.store import audit, outbox
 from controller.store.engine import Database
 
 _ACTOR = "system:billing_bridge"
+_READINGS = 3
+"""Usage that is mediated while a batch is read shows as a difference; then it is read again."""
 
 
 class BillingService:
@@ -94,12 +99,17 @@ class BillingService:
         usage_watermark: int,
         event_watermark: int,
         actor: str,
+        dry: bool = False,
+        preview_id: BillRunId | None = None,
+        hold_changed: bool = False,
+        hold: str = "",
     ) -> BillRun:
-        """Record that a run shall happen. Raises FutureBillRun for an instant that has not come."""
-        now = self._clock.now()
-        at = require_utc(as_of) if as_of is not None else now
-        if at > now:
-            raise FutureBillRun(f"as_of {at.isoformat()} lies in the future; it is {now.isoformat()}")
+        """Record that a run shall happen. Raises FutureBillRun for an instant that has not come.
+
+        With `preview_id` it is compared with that dry run, and with `hold_changed` accounts that differ from it wait.
+        With `hold`, a reason, it waits as a whole before its first document.
+        """
+        now, at = self._clock.now(), self._instant(as_of)
         run = BillRun(
             bill_run_id=BillRunId(new_id(now)),
             as_of=at,
@@ -116,16 +126,21 @@ class BillingService:
             created_at=now,
             finished_at=None,
             error=None,
+            dry=dry,
+            preview_id=preview_id,
+            hold_changed=hold_changed,
         )
         async with self._database.begin() as conn:
             await runs.add(conn, run)
+            if hold:
+                await holds.put(conn, Hold(run.bill_run_id, WHOLE_RUN, PERSON, hold, now, actor))
             await audit.record(
                 conn,
                 now=now,
                 actor=actor,
                 action="bill-run.start",
                 subject=f"bill-run:{run.bill_run_id}",
-                after={"as_of": at.isoformat(), "account_id": account_id},
+                after={"as_of": at.isoformat(), "account_id": account_id, "dry": dry, "preview_id": preview_id},
             )
         return run
 
@@ -140,17 +155,25 @@ class BillingService:
 
     async def rate_batch(self, bill_run_id: BillRunId, batch: int) -> int:
         """Rate the accounts of one batch; returns how many charges it has. A rated batch is left as it is."""
+        return len(await self.rate(bill_run_id, batch))
+
+    async def rate(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]:
+        """Rate the accounts of one batch and count what was rated; returns its charges, ordered as `charges` does."""
         run = await self.bill_run(bill_run_id)
         now, today = self._clock.now(), self._day(run.as_of)
         async with self._database.begin() as conn:
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             if frozen.state != OPEN:
-                return frozen.charges
-            subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
-            rated = await assessment.assess(conn, subscriptions, bill_run_id, today, self._settings)
+                return await repository.charges_of(conn, bill_run_id, batch)
+            for _ in range(_READINGS):
+                subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
+                rated, counter = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+                if counter.tally.all_read:
+                    break
             await repository.add_charges(conn, batch, rated, now)
             await repository.mark_rated(conn, [assessment.after(s, today) for s in subscriptions])
-            await runs.set_rated(conn, bill_run_id, batch, len(rated))
+            await recurring.put(conn, bill_run_id, counter.closing)
+            await runs.set_rated(conn, bill_run_id, batch, len(rated), counter.tally.to_json())
             if rated:
                 event = ChargesRated(
                     event_id=new_id(now),
@@ -161,22 +184,45 @@ class BillingService:
                     charges=len(rated),
                 )
                 await outbox.append(conn, event)
-        return len(rated)
+        return in_order(rated)
+
+    async def rate_dry(self, bill_run_id: BillRunId, batch: int) -> tuple[Sequence[Charge], Tally]:
+        """What `rate` would find now. Writes nothing."""
+        run = await self.bill_run(bill_run_id)
+        async with self._database.read() as conn:
+            accounts = await runs.accounts_of(conn, bill_run_id, batch)
+            return await self._look(conn, accounts, bill_run_id, self._day(run.as_of))
+
+    async def preview(self, account_id: AccountId, as_of: datetime | None = None) -> Sequence[Charge]:
+        """What an account would be charged as of an instant, or now. Raises FutureBillRun."""
+        async with self._database.read() as conn:
+            found, _ = await self._look(conn, [account_id], BillRunId(""), self._day(self._instant(as_of)))
+        return found
+
+    async def accounts_of(self, bill_run_id: BillRunId, batch: int) -> Sequence[AccountId]:
+        """The accounts that were frozen into a batch."""
+        async with self._database.read() as conn:
+            return await runs.accounts_of(conn, bill_run_id, batch)
+
+    async def _look(
+        self, conn: AsyncConnection, accounts: Sequence[AccountId], bill_run_id: BillRunId, today: date
+    ) -> tuple[Sequence[Charge], Tally]:
+        subscriptions = await repository.read_subscriptions(conn, accounts, self._day, None)
+        rated, counter = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+        return in_order(rated), counter.tally
+
+    def _instant(self, as_of: datetime | None) -> datetime:
+        """Raises FutureBillRun."""
+        now = self._clock.now()
+        at = require_utc(as_of) if as_of is not None else now
+        if at > now:
+            raise FutureBillRun(f"as_of {at.isoformat()} lies in the future; it is {now.isoformat()}")
+        return at
 
     async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]:
         """The charges of one batch, ordered by account, then period."""
         async with self._database.read() as conn:
             return await repository.charges_of(conn, bill_run_id, batch)
-
-    async def hold_found(self, bill_run_id: BillRunId, found: Sequence[Waiting]) -> None:
-        """Let the accounts wait that a check named. What was released stays released."""
-        async with self._database.begin() as conn:
-            await holds.add_found(conn, bill_run_id, found, now=self._clock.now(), actor=_ACTOR)
-
-    async def waiting_accounts(self, bill_run_id: BillRunId) -> set[AccountId]:
-        """Accounts whose documents wait; holds.WHOLE_RUN among them when all do."""
-        async with self._database.read() as conn:
-            return await holds.standing(conn, bill_run_id)
 
     async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
         """Finance has issued the documents of this batch."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
 from billing_bridge.checks.service import ChecksService
@@ -40,7 +41,8 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows.bill_run import BillRuns
+from controller.workflows.bill_run import BillRuns, NothingWaits
+from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
@@ -265,7 +267,8 @@ class Money:
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
-        self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
+        book = RunBook(base.database, base.clock)
+        self.certifier = Certifier(base.database, base.clock, base.box, book, erp.finance, base.usage)
         self.bill_runs = BillRuns(
             base.database,
             base.clock,
@@ -274,6 +277,7 @@ class Money:
             self.mediation,
             erp.finance,
             base.usage,
-            checker=self.checks,
+            certifier=self.certifier,
+            checker=NothingWaits(),
         )
         self.bill_runs.register()

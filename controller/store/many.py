@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ARRAY, Dialect, String, Table, cast, func, literal, select
+from sqlalchemy import ARRAY, Dialect, LargeBinary, String, Table, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -82,7 +82,9 @@ def _bound(table: Table, names: Sequence[str], rows: Sequence[Row], dialect: Dia
 
 @lru_cache(maxsize=64)
 def _processors(table: Table, names: tuple[str, ...], dialect: Dialect) -> list[Callable[[Any], Any] | None]:
-    return [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+    kinds = [table.c[name].type for name in names]
+    # Octets are octets to both drivers; a processor would wrap them for parameters of their own.
+    return [None if isinstance(k, LargeBinary) else k.dialect_impl(dialect).bind_processor(dialect) for k in kinds]
 
 
 @lru_cache(maxsize=256)

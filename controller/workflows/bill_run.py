@@ -1,19 +1,24 @@
-"""The bill run: wait for the facts, rate batch by batch, let finance issue each account's document exactly once.
+"""The bill run: wait for facts, rate all accounts, prove what it comes to, issue each document once, prove it again.
 
     POST /bill-runs → run recorded with both watermarks → job bill-run.v1:<id>
-      step  events up to the watermark are handled, usage up to the watermark is mediated
-      step  accounts are frozen into batches
-      step  per batch: rate (charges, ChargesRated) → issue (documents, postings) → mark invoiced
-      step  finish
+      step  facts      events up to the watermark are handled, usage up to the watermark is mediated
+      step  plan       accounts are frozen into batches
+      step  rate       each batch: charges (and ChargesRated) → drafts → checks, which may let accounts wait
+      step  prove      sums of drafts, charges, usage and movements; before the first number is taken
+      step  issue      each batch: documents and postings of the accounts that do not wait
+      step  certify    sums of documents, lines, journal and numbers → signed certificate
 
-Every step may run again after a crash and then finds what it did: a batch that is rated keeps its charges, an account
-that has its document of this run is left alone. A second run of the same period has no difference to charge.
+A dry run ends after its drafts and leaves nothing else. Every step may run again after a crash and then finds what it
+did: batches carry their state, so a step goes on where it stood; an account that has its document of this run is left
+alone. A second run of the same period has no difference to charge. A run that cannot prove its sums is failed and
+issues nothing (more). Holds stop an account, or the whole run, before its next document; whoever releases one starts
+the next job, which issues what is left and certifies again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from itertools import count
 
@@ -21,7 +26,20 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from billing_bridge.billing.model import DONE, FAILED, BillRun
+from billing_bridge.billing.holds import PERSON, Hold
+from billing_bridge.billing.model import (
+    CERTIFYING,
+    CHECKED,
+    DONE,
+    FAILED,
+    ISSUING,
+    OPEN,
+    PROVING,
+    RATED,
+    RATING,
+    BillRun,
+)
+from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from controller.domain.clock import Clock
@@ -32,6 +50,8 @@ from controller.domain.ports import ChargeChecker, RatedBatch, UsageReader, Wait
 from controller.store import outbox
 from controller.store.engine import SETTLED, Database
 from controller.store.jobs import Jobs, RetryPolicy
+from controller.workflows.bill_batches import Batches
+from controller.workflows.certify import Certifier
 from erp.finance.service import FinanceService
 
 log = structlog.get_logger()
@@ -60,6 +80,10 @@ class EntitlementsParked(RuleError):
     code = "entitlements-parked"
 
 
+class NoPreview(RuleError):
+    code = "no-preview"
+
+
 class NothingWaits:
     """A ChargeChecker that finds nothing."""
 
@@ -80,9 +104,12 @@ class BillRuns:
         finance: FinanceService,
         usage: UsageReader,
         *,
+        certifier: Certifier,
         checker: ChargeChecker | None = None,
+        workers: int = 2,
         subscriber: str = "billing",
     ) -> None:
+        """`workers` batches are worked on at once, where the database lets two write."""
         self._database = database
         self._clock = clock
         self._jobs = jobs
@@ -90,8 +117,11 @@ class BillRuns:
         self._mediation = mediation
         self._finance = finance
         self._usage = usage
-        self._checker: ChargeChecker = checker or NothingWaits()
+        self._certifier = certifier
         self._subscriber = subscriber
+        self._workers = 1 if database.is_sqlite else workers
+        self.book = RunBook(database, clock)
+        self._batches = Batches(billing, self.book, finance, checker or NothingWaits())
         self._committed = asyncio.Event()
         database.on_commit(SETTLED, self._committed.set)
 
@@ -99,8 +129,25 @@ class BillRuns:
         """Make the workflow known; before `jobs.launch()`."""
         self._jobs.register(WORKFLOW, self.run)
 
-    async def start(self, *, as_of: datetime | None, account_id: AccountId | None, actor: str) -> BillRun:
-        """Record a run and start it. Raises FutureBillRun, or NotFound for an account nobody has."""
+    async def start(
+        self,
+        *,
+        as_of: datetime | None,
+        account_id: AccountId | None,
+        actor: str,
+        dry: bool = False,
+        preview_id: BillRunId | None = None,
+        hold_changed: bool = False,
+        hold: str = "",
+    ) -> BillRun:
+        """Record a run and start it. Raises FutureBillRun, NotFound for an account nobody has, NoPreview.
+
+        With `preview_id` the run is of the same instant and account as that dry run. With `hold`, a reason, it waits
+        before its first document until somebody releases it.
+        """
+        if preview_id is not None:
+            shown = await self._preview(preview_id)
+            as_of, account_id = shown.as_of, shown.account_id
         if account_id is not None:
             await self._finance.require_account(account_id)
         usage_watermark = await self._usage.watermark()
@@ -112,9 +159,32 @@ class BillRuns:
             usage_watermark=usage_watermark,
             event_watermark=newest[0].position if newest else 0,
             actor=actor,
+            dry=dry,
+            preview_id=preview_id,
+            hold_changed=hold_changed,
+            hold=hold,
         )
         await self._jobs.start(WORKFLOW, _job_id(run.bill_run_id, 0), run.bill_run_id)
         return run
+
+    async def _preview(self, preview_id: BillRunId) -> BillRun:
+        shown = await self._billing.bill_run(preview_id)
+        if not shown.dry or shown.state != DONE:
+            raise NoPreview(f"bill run {preview_id} is no dry run that is done")
+        return shown
+
+    async def hold(self, bill_run_id: BillRunId, account_id: AccountId, *, reason: str, actor: str) -> Hold:
+        """Let an account of a run wait, or with WHOLE_RUN all that have no document yet. Raises UnknownBillRun."""
+        return await self.book.hold(bill_run_id, account_id, PERSON, reason=reason, actor=actor)
+
+    async def release(
+        self, bill_run_id: BillRunId, account_id: AccountId, source: str = PERSON, *, reason: str, actor: str
+    ) -> BillRun:
+        """End a hold of a source and go on with what does not wait any more. Raises UnknownHold, UnknownBillRun."""
+        await self._billing.bill_run(bill_run_id)
+        if await self.book.release(bill_run_id, account_id, source, reason=reason, actor=actor):
+            await self._start_next(bill_run_id)
+        return await self._billing.bill_run(bill_run_id)
 
     async def resume(self) -> None:
         """Start what was recorded, but whose job was not yet: the process died in between. After `jobs.launch()`."""
@@ -164,15 +234,78 @@ class BillRuns:
         bill_run_id = BillRunId(run_id)
         try:
             await self._jobs.step("facts", self._wait_for_facts, bill_run_id, retry=_PATIENT)
-            batches = await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
-            documents = 0
-            for batch in range(batches):
-                documents += await self._jobs.step("bill", self._bill, bill_run_id, batch, retry=_PATIENT)
+            await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
+            await self._jobs.step("rate", self._rate, bill_run_id, retry=_PATIENT)
+            await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
+            if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
+                return 0
+            await self._jobs.step("certify", self._certify, bill_run_id, retry=_PATIENT)
         except Exception as error:
             await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
             raise
-        await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
-        return documents
+        return await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
+
+    async def _rate(self, bill_run_id: BillRunId) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        await self.book.set_phase(bill_run_id, RATING)
+        await self._walk(run, (OPEN, RATED), self._prepare)
+
+    async def _prepare(self, run: BillRun, batch: int) -> bool:
+        await self._batches.prepare(run, batch)
+        return True
+
+    async def _prove(self, bill_run_id: BillRunId) -> None:
+        """Before the first number is taken. Raises Unproven."""
+        run = await self._billing.bill_run(bill_run_id)
+        await self.book.set_phase(bill_run_id, PROVING)
+        await self._certifier.prove(run)
+
+    async def _issue(self, bill_run_id: BillRunId) -> bool:
+        """False when the run was held meanwhile: its job ends, and whoever releases it starts the next."""
+        run = await self._billing.bill_run(bill_run_id)
+        if run.dry:
+            return True
+        await self.book.set_phase(bill_run_id, ISSUING)
+        while not await self._walk(run, (CHECKED,), self._batches.issue):
+            if await self.book.stand_still(bill_run_id):
+                log.info("bill_run.held", bill_run_id=bill_run_id)
+                return False
+        return True
+
+    async def _certify(self, bill_run_id: BillRunId) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        if not run.dry:
+            await self.book.set_phase(bill_run_id, CERTIFYING)
+            await self._certifier.certify(run)
+
+    async def _walk(self, run: BillRun, states: Sequence[str], work: Callable[[BillRun, int], Awaitable[bool]]) -> bool:
+        """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
+
+        Each worker begins at another part of the batches and goes round, so that it meets others only at the end.
+        """
+        gone_on, taken = True, set[int]()
+
+        async def worker(number: int) -> None:
+            nonlocal gone_on
+            middle = run.batches * number // self._workers
+            for since, until in ((middle, run.batches), (0, middle)):
+                while gone_on and since < until:
+                    batch = await self.book.next_batch(run.bill_run_id, states, since, until)
+                    if batch is None:
+                        break
+                    since = batch + 1
+                    if batch not in taken:
+                        taken.add(batch)
+                        await self._jobs.ready()
+                        gone_on = await work(run, batch) and gone_on
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._workers):
+                    group.create_task(worker(number))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the first one ended the others
+        return gone_on
 
     async def _wait_for_facts(self, bill_run_id: BillRunId) -> None:
         """Everything that was known when the run was started: entitlements by event, usage by record."""
@@ -201,24 +334,11 @@ class BillRuns:
             waiting = await outbox.pending(conn, self._subscriber, _ENTITLEMENTS, 1)
         return bool(waiting) and waiting[0].position <= watermark
 
-    async def _bill(self, bill_run_id: BillRunId, batch: int) -> int:
-        """Rate and invoice one batch; returns the documents this batch has."""
-        await self._billing.rate_batch(bill_run_id, batch)
-        run = await self._billing.bill_run(bill_run_id)
-        charges = await self._billing.charges(bill_run_id, batch)
-        rated = RatedBatch(bill_run_id, batch, run.as_of, tuple({c.account_id: None for c in charges}), charges)
-        await self._billing.hold_found(bill_run_id, await self._checker.check(rated))
-        waiting = await self._billing.waiting_accounts(bill_run_id)
-        due = [c for c in charges if c.account_id not in waiting]
-        await self._finance.issue(bill_run_id, due)
-        documents = len({(c.account_id, c.net.currency) for c in due})
-        await self._billing.set_invoiced(bill_run_id, batch, documents)
-        return documents
-
-    async def _finish(self, bill_run_id: BillRunId) -> None:
+    async def _finish(self, bill_run_id: BillRunId) -> int:
         await self._billing.finish_run(bill_run_id)
         run = await self._billing.bill_run(bill_run_id)
         log.info("bill_run.done", bill_run_id=bill_run_id, charges=run.charges, documents=run.documents)
+        return run.documents
 
     async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
         await self._billing.finish_run(bill_run_id, error=error[:2000])

@@ -52,15 +52,27 @@ class Drafted:
     """A document as it would be issued now; `sha256` covers `content` but for what the issue adds."""
 
     account_id: AccountId
+    charges: int
+    agreed: Money
+    """The sum of its charges, with the tax in those whose price includes it."""
     net: Money
     tax: Money
-    lines: int
     content: dict[str, Any]
     sha256: bytes
 
     @property
     def total(self) -> Money:
         return self.net + self.tax
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A document that would not come to what was proved, and was not issued."""
+
+    account_id: AccountId
+    currency: str
+    net: Money
+    tax: Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,9 @@ def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
         document, number="", issued_on=today, due_on=today, seller=found.seller, buyer=found.buyer, iban=iban
     )
     account_id = found.buyer.account.account_id
-    return Drafted(account_id, document.net, document.tax, len(document.charges), content, fingerprint(content))
+    agreed = sum(document.agreed, Money.zero(document.net.currency))
+    charges = len({c.charge_id for c in document.charges})
+    return Drafted(account_id, charges, agreed, document.net, document.tax, content, fingerprint(content))
 
 
 def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: date, iban: str) -> dict[str, Any]:

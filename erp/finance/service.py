@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceL
 from controller.domain.money import Money
 from controller.store.engine import Database
 from erp.crm.service import CrmService
-from erp.finance import ledger, receipts, repository
+from erp.finance import ledger, receipts, repository, run_proof
 from erp.finance.content import digest
 from erp.finance.corrections import CorrectionService
 from erp.finance.document import render
@@ -33,12 +33,13 @@ from erp.finance.errors import (
     UnknownInvoiceLine,
     UnknownPayment,
 )
-from erp.finance.issue import Drafted, drafted
+from erp.finance.issue import Differing, Drafted, drafted
 from erp.finance.issuing import Issuer
 from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import TableLevies
 from erp.finance.model import Invoice, InvoiceLine, Total, Wanted
 from erp.finance.receipts import Allocation, Payment, Reversal
+from erp.finance.run_proof import IssuedDraft, RunProof
 from erp.finance.settings import FinanceSettings
 from erp.finance.settlement import MoneyIn, Settlement
 
@@ -70,18 +71,48 @@ class FinanceService:
 
         Accounts that already have their document of this run are left alone, so the call may be repeated.
         """
+        return (await self.issue_proved(bill_run_id, charges, None, actor=actor))[0]
+
+    async def issue_proved(
+        self,
+        bill_run_id: BillRunId,
+        charges: Sequence[Charge],
+        proved: Mapping[tuple[AccountId, str], tuple[Money, Money]] | None,
+        *,
+        actor: str = _ACTOR,
+    ) -> tuple[list[InvoiceId], list[Differing]]:
+        """`issue`, but only what comes to the net and tax that were proved; the others take no number."""
         if not charges:
-            return []
+            return [], []
         now = self._clock.now()
         async with self._database.read() as conn:
             known = await repository.invoiced_accounts(conn, bill_run_id)
         # Before the lock: who levies communications may be asked over the network.
         todo = await self._issuer.addressed([c for c in charges if (c.account_id, c.net.currency) not in known])
+        others = [] if proved is None else [a for a in todo if proved.get(a.key) != (a.document.net, a.document.tax)]
+        differing = {a.key: Differing(*a.key, a.document.net, a.document.tax) for a in others}
+        todo = [a for a in todo if a.key not in differing]
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             done = await repository.invoiced_accounts(conn, bill_run_id)
             issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in todo if a.key not in done], now, actor)
-        return [issue.invoice_id for issue in issues]
+        return [issue.invoice_id for issue in issues], list(differing.values())
+
+    async def proof(self, bill_run_id: BillRunId) -> RunProof:
+        """What was written of a bill run, added up by the database."""
+        async with self._database.read() as conn:
+            return await run_proof.of_run(conn, bill_run_id)
+
+    async def each_document(self, bill_run_id: BillRunId) -> AsyncIterator[IssuedDraft]:
+        """What each document of a bill run was before it had a number, in order of account and currency."""
+        async with self._database.read() as conn:
+            async for found in run_proof.documents(conn, bill_run_id):
+                yield found
+
+    async def documents_of(self, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[IssuedDraft]:
+        """The same of some accounts."""
+        async with self._database.read() as conn:
+            return await run_proof.documents_of(conn, bill_run_id, accounts)
 
     async def drafts(self, charges: Sequence[Charge]) -> list[Drafted]:
         """The documents that `issue` would make of these charges now. Nothing is written and no number taken."""

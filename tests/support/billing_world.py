@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
@@ -35,9 +36,11 @@ from controller.store import outbox
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
 from controller.store.metadata import to_micros
+from controller.store.secrets import SecretBox
 from controller.store.usage_log import UsageLog, row_of
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.bill_run import BillRuns
+from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
@@ -84,8 +87,19 @@ class BillingWorld:
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
         self.books = BooksService(database, self.clock, self.crm)
         self.jobs = Jobs(database.url, data_dir, executor_id=executor_id)
+        self.book = RunBook(database, self.clock)
+        box = SecretBox([b"0" * 32])
+        self.certifier = Certifier(database, self.clock, box, self.book, self.finance, self.usage)
         self.runs = BillRuns(
-            database, self.clock, self.jobs, self.billing, self.mediation, self.finance, self.usage, checker=checker
+            database,
+            self.clock,
+            self.jobs,
+            self.billing,
+            self.mediation,
+            self.finance,
+            self.usage,
+            certifier=self.certifier,
+            checker=checker,
         )
         self.runs.register()
         self._launched = False

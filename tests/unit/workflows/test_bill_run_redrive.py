@@ -38,7 +38,7 @@ async def failed(world: BillingWorld, monkeypatch: pytest.MonkeyPatch) -> BillRu
         raise RuleError("the printer is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.finance, "issue", refuses)
+        patch.setattr(world.finance, "issue_proved", refuses)
         run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
         with pytest.raises(RuleError):
             await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
@@ -76,7 +76,7 @@ async def test_a_run_that_fails_twice_is_redriven_twice(world: BillingWorld, mon
         raise RuleError("the printer is still on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.finance, "issue", refuses)
+        patch.setattr(world.finance, "issue_proved", refuses)
         await world.runs.redrive(run.bill_run_id, actor="user:test")
         with pytest.raises(RuleError):
             await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}:1")
@@ -86,14 +86,14 @@ async def test_a_run_that_fails_twice_is_redriven_twice(world: BillingWorld, mon
 
 async def test_a_run_at_work_is_not_redriven(world: BillingWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
-    issue = world.finance.issue
+    issue = world.finance.issue_proved
 
     async def slow(*args: Any, **named: Any) -> Any:
         entered.set()
         await go_on.wait()
         return await issue(*args, **named)
 
-    monkeypatch.setattr(world.finance, "issue", slow)
+    monkeypatch.setattr(world.finance, "issue_proved", slow)
     run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
     async with asyncio.timeout(30):
         await entered.wait()

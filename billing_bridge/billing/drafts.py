@@ -1,0 +1,211 @@
+"""Rows of drafts: what each document of a run comes to before it is issued, and how two runs differ."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.model import DraftTotal
+from billing_bridge.tables import bill_draft, charge
+from controller.domain.identity import AccountId, BillRunId
+from controller.domain.money import Money
+from controller.store.many import insert_rows, one_of
+
+_COLUMNS = (
+    "bill_run_id",
+    "account_id",
+    "currency",
+    "batch",
+    "charges",
+    "agreed_minor",
+    "net_minor",
+    "tax_minor",
+    "sha256",
+    "issued",
+    "content",
+)
+_AT_A_TIME = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DraftSums:
+    """Of one currency, in minor units."""
+
+    currency: str
+    documents: int
+    charges: int
+    agreed: int
+    net: int
+    tax: int
+
+
+async def put(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, found: Sequence[DraftTotal]) -> None:
+    """The drafts of a batch, in the place of those it had."""
+    await conn.execute(delete(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch))
+    rows = [
+        (
+            bill_run_id,
+            d.account_id,
+            d.net.currency,
+            batch,
+            d.charges,
+            d.agreed.minor,
+            d.net.minor,
+            d.tax.minor,
+            d.sha256,
+            False,
+            None if d.content is None else zlib.compress(json.dumps(d.content).encode(), 1),
+        )
+        for d in found
+    ]
+    await insert_rows(conn, bill_draft, _COLUMNS, rows)
+
+
+async def replace(conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
+    """Other sums for documents that have a draft."""
+    for d in found:
+        await conn.execute(
+            update(bill_draft)
+            .where(*_key(bill_run_id, d.account_id, d.net.currency))
+            .values(net_minor=d.net.minor, tax_minor=d.tax.minor, sha256=d.sha256)
+        )
+
+
+async def set_issued(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int, issued: Mapping[tuple[AccountId, str], bytes]
+) -> None:
+    """These have their documents, which say what these digests are of."""
+    own = (bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
+    known = await conn.execute(select(bill_draft.c.account_id, bill_draft.c.currency, bill_draft.c.sha256).where(*own))
+    for row in known.all():
+        sha256 = issued.get((row.account_id, row.currency), row.sha256)
+        if sha256 != row.sha256:
+            one = update(bill_draft).where(*_key(bill_run_id, row.account_id, row.currency))
+            await conn.execute(one.values(sha256=sha256))
+    done = one_of(conn, bill_draft.c.account_id, sorted({account_id for account_id, _ in issued}))
+    await conn.execute(update(bill_draft).where(*own, done).values(issued=True))
+
+
+async def of_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[DraftTotal]:
+    query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
+    return [_draft(row) for row in await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))]
+
+
+async def of_accounts(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[DraftTotal]:
+    query = select(bill_draft).where(
+        bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, sorted(accounts))
+    )
+    return [_draft(row) for row in await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))]
+
+
+async def batches_of(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> list[int]:
+    """The batches in which an account has drafts: one, or none."""
+    query = select(bill_draft.c.batch).where(
+        bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.account_id == account_id
+    )
+    return list(await conn.scalars(query.distinct()))
+
+
+async def page(
+    conn: AsyncConnection,
+    bill_run_id: BillRunId,
+    after: tuple[str, str] | None,
+    limit: int,
+    *,
+    issued: bool | None = None,
+) -> list[DraftTotal]:
+    """In order of account and currency: all, or those that have their document, or those that have not."""
+    query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id)
+    if issued is not None:
+        query = query.where(bill_draft.c.issued.is_(issued))
+    if after is not None:
+        query = query.where(
+            (bill_draft.c.account_id > after[0])
+            | ((bill_draft.c.account_id == after[0]) & (bill_draft.c.currency > after[1]))
+        )
+    rows = await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency).limit(limit))
+    return [_draft(row) for row in rows]
+
+
+async def each_issued(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
+    """Those with a document, in order of account and currency, some at a time."""
+    after: tuple[str, str] | None = None
+    while found := await page(conn, bill_run_id, after, _AT_A_TIME, issued=True):
+        for draft in found:
+            yield draft
+        after = (found[-1].account_id, found[-1].net.currency)
+
+
+async def sums(conn: AsyncConnection, bill_run_id: BillRunId, *, issued: bool = False) -> list[DraftSums]:
+    """What all drafts come to, or those with a document, by currency."""
+    own = bill_draft.c.bill_run_id == bill_run_id
+    query = (
+        select(
+            bill_draft.c.currency,
+            func.count(),
+            func.sum(bill_draft.c.charges),
+            func.sum(bill_draft.c.agreed_minor),
+            func.sum(bill_draft.c.net_minor),
+            func.sum(bill_draft.c.tax_minor),
+        )
+        .where(own & bill_draft.c.issued if issued else own)
+        .group_by(bill_draft.c.currency)
+        .order_by(bill_draft.c.currency)
+    )
+    return [DraftSums(currency, *(int(n) for n in numbers)) for currency, *numbers in await conn.execute(query)]
+
+
+async def charged(conn: AsyncConnection, bill_run_id: BillRunId) -> dict[str, tuple[int, int]]:
+    """(number, sum) of the charges of a run, by currency."""
+    query = (
+        select(charge.c.currency, func.count(), func.sum(charge.c.net_minor))
+        .where(charge.c.bill_run_id == bill_run_id)
+        .group_by(charge.c.currency)
+    )
+    return {currency: (int(count), int(minor)) for currency, count, minor in await conn.execute(query)}
+
+
+def _key(bill_run_id: BillRunId, account_id: str, currency: str) -> tuple[Any, ...]:
+    return (
+        bill_draft.c.bill_run_id == bill_run_id,
+        bill_draft.c.account_id == account_id,
+        bill_draft.c.currency == currency,
+    )
+
+
+async def late(conn: AsyncConnection, bill_run_id: BillRunId, limit: int) -> list[dict[str, Any]]:
+    """Charges that correct what was billed before, such as usage that arrived late; the dearest first."""
+    query = select(charge).where(charge.c.bill_run_id == bill_run_id, charge.c.adjustment)
+    rows = await conn.execute(query.order_by(func.abs(charge.c.net_minor).desc(), charge.c.charge_id).limit(limit))
+    return [
+        {
+            "account_id": row.account_id,
+            "subscription_id": row.subscription_id,
+            "kind": row.kind,
+            "first_on": row.period_first_on.isoformat(),
+            "until_on": row.period_until_on.isoformat(),
+            "octets": row.octets,
+            "net_minor": row.net_minor,
+            "currency": row.currency,
+        }
+        for row in rows
+    ]
+
+
+def _draft(row: Row[Any]) -> DraftTotal:
+    return DraftTotal(
+        AccountId(row.account_id),
+        row.charges,
+        Money(row.agreed_minor, row.currency),
+        Money(row.net_minor, row.currency),
+        Money(row.tax_minor, row.currency),
+        row.sha256,
+        issued=row.issued,
+        content=None if row.content is None else json.loads(zlib.decompress(row.content)),
+    )

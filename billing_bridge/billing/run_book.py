@@ -1,0 +1,270 @@
+"""What is known of a bill run beside its charges: drafts, who waits and why, sums to prove, progress, certificates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import drafts, holds, runs
+from billing_bridge.billing.drafts import DraftSums
+from billing_bridge.billing.holds import WHOLE_RUN, Hold
+from billing_bridge.billing.model import (
+    CHECKED,
+    DONE,
+    HELD,
+    INVOICED,
+    ISSUING,
+    OPEN,
+    RATED,
+    RUNNING,
+    BillRun,
+    DraftTotal,
+)
+from billing_bridge.billing.tally import Tally
+from billing_bridge.errors import UnknownBillRun, UnknownHold
+from billing_bridge.suspense import repository as suspended
+from billing_bridge.tables import bill_certificate
+from controller.domain.clock import Clock
+from controller.domain.identity import AccountId, BillRunId
+from controller.domain.ports import Waiting
+from controller.store import audit
+from controller.store.engine import Database
+
+_ACTOR = "system:billing_bridge"
+_RATE_OVER = timedelta(seconds=30)
+_LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, 0 … 1. Speed and time left are of its present phase, None while nothing is known of them."""
+
+    done: float
+    phase: str
+    accounts_per_s: float | None
+    left_s: float | None
+
+
+class RunBook:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def next_batch(self, bill_run_id: BillRunId, states: Sequence[str], since: int, until: int) -> int | None:
+        """The first batch in one of these states with a number in [since, until)."""
+        async with self._database.read() as conn:
+            return await runs.next_batch(conn, bill_run_id, states, since, until)
+
+    async def set_phase(self, bill_run_id: BillRunId, phase: str) -> None:
+        async with self._database.begin() as conn:
+            await runs.set_phase(conn, bill_run_id, phase)
+
+    async def set_checked(
+        self,
+        bill_run_id: BillRunId,
+        batch: int,
+        found: Sequence[DraftTotal],
+        waiting: Sequence[tuple[str, Waiting]] = (),
+        dry: Tally | None = None,
+    ) -> None:
+        """What the documents of a batch come to, and which accounts wait, each by its source. What was released stays.
+
+        A dry run tells here what it counted.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            if (await runs.lock_batch(conn, bill_run_id, batch)).state not in (OPEN, RATED):
+                return  # another process was faster
+            await drafts.put(conn, bill_run_id, batch, found)
+            for source in dict.fromkeys(source for source, _ in waiting):
+                own = [w for s, w in waiting if s == source]
+                await holds.add_found(conn, bill_run_id, own, source=source, now=now, actor=_ACTOR)
+            counted: dict[str, Any] = {}
+            if dry is not None:
+                counted = {"charges": dry.charges, "totals": dry.to_json(), "documents": len(found)}
+            await runs.set_checked(conn, bill_run_id, batch, **counted)
+
+    async def drafts(self, bill_run_id: BillRunId, batch: int) -> list[DraftTotal]:
+        async with self._database.read() as conn:
+            return await drafts.of_batch(conn, bill_run_id, batch)
+
+    async def drafts_of(self, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[DraftTotal]:
+        async with self._database.read() as conn:
+            return await drafts.of_accounts(conn, bill_run_id, accounts)
+
+    async def draft_page(self, bill_run_id: BillRunId, after: tuple[str, str] | None, limit: int) -> list[DraftTotal]:
+        async with self._database.read() as conn:
+            return await drafts.page(conn, bill_run_id, after, limit)
+
+    async def each_issued(self, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
+        """The drafts that have their document, in order of account and currency."""
+        async with self._database.read() as conn:
+            async for found in drafts.each_issued(conn, bill_run_id):
+                yield found
+
+    async def sums(self, bill_run_id: BillRunId, *, issued: bool = False) -> list[DraftSums]:
+        """What all drafts come to, or those with a document, by currency."""
+        async with self._database.read() as conn:
+            return await drafts.sums(conn, bill_run_id, issued=issued)
+
+    async def set_invoiced(
+        self,
+        bill_run_id: BillRunId,
+        batch: int,
+        issued: Mapping[tuple[AccountId, str], bytes],
+        waiting: Sequence[tuple[str, Waiting]],
+    ) -> None:
+        """The batch has these documents, with the digests of what they said before they had a number."""
+        async with self._database.begin() as conn:
+            for source, found in waiting:
+                await holds.add_found(conn, bill_run_id, [found], source=source, now=self._clock.now(), actor=_ACTOR)
+            await drafts.set_issued(conn, bill_run_id, batch, issued)
+            await runs.set_invoiced(conn, bill_run_id, batch, len(issued))
+
+    async def released(self, bill_run_id: BillRunId, source: str) -> set[AccountId]:
+        """Accounts with a hold of this source that somebody ended."""
+        return {h.account_id for h in await self.holds(bill_run_id) if h.source == source and not h.stands}
+
+    async def redraft(self, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
+        """What these documents come to by now."""
+        async with self._database.begin() as conn:
+            await drafts.replace(conn, bill_run_id, found)
+
+    async def late(self, bill_run_id: BillRunId) -> dict[str, Any]:
+        """What came too late for the run it belongs to, and what waits for a decision."""
+        async with self._database.read() as conn:
+            listed = await drafts.late(conn, bill_run_id, _LISTED)
+            waiting = await suspended.sums(conn)
+        return {
+            "adjustments": listed,
+            "suspense": [
+                {
+                    "reason": s.reason,
+                    "items": s.items,
+                    "octets": s.upstream_octets + s.downstream_octets,
+                    "since": s.oldest_at.isoformat(),
+                }
+                for s in waiting
+            ],
+        }
+
+    async def charged(self, bill_run_id: BillRunId) -> dict[str, tuple[int, int]]:
+        """(number, sum) of the charges of a run, by currency."""
+        async with self._database.read() as conn:
+            return await drafts.charged(conn, bill_run_id)
+
+    async def tally(self, bill_run_id: BillRunId) -> Tally:
+        """What was counted in all batches."""
+        found = Tally()
+        async with self._database.read() as conn:
+            async for text in runs.totals(conn, bill_run_id):
+                found.add(Tally.from_json(text))
+        return found
+
+    async def holds(self, bill_run_id: BillRunId) -> list[Hold]:
+        async with self._database.read() as conn:
+            return await holds.of_run(conn, bill_run_id)
+
+    async def waiting(self, bill_run_id: BillRunId) -> set[AccountId]:
+        """Accounts whose documents wait; holds.WHOLE_RUN among them when all do."""
+        async with self._database.read() as conn:
+            return await holds.standing(conn, bill_run_id)
+
+    async def hold(
+        self, bill_run_id: BillRunId, account_id: AccountId, source: str, *, reason: str, actor: str
+    ) -> Hold:
+        """Let an account, or WHOLE_RUN, wait. Raises UnknownBillRun. What has its document already keeps it."""
+        made = Hold(bill_run_id, account_id, source, reason, self._clock.now(), actor)
+        async with self._database.begin() as conn:
+            if await runs.get(conn, bill_run_id) is None:
+                raise UnknownBillRun(f"no bill run {bill_run_id}")
+            await holds.put(conn, made)
+            await audit.record(
+                conn,
+                now=made.held_at,
+                actor=actor,
+                action="bill-run.hold",
+                subject=f"bill-run:{bill_run_id}",
+                after={"account_id": account_id or "all", "source": source},
+                reason=reason,
+            )
+        return made
+
+    async def release(
+        self, bill_run_id: BillRunId, account_id: AccountId, source: str, *, reason: str, actor: str
+    ) -> bool:
+        """End a hold; True when the run has something to go on with. Raises UnknownHold when none stands."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            run = await runs.lock(conn, bill_run_id)
+            if not await holds.release(conn, bill_run_id, account_id, source, now=now, actor=actor, reason=reason):
+                raise UnknownHold(f"bill run {bill_run_id} holds {account_id or 'all of it'} for no {source}")
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="bill-run.release",
+                subject=f"bill-run:{bill_run_id}",
+                after={"account_id": account_id or "all", "source": source},
+                reason=reason,
+            )
+            standing = await holds.standing(conn, bill_run_id)
+            if run is None or run.dry or WHOLE_RUN in standing or account_id in standing:
+                return False
+            batches = None if account_id == WHOLE_RUN else await drafts.batches_of(conn, bill_run_id, account_id)
+            await runs.issue_again(conn, bill_run_id, batches)
+            await runs.reopen(conn, bill_run_id, (DONE, HELD))
+        return True
+
+    async def stand_still(self, bill_run_id: BillRunId) -> bool:
+        """Let the run be held if it shall be; False when it was released in this moment."""
+        async with self._database.begin() as conn:
+            await runs.lock(conn, bill_run_id)
+            if WHOLE_RUN not in await holds.standing(conn, bill_run_id):
+                return False
+            await runs.stand_still(conn, bill_run_id)
+        return True
+
+    async def progress(self, run: BillRun) -> Progress:
+        """By the batches done, and how many of them lately."""
+        if run.state not in (RUNNING, HELD) or not run.batches:
+            return Progress(1.0 if run.finished_at else 0.0, run.phase, None, None)
+        parts = 1 if run.dry else 2
+        issuing = run.phase == ISSUING
+        done_in_phase = run.batches_done if issuing else run.batches_checked
+        done = (run.batches_checked + (0 if run.dry else run.batches_done)) / (parts * run.batches)
+        now = datetime.now(UTC)
+        async with self._database.read() as conn:
+            count, first = await runs.moved(conn, run.bill_run_id, INVOICED if issuing else CHECKED, now - _RATE_OVER)
+        spent = (now - first).total_seconds() if first else 0.0
+        if count < 2 or spent <= 0:
+            return Progress(done, run.phase, None, None)
+        batches_per_s = (count - 1) / spent
+        left = (run.batches - done_in_phase + (0 if issuing or run.dry else run.batches)) / batches_per_s
+        return Progress(done, run.phase, batches_per_s * run.accounts / run.batches, left)
+
+    async def add_certificate(self, conn: AsyncConnection, bill_run_id: BillRunId, number: int, text: str) -> None:
+        """Keep a certificate, in the transaction of its key. The number is taken once, or the database refuses."""
+        values = {"bill_run_id": bill_run_id, "number": number, "made_at": self._clock.now(), "text": text}
+        await conn.execute(insert(bill_certificate).values(values | {"sha256": hashlib.sha256(text.encode()).digest()}))
+
+    async def certificates(self, bill_run_id: BillRunId) -> list[str]:
+        """Oldest first."""
+        query = select(bill_certificate.c.text).where(bill_certificate.c.bill_run_id == bill_run_id)
+        async with self._database.read() as conn:
+            return list(await conn.scalars(query.order_by(bill_certificate.c.number)))
+
+    async def last_certificate_sha256(self) -> str:
+        """Of the newest of all runs, as hexadecimal digits; "" before the first."""
+        query = select(bill_certificate.c.sha256).order_by(
+            bill_certificate.c.made_at.desc(), bill_certificate.c.bill_run_id.desc(), bill_certificate.c.number.desc()
+        )
+        async with self._database.read() as conn:
+            found = await conn.scalar(query.limit(1))
+        return found.hex() if found else ""

@@ -1,0 +1,439 @@
+"""What a bill run counts beside its charges, so that their sum can be proved by another way than they were made. Pure.
+
+    recurring lines = fees of whole periods + proration + earlier periods   (exact by the day, ± ½ cent for each line)
+    fees of whole periods = opening + movements − what an earlier run billed for a period that still runs
+    octets read = charged + included + flat + pending + without a plan + billed before
+
+The engine prices stretches of days and issues differences. Here every day of a period is priced for itself, from the
+same timeline, and what all lines of the period come to is compared with the sum of its days. Fees are those due in
+advance, for the period of their cycle; fees in arrears, usage and one-off charges are listed apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from billing_bridge.billing.model import RatedCharge, Subscription
+from billing_bridge.rating.codes import price_code
+from billing_bridge.rating.line import Line
+from billing_bridge.rating.proration import DaySpan, Held, Stretch, holdings, stretches
+from billing_bridge.rating.rate import in_advance, rate
+from controller.domain.charge import ChargeKind
+from controller.domain.identity import OfferingId, OfferingVersionId, SubscriptionId
+from controller.domain.money import Money, exponent
+from controller.domain.price import Calls, Cycle, Discount, Flat, Meter, Percentile, PricePlan, Window
+from controller.domain.tariff import TariffVersion
+
+FATES = ("charged", "included", "flat", "pending", "unplanned", "earlier")
+_FAULTS_KEPT = 20
+_DAY = timedelta(days=1)
+_PLACES = Decimal("0.000001")
+_HALF = Decimal("0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """The fees of a subscription for a whole period, on one day. `minor` has the rounding of its lines."""
+
+    subscription_id: SubscriptionId
+    currency: str
+    version_id: OfferingVersionId
+    quantity: int
+    minor: int
+
+
+@dataclass(slots=True)
+class Sums:
+    """Of one currency, in minor units. Those with a fraction are exact; lines are rounded."""
+
+    subscriptions: int = 0
+    opening: int = 0
+    new: int = 0
+    up: int = 0
+    down: int = 0
+    churn: int = 0
+    price: int = 0
+    closing: int = 0
+    billed_before: int = 0
+    """Of the closing: for periods that an earlier run has billed."""
+    recurring: int = 0
+    """Lines of fees in advance."""
+    recurring_lines: int = 0
+    proration: Decimal = Decimal(0)
+    earlier: Decimal = Decimal(0)
+    """Of earlier periods: corrections, and fees that no run had billed in time."""
+    arrears: int = 0
+    usage: int = 0
+    one_off: int = 0
+    adjustments: int = 0
+    adjustment_lines: int = 0
+
+    @property
+    def whole_periods(self) -> int:
+        """Recurring lines before proration."""
+        return self.closing - self.billed_before
+
+    @property
+    def movements(self) -> int:
+        return self.new + self.up + self.down + self.churn + self.price
+
+    @property
+    def rounding(self) -> Decimal:
+        """What the lines differ from the exact sum of the days."""
+        return self.recurring - self.whole_periods - self.proration - self.earlier
+
+    @property
+    def lines(self) -> int:
+        return self.recurring + self.arrears + self.usage + self.one_off
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of a batch, or of a whole run. `octets` are by fate; `read` is what was read, counted by the database."""
+
+    sums: dict[str, Sums] = field(default_factory=dict)
+    octets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FATES, 0))
+    read: int = 0
+    charges: int = 0
+    faults: list[str] = field(default_factory=list)
+    faulty: int = 0
+
+    @property
+    def all_read(self) -> bool:
+        """Whether each octet that was read has its place."""
+        return sum(self.octets.values()) == self.read
+
+    def of(self, currency: str) -> Sums:
+        return self.sums.setdefault(currency, Sums())
+
+    def fault(self, text: str) -> None:
+        """Count it; the first ones are kept in words."""
+        self.faulty += 1
+        if len(self.faults) < _FAULTS_KEPT:
+            self.faults.append(text)
+
+    def add(self, other: Tally) -> None:
+        for currency, found in other.sums.items():
+            own = self.of(currency)
+            for name, value in asdict(found).items():
+                setattr(own, name, getattr(own, name) + value)
+        for fate, octets in other.octets.items():
+            self.octets[fate] += octets
+        self.read += other.read
+        self.charges += other.charges
+        self.faulty += other.faulty
+        self.faults = [*self.faults, *other.faults][:_FAULTS_KEPT]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Tally:
+        found: dict[str, Any] = json.loads(text)
+        sums = {
+            currency: Sums(**values | {name: Decimal(values[name]) for name in ("proration", "earlier")})
+            for currency, values in found.pop("sums").items()
+        }
+        return cls(sums=sums, **found)
+
+
+class Counter:
+    """Counts one batch. `opening` are the fees of each subscription when it was last billed."""
+
+    def __init__(
+        self,
+        tariffs: Mapping[OfferingVersionId, TariffVersion],
+        opening: Mapping[SubscriptionId, Recurring],
+        today: date,
+        rounding: str,
+        zone: ZoneInfo,
+    ) -> None:
+        self._tariffs = tariffs
+        self._offerings: dict[OfferingVersionId, OfferingId] = {v: t.offering_id for v, t in tariffs.items()}
+        self._opening = opening
+        self._today = today
+        self._rounding = rounding
+        self._zone = zone
+        self._fees: dict[tuple[OfferingVersionId, int, int], tuple[Decimal, int]] = {}
+        self._days: dict[tuple[str, date], tuple[str, int]] = {}
+        self.tally = Tally()
+        self.closing: list[Recurring] = []
+
+    def count(self, subscription: Subscription, charges: Sequence[RatedCharge]) -> None:
+        """Add a subscription with what this run charges it."""
+        with localcontext() as context:
+            context.prec = 60
+            self._lines(charges)
+            closing = self._move(subscription)
+            for cycle in sorted(subscription.cycles):
+                self._periods(subscription, cycle, charges, closing)
+            self._octets(subscription, charges)
+
+    def finish(self) -> Tally:
+        """After the last subscription. A service that two of them name was used once."""
+        for fate, octets in self._days.values():
+            self.tally.octets[fate] += octets
+        return self.tally
+
+    def _lines(self, charges: Sequence[RatedCharge]) -> None:
+        self.tally.charges += len(charges)
+        for rated in charges:
+            charge, sums = rated.charge, self.tally.of(rated.charge.net.currency)
+            if charge.adjustment:
+                sums.adjustments += charge.net.minor
+                sums.adjustment_lines += 1
+            if charge.kind is ChargeKind.USAGE:
+                sums.usage += charge.net.minor
+            elif charge.kind is ChargeKind.ONE_OFF:
+                sums.one_off += charge.net.minor
+            elif self._advance(charge.version_id, rated.code):
+                sums.recurring += charge.net.minor
+                sums.recurring_lines += 1
+            else:
+                sums.arrears += charge.net.minor
+
+    def _advance(self, version_id: OfferingVersionId, code: str) -> bool:
+        return price_code(code) in in_advance(self._tariffs[version_id].plan)
+
+    def _move(self, subscription: Subscription) -> Recurring | None:
+        """From what it was to what it is."""
+        before, now = self._opening.get(subscription.subscription_id), self._fees_today(subscription)
+        if now is not None:
+            self.closing.append(now)
+            sums = self.tally.of(now.currency)
+            sums.subscriptions += bool(now.minor)
+            sums.closing += now.minor
+        if before is not None:
+            self.tally.of(before.currency).opening += before.minor
+        if before is not None and (now is None or now.currency != before.currency):
+            self.tally.of(before.currency).churn -= before.minor
+            before = None
+        if now is not None:
+            sums, by = self.tally.of(now.currency), now.minor - (before.minor if before else 0)
+            name = self._movement(before, now)
+            setattr(sums, name, getattr(sums, name) + by)
+        return now
+
+    def _movement(self, before: Recurring | None, now: Recurring) -> str:
+        if before is None or not before.minor:
+            return "new"
+        if not now.minor:
+            return "churn"
+        same = self._offering(before.version_id) == self._offering(now.version_id)
+        if same and before.quantity == now.quantity:
+            return "price"
+        return "up" if now.minor > before.minor else "down"
+
+    def _offering(self, version_id: OfferingVersionId) -> str:
+        return self._offerings.get(version_id, version_id)
+
+    def _fees_today(self, subscription: Subscription) -> Recurring | None:
+        """None for one that has no plan and was never billed for one."""
+        held = self._held(subscription, self._today)
+        if held is None:
+            before = self._opening.get(subscription.subscription_id)
+            if before is None:
+                return None
+            return Recurring(before.subscription_id, before.currency, before.version_id, before.quantity, 0)
+        stretch = held.stretches[0]
+        return Recurring(
+            subscription.subscription_id,
+            self._tariffs[held.version_id].currency,
+            held.version_id,
+            stretch.quantity,
+            self._fee(held)[1],
+        )
+
+    def _held(self, subscription: Subscription, day: date) -> Held | None:
+        found = holdings(subscription.changes, DaySpan(day, day + _DAY), self._offerings, subscription.pauses)
+        return next(iter(found.values()), None)
+
+    def _fee(self, held: Held) -> tuple[Decimal, int]:
+        """Of a whole period, in minor units: exact, and rounded line by line. `held` is of one day."""
+        stretch, tariff = held.stretches[0], self._tariffs[held.version_id]
+        key = (held.version_id, stretch.quantity, stretch.percent)
+        known = self._fees.get(key)
+        if known is None:
+            lines = [line for line in rate(tariff, held, self._zone, None) if line.kind is ChargeKind.RECURRING]
+            known = _minor(lines, tariff.currency), _rounded(lines, tariff.currency, self._rounding)
+            if _timeless(tariff.plan):
+                self._fees[key] = known
+        return known
+
+    def _periods(
+        self, subscription: Subscription, cycle: Cycle, charges: Sequence[RatedCharge], closing: Recurring | None
+    ) -> None:
+        """Compare what all lines of a period come to with the sum of its days."""
+        for period in subscription.calendar.periods(subscription.rate_from_on, self._today, cycle):
+            if period.first_on > self._today:
+                continue
+            before, now, currency = self._charged(subscription, cycle, period, charges)
+            exact, rounded_lines, paid_in = self._by_day(subscription, cycle, period)
+            currency = currency or paid_in
+            if currency is None:
+                continue
+            sums = self.tally.of(currency)
+            found = sum(before.values()) + sum(now.values())
+            if abs(found - exact) > _HALF * max(rounded_lines, len({*before, *now})):
+                self.tally.fault(
+                    f"subscription {subscription.subscription_id}: fees of {period.first_on} until {period.until_on}"
+                    f" come to {exact.quantize(_PLACES).normalize():f} minor units day by day, but to {found} in lines"
+                )
+            due = exact - sum(before.values())
+            if self._today not in period:
+                sums.earlier += due
+            elif closing is not None and self._tariffs[closing.version_id].plan.cycle == cycle:
+                if before:
+                    sums.billed_before += closing.minor
+                sums.proration += due - (0 if before else closing.minor)
+            else:
+                sums.proration += due
+
+    def _charged(
+        self, subscription: Subscription, cycle: Cycle, period: DaySpan, charges: Sequence[RatedCharge]
+    ) -> tuple[dict[object, int], dict[object, int], str | None]:
+        """What earlier runs and what this one charged for it in advance, by key; and the currency."""
+        before: dict[object, int] = {}
+        now: dict[object, int] = {}
+        currency = None
+        for key, sums in subscription.charged.items():
+            tariff = self._tariffs[key.version_id]
+            if (
+                key.kind is ChargeKind.RECURRING
+                and key.period_first_on == period.first_on
+                and tariff.plan.cycle == cycle
+                and self._advance(key.version_id, key.code)
+            ):
+                before[key.version_id, key.code] = sums.net_minor
+                currency = tariff.currency
+        for rated in charges:
+            charge = rated.charge
+            if (
+                charge.kind is ChargeKind.RECURRING
+                and rated.period == period
+                and self._tariffs[charge.version_id].plan.cycle == cycle
+                and self._advance(charge.version_id, rated.code)
+            ):
+                now[charge.version_id, rated.code] = now.get((charge.version_id, rated.code), 0) + charge.net.minor
+                currency = charge.net.currency
+        return before, now, currency
+
+    def _by_day(self, subscription: Subscription, cycle: Cycle, period: DaySpan) -> tuple[Decimal, int, str | None]:
+        """The exact fees of a period, its days one by one; how many lines that may be rounded into; the currency."""
+        total, lines, currency = Decimal(0), 0, None
+        offered = holdings(subscription.changes, period, self._offerings, subscription.pauses)
+        for version_id, held in offered.items():
+            tariff = self._tariffs[version_id]
+            if tariff.plan.cycle != cycle:
+                continue
+            currency = tariff.currency
+            lines += len(tariff.plan.prices) * len(held.stretches) + bool(tariff.plan.escalator)
+            for stretch in held.stretches:
+                for span in [stretch.span] if _timeless(tariff.plan) else _days(stretch.span):
+                    day = DaySpan(span.first_on, span.first_on + _DAY)
+                    one = Stretch(version_id, day, stretch.quantity, stretch.percent)
+                    fee, _ = self._fee(Held(version_id, day, (one,), held.since_on))
+                    total += fee * span.days
+        return total / period.days, lines, currency
+
+    def _octets(self, subscription: Subscription, charges: Sequence[RatedCharge]) -> None:
+        """Where each octet that was read went."""
+        if not subscription.usage:
+            return
+        plans = stretches(subscription.changes, DaySpan(date.min, date.max), subscription.pauses)
+        known: dict[tuple[OfferingVersionId, date], str] = {}
+        used: dict[tuple[OfferingVersionId, date], int] = {}
+        for usage in subscription.usage:
+            day, place = usage.counted_on, (usage.service_id, usage.day)
+            stretch = next((s for s in plans if day in s.span), None)
+            if stretch is None:
+                self._days.setdefault(place, ("unplanned", usage.octets))
+                continue
+            period = subscription.calendar.period(day, self._tariffs[stretch.version_id].plan.cycle)
+            key = (stretch.version_id, period.first_on)
+            if key not in known:
+                known[key] = self._fate(subscription, stretch.version_id, period, charges)
+            self._days[place] = (known[key], usage.octets)
+            used[key] = used.get(key, 0) + usage.octets
+        for rated in charges:
+            self._rated_all(rated, used)
+
+    def _fate(
+        self, subscription: Subscription, version_id: OfferingVersionId, period: DaySpan, charges: Sequence[RatedCharge]
+    ) -> str:
+        plan = self._tariffs[version_id].plan
+        if period.until_on > self._today:
+            return "pending"
+        if period.until_on <= subscription.calendar.period(subscription.rate_from_on, plan.cycle).first_on:
+            return "earlier"
+        if not plan.metered and not any(isinstance(p, Percentile | Calls) for p in plan.prices):
+            return "flat"
+        here = any(
+            r.charge.kind is ChargeKind.USAGE and r.charge.version_id == version_id and r.period == period
+            for r in charges
+        )
+        before = any(
+            key.kind is ChargeKind.USAGE and key.version_id == version_id and key.period_first_on == period.first_on
+            for key in subscription.charged
+        )
+        return "charged" if here or before else "included"
+
+    def _rated_all(self, rated: RatedCharge, used: Mapping[tuple[OfferingVersionId, date], int]) -> None:
+        """Whether a line was made of all that was used on its days, where one price alone counts both directions."""
+        plan = self._tariffs[rated.charge.version_id].plan
+        told = rated.arithmetic.get("used_octets")
+        if told is None or len(plan.metered) != 1 or plan.hourly or plan.metered[0].meter is not Meter.OCTETS:
+            return
+        found = used.get((rated.charge.version_id, rated.period.first_on), 0)
+        if told != found:
+            self.tally.fault(f"charge {rated.charge.charge_id} is for {told} octets, but {found} were used on its days")
+
+
+def proved(tally: Tally) -> Iterable[tuple[str, bool, str]]:
+    """(name, whether it holds, in words) of what can be said before anything is issued."""
+    counted = sum(tally.octets.values())
+    yield "usage-conserved", tally.all_read, f"{tally.read} octets read, {counted} accounted for"
+    for currency, sums in sorted(tally.sums.items()):
+        found = sums.opening + sums.movements
+        yield (
+            f"recurring-movements-{currency}",
+            found == sums.closing,
+            f"opening {sums.opening} + movements {sums.movements} = {found}, closing {sums.closing}",
+        )
+        lines = _HALF * max(sums.recurring_lines, 1) + sums.subscriptions * _HALF
+        yield (
+            f"recurring-lines-{currency}",
+            abs(sums.rounding) <= lines,
+            f"lines {sums.recurring} = whole periods {sums.whole_periods} + proration {_text(sums.proration)}"
+            f" + earlier periods {_text(sums.earlier)} + rounding {_text(sums.rounding)}",
+        )
+    first = f": {tally.faults[0]}" if tally.faults else ""
+    yield "every-period-by-the-day", not tally.faulty, f"{tally.faulty} differences{first}"
+
+
+def _text(exact: Decimal) -> str:
+    return f"{exact.quantize(_PLACES, ROUND_HALF_EVEN).normalize():f}"
+
+
+def _minor(lines: Sequence[Line], currency: str) -> Decimal:
+    return sum((line.exact for line in lines), Decimal(0)).scaleb(exponent(currency))
+
+
+def _rounded(lines: Sequence[Line], currency: str, rounding: str) -> int:
+    return sum(Money.rounded(line.exact, currency, rounding).minor for line in lines)
+
+
+def _timeless(plan: PricePlan) -> bool:
+    """Whether its fees are the same on every day."""
+    windows = [p.window for p in plan.prices if isinstance(p, Flat | Discount)]
+    return plan.escalator is None and all(window == Window() for window in windows)
+
+
+def _days(span: DaySpan) -> list[DaySpan]:
+    return [DaySpan(day, day + _DAY) for day in span.each_day()]

@@ -1,0 +1,103 @@
+"""The work of a bill run on one batch of accounts: rate and draft it, have it checked, issue what does not wait.
+
+Each may be called again after a crash, and by several processes at once: a batch is locked while it is rated, numbers
+are taken under the lock of the books, and what is there already is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from billing_bridge.billing.holds import CHECK, PREVIEW, PROOF, WHOLE_RUN
+from billing_bridge.billing.model import BillRun, DraftTotal
+from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.service import BillingService
+from controller.domain.charge import Charge
+from controller.domain.identity import AccountId
+from controller.domain.money import Money
+from controller.domain.ports import ChargeChecker, RatedBatch, Waiting
+from erp.finance.issue import Differing, Drafted
+from erp.finance.service import FinanceService
+
+
+class Batches:
+    def __init__(self, billing: BillingService, book: RunBook, finance: FinanceService, checker: ChargeChecker) -> None:
+        self._billing = billing
+        self._book = book
+        self._finance = finance
+        self._checker = checker
+
+    async def prepare(self, run: BillRun, batch: int) -> None:
+        """Rate, draft and check: everything but the documents."""
+        if run.dry:
+            charges, tally = await self._billing.rate_dry(run.bill_run_id, batch)
+        else:
+            charges, tally = await self._billing.rate(run.bill_run_id, batch), None
+        drafts = [_total(d, keep=run.dry) for d in await self._finance.drafts(charges)] if charges else []
+        accounts = tuple(dict.fromkeys(c.account_id for c in charges))
+        rated = RatedBatch(run.bill_run_id, batch, run.as_of, accounts, charges, run.dry)
+        waiting = [(CHECK, found) for found in await self._checker.check(rated)]
+        if run.preview_id and run.hold_changed:
+            waiting += [(PREVIEW, found) for found in await self._changed(run, batch, drafts)]
+        await self._book.set_checked(run.bill_run_id, batch, drafts, waiting, tally)
+
+    async def issue(self, run: BillRun, batch: int) -> bool:
+        """The documents of a batch; False when the whole run waits, and nothing was done."""
+        waiting = await self._book.waiting(run.bill_run_id)
+        if WHOLE_RUN in waiting:
+            return False
+        charges = [c for c in await self._billing.charges(run.bill_run_id, batch) if c.account_id not in waiting]
+        drafts = {(d.account_id, d.net.currency): d for d in await self._book.drafts(run.bill_run_id, batch)}
+        await self._prove_again(run, charges, drafts)
+        proved = {key: (d.net, d.tax) for key, d in drafts.items()}
+        _, differing = await self._finance.issue_proved(run.bill_run_id, charges, proved)
+        accounts = sorted({account_id for account_id, _ in drafts})
+        issued = await self._finance.documents_of(run.bill_run_id, accounts)
+        await self._book.set_invoiced(
+            run.bill_run_id,
+            batch,
+            {(i.account_id, i.net.currency): i.draft_sha256 for i in issued},
+            [(PROOF, _differs(d, proved.get((d.account_id, d.currency)))) for d in differing],
+        )
+        return True
+
+    async def _prove_again(
+        self, run: BillRun, charges: Sequence[Charge], drafts: dict[tuple[AccountId, str], DraftTotal]
+    ) -> None:
+        """What somebody let go although it is not what was proved is drafted as it is now."""
+        let_go = await self._book.released(run.bill_run_id, PROOF)
+        own = [c for c in charges if c.account_id in let_go]
+        if own:
+            fresh = [_total(d, keep=False) for d in await self._finance.drafts(own)]
+            await self._book.redraft(run.bill_run_id, fresh)
+            drafts.update({(d.account_id, d.net.currency): d for d in fresh})
+
+    async def _changed(self, run: BillRun, batch: int, drafts: Sequence[DraftTotal]) -> list[Waiting]:
+        """Accounts whose documents are not those of the preview."""
+        assert run.preview_id is not None
+        accounts = await self._billing.accounts_of(run.bill_run_id, batch)
+        shown = {(d.account_id, d.net.currency): d for d in await self._book.drafts_of(run.preview_id, accounts)}
+        now = {(d.account_id, d.net.currency): d for d in drafts}
+        return [
+            Waiting(key[0], f"The preview {_said(shown.get(key))}, now it {_said(now.get(key))}.")
+            for key in sorted({*shown, *now})
+            if key not in shown or key not in now or shown[key].sha256 != now[key].sha256
+        ]
+
+
+def _total(found: Drafted, *, keep: bool) -> DraftTotal:
+    content = found.content if keep else None
+    return DraftTotal(found.account_id, found.charges, found.agreed, found.net, found.tax, found.sha256, content)
+
+
+def _said(draft: DraftTotal | None) -> str:
+    return "had no document" if draft is None else f"came to {draft.total}, of which tax {draft.tax}"
+
+
+def _differs(found: Differing, proved: tuple[Money, Money] | None) -> Waiting:
+    was = f"{proved[0]} + tax {proved[1]} were" if proved else "nothing was"
+    return Waiting(
+        found.account_id,
+        f"It would come to {found.net} + tax {found.tax}, but {was} proved before the first number was taken:"
+        " something about the account has changed since.",
+    )
