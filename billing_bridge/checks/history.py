@@ -41,6 +41,7 @@ _TO_SIGMA = 1.4826
 _LEAST_SIGMA = 0.18
 """Nobody is more regular than this: with few months the MAD is small by chance."""
 _LEAST_MONTHS = 4
+_LEAST_COHORT = 12
 _LEAST_SHARE = Decimal("0.1")
 """What lies nearer to the usual than this share of it is not worth a look."""
 _AGREES = 0.03
@@ -131,13 +132,16 @@ def usual(months: Mapping[Month, int], cohort: Cohort, month: Month) -> tuple[fl
 
 
 def cohort_of(months: Sequence[Mapping[Month, int]]) -> Cohort:
-    """The cohort of subscriptions whose octets per day are these."""
+    """The cohort of subscriptions whose octets per day are these. A few tell no season: one level is all of theirs."""
     by_month: dict[Month, list[float]] = {}
     for one in months:
         for month, octets in one.items():
             if octets > 0:
                 by_month.setdefault(month, []).append(octets)
     medians = {month: median(values) for month, values in by_month.items()}
+    if len(months) < _LEAST_COHORT:
+        level = median([v for values in by_month.values() for v in values]) if by_month else 0.0
+        medians = dict.fromkeys(medians, level)
     logs = [math.log(v / medians[m]) for m, values in by_month.items() for v in values]
     if not logs:
         return Cohort({}, 1.0)

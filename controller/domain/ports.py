@@ -285,6 +285,14 @@ class TariffSource(Protocol[ConnectionT]):
         ...
 
 
+class AccountDirectory(Protocol[ConnectionT]):
+    """Billing accounts, as rooms that keep none see them."""
+
+    async def require_in(self, conn: ConnectionT, account_id: AccountId) -> None:
+        """Within the caller's transaction. Raises NotFound for an account that nobody has."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SnmpTarget:
     """A device that answers SNMP. Version "2c" needs `community`; "3" needs user and keys (RFC 3414, 3826)."""
@@ -359,6 +367,31 @@ class ChargeChecker(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SoldProduct:
+    """What orders say that a subscription or item has since `since`; `version_id` None is nothing any more."""
+
+    version_id: OfferingVersionId | None
+    quantity: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSales:
+    """What an account was sold, by subscription or item, and the currency it is kept in."""
+
+    currency: str
+    products: Mapping[str, SoldProduct]
+
+
+class SalesBook(Protocol[ConnectionT]):
+    """What was sold, from whoever sold it: billing's copies are checked against it."""
+
+    async def sold_in(self, conn: ConnectionT, account_ids: Sequence[AccountId]) -> Mapping[AccountId, AccountSales]:
+        """Read within the caller's transaction. Accounts that nobody knows are left out."""
+        ...
+
+
 class NetconfReader(Protocol):
     """One NETCONF operation that reads, on a device: a session opened, used and closed, everything bounded in time."""
 
@@ -367,12 +400,6 @@ class NetconfReader(Protocol):
         ...
 
 
-class AccessMap(Protocol):
-    """Which service is attached by which ONU. What is not known is not in the map; nobody guesses."""
-
-    async def services_by_onu(self) -> Mapping[str, ServiceId]:
-        """Serial number (ITU-T G.984.3 form, upper case) → service."""
-        ...
 class AddressHolders(Protocol):
     """Which service's session had an address, as accounting knows it: for usage that names addresses only."""
 
@@ -383,3 +410,9 @@ class AddressHolders(Protocol):
         ...
 
 
+class AccessMap(Protocol):
+    """Which service is attached by which ONU. What is not known is not in the map; nobody guesses."""
+
+    async def services_by_onu(self) -> Mapping[str, ServiceId]:
+        """Serial number (ITU-T G.984.3 form, upper case) → service."""
+        ...

@@ -1,0 +1,218 @@
+"""Rows of bills that wait, and of the limits of this site."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.repository import upsert
+from billing_bridge.checks.case import By, Finding, Record
+from billing_bridge.checks.tables import check_limit, exception
+from controller.domain.identity import AccountId, BillRunId
+from controller.domain.money import Money
+
+HELD, RELEASED, GONE = "held", "released", "gone"
+STATES = (HELD, RELEASED, GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A bill of a run that waits, or waited. `net` is what it comes to, `at_stake` what it may be wrong by."""
+
+    exception_id: str
+    bill_run_id: BillRunId
+    account_id: AccountId
+    batch: int
+    state: str
+    net: Money
+    at_stake: Money
+    findings: tuple[Finding, ...]
+    found_at: datetime
+    created_by: str
+    assigned_to: str | None = None
+    released_by: str | None = None
+    released_at: datetime | None = None
+    release_reason: str | None = None
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+    approval_reason: str | None = None
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f.check for f in self.findings))
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLimits:
+    """Major units. Above `four_eyes` two people release a bill; `usage` and `other` are the limits of the checks."""
+
+    currency: str
+    four_eyes: Decimal
+    usage: Decimal
+    other: Decimal
+    changed_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of them a page holds; None is any."""
+
+    state: str | None = HELD
+    assigned_to: str | None = None
+    account_id: str | None = None
+    bill_run_id: str | None = None
+    check: str | None = None
+
+
+async def add(conn: AsyncConnection, waiters: Sequence[Waiter]) -> None:
+    await conn.execute(
+        upsert(conn)(exception).on_conflict_do_nothing(),
+        [
+            {
+                "exception_id": w.exception_id,
+                "bill_run_id": w.bill_run_id,
+                "account_id": w.account_id,
+                "batch": w.batch,
+                "state": w.state,
+                "currency": w.net.currency,
+                "net_minor": w.net.minor,
+                "at_stake_minor": w.at_stake.minor,
+                "checks": f" {' '.join(w.checks)} ",
+                "findings": json.dumps([_to_json(f) for f in w.findings]),
+                "found_at": w.found_at,
+                "created_by": w.created_by,
+            }
+            for w in waiters
+        ],
+    )
+
+
+async def of_accounts(
+    conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
+) -> dict[AccountId, Waiter]:
+    """What the run has found of these accounts already."""
+    query = select(exception).where(exception.c.bill_run_id == bill_run_id, exception.c.account_id.in_(accounts))
+    return {AccountId(row.account_id): _waiter(row) for row in await conn.execute(query)}
+
+
+async def get(conn: AsyncConnection, exception_id: str, *, lock: bool = False) -> Waiter | None:
+    query = select(exception).where(exception.c.exception_id == exception_id)
+    row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+    return _waiter(row) if row else None
+
+
+async def page(conn: AsyncConnection, wanted: Wanted, after: str, limit: int) -> list[Waiter]:
+    """In the order in which they were found; `after` is the id of the last one seen."""
+    query = select(exception).where(exception.c.exception_id > after).order_by(exception.c.exception_id).limit(limit)
+    for column, value in (
+        (exception.c.state, wanted.state),
+        (exception.c.assigned_to, wanted.assigned_to),
+        (exception.c.account_id, wanted.account_id),
+        (exception.c.bill_run_id, wanted.bill_run_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.check is not None:
+        query = query.where(exception.c.checks.contains(f" {wanted.check} ", autoescape=True))
+    return [_waiter(row) for row in await conn.execute(query)]
+
+
+async def totals(conn: AsyncConnection) -> list[tuple[str, str, int, Money]]:
+    """(state, check names, bills, at stake) of what waits."""
+    query = (
+        select(
+            exception.c.state,
+            exception.c.checks,
+            exception.c.currency,
+            func.count().label("bills"),
+            func.sum(exception.c.at_stake_minor).label("minor"),
+        )
+        .where(exception.c.state != GONE)
+        .group_by(exception.c.state, exception.c.checks, exception.c.currency)
+    )
+    return [(r.state, r.checks.strip(), r.bills, Money(int(r.minor), r.currency)) for r in await conn.execute(query)]
+
+
+async def change(conn: AsyncConnection, exception_id: str, **values: Any) -> None:
+    await conn.execute(update(exception).where(exception.c.exception_id == exception_id).values(**values))
+
+
+async def limits(conn: AsyncConnection) -> dict[str, SiteLimits]:
+    """By currency, where this site has said something."""
+    rows = await conn.execute(select(check_limit).order_by(check_limit.c.currency))
+    return {r.currency: SiteLimits(r.currency, r.four_eyes, r.usage, r.other, r.changed_by) for r in rows}
+
+
+async def put_limits(conn: AsyncConnection, limits: SiteLimits, now: datetime, actor: str) -> None:
+    values = {
+        "four_eyes": limits.four_eyes,
+        "usage": limits.usage,
+        "other": limits.other,
+        "changed_by": actor,
+        "changed_at": now,
+    }
+    changed = await conn.execute(update(check_limit).where(check_limit.c.currency == limits.currency).values(values))
+    if not changed.rowcount:
+        await conn.execute(insert(check_limit).values(currency=limits.currency, **values))
+
+
+def _to_json(f: Finding) -> dict[str, Any]:
+    return {
+        "check": f.check,
+        "by": f.by.value,
+        "text": f.text,
+        "low_minor": None if f.low is None else f.low.minor,
+        "high_minor": None if f.high is None else f.high.minor,
+        "actual_minor": f.actual.minor,
+        "at_stake_minor": f.at_stake.minor,
+        "currency": f.actual.currency,
+        "stake_currency": f.at_stake.currency,
+        "subscription_id": f.subscription_id,
+        "service_id": f.service_id,
+        "records": [[r.what, r.ref, r.detail] for r in f.records],
+    }
+
+
+def _finding(found: dict[str, Any]) -> Finding:
+    currency, low, high = found["currency"], found["low_minor"], found["high_minor"]
+    return Finding(
+        found["check"],
+        By(found["by"]),
+        found["text"],
+        None if low is None else Money(low, currency),
+        None if high is None else Money(high, currency),
+        Money(found["actual_minor"], currency),
+        Money(found["at_stake_minor"], found["stake_currency"]),
+        found["subscription_id"],
+        found["service_id"],
+        tuple(Record(*record) for record in found["records"]),
+    )
+
+
+def _waiter(row: Row[Any]) -> Waiter:
+    return Waiter(
+        row.exception_id,
+        BillRunId(row.bill_run_id),
+        AccountId(row.account_id),
+        row.batch,
+        row.state,
+        Money(row.net_minor, row.currency),
+        Money(row.at_stake_minor, row.currency),
+        tuple(_finding(f) for f in json.loads(row.findings)),
+        row.found_at,
+        row.created_by,
+        row.assigned_to,
+        row.released_by,
+        row.released_at,
+        row.release_reason,
+        row.approved_by,
+        row.approved_at,
+        row.approval_reason,
+    )

@@ -1,0 +1,303 @@
+"""Bills that wait: found by the checks, looked at by a person, let go by one or, where much is at stake, by two.
+
+    check ──▶ held ──release──▶ gone                       up to the limit of the site
+               ▲ └──release──▶ released ──approve──▶ gone   above it, by another person than released it or ran the bill
+               └────refuse────────┘
+
+Implements ports.ChargeChecker. What was found once in a run stays found: a batch that is checked again after a crash
+makes no second exception. Every step is in the audit log with the money that was at stake; who may approve is decided
+by who did what with this bill, not by rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import holds, runs
+from billing_bridge.checks import queue
+from billing_bridge.checks.case import Case, Finding, Limits
+from billing_bridge.checks.detect import at_stake, detect
+from billing_bridge.checks.errors import FourEyes, UnknownException
+from billing_bridge.checks.facts import Facts, largest_intervals
+from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter, Wanted
+from billing_bridge.settings import BillingSettings
+from controller.domain.clock import Clock
+from controller.domain.errors import Conflict
+from controller.domain.identity import AccountId, BillRunId, new_id
+from controller.domain.money import Money
+from controller.domain.ports import RatedBatch, SalesBook, TariffSource, Waiting
+from controller.store import audit
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+_CHECKED = Counter("headend_billing_bridge_bills_checked", "Bills that were checked before they left")
+_HELD = Counter("headend_billing_bridge_bills_held", "Bills that wait for a person", ["check"])
+_WAITING = Gauge("headend_billing_bridge_exceptions", "Bills that wait, by state", ["state"])
+_ACTOR = "system:billing_bridge"
+
+DEFAULTS = SiteLimits("", four_eyes=Decimal(100), usage=Limits().usage, other=Limits().other)
+"""Where the site has said nothing: a hundred of the currency is what one person may let go."""
+
+
+class ChecksService:
+    """`on_gone` is called after a bill was let go: its documents are to be made."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        settings: BillingSettings,
+        *,
+        catalog: TariffSource[AsyncConnection],
+        sales: SalesBook[AsyncConnection],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._facts = Facts(settings.zone, catalog, sales)
+        self.on_gone: Callable[[BillRunId, AccountId], Awaitable[None]] | None = None
+
+    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+        """ports.ChargeChecker. A dry batch is looked at and leaves no trace."""
+        if not batch.charges:
+            return ()
+        async with self._database.read() as conn:
+            known = await queue.of_accounts(conn, batch.bill_run_id, list({c.account_id for c in batch.charges}))
+            site = await queue.limits(conn)
+            cases = await self._facts.cases(conn, batch, lambda currency: _limits(site, currency))
+            run = await runs.get(conn, batch.bill_run_id)
+            found = [w for c in cases if c.account_id not in known and (w := await self._look(conn, batch, c))]
+        created_by = run.actor if run else _ACTOR
+        found = [replace(w, created_by=created_by) for w in found]
+        if not batch.dry:
+            _CHECKED.inc(len(cases))
+            await self._hold(found)
+        standing = [w for w in (*known.values(), *found) if w.state != GONE]
+        return [Waiting(w.account_id, _sentence(w)) for w in standing]
+
+    async def page(self, wanted: Wanted, after: str, limit: int) -> list[Waiter]:
+        async with self._database.read() as conn:
+            return await queue.page(conn, wanted, after, limit)
+
+    async def exception(self, exception_id: str) -> Waiter:
+        """Raises UnknownException."""
+        async with self._database.read() as conn:
+            return await _get(conn, exception_id)
+
+    async def totals(self) -> list[tuple[str, str, int, Money]]:
+        """(state, check, bills, at stake) of what waits; a bill with several checks counts for each of them."""
+        async with self._database.read() as conn:
+            found = await queue.totals(conn)
+        sums: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for state, checks, bills, stake in found:
+            for check in checks.split():
+                before = sums.get((state, check, stake.currency), (0, 0))
+                sums[state, check, stake.currency] = (before[0] + bills, before[1] + stake.minor)
+        for state in (HELD, RELEASED):
+            _WAITING.labels(state).set(sum(bills for s, _, bills, _ in found if s == state))
+        return [(s, check, bills, Money(minor, c)) for (s, check, c), (bills, minor) in sorted(sums.items())]
+
+    async def assign(self, exception_id: str, *, to: str | None, actor: str) -> Waiter:
+        """Say who looks at it; None gives it back to all. Raises UnknownException, Conflict."""
+        async with self._database.begin() as conn:
+            waiter = await _get(conn, exception_id, lock=True)
+            if waiter.state == GONE:
+                raise Conflict(f"exception {exception_id} is done: its bill has left")
+            await queue.change(conn, exception_id, assigned_to=to)
+            await self._audit(conn, waiter, "assign", actor, {"assigned_to": to})
+        return replace(waiter, assigned_to=to)
+
+    async def release(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
+        """Let the bill go as it is, or, above the limit, ask another person to. Raises UnknownException, Conflict."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            waiter = await _get(conn, exception_id, lock=True)
+            if waiter.state != HELD:
+                raise Conflict(f"exception {exception_id} is {waiter.state}: nothing to release")
+            limit = (await queue.limits(conn)).get(waiter.net.currency, DEFAULTS).four_eyes
+            alone = waiter.at_stake.amount <= limit
+            after = replace(
+                waiter,
+                state=GONE if alone else RELEASED,
+                released_by=actor,
+                released_at=now,
+                release_reason=reason,
+            )
+            await queue.change(
+                conn, exception_id, state=after.state, released_by=actor, released_at=now, release_reason=reason
+            )
+            await self._audit(conn, waiter, "release", actor, {"state": after.state, "limit": str(limit)}, reason)
+            if alone:
+                await self._let_go(conn, after, actor, reason)
+        if alone:
+            await self._gone(after)
+        return after
+
+    async def approve(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
+        """The second pair of eyes. Raises UnknownException, Conflict, FourEyes."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            waiter = await _second(conn, exception_id, actor)
+            after = replace(waiter, state=GONE, approved_by=actor, approved_at=now, approval_reason=reason)
+            await queue.change(
+                conn, exception_id, state=GONE, approved_by=actor, approved_at=now, approval_reason=reason
+            )
+            await self._audit(conn, waiter, "approve", actor, {"state": GONE, "by": waiter.released_by}, reason)
+            await self._let_go(conn, after, actor, reason)
+        await self._gone(after)
+        return after
+
+    async def refuse(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
+        """Send it back to the queue. Raises UnknownException, Conflict, FourEyes."""
+        async with self._database.begin() as conn:
+            waiter = await _second(conn, exception_id, actor)
+            gone = {"released_by": None, "released_at": None, "release_reason": None}
+            await queue.change(conn, exception_id, state=HELD, **gone)
+            await self._audit(conn, waiter, "refuse", actor, {"state": HELD, "by": waiter.released_by}, reason)
+        return replace(waiter, state=HELD, released_by=None, released_at=None, release_reason=None)
+
+    async def site_limits(self, currency: str | None = None) -> list[SiteLimits]:
+        """Those of the site, and where it said nothing of `currency` the defaults."""
+        async with self._database.read() as conn:
+            known = await queue.limits(conn)
+        if currency is not None and currency not in known:
+            known[currency] = replace(DEFAULTS, currency=currency)
+        return [known[c] for c in sorted(known)]
+
+    async def put_limits(self, limits: SiteLimits, *, actor: str) -> SiteLimits:
+        """For bills that are looked at or released from now on."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            before = (await queue.limits(conn)).get(limits.currency)
+            await queue.put_limits(conn, limits, now, actor)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="check-limit.change",
+                subject=f"check-limit:{limits.currency}",
+                before=None if before is None else _shown(before),
+                after=_shown(limits),
+            )
+        return replace(limits, changed_by=actor)
+
+    async def _look(self, conn: AsyncConnection, batch: RatedBatch, case: Case) -> Waiter | None:
+        findings = detect(case)
+        if not findings:
+            return None
+        now = self._clock.now()
+        net = sum(c.net.minor for c in case.charges if c.net.currency == case.currency)
+        return Waiter(
+            new_id(now),
+            batch.bill_run_id,
+            case.account_id,
+            batch.batch,
+            HELD,
+            Money(net, case.currency),
+            at_stake(findings, case.currency),
+            tuple([await _with_intervals(conn, finding) for finding in findings]),
+            now,
+            _ACTOR,
+        )
+
+    async def _hold(self, found: Sequence[Waiter]) -> None:
+        if not found:
+            return
+        async with self._database.begin() as conn:
+            # Another process may have checked the same batch meanwhile: what it wrote stands.
+            known = await queue.of_accounts(conn, found[0].bill_run_id, [w.account_id for w in found])
+            new = [w for w in found if w.account_id not in known]
+            if new:
+                await queue.add(conn, new)
+            for waiter in new:
+                await self._audit(conn, waiter, "hold", _ACTOR, {"checks": list(waiter.checks)})
+        for waiter in new:
+            for check in waiter.checks:
+                _HELD.labels(check).inc()
+            log.warning("bill.held", account_id=waiter.account_id, checks=waiter.checks, at_stake=str(waiter.at_stake))
+
+    async def _let_go(self, conn: AsyncConnection, waiter: Waiter, actor: str, reason: str) -> None:
+        await holds.release(
+            conn,
+            waiter.bill_run_id,
+            waiter.account_id,
+            holds.CHECK,
+            now=self._clock.now(),
+            actor=actor,
+            reason=reason,
+        )
+
+    async def _gone(self, waiter: Waiter) -> None:
+        if self.on_gone is not None:
+            await self.on_gone(waiter.bill_run_id, waiter.account_id)
+
+    async def _audit(
+        self,
+        conn: AsyncConnection,
+        waiter: Waiter,
+        verb: str,
+        actor: str,
+        after: dict[str, object],
+        reason: str | None = None,
+    ) -> None:
+        await audit.record(
+            conn,
+            now=self._clock.now(),
+            actor=actor,
+            action=f"exception.{verb}",
+            subject=f"exception:{waiter.exception_id}",
+            before={"state": waiter.state, "account_id": waiter.account_id, "bill_run_id": waiter.bill_run_id},
+            after={**after, "net": str(waiter.net), "at_stake": str(waiter.at_stake)},
+            reason=reason,
+        )
+
+
+def _limits(site: dict[str, SiteLimits], currency: str) -> Limits:
+    limits = site.get(currency, DEFAULTS)
+    return Limits(usage=limits.usage, other=limits.other)
+
+
+async def _get(conn: AsyncConnection, exception_id: str, *, lock: bool = False) -> Waiter:
+    found = await queue.get(conn, exception_id, lock=lock)
+    if found is None:
+        raise UnknownException(f"no exception {exception_id}")
+    return found
+
+
+async def _second(conn: AsyncConnection, exception_id: str, actor: str) -> Waiter:
+    """One that waits for a second person, and `actor` is one."""
+    waiter = await _get(conn, exception_id, lock=True)
+    if waiter.state != RELEASED:
+        raise Conflict(f"exception {exception_id} is {waiter.state}: it waits for nobody's approval")
+    if actor == waiter.released_by:
+        raise FourEyes("you have released this bill yourself: another person must decide about it")
+    if actor == waiter.created_by:
+        raise FourEyes("you have started the run that made this bill: another person must decide about it")
+    return waiter
+
+
+async def _with_intervals(conn: AsyncConnection, finding: Finding) -> Finding:
+    """With the intervals of its heaviest day, where it is about usage."""
+    heaviest = next((r for r in finding.records if r.what == "usage-day"), None)
+    if heaviest is None:
+        return finding
+    service_id, _, day = heaviest.ref.partition("/")
+    more = await largest_intervals(conn, service_id, date.fromisoformat(day))
+    return replace(finding, records=(*finding.records, *more))
+
+
+def _sentence(waiter: Waiter) -> str:
+    first = waiter.findings[0]
+    more = f" and {len(waiter.findings) - 1} more" if len(waiter.findings) > 1 else ""
+    return f"{first.check}: {first.text}{more}; {waiter.at_stake} at stake"
+
+
+def _shown(limits: SiteLimits) -> dict[str, object]:
+    return {"four_eyes": str(limits.four_eyes), "usage": str(limits.usage), "other": str(limits.other)}

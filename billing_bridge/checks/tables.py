@@ -1,0 +1,66 @@
+"""Columns of the checks: bills that wait, what is too small to be looked at twice, and what three sources counted."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Date, Index, Integer, String, Table, Text, UniqueConstraint
+
+from controller.store.metadata import ExactDecimal, Id, Instant, metadata
+
+exception = Table(
+    "billing_bridge_exception",
+    metadata,
+    Column("exception_id", Id, primary_key=True),
+    Column("bill_run_id", Id, nullable=False),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("batch", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("at_stake_minor", BigInteger, nullable=False),
+    Column("checks", Text, nullable=False),
+    Column("findings", Text, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("assigned_to", String(128)),
+    Column("released_by", String(128)),
+    Column("released_at", Instant),
+    Column("release_reason", Text),
+    Column("approved_by", String(128)),
+    Column("approved_at", Instant),
+    Column("approval_reason", Text),
+    UniqueConstraint("bill_run_id", "account_id"),
+    Index("ix_billing_bridge_exception_state", "state", "exception_id"),
+)
+"""One bill that waits. held → (released → ) gone; `released` waits for a second person. `findings` is JSON,
+`created_by` who started the run, `checks` the names of the findings for lists."""
+
+check_limit = Table(
+    "billing_bridge_check_limit",
+    metadata,
+    Column("currency", String(3), primary_key=True),
+    Column("four_eyes", ExactDecimal, nullable=False),
+    Column("usage", ExactDecimal, nullable=False),
+    Column("other", ExactDecimal, nullable=False),
+    Column("changed_by", String(128), nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+"""Limits of this site, in major units of a currency; without a row those of the settings hold."""
+
+reconciliation = Table(
+    "billing_bridge_reconciliation",
+    metadata,
+    Column("service_id", Id, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("radius_octets", BigInteger, nullable=False),
+    Column("counter_octets", BigInteger),
+    Column("billed_octets", BigInteger, nullable=False),
+    Column("charged_octets", BigInteger, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("unexplained_octets", BigInteger, nullable=False),
+    Column("verdict", String(12), nullable=False),
+    Column("overhead_ppm", Integer),
+    Column("looked_at", Instant, nullable=False),
+    Index("ix_billing_bridge_reconciliation_day", "day", "verdict", "service_id"),
+)
+"""What three sources counted of a service on a local day. `reasons` is JSON: what explains which octets of a
+difference; `overhead_ppm` by how much the counter was above RADIUS, in millionths of it."""

@@ -1,0 +1,256 @@
+"""Bills with a finding wait for a person, or for two; all others leave with their run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from billing_bridge.billing import holds
+from billing_bridge.checks.errors import FourEyes
+from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter, Wanted
+from billing_bridge.checks.routes import endpoints
+from billing_bridge.checks.service import ChecksService
+from billing_bridge.settings import BillingSettings
+from controller.domain.clock import MovableClock
+from controller.domain.errors import Conflict
+from controller.domain.identity import AccountId, BillRunId, OfferingVersionId
+from controller.domain.money import Money
+from controller.domain.ports import AccountSales, ChargeChecker, RatedBatch, SoldProduct, Waiting
+from controller.domain.price import Flat, PricePlan
+from controller.domain.units import GB
+from controller.store import audit
+from controller.store.engine import Database
+from tests.support.api import api_client
+from tests.support.billing_fakes import PriceList, tariff
+from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
+
+PLAN = "a" * 32
+BY = {"actor": "user:anna", "reason": "the price was agreed by telephone"}
+OTHER = {"actor": "user:bert", "reason": "I have called the customer"}
+
+
+@dataclass
+class Sales:
+    """A SalesBook of what tests say was sold."""
+
+    sold: dict[AccountId, dict[str, SoldProduct]] = field(default_factory=dict)
+
+    def add(self, line: Line, version_id: str, at: object) -> None:
+        product = SoldProduct(OfferingVersionId(version_id), 1, at)  # type: ignore[arg-type]
+        self.sold.setdefault(line.account_id, {})[line.subscription_id] = product
+
+    async def sold_in(self, conn: object, account_ids: Sequence[AccountId]) -> Mapping[AccountId, AccountSales]:
+        return {i: AccountSales("EUR", self.sold.get(i, {})) for i in account_ids}
+
+
+@dataclass
+class Later:
+    """The checker of a world that is made before its checks."""
+
+    checks: ChargeChecker | None = None
+    batches: list[RatedBatch] = field(default_factory=list)
+
+    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+        assert self.checks is not None
+        self.batches.append(batch)
+        return await self.checks.check(batch)
+
+
+class Office:
+    """A world whose bills are checked against a catalogue and a book of sales of their own."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        version = tariff(PLAN, "30.00", included=10 * GB)
+        later = Later()
+        self.world = BillingWorld(database, directory, [version], berlin(2026, 9, 1, 9), checker=later)
+        self.version = version
+        self.catalog, self.sales = PriceList([version]), Sales()
+        self.clock: MovableClock = self.world.clock
+        self.checks = later.checks = ChecksService(
+            database, self.clock, BillingSettings(zone=BERLIN), catalog=self.catalog, sales=self.sales
+        )
+        self.batches = later.batches
+
+    def agree(self, fee: str) -> None:
+        """The catalogue says another fee than billing has copied."""
+        plan = PricePlan(prices=(Flat(code="fee", amount=Decimal(fee)), *self.version.plan.prices[1:]))
+        self.catalog.add(replace(self.version, plan=plan))
+
+    async def bill(self) -> BillRunId:
+        await self.world.launch()
+        return BillRunId(await self.world.bill())
+
+    async def waiting(self, state: str | None = HELD) -> list[Waiter]:
+        return await self.checks.page(Wanted(state), "", 100)
+
+    async def documents(self, run: BillRunId) -> int:
+        return (await self.world.billing.bill_run(run)).documents
+
+
+@pytest.fixture
+async def office(database: Database, tmp_path: Path) -> AsyncIterator[Office]:
+    made = Office(database, tmp_path)
+    await made.world.entity()
+    try:
+        yield made
+    finally:
+        await made.world.close()
+
+
+@pytest.fixture
+async def api(office: Office) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api_client(endpoints(office.checks, "EUR"), clock=office.clock, actor="user:anna") as client:
+        yield client
+
+
+async def one_wrong_of_two(office: Office) -> tuple[BillRunId, Waiter]:
+    """Two accounts are billed; orders say that one of them has something else."""
+    right, wrong = await office.world.activate(PLAN), await office.world.activate(PLAN)
+    office.sales.add(right, PLAN, office.clock.now())
+    office.sales.add(wrong, "b" * 32, office.clock.now())
+    run = await office.bill()
+    (waiter,) = await office.waiting()
+    assert waiter.account_id == wrong.account_id
+    return run, waiter
+
+
+async def test_only_the_bill_with_a_finding_waits(office: Office) -> None:
+    run, waiter = await one_wrong_of_two(office)
+    assert await office.documents(run) == 1
+    assert waiter.checks == ("contract-plan",)
+    assert waiter.net == Money(3000, "EUR")
+    assert waiter.findings[0].actual == Money(3000, "EUR")
+    assert waiter.findings[0].records[0].what == "charge"
+    assert await office.world.billing.waiting_accounts(run) == {waiter.account_id}
+
+
+async def test_a_price_that_is_not_the_catalogues_holds_the_bill(office: Office) -> None:
+    await office.world.activate(PLAN)
+    office.agree("25.00")
+    await office.bill()
+    (waiter,) = await office.waiting()
+    assert "contract-price" in waiter.checks
+    price = next(f for f in waiter.findings if f.check == "contract-price")
+    assert (price.low, price.actual, price.at_stake) == (Money(2500, "EUR"), Money(3000, "EUR"), Money(500, "EUR"))
+
+
+async def test_a_batch_that_is_checked_again_finds_what_it_found(office: Office) -> None:
+    run, waiter = await one_wrong_of_two(office)
+    batch = office.batches[-1]
+    assert [w.account_id for w in await office.checks.check(batch)] == [waiter.account_id]
+    assert len(await office.waiting(None)) == 1
+    await office.checks.release(waiter.exception_id, **BY)
+    assert not await office.checks.check(batch), "what was let go does not wait again"
+    assert not await office.world.billing.waiting_accounts(run)
+
+
+async def test_a_preview_names_who_would_wait_and_leaves_no_trace(office: Office) -> None:
+    line = await office.world.activate(PLAN)
+    await office.bill()
+    assert not await office.waiting(None)
+    office.sales.add(line, "b" * 32, office.clock.now())
+    (waiting,) = await office.checks.check(replace(office.batches[-1], dry=True))
+    assert waiting.account_id == line.account_id
+    assert not await office.waiting(None)
+
+
+async def test_one_person_lets_go_what_is_below_the_limit(office: Office) -> None:
+    run, waiter = await one_wrong_of_two(office)
+    gone: list[tuple[BillRunId, AccountId]] = []
+
+    async def on_gone(bill_run_id: BillRunId, account_id: AccountId) -> None:
+        gone.append((bill_run_id, account_id))
+
+    office.checks.on_gone = on_gone
+    released = await office.checks.release(waiter.exception_id, **BY)
+    assert released.state == GONE
+    assert gone == [(run, waiter.account_id)]
+    async with office.world.database.read() as conn:
+        (hold,) = await holds.of_run(conn, run)
+        assert (hold.released_by, hold.release_reason) == (BY["actor"], BY["reason"])
+        actions = [e["action"] for e in await audit.entries(conn, before=None, limit=20)]
+    assert actions.count("exception.hold") == 1
+    assert actions.count("exception.release") == 1
+    with pytest.raises(Conflict):
+        await office.checks.release(waiter.exception_id, **BY)
+
+
+async def test_above_the_limit_a_second_person_decides_who_had_no_part_in_it(office: Office) -> None:
+    run, waiter = await one_wrong_of_two(office)
+    limits = SiteLimits("EUR", Decimal(1), Decimal(3), Decimal("0.02"))
+    await office.checks.put_limits(limits, actor="user:root")
+    released = await office.checks.release(waiter.exception_id, **BY)
+    assert released.state == RELEASED
+    assert await office.world.billing.waiting_accounts(run) == {waiter.account_id}, "it still waits"
+    with pytest.raises(FourEyes):
+        await office.checks.approve(waiter.exception_id, **BY)
+    with pytest.raises(FourEyes):  # who started the run that made the bill
+        await office.checks.approve(waiter.exception_id, actor="user:test", reason="it is mine")
+    refused = await office.checks.refuse(waiter.exception_id, **OTHER)
+    assert (refused.state, refused.released_by) == (HELD, None)
+    await office.checks.release(waiter.exception_id, **BY)
+    approved = await office.checks.approve(waiter.exception_id, **OTHER)
+    assert (approved.state, approved.released_by, approved.approved_by) == (GONE, BY["actor"], OTHER["actor"])
+    assert not await office.world.billing.waiting_accounts(run)
+
+
+async def test_history_holds_a_bill_whose_usage_is_ten_times_the_usual(office: Office) -> None:
+    line, world = await office.world.activate(PLAN), office.world
+    office.sales.add(line, PLAN, office.clock.now())
+    total = 0
+    for day in range(1, 200):
+        at = berlin(2026, 9, 1, 9) + timedelta(days=day)
+        # Half a GB a day, and ten times that in the last month.
+        total += (5 if day >= 181 else 1) * GB
+        world.clock.move_to(at)
+        await world.account_for(line, (at, 0, total))
+        if day in (30, 61, 91, 122, 153, 181):
+            run = await office.bill()
+            assert not await office.waiting(), f"day {day}"
+    world.clock.move_to(berlin(2027, 4, 1, 9))
+    at = berlin(2027, 3, 31, 20)
+    await world.account_for(line, (at, 0, total + 60 * GB))
+    run = await office.bill()
+    (waiter,) = await office.waiting()
+    assert waiter.bill_run_id == run
+    (finding,) = waiter.findings
+    assert finding.check == "usage-jump"
+    assert finding.high is not None
+    assert finding.high.minor < finding.actual.minor
+    kinds = {record.what for record in finding.records}
+    assert kinds == {"charge", "usage-day", "interval"}
+
+
+async def test_the_queue_over_http(office: Office, api: httpx2.AsyncClient) -> None:
+    _, waiter = await one_wrong_of_two(office)
+    (item,) = (await api.get("/exceptions")).json()["items"]
+    assert item["checks"] == ["contract-plan"]
+    assert item["findings"][0]["actual"] == {"amount": "30.00", "currency": "EUR"}
+    assert (await api.get("/exceptions?check=usage-jump")).json()["items"] == []
+    totals = (await api.get("/exceptions/totals")).json()["totals"]
+    assert totals == [
+        {
+            "state": "held",
+            "check": "contract-plan",
+            "bills": 1,
+            "at_stake": {"amount": "30.00", "currency": "EUR"},
+        }
+    ]
+    one = f"/exceptions/{waiter.exception_id}"
+    assert (await api.post(f"{one}/assign", json={"to": "user:anna"})).json()["assigned_to"] == "user:anna"
+    assert len((await api.get("/exceptions?assigned_to=user:anna")).json()["items"]) == 1
+    put = await api.put("/check-limits/EUR", json={"four_eyes": "5", "usage": "3", "other": "0.02"})
+    assert put.json()["changed_by"] == "user:anna"
+    assert (await api.post(f"{one}/release", json={"reason": "agreed"})).json()["state"] == "released"
+    refused = await api.post(f"{one}/approve", json={"reason": "by myself"})
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["code"] == "four-eyes"
+    assert (await api.get("/exceptions/" + "0" * 32)).status_code == 404
+    (limit,) = (await api.get("/check-limits")).json()["limits"]
+    assert limit["four_eyes"] == "5"
