@@ -41,7 +41,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows.bill_run import BillRuns, NothingWaits
+from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
 from drivers.napalm_router.driver import NapalmRouter
@@ -267,6 +267,7 @@ class Money:
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
+        self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
         book = RunBook(base.database, base.clock)
         self.certifier = Certifier(base.database, base.clock, base.box, book, erp.finance, base.usage)
         self.bill_runs = BillRuns(
@@ -278,6 +279,6 @@ class Money:
             erp.finance,
             base.usage,
             certifier=self.certifier,
-            checker=NothingWaits(),
+            checker=self.checks,
         )
         self.bill_runs.register()
