@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.accounts import AccountBilling
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
 from billing_bridge.checks.service import ChecksService
@@ -263,6 +263,7 @@ class Money:
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
         self.suspense = SuspenseService(base.database, base.clock, settings)
         self.sources = SourceService(base.database, base.clock, settings)
+        self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
         self.intake = Intake(base.database, base.clock, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)

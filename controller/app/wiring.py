@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge import account_routes
 from billing_bridge import routes as billing_routes
 from billing_bridge.checks import routes as check_queue_routes
 from billing_bridge.sources import routes as source_routes
@@ -203,6 +204,7 @@ class Program:
             *whois_routes.endpoints(self.network.whois),
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
+            *account_routes.endpoints(self.money.accounts),
             *suspense_routes.endpoints(self.money.suspense),
             *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
             *source_routes.endpoints(self.money.sources, self.money.intake),

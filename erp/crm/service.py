@@ -100,6 +100,10 @@ class CrmService:
         async with self._database.read() as conn:
             return await self.customer_of_in(conn, account_id)
 
+    async def require_in(self, conn: AsyncConnection, account_id: AccountId) -> None:
+        """Raises NoAccount."""
+        await self.customer_of_in(conn, account_id)
+
     async def customer_of_in(self, conn: AsyncConnection, account_id: AccountId) -> Customer:
         found = await repository.find_customer_of(conn, account_id)
         if found is None:

@@ -15,11 +15,12 @@ from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
 
 PLAN, END = "/services/{service_id}/plan", "/services/{service_id}/end"
+PAUSE = "/services/{service_id}/pause"
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     async def plan_form(visit: Visit) -> Form:
-        line = await _line(api, visit)
+        line = await line_of(api, visit)
         chosen = Field("offering_id", "New plan", required=True, choices=await ordering.offerings(api, visit))
         buttons = (("preview", "Preview"), ("place", "Order the change"))
         return Form(
@@ -28,7 +29,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def end_form(visit: Visit) -> Form:
-        line = await _line(api, visit)
+        line = await line_of(api, visit)
         return Form(
             f"End the line of {line['username']}", (), _back(visit, line),
             (("preview", "Preview"), ("place", "End the line")),
@@ -40,7 +41,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             return show(site, visit, await make(visit))
 
         async def order(visit: Visit) -> Response:
-            form, line = await make(visit), await _line(api, visit)
+            form, line = await make(visit), await line_of(api, visit)
 
             async def send(filled: Filled) -> Response:
                 body = {"action": action, "subscription_id": line["subscription_id"], **filled.body}
@@ -66,11 +67,18 @@ async def changes(api: Api, visit: Visit, service_id: str) -> list[Link]:
         return []
     return [
         Link("Change plan", PLAN.format(service_id=service_id)),
+        Link("Pause line", PAUSE.format(service_id=service_id)),
         Link("End line", END.format(service_id=service_id)),
     ]
 
 
-async def _line(api: Api, visit: Visit) -> Mapping[str, Any]:
+async def subscription_of(api: Api, visit: Visit, service_id: str) -> str:
+    """The subscription of a service; "" where there is none, or the viewer may not know."""
+    line = await _find(api, visit, service_id) if visit.principal.may("orders:read") else None
+    return str(line["subscription_id"]) if line else ""
+
+
+async def line_of(api: Api, visit: Visit) -> Mapping[str, Any]:
     """The subscription of the service in the address. Raises NotFound."""
     found = await _find(api, visit, visit.path["service_id"])
     if found is None:

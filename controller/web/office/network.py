@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import fields, history, lines
+from controller.web.office import fields, history, lines, pauses
 from controller.web.office.names import with_devices
 from controller.web.office.view import Link, Part, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -31,6 +31,7 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
                 "No device of ours carries it.",
             ),
             *await _session_changes(api, visit, found),
+            *await _pauses(api, visit, service_id),
             *await part_of(api, visit, "Sessions", "/sessions", "radius:read", fields.SESSIONS, service_id=service_id),
         ]
         return detail_page(
@@ -40,6 +41,12 @@ def _service_pages(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     return [WebPage("GET", "/services/{service_id}", "services:read", service)]
+
+
+async def _pauses(api: Api, visit: Visit, service_id: str) -> list[Part]:
+    """Those of the line that the service is of."""
+    subscription_id = await lines.subscription_of(api, visit, service_id)
+    return await pauses.card(api, visit, subscription_id=subscription_id) if subscription_id else []
 
 
 def _fair_use(api: Api, visit: Visit, service_id: str) -> list[Link]:

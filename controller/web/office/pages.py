@@ -13,6 +13,7 @@ from controller.web.office import (
     network,
     ordering,
     orders,
+    pauses,
     people,
     stock,
     waiting,
@@ -22,5 +23,5 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    rooms = (forms, ordering, lines, network, nas, orders, people, catalog, stock, money, ledger, waiting)
+    rooms = (forms, ordering, lines, pauses, network, nas, orders, people, catalog, stock, money, ledger, waiting)
     return [page for room in rooms for page in room.pages(site, api)]

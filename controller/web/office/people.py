@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import fields, money
+from controller.web.office import fields, money, pauses, strip
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -38,10 +38,14 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             replace(part, rows=[{**found, "state": money.state_of(found, today)} for found in part.rows])
             for part in invoices
         ]
+        lines = await part_of(
+            api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
+        )
+        names = {line["service_id"]: line["username"] for part in lines for line in part.rows}
         parts = [
-            *await part_of(
-                api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
-            ),
+            *await strip.timeline(api, visit, account, names),
+            *lines,
+            *await pauses.card(api, visit, account_id=account),
             *(card for part in documents for card in invoices_card(part.rows)),
             *documents,
             *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),

@@ -75,6 +75,8 @@ class Part:
     facts: Sequence[tuple[str, Markup]] | None = None
     text: str | None = None
     chart: Chart | None = None
+    strip: object | None = None
+    """A strip of days (office.strip)."""
 
 
 def list_page(

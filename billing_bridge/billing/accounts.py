@@ -1,0 +1,111 @@
+"""What an account was and will be entitled to, day by day, as charges are made from it, and the day it is billed from.
+
+Looks and says; nothing here changes a charge. `anchor_day` is for subscriptions that begin later: the periods of those
+that there are stand, since what was charged for them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import repository
+from billing_bridge.billing.cycle import Calendar
+from billing_bridge.rating.proration import DaySpan, Stretch, stretches
+from billing_bridge.settings import BillingSettings
+from billing_bridge.tables import account_terms
+from controller.domain.clock import Clock, local_date
+from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, SubscriptionId
+from controller.domain.ports import AccountDirectory
+from controller.domain.tariff import TariffVersion
+from controller.store import audit
+from controller.store.engine import Database
+
+FROM_ITS_FIRST_DAY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entitled:
+    """One subscription on the days asked for: stretches in order of time, with gaps where nothing held."""
+
+    subscription_id: SubscriptionId
+    service_id: ServiceId
+    calendar: Calendar
+    stretches: Sequence[Stretch]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTimeline:
+    days: DaySpan
+    today: date
+    anchor_day: int
+    subscriptions: Sequence[Entitled]
+    tariffs: Mapping[OfferingVersionId, TariffVersion]
+
+
+class AccountBilling:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        accounts: AccountDirectory[AsyncConnection],
+        settings: BillingSettings,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._accounts = accounts
+        self._settings = settings
+
+    async def timeline(self, account_id: AccountId, days: DaySpan) -> AccountTimeline:
+        """Raises NotFound for an account that nobody has."""
+        async with self._database.read() as conn:
+            await self._accounts.require_in(conn, account_id)
+            known = await repository.read_subscriptions(conn, [account_id], self._day, date.max)
+            found = [
+                Entitled(s.subscription_id, s.service_id, s.calendar, stretches(s.changes, days, s.pauses))
+                for s in known
+            ]
+            tariffs = await repository.tariffs(conn, {each.version_id for f in found for each in f.stretches})
+            anchor = await self._anchor(conn, account_id)
+        shown = [f for f in found if f.stretches]
+        return AccountTimeline(days, self._day(self._clock.now()), anchor, shown, tariffs)
+
+    async def set_anchor(self, account_id: AccountId, anchor_day: int, *, actor: str) -> int:
+        """The day of the month from which later subscriptions are billed: 1 … 31, FROM_ITS_FIRST_DAY for their own.
+
+        Raises NotFound, ValueError.
+        """
+        if anchor_day:
+            Calendar(anchor_day)
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await self._accounts.require_in(conn, account_id)
+            before = await self._anchor(conn, account_id)
+            values = {"anchor_day": anchor_day, "changed_at": now}
+            await conn.execute(
+                repository.upsert(conn)(account_terms)
+                .values(account_id=account_id, **values)
+                .on_conflict_do_update(index_elements=[account_terms.c.account_id], set_=values)
+            )
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="account.set-anchor",
+                subject=f"account:{account_id}",
+                before={"anchor_day": before},
+                after={"anchor_day": anchor_day},
+            )
+        return anchor_day
+
+    async def _anchor(self, conn: AsyncConnection, account_id: AccountId) -> int:
+        query = select(account_terms.c.anchor_day).where(account_terms.c.account_id == account_id)
+        own = await conn.scalar(query)
+        return self._settings.anchor_day if own is None else int(own)
+
+    def _day(self, at: datetime) -> date:
+        return local_date(at, self._settings.zone)
