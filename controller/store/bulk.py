@@ -23,7 +23,7 @@ from controller.store.engine import BUSY_TIMEOUT_S, SQLITE_PRAGMAS
 
 Row = tuple[Any, ...]
 
-_CHUNKS = (64, 8, 1)
+_CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
 """Rows per SQLite statement: few sizes, so that the driver keeps every statement prepared."""
 
 
@@ -79,7 +79,7 @@ class SqliteBulk:
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=128
         )
         for pragma in (*SQLITE_PRAGMAS, "cache_size=-32768"):
             self._connection.execute(f"PRAGMA {pragma}")

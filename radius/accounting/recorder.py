@@ -39,6 +39,7 @@ from radius.accounting.settings import AccountingSettings
 from radius.accounting.staging import OF_A_NAS, Batch, InterimOf, Pending, Respond, ServiceOf, Staging, made_again
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
+from radius.protocol.server import make_ready
 
 log = structlog.get_logger()
 
@@ -60,12 +61,19 @@ _KEEP_EVERY = timedelta(hours=6)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _write(bulk: Bulk, batch: Batch) -> None:
+def _write(bulk: Bulk, batch: Batch, written: Callable[[], object]) -> None:
     repository.write(bulk, batch.changes)
     if not batch.quarantine.is_empty:
         quarantine.write(bulk, batch.quarantine)
     if batch.addresses.new or batch.addresses.changed:
         address_store.write(bulk, batch.addresses)
+    written()
+
+
+def _make_ready(batch: Batch) -> None:
+    """Make the answers while the disk is waited for."""
+    for packet, nas, _, _ in batch.pending:
+        make_ready(packet, nas)
 
 
 class AccountingRecorder:
@@ -225,7 +233,8 @@ class AccountingRecorder:
         started_s = time.perf_counter()
         committed_us = to_micros(self._clock.now())
         try:
-            await self._log.append(batch.rows, committed_us, partial(_write, batch=batch))
+            written = partial(asyncio.get_running_loop().call_soon_threadsafe, _make_ready, batch)
+            await self._log.append(batch.rows, committed_us, partial(_write, batch=batch, written=written))
         except Exception as error:
             self._start_again(batch, error)
             if not isinstance(error, _UNFIT):

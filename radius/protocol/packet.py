@@ -30,10 +30,11 @@ class Packet:
     """One decoded datagram. `data` is the packet as it arrived, without padding after its Length (RFC 2865 §3).
 
     `offsets` maps an attribute type to where its first occurrence starts in `data`; many packets share one. `layout` is
-    the form that it has in common with others, where that is known.
+    the form that it has in common with others, where that is known. `reply` is the answer to it, where that was made
+    before it may be sent.
     """
 
-    __slots__ = ("authenticator", "code", "data", "identifier", "layout", "offsets")
+    __slots__ = ("authenticator", "code", "data", "identifier", "layout", "offsets", "reply")
 
     def __init__(self, data: bytes, offsets: Mapping[int, int], layout: Layout | None = None) -> None:
         self.data = data
@@ -41,6 +42,7 @@ class Packet:
         self.authenticator = data[4:20]
         self.offsets = offsets
         self.layout = layout
+        self.reply: bytes | None = None
 
     @classmethod
     def decode(cls, datagram: bytes) -> Packet:

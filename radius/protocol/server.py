@@ -277,13 +277,17 @@ class AccountingServer:
         """
         if packet.code == STATUS_SERVER:
             return _reply(ACCOUNTING_RESPONSE, packet, nas, b"", True)
-        reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
         self._in_flight.end(packet.authenticator)
-        return reply
+        return packet.reply or _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
 
     def refuse(self, packet: Packet) -> None:
         """The packet could not be stored: let its retransmission be a new one."""
         self._in_flight.end(packet.authenticator)
+
+
+def make_ready(packet: Packet, nas: Nas) -> None:
+    """Make the Accounting-Response to `packet`, which `AccountingServer.respond` gives out once it is stored."""
+    packet.reply = _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
 
 
 def _reply(code: int, packet: Packet, nas: Nas, attributes: bytes, signed: bool) -> bytes:
