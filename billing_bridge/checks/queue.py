@@ -9,12 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.billing.holds import CHECK
 from billing_bridge.billing.repository import upsert
 from billing_bridge.checks.case import By, Finding, Record
 from billing_bridge.checks.tables import check_limit, exception
+from billing_bridge.tables import bill_hold
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
 
@@ -138,6 +140,23 @@ async def totals(conn: AsyncConnection) -> list[tuple[str, str, int, Money]]:
         .group_by(exception.c.state, exception.c.checks, exception.c.currency)
     )
     return [(r.state, r.checks.strip(), r.bills, Money(int(r.minor), r.currency)) for r in await conn.execute(query)]
+
+
+async def undone(conn: AsyncConnection) -> list[Waiter]:
+    """Bills that were let go and whose hold still stands."""
+    query = (
+        select(exception)
+        .join(
+            bill_hold,
+            and_(
+                bill_hold.c.bill_run_id == exception.c.bill_run_id,
+                bill_hold.c.account_id == exception.c.account_id,
+                bill_hold.c.source == CHECK,
+            ),
+        )
+        .where(exception.c.state == GONE, bill_hold.c.released_at.is_(None))
+    )
+    return [_waiter(row) for row in await conn.execute(query)]
 
 
 async def change(conn: AsyncConnection, exception_id: str, **values: Any) -> None:

@@ -11,6 +11,7 @@ by who did what with this bill, not by rank.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -18,15 +19,18 @@ from decimal import Decimal
 
 import structlog
 from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import holds, runs
+from billing_bridge.billing import runs
 from billing_bridge.checks import queue
 from billing_bridge.checks.case import Case, Finding, Limits
 from billing_bridge.checks.detect import at_stake, detect
 from billing_bridge.checks.errors import FourEyes, UnknownException
 from billing_bridge.checks.facts import Facts, largest_intervals
 from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter, Wanted
+from billing_bridge.errors import UnknownHold
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict
@@ -47,8 +51,12 @@ DEFAULTS = SiteLimits("", four_eyes=Decimal(100), usage=Limits().usage, other=Li
 """Where the site has said nothing: a hundred of the currency is what one person may let go."""
 
 
+LetGo = Callable[[BillRunId, AccountId, str, str], Awaitable[None]]
+"""(run, account, actor, reason): ends the hold of the checks, and the run goes on with the account's documents."""
+
+
 class ChecksService:
-    """`on_gone` is called after a bill was let go: its documents are to be made."""
+    """`let_go` is the bill run's. What was decided stands before it is called, and is called again until done."""
 
     def __init__(
         self,
@@ -62,7 +70,8 @@ class ChecksService:
         self._database = database
         self._clock = clock
         self._facts = Facts(settings.zone, catalog, sales)
-        self.on_gone: Callable[[BillRunId, AccountId], Awaitable[None]] | None = None
+        self._watch_s = settings.count_every_s
+        self.let_go: LetGo | None = None
 
     async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
         """ports.ChargeChecker. A dry batch is looked at and leaves no trace."""
@@ -81,6 +90,24 @@ class ChecksService:
             await self._hold(found)
         standing = [w for w in (*known.values(), *found) if w.state != GONE]
         return [Waiting(w.account_id, _sentence(w)) for w in standing]
+
+    async def watch(self) -> None:
+        """Background task: let go what was decided and not carried out, and keep the gauges at what waits."""
+        while True:
+            try:
+                await self.carry_out()
+                await self.totals()
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("exceptions.not_counted", error=str(error))
+            await asyncio.sleep(self._watch_s)
+
+    async def carry_out(self) -> int:
+        """Let go the bills that are decided and still held: the process died in between. Returns how many."""
+        async with self._database.read() as conn:
+            left = await queue.undone(conn)
+        for waiter in left:
+            await self._go(waiter)
+        return len(left)
 
     async def page(self, wanted: Wanted, after: str, limit: int) -> list[Waiter]:
         async with self._database.read() as conn:
@@ -134,10 +161,8 @@ class ChecksService:
                 conn, exception_id, state=after.state, released_by=actor, released_at=now, release_reason=reason
             )
             await self._audit(conn, waiter, "release", actor, {"state": after.state, "limit": str(limit)}, reason)
-            if alone:
-                await self._let_go(conn, after, actor, reason)
         if alone:
-            await self._gone(after)
+            await self._go(after)
         return after
 
     async def approve(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
@@ -150,8 +175,7 @@ class ChecksService:
                 conn, exception_id, state=GONE, approved_by=actor, approved_at=now, approval_reason=reason
             )
             await self._audit(conn, waiter, "approve", actor, {"state": GONE, "by": waiter.released_by}, reason)
-            await self._let_go(conn, after, actor, reason)
-        await self._gone(after)
+        await self._go(after)
         return after
 
     async def refuse(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
@@ -223,20 +247,17 @@ class ChecksService:
                 _HELD.labels(check).inc()
             log.warning("bill.held", account_id=waiter.account_id, checks=waiter.checks, at_stake=str(waiter.at_stake))
 
-    async def _let_go(self, conn: AsyncConnection, waiter: Waiter, actor: str, reason: str) -> None:
-        await holds.release(
-            conn,
-            waiter.bill_run_id,
-            waiter.account_id,
-            holds.CHECK,
-            now=self._clock.now(),
-            actor=actor,
-            reason=reason,
-        )
-
-    async def _gone(self, waiter: Waiter) -> None:
-        if self.on_gone is not None:
-            await self.on_gone(waiter.bill_run_id, waiter.account_id)
+    async def _go(self, waiter: Waiter) -> None:
+        """Have the documents made. A hold that is not there yet, or has ended, is looked for again by `watch`."""
+        if self.let_go is None:
+            return
+        actor, reason = waiter.approved_by or waiter.released_by, waiter.approval_reason or waiter.release_reason
+        assert actor is not None
+        assert reason is not None
+        try:
+            await self.let_go(waiter.bill_run_id, waiter.account_id, actor, reason)
+        except UnknownHold as error:
+            log.info("exception.hold_not_there", exception_id=waiter.exception_id, detail=str(error))
 
     async def _audit(
         self,

@@ -10,6 +10,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.accounts import AccountBilling
+from billing_bridge.billing.holds import CHECK
+from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
 from billing_bridge.checks.service import ChecksService
@@ -26,6 +28,7 @@ from collectors.session_usage import SessionUsage
 from collectors.settings import MqttSettings
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
+from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import DeviceHealth
 from controller.domain.service import SpeedProfile
 from controller.domain.units import KBPS
@@ -263,8 +266,8 @@ class Money:
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
         self.suspense = SuspenseService(base.database, base.clock, settings)
         self.sources = SourceService(base.database, base.clock, settings)
-        self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
         self.intake = Intake(base.database, base.clock, settings)
+        self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
@@ -282,4 +285,8 @@ class Money:
             certifier=self.certifier,
             checker=self.checks,
         )
+        self.checks.let_go = self._let_go
         self.bill_runs.register()
+
+    async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
+        await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)

@@ -194,7 +194,9 @@ class Program:
             *member_routes.endpoints(self.network.radius.follower.members),
             *trace_routes.endpoints(self.network.radius.traces),
             *session_speed_routes.endpoints(self.network.radius.speeds),
-            *login_routes.endpoints(self.network.radius.passwords, self.network.radius.lines),
+            *login_routes.endpoints(
+                self.network.radius.passwords, self.network.radius.lines, self.network.radius.subscribers
+            ),
             *session_routes.endpoints(self.network.sessions),
             *pool_routes.endpoints(self.network.radius.pools),
             *quota_routes.endpoints(self.network.radius.quota, self.base.settings.entity_zone),
@@ -277,6 +279,7 @@ class Program:
             ("provision", "pauses", self.pauses.run),
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "suspense", self.money.suspense.watch),
+            ("bill", "exceptions", self.money.checks.watch),
             ("bill", "usage-ledger", self.money.sources.watch),
             ("bill", "bus", self.bus.run),
             ("bill", "notices", self.erp.notices.run),

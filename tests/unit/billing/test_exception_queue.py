@@ -76,6 +76,17 @@ class Office:
             database, self.clock, BillingSettings(zone=BERLIN), catalog=self.catalog, sales=self.sales
         )
         self.batches = later.batches
+        self.checks.let_go = self.let_go
+
+    async def let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
+        await self.world.runs.release(bill_run_id, account_id, holds.CHECK, reason=reason, actor=actor)
+
+    async def waits(self, run: BillRunId) -> set[AccountId]:
+        return await self.world.runs.book.waiting(run)
+
+    async def run_again(self, run: BillRunId) -> None:
+        """Wait for the job that a release has started."""
+        await self.world.jobs.wait(f"bill-run.v1:{run}:1")
 
     def agree(self, fee: str) -> None:
         """The catalogue says another fee than billing has copied."""
@@ -127,7 +138,7 @@ async def test_only_the_bill_with_a_finding_waits(office: Office) -> None:
     assert waiter.net == Money(3000, "EUR")
     assert waiter.findings[0].actual == Money(3000, "EUR")
     assert waiter.findings[0].records[0].what == "charge"
-    assert await office.world.billing.waiting_accounts(run) == {waiter.account_id}
+    assert await office.waits(run) == {waiter.account_id}
 
 
 async def test_a_price_that_is_not_the_catalogues_holds_the_bill(office: Office) -> None:
@@ -147,7 +158,7 @@ async def test_a_batch_that_is_checked_again_finds_what_it_found(office: Office)
     assert len(await office.waiting(None)) == 1
     await office.checks.release(waiter.exception_id, **BY)
     assert not await office.checks.check(batch), "what was let go does not wait again"
-    assert not await office.world.billing.waiting_accounts(run)
+    assert not await office.waits(run)
 
 
 async def test_a_preview_names_who_would_wait_and_leaves_no_trace(office: Office) -> None:
@@ -162,15 +173,10 @@ async def test_a_preview_names_who_would_wait_and_leaves_no_trace(office: Office
 
 async def test_one_person_lets_go_what_is_below_the_limit(office: Office) -> None:
     run, waiter = await one_wrong_of_two(office)
-    gone: list[tuple[BillRunId, AccountId]] = []
-
-    async def on_gone(bill_run_id: BillRunId, account_id: AccountId) -> None:
-        gone.append((bill_run_id, account_id))
-
-    office.checks.on_gone = on_gone
     released = await office.checks.release(waiter.exception_id, **BY)
     assert released.state == GONE
-    assert gone == [(run, waiter.account_id)]
+    await office.run_again(run)
+    assert await office.documents(run) == 2
     async with office.world.database.read() as conn:
         (hold,) = await holds.of_run(conn, run)
         assert (hold.released_by, hold.release_reason) == (BY["actor"], BY["reason"])
@@ -187,7 +193,7 @@ async def test_above_the_limit_a_second_person_decides_who_had_no_part_in_it(off
     await office.checks.put_limits(limits, actor="user:root")
     released = await office.checks.release(waiter.exception_id, **BY)
     assert released.state == RELEASED
-    assert await office.world.billing.waiting_accounts(run) == {waiter.account_id}, "it still waits"
+    assert await office.waits(run) == {waiter.account_id}, "it still waits"
     with pytest.raises(FourEyes):
         await office.checks.approve(waiter.exception_id, **BY)
     with pytest.raises(FourEyes):  # who started the run that made the bill
@@ -197,7 +203,20 @@ async def test_above_the_limit_a_second_person_decides_who_had_no_part_in_it(off
     await office.checks.release(waiter.exception_id, **BY)
     approved = await office.checks.approve(waiter.exception_id, **OTHER)
     assert (approved.state, approved.released_by, approved.approved_by) == (GONE, BY["actor"], OTHER["actor"])
-    assert not await office.world.billing.waiting_accounts(run)
+    await office.run_again(run)
+    assert await office.documents(run) == 2
+
+
+async def test_a_decision_is_carried_out_though_the_process_died_right_after_it(office: Office) -> None:
+    run, waiter = await one_wrong_of_two(office)
+    office.checks.let_go = None
+    await office.checks.release(waiter.exception_id, **BY)
+    assert await office.waits(run) == {waiter.account_id}
+    office.checks.let_go = office.let_go
+    assert await office.checks.carry_out() == 1
+    await office.run_again(run)
+    assert await office.documents(run) == 2
+    assert await office.checks.carry_out() == 0
 
 
 async def test_history_holds_a_bill_whose_usage_is_ten_times_the_usual(office: Office) -> None:
