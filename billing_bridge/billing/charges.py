@@ -16,10 +16,12 @@ from billing_bridge.rating.codes import price_code, read_code
 from billing_bridge.rating.due import Due
 from billing_bridge.rating.proration import WHOLE_FEE
 from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee
+from billing_bridge.sources.booked import CallDay
+from billing_bridge.sources.booked import days as call_days
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
-from controller.domain.price import Flat, OneOff, Overage, Price
+from controller.domain.price import Calls, Flat, OneOff, Overage, Price
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import human_octets, octets_in
 
@@ -51,14 +53,20 @@ def charge_of(
     )
     charge = as_sold(charge, tariff)
     evidence: tuple[DayUsage, ...] = ()
+    calls: list[CallDay] = []
     if found.key.kind is ChargeKind.USAGE and found.held is not None:
         spans = found.held.spans
-        evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
+        if isinstance(_price(found, tariff), Calls):
+            calls = call_days(c for c in subscription.calls if any(c.day in span for span in spans))
+        else:
+            evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
     arithmetic = _arithmetic(found, rounding) | {
         "timeline_sequence": subscription.timeline_sequence,
         "pause_sequence": subscription.pause_sequence,
     }
-    return RatedCharge(charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence)
+    return RatedCharge(
+        charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence, calls
+    )
 
 
 def as_sold(charge: Charge, tariff: TariffVersion) -> Charge:

@@ -11,6 +11,7 @@ from billing_bridge.billing import pauses
 from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, PauseEntry, RatedCharge
 from billing_bridge.billing.repository import to_charge, to_day_usage, to_interval
 from billing_bridge.rating.proration import DaySpan
+from billing_bridge.sources import booked
 from billing_bridge.tables import charge, charge_usage, entitlement, usage_interval
 from controller.domain.identity import ChargeId, OfferingVersionId, OrderId, SubscriptionId
 
@@ -31,6 +32,7 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
         row.days,
         json.loads(row.arithmetic),
         tuple(to_day_usage(e, None if e.counted_on == e.day else e.counted_on) for e in evidence),
+        await booked.evidence_of(conn, charge_id),
     )
 
 

@@ -15,6 +15,7 @@ from billing_bridge.billing import evidence
 from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.rating.book import OctetBook, OctetRecord, micros
 from billing_bridge.rating.line import Octets, Usage
+from billing_bridge.sources.booked import BookedCall
 
 DayOf = tuple[str, date]
 """A service and the day on which its octets were used."""
@@ -42,7 +43,7 @@ def cut(intervals: Sequence[BookedInterval], zone: ZoneInfo) -> dict[int, Octets
     return quarters
 
 
-def usage_of(days: Sequence[DayUsage], quarters: Quarters) -> Usage:
+def usage_of(days: Sequence[DayUsage], quarters: Quarters, calls: Sequence[BookedCall] = ()) -> Usage:
     """What counts on which day: on itself, or on the one to which it was released."""
     by_day: dict[date, Octets] = {}
     by_quarter: dict[date, dict[int, Octets]] = {}
@@ -55,7 +56,7 @@ def usage_of(days: Sequence[DayUsage], quarters: Quarters) -> Usage:
         for quarter, octets in quarters.get((used.service_id, used.day), {}).items():
             known = counted.get(quarter, Octets(0, 0))
             counted[quarter] = Octets(known.upstream + octets.upstream, known.downstream + octets.downstream)
-    return Usage(by_day, by_quarter)
+    return Usage(by_day, by_quarter, [call.for_rating for call in calls])
 
 
 def _record(booked: BookedInterval) -> OctetRecord:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan, Pause
+from billing_bridge.sources.booked import BookedCall, CallDay
+from billing_bridge.sources.repository import Stored
 from controller.domain.charge import Charge
 from controller.domain.identity import (
     AccountId,
@@ -78,6 +80,7 @@ class Subscription:
     pauses: Sequence[Pause] = ()
     pause_sequence: int = 0
     """The last entry of a pause that `pauses` holds."""
+    calls: Sequence[BookedCall] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class RatedCharge:
     days: int
     arithmetic: Mapping[str, Any]
     evidence: Sequence[DayUsage]
+    calls: Sequence[CallDay] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class BookedInterval:
     adjustment: bool
     grown_since: datetime
     interval: UsageInterval
+    source: str | None = None
+    """None is the usage log; else the record ids are those of that source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,9 @@ class ChargeDetail:
     timeline: Sequence[Entitlement]
     pauses: Sequence[PauseEntry]
     intervals: Sequence[BookedInterval]
+    calls: Sequence[BookedCall] = ()
+    told: Mapping[int, Stored] = field(default_factory=dict)
+    """Records of sources that intervals and calls name, by id."""
 
 
 @dataclass(frozen=True, slots=True)

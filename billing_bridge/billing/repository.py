@@ -24,6 +24,7 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan
+from billing_bridge.sources import booked
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import (
     account_terms,
@@ -178,14 +179,6 @@ async def add_entitlement(conn: AsyncConnection, event: Entry) -> None:
     )
 
 
-async def account_ids(conn: AsyncConnection, only: AccountId | None) -> list[AccountId]:
-    """Accounts with a subscription, in order of id."""
-    query = select(subscription.c.account_id).distinct().order_by(subscription.c.account_id)
-    if only is not None:
-        query = query.where(subscription.c.account_id == only)
-    return [AccountId(i) for i in await conn.scalars(query)]
-
-
 async def lock_subscriptions(
     conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date]
 ) -> list[Subscription]:
@@ -246,7 +239,9 @@ async def _whole(
     if since is None:
         since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
     charged = await _charged(conn, ids, since)
-    usage = await _usage(conn, [row.service_id for row in rows], since)
+    services = [row.service_id for row in rows]
+    usage = await _usage(conn, services, since)
+    calls = await booked.of_services(conn, services, since)
     return [
         Subscription(
             SubscriptionId(row.subscription_id),
@@ -262,6 +257,7 @@ async def _whole(
             cycles[row.subscription_id],
             pauses.in_force(paused.get(row.subscription_id, [])),
             max((entry.sequence for entry in paused.get(row.subscription_id, [])), default=0),
+            calls.get(row.service_id, []),
         )
         for row in rows
     ]
@@ -305,6 +301,7 @@ async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCh
     ]
     if evidence:
         await conn.execute(insert(charge_usage), evidence)
+    await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
 
 
 async def charges_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[Charge]:
@@ -332,6 +329,7 @@ def to_interval(row: Row[Any]) -> BookedInterval:
             row.downstream_octets,
             tuple(int(i) for i in row.record_ids.split(",")),
         ),
+        row.source,
     )
 
 
@@ -460,6 +458,7 @@ def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
         "until_on": c.until_on,
         "item": c.item,
         "description": c.description,
+        "heading": c.group,
         "quantity": c.quantity,
         "unit": c.unit,
         "unit_price": c.unit_price,
@@ -492,5 +491,6 @@ def to_charge(row: Row[Any]) -> Charge:
         net=Money(row.net_minor, row.currency),
         tax_percent=row.tax_percent,
         item=row.item,
+        group=row.heading,
         adjustment=row.adjustment,
     )

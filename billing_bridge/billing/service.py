@@ -7,12 +7,12 @@ at all, and is found again, not repeated, when a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, evidence, holds, pauses, recurring, repository, runs
+from billing_bridge.billing import assessment, evidence, holds, pauses, payers, recurring, repository, runs
 from billing_bridge.billing.counting import counted, in_order
 from billing_bridge.billing.holds import PERSON, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
@@ -26,14 +26,17 @@ from billing_bridge.billing.model import (
 from billing_bridge.billing.repository import Entry
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
-from billing_bridge.mediation.repository import lock_position
+from billing_bridge.mediation.repository import beginnings, lock_position
 from billing_bridge.settings import BillingSettings
-from billing_bridge.sources import calls
+from billing_bridge.sources import booked, calls, identifiers
+from billing_bridge.sources.identifiers import Timeline
+from billing_bridge.sources.repository import records
 from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date, require_utc
 from controller.domain.errors import Conflict
 from controller.domain.events import (
+    AccountParentSet,
     ChargesRated,
     ItemHeld,
     ServiceActivated,
@@ -82,6 +85,10 @@ class BillingService:
     async def on_item_held(self, conn: AsyncConnection, event: ItemHeld) -> None:
         """A product without a line: charged from the local day it is held, like a line."""
         await self._entitle(conn, Entry.of_item(event))
+
+    async def on_account_parent_set(self, conn: AsyncConnection, event: AccountParentSet) -> None:
+        """Who pays is asked when charges are made; what was charged stays with whom it was charged to."""
+        await payers.add(conn, event)
 
     async def on_service_paused(self, conn: AsyncConnection, event: ServicePaused) -> None:
         """What the pause was and what it is may both change what is due: from the earlier of their first days."""
@@ -149,9 +156,8 @@ class BillingService:
         run = await self.bill_run(bill_run_id)
         size = self._settings.accounts_per_batch
         async with self._database.begin() as conn:
-            accounts = await repository.account_ids(conn, run.account_id)
-            batches = [accounts[n : n + size] for n in range(0, len(accounts), size)]
-            return await runs.freeze(conn, bill_run_id, batches)
+            together = await payers.families(conn, run.account_id)
+            return await runs.freeze(conn, bill_run_id, payers.batches(together, size))
 
     async def rate_batch(self, bill_run_id: BillRunId, batch: int) -> int:
         """Rate the accounts of one batch; returns how many charges it has. A rated batch is left as it is."""
@@ -286,9 +292,21 @@ class BillingService:
             paused = await evidence.paused(conn, rated.charge.subscription_id)
             held = [entry.version_id for entry in timeline if entry.version_id is not None]
             versions = await repository.tariffs(conn, [rated.charge.version_id, *held])
-            booked = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
+            intervals = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
+            called = [c for day in rated.calls for c in await booked.of_day(conn, day)]
+            named = [i for interval in intervals if interval.source for i in interval.interval.record_ids]
+            told = {s.record_id: s for s in await records(conn, [*named, *(c.record_id for c in called)])}
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
-        return ChargeDetail(rated, earlier, versions[rated.charge.version_id], offerings, timeline, paused, booked)
+        tariff = versions[rated.charge.version_id]
+        return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, told)
+
+    async def owners(
+        self, names: Iterable[str], service_ids: Iterable[str]
+    ) -> tuple[Mapping[str, Timeline], Mapping[str, datetime]]:
+        """What people decided about whose these usernames are, and when these services began."""
+        async with self._database.read() as conn:
+            decided = await identifiers.timelines(conn, identifiers.USERNAME, names)
+            return decided, await beginnings(conn, service_ids)
 
     async def _entitle(self, conn: AsyncConnection, event: Entry) -> None:
         version_id = event.version_id

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from billing_bridge.sources.assignments import Assignment
-from billing_bridge.sources.calls import BookedCall
+from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.cdr import PRESETS, CsvMapping
 from billing_bridge.sources.comparing import Said
 from billing_bridge.sources.identifiers import Mapped

@@ -22,7 +22,8 @@ from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.repository import standings
 from billing_bridge.sources import assignments, calls, identifiers, repository
 from billing_bridge.sources.assignments import ALWAYS, CALLS, OCTETS, Assigned, Assignment
-from billing_bridge.sources.calls import BookedCall
+from billing_bridge.sources.booked import BookedCall
+from billing_bridge.sources.booked import add as add_calls
 from billing_bridge.sources.comparing import compare, compare_calls
 from billing_bridge.sources.identifiers import ADDRESS, SERVICE, Timeline
 from billing_bridge.sources.ledger import RATED, SUSPENSE, UNRATED, Tally, fate
@@ -215,7 +216,7 @@ class Placing:
                         late,
                     )
                 )
-        await calls.add(conn, booked)
+        await add_calls(conn, booked)
         services = sorted({c.service_id for c in booked})
         held = await calls.settle_calls(conn, services, zone=self._zone, now=now, tally=tally, calls=booked)
         for call in booked:

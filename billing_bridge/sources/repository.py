@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.sources.model import Fact, Report, Source, Told
+from billing_bridge.sources.model import Fact, Report, Source, Told, Unreadable, record_digest
 from billing_bridge.sources.tables import delivery, record, source
 from billing_bridge.suspense.model import WAITING
 from billing_bridge.tables import position, suspense
@@ -56,6 +56,13 @@ class Stored:
     record_sha256: bytes
     key: str
     fact: Fact | None
+
+    @property
+    def intact(self) -> bool:
+        """Whether its digests still cover what is stored."""
+        told = self.fact or Unreadable(self.line, "", self.content)
+        proof = record_digest(self.source, self.record_id, told, self.content_sha256)
+        return proof == self.record_sha256 and told.digest == self.content_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,8 @@ def stored(row: Row[Any]) -> Stored:
         )  # fmt: skip
     return Stored(
         row.record_id, row.source, row.delivery, row.line, row.accepted_at, row.state, row.identifier_kind,
-        row.identifier, row.content, bytes.fromhex(row.content_sha256), bytes.fromhex(row.record_sha256), row.record_key, fact,
+        row.identifier, row.content, bytes.fromhex(row.content_sha256), bytes.fromhex(row.record_sha256),
+        row.record_key, fact,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.hours import cut, usage_of
@@ -23,12 +24,15 @@ from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.rating.line import Line, Usage
 from billing_bridge.rating.proration import Change, Held, holdings
 from billing_bridge.rating.rate import rate
+from billing_bridge.sources.booked import BookedCall
+from billing_bridge.sources.identifiers import Timeline, owner
 from controller.domain.charge import ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.identity import InvoiceLineId
 from controller.domain.money import Money
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.domain.usage import SessionTotals
+from controller.workflows.explain_sources import called, measured
 from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
 from erp.finance.service import FinanceService
@@ -79,13 +83,21 @@ class Explainer:
         faults = await self._document_faults(invoice, line, detail)
         held = _held(detail, self._zone)
         if detail.rated.charge.kind is ChargeKind.USAGE:
-            ids = sorted({i for booked in detail.intervals for i in booked.interval.record_ids})
+            logged = [booked for booked in detail.intervals if booked.source is None]
+            ids = sorted({i for booked in logged for i in booked.interval.record_ids})
             records = {r.record_id: r for r in await self._usage.records(ids)}
-            added = added_up(detail.intervals, records, self._zone)
+            names = {r.username for r in records.values()}
+            services = {r.service_id for r in records.values() if r.service_id is not None}
+            owners, began = await self._billing.owners(names, services)
+            added = added_up(logged, records, self._zone, owners, began)
             faults += _record_faults(ids, records) + added.faults
             faults += list(await self._usage.verify_chain(ids)) if ids else []
-            usage = added.usage(detail.rated.evidence, self._zone)
-            steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone))
+            others, other_faults = measured([b for b in detail.intervals if b.source is not None], detail.told)
+            added = added.and_also(others)
+            calls, call_steps, call_faults = called(detail)
+            faults += other_faults + call_faults
+            usage = added.usage(detail.rated.evidence, self._zone, calls)
+            steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone), call_steps)
             evidence = tuple(added.evidence)
         else:
             steps, wrong = _fee_steps(detail, held, _line(detail, held, Usage(), self._zone))
@@ -128,7 +140,15 @@ class AddedUp:
     evidence: Sequence[RecordEvidence]
     faults: list[str]
 
-    def usage(self, days: Sequence[DayUsage], zone: ZoneInfo) -> Usage:
+    def and_also(self, others: Sequence[BookedInterval]) -> AddedUp:
+        """With intervals of other sources, which were added up already."""
+        octets = dict(self.octets)
+        for booked in others:
+            carried = booked.interval.upstream_octets + booked.interval.downstream_octets
+            octets[booked.day] = octets.get(booked.day, 0) + carried
+        return replace(self, intervals=[*self.intervals, *others], octets=octets)
+
+    def usage(self, days: Sequence[DayUsage], zone: ZoneInfo, calls: Sequence[BookedCall] = ()) -> Usage:
         """For the rating function, on the days on which the charge counted it."""
         by_day: dict[tuple[str, date], list[BookedInterval]] = {}
         for booked in self.intervals:
@@ -141,11 +161,21 @@ class AddedUp:
             )
             for day in days
         ]
-        return usage_of(found, {key: cut(intervals, zone) for key, intervals in by_day.items()})
+        return usage_of(found, {key: cut(intervals, zone) for key, intervals in by_day.items()}, calls)
 
 
-def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRecord], zone: ZoneInfo) -> AddedUp:
-    """Recompute every interval from the records it names. A difference is a fault naming the record."""
+def added_up(
+    intervals: Sequence[BookedInterval],
+    records: Mapping[int, LoggedRecord],
+    zone: ZoneInfo,
+    owners: Mapping[str, Timeline] = MappingProxyType({}),
+    began: Mapping[str, datetime] = MappingProxyType({}),
+) -> AddedUp:
+    """Recompute every interval from the records it names. A difference is a fault naming the record.
+
+    An interval is the service's that its record names; or by decision of a person about the username (`owners`); or
+    another's, where it ends before the record's service `began`: the session changed hands.
+    """
     octets: dict[date, int] = {}
     by_record: dict[int, tuple[int, int]] = {}
     faults: list[str] = []
@@ -160,7 +190,7 @@ def added_up(intervals: Sequence[BookedInterval], records: Mapping[int, LoggedRe
                 f"record {last.record_id}: adds {upstream}/{downstream} octets up/down on {booked.day}, "
                 f"charged were {booked.interval.upstream_octets}/{booked.interval.downstream_octets}"
             )
-        if last.service_id is not None and last.service_id != booked.interval.service_id:
+        if not _is_theirs(booked, last, owners, began):
             faults.append(f"record {last.record_id}: belongs to service {last.service_id}")
         again = replace(booked.interval, upstream_octets=upstream, downstream_octets=downstream)
         right.append(replace(booked, interval=again))
@@ -188,8 +218,22 @@ def _part(
         after.upstream_octets - before.upstream_octets,
         after.downstream_octets - before.downstream_octets,
         zone,
+        (booked.interval.since, booked.interval.until),
     )
-    return next(((p.upstream_octets, p.downstream_octets) for p in parts if p.day == booked.day), (0, 0))
+    own = [p for p in parts if p.day == booked.day and p.since == booked.interval.since]
+    return (own[0].upstream_octets, own[0].downstream_octets) if own else (0, 0)
+
+
+def _is_theirs(
+    booked: BookedInterval, last: LoggedRecord, owners: Mapping[str, Timeline], began: Mapping[str, datetime]
+) -> bool:
+    interval = booked.interval
+    if last.service_id is None or last.service_id == interval.service_id:
+        return True
+    at = interval.since if interval.since < interval.until else interval.until
+    if owner(owners.get(last.username, ()), at) == interval.service_id:
+        return True
+    return last.service_id in began and interval.until <= began[last.service_id]
 
 
 def _record_faults(ids: Sequence[int], records: Mapping[int, LoggedRecord]) -> list[str]:
@@ -198,9 +242,12 @@ def _record_faults(ids: Sequence[int], records: Mapping[int, LoggedRecord]) -> l
     return faults + [f"record {i}: its digest does not cover what is stored" for i in altered]
 
 
-def _usage_steps(detail: ChargeDetail, octets: Mapping[date, int], line: Line | None) -> tuple[list[str], list[str]]:
-    """The days of a usage line, and its arithmetic done again with the octets the records add up to."""
-    steps, faults = [], []
+def _usage_steps(
+    detail: ChargeDetail, octets: Mapping[date, int], line: Line | None, calls: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The days of a usage line, and its arithmetic done again with what the records add up to."""
+    steps: list[str] = [*calls]
+    faults: list[str] = []
     for day in detail.rated.evidence:
         steps.append(
             f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals"

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import local_date
 from controller.domain.identity import OfferingId, OfferingVersionId
-from controller.domain.price import Calls, Percentile
+from controller.domain.price import Percentile
 from controller.domain.tariff import TariffVersion
 from erp.catalog.errors import NotInForce
 from erp.catalog.service import CatalogService
@@ -39,6 +39,6 @@ async def sold(
         raise NotInForce(f"version {tariff.number} is sold from {tariff.effective_on.isoformat()} on")
     if tariff.currency != customer.account.currency:
         raise WrongCurrency(f"{tariff.offering_name} is sold in {tariff.currency}, not {customer.account.currency}")
-    if any(isinstance(price, Percentile | Calls) for price in tariff.plan.prices):
-        raise NotMeasured(f"{tariff.offering_name} is priced by calls or rates: nothing collects them for billing yet")
+    if any(isinstance(price, Percentile) for price in tariff.plan.prices):
+        raise NotMeasured(f"{tariff.offering_name} is priced by rates of ports: nothing collects them for billing yet")
     return tariff

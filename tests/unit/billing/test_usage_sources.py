@@ -1,10 +1,10 @@
-"""Usage of other sources than RADIUS: each record once, each with an owner or in suspense, and all of it in the ledger."""
+"""Usage of other sources than RADIUS: each record once, with an owner or in suspense, and all of it in the ledger."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from billing_bridge.sources.routes import endpoints
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record
 from billing_bridge.suspense.routes import endpoints as suspense_endpoints
+from controller.domain.money import Money
 from controller.domain.price import Calls, Destination, Flat, PricePlan, ProductKind
 from controller.domain.units import GB
 from controller.store.engine import Database
+from erp.finance.model import InvoiceLine
+from erp.finance.model import Wanted as Invoices
 from tests.support.api import api_client
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
@@ -162,7 +165,8 @@ async def test_what_no_call_can_be_waits_with_line_number_and_reason_and_the_res
     items = await waiting(api)
     assert sorted(i["reason"] for i in items) == sorted([*bad, "clock-jump"])
     malformed = next(i for i in items if i["reason"] == "malformed")
-    assert malformed["detail"].startswith("line 2: ") and malformed["source"] == "pbx"
+    assert malformed["detail"].startswith("line 2: ")
+    assert malformed["source"] == "pbx"
     assert await balanced(sources) == {"pbx": (9, 1, 0, 8, 0)}
     again = await send(api, good, *bad.values(), future)
     assert again["duplicate"] == again["accepted"] == 9
@@ -277,7 +281,8 @@ async def test_two_sources_that_claim_the_calls_of_one_service_are_not_summed(
     }  # fmt: skip
     await told(await api.post("/usage-sources/sbc/events", json={"events": [event]}))
     (item,) = await waiting(api)
-    assert item["reason"] == "second-source" and "pbx already tells" in item["detail"]
+    assert item["reason"] == "second-source"
+    assert "pbx already tells" in item["detail"]
     assert await balanced(sources) == {"pbx": (1, 1, 0, 0, 0), "sbc": (1, 0, 0, 1, 0)}
 
 
@@ -292,3 +297,90 @@ async def test_a_record_that_somebody_changed_with_sql_is_found(
     async with world.database.begin() as conn:
         await conn.execute(update(record).where(record.c.record_id == 1).values(duration_s=6))
     assert await sources.faults() == ["record 1 of pbx: its digest does not cover what is stored"]
+
+
+async def lines_of(world: BillingWorld, line: Line, kind: str = "usage") -> list[InvoiceLine]:
+    await world.launch()
+    run_id = await world.bill()
+    found = []
+    for invoice in await world.finance.invoices(
+        Invoices(account_ids=[line.account_id], bill_run_id=run_id), after=None, limit=9
+    ):
+        found += [row for row in await world.finance.lines(invoice.invoice_id) if row.kind == kind]
+    return found
+
+
+async def test_calls_are_billed_by_the_run_with_their_records_as_evidence_and_late_ones_as_an_adjustment(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api)
+    await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    # 65 s at 60/6 are 66 s at 0.06 a minute: 6.6 cents each, ten of them 66 cents.
+    await send(api, *(cdr(n, berlin(2026, 9, 2 + n, 9), 65, "0891234") for n in range(10)))
+    (row,) = await lines_of(world, line)
+    assert row.net == Money(66, "EUR")
+    explained = await world.explainer.explain(row.line_id)
+    assert explained.intact, explained.faults
+    assert any("1 calls, 65 s: pbx/1" in step for step in explained.steps)
+    assert await lines_of(world, line) == []
+
+    world.clock.move_to(berlin(2026, 10, 3, 2))
+    await send(api, cdr(77, berlin(2026, 9, 30, 23, 59), 65, "0891234"))
+    (late,) = await lines_of(world, line)
+    # 11 × 6.6 = 72.6 cents are 73, of which 66 were billed.
+    assert (late.net, late.adjustment) == (Money(7, "EUR"), True)
+    assert (late.first_on, late.until_on) == (date(2026, 9, 1), date(2026, 10, 1))
+    assert (await world.explainer.explain(late.line_id)).intact
+
+    async with world.database.begin() as conn:
+        await conn.execute(update(record).where(record.c.record_id == 3).values(duration_s=6))
+    explained = await world.explainer.explain(row.line_id)
+    assert any("record 3 of pbx" in fault for fault in explained.faults)
+
+
+async def test_octets_of_a_source_that_bills_are_on_the_bill_and_explained(
+    world: BillingWorld, api: httpx2.AsyncClient
+) -> None:
+    line = await world.activate(DATA)
+    body = {"name": "wifi", "title": "Hotspots", "measure": "octets", "identifier_kind": "service"}
+    await told(await api.post("/usage-sources", json=body))
+    body = {"measure": "octets", "since": berlin(2026, 9, 1).isoformat(), "source": "wifi", "reason": "no RADIUS there"}
+    await told(await api.post("/usage-assignments", json=body))
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    events = [
+        {
+            "id": f"e{day}", "time": berlin(2026, 9, day, 23).isoformat(), "subject": line.service_id,
+            "data": {"until": berlin(2026, 9, day + 1, 2).isoformat(), "downstream_octets": 7 * GB + 1},
+        }
+        for day in (5, 20)
+    ]  # fmt: skip
+    await told(await api.post("/usage-sources/wifi/events", json={"events": events}))
+    (row,) = await lines_of(world, line)
+    assert row.net == Money(200, "EUR")  # 14 GB and 2 octets, of which 10 GB are included, at 0.50
+    explained = await world.explainer.explain(row.line_id)
+    assert explained.intact, explained.faults
+
+
+async def test_a_session_that_goes_on_while_its_username_changes_hands_is_split_at_that_instant(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    old = await world.activate(DATA)
+    await world.account_for(old, (berlin(2026, 9, 1, 11, 50), 0, 0))
+    world.clock.move_to(berlin(2026, 9, 1, 12))
+    new = await world.activate(DATA)
+    # The NAS did not end the session; the next report says all that it carried in twenty minutes around noon.
+    await world.account_for(old, (berlin(2026, 9, 1, 12, 10), 10 * GB, 20 * GB), service_id=new.service_id)
+    await world.mediation.catch_up(await world.usage.watermark())
+    said = {}
+    for line in (old, new):
+        (day,) = await sources.compared(line.service_id, date(2026, 9, 1), date(2026, 9, 2))
+        said[line.service_id] = (day.upstream_octets, day.downstream_octets)
+    assert said == {old.service_id: (5 * GB, 10 * GB), new.service_id: (5 * GB, 10 * GB)}
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    (row,) = await lines_of(world, old)
+    assert row.net == Money(250, "EUR")  # 15 GB, of which 10 are included
+    explained = await world.explainer.explain(row.line_id)
+    assert explained.intact, explained.faults
+    assert await balanced(sources) == {"radius": (2, 1, 1, 0, 0)}
