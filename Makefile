@@ -69,4 +69,4 @@ migration: $(VENV)/.dev ## write a migration from the tables in the code: make m
 	$(PY) -m tools.check_migrations --write "$(MESSAGE)"
 
 clean: ## remove everything that was made
-	rm -rf $(VENV) node_modules controller/web/static/vendor bench/out dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules controller/web/static/vendor erp/finance/fonts bench/out dist build .mypy_cache .ruff_cache .pytest_cache

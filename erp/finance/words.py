@@ -1,84 +1,26 @@
 """The words of documents in the languages Headend prints, and how their numbers and dates are written. Pure.
 
-A locale without words of its own gets English words and its own formats.
+The words are data: `languages/<language>.json`, each with the keys of the English file. A locale without words of its
+own gets English words and its own formats.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cache
+from importlib import resources
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, get_currency_symbol
 
-from controller.domain.money import Money
+from controller.domain.money import Money, exponent
 
-_ENGLISH: Mapping[str, str] = {
-    "invoice": "Invoice",
-    "credit-note": "Credit note",
-    "number": "Number",
-    "date": "Date",
-    "due": "Due",
-    "customer": "Customer",
-    "account": "Account",
-    "position": "#",
-    "what": "Description",
-    "quantity": "Quantity",
-    "price": "Unit price",
-    "tax": "Tax",
-    "amount": "Amount",
-    "recurring": "Monthly fee",
-    "usage": "Usage beyond the included volume",
-    "one-off": "One-off charge",
-    "credit": "credit",
-    "adjustment": "correction of an earlier bill",
-    "net": "Net",
-    "vat": "VAT {percent} on {net}",
-    "total": "Total",
-    "pay": "Please transfer {total} by {due}, quoting {number}.",
-    "pay-to": "Please transfer {total} by {due} to {iban}, quoting {number}.",
-    "credited": "{total} will be set off against your open invoices.",
-    "tax-id": "VAT ID",
-    "page": "Page {page} of {pages}",
-    "day": "days",
-    "month": "month",
-}
-
-_GERMAN: Mapping[str, str] = {
-    "invoice": "Rechnung",
-    "credit-note": "Gutschrift",
-    "number": "Nummer",
-    "date": "Datum",
-    "due": "Fällig am",
-    "customer": "Kunde",
-    "account": "Konto",
-    "position": "Pos.",
-    "what": "Leistung",
-    "quantity": "Menge",
-    "price": "Einzelpreis",
-    "tax": "USt.",
-    "amount": "Betrag",
-    "recurring": "Monatliche Grundgebühr",
-    "usage": "Verbrauch über das Inklusivvolumen hinaus",
-    "one-off": "Einmalige Leistung",
-    "credit": "Gutschrift",
-    "adjustment": "Korrektur einer früheren Abrechnung",
-    "net": "Netto",
-    "vat": "Umsatzsteuer {percent} auf {net}",
-    "total": "Gesamtbetrag",
-    "pay": "Bitte überweisen Sie {total} bis zum {due} unter Angabe von {number}.",
-    "pay-to": "Bitte überweisen Sie {total} bis zum {due} auf {iban} unter Angabe von {number}.",
-    "credited": "{total} werden mit Ihren offenen Rechnungen verrechnet.",
-    "tax-id": "USt-IdNr.",
-    "page": "Seite {page} von {pages}",
-    "day": "Tage",
-    "month": "Monat",
-}
-
-_BY_LANGUAGE = {"en": _ENGLISH, "de": _GERMAN}
+LANGUAGES = ("en", "de", "es", "fr", "it", "pl", "pt")
 _ONE_DAY = timedelta(days=1)
 
 
@@ -93,12 +35,28 @@ class Words:
         return self.texts[key]
 
     def money(self, minor: int, currency: str) -> str:
-        return format_currency(Money(minor, currency).amount, currency, locale=self.locale)
+        """With the decimals of ISO 4217, whatever the locale is used to."""
+        return format_currency(
+            Money(minor, currency).amount,
+            currency,
+            locale=self.locale,
+            currency_digits=False,
+            format=self._of(currency),
+        )
+
+    def _of(self, currency: str) -> str:
+        """The locale's pattern with as many decimals as the currency has."""
+        pattern: str = self.locale.currency_formats["standard"].pattern
+        digits = exponent(currency)
+        if pattern.startswith("¤") and get_currency_symbol(currency, self.locale).isalpha():
+            pattern = pattern.replace("¤", "¤\u00a0", 1)  # letters stand apart from the amount
+        return pattern.replace(".00", f".{'0' * digits}" if digits else "")
 
     def price(self, amount: Decimal, currency: str) -> str:
         """A unit price, with as many decimals as it has (at least the currency's)."""
-        places = max(2, -int(amount.normalize().as_tuple().exponent))
-        pattern = f"#,##0.{'0' * 2}{'#' * (places - 2)}"
+        digits = exponent(currency)
+        places = max(digits, -int(amount.normalize().as_tuple().exponent))
+        pattern = f"#,##0.{'0' * digits}{'#' * (places - digits)}" if places else "#,##0"
         return f"{format_decimal(amount, format=pattern, locale=self.locale)} {currency}"
 
     def number(self, value: Decimal) -> str:
@@ -110,10 +68,18 @@ class Words:
     def day(self, day: date) -> str:
         return format_date(day, format="medium", locale=self.locale)
 
+    def last_day(self, until_on: date) -> str:
+        """Of what ends before `until_on`."""
+        return self.day(until_on - _ONE_DAY)
+
     def days(self, first_on: date, until_on: date) -> str:
         """A half-open span as people write it, with its last day."""
         last = until_on - _ONE_DAY
         return self.day(first_on) if last <= first_on else f"{self.day(first_on)} – {self.day(last)}"
+
+    def unit(self, name: str) -> str:
+        """The units "day", "month", "piece" and "period" in words; GB is GB everywhere."""
+        return self.texts.get(f"unit-{name}", name)
 
 
 def words_of(locale: str) -> Words:
@@ -122,4 +88,12 @@ def words_of(locale: str) -> Words:
         parsed = Locale.parse(locale, sep="_")
     except (ValueError, UnknownLocaleError):
         parsed = Locale("en")
-    return Words(parsed, _BY_LANGUAGE.get(parsed.language, _ENGLISH))
+    return Words(parsed, texts_of(parsed.language if parsed.language in LANGUAGES else "en"))
+
+
+@cache
+def texts_of(language: str) -> Mapping[str, str]:
+    """Key → text of one of LANGUAGES."""
+    text = resources.files("erp.finance").joinpath(f"languages/{language}.json").read_text(encoding="utf-8")
+    found: Mapping[str, str] = json.loads(text)
+    return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,39 +11,14 @@ from facturx import get_facturx_xml_from_pdf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.domain.charge import Charge, ChargeKind
-from controller.domain.identity import AccountId, CustomerId, EntityId
+from controller.domain.charge import ChargeKind
 from controller.domain.money import Money
-from erp.crm.model import Account, Contact, Customer, Entity
 from erp.finance import document as paper
-from erp.finance.content import content_of
 from erp.finance.einvoice import cii, facturx, ubl
 from erp.finance.einvoice.model import NotAnEInvoice, of_content
-from erp.finance.model import draft
 from tests.support.charges import charge
 from tests.support.en16931 import faults
-
-ENTITY = EntityId("e" * 32)
-SELLER = Entity(ENTITY, "Testnetz GmbH", "Europe/Berlin", "EUR", "de_DE", "Kabelweg 1\n10115 Berlin", "DE 123456788")
-BUYER = Customer(
-    CustomerId("c" * 32),
-    ENTITY,
-    Account(AccountId("a" * 32), CustomerId("c" * 32), ENTITY, "EUR", "Europe/Berlin"),
-    Contact("Grace <Hopper> & Söhne", address="Hinterhaus\nRing 1\n20095 Hamburg\nDeutschland"),
-    datetime(2026, 1, 1, tzinfo=UTC),
-)
-
-
-def content(charges: Sequence[Charge], seller: Entity = SELLER, buyer: Customer = BUYER) -> dict[str, Any]:
-    return content_of(
-        draft(charges, ROUND_HALF_UP),
-        number="INV-2026-000001",
-        issued_on=date(2026, 10, 1),
-        due_on=date(2026, 10, 15),
-        seller=seller,
-        buyer=buyer,
-        iban="DE02 1203 0000 0000 2020 51",
-    )
+from tests.support.papers import BUYER, SELLER, content
 
 
 def check(told: dict[str, Any]) -> None:

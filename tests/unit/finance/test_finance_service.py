@@ -147,7 +147,7 @@ async def test_pdf_is_the_same_every_time_and_keeps_its_digest(books: Books) -> 
     made = await books.issue(account, *(["1.23"] * 60))
     pdf, digest = await books.finance.pdf(made)
     assert pdf.startswith(b"%PDF-")
-    assert len(re.findall(rb"/Type /Page\b", pdf)) == 4
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == 5
     assert render(await books.finance.content(made)) == pdf
     assert b"/FontFile2" in pdf
     books.clock.move_to(datetime(2027, 1, 1, tzinfo=UTC))
