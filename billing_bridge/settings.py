@@ -35,3 +35,5 @@ class BillingSettings:
     """Seconds between deletions of forgotten sessions."""
     count_every_s: float = 60.0
     """Seconds between counts of the suspense for the metrics."""
+    usage_wait_s: float = 900.0
+    """Seconds that a bill run waits for sources of usage that lag, before it fails and names them."""

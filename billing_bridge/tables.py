@@ -301,11 +301,13 @@ bill_batch = Table(
     Column("batch", Integer, primary_key=True),
     Column("account_ids", Text, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("waiting_for", Text),
     Column("charges", Integer, nullable=False),
     Column("documents", Integer, nullable=False),
     Column("totals", Text),
     Column("moved_at", Instant),
     Index("ix_billing_bridge_bill_batch_state", "bill_run_id", "state", "batch"),
+`waiting_for`: the sources of usage that are not complete yet.
 )
 """A frozen list of accounts (comma-separated ids). State: open, rated, checked, invoiced.
 

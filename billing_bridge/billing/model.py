@@ -178,6 +178,8 @@ class BillRun:
     hold_changed: bool = False
     phase: str = WAITING
     batches_checked: int = 0
+    waiting_for: str | None = None
+    """Sources of usage that are not complete yet."""
 
 
 @dataclass(frozen=True, slots=True)

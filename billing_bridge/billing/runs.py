@@ -172,6 +172,11 @@ async def set_phase(conn: AsyncConnection, bill_run_id: BillRunId, phase: str) -
     await _update(conn, bill_run_id, phase=phase)
 
 
+async def note_waiting(conn: AsyncConnection, bill_run_id: BillRunId, what: str | None) -> None:
+    """What a run at work waits for."""
+    await _update(conn, bill_run_id, waiting_for=what)
+
+
 async def stand_still(conn: AsyncConnection, bill_run_id: BillRunId) -> None:
     """A run at work that is held."""
     await _update(conn, bill_run_id, state=HELD)
@@ -233,4 +238,5 @@ def _run(row: Row[Any]) -> BillRun:
         hold_changed=row.hold_changed,
         phase=row.phase,
         batches_checked=int(row.batches_checked or 0),
+        waiting_for=row.waiting_for,
     )

@@ -235,6 +235,11 @@ class BillingService:
         async with self._database.begin() as conn:
             await runs.set_invoiced(conn, bill_run_id, batch, documents)
 
+    async def note_waiting(self, bill_run_id: BillRunId, what: str | None) -> None:
+        """Tell what a run waits for; None when it does not any more."""
+        async with self._database.begin() as conn:
+            await runs.note_waiting(conn, bill_run_id, what)
+
     async def finish_run(self, bill_run_id: BillRunId, *, error: str | None = None) -> None:
         """The run is done, or failed with `error`; a new run takes up what is left."""
         now = self._clock.now()

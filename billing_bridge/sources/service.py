@@ -36,7 +36,7 @@ from billing_bridge.sources.model import Report, Source
 from billing_bridge.sources.repository import Stored
 from billing_bridge.sources.tables import delivery, record
 from billing_bridge.suspense.repository import is_billed
-from controller.domain.clock import Clock
+from controller.domain.clock import Clock, local_date, start_of_day
 from controller.store import audit
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
@@ -129,6 +129,15 @@ class SourceService:
     async def sources(self) -> list[Source]:
         async with self._database.read() as conn:
             return await repository.all_sources(conn)
+
+    @property
+    def patience_s(self) -> float:
+        """How long a bill run waits for sources that lag before it gives up."""
+        return self._settings.usage_wait_s
+
+    def needed(self, as_of: datetime) -> datetime:
+        """Until when usage must be complete for a bill run of that instant: the local day that has begun."""
+        return start_of_day(local_date(as_of, self._settings.zone), self._settings.zone)
 
     async def lagging(self, needed: datetime) -> list[Lag]:
         """Awaited sources that are not complete until `needed`."""

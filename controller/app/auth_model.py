@@ -45,8 +45,8 @@ ROLE_SCOPES: dict[Role, frozenset[str]] = {
         _full("orders", "services", "devices", "radius", "inventory") | _reads("crm", "catalog", "usage")
     ),
     Role.BILLING: frozenset(
-        _full("crm", "catalog", "billing", "finance")
-        | _reads("orders", "services", "devices", "radius", "inventory", "usage")
+        _full("crm", "catalog", "usage", "billing", "finance")
+        | _reads("orders", "services", "devices", "radius", "inventory")
     ),
     Role.SUPPORT: frozenset(
         _full("crm", "orders", "radius")

@@ -289,4 +289,5 @@ class Money:
         self.bill_runs.register()
 
     async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
+            sources=self.sources,
         await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 
@@ -42,6 +43,7 @@ from billing_bridge.billing.model import (
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
+from billing_bridge.sources.service import SourceService
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, RuleError
 from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
@@ -88,6 +90,10 @@ class NothingWaits:
     """A ChargeChecker that finds nothing."""
 
     async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+class UsageIncomplete(RuleError):
+    code = "usage-incomplete"
+
+
         return ()
 
 
@@ -114,6 +120,7 @@ class BillRuns:
         self._clock = clock
         self._jobs = jobs
         self._billing = billing
+        sources: SourceService | None = None,
         self._mediation = mediation
         self._finance = finance
         self._usage = usage
@@ -126,6 +133,7 @@ class BillRuns:
         database.on_commit(SETTLED, self._committed.set)
 
     def register(self) -> None:
+        self._sources = sources
         """Make the workflow known; before `jobs.launch()`."""
         self._jobs.register(WORKFLOW, self.run)
 
@@ -326,6 +334,33 @@ class BillRuns:
         if parked:
             raise EntitlementsParked(
                 f"{parked} events that begin, change or end lines could not be handled by {self._subscriber}: list them"
+        await self._await_sources(run)
+
+    async def _await_sources(self, run: BillRun) -> None:
+        """Every source of usage that is awaited has told all that this run bills, or the run says which has not.
+
+        Raises UsageIncomplete when one lags for too long: then the run is redriven once it has delivered.
+        """
+        if self._sources is None:
+            return
+        needed, loop = self._sources.needed(run.as_of), asyncio.get_running_loop()
+        give_up_at, told = loop.time() + self._sources.patience_s, ""
+        while lags := await self._sources.lagging(needed):
+            what = "; ".join(map(str, lags))
+            if what != told:
+                log.warning("bill_run.waiting_for_usage", bill_run_id=run.bill_run_id, sources=what)
+                await self._billing.note_waiting(run.bill_run_id, what)
+                told = what
+            if loop.time() >= give_up_at:
+                raise UsageIncomplete(
+                    f"{what}: deliver what is missing (POST /api/v1/usage-sources/…/files or …/events), or say that"
+                    " nothing more comes (POST …/complete), then redrive this run"
+                )
+            self._committed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._committed.wait(), _LOOK_AGAIN_S)
+        if told or run.waiting_for:
+            await self._billing.note_waiting(run.bill_run_id, None)
                 " with GET /api/v1/parked-events, mend the cause, POST their redeliver, then redrive this run"
             )
 

@@ -24,7 +24,10 @@ class BillRunIn(In):
 
 
 class BillRunOut(Out):
-    """`state` is queued, running, done or failed (then `error` says why, and a redrive goes on)."""
+    """`state` is queued, running, done or failed (then `error` says why, and a redrive goes on).
+
+    `waiting_for`: the sources of usage that are not complete yet.
+    """
 
     bill_run_id: str
     as_of: Instant
@@ -40,6 +43,7 @@ class BillRunOut(Out):
     created_at: Instant
     finished_at: Instant | None
     error: str | None
+    waiting_for: str | None
 
     @classmethod
     def of(cls, run: BillRun) -> BillRunOut:
@@ -58,6 +62,7 @@ class BillRunOut(Out):
             created_at=run.created_at,
             finished_at=run.finished_at,
             error=run.error,
+            waiting_for=run.waiting_for,
         )
 
 

@@ -16,6 +16,7 @@ from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense.service import SuspenseService
 from controller.app.bus import Bus
 from controller.domain.clock import MovableClock
@@ -76,9 +77,10 @@ class BillingWorld:
     ) -> None:
         self.database = database
         self.clock = MovableClock(at)
-        settings = BillingSettings(zone=BERLIN, accounts_per_batch=accounts_per_batch)
+        settings = BillingSettings(zone=BERLIN, accounts_per_batch=accounts_per_batch, usage_wait_s=usage_wait_s)
         self.crm = CrmService(database, self.clock)
         self.log = UsageLog(database, "radius-1")
+        usage_wait_s: float = 30.0,
         self.usage = UsageLogReader(database)
         self.mediation = MediationService(database, self.clock, self.usage, settings)
         self.suspense = SuspenseService(database, self.clock, settings)
@@ -90,6 +92,7 @@ class BillingWorld:
         self.book = RunBook(database, self.clock)
         box = SecretBox([b"0" * 32])
         self.certifier = Certifier(database, self.clock, box, self.book, self.finance, self.usage)
+        self.sources = SourceService(database, self.clock, settings)
         self.runs = BillRuns(
             database,
             self.clock,
@@ -108,6 +111,7 @@ class BillingWorld:
             ServiceActivated: self.billing.on_service_activated,
             ServiceChanged: self.billing.on_service_changed,
             ServiceTerminated: self.billing.on_service_terminated,
+            sources=self.sources,
             ServicePaused: self.billing.on_service_paused,
             ItemHeld: self.billing.on_item_held,
         }

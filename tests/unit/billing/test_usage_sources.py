@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -15,6 +16,7 @@ from sqlalchemy import update
 
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.model import Source
 from billing_bridge.sources.routes import endpoints
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record
@@ -384,3 +386,53 @@ async def test_a_session_that_goes_on_while_its_username_changes_hands_is_split_
     explained = await world.explainer.explain(row.line_id)
     assert explained.intact, explained.faults
     assert await balanced(sources) == {"radius": (2, 1, 1, 0, 0)}
+
+
+async def test_a_bill_run_waits_for_a_source_that_lags_names_it_and_goes_on_when_it_has_delivered(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(VOICE)
+    await pbx(api, lateness_s=3600)
+    await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
+    world.clock.move_to(berlin(2026, 10, 1, 6))
+    await send(api, cdr(1, berlin(2026, 9, 30, 20), 65, "0891234"))
+    assert [str(lag) for lag in await sources.lagging(sources.needed(world.clock.now()))] == [
+        "source pbx is complete until 2026-09-30T17:01:05+00:00, needed is 2026-09-30T22:00:00+00:00"
+    ]
+    await world.launch()
+    run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
+    async with asyncio.timeout(20):
+        while True:  # nothing announces it
+            if "pbx" in ((await world.billing.bill_run(run.bill_run_id)).waiting_for or ""):
+                break
+            await asyncio.sleep(0.02)
+    await send(api, cdr(2, berlin(2026, 9, 30, 23, 59), 65, "0891234"), complete_until=berlin(2026, 10, 1).isoformat())
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    done = await world.billing.bill_run(run.bill_run_id)
+    assert (done.state, done.waiting_for) == ("done", None)
+    (charge,) = [c for c in await world.billing.charges(run.bill_run_id, 0) if c.kind == "usage"]
+    assert charge.net == Money(13, "EUR")  # both calls, 13.2 cents
+
+
+async def test_a_bill_run_gives_up_on_a_source_that_never_delivers_and_says_which(
+    database: Database, tmp_path: Path
+) -> None:
+    world = BillingWorld(database, tmp_path, [tariff(DATA, "30.00")], berlin(2026, 9, 1, 8), usage_wait_s=0)
+    try:
+        await world.entity()
+        await world.activate(DATA)
+        made = Source("msc", "MSC", "calls", "phone", True, True, None, None, None, 0, b"", world.clock.now(), "", None)
+        await world.sources.register(made, actor="user:anna")
+        await world.launch()
+        run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
+        with pytest.raises(Exception, match="source msc was never complete"):
+            await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+        failed = await world.billing.bill_run(run.bill_run_id)
+        assert failed.error is not None
+        assert "source msc was never complete" in failed.error
+        await world.sources.retire("msc", actor="user:anna", reason="it was switched off")
+        again = await world.runs.redrive(run.bill_run_id, actor="user:anna")
+        await world.jobs.wait(f"bill-run.v1:{again.bill_run_id}:1")
+        assert (await world.billing.bill_run(run.bill_run_id)).state == "done"
+    finally:
+        await world.close()

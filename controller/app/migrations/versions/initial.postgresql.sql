@@ -41,6 +41,21 @@ CREATE TABLE billing_bridge_account_terms (
     CONSTRAINT pk_billing_bridge_account_terms PRIMARY KEY (account_id)
 )
 ;;
+CREATE TABLE billing_bridge_payer (
+    sequence BIGSERIAL NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    since DATE NOT NULL,
+    payer_id VARCHAR(32) NOT NULL,
+    heading VARCHAR(120) NOT NULL,
+    event_id VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_billing_bridge_payer PRIMARY KEY (sequence),
+    CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
+;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
     record_id BIGINT NOT NULL,
@@ -116,13 +131,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -141,6 +156,7 @@ CREATE TABLE billing_bridge_bill_run (
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
     error TEXT,
+    waiting_for TEXT,
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
@@ -213,6 +229,43 @@ CREATE TABLE billing_bridge_reconciliation (
 ;;
 CREATE INDEX ix_billing_bridge_reconciliation_day ON billing_bridge_reconciliation (day, verdict, service_id)
 ;;
+CREATE TABLE billing_bridge_leak_day (
+    day DATE NOT NULL,
+    side VARCHAR(16) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    items INTEGER NOT NULL,
+    per_day_minor BIGINT NOT NULL,
+    looked_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_leak_day PRIMARY KEY (day, side, currency)
+)
+;;
+CREATE TABLE billing_bridge_recount_position (
+    name VARCHAR(32) NOT NULL,
+    record_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_recount_position PRIMARY KEY (name)
+)
+;;
+CREATE TABLE billing_bridge_recount_session (
+    session_key VARCHAR(64) NOT NULL,
+    service_id VARCHAR(32),
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    seen_until BIGINT NOT NULL,
+    heard_at BIGINT NOT NULL,
+    is_open BOOLEAN NOT NULL,
+    CONSTRAINT pk_billing_bridge_recount_session PRIMARY KEY (session_key)
+)
+;;
+CREATE TABLE billing_bridge_recount_day (
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    octets BIGINT NOT NULL,
+    late_octets BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_recount_day PRIMARY KEY (service_id, day)
+)
+;;
+CREATE INDEX ix_billing_bridge_recount_day_day ON billing_bridge_recount_day (day)
+;;
 CREATE TABLE billing_bridge_source (
     name VARCHAR(64) NOT NULL,
     title VARCHAR(120) NOT NULL,
@@ -254,9 +307,9 @@ CREATE TABLE billing_bridge_source_record (
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
-;;
 CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
+;;
+CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id BIGINT NOT NULL,
@@ -359,6 +412,17 @@ CREATE TABLE collectors_usage_session_count (
     sessions INTEGER NOT NULL,
     CONSTRAINT pk_collectors_usage_session_count PRIMARY KEY (service_id, nas_id)
 )
+;;
+CREATE TABLE collectors_onu (
+    device_id VARCHAR(64) NOT NULL,
+    serial VARCHAR(16) NOT NULL,
+    pon_port VARCHAR(64) NOT NULL,
+    first_seen_at BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    CONSTRAINT pk_collectors_onu PRIMARY KEY (device_id, serial)
+)
+;;
+CREATE INDEX ix_collectors_onu_last_seen_at ON collectors_onu (last_seen_at)
 ;;
 CREATE TABLE app_user (
     user_id VARCHAR(32) NOT NULL,
@@ -858,9 +922,9 @@ CREATE TABLE finance_contract (
     CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
 )
 ;;
-CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
-;;
 CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
 ;;
 CREATE FUNCTION finance_contract_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -948,13 +1012,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE TABLE radius_nas (
     nas_id VARCHAR(32) NOT NULL,
@@ -1029,6 +1093,8 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
@@ -1036,8 +1102,6 @@ CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1127,9 +1191,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1165,6 +1229,8 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
@@ -1172,8 +1238,6 @@ CREATE INDEX ix_radius_session_history_username ON radius_session_history (usern
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1217,9 +1281,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
-;;
 CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1255,13 +1319,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1286,9 +1350,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1493,6 +1557,7 @@ CREATE TABLE billing_bridge_charge (
     until_on DATE NOT NULL,
     item VARCHAR(200) NOT NULL,
     description VARCHAR(400) NOT NULL,
+    heading VARCHAR(120) NOT NULL,
     quantity VARCHAR(40) NOT NULL,
     unit VARCHAR(8) NOT NULL,
     unit_price VARCHAR(40) NOT NULL,
@@ -1510,9 +1575,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1709,9 +1774,9 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
@@ -1800,9 +1865,9 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
@@ -2159,6 +2224,22 @@ CREATE FUNCTION finance_promise_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ 
 ;;
 CREATE TRIGGER finance_promise_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_promise FOR EACH STATEMENT EXECUTE FUNCTION finance_promise_frozen()
 ;;
+CREATE TABLE crm_account_parent (
+    account_id VARCHAR(32) NOT NULL,
+    since DATE NOT NULL,
+    parent_id VARCHAR(32),
+    billed_to_parent BOOLEAN NOT NULL,
+    heading VARCHAR(120) NOT NULL,
+    blocked_with_parent BOOLEAN NOT NULL,
+    changed_at BIGINT NOT NULL,
+    changed_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_crm_account_parent PRIMARY KEY (account_id, since),
+    CONSTRAINT fk_crm_account_parent_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT fk_crm_account_parent_parent_id_crm_account FOREIGN KEY(parent_id) REFERENCES crm_account (account_id)
+)
+;;
+CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
+;;
 CREATE TABLE finance_line_levy (
     line_id VARCHAR(32) NOT NULL,
     code VARCHAR(40) NOT NULL,
@@ -2196,13 +2277,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
-;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2225,11 +2306,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -2378,8 +2459,8 @@ CREATE TABLE orders_pause (
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
