@@ -114,6 +114,19 @@ account_terms = Table(
 )
 """Accounts whose new subscriptions are not billed from the usual day: 1 … 31, or 0 for the day on which each begins."""
 
+payer = Table(
+    "billing_bridge_payer",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("since", Date, nullable=False),
+    Column("payer_id", Id, nullable=False, index=True),
+    Column("heading", String(120), nullable=False),
+    Column("event_id", Id, nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+"""From `since` on `payer_id` pays for what `account_id` has; the account itself, where it pays again."""
+
 position = Table(
     "billing_bridge_position",
     metadata,
@@ -233,6 +246,7 @@ charge = Table(
     Column("until_on", Date, nullable=False),
     Column("item", String(200), nullable=False),
     Column("description", String(400), nullable=False),
+    Column("heading", String(120), nullable=False),
     Column("quantity", ExactDecimal, nullable=False),
     Column("unit", String(8), nullable=False),
     Column("unit_price", ExactDecimal, nullable=False),
@@ -247,7 +261,10 @@ charge = Table(
     UniqueConstraint("subscription_id", "period_first_on", "version_id", "kind", "code", "attempt"),
     Index("ix_billing_bridge_charge_bill_run_id_batch", "bill_run_id", "batch"),
 )
-"""`code` names the price of the version. `arithmetic` is JSON: what was computed, less what had been charged before."""
+"""`account_id` is who pays; `heading` for whom, where that is another. `code` names the price of the version.
+
+`arithmetic` is JSON: what was computed, less what had been charged before.
+"""
 
 charge_usage = Table(
     "billing_bridge_charge_usage",

@@ -53,9 +53,7 @@ def after(subscription: Subscription, today: date) -> tuple[SubscriptionId, date
     return subscription.subscription_id, rate_from_on, max(max(begun), billed_until_on)
 
 
-def _addressed(
-    rated: RatedCharge, subscription: Subscription, paying: Mapping[str, Sequence[Payer]]
-) -> RatedCharge:
+def _addressed(rated: RatedCharge, subscription: Subscription, paying: Mapping[str, Sequence[Payer]]) -> RatedCharge:
     """The charge, on the account that pays for its period."""
     entries = paying.get(subscription.account_id)
     if not entries:

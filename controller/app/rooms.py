@@ -52,6 +52,7 @@ from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
+from erp.crm.hierarchy import HierarchyService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
@@ -106,6 +107,7 @@ class Erp:
     def __init__(self, base: Foundation) -> None:
         self.crm = CrmService(base.database, base.clock)
         self.catalog = CatalogService(base.database, base.clock)
+        self.hierarchy = HierarchyService(base.database, base.clock)
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
         self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)

@@ -33,6 +33,7 @@ from controller.app.site import web_site
 from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.events import (
+    AccountParentSet,
     DunningChanged,
     InvoiceIssued,
     ItemHeld,
@@ -61,6 +62,7 @@ from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
+from erp.crm import hierarchy_routes
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, correction_routes, revenue_routes, settlement_routes, tax_routes
 from erp.finance import routes as finance_routes
@@ -91,6 +93,7 @@ def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions
             ServiceChanged: money.billing.on_service_changed,
             ServiceTerminated: money.billing.on_service_terminated,
             ServicePaused: money.billing.on_service_paused,
+            AccountParentSet: money.billing.on_account_parent_set,
             ItemHeld: money.billing.on_item_held,
         },
         "items": {ServiceTerminated: erp.items.on_service_terminated},
@@ -179,6 +182,7 @@ class Program:
         """The whole API. Each room lists its own."""
         found = [
             *crm_routes.endpoints(self.erp.crm),
+            *hierarchy_routes.endpoints(self.erp.hierarchy),
             *catalog_routes.endpoints(self.erp.catalog),
             *inventory_routes.endpoints(self.erp.inventory),
             *orders_routes.endpoints(self.erp.orders, self.base.clock),

@@ -45,6 +45,21 @@ class CustomerCreated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountParentSet(Event):
+    """From the local day `since` on an account belongs to another ("" to nobody), which may pay for it.
+
+    `heading` is what stands above its lines on the payer's document.
+    """
+
+    name: ClassVar[str] = "account.parent-set"
+    account_id: AccountId
+    since: date
+    parent_id: str
+    billed_to_parent: bool
+    heading: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceOrdered(Event):
     """An order was accepted: stock is reserved and the subscription waits for its service."""
 
@@ -225,6 +240,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     kind.name: kind
     for kind in (
         CustomerCreated,
+        AccountParentSet,
         ServiceOrdered,
         ServiceActivated,
         ServiceChanged,

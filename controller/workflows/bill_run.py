@@ -46,7 +46,14 @@ from billing_bridge.mediation.service import MediationService
 from billing_bridge.sources.service import SourceService
 from controller.domain.clock import Clock
 from controller.domain.errors import Conflict, RuleError
-from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
+from controller.domain.events import (
+    AccountParentSet,
+    ItemHeld,
+    ServiceActivated,
+    ServiceChanged,
+    ServicePaused,
+    ServiceTerminated,
+)
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import ChargeChecker, RatedBatch, UsageReader, Waiting
 from controller.store import outbox
@@ -60,7 +67,8 @@ log = structlog.get_logger()
 
 WORKFLOW = "bill-run.v1"
 _ENTITLEMENTS = tuple(
-    kind.name for kind in (ServiceActivated, ServiceChanged, ServiceTerminated, ServicePaused, ItemHeld)
+    kind.name
+    for kind in (AccountParentSet, ServiceActivated, ServiceChanged, ServiceTerminated, ServicePaused, ItemHeld)
 )
 _LOOK_AGAIN_S = 0.5
 _ENDING_S = 10.0

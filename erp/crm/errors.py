@@ -1,15 +1,16 @@
 """What can go wrong with customers.
 
 RuleError
-└── NotFound
-    ├── NoEntity      no legal entity was created yet: the first start does it
-    ├── NoCustomer
-    └── NoAccount
+├── NotFound
+│   ├── NoEntity      no legal entity was created yet: the first start does it
+│   ├── NoCustomer
+│   └── NoAccount
+└── BadParent         an account cannot belong to that one
 """
 
 from __future__ import annotations
 
-from controller.domain.errors import NotFound
+from controller.domain.errors import NotFound, RuleError
 
 
 class NoEntity(NotFound):
@@ -18,6 +19,10 @@ class NoEntity(NotFound):
 
 class NoCustomer(NotFound):
     code = "no-customer"
+
+
+class BadParent(RuleError):
+    code = "bad-parent"
 
 
 class NoAccount(NotFound):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, String, Table, Text
+from sqlalchemy import Boolean, Column, Date, ForeignKey, String, Table, Text
 
 from controller.store.metadata import Id, Instant, metadata
 
@@ -32,6 +32,20 @@ customer = Table(
     Column("tax_id", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+
+account_parent = Table(
+    "crm_account_parent",
+    metadata,
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), primary_key=True),
+    Column("since", Date, primary_key=True),
+    Column("parent_id", Id, ForeignKey("crm_account.account_id"), index=True),
+    Column("billed_to_parent", Boolean, nullable=False),
+    Column("heading", String(120), nullable=False),
+    Column("blocked_with_parent", Boolean, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", String(128), nullable=False),
+)
+"""To whom an account belongs from `since` until its next row; NULL is nobody."""
 
 account = Table(
     "crm_account",

@@ -20,7 +20,15 @@ from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense.service import SuspenseService
 from controller.app.bus import Bus
 from controller.domain.clock import MovableClock
-from controller.domain.events import Event, ItemHeld, ServiceActivated, ServiceChanged, ServicePaused, ServiceTerminated
+from controller.domain.events import (
+    AccountParentSet,
+    Event,
+    ItemHeld,
+    ServiceActivated,
+    ServiceChanged,
+    ServicePaused,
+    ServiceTerminated,
+)
 from controller.domain.identity import (
     AccountId,
     OfferingVersionId,
@@ -113,6 +121,7 @@ class BillingWorld:
             ServiceTerminated: self.billing.on_service_terminated,
             sources=self.sources,
             ServicePaused: self.billing.on_service_paused,
+            AccountParentSet: self.billing.on_account_parent_set,
             ItemHeld: self.billing.on_item_held,
         }
         self.bus = Bus(database, self.clock, {"billing": handlers})
