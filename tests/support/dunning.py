@@ -1,0 +1,181 @@
+"""Dunning as wiring puts it together: a ledger, lines with logins in a started RADIUS room, mail that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    InvoiceId,
+    OfferingVersionId,
+    ServiceId,
+    SubscriptionId,
+    new_id,
+)
+from controller.domain.money import Money
+from controller.domain.ports import Secret
+from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from controller.workflows.dunning import DunningWork, Look
+from erp.catalog.model import Product
+from erp.catalog.service import CatalogService
+from erp.crm.model import Contact
+from erp.dunning.disputes import DisputeService
+from erp.dunning.mail import Mail
+from erp.dunning.notices import NoticeService
+from erp.dunning.service import DunningService
+from erp.dunning.standing import Standing
+from erp.inventory.service import InventoryService
+from erp.orders import repository as orders
+from erp.orders.model import Subscription, SubscriptionState
+from erp.orders.pauses import PauseService
+from erp.orders.service import OrderService
+from radius.vendors.mark import read_class
+from tests.support.finance import Books, made_entity
+from tests.support.isp import TERMS
+from tests.support.radius import GOLD, RecordingRoom, recording_room, secret_box
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ANNA = "user:anna"
+
+
+class KeptMail:
+    """A Mailer that keeps what it is given; `refuse` is raised instead, once, where it is set."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mail] = []
+        self.refuse: BaseException | None = None
+
+    async def send(self, mail: Mail) -> None:
+        if self.refuse is not None:
+            error, self.refuse = self.refuse, None
+            raise error
+        self.sent.append(mail)
+
+
+class DunningWorld:
+    """Days are told as "today at ten in Berlin"; `night` is what the job does, `deliver` what the bus does."""
+
+    def __init__(self, database: Database, running: RecordingRoom, directory: Path) -> None:
+        self.books = Books(database)
+        self.database, self.clock = database, self.books.clock
+        self.room = running.room
+        self.mail = KeptMail()
+        self.dunning = DunningService(database, self.clock, self.books.crm)
+        self.notices = self.sender()
+        self.disputes = DisputeService(database, self.clock, self.dunning, self.books.finance, self.books.corrections)
+        box = secret_box(directory)
+        self.catalog, stock = CatalogService(database, self.clock), InventoryService(database, self.clock)
+        self._sold: OfferingVersionId | None = None
+        self.orders = OrderService(database, self.clock, box, catalog=self.catalog, inventory=stock)
+        self.pauses = PauseService(database, self.clock, crm=self.books.crm)
+        self.jobs = Jobs(database.url, directory)
+        self.work = DunningWork(
+            database,
+            self.clock,
+            self.jobs,
+            dunning=self.dunning,
+            restricting=self.room.restricting,
+            orders=self.orders,
+            pauses=self.pauses,
+            zone=BERLIN,
+        )
+
+    def sender(self, process: str = "headend-1") -> NoticeService:
+        return NoticeService(
+            self.database,
+            self.clock,
+            self.books.crm,
+            self.dunning,
+            mailer=self.mail,
+            sender="billing@testnetz.example",
+            iban="DE02120300000000202051",
+            process=process,
+        )
+
+    async def customer(self, name: str = "Erika Beispiel", email: str = "erika@example.net", **known: Any) -> AccountId:
+        contact = Contact(name, email=email, address="Hauptstraße 5\n20095 Hamburg", **known)
+        return (await self.books.crm.create_customer(contact, actor=ANNA)).account.account_id
+
+    async def line(self, account_id: AccountId, username: str) -> ServiceId:
+        """An active line with a login."""
+        now = self.clock.now()
+        made = Subscription(
+            SubscriptionId(new_id(now)), account_id, ServiceId(new_id(now)), await self._version(),
+            SubscriptionState.ACTIVE, username, None, (), now, activated_at=now,
+        )  # fmt: skip
+        async with self.database.begin() as conn:
+            await orders.add_subscription(conn, made)
+            await orders.change_subscription(conn, made)
+        await self.room.subscribers.put_subscriber(
+            service_id=made.service_id, username=username, password=Secret("hunter2"), profile=GOLD, framed_ipv4=None,
+            enabled=True, actor=ANNA,
+        )  # fmt: skip
+        return made.service_id
+
+    async def _version(self) -> OfferingVersionId:
+        """Of an offering, made with the first line."""
+        if self._sold is None:
+            made = await self.catalog.create_offering(Product("Fibre 100"), TERMS, actor=ANNA)
+            self._sold = made.versions[0].tariff.version_id
+        return self._sold
+
+    async def invoice(self, account_id: AccountId, net: str = "50.00") -> InvoiceId:
+        """Of 1.19 × net, due in two weeks."""
+        run = BillRunId(new_id(self.clock.now()))
+        (made,) = await self.books.finance.issue(run, [self.books.charge(account_id, net)])
+        return made
+
+    async def pay(self, account_id: AccountId, amount: str, reference: str) -> None:
+        await self.books.finance.receive(
+            account_id=account_id, amount=Money.exact(amount, "EUR"), method="bank-transfer", reference=reference,
+            received_at=None, actor=ANNA,
+        )  # fmt: skip
+
+    def move_to(self, day: date, hour: int = 10) -> None:
+        self.clock.move_to(datetime.combine(day, time(hour), tzinfo=BERLIN).astimezone(UTC))
+
+    @property
+    def today(self) -> date:
+        return self.clock.now().astimezone(BERLIN).date()
+
+    async def look(self, account_id: AccountId, *, advance: bool = True) -> Look:
+        async with self.database.begin() as conn:
+            look = await self.work.look(conn, account_id, advance=advance)
+        await self.room.follower.refresh_subscribers()
+        return look
+
+    async def nights(self, account_id: AccountId, until: date, *, every: int = 1) -> None:
+        """Every night until that day, or each so many, with its mail."""
+        while self.today < until:
+            self.move_to(min(until, self.today + timedelta(days=every)))
+            await self.look(account_id)
+            while await self.notices.work():
+                pass
+
+    async def standing(self, account_id: AccountId) -> Standing:
+        return await self.dunning.standing(account_id)
+
+    def login_gets(self, username: str) -> str:
+        """What the next login gets: the name of its speed, or "rejected"."""
+        found = self.room.directory.find(username.encode())
+        assert found is not None
+        if found.plan.guard is not None and found.plan.guard.barred:
+            return "rejected"
+        mark = read_class(found.attributes[2:])
+        assert mark is not None
+        return mark.profile_name
+
+
+@asynccontextmanager
+async def dunning_world(database: Database, directory: Path) -> AsyncIterator[DunningWorld]:
+    async with recording_room(database, directory) as running:
+        made = DunningWorld(database, running, directory)
+        await made_entity(made.books)
+        yield made
