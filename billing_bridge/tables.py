@@ -304,11 +304,13 @@ bill_run = Table(
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
     Column("error", Text),
+    Column("waiting_for", Text),
     Index("ix_billing_bridge_bill_run_created_at", "created_at", "bill_run_id"),
 )
 """A `dry` run writes no charge, takes no number and makes no document: it leaves drafts, to be looked at.
 
 `preview_id` names the dry run that a run is compared with; with `hold_changed` accounts that differ from it wait.
+`waiting_for`: the sources of usage that are not complete yet.
 """
 
 bill_batch = Table(
@@ -318,13 +320,11 @@ bill_batch = Table(
     Column("batch", Integer, primary_key=True),
     Column("account_ids", Text, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("waiting_for", Text),
     Column("charges", Integer, nullable=False),
     Column("documents", Integer, nullable=False),
     Column("totals", Text),
     Column("moved_at", Instant),
     Index("ix_billing_bridge_bill_batch_state", "bill_run_id", "state", "batch"),
-`waiting_for`: the sources of usage that are not complete yet.
 )
 """A frozen list of accounts (comma-separated ids). State: open, rated, checked, invoiced.
 
