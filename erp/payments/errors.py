@@ -1,8 +1,10 @@
 """What the payments room refuses.
 
 RuleError
-├── NotFound  NoGateway, UnknownCardPayment, UnknownRefund
+├── NotFound  NoGateway, UnknownCardPayment, UnknownRefund, UnknownBankAccount, UnknownLine, UnknownMandate,
+│             UnknownCollection, UnknownTill, UnknownShift
 ├── Conflict  WrongState           the thing has gone on: a refund that was sent is not approved again
+├── FileRefused                    a bank file that is none, or does not add up
 ├── SignatureRefused               a webhook that nobody who has the secret sent, or an old one
 ├── NotAnEvent                     a signed body that is no event
 ├── NeedsAnother                   four eyes: whoever asked for a refund does not approve it
@@ -25,6 +27,34 @@ class UnknownCardPayment(NotFound):
 
 class UnknownRefund(NotFound):
     code = "unknown-refund"
+
+
+class UnknownBankAccount(NotFound):
+    code = "unknown-bank-account"
+
+
+class UnknownLine(NotFound):
+    code = "unknown-bank-line"
+
+
+class UnknownMandate(NotFound):
+    code = "unknown-mandate"
+
+
+class UnknownCollection(NotFound):
+    code = "unknown-collection"
+
+
+class UnknownTill(NotFound):
+    code = "unknown-till"
+
+
+class UnknownShift(NotFound):
+    code = "unknown-shift"
+
+
+class FileRefused(RuleError):
+    code = "bank-file"
 
 
 class WrongState(Conflict):

@@ -12,6 +12,7 @@ from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from erp.crm.service import CrmService
 from erp.finance.service import FinanceService
+from erp.payments.bank.service import BankService
 from erp.payments.booking import CardBooking
 from erp.payments.cards import CardCharges
 from erp.payments.gateway import PaymentGateway
@@ -19,6 +20,7 @@ from erp.payments.gateways import GatewayRegistry
 from erp.payments.inbox import GatewayInbox
 from erp.payments.refunds import RefundService
 from erp.payments.repository import Gateway
+from erp.payments.sepa.service import SepaService
 from erp.payments.settings import PaymentsSettings
 from erp.payments.stripe.client import StripeGateway
 
@@ -49,6 +51,9 @@ class PaymentsRoom:
             database, clock, self.settlement, self.booking, self.gateways, self._speaks, settings
         )
         self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
+
+        self.sepa = SepaService(database, clock, crm, self.settlement, settings)
+        self.bank = BankService(database, clock, crm, self.settlement, self.sepa, settings)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -993,10 +993,79 @@ CREATE TABLE payments_refund (
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
-;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+;;
+CREATE TABLE payments_bank_account (
+    bank_account_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    name VARCHAR(70) NOT NULL,
+    iban VARCHAR(34) NOT NULL,
+    bic VARCHAR(11) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    creditor_id VARCHAR(35) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_bank_account PRIMARY KEY (bank_account_id),
+    CONSTRAINT uq_payments_bank_account_iban UNIQUE (iban)
+)
+;;
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+CREATE TABLE payments_bank_file (
+    file_id VARCHAR(32) NOT NULL,
+    sha256 BLOB NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    statements INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
+    received_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_bank_file PRIMARY KEY (file_id),
+    CONSTRAINT uq_payments_bank_file_sha256 UNIQUE (sha256)
+)
+;;
+CREATE TRIGGER payments_bank_file_no_update BEFORE UPDATE ON payments_bank_file BEGIN SELECT RAISE(ABORT, 'payments_bank_file: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_bank_file_no_delete BEFORE DELETE ON payments_bank_file BEGIN SELECT RAISE(ABORT, 'payments_bank_file: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_bank_file_no_replace BEFORE INSERT ON payments_bank_file WHEN EXISTS (SELECT 1 FROM payments_bank_file WHERE (file_id = NEW.file_id) OR (sha256 = NEW.sha256)) BEGIN SELECT RAISE(ABORT, 'payments_bank_file: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE payments_mandate (
+    mandate_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    reference VARCHAR(35) NOT NULL,
+    scheme VARCHAR(4) NOT NULL CONSTRAINT ck_payments_mandate_scheme CHECK (scheme IN ('CORE', 'B2B')),
+    recurrent INTEGER NOT NULL,
+    signed_on DATE NOT NULL,
+    iban VARCHAR(34) NOT NULL,
+    bic VARCHAR(11) NOT NULL,
+    debtor VARCHAR(70) NOT NULL,
+    state VARCHAR(10) NOT NULL,
+    collected INTEGER NOT NULL,
+    last_on DATE,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_mandate PRIMARY KEY (mandate_id),
+    CONSTRAINT uq_payments_mandate_reference UNIQUE (reference)
+)
+;;
+CREATE INDEX ix_payments_mandate_account_id ON payments_mandate (account_id)
+;;
+CREATE TABLE payments_till (
+    till_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    name VARCHAR(40) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_till PRIMARY KEY (till_id),
+    CONSTRAINT uq_payments_till_name UNIQUE (name)
+)
 ;;
 CREATE TABLE radius_nas (
     nas_id VARCHAR(32) NOT NULL,
@@ -1077,9 +1146,13 @@ CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (servic
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
+CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
-CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1300,6 +1373,8 @@ CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE s
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
@@ -1370,6 +1445,11 @@ CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1552,9 +1632,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1650,9 +1730,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1844,6 +1924,8 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
@@ -1876,9 +1958,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -2035,6 +2117,92 @@ CREATE TABLE payments_dispute (
     CONSTRAINT fk_payments_dispute_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
+CREATE TABLE payments_statement (
+    statement_id VARCHAR(32) NOT NULL,
+    bank_account_id VARCHAR(32) NOT NULL,
+    file_id VARCHAR(32) NOT NULL,
+    ident VARCHAR(140) NOT NULL,
+    first_on DATE NOT NULL,
+    last_on DATE NOT NULL,
+    opening_minor BIGINT NOT NULL,
+    closing_minor BIGINT NOT NULL,
+    sha256 BLOB NOT NULL,
+    note VARCHAR(300) NOT NULL,
+    CONSTRAINT pk_payments_statement PRIMARY KEY (statement_id),
+    CONSTRAINT uq_payments_statement_bank_account_id UNIQUE (bank_account_id, ident, last_on),
+    CONSTRAINT fk_payments_statement_bank_account_id_payments_bank_account FOREIGN KEY(bank_account_id) REFERENCES payments_bank_account (bank_account_id),
+    CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
+)
+;;
+CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
+;;
+CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
+;;
+CREATE TRIGGER payments_statement_no_update BEFORE UPDATE ON payments_statement BEGIN SELECT RAISE(ABORT, 'payments_statement: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_statement_no_delete BEFORE DELETE ON payments_statement BEGIN SELECT RAISE(ABORT, 'payments_statement: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_statement_no_replace BEFORE INSERT ON payments_statement WHEN EXISTS (SELECT 1 FROM payments_statement WHERE (statement_id = NEW.statement_id)) BEGIN SELECT RAISE(ABORT, 'payments_statement: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE payments_collection (
+    collection_id VARCHAR(32) NOT NULL,
+    bank_account_id VARCHAR(32) NOT NULL,
+    message_id VARCHAR(35) NOT NULL,
+    form VARCHAR(16) NOT NULL,
+    collect_on DATE NOT NULL,
+    items INTEGER NOT NULL,
+    total_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    sha256 BLOB NOT NULL,
+    content TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    sent_at BIGINT,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_collection PRIMARY KEY (collection_id),
+    CONSTRAINT fk_payments_collection_bank_account_id_payments_bank_account FOREIGN KEY(bank_account_id) REFERENCES payments_bank_account (bank_account_id),
+    CONSTRAINT uq_payments_collection_message_id UNIQUE (message_id)
+)
+;;
+CREATE TABLE payments_transfer_file (
+    file_id VARCHAR(32) NOT NULL,
+    bank_account_id VARCHAR(32) NOT NULL,
+    message_id VARCHAR(35) NOT NULL,
+    items INTEGER NOT NULL,
+    total_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    sha256 BLOB NOT NULL,
+    content TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_transfer_file PRIMARY KEY (file_id),
+    CONSTRAINT fk_payments_transfer_file_bank_account_id_payments_bank_account FOREIGN KEY(bank_account_id) REFERENCES payments_bank_account (bank_account_id),
+    CONSTRAINT uq_payments_transfer_file_message_id UNIQUE (message_id)
+)
+;;
+CREATE TRIGGER payments_transfer_file_no_update BEFORE UPDATE ON payments_transfer_file BEGIN SELECT RAISE(ABORT, 'payments_transfer_file: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_transfer_file_no_delete BEFORE DELETE ON payments_transfer_file BEGIN SELECT RAISE(ABORT, 'payments_transfer_file: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_transfer_file_no_replace BEFORE INSERT ON payments_transfer_file WHEN EXISTS (SELECT 1 FROM payments_transfer_file WHERE (file_id = NEW.file_id) OR (message_id = NEW.message_id)) BEGIN SELECT RAISE(ABORT, 'payments_transfer_file: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
+;;
+CREATE TABLE payments_shift (
+    shift_id VARCHAR(32) NOT NULL,
+    till_id VARCHAR(32) NOT NULL,
+    opened_at BIGINT NOT NULL,
+    opened_by VARCHAR(128) NOT NULL,
+    opening_minor BIGINT NOT NULL,
+    closed_at BIGINT,
+    closed_by VARCHAR(128),
+    expected_minor BIGINT,
+    counted_minor BIGINT,
+    reason VARCHAR(300) NOT NULL,
+    CONSTRAINT pk_payments_shift PRIMARY KEY (shift_id),
+    CONSTRAINT fk_payments_shift_till_id_payments_till FOREIGN KEY(till_id) REFERENCES payments_till (till_id)
+)
+;;
+CREATE UNIQUE INDEX uq_payments_shift_open ON payments_shift (till_id) WHERE closed_at IS NULL
+;;
 CREATE TABLE billing_bridge_charge_usage (
     charge_id VARCHAR(32) NOT NULL,
     day DATE NOT NULL,
@@ -2178,6 +2346,11 @@ CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -2222,6 +2395,92 @@ CREATE TABLE crm_account_parent (
 )
 ;;
 CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
+CREATE TABLE payments_bank_line (
+    line_id VARCHAR(32) NOT NULL,
+    bank_account_id VARCHAR(32) NOT NULL,
+    statement_id VARCHAR(32) NOT NULL,
+    position INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    booked_on DATE NOT NULL,
+    value_on DATE NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_payments_bank_line_not_zero CHECK (amount_minor <> 0),
+    currency VARCHAR(3) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    end_to_end VARCHAR(70) NOT NULL,
+    reference VARCHAR(140) NOT NULL,
+    batch VARCHAR(70) NOT NULL,
+    bank_ref VARCHAR(70) NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    return_reason VARCHAR(8) NOT NULL,
+    remittance VARCHAR(1000) NOT NULL,
+    party VARCHAR(140) NOT NULL,
+    party_iban VARCHAR(34) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    matched VARCHAR(16) NOT NULL,
+    subject VARCHAR(160) NOT NULL,
+    matches INTEGER NOT NULL,
+    changed_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_bank_line PRIMARY KEY (line_id),
+    CONSTRAINT uq_payments_bank_line_statement_id UNIQUE (statement_id, position, part),
+    CONSTRAINT fk_payments_bank_line_bank_account_id_payments_bank_account FOREIGN KEY(bank_account_id) REFERENCES payments_bank_account (bank_account_id),
+    CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
+)
+;;
+CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
+;;
+CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
+;;
+CREATE TABLE payments_collection_item (
+    item_id VARCHAR(32) NOT NULL,
+    collection_id VARCHAR(32) NOT NULL,
+    mandate_id VARCHAR(32) NOT NULL,
+    sequence VARCHAR(4) NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    payment_id VARCHAR(32),
+    reason VARCHAR(40) NOT NULL,
+    changed_at BIGINT NOT NULL,
+    CONSTRAINT pk_payments_collection_item PRIMARY KEY (item_id),
+    CONSTRAINT fk_payments_collection_item_collection_id_payments_collection FOREIGN KEY(collection_id) REFERENCES payments_collection (collection_id),
+    CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
+)
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE TABLE payments_cash_receipt (
+    receipt_id VARCHAR(32) NOT NULL,
+    till_id VARCHAR(32) NOT NULL,
+    shift_id VARCHAR(32) NOT NULL,
+    number VARCHAR(60) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    account_id VARCHAR(32),
+    payment_id VARCHAR(32),
+    refund_id VARCHAR(32),
+    request VARCHAR(64) NOT NULL,
+    note VARCHAR(300) NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_payments_cash_receipt PRIMARY KEY (receipt_id),
+    CONSTRAINT uq_payments_cash_receipt_till_id UNIQUE (till_id, request),
+    CONSTRAINT fk_payments_cash_receipt_till_id_payments_till FOREIGN KEY(till_id) REFERENCES payments_till (till_id),
+    CONSTRAINT fk_payments_cash_receipt_shift_id_payments_shift FOREIGN KEY(shift_id) REFERENCES payments_shift (shift_id),
+    CONSTRAINT uq_payments_cash_receipt_number UNIQUE (number)
+)
+;;
+CREATE INDEX ix_payments_cash_receipt_shift_id ON payments_cash_receipt (shift_id)
+;;
+CREATE TRIGGER payments_cash_receipt_no_update BEFORE UPDATE ON payments_cash_receipt BEGIN SELECT RAISE(ABORT, 'payments_cash_receipt: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_cash_receipt_no_delete BEFORE DELETE ON payments_cash_receipt BEGIN SELECT RAISE(ABORT, 'payments_cash_receipt: posted rows are never changed or deleted'); END
+;;
+CREATE TRIGGER payments_cash_receipt_no_replace BEFORE INSERT ON payments_cash_receipt WHEN EXISTS (SELECT 1 FROM payments_cash_receipt WHERE (receipt_id = NEW.receipt_id) OR (number = NEW.number)) BEGIN SELECT RAISE(ABORT, 'payments_cash_receipt: posted rows are never changed or deleted (UNIQUE constraint failed)'); END
 ;;
 CREATE TABLE finance_line_levy (
     line_id VARCHAR(32) NOT NULL,
@@ -2268,6 +2527,11 @@ CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2439,3 +2703,10 @@ CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)

@@ -1,0 +1,1 @@
+"""Bank statements: read, checked, posted and matched."""

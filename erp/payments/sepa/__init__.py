@@ -1,0 +1,1 @@
+"""SEPA: mandates, direct debit and credit transfer files, and what banks answer to them."""
