@@ -51,8 +51,8 @@ from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
-from erp.crm.service import CrmService
 from erp.crm.hierarchy import HierarchyService
+from erp.crm.service import CrmService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
@@ -106,8 +106,8 @@ class Erp:
 
     def __init__(self, base: Foundation) -> None:
         self.crm = CrmService(base.database, base.clock)
-        self.catalog = CatalogService(base.database, base.clock)
         self.hierarchy = HierarchyService(base.database, base.clock)
+        self.catalog = CatalogService(base.database, base.clock)
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
         self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)
@@ -286,10 +286,10 @@ class Money:
             base.usage,
             certifier=self.certifier,
             checker=self.checks,
+            sources=self.sources,
         )
         self.checks.let_go = self._let_go
         self.bill_runs.register()
 
     async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
-            sources=self.sources,
         await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)
