@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from controller.domain.errors import RuleError
+from controller.domain.identity import ServiceId
+from controller.domain.ports import Secret
 from controller.http.endpoint import Call, Endpoint
 from radius.authorization.line import Line, line
 from radius.lines import LineService
-from radius.passwords import PasswordService
+from radius.passwords import SITE, PasswordService
+from radius.service import SubscriberService
 
 
 class LineBody(BaseModel):
@@ -37,20 +40,34 @@ class PasswordIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     form: Literal["clear", "nt", "argon2", "site"] | None = Field(
-        default=None, description="What is kept of it; site: as the site does. A richer form needs a new password first"
+        default=None,
+        description="What is kept; site: as the site does. A richer form needs a new password with it",
     )
     expired: bool | None = Field(default=None, description="Refuse it until it is changed (MS-CHAP error 648)")
+    password: SecretStr | None = Field(default=None, max_length=128, description="A new one, kept in this form")
 
 
-def endpoints(passwords: PasswordService, lines: LineService) -> list[Endpoint]:
+class LoginIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(description="Whether the next login is accepted; live sessions stay")
+
+
+def endpoints(passwords: PasswordService, lines: LineService, logins: SubscriberService) -> list[Endpoint]:
     """Below /api/v1."""
 
     async def password(call: Call) -> None:
         body, service_id = call.body_as(PasswordIn), call.path["service_id"]
-        if body.form is not None:
-            await passwords.choose_form(service_id, None if body.form == "site" else body.form, actor=call.actor)
+        if body.password is not None:
+            await passwords.put(service_id, Secret(body.password.get_secret_value()), body.form, actor=call.actor)
+        elif body.form is not None:
+            await passwords.choose_form(service_id, None if body.form == SITE else body.form, actor=call.actor)
         if body.expired is not None:
             await passwords.expire(service_id, expired=body.expired, actor=call.actor)
+
+    async def login(call: Call) -> None:
+        enabled = call.body_as(LoginIn).enabled
+        await logins.set_enabled(service_id=ServiceId(call.path["service_id"]), enabled=enabled, actor=call.actor)
 
     async def show(call: Call) -> LinesBody:
         return _out(await lines.show(call.path["service_id"]))
@@ -61,7 +78,10 @@ def endpoints(passwords: PasswordService, lines: LineService) -> list[Endpoint]:
 
     service = "/services/{service_id}"
     return [
-        Endpoint("PATCH", f"{service}/password", "radius:write", password, "How a password is kept", body=PasswordIn),
+        Endpoint(
+            "PATCH", f"{service}/password", "radius:write", password, "A password and its form", body=PasswordIn
+        ),
+        Endpoint("PATCH", f"{service}/login", "radius:write", login, "Open or lock a login", body=LoginIn),
         Endpoint("GET", f"{service}/lines", "radius:read", show, "Lines that need no password", returns=LinesBody),
         Endpoint(
             "PUT",

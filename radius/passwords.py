@@ -22,7 +22,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius import repository
-from radius.authorization.password import CLEAR, FORMS, check_form, derived, opened, same
+from radius.authorization.password import CLEAR, FOREIGN, FORMS, check_form, derived, opened, same
 from radius.follower import Follower
 from radius.repository import subscriber_context as context
 from radius.tables import subscriber as table
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 MAX_PASSWORD_OCTETS = 128
 """What User-Password can carry (RFC 2865 §5.2)."""
+SITE = "site"
+"""In place of a form: as the site does."""
 _RETRY_S = 5.0
 _BATCH = 200
 """Rows per transaction of a move: argon2 takes 10 ms for each, and other writers wait meanwhile."""
@@ -61,28 +63,9 @@ class PasswordService:
         await self._follower.refresh_subscribers()
         return wanted
 
-    async def adopt(self, service_id: str, kept: Secret, form: str, *, actor: str) -> None:
-        """Take over a password that is known in this form alone, such as an NT hash from another server.
-
-        It is kept in this form, or in the site's where that is poorer. Raises NotFound, and RuleError for what is none.
-        """
-        opened(form, kept.reveal())
-        poorer = form if FORMS.index(form) > FORMS.index(self._site_form) else self._site_form
-        moved = await asyncio.to_thread(derived, kept.reveal(), form, poorer)
-        choice = None if poorer == self._site_form else poorer
-        async with self._database.begin() as conn:
-            await repository.take_turn(conn)
-            row = await _row(conn, service_id)
-            sealed = repository.seal_password(self._box, Secret(moved), service_id)
-            values = {"password": sealed, "password_form": poorer, "password_choice": choice}
-            await self._write(conn, row, values, actor, "subscriber.password-adopted")
-        await self._follower.refresh_subscribers()
-
     async def changed_by_peer(self, service_id: str, password: Secret) -> None:
         """Keep what a subscriber chose in place of an expired password. Raises NotFound, and RuleError with why not."""
-        check_length(password)
-        if "\0" in password.reveal():
-            raise RuleError("PAP cannot carry a password with a NUL in it")
+        check_password(password)
         async with self._database.begin() as conn:
             await repository.take_turn(conn)
             row = await _row(conn, service_id)
@@ -90,6 +73,22 @@ class PasswordService:
                 raise RuleError("it has been changed already")
             values = await columns(self._box, row, password, service_id, self._site_form)
             await self._write(conn, row, values, f"service:{service_id}", "subscriber.password-changed")
+        await self._follower.refresh_subscribers()
+
+    async def put(self, service_id: str, password: Secret, form: str | None = None, *, actor: str) -> None:
+        """Set a new password, and with it any `form`; SITE follows the site, None keeps the service's choice.
+
+        Raises NotFound, and RuleError.
+        """
+        check_password(password)
+        if form not in (None, SITE):
+            check_form(form or "")
+        async with self._database.begin() as conn:
+            await repository.take_turn(conn)
+            row = await _row(conn, service_id)
+            chosen = row if form is None else row | {"password_choice": None if form == SITE else form}
+            values = await columns(self._box, chosen, password, service_id, self._site_form)
+            await self._write(conn, row, values, actor, "subscriber.password-put")
         await self._follower.refresh_subscribers()
 
     async def expire(self, service_id: str, *, expired: bool, actor: str) -> None:
@@ -175,24 +174,39 @@ class PasswordService:
         )
 
 
-def check_length(password: Secret) -> None:
+def check_password(password: Secret) -> None:
     """Raises RuleError for what no User-Password can carry."""
     if not 0 < len(password.reveal().encode()) <= MAX_PASSWORD_OCTETS:
         raise RuleError(f"a password has 1 to {MAX_PASSWORD_OCTETS} octets (RFC 2865 §5.2)")
+    if "\0" in password.reveal():
+        raise RuleError("a password contains no NUL: RADIUS pads with it (RFC 2865 §5.2)")
 
 
 async def columns(
-    box: SecretBox, before: Mapping[str, Any] | None, password: Secret, service_id: str, site_form: str
+    box: SecretBox,
+    before: Mapping[str, Any] | None,
+    password: Secret,
+    service_id: str,
+    site_form: str,
+    known_as: str = CLEAR,
 ) -> dict[str, Any]:
     """What `radius_subscriber` keeps of a password that is set: `before` is the service's row, for its own choice.
 
-    A new password lifts the demand for one; the same password written again does not.
+    A new password lifts the demand for one; the same password written again does not. `known_as` is the form in which
+    it is known, where another server kept no more: richer than that nothing can be kept. Raises RuleError for what is
+    no password of that form.
     """
     choice = None if before is None else before["password_choice"]
     form = site_form if choice is None else choice
-    kept = await asyncio.to_thread(derived, password.reveal(), CLEAR, form)
+    if known_as != CLEAR:
+        opened(known_as, password.reveal())
+        if known_as == FOREIGN:
+            form = FOREIGN
+        elif FORMS.index(form) < FORMS.index(known_as):
+            choice = form = known_as
+    kept = password.reveal() if form == FOREIGN else await asyncio.to_thread(derived, password.reveal(), known_as, form)
     expired = before is not None and before["password_expired"]
-    if before is not None and expired:
+    if before is not None and expired and known_as == CLEAR:
         former = opened(before["password_form"], box.open(before["password"], context(service_id)).reveal())
         expired = await asyncio.to_thread(same, former, password.reveal().encode())
     return {

@@ -340,9 +340,15 @@ class SubscriberService:
         framed_ipv4: str | None,
         enabled: bool,
         actor: str,
+        known_as: str = CLEAR,
     ) -> None:
-        """Write a service's login, new or changed. Raises Conflict when another service has the user name."""
-        _check_login(username, password, framed_ipv4)
+        """Write a service's login, new or changed. Raises Conflict when another service has the user name.
+
+        `known_as` is the form of the password that is given (radius.authorization.password).
+        """
+        _check_login(username, framed_ipv4)
+        if known_as == CLEAR:
+            passwords.check_password(password)
         now = self._clock.now()
         values = {
             "service_id": service_id,
@@ -360,7 +366,7 @@ class SubscriberService:
             # What the service is given stays with it, and nothing of whoever had this user name before.
             values |= {name: None if before is None else before[name] for name in _KEPT}
             values["suspended"] = before is not None and before["suspended"]
-            values |= await passwords.columns(self._box, before, password, service_id, self._password_form)
+            values |= await passwords.columns(self._box, before, password, service_id, self._password_form, known_as)
             if before is not None and before["username"] != username:
                 await repository.update_subscriber(
                     conn, before["username"], withdrawn=True, enabled=False, updated_at=now
@@ -461,12 +467,9 @@ def _shown_login(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in shown}
 
 
-def _check_login(username: str, password: Secret, framed_ipv4: str | None) -> None:
+def _check_login(username: str, framed_ipv4: str | None) -> None:
     if not 0 < len(username.encode()) <= 253:
         raise RuleError("a user name has 1 to 253 octets (RFC 2865 §5.1)")
-    passwords.check_length(password)
-    if "\0" in password.reveal():
-        raise RuleError("a password contains no NUL: RADIUS pads with it (RFC 2865 §5.2)")
     if framed_ipv4 is not None:
         try:
             ipaddress.IPv4Address(framed_ipv4)

@@ -60,7 +60,7 @@ async def bring(settings: Settings, url: str, speed: str, actor: str, *, zone: s
 
 
 def importer(database: Database, box: SecretBox, room: RadiusRoom, zone: tzinfo = UTC) -> Importer:
-    return Importer(database, box, room.registry, room.nas, room.subscribers, room.passwords, room.access, zone)
+    return Importer(database, box, room.registry, room.nas, room.subscribers, room.access, zone)
 
 
 def _zone(name: str) -> ZoneInfo:

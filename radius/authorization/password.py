@@ -5,8 +5,11 @@
     nt       its NT hash (RFC 2759 §8.3)         yes                 yes                  no
     argon2   argon2id of the NT hash             yes                 no                   no
 
-All three rest sealed in the database (controller.store.secrets); the form says what somebody learns who has the key as
-well. A site keeps the poorest form that its methods can live with (docs/adr). None of them is shown by a repr.
+A fourth is the hash that another server kept (`foreign`): it serves what argon2 serves, nothing is made from it, and
+the next password that is set takes its place.
+
+All of them rest sealed in the database (controller.store.secrets); the form says what somebody learns who has the key
+as well. A site keeps the poorest form that its methods can live with (docs/adr). None of them is shown by a repr.
 
 argon2id takes milliseconds on purpose, so the password that was right is remembered under a key of this process: the
 second login costs what a hash costs. Whoever reads that memory reads the passwords of the packets, too.
@@ -23,6 +26,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from controller.domain.errors import RuleError
+from radius.authorization import foreign
 from radius.protocol.ciphers import md4
 from radius.protocol.mschap import NtPassword
 
@@ -31,6 +35,8 @@ NT: Final = "nt"
 ARGON2: Final = "argon2"
 FORMS: Final = (CLEAR, NT, ARGON2)
 """From the richest to the poorest: a form can be made from every one before it, never from one behind it."""
+FOREIGN: Final = "foreign"
+"""Nobody's choice: what came from another server."""
 
 # 10 ms and 8 MiB a login: a guess costs that much more than with the NT hash, and a whole BRAS may redial at once.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=8 * 1024, parallelism=1)
@@ -38,7 +44,8 @@ _MEMORY_KEY = secrets.token_bytes(32)
 
 
 class HashedPassword:
-    """argon2id of the NT hash. `verify` takes milliseconds of processor unless it `remembers` the password."""
+    """argon2id of the NT hash, or the hash of another server. `verify` takes milliseconds of processor unless it
+    `remembers` the password."""
 
     __slots__ = ("_encoded", "_seen")
 
@@ -57,12 +64,18 @@ class HashedPassword:
         """Whether this is the password. Safe in a thread."""
         if self.remembers(password):
             return True
-        try:
-            _HASHER.verify(self._encoded, _nt_digest(password))
-        except VerifyMismatchError:
+        if not self._fits(password):
             return False
         self._seen = _fingerprint(password)
         return True
+
+    def _fits(self, password: bytes) -> bool:
+        if not self._encoded.startswith("$argon2"):
+            return foreign.fits(self._encoded, password)
+        try:
+            return _HASHER.verify(self._encoded, _nt_digest(password))
+        except VerifyMismatchError:
+            return False
 
 
 Password = bytes | NtPassword | HashedPassword
@@ -100,6 +113,8 @@ def opened(form: str, kept: str) -> Password:
 
 def derived(kept: str, form: str, wanted: str) -> str:
     """What is kept as `form`, turned into `wanted`. Raises RuleError where that would take a password back."""
+    if form == FOREIGN:
+        raise RuleError("only the hash of another server is kept: set the password anew", code="password-form")
     check_form(form)
     check_form(wanted)
     if FORMS.index(wanted) < FORMS.index(form):

@@ -23,7 +23,6 @@ from radius.freeradius import mapping, sessions
 from radius.freeradius.model import Wanted, WantedLogin, WantedNas
 from radius.freeradius.sessions import SessionCounts
 from radius.freeradius.source import Source
-from radius.passwords import PasswordService
 from radius.service import NasChange, NasService, SubscriberService
 
 
@@ -47,7 +46,6 @@ class Importer:
     registry: Registry
     nas: NasService
     subscribers: SubscriberService
-    passwords: PasswordService
     access: AccessService
     zone: tzinfo = UTC
     """Of times in radacct that are written without one."""
@@ -103,14 +101,16 @@ class Importer:
             row = await repository.get_login(conn, login.username)
         before = None if row is None or row["withdrawn"] else row
         service_id = ServiceId(_service_id(login.username) if before is None else before["service_id"])
+        # What cannot be asked here locks a new login; whoever opened it since has looked at it.
+        enabled = login.enabled if before is None or not login.asks_more else bool(before["enabled"])
         try:
-            same_login = before is not None and self._is_same(before, login)
+            same_login = before is not None and self._is_same(before, login, enabled=enabled)
             same_terms = before is not None and await self._has_terms(service_id, login)
             if same_login and same_terms:
                 return service_id, "unchanged"
             if not dry_run:
                 if not same_login:
-                    await self._put(service_id, login, actor)
+                    await self._put(service_id, login, actor, enabled=enabled)
                 if not same_terms:
                     await self.access.put_terms(
                         service_id,
@@ -124,26 +124,25 @@ class Importer:
             return service_id, "refused"
         return service_id, "new" if before is None else "changed"
 
-    async def _put(self, service_id: ServiceId, login: WantedLogin, actor: str) -> None:
+    async def _put(self, service_id: ServiceId, login: WantedLogin, actor: str, *, enabled: bool) -> None:
         await self.subscribers.put_subscriber(
             service_id=service_id,
             username=login.username,
             password=login.password,
             profile=login.profile,
             framed_ipv4=login.framed_ipv4,
-            enabled=login.enabled,
+            enabled=enabled,
             actor=actor,
+            known_as=login.form,
         )
-        if login.form != "clear":
-            await self.passwords.adopt(service_id, login.password, login.form, actor=actor)
 
-    def _is_same(self, row: dict[str, Any], login: WantedLogin) -> bool:
+    def _is_same(self, row: dict[str, Any], login: WantedLogin, *, enabled: bool) -> bool:
         kept = self.box.open(row["password"], repository.subscriber_context(row["service_id"])).reveal()
         profile = SpeedProfile(row["profile_name"], row["downstream_bps"], row["upstream_bps"])
         # A password that is kept in a poorer form here cannot be compared, and is not overwritten.
         is_kept = row["password_form"] != login.form or kept == login.password.reveal()
         return is_kept and (profile, row["framed_ipv4"], bool(row["enabled"])) == (
-            login.profile, login.framed_ipv4, login.enabled,
+            login.profile, login.framed_ipv4, enabled,
         )  # fmt: skip
 
     async def _has_terms(self, service_id: str, login: WantedLogin) -> bool:

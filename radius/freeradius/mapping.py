@@ -20,7 +20,7 @@ from typing import Any
 from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
-from radius.authorization import terms
+from radius.authorization import foreign, terms
 from radius.freeradius import speeds
 from radius.freeradius.hours import hours
 from radius.freeradius.model import Findings, Wanted, WantedLogin, WantedNas, why_weak
@@ -41,13 +41,7 @@ _VENDORS = {
     "mikrotik": "mikrotik", "cisco": "cisco-ios-xe", "juniper": "juniper", "huawei": "huawei", "alcatel": "nokia-sros",
     "nokia": "nokia-sros", "ubiquiti": "ubiquiti", "accel": "accel-ppp", "accel-ppp": "accel-ppp",
 }  # fmt: skip
-_HASHED = frozenset(
-    {
-        "Crypt-Password", "MD5-Password", "SMD5-Password", "SHA-Password", "SSHA-Password", "SHA2-Password",
-        "SSHA2-256-Password", "SSHA2-512-Password", "PBKDF2-Password", "LM-Password", "Password-With-Header",
-        "Digest-HA1",
-    }
-)  # fmt: skip
+_HASHED = frozenset({*foreign.ATTRIBUTES, "LM-Password", "Password-With-Header", "Digest-HA1"})
 _PASSWORDS = ("Cleartext-Password", "User-Password", "NT-Password")
 _TERMS = {
     "Framed-Pool": "pool", "Framed-IPv6-Pool": "ipv6_pool", "Delegated-IPv6-Prefix-Pool": "delegated_pool",
@@ -71,8 +65,10 @@ def _interim_of_nas(logins: Iterable[WantedLogin], findings: Findings) -> int:
     """What most logins are told becomes the NAS's; the terms of the others keep their own."""
     told = Counter(login.terms[_INTERIM] for login in logins if _INTERIM in login.terms)
     usual = told.most_common(1)[0][0] if told else 300
-    findings.mapped["Acct-Interim-Interval → the NAS's"] += told.pop(usual, 0)
-    findings.mapped["Acct-Interim-Interval → the login's own"] += told.total()
+    if told:
+        findings.mapped["Acct-Interim-Interval → the NAS's"] += told.pop(usual)
+    if told:
+        findings.mapped["Acct-Interim-Interval → the login's own"] += told.total()
     for login in logins:
         if login.terms.get(_INTERIM) == usual:
             del login.terms[_INTERIM]
@@ -106,7 +102,7 @@ class _Users:
         if password is None:
             return None
         written: dict[str, Any] = {}
-        enabled = self._settings(name, sets, written) and self._conditions(name, asks, written)
+        open_there, asked = self._settings(name, sets, written), self._conditions(name, asks, written)
         items = self._single(name, reply)
         profile, by, lost = speeds.take(items)
         if by:
@@ -127,9 +123,10 @@ class _Users:
             password=Secret(secret),
             form=form,
             profile=profile or self._unshaped,
-            enabled=enabled,
+            enabled=open_there and asked,
             framed_ipv4=address,
             terms=written,
+            asks_more=open_there and not asked,
             **prefixes,
         )
 
@@ -166,6 +163,9 @@ class _Users:
             self._findings.remark(f"{compared[0]} lets nobody in there, only := would: no login", name)
             return None
         known = {attribute: value for attribute, _, value in reversed(sets)}  # of several the first is asked
+        if "Password-With-Header" in known:
+            meant, told = foreign.opened(known["Password-With-Header"])
+            known.setdefault(meant, told)
         for attribute, form in zip(_PASSWORDS, ("clear", "clear", "nt"), strict=True):
             value = known.get(attribute)
             if not value:
@@ -179,12 +179,28 @@ class _Users:
             return form, value
         hashed = sorted(_HASHED & set(known))
         if hashed:
-            self._findings.passwords[f"{hashed[0]} (cannot be taken over)"] += 1
-            self._findings.remark(f"{hashed[0]}: a hash that we do not verify; set a new password: no login", name)
-        elif known.get("Auth-Type", "").lower() == "accept":
+            return self._foreign(name, hashed, known)
+        if known.get("Auth-Type", "").lower() == "accept":
             self._findings.remark("Auth-Type Accept lets everybody in without a password: no login", name)
         else:
             self._findings.remark("no password in radcheck (EAP-TLS, LDAP, a proxy?): no login", name)
+        return None
+
+    def _foreign(self, name: str, hashed: list[str], known: dict[str, str]) -> tuple[str, str] | None:
+        """The first hash that can be verified here."""
+        why = f"{hashed[0]}: a hash that we do not verify"
+        for attribute in hashed:
+            if attribute not in foreign.ATTRIBUTES:
+                continue
+            try:
+                kept = foreign.kept(attribute, known[attribute])
+            except RuleError as error:
+                why = str(error)
+                continue
+            self._findings.passwords[f"{attribute} (PAP alone, until a new password is set)"] += 1
+            return "foreign", kept
+        self._findings.passwords[f"{hashed[0]} (cannot be taken over)"] += 1
+        self._findings.remark(f"{why}; set a new password: no login", name)
         return None
 
     def _settings(self, name: str, sets: Lines, written: dict[str, Any]) -> bool:

@@ -22,7 +22,8 @@ class WantedNas:
 
 @dataclass(frozen=True)
 class WantedLogin:
-    """`form` is how the password is known: "clear", or "nt" for its NT hash. `terms` in the words of our API."""
+    """`form` is how the password is known: "clear", "nt" for its NT hash, "foreign" for another one. `terms` in the
+    words of our API. `asks_more`: it is locked because of a check that cannot be asked here."""
 
     username: str
     password: Secret
@@ -33,6 +34,7 @@ class WantedLogin:
     ipv6_prefix: str | None
     delegated_prefix: str | None
     terms: dict[str, Any]
+    asks_more: bool = False
 
 
 @dataclass

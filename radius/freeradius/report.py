@@ -15,6 +15,8 @@ def text(outcome: Outcome, source: str, *, dry_run: bool) -> str:
     lines += [f"  {sessions.imported:>8}  sessions of the past, {sessions.octets} octets; they are not billed"]
     if sessions.known:
         lines.append(f"  {sessions.known:>8}  sessions imported before")
+    if sessions.moved:
+        lines.append(f"  {sessions.moved:>8}  sessions imported before, with times of another zone: put right")
     if sessions.still_open:
         lines.append(f"  {sessions.still_open:>8}  sessions still open there: their next record opens them here")
     lines += [f"  {count:>8}  sessions left: {why}" for why, count in sorted(sessions.left.items())]

@@ -1,6 +1,7 @@
 """Rows of radacct into the history of sessions: found by whois and lists, never billed, for they are in no usage log.
 
-A row's key follows from its AcctUniqueId, so that importing again changes nothing. Sessions that are still open there
+A row's key follows from its AcctUniqueId, so that importing again changes nothing, or its times when they are read in
+another zone. Sessions that are still open there
 are left: their next record opens them here.
 """
 
@@ -14,7 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
@@ -24,6 +25,8 @@ from radius.freeradius.source import Row
 
 _BATCH = 500
 _MOST_CHARACTERS = 253
+_STARTED = 12
+"""Digits of a session key that say when it started; those behind them name the row of radacct."""
 _LONGEST_S = 10 * 366 * 86_400
 
 NasAt = Callable[[str], str | None]
@@ -35,6 +38,8 @@ class SessionCounts:
     imported: int = 0
     known: int = 0
     """Imported before."""
+    moved: int = 0
+    """Imported before, with times of another zone: these are the right ones now."""
     still_open: int = 0
     octets: int = 0
     left: dict[str, int] = field(default_factory=dict)
@@ -56,15 +61,23 @@ async def bring(
 
 
 async def _store(database: Database, made: dict[str, dict[str, Any]], counts: SessionCounts, dry_run: bool) -> None:
+    named = {key[_STARTED:]: key for key in made}
     async with database.read() as conn:
-        query = select(history.c.session_key).where(history.c.session_key.in_(list(made)))
-        known = set((await conn.execute(query)).scalars())
+        ids = {value["acct_session_id"] for value in made.values()}
+        query = select(history.c.session_key).where(history.c.acct_session_id.in_(list(ids)))
+        before = [key for key in (await conn.execute(query)).scalars() if key[_STARTED:] in named]
+    known = made.keys() & set(before)
+    moved = [key for key in before if key not in known]
     new = [value for key, value in made.items() if key not in known]
     counts.known += len(known)
-    counts.imported += len(new)
+    put_right = len({key[_STARTED:] for key in moved})
+    counts.moved += put_right
+    counts.imported += len(new) - put_right
     counts.octets += sum(value["upstream_octets"] + value["downstream_octets"] for value in new)
     if new and not dry_run:
         async with database.begin() as conn:
+            if moved:
+                await conn.execute(delete(history).where(history.c.session_key.in_(moved)))
             await conn.execute(insert(history), new)
 
 
@@ -91,7 +104,7 @@ def _session(
         return None
     upstream, downstream = _number(row.get("acctinputoctets")), _number(row.get("acctoutputoctets"))
     return {
-        "session_key": _key(row.get("acctuniqueid") or "", session_id, nas_id, started),
+        "session_key": _key(row.get("acctuniqueid") or row.get("acctstarttime") or "", session_id, nas_id, started),
         "revision": 1,
         "last_event_us": to_micros(stopped),
         "last_seen_us": to_micros(stopped),

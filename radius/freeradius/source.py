@@ -57,13 +57,15 @@ class Source:
         return found
 
     def sessions(self) -> Iterator[Row]:
-        """Rows of radacct, a few at a time. Raises RuleError."""
+        """Rows of radacct, a few at a time; none where there is no such table. Raises RuleError."""
         try:
             if self._is_dump:
                 yield from (row for _, row in self._dump((SESSIONS,)))
             else:
                 yield from self._read(SESSIONS)
         except (OSError, sqlite3.Error, psycopg.Error) as error:
+            if _has_no_table(error):
+                return  # accounting may be kept elsewhere, or nowhere
             raise RuleError(f"radacct of {self.shown} cannot be read: {error}") from None
 
     @property
@@ -98,6 +100,11 @@ class Source:
             columns = [str(column[0]).lower() for column in selected.description]
             for values in selected:
                 yield dict(zip(columns, map(_text, values), strict=True))
+
+
+def _has_no_table(error: Exception) -> bool:
+    no_table = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such table")
+    return no_table or isinstance(error, psycopg.errors.UndefinedTable)
 
 
 def _text(value: object) -> str | None:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from controller.app.freeradius import importer
+from controller.domain.identity import ServiceId
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
@@ -40,7 +41,8 @@ INSERT INTO radcheck (username, attribute, op, value) VALUES
   ('berta', 'Cleartext-Password', ':=', 'p"ss w''rd'), ('berta', 'Calling-Station-Id', '==', '02-00-5E-10-00-01'),
   ('carla', 'NT-Password', ':=', '0x8846f7eaee8fb117ad06bdd830b7586c'),
   ('dora', 'Cleartext-Password', ':=', 'gone'), ('dora', 'Auth-Type', ':=', 'Reject'),
-  ('emil', 'Crypt-Password', ':=', '$1$ab$cdefghijklmnopqrstuv'),
+  ('emil', 'Crypt-Password', ':=', '$1$saltsalt$ZliGyAN3DciDHEkDboonh/'),
+  ('lola', 'SSHA-Password', ':=', '80af9f145ba3aa7c1e4e9c0243b4a9d36810c42273616c74'),
   ('frida', 'Cleartext-Password', ':=', 'plain'),
   ('gerda', 'Cleartext-Password', '==', 'compared'),
   ('hugo', 'Cleartext-Password', '+=', 'first'), ('hugo', 'Cleartext-Password', ':=', 'second'),
@@ -81,6 +83,9 @@ LOGINS = {
     ),
     "carla by PAP against her NT hash": 'User-Name = "carla"\nUser-Password = "password"\n',
     "dora, who is locked": 'User-Name = "dora"\nUser-Password = "gone"\n',
+    "emil against what crypt made of his password": 'User-Name = "emil"\nUser-Password = "hunter2"\n',
+    "lola against her salted SHA-1": 'User-Name = "lola"\nUser-Password = "hunter2"\n',
+    "lola by a wrong password": 'User-Name = "lola"\nUser-Password = "hunter3"\n',
     "gerda, whose password is compared": 'User-Name = "gerda"\nUser-Password = "compared"\n',
     "hugo, with every operator": 'User-Name = "hugo"\nUser-Password = "first"\n',
     "hugo by the second of his passwords": 'User-Name = "hugo"\nUser-Password = "second"\n',
@@ -166,6 +171,7 @@ async def test_users_are_answered_as_before_and_sessions_are_known_but_not_bille
                 assert plain(attributes) == plain(site.answers[name][1]), name
         assert {name for name, (kind, _) in site.answers.items() if kind == "Access-Accept"} == {
             "anna by PAP", "anna by CHAP", "berta from her station", "carla by PAP against her NT hash",
+            "emil against what crypt made of his password", "lola against her salted SHA-1",
             "hugo, with every operator", "ida beside her first group", "karl by his group's password",
         }  # fmt: skip
         known = await running.sessions.find(SessionFilter(username="anna"), before=None, limit=10)
@@ -191,17 +197,17 @@ async def test_a_dry_run_tells_everything_and_writes_nothing(site: Site, databas
             assert await audit.entries(conn, before=None, limit=10) == []
     for sentence in (
         "         2  NAS new",
-        "         9  login new",
+        "        11  login new",
         "         2  sessions of the past, 8589946592 octets; they are not billed",
         "         1  sessions still open there: their next record opens them here",
         "         8  in clear",
         "         1  NT hash (no CHAP)",
-        "         1  Crypt-Password (cannot be taken over)",
+        "         1  Crypt-Password (PAP alone, until a new password is set)",
+        "         1  SSHA-Password (PAP alone, until a new password is set)",
         "weak: a secret that everybody tries first: bras-2",
         "the NAS is named by a host name: give its address: bras3.example.net",
-        "Crypt-Password: a hash that we do not verify; set a new password: no login: emil",
         "reply No-Such-Attribute: no attribute 'No-Such-Attribute' in the dictionaries",
-        "told no speed: gets the profile 1g-1g: frida, hugo, jan, karl",
+        "told no speed: gets the profile 1g-1g: emil, frida, hugo, jan, karl and 1 more",
         "Cleartext-Password == lets nobody in there, only := would: no login: gerda",
         "check NAS-IP-Address ==: cannot be asked here: the login is not enabled: jan",
         "group wired holds only for some requests (NAS-Port-Id == ether1): it is not given: ida",
@@ -216,13 +222,13 @@ async def test_a_dry_run_tells_everything_and_writes_nothing(site: Site, databas
 async def test_importing_again_changes_nothing_but_what_changed(site: Site, database: Database, tmp_path: Path) -> None:
     async with recording_room(database, tmp_path, EPHEMERAL) as running:
         first = await bring(running, database, tmp_path, site.url, dry_run=False)
-        assert first.done == {"NAS new": 2, "login new": 9}
+        assert first.done == {"NAS new": 2, "login new": 11}
         assert (first.sessions.imported, first.sessions.known) == (2, 0)
         async with database.read() as conn:
             entries = len(await audit.entries(conn, before=None, limit=100))
-        assert entries >= 2 + 9 + 9
+        assert entries >= 2 + 11 + 11
         again = await bring(running, database, tmp_path, site.url, dry_run=False)
-        assert again.done == {"NAS unchanged": 2, "login unchanged": 9}
+        assert again.done == {"NAS unchanged": 2, "login unchanged": 11}
         assert (again.sessions.imported, again.sessions.known) == (0, 2)
         async with database.read() as conn:
             assert len(await audit.entries(conn, before=None, limit=100)) == entries
@@ -231,4 +237,11 @@ async def test_importing_again_changes_nothing_but_what_changed(site: Site, data
         third = await bring(running, database, tmp_path, site.url, dry_run=False)
         with psycopg.connect(site.url, autocommit=True) as connection:
             connection.execute("UPDATE radcheck SET value = 'plain' WHERE username = 'frida'")
-        assert third.done == {"NAS unchanged": 2, "login unchanged": 8, "login changed": 1}
+        assert third.done == {"NAS unchanged": 2, "login unchanged": 10, "login changed": 1}
+        jan = running.room.directory.service_of(b"jan")
+        assert jan is not None
+        await running.room.subscribers.set_enabled(service_id=ServiceId(jan), enabled=True, actor="user:test")
+        await bring(running, database, tmp_path, site.url, dry_run=False)
+        opened = running.room.directory.find(b"jan")
+        assert opened is not None
+        assert opened.enabled, "whoever looked at it and opened it has decided"

@@ -33,7 +33,8 @@ def database(sqlite_database: Database) -> Database:
 async def api(database: Database, data_dir: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, RunningRoom]]:
     async with running_room(database, data_dir) as running:
         room = running.room
-        both = [*routes.endpoints(room.nas, room.sessions), *login_routes.endpoints(room.passwords, room.lines)]
+        logins = login_routes.endpoints(room.passwords, room.lines, room.subscribers)
+        both = [*routes.endpoints(room.nas, room.sessions), *logins]
         async with api_client(both) as client:
             yield client, running
 

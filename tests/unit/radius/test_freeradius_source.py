@@ -280,6 +280,22 @@ async def test_times_of_mysql_are_of_its_hosts_zone(database: Database) -> None:
     ]  # fmt: skip
 
 
+async def test_rows_that_were_read_in_another_zone_are_put_right_and_not_doubled(database: Database) -> None:
+    rows = [HOSTILE, HOSTILE | {"acctuniqueid": ""}, HOSTILE | {"acctuniqueid": "u3", "acctsessionid": "s2"}]
+    for zone, (imported, known, moved) in ((UTC, (3, 0, 0)), (UTC, (0, 3, 0)), (ZoneInfo("Asia/Tokyo"), (0, 0, 3))):
+        counts = await sessions.bring(database, rows, lambda _: "n" * 32, nobody, zone=zone, dry_run=False)
+        assert (counts.imported, counts.known, counts.moved) == (imported, known, moved)
+    async with database.read() as conn:
+        starts = (await conn.execute(select(history.c.started_us))).scalars().all()
+    assert [from_micros(start) for start in starts] == [datetime(2026, 7, 1, 3, tzinfo=UTC)] * 3
+
+
+def test_a_schema_without_radacct_has_no_sessions(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "radius.db")) as made:
+        made.execute("CREATE TABLE radcheck (id INTEGER, username TEXT, attribute TEXT, op TEXT, value TEXT)")
+    assert list(Source(str(tmp_path / "radius.db")).sessions()) == []
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(sorted(HOSTILE)), VALUES | st.just("x" * 300) | st.none()), max_size=3))
 async def test_no_row_of_radacct_makes_an_import_fail(
@@ -287,7 +303,7 @@ async def test_no_row_of_radacct_makes_an_import_fail(
 ) -> None:
     row = HOSTILE | dict(changes)
     counts = await sessions.bring(database, [row], lambda _: "n" * 32, nobody, zone=UTC, dry_run=False)
-    assert counts.imported + counts.known + counts.still_open + sum(counts.left.values()) == 1
+    assert counts.imported + counts.known + counts.moved + counts.still_open + sum(counts.left.values()) == 1
 
 
 async def test_a_data_directory_that_is_not_there_or_not_migrated_is_said_in_one_line(tmp_path: Path) -> None:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.domain.errors import RuleError
+from radius.authorization import foreign
 from radius.authorization.eap.methods import unserved
-from radius.authorization.password import ARGON2, CLEAR, FORMS, NT, HashedPassword, derived, nt_password, opened, same
+from radius.authorization.password import (
+    ARGON2,
+    CLEAR,
+    FOREIGN,
+    FORMS,
+    NT,
+    HashedPassword,
+    derived,
+    nt_password,
+    opened,
+    same,
+)
 from radius.protocol.authenticator import SharedSecret, chap_response
 from radius.protocol.codes import Attr
 from radius.protocol.packet import attribute
@@ -39,6 +54,60 @@ async def test_pap_is_served_by_every_form(form: str) -> None:
     assert (await login(form, pap(b"hunter2"))).result == "accept"
     assert (await login(form, pap(b"hunter3"))).reason == "wrong password"
     assert (await login(form, pap(b""))).reason == "wrong password"
+
+
+def base64_of(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+# What openssl passwd -1, -5 and -6 with -salt saltsalt made of hunter2, and perl's crypt("hunter2", "ab").
+CRYPTED = [
+    ("Crypt-Password", "$1$saltsalt$ZliGyAN3DciDHEkDboonh/"),
+    ("Crypt-Password", "$5$saltsalt$OIdfjX.u4Y3SJ4I2bX8w5BMf1VAUhHABNUirScDzZi3"),
+    (
+        "Password-With-Header",
+        "{CRYPT}$6$saltsalt$8iYtNHxjWRl.NF6oNZ5tF.iKFlQREaXBLlSmZKP6dy9l5z3vsooWNW0/GZ6Nej73/TFug6pIPSqbJoCT6dfnj.",
+    ),
+    ("Crypt-Password", "ab0ozUNIgzCZ."),
+]
+
+
+def hashes_of(password: bytes) -> list[tuple[str, str]]:
+    """As FreeRADIUS keeps them: hexadecimal or base64, the salt behind the digest."""
+    salt, pbkdf2 = b"s\x00lt", hashlib.pbkdf2_hmac("sha256", password, b"salt", 1_000)
+    rounds = base64_of((1_000).to_bytes(4, "big"))
+    return [
+        ("MD5-Password", hashlib.md5(password, usedforsecurity=False).hexdigest()),
+        ("SMD5-Password", base64_of(hashlib.md5(password + salt, usedforsecurity=False).digest() + salt)),
+        ("SHA-Password", base64_of(hashlib.sha1(password, usedforsecurity=False).digest())),
+        ("SSHA-Password", (hashlib.sha1(password + salt, usedforsecurity=False).digest() + salt).hex()),
+        ("SHA2-Password", hashlib.sha384(password).hexdigest()),
+        ("SSHA2-512-Password", base64_of(hashlib.sha512(password + salt).digest() + salt)),
+        ("PBKDF2-Password", f"HMACSHA2+256:{rounds}:{base64_of(b'salt')}:{base64_of(pbkdf2)}"),
+    ]
+
+
+async def test_what_another_server_hashed_serves_pap_and_nothing_else() -> None:
+    for attribute_name, hashed in [*hashes_of(b"hunter2"), *CRYPTED]:
+        kept = foreign.kept(*foreign.opened(hashed)) if hashed.startswith("{") else foreign.kept(attribute_name, hashed)
+        row = subscriber(password=kept, password_form=FOREIGN)
+        server = authentication_server(nas(), row)
+        for identifier, (password, result) in enumerate([(b"hunter2", "accept"), (b"hunter3", "reject")]):
+            datagram = SHARED.access_request(identifier, AUTHENTICATOR, attribute(1, b"anna") + pap(password))
+            verdict = server.receive(datagram, SOURCE, 0.0)
+            assert isinstance(verdict, DeferredVerdict)
+            assert (await verdict.decide()).result == result, attribute_name
+        with pytest.raises(RuleError, match="set the password anew"):
+            derived(kept, FOREIGN, ARGON2)
+
+
+@given(st.sampled_from(sorted(foreign.ATTRIBUTES)), st.text(max_size=80) | st.binary(max_size=70).map(base64_of))
+def test_what_is_no_hash_is_refused_and_nothing_else_is_raised(attribute_name: str, value: str) -> None:
+    try:
+        kept = foreign.kept(attribute_name, value)
+    except RuleError:
+        return
+    assert not foreign.fits(kept, b"hunter2")
 
 
 @pytest.mark.parametrize(("form", "reason"), [(CLEAR, ""), (NT, "CHAP needs"), (ARGON2, "CHAP needs")])
