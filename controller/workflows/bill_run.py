@@ -90,6 +90,10 @@ class EntitlementsParked(RuleError):
     code = "entitlements-parked"
 
 
+class UsageIncomplete(RuleError):
+    code = "usage-incomplete"
+
+
 class NoPreview(RuleError):
     code = "no-preview"
 
@@ -98,10 +102,6 @@ class NothingWaits:
     """A ChargeChecker that finds nothing."""
 
     async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
-class UsageIncomplete(RuleError):
-    code = "usage-incomplete"
-
-
         return ()
 
 
@@ -120,6 +120,7 @@ class BillRuns:
         *,
         certifier: Certifier,
         checker: ChargeChecker | None = None,
+        sources: SourceService | None = None,
         workers: int = 2,
         subscriber: str = "billing",
     ) -> None:
@@ -128,11 +129,11 @@ class BillRuns:
         self._clock = clock
         self._jobs = jobs
         self._billing = billing
-        sources: SourceService | None = None,
         self._mediation = mediation
         self._finance = finance
         self._usage = usage
         self._certifier = certifier
+        self._sources = sources
         self._subscriber = subscriber
         self._workers = 1 if database.is_sqlite else workers
         self.book = RunBook(database, clock)
@@ -141,7 +142,6 @@ class BillRuns:
         database.on_commit(SETTLED, self._committed.set)
 
     def register(self) -> None:
-        self._sources = sources
         """Make the workflow known; before `jobs.launch()`."""
         self._jobs.register(WORKFLOW, self.run)
 
@@ -334,14 +334,6 @@ class BillRuns:
                 log.info("bill_run.waiting_for_events", bill_run_id=bill_run_id, event_watermark=run.event_watermark)
         await self._refuse_parked(run.event_watermark)
         await self._mediation.catch_up(run.usage_watermark)
-
-    async def _refuse_parked(self, watermark: int) -> None:
-        """An entitlement set aside is a line that would not be billed, or be billed too long, without a word."""
-        async with self._database.read() as conn:
-            parked = await outbox.count_parked(conn, self._subscriber, _ENTITLEMENTS, watermark)
-        if parked:
-            raise EntitlementsParked(
-                f"{parked} events that begin, change or end lines could not be handled by {self._subscriber}: list them"
         await self._await_sources(run)
 
     async def _await_sources(self, run: BillRun) -> None:
@@ -369,6 +361,14 @@ class BillRuns:
                 await asyncio.wait_for(self._committed.wait(), _LOOK_AGAIN_S)
         if told or run.waiting_for:
             await self._billing.note_waiting(run.bill_run_id, None)
+
+    async def _refuse_parked(self, watermark: int) -> None:
+        """An entitlement set aside is a line that would not be billed, or be billed too long, without a word."""
+        async with self._database.read() as conn:
+            parked = await outbox.count_parked(conn, self._subscriber, _ENTITLEMENTS, watermark)
+        if parked:
+            raise EntitlementsParked(
+                f"{parked} events that begin, change or end lines could not be handled by {self._subscriber}: list them"
                 " with GET /api/v1/parked-events, mend the cause, POST their redeliver, then redrive this run"
             )
 

@@ -80,6 +80,7 @@ class BillingWorld:
         at: datetime,
         *,
         accounts_per_batch: int = 100,
+        usage_wait_s: float = 30.0,
         executor_id: str | None = None,
         checker: ChargeChecker | None = None,
     ) -> None:
@@ -88,10 +89,10 @@ class BillingWorld:
         settings = BillingSettings(zone=BERLIN, accounts_per_batch=accounts_per_batch, usage_wait_s=usage_wait_s)
         self.crm = CrmService(database, self.clock)
         self.log = UsageLog(database, "radius-1")
-        usage_wait_s: float = 30.0,
         self.usage = UsageLogReader(database)
         self.mediation = MediationService(database, self.clock, self.usage, settings)
         self.suspense = SuspenseService(database, self.clock, settings)
+        self.sources = SourceService(database, self.clock, settings)
         self.prices = PriceList(versions)
         self.billing = BillingService(database, self.clock, self.prices, settings)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
@@ -100,7 +101,6 @@ class BillingWorld:
         self.book = RunBook(database, self.clock)
         box = SecretBox([b"0" * 32])
         self.certifier = Certifier(database, self.clock, box, self.book, self.finance, self.usage)
-        self.sources = SourceService(database, self.clock, settings)
         self.runs = BillRuns(
             database,
             self.clock,
@@ -111,6 +111,7 @@ class BillingWorld:
             self.usage,
             certifier=self.certifier,
             checker=checker,
+            sources=self.sources,
         )
         self.runs.register()
         self._launched = False
@@ -119,7 +120,6 @@ class BillingWorld:
             ServiceActivated: self.billing.on_service_activated,
             ServiceChanged: self.billing.on_service_changed,
             ServiceTerminated: self.billing.on_service_terminated,
-            sources=self.sources,
             ServicePaused: self.billing.on_service_paused,
             AccountParentSet: self.billing.on_account_parent_set,
             ItemHeld: self.billing.on_item_held,
