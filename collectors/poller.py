@@ -22,6 +22,7 @@ from collectors.errors import DeviceSilent
 from collectors.health import HealthStore, SourceHealth
 from collectors.netconf import model as netconf_model
 from collectors.netconf import samples as netconf_samples
+from collectors.onus import OnuSightings
 from collectors.schedule import Schedule
 from collectors.settings import CollectorSettings
 from collectors.snmp import client as snmp_client
@@ -86,6 +87,7 @@ class Poller:
         *,
         netconf: NetconfReader | None = None,
         access: AccessMap | None = None,
+        sightings: OnuSightings | None = None,
         settings: CollectorSettings | None = None,
     ) -> None:
         self._targets = targets
@@ -94,6 +96,7 @@ class Poller:
         self._clock = clock
         self._netconf = netconf
         self._access = access
+        self._sightings = sightings
         self._settings = settings or CollectorSettings()
         self._snmp_source = _Source("snmp", self._settings.snmp_interval_s, self._settings.concurrency)
         self._netconf_source = _Source("netconf", self._settings.netconf_interval_s, self._settings.netconf_concurrency)
@@ -157,6 +160,8 @@ class Poller:
             onus = netconf_model.parse(reply)
             services = await self._access.services_by_onu() if self._access else {}
             samples = netconf_samples.samples(device.device_id, onus, at, track, services)
+            if self._sightings is not None:
+                await self._sightings.note(device.device_id, onus, at)
             return Polled(samples, f"{sum(onu.present for onu in onus)} of {len(onus)} ONUs present")
 
         return work

@@ -47,3 +47,14 @@ session_count = Table(
     Column("nas_id", Id, primary_key=True),
     Column("sessions", Integer, nullable=False),
 )
+
+onu = Table(
+    "collectors_onu",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("serial", String(16), primary_key=True),
+    Column("pon_port", String(64), nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False, index=True),
+)
+"""ONUs that OLTs have shown as present."""

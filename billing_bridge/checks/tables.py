@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Date, Index, Integer, String, Table, Text, UniqueConstraint
 
 from controller.store.metadata import ExactDecimal, Id, Instant, metadata
 
@@ -64,3 +64,48 @@ reconciliation = Table(
 )
 """What three sources counted of a service on a local day. `reasons` is JSON: what explains which octets of a
 difference; `overhead_ppm` by how much the counter was above RADIUS, in millionths of it."""
+
+leak_day = Table(
+    "billing_bridge_leak_day",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("side", String(16), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("items", Integer, nullable=False),
+    Column("per_day_minor", BigInteger, nullable=False),
+    Column("looked_at", Instant, nullable=False),
+)
+"""How much was live and not billed, and billed and not live, on each day, and what it was worth."""
+
+recount_position = Table(
+    "billing_bridge_recount_position",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("record_id", BigInteger, nullable=False),
+)
+"""How far the usage log was counted once more."""
+
+recount_session = Table(
+    "billing_bridge_recount_session",
+    metadata,
+    Column("session_key", String(64), primary_key=True),
+    Column("service_id", Id),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("seen_until", Instant, nullable=False),
+    Column("heard_at", Instant, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+)
+"""Running totals of sessions as the second count knows them, kept as long as mediation keeps its own."""
+
+recount_day = Table(
+    "billing_bridge_recount_day",
+    metadata,
+    Column("service_id", Id, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("octets", BigInteger, nullable=False),
+    Column("late_octets", BigInteger, nullable=False),
+    Index("ix_billing_bridge_recount_day_day", "day"),
+)
+"""Octets by RADIUS of a service and local day, of both directions; `late_octets` came in after that day was over.
+A service of "" is none that RADIUS knew."""

@@ -14,6 +14,8 @@ from billing_bridge.billing.holds import CHECK
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
+from billing_bridge.checks.billed import BilledLines
+from billing_bridge.checks.recount import Recount
 from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
@@ -23,6 +25,7 @@ from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense.service import SuspenseService
 from collectors.health import HealthStore
 from collectors.mqtt.subscriber import MqttSubscriber
+from collectors.onus import OnuSightings
 from collectors.poller import Poller
 from collectors.session_usage import SessionUsage
 from collectors.settings import MqttSettings
@@ -44,9 +47,12 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
+from controller.workflows.assurance_nights import AssuranceNights
 from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
+from controller.workflows.leakage import Leakage
+from controller.workflows.reconciliation import Reconciliation
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
@@ -76,6 +82,7 @@ from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
 from radius.accounting.settings import AccountingSettings
 from radius.accounting.whois import Whois
+from radius.live import LiveAccess
 from radius.radsec.settings import RadsecSettings
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
@@ -233,6 +240,7 @@ class Collection:
 
     def __init__(self, base: Foundation, network: Network) -> None:
         self.health = HealthStore(base.database)
+        self.onus = OnuSightings(base.database)
         self.poller = Poller(
             network.provisioning,
             base.series,
@@ -240,6 +248,7 @@ class Collection:
             base.clock,
             netconf=network.netconf,
             access=network.provisioning,
+            sightings=self.onus,
         )
         self.sessions = SessionUsage(base.database, base.usage, base.series)
         self.telemetry: MqttSubscriber | None = None
@@ -293,3 +302,33 @@ class Money:
 
     async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
         await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)
+
+
+class Assurance:
+    """What is carried beside what is billed: leakage and reconciliation."""
+
+    def __init__(self, base: Foundation, erp: Erp, network: Network, collection: Collection, money: Money) -> None:
+        zone = ZoneInfo(base.settings.entity_zone)
+        self.leakage = Leakage(
+            base.database,
+            base.clock,
+            zone,
+            base.settings.entity_currency,
+            billed=BilledLines(base.database),
+            catalog=erp.catalog,
+            inventory=erp.inventory,
+            radius=LiveAccess(base.database),
+            onus=collection.onus,
+            access=network.provisioning,
+        )
+        self.reconciliation = Reconciliation(
+            base.database,
+            base.clock,
+            zone,
+            recount=Recount(base.database, base.usage, BillingSettings(zone=zone)),
+            mediation=money.mediation,
+            usage=base.usage,
+            series=base.series,
+            access=network.provisioning,
+        )
+        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation)

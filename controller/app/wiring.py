@@ -26,7 +26,7 @@ from controller.app import auth_routes, demo_routes, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
 from controller.app.noc_data import NocGatherer
-from controller.app.rooms import Collection, Erp, Foundation, Money, Network
+from controller.app.rooms import Assurance, Collection, Erp, Foundation, Money, Network
 from controller.app.server import Health, HttpServer, build_app
 from controller.app.settings import Settings
 from controller.app.site import web_site
@@ -57,7 +57,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import routes_billing, routes_catalog, routes_orders
+from controller.workflows import routes_assurance, routes_billing, routes_catalog, routes_orders
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
@@ -122,6 +122,7 @@ class Program:
         self.network = Network(base)
         self.collection = Collection(base, self.network)
         self.money = Money(base, self.erp)
+        self.assurance = Assurance(base, self.erp, self.network, self.collection, self.money)
         self.auth = AuthService(base.database, base.clock)
         self.fulfilment = OrderFulfilment(
             base.clock,
@@ -213,6 +214,7 @@ class Program:
             *account_routes.endpoints(self.money.accounts),
             *suspense_routes.endpoints(self.money.suspense),
             *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
+            *routes_assurance.endpoints(self.assurance.leakage, self.assurance.reconciliation),
             *source_routes.endpoints(self.money.sources, self.money.intake),
             *finance_routes.endpoints(self.erp.finance),
             *correction_routes.endpoints(self.erp.finance.corrections),
@@ -284,6 +286,7 @@ class Program:
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "suspense", self.money.suspense.watch),
             ("bill", "exceptions", self.money.checks.watch),
+            ("bill", "assurance", self.assurance.nights.run),
             ("bill", "usage-ledger", self.money.sources.watch),
             ("bill", "bus", self.bus.run),
             ("bill", "notices", self.erp.notices.run),

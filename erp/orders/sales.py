@@ -58,3 +58,9 @@ def _lines() -> Select[Any]:
 def _latest(*instants: datetime | int | None) -> datetime:
     known = [from_micros(at) if isinstance(at, int) else at for at in instants if at is not None]
     return max(known)
+
+
+async def being_built(conn: AsyncConnection) -> set[str]:
+    """Services that are ordered and not active yet: seen on the network, and rightly not billed."""
+    query = select(subscription.c.service_id).where(subscription.c.state == SubscriptionState.RESERVED)
+    return {str(service_id) for service_id in await conn.scalars(query)}

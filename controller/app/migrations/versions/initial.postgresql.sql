@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -133,11 +133,11 @@ CREATE TABLE billing_bridge_suspense (
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -307,9 +307,9 @@ CREATE TABLE billing_bridge_source_record (
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
-;;
 CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
+;;
+CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id BIGINT NOT NULL,
@@ -491,9 +491,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -508,9 +508,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -726,9 +726,9 @@ CREATE TABLE dunning_dispute (
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1012,16 +1012,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE TABLE payments_bank_account (
     bank_account_id VARCHAR(32) NOT NULL,
@@ -1037,7 +1034,6 @@ CREATE TABLE payments_bank_account (
     CONSTRAINT uq_payments_bank_account_iban UNIQUE (iban)
 )
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 CREATE TABLE payments_bank_file (
     file_id VARCHAR(32) NOT NULL,
     sha256 BYTEA NOT NULL,
@@ -1160,8 +1156,6 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
@@ -1171,8 +1165,6 @@ CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4)
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1185,9 +1177,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_offering (
     profile_name VARCHAR(32) NOT NULL,
@@ -1390,15 +1382,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1461,16 +1451,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1618,6 +1603,21 @@ CREATE TABLE billing_bridge_pause (
 ;;
 CREATE INDEX ix_billing_bridge_pause_subscription_id ON billing_bridge_pause (subscription_id)
 ;;
+CREATE TABLE billing_bridge_price_correction (
+    sequence BIGSERIAL NOT NULL,
+    version_id VARCHAR(32) NOT NULL,
+    priced_as VARCHAR(32) NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_price_correction PRIMARY KEY (sequence),
+    CONSTRAINT fk_billing_bridge_price_correction_priced_as_billing_br_c275 FOREIGN KEY(priced_as) REFERENCES billing_bridge_tariff (version_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_price_correction_version_id ON billing_bridge_price_correction (version_id)
+;;
 CREATE TABLE billing_bridge_charge (
     charge_id VARCHAR(32) NOT NULL,
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1653,9 +1653,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1852,11 +1852,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -1943,15 +1943,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2053,9 +2051,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2108,11 +2106,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
-;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2361,11 +2359,6 @@ CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2391,21 +2384,6 @@ CREATE FUNCTION finance_promise_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ 
 ;;
 CREATE TRIGGER finance_promise_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_promise FOR EACH STATEMENT EXECUTE FUNCTION finance_promise_frozen()
 ;;
-CREATE TABLE crm_account_parent (
-    account_id VARCHAR(32) NOT NULL,
-    since DATE NOT NULL,
-    parent_id VARCHAR(32),
-    billed_to_parent BOOLEAN NOT NULL,
-    heading VARCHAR(120) NOT NULL,
-    blocked_with_parent BOOLEAN NOT NULL,
-    changed_at BIGINT NOT NULL,
-    changed_by VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_crm_account_parent PRIMARY KEY (account_id, since),
-    CONSTRAINT fk_crm_account_parent_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
-    CONSTRAINT fk_crm_account_parent_parent_id_crm_account FOREIGN KEY(parent_id) REFERENCES crm_account (account_id)
-)
-;;
-CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
 CREATE TABLE payments_bank_line (
     line_id VARCHAR(32) NOT NULL,
     bank_account_id VARCHAR(32) NOT NULL,
@@ -2459,9 +2437,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
-;;
 CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2490,6 +2468,22 @@ CREATE INDEX ix_payments_cash_receipt_shift_id ON payments_cash_receipt (shift_i
 CREATE FUNCTION payments_cash_receipt_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_cash_receipt: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER payments_cash_receipt_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON payments_cash_receipt FOR EACH STATEMENT EXECUTE FUNCTION payments_cash_receipt_frozen()
+;;
+CREATE TABLE crm_account_parent (
+    account_id VARCHAR(32) NOT NULL,
+    since DATE NOT NULL,
+    parent_id VARCHAR(32),
+    billed_to_parent BOOLEAN NOT NULL,
+    heading VARCHAR(120) NOT NULL,
+    blocked_with_parent BOOLEAN NOT NULL,
+    changed_at BIGINT NOT NULL,
+    changed_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_crm_account_parent PRIMARY KEY (account_id, since),
+    CONSTRAINT fk_crm_account_parent_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT fk_crm_account_parent_parent_id_crm_account FOREIGN KEY(parent_id) REFERENCES crm_account (account_id)
+)
+;;
+CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
 ;;
 CREATE TABLE finance_line_levy (
     line_id VARCHAR(32) NOT NULL,
@@ -2530,16 +2524,11 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2629,9 +2618,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -2713,17 +2702,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
-;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-;;
-CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)

@@ -1,0 +1,206 @@
+"""What is live and not billed, and what is billed and not live: RADIUS, OLTs, stock and billing side by side.
+
+Computed when asked, so a user name or an ONU that was made by hand is on the list at once; every night the sums of the
+day are kept, and told to the metrics. Changes nothing: what to do about a leak is for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+from prometheus_client import Gauge
+
+from billing_bridge.checks.billed import BilledLines, LeakDay
+from billing_bridge.checks.leakage import (
+    LOGIN,
+    ONU,
+    SESSION,
+    SIDES,
+    STOCK,
+    Leak,
+    Offer,
+    Sight,
+    billed_not_live,
+    live_not_billed,
+)
+from collectors.onus import OnuSightings
+from controller.domain.clock import Clock, local_date
+from controller.domain.identity import ServiceId
+from controller.domain.money import Money
+from controller.domain.ports import AccessMap
+from controller.domain.price import ProductKind
+from controller.domain.units import human_octets
+from controller.store.engine import Database
+from erp.catalog.errors import NotInForce
+from erp.catalog.service import CatalogService
+from erp.inventory.model import StockItem, StockState
+from erp.inventory.service import InventoryService
+from erp.orders.sales import being_built
+from radius.live import LiveAccess
+
+log = structlog.get_logger()
+
+_ITEMS = Gauge("headend_leakage_items", "Services that are live and not billed, or billed and not live", ["side"])
+_PER_DAY = Gauge("headend_leakage_per_day", "What they are worth a day, in major units", ["side", "currency"])
+
+_RECENT = timedelta(days=2)
+"""Sessions and ONUs seen so lately are live."""
+_REMEMBERED = timedelta(days=60)
+"""How far back a line that fell silent is looked for."""
+_PAGE = 500
+
+
+class Leakage:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        zone: ZoneInfo,
+        currency: str,
+        *,
+        billed: BilledLines,
+        catalog: CatalogService,
+        inventory: InventoryService,
+        radius: LiveAccess,
+        onus: OnuSightings,
+        access: AccessMap,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._zone = zone
+        self._currency = currency
+        self._billed = billed
+        self._catalog = catalog
+        self._inventory = inventory
+        self._radius = radius
+        self._onus = onus
+        self._access = access
+
+    async def look(self) -> list[Leak]:
+        """Both lists, each with its dearest first."""
+        now = self._clock.now()
+        today = local_date(now, self._zone)
+        lines = await self._billed.lines(today)
+        sights = await self._sights()
+        async with self._database.read() as conn:
+            ordered = await being_built(conn)
+        recent = [s for s in sights if s.what in (LOGIN, STOCK) or now - s.last <= _RECENT]
+        live = live_not_billed(
+            recent,
+            lines,
+            await self._offers(),
+            ordered=ordered,
+            currency=self._currency,
+            today=today,
+            zone=self._zone,
+        )
+        return [*live, *billed_not_live(sights, lines, now=now, zone=self._zone)]
+
+    async def note(self) -> list[Leak]:
+        """Keep the sums of today."""
+        found, now = await self.look(), self._clock.now()
+        await self._billed.note(local_date(now, self._zone), found, SIDES, self._currency, now)
+        for side in SIDES:
+            own = [leak for leak in found if leak.side == side]
+            _ITEMS.labels(side).set(len(own))
+            sums: dict[str, Money] = {self._currency: Money.zero(self._currency)}
+            for leak in own:
+                sums[leak.per_day.currency] = (
+                    sums.get(leak.per_day.currency, Money.zero(leak.per_day.currency)) + leak.per_day
+                )
+            for currency, money in sums.items():
+                _PER_DAY.labels(side, currency).set(float(money.amount))
+            log.info("leakage.noted", side=side, items=len(own), per_day=[str(m) for m in sums.values()])
+        return found
+
+    async def days(self, days: int) -> list[LeakDay]:
+        return await self._billed.days(local_date(self._clock.now(), self._zone) - timedelta(days=days))
+
+    async def _sights(self) -> list[Sight]:
+        now = self._clock.now()
+        found = [
+            Sight(
+                LOGIN,
+                login.username,
+                login.service_id,
+                login.updated_at,
+                login.updated_at,
+                f"profile {login.profile_name}" + ("" if login.is_open else ", refused or in the walled garden"),
+                login.is_open,
+                login.downstream_bps,
+            )
+            for login in await self._radius.logins()
+        ]
+        found += [
+            Sight(
+                SESSION,
+                carried.username,
+                carried.service_id,
+                carried.first_at,
+                now if carried.is_live else carried.last_at,
+                f"{human_octets(carried.octets)}, {'live now' if carried.is_live else 'ended'}",
+            )
+            for carried in await self._radius.carried(now - _REMEMBERED)
+        ]
+        stock = await self._stock()
+        services: dict[str, ServiceId | str | None] = dict(await self._access.services_by_onu())
+        for item in stock:
+            services.setdefault(item.serial, item.service_id)
+        found += [
+            Sight(
+                ONU,
+                onu.serial,
+                str(services[onu.serial]) if services.get(onu.serial) else None,
+                onu.first_seen_at,
+                onu.last_seen_at,
+                f"at {onu.pon_port or 'an OLT'}",
+            )
+            for onu in await self._onus.since(now - _REMEMBERED)
+        ]
+        found += [
+            Sight(
+                STOCK,
+                item.serial,
+                item.service_id,
+                item.moved_at,
+                item.moved_at,
+                f"{item.model}, {item.state.value}, with {item.holder}",
+            )
+            for item in stock
+        ]
+        return found
+
+    async def _stock(self) -> Sequence[StockItem]:
+        """What lies at customers."""
+        found: list[StockItem] = []
+        for state in (StockState.INSTALLED, StockState.AWAITING_RETURN):
+            after: str | None = None
+            while True:
+                page = await self._inventory.items(serial=None, state=state.value, after=after, limit=_PAGE)
+                found += page
+                if len(page) < _PAGE:
+                    break
+                after = page[-1].item_id
+        return found
+
+    async def _offers(self) -> list[Offer]:
+        """What is sold today, as far as it has a fee and a speed, or is a device for rent."""
+        today = local_date(self._clock.now(), self._zone)
+        found: list[Offer] = []
+        after: str | None = None
+        while True:
+            page = await self._catalog.offerings(after, _PAGE)
+            for offering in page:
+                try:
+                    tariff = await self._catalog.in_force(offering.offering_id, today)
+                except NotInForce:
+                    continue
+                speed = tariff.speed.downstream_bps if tariff.speed else None
+                if tariff.currency == self._currency and (speed or tariff.kind is ProductKind.RENTAL):
+                    found.append(Offer(tariff.offering_name, speed, Money.exact(tariff.monthly_fee, tariff.currency)))
+            if len(page) < _PAGE:
+                return found
+            after = page[-1].offering_id

@@ -1,0 +1,154 @@
+"""Three-way reconciliation by service and day: RADIUS, the counters of devices, and what was billed.
+
+    night ─▶ mediation stands at n ─▶ recount the log up to n ─▶ counters from the time series ─▶ compare ─▶ rows
+
+Of the last days, because late records and late charges change them. Writes nothing but its own rows; a difference that
+no reason explains is in the log, the metrics and the list, and stays there until a later look explains it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+from prometheus_client import Gauge
+
+from billing_bridge.checks import compared
+from billing_bridge.checks.compared import Compared, DayTotal, Wanted
+from billing_bridge.checks.reconcile import DIFFERS, Counted, Reconciled, overhead_of, reconcile
+from billing_bridge.checks.recount import Recount
+from billing_bridge.mediation.service import MediationService
+from collectors.netconf.samples import MEASUREMENT
+from controller.domain.clock import Clock, local_date, start_of_day
+from controller.domain.errors import RuleError
+from controller.domain.ports import AccessMap, Bucket, TimeSeries, UsageReader
+from controller.store.engine import Database
+
+log = structlog.get_logger()
+
+_DIFFERING = Gauge("headend_reconciliation_differing", "Services whose counts differ unexplained, of the newest day")
+_UNEXPLAINED = Gauge("headend_reconciliation_unexplained_octets", "Octets that no reason explains, of the newest day")
+
+LOOKED_BACK = 4
+"""Days that are looked at each night: the last one, and those that late records may still change."""
+_HOUR_S = 3600
+_AT_ONCE = 8
+
+
+class NotOver(RuleError):
+    code = "day-not-over"
+
+
+class Reconciliation:
+    """`zone` is that of the legal entity: days are counted in it."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        zone: ZoneInfo,
+        *,
+        recount: Recount,
+        mediation: MediationService,
+        usage: UsageReader,
+        series: TimeSeries,
+        access: AccessMap,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._zone = zone
+        self._recount = recount
+        self._mediation = mediation
+        self._usage = usage
+        self._series = series
+        self._access = access
+
+    async def run(self, last: date | None = None, days: int = LOOKED_BACK) -> list[DayTotal]:
+        """Look at `days` days up to and with `last` (by default yesterday). Raises NotOver for a day that is not."""
+        today = local_date(self._clock.now(), self._zone)
+        last = last or today - timedelta(days=1)
+        if last >= today:
+            raise NotOver(f"{last} is not over: it is {today}")
+        await self._mediation.catch_up(await self._usage.watermark())
+        await self._recount.catch_up()
+        since, until = last - timedelta(days=days - 1), last + timedelta(days=1)
+        async with self._database.read() as conn:
+            known = await compared.known_of(conn, since, until, self._zone)
+        for day in (since + timedelta(days=n) for n in range(days)):
+            await self._compare(day, known.get(day, {}))
+        await self._recount.prune(self._clock.now())
+        async with self._database.read() as conn:
+            found = await compared.totals(conn, since)
+        if found:
+            _DIFFERING.set(found[-1].differing)
+            _UNEXPLAINED.set(found[-1].unexplained)
+        return found
+
+    async def page(self, wanted: Wanted, after: tuple[int, str] | None, limit: int) -> list[Compared]:
+        async with self._database.read() as conn:
+            return await compared.page(conn, wanted, after, limit)
+
+    async def days(self, days: int) -> list[DayTotal]:
+        since = local_date(self._clock.now(), self._zone) - timedelta(days=days)
+        async with self._database.read() as conn:
+            return await compared.totals(conn, since)
+
+    async def _compare(self, day: date, known: dict[str, Counted]) -> None:
+        counted = await self._with_counters(day, known)
+        async with self._database.read() as conn:
+            own = await compared.shares(conn, day)
+        others = compared.other_shares(counted)
+        results = [reconcile(c, overhead_of(own.get(c.service_id, ()), others)) for c in counted.values()]
+        async with self._database.begin() as conn:
+            await compared.put(conn, day, results, self._clock.now())
+        self._tell(day, results)
+
+    async def _with_counters(self, day: date, known: dict[str, Counted]) -> dict[str, Counted]:
+        since, until = start_of_day(day, self._zone), start_of_day(day + timedelta(days=1), self._zone)
+        hours = int((until - since).total_seconds()) // _HOUR_S
+        async with self._database.read() as conn:
+            open_s = await compared.open_sessions(conn, until)
+        counted_by = {str(service_id) for service_id in (await self._access.services_by_onu()).values()}
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(service_id: str) -> tuple[str, Counted]:
+            async with places:
+                octets = await self._read(service_id, "octets", since, until)
+                seen = [bucket.value for bucket in octets if bucket.value is not None]
+                before = replace(
+                    known.get(service_id) or Counted(service_id, 0, 0, 0),
+                    hours=hours,
+                    open_s=open_s.get(service_id, 0),
+                )
+                if not seen:
+                    return service_id, before
+                held = [b.value for b in await self._read(service_id, "quarantined_octets", since, until) if b.value]
+                return service_id, replace(
+                    before,
+                    counter=int(sum(seen)),
+                    missing_hours=len(octets) - len(seen),
+                    held=int(sum(held)),
+                )
+
+        found = dict(await asyncio.gather(*(one(service_id) for service_id in sorted(counted_by))))
+        return {**known, **{s: c for s, c in found.items() if s in known or c.counter is not None}}
+
+    async def _read(self, service_id: str, field: str, since: datetime, until: datetime) -> Sequence[Bucket]:
+        return await self._series.read(
+            MEASUREMENT, field, since=since, until=until, step_s=_HOUR_S, tags=(("service", service_id),)
+        )
+
+    def _tell(self, day: date, results: Sequence[Reconciled]) -> None:
+        differing = [r for r in results if r.verdict == DIFFERS]
+        log.info("reconciliation.done", day=day.isoformat(), services=len(results), differing=len(differing))
+        for result in sorted(differing, key=lambda r: -abs(r.unexplained))[:20]:
+            log.warning(
+                "reconciliation.differs",
+                day=day.isoformat(),
+                service_id=result.counted.service_id,
+                unexplained_octets=result.unexplained,
+            )
