@@ -59,6 +59,8 @@ from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
 from erp.crm.hierarchy import HierarchyService
 from erp.crm.service import CrmService
+from erp.dunning.board import BoardService
+from erp.dunning.disputes import DisputeService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
@@ -130,6 +132,7 @@ class Erp:
         self.revenue = RevenueService(base.database, base.clock, self.crm)
         self.tax = TaxService(base.database, base.clock, self.crm)
         self.dunning = DunningService(base.database, base.clock, self.crm)
+        self.disputes = DisputeService(base.database, base.clock, self.dunning, self.finance, self.finance.corrections)
         smtp_url, settings = base.settings.smtp_url, base.settings
         self.notices = NoticeService(
             base.database,
@@ -141,6 +144,7 @@ class Erp:
             iban=settings.iban,
             process=settings.executor_id,
         )
+        self.board = BoardService(self.dunning, self.notices.counts)
         self.payments = PaymentsRoom(base.database, base.clock, base.box, self.crm, self.finance, PaymentsSettings())
 
 

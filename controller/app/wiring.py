@@ -57,13 +57,15 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import routes_assurance, routes_billing, routes_catalog, routes_orders
+from controller.workflows import routes_assurance, routes_billing, routes_catalog, routes_dunning, routes_orders
+from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
 from erp.crm import hierarchy_routes
 from erp.crm import routes as crm_routes
+from erp.dunning import routes as dunning_routes
 from erp.finance import books_routes, correction_routes, revenue_routes, settlement_routes, tax_routes
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
@@ -147,6 +149,7 @@ class Program:
             hour=settings.dunning_hour,
         )
         self.dunning.register()
+        self.opening_disputes = Disputes(self.erp.disputes, self.erp.finance, self.money.explainer)
         self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp, self.dunning))
         self.is_ready = False
         endpoints = self.endpoints()
@@ -225,6 +228,8 @@ class Program:
             *tax_routes.endpoints(self.erp.tax),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
+            *dunning_routes.endpoints(self.erp.dunning, self.erp.board, self.erp.notices),
+            *routes_dunning.endpoints(self.erp.disputes, self.opening_disputes, self.dunning),
             *auth_routes.endpoints(self.auth),
             *record_routes.endpoints(self.base.database, self.bus),
         ]

@@ -19,7 +19,6 @@ from controller.domain.identity import AccountId, InvoiceId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
 from controller.store.engine import Database
-from erp.crm.errors import NoAccount
 from erp.crm.service import CrmService
 from erp.dunning import calendar, notice_rows, repository
 from erp.dunning import policy as ladders
@@ -156,12 +155,24 @@ class DunningService:
     # --- pauses
 
     async def hold(
-        self, account_id: AccountId, *, until_on: date | None, lifts: bool, reason: str, actor: str, kind: str = HOLD
+        self, account_id: AccountId, *, until_on: date | None, lifts: bool, reason: str, actor: str
     ) -> PauseRow:
         """No step is taken from today until `until_on` (the first day on which it goes on), or for ever."""
         async with self._database.begin() as conn:
             standing = await self._locked(conn, account_id)
-            return await self._pause(conn, standing, kind, until_on, lifts, None, reason, actor)
+            return await self._pause(conn, standing, HOLD, until_on, lifts, None, reason, actor)
+
+    async def hand_over(self, account_id: AccountId, *, reason: str, actor: str) -> PauseRow:
+        """The claim is a collection agency's now: no further step, and what is restricted stays so. Raises NoAccount.
+
+        Handing over what is handed over already changes nothing.
+        """
+        async with self._database.begin() as conn:
+            standing = await self._locked(conn, account_id)
+            for row in (await repository.pauses_of(conn, [account_id])).get(account_id, []):
+                if row.kind == COLLECTIONS and (row.until_on is None or row.until_on > standing.state.day):
+                    return row
+            return await self._pause(conn, standing, COLLECTIONS, None, False, None, reason, actor)
 
     async def promise(
         self, account_id: AccountId, *, pays_on: date, amount: Money | None, reason: str, actor: str
@@ -230,8 +241,11 @@ class DunningService:
         invoice_ids: Collection[str] = (),
         reason: str,
         actor: str,
-    ) -> PlanRow:
-        """What is overdue, or of some invoices, is paid in parts that add up to it. Raises PlanRefused."""
+    ) -> tuple[PlanRow, str]:
+        """What is overdue, or of some invoices, is paid in parts that add up to it; the plan and its currency.
+
+        Raises PlanRefused.
+        """
         now = self._clock.now()
         async with self._database.begin() as conn:
             standing = await self._locked(conn, account_id)
@@ -247,6 +261,9 @@ class DunningService:
             days = [day for day, _ in instalments]
             if sorted(set(days)) != days or not days or days[0] < today:
                 raise PlanRefused("instalments are due on days one after the other, from today on")
+            currency = standing.customer.account.currency
+            if any(amount.currency != currency for _, amount in instalments):
+                raise PlanRefused(f"the account is kept in {currency}")
             amounts = [amount.minor for _, amount in instalments]
             if sum(amounts) != opening or min(amounts) <= 0:
                 raise PlanRefused(f"the instalments add up to what is owed, {standing.money(opening)}, each above 0")
@@ -256,7 +273,7 @@ class DunningService:
             await repository.add_plan(conn, made, sorted(covered), list(zip(days, amounts, strict=True)))
             after = {"plan_id": made.plan_id, "opening": str(standing.money(opening)), "instalments": len(days)}
             await self._changed(conn, account_id, "plan.agree", actor, reason, None, after)
-        return made
+        return made, currency
 
     async def end_plan(self, plan_id: str, *, actor: str, reason: str) -> None:
         """Raises UnknownPlan or AlreadyEnded."""
@@ -332,8 +349,7 @@ class DunningService:
 
     async def _locked(self, conn: AsyncConnection, account_id: AccountId) -> Standing:
         """Raises NoAccount."""
-        if len(account_id) != 32:
-            raise NoAccount(f"no billing account {account_id}")
+        await self._crm.customer_of_in(conn, account_id)
         await repository.lock_account(conn, account_id)
         return await self.standing_in(conn, account_id)
 
