@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -366,9 +367,13 @@ class CountOut(Out):
 
 
 class HourOut(Out):
-    """One hour of arrival of one source. `adds_up`: accepted = rated + unrated + suspense + duplicate, both ways."""
+    """One hour of arrival of one source. `adds_up`: accepted = rated + unrated + suspense + duplicate, both ways.
+
+    `unit` is that of the amounts: octets, or seconds of calls.
+    """
 
     source: str
+    unit: str
     hour: Instant
     accepted: CountOut
     rated: CountOut
@@ -378,9 +383,10 @@ class HourOut(Out):
     adds_up: bool
 
     @classmethod
-    def of(cls, h: Hour) -> HourOut:
+    def of(cls, h: Hour, measures: Mapping[str, str]) -> HourOut:
         return cls(
-            source=h.source, hour=h.hour, accepted=CountOut.of(h.accepted), rated=CountOut.of(h.rated),
+            source=h.source, unit="s" if measures.get(h.source) == "calls" else "octets", hour=h.hour,
+            accepted=CountOut.of(h.accepted), rated=CountOut.of(h.rated),
             unrated=CountOut.of(h.unrated), suspense=CountOut.of(h.suspense), duplicate=CountOut.of(h.duplicate),
             adds_up=h.adds_up,
         )  # fmt: skip

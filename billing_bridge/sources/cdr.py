@@ -151,7 +151,8 @@ class _Wrong(Exception):
 def read(text: str, mapping: CsvMapping, *, phone: bool, first_line: int = 1) -> Iterator[Told]:
     """Every line that is not empty. `phone`: identifiers are telephone numbers. `first_line` numbers the first one."""
     names: list[str] | None = list(mapping.columns) or None
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), first_line):
+    for number, ended in enumerate(text.removeprefix("\ufeff").split("\n"), first_line):
+        line = ended.removesuffix("\r")
         if not line.strip():
             continue
         if names is None:

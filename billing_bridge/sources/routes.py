@@ -231,10 +231,15 @@ def _ledger(sources: SourceService) -> list[Endpoint]:
         last = query.last_key(int, str)
         after = None if last is None else (from_micros(last[0]), last[1])
         found = await sources.hours(query.source, query.since, query.until, after, query.rows)
-        return Page.of(found, query, lambda h: (to_micros(h.hour), h.source), HourOut.of)
+        measures = await measured()
+        return Page.of(found, query, lambda h: (to_micros(h.hour), h.source), lambda h: HourOut.of(h, measures))
 
     async def totals(call: Call) -> LedgerOut:
-        return LedgerOut(totals=[HourOut.of(h) for h in await sources.totals()])
+        measures = await measured()
+        return LedgerOut(totals=[HourOut.of(h, measures) for h in await sources.totals()])
+
+    async def measured() -> dict[str, str]:
+        return {s.name: s.measure for s in await sources.sources()}
 
     async def check(call: Call) -> CheckOut:
         return CheckOut(faults=await sources.faults())

@@ -25,6 +25,7 @@ from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
 from controller.app.radius_cli import radius_app
 from controller.domain.clock import SystemClock
+from controller.app.usage_cli import usage_app
 from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
 from controller.http.endpoint import Principal
@@ -49,6 +50,9 @@ app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
 app.add_typer(import_app, name="import")
+app.add_typer(account_app, name="account")
+app.command()(rerate)
+app.add_typer(usage_app, name="usage")
 
 
 @app.command()

@@ -27,6 +27,7 @@ NAVIGATION = (
     NavItem("Customers", "/customers", "crm:read"),
     NavItem("Invoices", "/invoices", "finance:read"),
     NavItem("Ledger", "/ledger", "finance:read"),
+    NavItem("Usage", "/usage", "usage:read"),
     NavItem("Suspense", "/suspense", "billing:read"),
     NavItem("Offerings", "/offerings", "catalog:read"),
     NavItem("Stock", "/stock", "inventory:read"),

@@ -16,6 +16,7 @@ from controller.web.office import (
     pauses,
     people,
     stock,
+    usage,
     waiting,
 )
 from controller.web.site import Site, WebPage
@@ -23,5 +24,6 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    rooms = (forms, ordering, lines, pauses, network, nas, orders, people, catalog, stock, money, ledger, waiting)
+    lists = (network, nas, orders, people, catalog, stock, money, ledger, usage, waiting)
+    rooms = (forms, ordering, lines, pauses, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

@@ -15,8 +15,11 @@ from controller.web.office.form import Choice, Field, Filled, Form, sent, show
 from controller.web.office.view import Action, Filter, Link, Row, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
-REASONS = ("unknown-service", "altered-record", "forgotten-session", "not-entitled")
-STATES = ("all", "mapped", "charged", "written-off", "entitled")
+REASONS = (
+    "unknown-service", "altered-record", "forgotten-session", "not-entitled", "malformed", "negative", "absurd",
+    "clock-jump", "conflict", "no-price", "second-source",
+)  # fmt: skip
+STATES = ("all", "mapped", "charged", "accepted", "written-off", "entitled")
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -54,6 +57,7 @@ def _suspense(site: Site, api: Api) -> Any:
 RELEASE = (
     Field("action", "What becomes of it", required=True, choices=(
         Choice("map", "It belongs to a service"), Choice("charge", "Charge it, on the nearest day with a plan"),
+        Choice("accept", "What its source tells is true"),
         Choice("write-off", "Write it off: it is never charged"),
     )),
     Field("service_id", "Service", hint="its id, where it belongs to one: all that waits under this name goes there"),
@@ -101,6 +105,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "octets": row["upstream_octets"] + row["downstream_octets"],
         "whose": row["username"] or row["service_id"],
+        "source": row["source"] or "radius",
         "age": f"{days} days" if days > 1 else f"{days * 24 + hours} hours",
     }
 
