@@ -35,6 +35,8 @@ _ADD = (
 )
 _POSITION = ("name", "record_id")
 UNKNOWN = ""
+_SOON = timedelta(hours=3)
+"""What comes within it after midnight is no late usage: the interim under way then had to end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def count(records: Sequence[LoggedRecord], known: dict[str, Totals], zone: ZoneI
             for part in split_by_day(since, record.event_at, *grown, zone):
                 key = (service_id or UNKNOWN, part.day)
                 octets = part.upstream_octets + part.downstream_octets
-                late = octets if local_date(record.received_at, zone) > part.day else 0
+                late = octets if local_date(record.received_at - _SOON, zone) > part.day else 0
                 had = sums.get(key, (0, 0))
                 sums[key] = (had[0] + octets, had[1] + late)
         known[record.session_key] = replace(
