@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import checks, million, radius, rating, workers
+from bench import billing, checks, million, radius, rating, workers
 from bench.results import Result, table, write
 
 PARTS: dict[str, Callable[[float, int], Sequence[Result]]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[float, int], Sequence[Result]]] = {
     "million": million.run,
     "workers": workers.run,
     "rating": rating.run,
+    "billing": billing.run,
     "checks": checks.run,
 }
 """Name of a part → what runs it with (seconds per run, rounds)."""

@@ -1,7 +1,8 @@
 """What billing refuses.
 
 RuleError
-├── NotFound  UnknownCharge, UnknownBillRun, UnknownHold, UnknownSuspense, UnbilledService, UnknownSource, UnknownDelivery
+├── NotFound  UnknownCharge, UnknownBillRun, UnknownHold, UnknownSuspense, UnbilledService, UnknownSource,
+│             UnknownDelivery
 ├── Conflict  Retired, SourceExists; Decided              somebody else has decided about this usage, or it has changed
 ├── FutureBillRun                   a run cannot be of an instant that has not come
 ├── Ahead                           usage cannot be complete for a time that has not come

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.tables import bill_hold
+from billing_bridge.billing.model import DONE
+from billing_bridge.tables import bill_draft, bill_hold, bill_run
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import Waiting
 
@@ -126,6 +127,28 @@ async def release(
         .values(released_at=now, released_by=actor, release_reason=reason)
     )
     return bool(changed.rowcount)
+
+
+async def forgotten(conn: AsyncConnection) -> list[tuple[BillRunId, AccountId]]:
+    """Accounts without a standing hold that had one, of runs that are done, and still have no document."""
+    still = bill_hold.alias()
+    stands = select(still.c.source).where(
+        still.c.bill_run_id == bill_hold.c.bill_run_id,
+        still.c.account_id.in_((bill_hold.c.account_id, WHOLE_RUN)),
+        still.c.released_at.is_(None),
+    )
+    query = (
+        select(bill_hold.c.bill_run_id, bill_hold.c.account_id)
+        .join(
+            bill_draft,
+            (bill_draft.c.bill_run_id == bill_hold.c.bill_run_id) & (bill_draft.c.account_id == bill_hold.c.account_id),
+        )
+        .join(bill_run, bill_run.c.bill_run_id == bill_hold.c.bill_run_id)
+        .where(bill_hold.c.released_at.is_not(None), bill_draft.c.issued.is_(False), ~stands.exists())
+        .where(bill_run.c.state == DONE, bill_run.c.dry.is_(False))
+        .distinct()
+    )
+    return [(BillRunId(row.bill_run_id), AccountId(row.account_id)) for row in await conn.execute(query)]
 
 
 def _key(bill_run_id: BillRunId, account_id: AccountId, source: str) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, case, func, insert, null, or_, select, update
+from sqlalchemy import Row, Select, and_, case, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,7 +53,7 @@ from controller.domain.price import Cycle, ProductKind
 from controller.domain.price_text import plan_from_json, plan_to_json
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
-from controller.store.many import one_of
+from controller.store.many import insert_all, insert_rows, one_of
 
 _MONTHLY: frozenset[Cycle] = frozenset({"month"})
 
@@ -265,10 +265,13 @@ async def _whole(
 
 async def mark_rated(conn: AsyncConnection, rated: Sequence[tuple[SubscriptionId, date, date]]) -> None:
     """(subscription, rate from, usage billed until) after a run."""
+    found: dict[tuple[date, date], list[str]] = {}
     for subscription_id, rate_from_on, billed_until_on in rated:
+        found.setdefault((rate_from_on, billed_until_on), []).append(subscription_id)
+    for (rate_from_on, billed_until_on), ids in found.items():
         await conn.execute(
             update(subscription)
-            .where(subscription.c.subscription_id == subscription_id)
+            .where(one_of(conn, subscription.c.subscription_id, ids))
             .where(
                 or_(
                     subscription.c.rate_from_on != rate_from_on,
@@ -280,27 +283,36 @@ async def mark_rated(conn: AsyncConnection, rated: Sequence[tuple[SubscriptionId
         )
 
 
+_EVIDENCE = (
+    "charge_id",
+    "day",
+    "service_id",
+    "upstream_octets",
+    "downstream_octets",
+    "intervals",
+    "last_interval_id",
+    "counted_on",
+)
+
+
 async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
     """Write charges and their evidence."""
-    if not rated:
-        return
-    await conn.execute(insert(charge), [_charge_row(r, batch, now) for r in rated])
+    await insert_all(conn, charge, [_charge_row(r, batch, now) for r in rated])
     evidence = [
-        {
-            "charge_id": r.charge.charge_id,
-            "day": u.day,
-            "service_id": u.service_id,
-            "upstream_octets": u.upstream_octets,
-            "downstream_octets": u.downstream_octets,
-            "intervals": u.intervals,
-            "last_interval_id": u.last_interval_id,
-            "counted_on": u.counted_on,
-        }
+        (
+            r.charge.charge_id,
+            u.day,
+            u.service_id,
+            u.upstream_octets,
+            u.downstream_octets,
+            u.intervals,
+            u.last_interval_id,
+            u.counted_on,
+        )
         for r in rated
         for u in r.evidence
     ]
-    if evidence:
-        await conn.execute(insert(charge_usage), evidence)
+    await insert_rows(conn, charge_usage, _EVIDENCE, evidence)
     await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
 
 

@@ -214,13 +214,27 @@ class RunBook:
                 after={"account_id": account_id or "all", "source": source},
                 reason=reason,
             )
-            standing = await holds.standing(conn, bill_run_id)
-            if run is None or run.dry or WHOLE_RUN in standing or account_id in standing:
-                return False
-            batches = None if account_id == WHOLE_RUN else await drafts.batches_of(conn, bill_run_id, account_id)
-            await runs.issue_again(conn, bill_run_id, batches)
-            await runs.reopen(conn, bill_run_id, (DONE, HELD))
-        return True
+            return run is not None and await self._issue_again(conn, run, account_id)
+
+    async def go_on(self, bill_run_id: BillRunId, account_id: AccountId) -> bool:
+        """After the last hold of an account was ended elsewhere: True when the run has something to go on with."""
+        async with self._database.begin() as conn:
+            run = await runs.lock(conn, bill_run_id)
+            return run is not None and await self._issue_again(conn, run, account_id)
+
+    async def forgotten(self) -> list[tuple[BillRunId, AccountId]]:
+        """Accounts that were let go by a process that died before it could go on with them."""
+        async with self._database.read() as conn:
+            return await holds.forgotten(conn)
+
+    async def _issue_again(self, conn: AsyncConnection, run: BillRun, account_id: AccountId) -> bool:
+        standing = await holds.standing(conn, run.bill_run_id)
+        if run.dry or WHOLE_RUN in standing or account_id in standing:
+            return False
+        everybody = account_id == WHOLE_RUN
+        batches = None if everybody else await drafts.batches_of(conn, run.bill_run_id, account_id)
+        await runs.issue_again(conn, run.bill_run_id, batches)
+        return await runs.reopen(conn, run.bill_run_id, (DONE, HELD))
 
     async def stand_still(self, bill_run_id: BillRunId) -> bool:
         """Let the run be held if it shall be; False when it was released in this moment."""

@@ -16,6 +16,7 @@ from billing_bridge.billing import assessment, evidence, holds, pauses, payers, 
 from billing_bridge.billing.counting import counted, in_order
 from billing_bridge.billing.holds import PERSON, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
+    CHECKED,
     DONE,
     FAILED,
     OPEN,
@@ -240,22 +241,28 @@ class BillingService:
         async with self._database.begin() as conn:
             await runs.note_waiting(conn, bill_run_id, what)
 
-    async def finish_run(self, bill_run_id: BillRunId, *, error: str | None = None) -> None:
-        """The run is done, or failed with `error`; a new run takes up what is left."""
+    async def finish_run(self, bill_run_id: BillRunId, *, error: str | None = None) -> bool:
+        """The run is done, or failed with `error`; a new one takes up what is left. False when it has more to issue."""
         now = self._clock.now()
         async with self._database.begin() as conn:
-            await runs.finish(conn, bill_run_id, FAILED if error else DONE, now, error)
-            run = await runs.get(conn, bill_run_id)
+            run = await runs.lock(conn, bill_run_id)
             assert run is not None
+            if (
+                not (error or run.dry)
+                and await runs.next_batch(conn, bill_run_id, (CHECKED,), 0, run.batches) is not None
+            ):
+                return False
+            await runs.finish(conn, bill_run_id, FAILED if error else DONE, now, error)
             await audit.record(
                 conn,
                 now=now,
                 actor=_ACTOR,
                 action="bill-run.finish",
                 subject=f"bill-run:{bill_run_id}",
-                after={"state": run.state, "charges": run.charges, "documents": run.documents},
+                after={"state": FAILED if error else DONE, "charges": run.charges, "documents": run.documents},
                 reason=error,
             )
+        return True
 
     async def reopen_run(self, bill_run_id: BillRunId, *, actor: str) -> None:
         """Let a failed run go on; its batches stand as they were. Raises Conflict for one that is not failed."""

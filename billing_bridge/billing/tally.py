@@ -347,20 +347,22 @@ class Counter:
         if not subscription.usage:
             return
         plans = stretches(subscription.changes, DaySpan(date.min, date.max), subscription.pauses)
-        known: dict[tuple[OfferingVersionId, date], str] = {}
         used: dict[tuple[OfferingVersionId, date], int] = {}
+        fate, key, here = "", None, DaySpan(date.min, date.min)
         for usage in subscription.usage:
-            day, place = usage.counted_on, (usage.service_id, usage.day)
-            stretch = next((s for s in plans if day in s.span), None)
-            if stretch is None:
-                self._days.setdefault(place, ("unplanned", usage.octets))
-                continue
-            period = subscription.calendar.period(day, self._tariffs[stretch.version_id].plan.cycle)
-            key = (stretch.version_id, period.first_on)
-            if key not in known:
-                known[key] = self._fate(subscription, stretch.version_id, period, charges)
-            self._days[place] = (known[key], usage.octets)
-            used[key] = used.get(key, 0) + usage.octets
+            day, place, octets = usage.counted_on, (usage.service_id, usage.day), usage.octets
+            if day not in here:  # days come in order: most of them lie in the period and the plan of the one before
+                stretch = next((s for s in plans if day in s.span), None)
+                if stretch is None:
+                    self._days.setdefault(place, ("unplanned", octets))
+                    continue
+                period = subscription.calendar.period(day, self._tariffs[stretch.version_id].plan.cycle)
+                here = stretch.span.common(period) or DaySpan(day, day + _DAY)
+                key = (stretch.version_id, period.first_on)
+                fate = self._fate(subscription, stretch.version_id, period, charges)
+            assert key is not None
+            self._days[place] = (fate, octets)
+            used[key] = used.get(key, 0) + octets
         for rated in charges:
             self._rated_all(rated, used)
 

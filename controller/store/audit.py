@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +36,17 @@ audit = Table(
 _CHAIN_LOCK = 0x4845_4144_0002
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is recorded of one change. `subject` names the object as "kind:id"; `action` is "kind.verb"."""
+
+    action: str
+    subject: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    reason: str | None = None
+
+
 async def record(
     conn: AsyncConnection,
     *,
@@ -46,19 +59,30 @@ async def record(
     reason: str | None = None,
 ) -> None:
     """Add one entry. `subject` names the object as "kind:id"; `action` is "kind.verb"."""
+    await record_all(conn, [Change(action, subject, before, after, reason)], now=now, actor=actor)
+
+
+async def record_all(conn: AsyncConnection, changes: Sequence[Change], *, now: datetime, actor: str) -> None:
+    """Add an entry for each change, in this order."""
+    if not changes:
+        return
     if conn.dialect.name == "postgresql":
         await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
     previous = await conn.scalar(select(audit.c.digest).order_by(audit.c.sequence.desc()).limit(1)) or bytes(32)
-    row = {
-        "at": now,
-        "actor": actor,
-        "action": action,
-        "object": subject,
-        "before": None if before is None else json.dumps(before, sort_keys=True, default=str),
-        "after": None if after is None else json.dumps(after, sort_keys=True, default=str),
-        "reason": reason,
-    }
-    await conn.execute(insert(audit).values(**row, digest=_digest(previous, row)))
+    rows = []
+    for change in changes:
+        row = {
+            "at": now,
+            "actor": actor,
+            "action": change.action,
+            "object": change.subject,
+            "before": None if change.before is None else json.dumps(change.before, sort_keys=True, default=str),
+            "after": None if change.after is None else json.dumps(change.after, sort_keys=True, default=str),
+            "reason": change.reason,
+        }
+        previous = _digest(previous, row)
+        rows.append(row | {"digest": previous})
+    await conn.execute(insert(audit), rows)
 
 
 async def entries(conn: AsyncConnection, *, before: int | None, limit: int) -> list[dict[str, Any]]:

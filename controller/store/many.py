@@ -8,7 +8,7 @@ PostgreSQL as one array per column. Names come from our own tables, values are a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -46,6 +46,13 @@ async def insert_rows(
             values = tuple(chain.from_iterable(rows[start : start + size]))
             await conn.exec_driver_sql(_from_values(table, names, conflict, size), values)
             start += size
+
+
+async def insert_all(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`insert_rows` of rows that name their values; all name the same. Python-side defaults are not applied."""
+    if rows:
+        columns = tuple(rows[0])
+        await insert_rows(conn, table, columns, [tuple(row[name] for name in columns) for row in rows])
 
 
 def replacing(table: Table, columns: Sequence[str]) -> str:

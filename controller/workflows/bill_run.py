@@ -199,11 +199,14 @@ class BillRuns:
         """End a hold of a source and go on with what does not wait any more. Raises UnknownHold, UnknownBillRun."""
         await self._billing.bill_run(bill_run_id)
         if await self.book.release(bill_run_id, account_id, source, reason=reason, actor=actor):
+            await self._ended(bill_run_id)
             await self._start_next(bill_run_id)
         return await self._billing.bill_run(bill_run_id)
 
     async def resume(self) -> None:
         """Start what was recorded, but whose job was not yet: the process died in between. After `jobs.launch()`."""
+        for bill_run_id, account_id in await self.book.forgotten():
+            await self.book.go_on(bill_run_id, account_id)
         for bill_run_id in await self._billing.unfinished_runs():
             await self._start_next(bill_run_id)
 
@@ -253,13 +256,16 @@ class BillRuns:
             await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
             await self._jobs.step("rate", self._rate, bill_run_id, retry=_PATIENT)
             await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
-            if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
-                return 0
-            await self._jobs.step("certify", self._certify, bill_run_id, retry=_PATIENT)
+            documents = None
+            while documents is None:  # again when an account was let go while the others were certified
+                if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
+                    return 0
+                await self._jobs.step("certify", self._certify, bill_run_id, retry=_PATIENT)
+                documents = await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
         except Exception as error:
             await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
             raise
-        return await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
+        return documents
 
     async def _rate(self, bill_run_id: BillRunId) -> None:
         run = await self._billing.bill_run(bill_run_id)
@@ -377,8 +383,10 @@ class BillRuns:
             waiting = await outbox.pending(conn, self._subscriber, _ENTITLEMENTS, 1)
         return bool(waiting) and waiting[0].position <= watermark
 
-    async def _finish(self, bill_run_id: BillRunId) -> int:
-        await self._billing.finish_run(bill_run_id)
+    async def _finish(self, bill_run_id: BillRunId) -> int | None:
+        """The number of documents; None when there are more to issue by now."""
+        if not await self._billing.finish_run(bill_run_id):
+            return None
         run = await self._billing.bill_run(bill_run_id)
         log.info("bill_run.done", bill_run_id=bill_run_id, charges=run.charges, documents=run.documents)
         return run.documents

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
 from controller.domain.identity import AccountId, EntityId, new_id
+from controller.store.many import insert_all
 from erp.finance.recognition import Planned, Promise, Slice, cut, planned_as
 from erp.finance.tables import contract, contract_change, contract_movement, earning, promise, recognition
 
@@ -147,8 +148,7 @@ async def planned(conn: AsyncConnection, contract_id: str) -> list[tuple[str, Pl
 
 
 async def add_earnings(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        await conn.execute(insert(earning), rows)
+    await insert_all(conn, earning, rows)
 
 
 def earning_row(

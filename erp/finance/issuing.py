@@ -70,8 +70,7 @@ class Issuer:
         for applied_on in sorted({*days.values()}):
             some = [m for m in matched if (days.get(m[0]) or by_credit.get(m[1])) == applied_on]
             await repository.add_allocations(conn, some, now, applied_on)
-        for issue in issues:
-            await _audit_issue(conn, issue, now, actor)
+        await audit.record_all(conn, [_change(issue) for issue in issues], now=now, actor=actor)
         await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return issues
 
@@ -193,16 +192,10 @@ def _first(own: Open, wanted: str, invoices: list[Open], credits: list[Open]) ->
     return matched
 
 
-async def _audit_issue(conn: AsyncConnection, issue: Issue, now: datetime, actor: str) -> None:
-    await audit.record(
-        conn,
-        now=now,
-        actor=actor,
-        action=f"{issue.document.kind}.issue",
-        subject=f"invoice:{issue.invoice_id}",
-        after={
-            "number": issue.number,
-            "account_id": issue.buyer.account.account_id,
-            "total": str(issue.document.total),
-        },
-    )
+def _change(issue: Issue) -> audit.Change:
+    after = {
+        "number": issue.number,
+        "account_id": issue.buyer.account.account_id,
+        "total": str(issue.document.total),
+    }
+    return audit.Change(f"{issue.document.kind}.issue", f"invoice:{issue.invoice_id}", after=after)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import EntityId
 from controller.domain.money import Money
+from controller.store.many import insert_all
 from erp.finance.chart import Account, Chart, default_accounts
 from erp.finance.journal import AccountBalance, BookedPosting, Entry, PeriodChange, Posting
 from erp.finance.tables import account, journal_entry, period_change, posting
@@ -90,8 +91,8 @@ async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:
         for e in entries
         for n, p in enumerate(e.postings, 1)
     ]
-    await conn.execute(insert(journal_entry), heads)
-    await conn.execute(insert(posting), rows)
+    await insert_all(conn, journal_entry, heads)
+    await insert_all(conn, posting, rows)
 
 
 async def find_entry(conn: AsyncConnection, *, entry_id: str = "", source: str = "") -> Entry | None:

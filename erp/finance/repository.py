@@ -20,6 +20,7 @@ from controller.domain.identity import (
     InvoiceLineId,
 )
 from controller.domain.money import Money
+from controller.store.many import insert_all, one_of
 from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
@@ -46,9 +47,8 @@ async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, co
 async def add_invoices(
     conn: AsyncConnection, rows: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
 ) -> None:
-    if rows:
-        await conn.execute(insert(invoice), rows)
-        await conn.execute(insert(invoice_line), lines)
+    await insert_all(conn, invoice, rows)
+    await insert_all(conn, invoice_line, lines)
 
 
 async def add_levies(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -56,9 +56,13 @@ async def add_levies(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -
         await conn.execute(insert(line_levy), rows)
 
 
-async def invoiced_accounts(conn: AsyncConnection, bill_run_id: BillRunId) -> set[tuple[str, str]]:
-    """(account, currency) that already have their document of this run."""
-    query = select(invoice.c.account_id, invoice.c.currency).where(invoice.c.bill_run_id == bill_run_id)
+async def invoiced_accounts(
+    conn: AsyncConnection, bill_run_id: BillRunId, accounts: Iterable[str]
+) -> set[tuple[str, str]]:
+    """(account, currency) of these accounts that already have their document of this run."""
+    query = select(invoice.c.account_id, invoice.c.currency).where(
+        invoice.c.bill_run_id == bill_run_id, one_of(conn, invoice.c.account_id, sorted(set(accounts)))
+    )
     return {(row.account_id, row.currency) for row in await conn.execute(query)}
 
 

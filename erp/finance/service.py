@@ -86,7 +86,7 @@ class FinanceService:
             return [], []
         now = self._clock.now()
         async with self._database.read() as conn:
-            known = await repository.invoiced_accounts(conn, bill_run_id)
+            known = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
         # Before the lock: who levies communications may be asked over the network.
         todo = await self._issuer.addressed([c for c in charges if (c.account_id, c.net.currency) not in known])
         others = [] if proved is None else [a for a in todo if proved.get(a.key) != (a.document.net, a.document.tax)]
@@ -94,7 +94,7 @@ class FinanceService:
         todo = [a for a in todo if a.key not in differing]
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            done = await repository.invoiced_accounts(conn, bill_run_id)
+            done = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
             issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in todo if a.key not in done], now, actor)
         return [issue.invoice_id for issue in issues], list(differing.values())
 

@@ -193,7 +193,7 @@ async def test_a_failed_run_says_why_and_goes_on_when_redriven(
         raise RuleError("the printer is on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.finance, "issue", refuses)
+        patch.setattr(world.finance, "issue_proved", refuses)
         run = await world.runs.start(as_of=None, account_id=None, actor="user:test")
         with pytest.raises(RuleError):
             await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")

@@ -1,0 +1,230 @@
+"""Part `billing`: a bill run from the first rating to the certificate, at three sizes, on SQLite and on PostgreSQL.
+
+Each subscription has an account, a plan with volume, and a month of usage by day, as mediation leaves it. Only the run
+is timed, by the clock and in processor time of this process; making the subscriptions is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import structlog
+
+from bench.postgres import Postgres, binaries
+from bench.results import Result
+from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.service import BillingService
+from billing_bridge.mediation.service import MediationService
+from billing_bridge.settings import BillingSettings
+from billing_bridge.tables import entitlement, subscription, tariff, usage_day
+from controller.app.schema import metadata
+from controller.domain.clock import MovableClock
+from controller.domain.identity import AccountId, OfferingId, OfferingVersionId, new_id
+from controller.domain.price import Flat, Overage, PricePlan
+from controller.domain.price_text import plan_to_json
+from controller.domain.tariff import TariffVersion
+from controller.domain.units import GB
+from controller.store.engine import Database
+from controller.store.jobs import Jobs
+from controller.store.many import insert_all, insert_rows
+from controller.store.secrets import SecretBox
+from controller.store.usage_reader import UsageLogReader
+from controller.workflows.bill_run import BillRuns
+from controller.workflows.certify import Certifier
+from erp.catalog.service import CatalogService
+from erp.crm.service import CrmService
+from erp.crm.tables import account, customer
+from erp.finance.service import FinanceService
+from erp.finance.settings import FinanceSettings
+
+SQLITE_SIZES = (1_000, 10_000)
+POSTGRES_SIZES = (1_000, 10_000, 100_000)
+SQLITE_GOAL_S = 30.0
+MS_GOAL = 0.9
+"""A million in 15 minutes."""
+
+_ACTIVATED = datetime(2026, 8, 31, 22, tzinfo=UTC)
+_BILLED = datetime(2026, 10, 1, 4, tzinfo=UTC)
+_MONTH = [date(2026, 9, 1) + timedelta(days=n) for n in range(30)]
+_AT_ONCE = 2_000
+
+
+def run(_seconds: float, _rounds: int) -> Sequence[Result]:
+    """Every size in a database of its own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="headend-bench-", dir="/tmp") as name:
+        for size in SQLITE_SIZES:
+            directory = Path(name) / f"sqlite-{size}"
+            directory.mkdir()
+            results.append(asyncio.run(_measure(f"sqlite+aiosqlite:///{directory}/bench.db", directory, size)))
+        if binaries() is None:
+            return results
+        with Postgres(Path(name) / "postgres", core=1) as postgres:
+            for size in POSTGRES_SIZES:
+                directory = Path(name) / f"postgres-{size}"
+                directory.mkdir()
+                postgres.create(f"billing_{size}")
+                url = postgres.dsn(f"billing_{size}").replace("postgresql://", "postgresql+psycopg://")
+                results.append(asyncio.run(_measure(url, directory, size)))
+    return results
+
+
+async def _measure(url: str, directory: Path, size: int) -> Result:
+    database = Database(url)
+    async with database.begin() as conn:
+        await conn.run_sync(metadata.create_all)
+    clock = MovableClock(_BILLED)
+    crm = CrmService(database, clock)
+    await crm.ensure_entity(
+        name="Bench GmbH",
+        zone="Europe/Berlin",
+        currency="EUR",
+        locale="de_DE",
+        address="Kabelweg 1\n10115 Berlin",
+        tax_id="DE123456788",
+    )
+    await _subscriptions(database, (await crm.entity()).entity_id, size)
+    settings, usage, book = BillingSettings(), UsageLogReader(database), RunBook(database, clock)
+    finance = FinanceService(database, clock, crm, FinanceSettings())
+    billing = BillingService(database, clock, CatalogService(database, clock), settings)
+    jobs = Jobs(database.url, directory / "jobs")
+    runs = BillRuns(
+        database,
+        clock,
+        jobs,
+        billing,
+        MediationService(database, clock, usage, settings),
+        finance,
+        usage,
+        certifier=Certifier(database, clock, SecretBox([bytes(32)]), book, finance, usage),
+    )
+    runs.register()
+    await jobs.launch()
+    before_mb = _peak_mb()
+    began, cpu = time.perf_counter(), time.process_time()
+    made = await runs.start(as_of=None, account_id=None, actor="user:bench")
+    documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}")
+    took, spent = time.perf_counter() - began, time.process_time() - cpu
+    assert documents == size, f"{documents} documents for {size} subscriptions"
+    await jobs.close()
+    await database.close()
+    name = "SQLite" if database.is_sqlite else "PostgreSQL"
+    ms = took * 1000 / size
+    scale = (
+        f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU here,"
+        f" {_peak_mb() - before_mb} MB more at the peak"
+    )
+    goal, met = f"<= {MS_GOAL} ms", ms <= MS_GOAL
+    if database.is_sqlite:
+        goal, met = f"10,000 in {SQLITE_GOAL_S:.0f} s", ms <= SQLITE_GOAL_S / 10
+    return Result(f"bill run on {name}, per invoice", round(ms, 3), "ms", scale, goal=goal, met=met)
+
+
+async def _subscriptions(database: Database, entity_id: str, size: int) -> None:
+    version = _version()
+    async with database.begin() as conn:
+        await insert_rows(
+            conn,
+            tariff,
+            (
+                "version_id", "offering_id", "offering_name", "number", "effective_on", "currency", "tax_percent",
+                "tax_category", "kind", "cycle", "plan", "names",
+            ),
+            [
+                (
+                    version.version_id, version.offering_id, version.offering_name, 1, version.effective_on, "EUR",
+                    version.tax_percent, "S", "internet", "month", plan_to_json(version.plan), "[]",
+                )
+            ],
+        )  # fmt: skip
+    chance = random.Random(7)
+    for first in range(0, size, _AT_ONCE):
+        await _some(database, entity_id, version.version_id, range(first, min(size, first + _AT_ONCE)), chance)
+
+
+async def _some(database: Database, entity_id: str, version_id: str, numbers: range, chance: random.Random) -> None:
+    people = [(AccountId(new_id(_ACTIVATED)), new_id(_ACTIVATED), new_id(_ACTIVATED)) for _ in numbers]
+    customers = [
+        (a, entity_id, f"Customer {n}", "", "", f"Straße {n}\n20095 Hamburg", "", "", _ACTIVATED)
+        for n, (a, _, _) in zip(numbers, people, strict=True)
+    ]
+    days = [
+        (service, day, chance.getrandbits(29), chance.getrandbits(32), 48, n * 30 + place)
+        for n, (_, _, service) in zip(numbers, people, strict=True)
+        for place, day in enumerate(_MONTH)
+    ]
+    async with database.begin() as conn:
+        await insert_rows(
+            conn,
+            customer,
+            ("customer_id", "entity_id", "name", "email", "phone", "address", "language", "tax_id", "created_at"),
+            customers,
+        )
+        rows = [(a, a, "EUR", _ACTIVATED) for a, _, _ in people]
+        await insert_rows(conn, account, ("account_id", "customer_id", "currency", "created_at"), rows)
+        await insert_all(
+            conn,
+            subscription,
+            [
+                {
+                    "subscription_id": s,
+                    "account_id": a,
+                    "service_id": v,
+                    "anchor_day": 1,
+                    "phase_on": _MONTH[0],
+                    "rate_from_on": _MONTH[0],
+                }
+                for a, s, v in people
+            ],
+        )
+        await insert_all(
+            conn,
+            entitlement,
+            [
+                {
+                    "subscription_id": s,
+                    "at": _ACTIVATED,
+                    "version_id": version_id,
+                    "quantity": 1,
+                    "event_id": s,
+                    "event_name": "ServiceActivated",
+                    "order_id": s,
+                }
+                for _, s, _ in people
+            ],
+        )
+        columns = ("service_id", "day", "upstream_octets", "downstream_octets", "intervals", "last_interval_id")
+        await insert_rows(conn, usage_day, columns, days)
+
+
+def _version() -> TariffVersion:
+    plan = PricePlan(
+        prices=(
+            Flat(code="fee", amount=Decimal("29.90")),
+            Overage(code="data", price=Decimal("0.05"), included=20 * GB),
+        )
+    )
+    return TariffVersion(
+        version_id=OfferingVersionId("b" * 32),
+        offering_id=OfferingId("c" * 32),
+        offering_name="Fibre 100",
+        number=1,
+        effective_on=date(2026, 1, 1),
+        currency="EUR",
+        tax_percent=Decimal(19),
+        plan=plan,
+        speed=None,
+    )
+
+
+def _peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
