@@ -6,6 +6,7 @@ RuleError
 ├── Conflict  Retired, SourceExists; Decided              somebody else has decided about this usage, or it has changed
 ├── FutureBillRun                   a run cannot be of an instant that has not come
 ├── Ahead                           usage cannot be complete for a time that has not come
+├── NotTheSamePlan                  a price is corrected by another version of the same shape
 └── NotForThis                      this cannot be done with usage held for that reason
 """
 
@@ -28,6 +29,10 @@ class UnknownHold(NotFound):
 
 class FutureBillRun(RuleError):
     code = "future-bill-run"
+
+
+class NotTheSamePlan(RuleError):
+    code = "not-the-same-plan"
 
 
 class UnknownSuspense(NotFound):

@@ -127,6 +127,21 @@ payer = Table(
 )
 """From `since` on `payer_id` pays for what `account_id` has; the account itself, where it pays again."""
 
+price_correction = Table(
+    "billing_bridge_price_correction",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("version_id", Id, nullable=False, index=True),
+    Column("priced_as", Id, ForeignKey("billing_bridge_tariff.version_id"), nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Periods of `version_id` that begin on [first_on, until_on) cost what `priced_as` says; a later row overrules."""
+
 position = Table(
     "billing_bridge_position",
     metadata,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import hours, payers, repository
+from billing_bridge.billing import corrections, hours, payers, repository
 from billing_bridge.billing.charges import charge_of
-from billing_bridge.billing.hours import Quarters, usage_of
+from billing_bridge.billing.corrections import Corrections
+from billing_bridge.billing.hours import usage_of
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.billing.payers import Payer
 from billing_bridge.rating.due import Due, Facts, due
+from billing_bridge.rating.proration import DaySpan
 from billing_bridge.settings import BillingSettings
-from controller.domain.identity import BillRunId, OfferingVersionId, SubscriptionId
-from controller.domain.tariff import TariffVersion
+from controller.domain.identity import BillRunId, SubscriptionId
 
 
 async def assess(
@@ -25,19 +26,30 @@ async def assess(
     bill_run_id: BillRunId,
     today: date,
     settings: BillingSettings,
+    *,
+    within: DaySpan | None = None,
+    tried: Corrections | None = None,
 ) -> list[RatedCharge]:
-    """The charges of these subscriptions as of the local day `today`."""
+    """The charges of these subscriptions as of the local day `today`.
+
+    `within` looks at the periods alone that begin on its days, whatever must be rated again; with `tried` by prices
+    that were not corrected yet.
+    """
     versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
     versions |= {key.version_id for s in subscriptions for key in s.charged}
     tariffs = await repository.tariffs(conn, versions)
     hourly = [s for s in subscriptions if any(c.version_id and tariffs[c.version_id].plan.hourly for c in s.changes)]
     quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], settings.zone)
+    corrected = {**await corrections.of_versions(conn, versions), **(tried or {})}
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
-    return [
-        _addressed(charge_of(found, s, tariffs[found.key.version_id], bill_run_id, settings.rounding), s, paying)
-        for s in subscriptions
-        for found in _due(s, tariffs, quarters, today, settings)
-    ]
+    rated = []
+    for s in subscriptions:
+        usage = usage_of(s.usage, quarters, s.calls)
+        facts = Facts(s.changes, tariffs, usage, s.charged, s.pauses, corrected)
+        for found in _due(s, facts, today, settings, within):
+            price = facts.price_of(found.key.version_id, found.period)
+            rated.append(_addressed(charge_of(found, s, price, bill_run_id, settings.rounding), s, paying))
+    return rated
 
 
 def after(subscription: Subscription, today: date) -> tuple[SubscriptionId, date, date]:
@@ -64,16 +76,15 @@ def _addressed(rated: RatedCharge, subscription: Subscription, paying: Mapping[s
 
 
 def _due(
-    subscription: Subscription,
-    tariffs: Mapping[OfferingVersionId, TariffVersion],
-    quarters: Quarters,
-    today: date,
-    settings: BillingSettings,
+    subscription: Subscription, facts: Facts, today: date, settings: BillingSettings, within: DaySpan | None
 ) -> list[Due]:
-    usage = usage_of(subscription.usage, quarters, subscription.calls)
-    facts = Facts(subscription.changes, tariffs, usage, subscription.charged, subscription.pauses)
     found: list[Due] = []
     for cycle in sorted(subscription.cycles):
-        periods = subscription.calendar.periods(subscription.rate_from_on, today, cycle)
+        if within is None:
+            periods = subscription.calendar.periods(subscription.rate_from_on, today, cycle)
+        else:
+            last = min(today, within.until_on - timedelta(days=1))
+            all_of_it = subscription.calendar.periods(within.first_on, last, cycle)
+            periods = [period for period in all_of_it if period.first_on in within]
         found += due(facts, periods, today, settings.rounding, settings.zone, cycle)
     return found

@@ -29,7 +29,7 @@ from controller.domain.units import human_octets, octets_in
 def charge_of(
     found: Due, subscription: Subscription, tariff: TariffVersion, bill_run_id: BillRunId, rounding: str
 ) -> RatedCharge:
-    """The charge for one difference of `subscription`."""
+    """The charge for one difference of `subscription`, by the prices of `tariff`."""
     attempt = found.before.charges
     quantity, unit, unit_price = _quantity(found, tariff)
     charge = Charge(
@@ -38,7 +38,7 @@ def charge_of(
         account_id=subscription.account_id,
         subscription_id=subscription.subscription_id,
         service_id=subscription.service_id,
-        version_id=tariff.version_id,
+        version_id=found.key.version_id,
         kind=found.key.kind,
         first_on=found.span.first_on,
         until_on=found.span.until_on,
@@ -64,6 +64,8 @@ def charge_of(
         "timeline_sequence": subscription.timeline_sequence,
         "pause_sequence": subscription.pause_sequence,
     }
+    if tariff.version_id != found.key.version_id:
+        arithmetic["priced_as"] = tariff.version_id
     return RatedCharge(
         charge, found.key.code, found.period, attempt, found.octets, found.days, arithmetic, evidence, calls
     )

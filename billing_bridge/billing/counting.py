@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, recurring, repository
+from billing_bridge.billing import assessment, corrections, recurring, repository
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.billing.tally import Counter
 from billing_bridge.settings import BillingSettings
@@ -32,7 +32,8 @@ async def counted(
     versions |= {key.version_id for s in subscriptions for key in s.charged}
     versions |= {found.version_id for found in opening.values()}
     tariffs = await repository.tariffs(conn, versions)
-    counter = Counter(tariffs, opening, today, settings.rounding, settings.zone)
+    corrected = await corrections.of_versions(conn, versions)
+    counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
     for subscription in subscriptions:
         counter.count(subscription, by_subscription[subscription.subscription_id])
     counter.finish()

@@ -49,6 +49,7 @@ from controller.domain.identity import (
     AccountId,
     BillRunId,
     ChargeId,
+    OfferingVersionId,
     new_id,
 )
 from controller.domain.ports import TariffSource
@@ -303,13 +304,14 @@ class BillingService:
             timeline = await evidence.timeline(conn, rated.charge.subscription_id)
             paused = await evidence.paused(conn, rated.charge.subscription_id)
             held = [entry.version_id for entry in timeline if entry.version_id is not None]
-            versions = await repository.tariffs(conn, [rated.charge.version_id, *held])
+            priced_as = OfferingVersionId(rated.arithmetic.get("priced_as", rated.charge.version_id))
+            versions = await repository.tariffs(conn, [rated.charge.version_id, priced_as, *held])
             intervals = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
             called = [c for day in rated.calls for c in await booked.of_day(conn, day)]
             named = [i for interval in intervals if interval.source for i in interval.interval.record_ids]
             told = {s.record_id: s for s in await records(conn, [*named, *(c.record_id for c in called)])}
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
-        tariff = versions[rated.charge.version_id]
+        tariff = versions[priced_as]
         return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, told)
 
     async def owners(

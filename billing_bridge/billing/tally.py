@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.rating.codes import price_code
+from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.line import Line
 from billing_bridge.rating.proration import DaySpan, Held, Stretch, holdings, stretches
 from billing_bridge.rating.rate import in_advance, rate
@@ -153,8 +154,10 @@ class Counter:
         today: date,
         rounding: str,
         zone: ZoneInfo,
+        corrections: Mapping[OfferingVersionId, Sequence[Corrected]] | None = None,
     ) -> None:
         self._tariffs = tariffs
+        self._corrections = corrections or {}
         self._offerings: dict[OfferingVersionId, OfferingId] = {v: t.offering_id for v, t in tariffs.items()}
         self._opening = opening
         self._today = today
@@ -241,23 +244,25 @@ class Counter:
             if before is None:
                 return None
             return Recurring(before.subscription_id, before.currency, before.version_id, before.quantity, 0)
-        stretch = held.stretches[0]
+        stretch, tariff = held.stretches[0], self._tariffs[held.version_id]
+        price = self._price(held.version_id, subscription.calendar.period(self._today, tariff.plan.cycle))
         return Recurring(
-            subscription.subscription_id,
-            self._tariffs[held.version_id].currency,
-            held.version_id,
-            stretch.quantity,
-            self._fee(held)[1],
+            subscription.subscription_id, tariff.currency, held.version_id, stretch.quantity, self._fee(held, price)[1]
         )
+
+    def _price(self, version_id: OfferingVersionId, period: DaySpan) -> TariffVersion:
+        """What a version costs in a period: what it says, or what it was corrected to."""
+        said = [c.tariff for c in self._corrections.get(version_id, ()) if period.first_on in c.days]
+        return said[-1] if said else self._tariffs[version_id]
 
     def _held(self, subscription: Subscription, day: date) -> Held | None:
         found = holdings(subscription.changes, DaySpan(day, day + _DAY), self._offerings, subscription.pauses)
         return next(iter(found.values()), None)
 
-    def _fee(self, held: Held) -> tuple[Decimal, int]:
-        """Of a whole period, in minor units: exact, and rounded line by line. `held` is of one day."""
-        stretch, tariff = held.stretches[0], self._tariffs[held.version_id]
-        key = (held.version_id, stretch.quantity, stretch.percent)
+    def _fee(self, held: Held, tariff: TariffVersion) -> tuple[Decimal, int]:
+        """Of a whole period by a price, in minor units: exact, and rounded line by line. `held` is of one day."""
+        stretch = held.stretches[0]
+        key = (tariff.version_id, stretch.quantity, stretch.percent)
         known = self._fees.get(key)
         if known is None:
             lines = [line for line in rate(tariff, held, self._zone, None) if line.kind is ChargeKind.RECURRING]
@@ -329,7 +334,7 @@ class Counter:
         total, lines, currency = Decimal(0), 0, None
         offered = holdings(subscription.changes, period, self._offerings, subscription.pauses)
         for version_id, held in offered.items():
-            tariff = self._tariffs[version_id]
+            tariff = self._price(version_id, period)
             if tariff.plan.cycle != cycle:
                 continue
             currency = tariff.currency
@@ -338,7 +343,7 @@ class Counter:
                 for span in [stretch.span] if _timeless(tariff.plan) else _days(stretch.span):
                     day = DaySpan(span.first_on, span.first_on + _DAY)
                     one = Stretch(version_id, day, stretch.quantity, stretch.percent)
-                    fee, _ = self._fee(Held(version_id, day, (one,), held.since_on))
+                    fee, _ = self._fee(Held(version_id, day, (one,), held.since_on), tariff)
                     total += fee * span.days
         return total / period.days, lines, currency
 

@@ -51,14 +51,30 @@ class Charged:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """Periods that begin on a day of `days` cost what `tariff` says."""
+
+    days: DaySpan
+    tariff: TariffVersion
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """All that decides what a subscription owes."""
+    """All that decides what a subscription owes. Of two `corrections` of a version the later one holds."""
 
     changes: Sequence[Change]
     tariffs: Mapping[OfferingVersionId, TariffVersion]
     usage: Usage = field(default_factory=Usage)
     charged: Mapping[DueKey, Charged] = field(default_factory=dict)
     pauses: Sequence[Pause] = ()
+    corrections: Mapping[OfferingVersionId, Sequence[Corrected]] = field(default_factory=dict)
+
+    def price_of(self, version_id: OfferingVersionId, period: DaySpan) -> TariffVersion:
+        """What a version costs in a period: what it says, or what it should have said."""
+        for correction in reversed(self.corrections.get(version_id, ())):
+            if period.first_on in correction.days:
+                return correction.tariff
+        return self.tariffs[version_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,7 @@ def _differences(
     lines = {
         DueKey(line.kind, period.first_on, version_id, line.code): line
         for version_id, of in held.items()
-        for line in rate(facts.tariffs[version_id], of, zone, usage)
+        for line in rate(facts.price_of(version_id, period), of, zone, usage)
     }
     found = []
     for key in _keys(facts, period, lines, cycle, closed=closed):

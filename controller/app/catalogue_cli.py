@@ -38,7 +38,7 @@ def show_all() -> None:
 def show(offering: Offering) -> None:
     """Every version of one offering, with its prices."""
     with opened() as api:
-        row = _offering(api, offering)
+        row = offering_of(api, offering)
     print(f"{row['name']} ({row['kind']})  {row['description']}")
     for version in row["versions"]:
         used = "in use" if version["used_at"] else "not sold yet"
@@ -54,17 +54,17 @@ def try_out(offering: Offering, file: File) -> None:
     """What the version would have come to on last month's usage. Writes nothing."""
     with opened() as api:  # a refusal of ours, too, becomes one line
         body = _read(file)
-        found = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/price-trial", body)
+        found = api.post(f"/offerings/{offering_of(api, offering)['offering_id']}/price-trial", body)
     print(
         f"{found['subscriptions']} subscriptions: {found['dearer']} pay more, {found['cheaper']} less, {found['same']} "
-        f"the same; {_money(found['before'])} becomes {_money(found['after'])} ({_money(found['difference'])})"
+        f"the same; {money(found['before'])} becomes {money(found['after'])} ({money(found['difference'])})"
     )
     for price in found["prices"]:
-        print(f"    {price['code']:<16} {_money(price['before']):>18} → {_money(price['after']):>18}")
+        print(f"    {price['code']:<16} {money(price['before']):>18} → {money(price['after']):>18}")
     for effect in found["most"]:
         print(
-            f"    subscription {effect['subscription_id']}  {_money(effect['before'])} → {_money(effect['after'])} "
-            f"({_money(effect['difference'])})"
+            f"    subscription {effect['subscription_id']}  {money(effect['before'])} → {money(effect['after'])} "
+            f"({money(effect['difference'])})"
         )
 
 
@@ -73,12 +73,13 @@ def add(offering: Offering, file: File) -> None:
     """Add the version. Who has an older one keeps it."""
     with opened() as api:
         body = _read(file)
-        made = api.post(f"/offerings/{_offering(api, offering)['offering_id']}/versions", body)
+        made = api.post(f"/offerings/{offering_of(api, offering)['offering_id']}/versions", body)
     version = made["versions"][-1]
     print(f"{made['name']}: version {version['number']} from {version['effective_on']}  {version['version_id']}")
 
 
-def _offering(api: Remote, wanted: str) -> dict[str, Any]:
+def offering_of(api: Remote, wanted: str) -> dict[str, Any]:
+    """By id or name. Raises RuleError."""
     rows = [row for row in api.all("/offerings") if wanted in (row["offering_id"], row["name"])]
     if not rows:
         raise RuleError(f"no offering {wanted!r}; headend catalogue list shows them")
@@ -95,5 +96,6 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
-def _money(amount: dict[str, str]) -> str:
+def money(amount: dict[str, str]) -> str:
+    """An amount as the API tells it, for people."""
     return f"{amount['amount']} {amount['currency']}"

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from controller.app import settings as app_settings
+from controller.app.account_cli import account_app, rerate
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.catalogue_cli import catalogue_app
@@ -24,8 +25,8 @@ from controller.app.finance_cli import finance_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
 from controller.app.radius_cli import radius_app
-from controller.domain.clock import SystemClock
 from controller.app.usage_cli import usage_app
+from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.ports import Secret
 from controller.http.endpoint import Principal
@@ -49,10 +50,10 @@ app.add_typer(radius_app, name="radius")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
-app.add_typer(import_app, name="import")
 app.add_typer(account_app, name="account")
 app.command()(rerate)
 app.add_typer(usage_app, name="usage")
+app.add_typer(import_app, name="import")
 
 
 @app.command()

@@ -99,6 +99,9 @@ class Remote:
     def post(self, path: str, body: Json | None = None) -> Json:
         return self._call("POST", path, json=body or {})
 
+    def put(self, path: str, body: Json) -> Json:
+        return self._call("PUT", path, json=body)
+
     def patch(self, path: str, body: Json) -> Json:
         return self._call("PATCH", path, json=body)
 

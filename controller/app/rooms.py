@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.accounts import AccountBilling
 from billing_bridge.billing.holds import CHECK
+from billing_bridge.billing.rerating import Reratings
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
 from billing_bridge.billing.trial import PriceTrials
@@ -283,6 +284,7 @@ class Money:
         self.sources = SourceService(base.database, base.clock, settings)
         self.intake = Intake(base.database, base.clock, settings)
         self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
+        self.reratings = Reratings(base.database, base.clock, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)

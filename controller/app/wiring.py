@@ -57,7 +57,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import routes_assurance, routes_billing, routes_catalog, routes_dunning, routes_orders
+from controller.workflows import rerate, routes_assurance, routes_billing, routes_catalog, routes_dunning, routes_orders
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
@@ -226,6 +226,7 @@ class Program:
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
             *tax_routes.endpoints(self.erp.tax),
+            *rerate.endpoints(self.erp.catalog, self.money.reratings, self.money.bill_runs),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
             *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
             *dunning_routes.endpoints(self.erp.dunning, self.erp.board, self.erp.notices),

@@ -289,7 +289,7 @@ def _held(detail: ChargeDetail, zone: ZoneInfo) -> Held | None:
     known = [e for e in detail.timeline if e.sequence <= detail.rated.arithmetic["timeline_sequence"]]
     changes = [Change(local_date(e.at, zone), e.version_id, e.quantity) for e in known]
     pauses = in_force(detail.pauses, detail.rated.arithmetic["pause_sequence"])
-    return holdings(changes, detail.rated.period, detail.offerings, pauses).get(detail.tariff.version_id)
+    return holdings(changes, detail.rated.period, detail.offerings, pauses).get(detail.rated.charge.version_id)
 
 
 def _line(detail: ChargeDetail, held: Held | None, usage: Usage, zone: ZoneInfo) -> Line | None:
