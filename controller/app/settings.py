@@ -114,7 +114,11 @@ class Settings(BaseSettings):
     entity_address: str = "Kabelweg 1\n10115 Berlin"
     entity_tax_id: str = "DE123456788"
     iban: str = ""
-    """Account that customers are asked to pay to, in reminders."""
+    """Account that customers are asked to pay to, on invoices and in reminders."""
+    levy_url: str | None = None
+    """Tax service that is asked for communications taxes (docs/finance.md); without one the table of rules decides."""
+    levy_token: SecretStr | None = None
+    """Bearer token for it."""
     smtp_url: SecretStr | None = None
     """Mail server of notices to customers, such as smtp+starttls://user:password@mail.example.net:587; smtps:// is
     encrypted from the start, smtp:// where the server offers it. Without one every notice is a letter."""
@@ -127,6 +131,13 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_the_default(cls, value: object) -> object:
         return default_data_dir() if value == "" else value
+
+    @field_validator("levy_url", mode="after")
+    @classmethod
+    def _levy_url_is_http(cls, value: str | None) -> str | None:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("HEADEND_LEVY_URL is an http:// or https:// address")
+        return value or None
 
     @field_validator("eap_dir", "radsec_dir", "dynamic_port", "keep_history_days", mode="before")
     @classmethod

@@ -119,6 +119,12 @@ async def find_reference(conn: AsyncConnection, entity_id: EntityId, reference: 
     return found[0] if found else None
 
 
+async def find_sold(conn: AsyncConnection, subscription_id: str) -> Contract | None:
+    """The contract under which a subscription or item was sold."""
+    found = await _contracts(conn, contract.c.subscription_id == subscription_id, None, 1)
+    return found[0] if found else None
+
+
 async def page(conn: AsyncConnection, account_id: str | None, after: str | None, limit: int) -> list[Contract]:
     wanted = contract.c.account_id == account_id if account_id else contract.c.contract_id != ""
     return await _contracts(conn, wanted, after, limit)

@@ -133,22 +133,36 @@ class CorrectionService:
 
     async def adjust(self, wanted: Adjustment, *, actor: str) -> Invoice:
         """A document over one line that belongs to no offering. Raises NoAccount, WrongCurrency."""
-        now = self._clock.now()
+        todo, run = await self._adjusting(wanted)
+        async with self._database.begin() as conn:
+            return await self._adjust(conn, wanted, todo, run, actor)
+
+    async def adjust_in(self, conn: AsyncConnection, wanted: Adjustment, *, actor: str) -> Invoice:
+        """The same in the caller's transaction, for who acts on an event."""
+        todo, run = await self._adjusting(wanted)
+        return await self._adjust(conn, wanted, todo, run, actor)
+
+    async def _adjusting(self, wanted: Adjustment) -> tuple[Addressed, BillRunId]:
         buyer = await self._crm.customer_of(wanted.account_id)
         if wanted.net.currency != buyer.account.currency:
             raise WrongCurrency(f"account {wanted.account_id} is kept in {buyer.account.currency}")
         key = hashlib.sha256(f"adjustment|{wanted.account_id}|{wanted.reference}".encode()).hexdigest()[:32]
         run = BillRunId(key)
-        charge = _charge(wanted, run, key, local_date(now, buyer.account.zone_info))
+        charge = _charge(wanted, run, key, local_date(self._clock.now(), buyer.account.zone_info))
         (todo,) = await self._issuer.addressed([charge])
-        async with self._database.begin() as conn:
-            await ledger.lock_books(conn)
-            known = await repository.find_of_run(conn, run)
-            if known is not None:
-                return known
-            (made,) = await self._issuer.issue_in(conn, run, [_because(todo, wanted.reason)], now, actor)
-            await _audit(conn, wanted, made.number, now, actor)
-            return await _invoice(conn, made.invoice_id)
+        return todo, run
+
+    async def _adjust(
+        self, conn: AsyncConnection, wanted: Adjustment, todo: Addressed, run: BillRunId, actor: str
+    ) -> Invoice:
+        now = self._clock.now()
+        await ledger.lock_books(conn)
+        known = await repository.find_of_run(conn, run)
+        if known is not None:
+            return known
+        (made,) = await self._issuer.issue_in(conn, run, [_because(todo, wanted.reason)], now, actor)
+        await _audit(conn, wanted, made.number, now, actor)
+        return await _invoice(conn, made.invoice_id)
 
 
 def _because(todo: Addressed, reason: str) -> Addressed:

@@ -26,7 +26,7 @@ from erp.finance.contracts import Change, Contract, Earning, earning_row
 from erp.finance.deferral import move
 from erp.finance.errors import ContractMismatch, EntryRefused, UnknownContract
 from erp.finance.journal import Entry, Posting, without_zeros
-from erp.finance.recognition import Planned, Promise, cut, modify, next_month, plan
+from erp.finance.recognition import Planned, Promise, cut, earned, modify, next_month, plan
 
 _T = TypeVar("_T")
 _DAY = timedelta(days=1)
@@ -40,6 +40,22 @@ class Month:
     code: str
     planned: Money
     posted: Money
+
+
+ENDED = "ended"
+"""Reason of the change that ends a contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A contract to be recorded. What is billed for `subscription_id` (or an item) is billed on it."""
+
+    account_id: AccountId
+    reference: str
+    price: Money
+    signed_on: date
+    promises: tuple[Promise, ...]
+    subscription_id: str | None
 
 
 class RevenueService:
@@ -63,28 +79,34 @@ class RevenueService:
 
         Raises NoAccount, NoSuchAccount for a role that no revenue account has, ContractMismatch, EntryRefused.
         """
-        now = self._clock.now()
-        customer = await self._crm.customer_of(account_id)
-        entity_id = customer.entity_id
-        planned = _refusing(lambda: plan(price.minor, promises))
+        wanted = Signing(account_id, reference, price, signed_on, tuple(promises), subscription_id)
         async with self._database.begin() as conn:
-            await ledger.lock_books(conn)
-            known = await contracts.find_reference(conn, entity_id, reference)
-            if known is not None:
-                first = (await contracts.changes(conn, known.contract_id))[0]
-                said = (known.account_id, known.subscription_id, known.currency, first.added_minor, first.at_on)
-                if said != (account_id, subscription_id, price.currency, price.minor, signed_on):
-                    raise ContractMismatch(f"contract {reference} is of another account, subscription, price or day")
-                return known
-            if subscription_id and await contracts.is_sold(conn, subscription_id):
-                raise ContractMismatch(f"subscription {subscription_id} was sold under a contract already")
-            chart = await ledger.ensure_chart(conn, entity_id)
-            made = Contract(new_id(now), entity_id, account_id, subscription_id, reference, price.currency, 0, 0, 0)
-            change = Change(1, signed_on, price.minor, "signed")
-            ids = await contracts.add_contract(conn, made, change, planned, at=now, actor=actor)
-            await contracts.add_earnings(conn, _rows(made, chart, ids, planned))
-            await _audit(conn, made, change, "contract.sign", actor, now)
-            return await _contract(conn, made.contract_id)
+            return await self.sign_in(conn, wanted, actor=actor)
+
+    async def sign_in(self, conn: AsyncConnection, wanted: Signing, *, actor: str) -> Contract:
+        """The same in the caller's transaction."""
+        now, price, subscription_id = self._clock.now(), wanted.price, wanted.subscription_id
+        planned = _refusing(lambda: plan(price.minor, wanted.promises))
+        entity_id = (await self._crm.customer_of_in(conn, wanted.account_id)).entity_id
+        await ledger.lock_books(conn)
+        known = await contracts.find_reference(conn, entity_id, wanted.reference)
+        if known is not None:
+            first = (await contracts.changes(conn, known.contract_id))[0]
+            said = (known.account_id, known.subscription_id, known.currency, first.added_minor, first.at_on)
+            if said != (wanted.account_id, subscription_id, price.currency, price.minor, wanted.signed_on):
+                raise ContractMismatch(f"contract {wanted.reference} is of another account, subscription, price or day")
+            return known
+        if subscription_id and await contracts.is_sold(conn, subscription_id):
+            raise ContractMismatch(f"subscription {subscription_id} was sold under a contract already")
+        chart = await ledger.ensure_chart(conn, entity_id)
+        made = Contract(
+            new_id(now), entity_id, wanted.account_id, subscription_id, wanted.reference, price.currency, 0, 0, 0
+        )
+        change = Change(1, wanted.signed_on, price.minor, "signed")
+        ids = await contracts.add_contract(conn, made, change, planned, at=now, actor=actor)
+        await contracts.add_earnings(conn, _rows(made, chart, ids, planned))
+        await _audit(conn, made, change, "contract.sign", actor, now)
+        return await _contract(conn, made.contract_id)
 
     async def modify(
         self, contract_id: str, *, at: date, added: Money, promises: Sequence[Promise], reason: str, actor: str
@@ -93,25 +115,50 @@ class RevenueService:
 
         Raises UnknownContract, ContractMismatch for another currency, EntryRefused for what cannot be planned.
         """
-        now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             found = await _contract(conn, contract_id)
             if added.currency != found.currency:
                 raise ContractMismatch(f"contract {found.reference} is in {found.currency}")
-            before = await contracts.changes(conn, contract_id)
-            if at < before[-1].at_on:
-                raise EntryRefused(f"the contract was changed on {before[-1].at_on} already: this would be before it")
-            current = await contracts.planned(conn, contract_id)
-            _, planned = _refusing(lambda: modify([p for _, p in current], at, added.minor, promises))
-            chart = await ledger.ensure_chart(conn, found.entity_id)
-            change = Change(before[-1].version + 1, at, added.minor, reason)
-            ids = await contracts.add_change(conn, contract_id, change, planned, at=now, actor=actor)
-            await contracts.add_earnings(
-                conn, _taken_back(found, chart, current, at) + _rows(found, chart, ids, planned)
-            )
-            await _audit(conn, found, change, "contract.modify", actor, now)
-            return await _contract(conn, contract_id)
+            return await self._modify(conn, found, at, added.minor, promises, reason, actor)
+
+    async def end_in(self, conn: AsyncConnection, subscription_id: str, at: date, *, actor: str) -> Contract | None:
+        """What was sold as one is over: nothing of its plan is earned on `at` or later. None without a contract.
+
+        What was billed and not earned, or earned and not billed, stays its position until a last change settles it.
+        """
+        await ledger.lock_books(conn)
+        found = await contracts.find_sold(conn, subscription_id)
+        if found is None or (await contracts.changes(conn, found.contract_id))[-1].reason == ENDED:
+            return found
+        current = [p for _, p in await contracts.planned(conn, found.contract_id)]
+        unearned = sum(p.minor for p in current) - sum(earned(p.slices, at) for p in current)
+        nothing = [Promise(ENDED, "revenue-recurring", 1, at)]
+        return await self._modify(conn, found, at, -unearned, nothing, ENDED, actor)
+
+    async def _modify(
+        self,
+        conn: AsyncConnection,
+        found: Contract,
+        at: date,
+        added: int,
+        promises: Sequence[Promise],
+        reason: str,
+        actor: str,
+    ) -> Contract:
+        """The caller holds the lock of the books."""
+        now = self._clock.now()
+        before = await contracts.changes(conn, found.contract_id)
+        if at < before[-1].at_on:
+            raise EntryRefused(f"the contract was changed on {before[-1].at_on} already: this would be before it")
+        current = await contracts.planned(conn, found.contract_id)
+        _, planned = _refusing(lambda: modify([p for _, p in current], at, added, promises))
+        chart = await ledger.ensure_chart(conn, found.entity_id)
+        change = Change(before[-1].version + 1, at, added, reason)
+        ids = await contracts.add_change(conn, found.contract_id, change, planned, at=now, actor=actor)
+        await contracts.add_earnings(conn, _taken_back(found, chart, current, at) + _rows(found, chart, ids, planned))
+        await _audit(conn, found, change, "contract.modify", actor, now)
+        return await _contract(conn, found.contract_id)
 
     async def contract(self, contract_id: str) -> tuple[Contract, list[Change], list[Planned]]:
         """With its changes and its plan as it is now. Raises UnknownContract."""

@@ -39,9 +39,11 @@ NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 
 
 class Books:
+    BEGINS = NOW
+
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.clock = MovableClock(NOW)
+        self.clock = MovableClock(self.BEGINS)
         self.crm = CrmService(database, self.clock)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings(iban="DE02120300000000202051"))
         self.books = BooksService(database, self.clock, self.crm)
