@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.support.mqtt",
     "tests.support.olt_server",
     "tests.support.disk",
+    "tests.support.smtp",
     "tests.support.snmp",
     "tests.support.yang",
 ]

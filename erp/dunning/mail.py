@@ -141,6 +141,7 @@ class SmtpMailer:
 
 def _message(mail: Mail) -> EmailMessage:
     message = EmailMessage()
+    message.set_content(mail.text)
     message["From"] = mail.sender
     message["To"] = mail.recipient
     message["Subject"] = mail.subject
@@ -148,7 +149,6 @@ def _message(mail: Mail) -> EmailMessage:
     message["Message-ID"] = mail.message_id
     message["Content-Language"] = mail.language
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(mail.text)
     return message
 
 

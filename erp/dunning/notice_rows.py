@@ -18,11 +18,14 @@ from sqlalchemy import Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, new_id
+from controller.store.engine import tell
 from erp.crm.model import Customer
 from erp.dunning.tables import notice, step
 
 EMAIL, LETTER = "email", "letter"
 WAITING, SENDING, SENT, WITHDRAWN, UNCERTAIN = "waiting", "sending", "sent", "withdrawn", "uncertain"
+NOTICES = "notices"
+"""A commit that has something to be told."""
 CLAIM = timedelta(minutes=5)
 """Longer than any mail server takes; whoever claimed a notice and did not settle it by then is dead."""
 
@@ -70,6 +73,7 @@ _COLUMNS = [notice.c[name] for name in Notice.__slots__]
 
 
 async def add(conn: AsyncConnection, made: Notice) -> None:
+    tell(conn, NOTICES)
     await conn.execute(insert(notice).values({name: getattr(made, name) for name in Notice.__slots__}))
 
 

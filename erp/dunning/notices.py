@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
 from controller.store import audit, outbox
-from controller.store.engine import EVENTS, Database
+from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.dunning import letter, letter_pdf, notice_rows, repository
 from erp.dunning.errors import NoticeSettled, UnknownNotice
 from erp.dunning.mail import Mail, Mailer, Never, NotNow, Unclear
 from erp.dunning.model import disputed_of, policy_on
-from erp.dunning.notice_rows import EMAIL, LETTER, SENT, UNCERTAIN, WAITING, Notice
+from erp.dunning.notice_rows import EMAIL, LETTER, NOTICES, SENT, UNCERTAIN, WAITING, Notice
 from erp.dunning.service import ACTOR, DunningService, changed, step_told
 from erp.dunning.standing import Standing
 
@@ -64,7 +64,7 @@ class NoticeService:
         self._iban = iban
         self._process = process
         self._wake = asyncio.Event()
-        database.on_commit(EVENTS, self._wake.set)
+        database.on_commit(NOTICES, self._wake.set)
 
     async def run(self) -> None:
         """For ever; a database that is away is logged once and tried again."""

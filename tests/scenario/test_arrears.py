@@ -1,0 +1,144 @@
+"""An unpaid line on a running controller: reminded by mail, slowed down and put into the garden by CoA, and free again
+within seconds of the payment; killed in between, it goes on without saying anything twice.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lab.bras.session import Session
+from tests.support.controller import Controller
+from tests.support.radclient import MISSING, RADCLIENT, radclient
+from tests.support.road import (
+    LINE,
+    SERIAL,
+    START,
+    Network,
+    billed,
+    move,
+    offering,
+    ordered,
+    register_network,
+)
+from tests.support.smtp import MailServer
+
+PROBE_SECRET = "s3cret-of-the-probe"
+RESTORED_WITHIN_S = 10.0
+"""Row A14."""
+
+
+@pytest.fixture
+def controller(controller: Controller, mail_server: MailServer) -> Controller:
+    """With a mail server; started anew to know it."""
+    controller.kill()
+    controller.environment["HEADEND_SMTP_URL"] = mail_server.url
+    controller.environment["HEADEND_DEMO_START"] = START.isoformat()
+    controller.start()
+    return controller
+
+
+def sold(controller: Controller, network: Network) -> tuple[str, Session]:
+    """A customer's line with a live session; the account and the session."""
+    olt_id = register_network(controller, network)
+    controller.post("/nas", {"name": "probe", "address": "127.0.0.1", "secret": PROBE_SECRET})
+    hundred = offering(controller, "Fibre 100", "30.00", 100_000_000, 50_000_000)
+    customer = controller.post(
+        "/customers", {"name": "Ada Lovelace", "address": "Ring 1\n10115 Berlin", "email": "ada@example.net"}
+    )
+    controller.post("/stock-items", {"serial": SERIAL})
+    ordered(controller, {
+        "action": "add", "account_id": customer["account_id"], "offering_id": hundred["offering_id"],
+        "username": LINE.username, "password": LINE.password,
+        "attachments": [{"kind": "onu", "device_id": olt_id, "pon_port": "pon-1", "onu_serial": SERIAL}],
+    })  # fmt: skip
+    return customer["account_id"], network.do(network.bras.login(LINE.username, wait_for_start=True))
+
+
+def night(controller: Controller, network: Network, month: int, day: int) -> None:
+    """The night's work of a day, and its mail."""
+    move(controller, network, datetime(2026, month, day, 8, tzinfo=UTC))
+    controller.post("/dunning/runs")
+    controller.until(lambda: finished(controller), "the night's work is done")
+    controller.until(
+        lambda: not controller.get("/dunning/notices", state="waiting")["items"], "what waited to be told was told"
+    )
+
+
+def finished(controller: Controller) -> bool:
+    (last, *_) = controller.get("/dunning/runs")["runs"]
+    return bool(last["finished_at"])
+
+
+def standing(controller: Controller, account_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = controller.get(f"/dunning/accounts/{account_id}")
+    return found
+
+
+@pytest.mark.skipif(RADCLIENT is None, reason=MISSING)
+def test_an_unpaid_line_is_restricted_by_coa_and_free_within_seconds_of_its_payment(
+    controller: Controller, network: Network, mail_server: MailServer
+) -> None:
+    account_id, session = sold(controller, network)
+    move(controller, network, datetime(2026, 6, 1, 6, tzinfo=UTC))
+    (invoice,) = billed(controller)
+    assert invoice["due_on"] == "2026-06-15"
+    for month, day in ((6, 18), (6, 25)):
+        night(controller, network, month, day)
+    assert [m["Subject"].split()[0] for m in mail_server.mails] == ["Zahlungserinnerung", "Mahnung"]
+    assert session.downstream_bps == 100_000_000
+
+    night(controller, network, 7, 2)
+    controller.until(lambda: session.downstream_bps == 1_000_000, "the live session was slowed down by CoA")
+    assert standing(controller, account_id)["stage"] == "throttle"
+
+    # Killed with the night's work under way; the next process goes on, and nobody is told anything twice.
+    move(controller, network, datetime(2026, 7, 9, 8, tzinfo=UTC))
+    controller.post("/dunning/runs")
+    controller.kill()
+    controller.environment["HEADEND_DEMO_START"] = datetime(2026, 7, 9, 8, tzinfo=UTC).isoformat()
+    controller.start()
+    controller.post("/dunning/runs")
+    controller.until(lambda: finished(controller), "the night's work is done")
+    controller.until(lambda: standing(controller, account_id)["stage"] == "garden", "the line is in the garden")
+    steps = [s["step"] for s in standing(controller, account_id)["steps"]]
+    assert steps == ["garden", "throttle", "warning", "reminder"]
+    _told_of_garden(controller, mail_server)
+    assert "garden" in next_login(controller)
+
+    begun = time.monotonic()
+    controller.post("/payments", {
+        "account_id": account_id, "amount": invoice["total"], "reference": "R-1",
+    })  # fmt: skip
+    controller.until(
+        lambda: session.downstream_bps == 100_000_000, "the live session has its full speed again", timeout_s=30
+    )
+    took = time.monotonic() - begun
+    print(f"restored {took:.2f} s after the payment was posted")
+    assert took < RESTORED_WITHIN_S
+    assert "fibre-100" in next_login(controller).lower()
+    after = standing(controller, account_id)
+    assert (after["stage"], after["measure"], after["claimed"]["amount"]) == ("", "none", "0.00")
+    changes = controller.get("/audit-log", limit=200)["items"]
+    assert [e["actor"] for e in changes if e["action"] == "subscriber.restore"] == ["system:dunning"]
+
+
+def _told_of_garden(controller: Controller, mail_server: MailServer) -> None:
+    """Once by mail, or left to a person where the kill fell between the mail and its record."""
+
+    def settled() -> bool:
+        return not controller.get("/dunning/notices", state="waiting")["items"]
+
+    controller.until(settled, "nothing waits to be told")
+    assert sum("eingeschränkt" in m["Subject"] for m in mail_server.mails) <= 1
+
+
+def next_login(controller: Controller) -> str:
+    """The profile that the next login is given, as its Class says; radclient's NAS is another than the session's."""
+    login = f'User-Name = "{LINE.username}"\nUser-Password = "{LINE.password}"'
+    said = radclient(controller.auth_port, "auth", login, PROBE_SECRET)
+    assert "Class = 0x" in said, said
+    return bytes.fromhex(said.partition("Class = 0x")[2].split()[0]).decode(errors="replace")
