@@ -71,7 +71,10 @@ from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes, pause_routes
 from erp.orders import routes as orders_routes
+from erp.payments import cash_routes
 from erp.payments import routes as payments_routes
+from erp.payments.bank import routes as bank_routes
+from erp.payments.sepa import routes as sepa_routes
 from radius import access_routes, login_routes, member_routes, realms, session_speed_routes, trace_routes
 from radius import routes as radius_routes
 from radius.accounting import check_routes, quarantine_routes, whois_routes
@@ -223,6 +226,9 @@ class Program:
             *correction_routes.endpoints(self.erp.finance.corrections),
             *settlement_routes.endpoints(self.erp.finance),
             *payments_routes.endpoints(self.erp.payments),
+            *bank_routes.endpoints(self.erp.payments),
+            *sepa_routes.endpoints(self.erp.payments),
+            *cash_routes.endpoints(self.erp.payments),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
             *tax_routes.endpoints(self.erp.tax),

@@ -15,6 +15,7 @@ from erp.finance.service import FinanceService
 from erp.payments.bank.service import BankService
 from erp.payments.booking import CardBooking
 from erp.payments.cards import CardCharges
+from erp.payments.cash import CashDesk
 from erp.payments.gateway import PaymentGateway
 from erp.payments.gateways import GatewayRegistry
 from erp.payments.inbox import GatewayInbox
@@ -54,6 +55,7 @@ class PaymentsRoom:
 
         self.sepa = SepaService(database, clock, crm, self.settlement, settings)
         self.bank = BankService(database, clock, crm, self.settlement, self.sepa, settings)
+        self.cash = CashDesk(database, clock, crm, self.settlement)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -330,6 +330,7 @@ shift = Table(
     metadata,
     Column("shift_id", Id, primary_key=True),
     Column("till_id", Id, ForeignKey("payments_till.till_id"), nullable=False),
+    Column("number", Integer, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("opened_by", String(128), nullable=False),
     Column("opening_minor", BigInteger, nullable=False),
@@ -338,6 +339,7 @@ shift = Table(
     Column("expected_minor", BigInteger),
     Column("counted_minor", BigInteger),
     Column("reason", String(300), nullable=False),
+    UniqueConstraint("till_id", "number"),
     Index(
         "uq_payments_shift_open",
         "till_id",

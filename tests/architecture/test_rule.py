@@ -12,7 +12,9 @@ from controller.app.schema import metadata
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("controller", "radius", "collectors", "drivers", "billing_bridge", "erp")
-ERP_FLOORS = (("crm",), ("catalog", "inventory"), ("orders", "support"), ("finance",), ("payments",), ("insight",))
+ERP_FLOORS = (
+    ("crm",), ("catalog", "inventory"), ("orders", "support"), ("finance",), ("payments",), ("dunning",), ("insight",),
+)  # fmt: skip
 """From below: a foreign key may point down, never up or sideways (architecture, Tables)."""
 
 

@@ -19,7 +19,10 @@ from controller.domain.money import Money
 
 FORMS = ("pain.008.001.08", "pain.008.001.02")
 TRANSFER_FORM = "pain.001.001.09"
-_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "&": "+"})
+_FOLDED = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "&": "+"}
+    | {"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "đ": "d", "Đ": "D"}
+)
 _NOT_SEPA = re.compile(r"[^A-Za-z0-9/\-?:().,'+ ]")
 
 
@@ -116,7 +119,7 @@ def transfers(message_id: str, made_at: datetime, debtor: Party, execute_on: dat
 
 def sepa_text(text: str) -> str:
     """Within the characters that every bank of SEPA takes."""
-    folded = unicodedata.normalize("NFKD", text.translate(_GERMAN))
+    folded = unicodedata.normalize("NFKD", text.translate(_FOLDED))
     kept = "".join(c for c in folded if not unicodedata.combining(c))
     return re.sub(r" +", " ", _NOT_SEPA.sub(" ", kept)).strip()
 

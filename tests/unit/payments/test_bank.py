@@ -173,9 +173,7 @@ async def test_an_unmatched_line_is_proposed_matched_by_hand_and_taken_back(till
     theirs = "DE12500105170648489890"
     one = Entry("35.70", [Tx(text="thanks", name="BEISPIEL ERIKA", iban=theirs)], ref="R1")
     await read(till, camt("08", Stmt("0.00", [one, Entry("-20.00", [Tx(text="rent")], ref="R2")])))
-    rent, line = sorted(
-        await waiting_lines(till), key=lambda x: x.amount.minor
-    )
+    rent, line = sorted(await waiting_lines(till), key=lambda x: x.amount.minor)
     _, proposals = await till.room.bank.line(line.line_id)
     assert [(p.invoice_id, p.score) for p in proposals] == [(invoice, 90)]
     matched = await till.room.bank.match(line.line_id, other, None, actor="user:anna")

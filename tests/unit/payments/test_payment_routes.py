@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from controller.http.dispatch import API_PREFIX
 from erp.finance import routes as finance_routes
 from erp.finance import settlement_routes
-from erp.payments import routes
+from erp.payments import cash_routes, routes
+from erp.payments.bank import routes as bank_routes
+from erp.payments.sepa import routes as sepa_routes
 from tests.support.api import api_client
+from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.payments import WEBHOOK_SECRET, Till
 
 
@@ -21,6 +25,9 @@ async def api(till: Till) -> AsyncIterator[httpx2.AsyncClient]:
         *finance_routes.endpoints(till.finance),
         *settlement_routes.endpoints(till.finance),
         *routes.endpoints(till.room),
+        *bank_routes.endpoints(till.room),
+        *sepa_routes.endpoints(till.room),
+        *cash_routes.endpoints(till.room),
     ]
     async with api_client(found, clock=till.clock) as client:
         yield client
@@ -83,4 +90,63 @@ async def test_a_payment_is_matched_moved_and_refunded(till: Till, api: httpx2.A
     assert [r["refund_id"] for r in (await api.get("/refunds", params={"state": "approved"})).json()["items"]] == [
         made["refund_id"]
     ]
+    await till.assert_sound()
+
+
+async def test_a_bank_file_a_direct_debit_and_a_day_at_the_till(till: Till, api: httpx2.AsyncClient) -> None:
+    till.clock.move_to(datetime(2026, 11, 21, 9, tzinfo=UTC))
+    account = await till.account("Erika Beispiel")
+    invoice = await till.issue(account)
+    ours = {"name": "Testnetz GmbH", "iban": IBAN, "creditor_id": "DE98ZZZ09999999999"}
+    bank = (await api.post("/bank-accounts", json=ours)).json()
+    assert (await api.post("/bank-accounts", json=ours)).status_code == 409
+    raw = camt("08", Stmt("0.00", [Entry("10.00", [Tx(name="Erika Beispiel")], ref="1"), Entry("-4.00", ref="2")]))
+    assert (await api.post("/bank-files", content=raw, headers={"Content-Type": "text/plain"})).status_code == 415
+    xml = {"Content-Type": "application/xml"}
+    made = (await api.post("/bank-files", params={"name": "a.xml"}, content=raw, headers=xml)).json()
+    assert (made["is_new"], made["lines"], made["matched"]) == (True, 2, 0)
+    assert not (await api.post("/bank-files", content=raw, headers=xml)).json()["is_new"]
+    wrong = await api.post("/bank-files", content=b"<a/>", headers=xml)
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "bank-file")
+    lines = (await api.get("/bank-lines", params={"state": "open", "limit": 1})).json()
+    assert lines["next"]
+    page = (await api.get("/bank-lines", params={"state": "open", "after": lines["next"]})).json()["items"]
+    found = {row["amount"]["amount"]: row for row in (*lines["items"], *page)}
+    assert (len(found), found["10.00"]["age_days"]) == (2, 1)
+    paid = found["10.00"]["line_id"]
+    detail = (await api.get(f"/bank-lines/{paid}")).json()
+    assert detail["proposals"][0]["invoice_id"] == invoice
+    assert (await api.post(f"/bank-lines/{paid}/match", json={"account_id": account})).json()["state"] == "matched"
+    assert (await api.post(f"/bank-lines/{paid}/match", json={"account_id": account})).status_code == 409
+    assert (await api.post(f"/bank-lines/{paid}/unmatch", json={"reason": "no"})).json()["state"] == "open"
+    body = {"code": "6300", "reason": "rent"}
+    assert (await api.post(f"/bank-lines/{found['-4.00']['line_id']}/book", json=body)).status_code == 200
+    (position,) = (await api.get("/bank-accounts")).json()["accounts"]
+    assert (position["closing"]["amount"], position["ledger"]["amount"], position["open_lines"]) == ("6.00", "6.00", 1)
+
+    mandate = {
+        "account_id": account, "reference": "M-1", "signed_on": "2026-01-01", "iban": "DE12500105170648489890",
+        "debtor": "Erika Beispiel",
+    }  # fmt: skip
+    assert (await api.post("/mandates", json=mandate)).status_code == 201
+    day = {"bank_account_id": bank["bank_account_id"], "collect_on": "2026-12-07"}
+    file = (await api.post("/direct-debits", json=day)).json()
+    assert (file["items"], file["total"]["amount"], file["state"]) == (1, "35.70", "made")
+    content = await api.get(f"/direct-debits/{file['collection_id']}/file")
+    assert content.headers["content-type"] == "application/xml"
+    assert b"pain.008.001.08" in content.content
+    assert (await api.post(f"/direct-debits/{file['collection_id']}/send")).json()["state"] == "sent"
+    (entry,) = (await api.get(f"/direct-debits/{file['collection_id']}")).json()["entries"]
+    assert entry["state"] == "paid"
+
+    desk = (await api.post("/tills", json={"name": "HQ1"})).json()
+    zero = {"counted": {"amount": "0.00", "currency": "EUR"}}
+    shift = (await api.post(f"/tills/{desk['till_id']}/shifts", json=zero)).json()
+    cash = {"account_id": account, "amount": {"amount": "5.00", "currency": "EUR"}, "request": "r-1"}
+    taken = (await api.post(f"/shifts/{shift['shift_id']}/payments", json=cash)).json()
+    assert taken["number"] == "CASH-HQ1-2026-000001"
+    short = await api.post(f"/shifts/{shift['shift_id']}/close", json=zero)
+    assert (short.status_code, short.json()["code"]) == (422, "cash-difference")
+    closed = await api.post(f"/shifts/{shift['shift_id']}/close", json=zero | {"reason": "stolen"})
+    assert closed.json()["difference"]["amount"] == "-5.00"
     await till.assert_sound()

@@ -1,0 +1,256 @@
+"""Direct debits: files that the ISO 20022 schemas accept, each invoice in one of them, and what banks answer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from importlib import resources
+
+import pytest
+from lxml import etree
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from controller.domain.errors import RuleError
+from controller.domain.identity import AccountId, InvoiceId
+from erp.payments.errors import FileRefused, NeedsAnother, UnknownCollection, WrongState
+from erp.payments.refunds import WantedRefund
+from erp.payments.sepa import files, report
+from erp.payments.sepa.rows import Mandate
+from erp.payments.sepa.service import WantedMandate, is_bank_day, next_bank_day
+from erp.payments.tables import collection_item
+from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
+from tests.support.payments import Till, euro
+
+THEIRS = "DE12500105170648489890"
+COLLECT_ON = date(2026, 12, 7)
+
+
+def assert_valid(content: bytes, form: str) -> etree._Element:
+    """Against the schema of ISO 20022, as the package sepaxml ships it."""
+    schema = resources.files("sepaxml").joinpath(f"schemas/{form}.xsd").read_bytes()
+    document = etree.fromstring(content)
+    etree.XMLSchema(etree.fromstring(schema)).assertValid(document)
+    return document
+
+
+def texts(document: etree._Element, name: str) -> list[str]:
+    return [str(e.text) for e in document.iter() if etree.QName(e).localname == name]
+
+
+async def our_account(till: Till, creditor_id: str = "DE98ZZZ09999999999") -> str:
+    till.clock.move_to(datetime(2026, 11, 21, 9, tzinfo=UTC))
+    made = await till.room.bank.add_account(
+        name="Testnetz & Söhne GmbH", iban=IBAN, bic="BYLADEM1001", creditor_id=creditor_id, currency="EUR",
+        actor="user:test",
+    )  # fmt: skip
+    return made.bank_account_id
+
+
+async def mandate(till: Till, account: AccountId, reference: str, **more: object) -> Mandate:
+    wanted = WantedMandate(account, reference, "CORE", True, date(2026, 1, 31), THEIRS, "Łukasz Ångström", **more)  # type: ignore[arg-type]
+    return await till.room.sepa.add_mandate(wanted, actor="user:anna")
+
+
+async def open_of(till: Till, *invoices: InvoiceId) -> list[int]:
+    return [(await till.finance.invoice(i)).open_minor for i in invoices]
+
+
+@pytest.mark.parametrize("form", files.FORMS)
+async def test_a_file_is_valid_complete_and_the_same_octets(till: Till, form: str) -> None:
+    ours = await our_account(till)
+    one, two, none = [await till.account() for _ in range(3)]
+    await mandate(till, one, "M-1")
+    await till.room.sepa.add_mandate(
+        WantedMandate(two, "M-2", "B2B", False, date(2026, 5, 1), THEIRS, "Firma", "INGDDEFFXXX"), actor="user:anna"
+    )
+    for account in (one, one, two, none):
+        await till.issue(account)
+    made = await till.room.sepa.collect(ours, COLLECT_ON, form, actor="user:anna")
+    document = assert_valid(made.content.encode(), form)
+    assert (made.items, str(made.total), texts(document, "CtrlSum")[0]) == (3, "107.10 EUR", "107.10")
+    assert texts(document, "SeqTp") == ["OOFF", "FRST", "RCUR"]
+    assert texts(document, "MndtId") == ["M-2", "M-1", "M-1"]
+    assert "Lukasz Angstroem" in texts(document, "Nm")
+    assert texts(document, "ReqdColltnDt") == ["2026-12-07"] * 3
+    creditor = files.Party("Testnetz & Söhne GmbH", IBAN, "BYLADEM1001")
+    debit = files.Debit("e", euro("1.00"), creditor, "M", COLLECT_ON, "CORE", "RCUR", "t")
+    args = (form, "id", till.clock.now(), creditor, "DE98ZZZ09999999999", COLLECT_ON, [debit])
+    assert files.direct_debits(*args) == files.direct_debits(*args)
+
+
+async def test_an_invoice_is_never_in_two_files_at_once(till: Till) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    await mandate(till, account, "M-1")
+    invoice = await till.issue(account)
+    made = await asyncio.gather(
+        *(till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna") for _ in range(3)), return_exceptions=True
+    )
+    assert sum(isinstance(m, RuleError) for m in made) == 2
+    (collection,) = await till.room.sepa.collections(before=None, limit=9)
+    (item,) = await till.room.sepa.items(collection.collection_id)
+    with pytest.raises(IntegrityError):
+        async with till.database.begin() as conn:
+            row = {c.name: getattr(item, c.name, None) for c in collection_item.c}
+            await conn.execute(insert(collection_item).values(row | {"item_id": "x", "changed_at": till.clock.now()}))
+    await till.room.sepa.drop(collection.collection_id, actor="user:anna", reason="wrong day")
+    with pytest.raises(WrongState):
+        await till.room.sepa.send(collection.collection_id, actor="user:anna")
+    again = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    for _ in range(2):
+        await till.room.sepa.send(again.collection_id, actor="user:anna")
+    assert await open_of(till, invoice) == [0]
+    assert await till.balance("1461") == 3570
+    with pytest.raises(RuleError, match="no open invoice"):
+        await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+
+
+async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till) -> None:
+    ours = await our_account(till)
+    accounts = [await till.account() for _ in range(3)]
+    invoices = [await till.issue(a) for a in accounts]
+    mandates = [await mandate(till, a, f"M-{n}") for n, a in enumerate(accounts)]
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    items = await till.room.sepa.items(made.collection_id)
+    late = {item.account_id: item.item_id for item in items}
+    lump = Entry("107.10", [], ref="B1", batch=f"{made.message_id}-1", count=3, on=COLLECT_ON)
+    till.clock.move_to(datetime(2026, 12, 10, 9, tzinfo=UTC))
+    found = await till.room.bank.read(camt("08", Stmt("0.00", [lump], on=COLLECT_ON)), "1", actor="user:anna")
+    assert (found.matched, await till.balance("1461"), await till.balance("1800")) == (1, 0, 10710)
+    back = Tx("35.70", end_to_end=late[accounts[0]], reason="AM04", charge="3.00", name="Łukasz")
+    inclusive = Tx(end_to_end=late[accounts[1]], reason="AC04")
+    on = date(2026, 12, 9)
+    entries = [
+        Entry("-38.70", [back], ref="R1", on=on, code="PMNT/IDDT/UPDD", reversal=True),
+        Entry("-40.00", [inclusive], ref="R2", on=on, code="PMNT/IDDT/UPDD", reversal=True),
+    ]
+    await till.room.bank.read(camt("02", Stmt("107.10", entries, ident="2", on=on)), "2", actor="user:anna")
+    assert await open_of(till, *invoices) == [3570, 3570, 0]
+    assert (await till.balance("6855"), await till.balance("1463"), await till.balance("1800")) == (300 + 430, 0, 2840)
+    states = {m.reference: m.state for m in await till.room.sepa.mandates(account_id=None, after=None, limit=9)}
+    assert states == {"M-0": "active", "M-1": "ended", "M-2": "active"}
+    again = await till.room.sepa.collect(ours, date(2026, 12, 14), actor="user:anna")
+    assert [i.account_id for i in await till.room.sepa.items(again.collection_id)] == [accounts[0]]
+    assert texts(etree.fromstring(again.content.encode()), "SeqTp") == ["RCUR"]
+    assert mandates[0].collected == 0
+    await till.assert_sound()
+
+
+@pytest.mark.parametrize("notice_first", [True, False])
+async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Till, notice_first: bool) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    await mandate(till, account, "M-1")
+    invoice = await till.issue(account)
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    (item,) = await till.room.sepa.items(made.collection_id)
+    till.clock.move_to(datetime(2026, 12, 10, 9, tzinfo=UTC))
+    on = date(2026, 12, 9)
+    back = Entry("-37.70", [Tx(end_to_end=item.item_id, reason="AM04")], ref="R1", on=on)
+    credit = Entry("35.70", [Tx(end_to_end=item.item_id)], ref="R0", on=on)
+    notice = camt("08", Stmt("0", [back], on=on), kind="054")
+    statement = camt("08", Stmt("0.00", [credit, back], on=on))
+    for raw in [notice, statement, notice] if notice_first else [statement, notice]:
+        await till.room.bank.read(raw, "x", actor="user:anna")
+    assert await open_of(till, invoice) == [3570]
+    balances = [await till.balance(code) for code in ("1461", "1463", "1800", "6855")]
+    assert balances == [0, 0, -200, 200]
+    await till.assert_sound()
+
+
+def rejection(message_id: str, *items: str, group: str = "PART", block: str = "") -> bytes:
+    inner = "".join(
+        f"<TxInfAndSts><OrgnlEndToEndId>{i}</OrgnlEndToEndId><TxSts>RJCT</TxSts>"
+        f"<StsRsnInf><Rsn><Cd>AC01</Cd></Rsn></StsRsnInf></TxInfAndSts>"
+        for i in items
+    )
+    state = f"<OrgnlPmtInfId>{block}</OrgnlPmtInfId>" + ("<PmtInfSts>RJCT</PmtInfSts>" if block else "")
+    return (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>'
+        "<GrpHdr><MsgId>a</MsgId></GrpHdr>"
+        f"<OrgnlGrpInfAndSts><OrgnlMsgId>{message_id}</OrgnlMsgId><GrpSts>{group}</GrpSts></OrgnlGrpInfAndSts>"
+        f"<OrgnlPmtInfAndSts>{state}{inner}</OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"
+    ).encode()
+
+
+async def test_a_report_rejects_one_item_a_block_or_the_whole_file_once(till: Till) -> None:
+    ours = await our_account(till)
+    accounts = [await till.account() for _ in range(2)]
+    invoices = [await till.issue(a) for a in accounts]
+    for n, account in enumerate(accounts):
+        await mandate(till, account, f"M-{n}")
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    items = {i.account_id: i.item_id for i in await till.room.sepa.items(made.collection_id)}
+    one = rejection(made.message_id, items[accounts[0]])
+    assert [await till.room.sepa.report(one, actor="user:anna") for _ in range(2)] == [1, 0]
+    assert await open_of(till, *invoices) == [3570, 0]
+    first = await till.room.sepa.mandates(account_id=accounts[0], after=None, limit=1)
+    assert (first[0].state, first[0].collected) == ("ended", 0)
+    block = rejection(made.message_id, block=f"{made.message_id}-1")
+    assert await till.room.sepa.report(block, actor="user:anna") == 1
+    assert (await open_of(till, *invoices), await till.balance("1461")) == ([3570, 3570], 0)
+    assert await till.room.sepa.report(rejection(made.message_id, group="RJCT"), actor="user:anna") == 0
+    with pytest.raises(UnknownCollection):
+        await till.room.sepa.report(rejection("other", group="RJCT"), actor="user:anna")
+    for wrong in (b"<a/>", b"<Document><CstmrPmtStsRpt/></Document>"):
+        with pytest.raises(FileRefused):
+            report.parse(wrong, 1000)
+    await till.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"iban": "DE12500105170648489891"}, "iban"),
+        ({"bic": "NOBIC"}, "bic"),
+        ({"signed_on": date(2027, 1, 1)}, "mandate-signed"),
+        ({"reference": "M 1"}, "mandate-reference"),
+    ],
+)
+async def test_a_wrong_mandate_is_refused(till: Till, changed: dict[str, object], code: str) -> None:
+    await our_account(till)
+    values = {
+        "account_id": await till.account(), "reference": "M-1", "scheme": "CORE", "recurrent": True,
+        "signed_on": date(2026, 1, 1), "iban": THEIRS, "debtor": "E",
+    }  # fmt: skip
+    with pytest.raises(RuleError) as refused:
+        await till.room.sepa.add_mandate(WantedMandate(**(values | changed)), actor="user:anna")  # type: ignore[arg-type]
+    assert refused.value.code == code
+
+
+async def test_a_wrong_creditor_identifier_and_days_without_banks_are_refused(till: Till) -> None:
+    with pytest.raises(RuleError, match="creditor identifier"):
+        await our_account(till, "DE97ZZZ09999999999")
+    ours = await our_account(till, "")
+    with pytest.raises(RuleError, match="has no SEPA creditor"):
+        await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    assert [is_bank_day(date(2026, 12, d)) for d in (24, 25, 26, 27, 28)] == [True, False, False, False, True]
+    assert (next_bank_day(date(2027, 3, 26)), is_bank_day(date(2027, 5, 3))) == (date(2027, 3, 30), True)
+
+
+async def test_refunds_by_bank_go_in_one_valid_file_and_are_done_when_the_statement_says_so(till: Till) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    payment_id, _ = await till.pay(account, "100.00", "a")
+    wanted = WantedRefund(payment_id, euro("80.00"), "bank", "moved out", "Erika Beispiel", THEIRS)  # type: ignore[arg-type]
+    asked = await till.room.refunds.request(wanted, actor="user:anna")
+    with pytest.raises(NeedsAnother):
+        await till.room.refunds.approve(asked.refund_id, actor="user:anna")
+    with pytest.raises(RuleError, match="no refund by bank"):
+        await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
+    await till.room.refunds.approve(asked.refund_id, actor="user:bert")
+    file_id = await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
+    document = assert_valid(await till.room.sepa.transfer_content(file_id), files.TRANSFER_FORM)
+    assert (texts(document, "EndToEndId"), texts(document, "CtrlSum")) == ([asked.refund_id], ["80.00"] * 2)
+    assert ((await till.room.refunds.get(asked.refund_id)).state, await till.balance("1462")) == ("sent", -8000)
+    with pytest.raises(RuleError, match="no refund by bank"):
+        await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
+    till.clock.move_to(datetime(2026, 11, 24, 9, tzinfo=UTC))
+    out = Entry("-80.00", [Tx(end_to_end=asked.refund_id)], ref="R1", on=date(2026, 11, 23), code="PMNT/ICDT/ESCT")
+    await till.room.bank.read(camt("08", Stmt("100.00", [out], on=date(2026, 11, 23))), "x", actor="user:anna")
+    assert ((await till.room.refunds.get(asked.refund_id)).state, await till.balance("1462")) == ("done", 0)
+    await till.assert_sound()
