@@ -167,6 +167,7 @@ class Network:
             ),
             rates_of=self._rates_of,
             interim_of=lambda username: self.radius.directory.interim_of(username),
+            prefixes_of=lambda username: self.radius.directory.prefixes_of(username),
         )
         self.quarantine = QuarantineService(base.database, base.clock)
         self.checks = NasChecks(base.database, base.clock)

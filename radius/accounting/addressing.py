@@ -84,6 +84,18 @@ def read(packet: Packet) -> list[Said]:
     ]
 
 
+def given(attributes: bytes, packet: Packet) -> list[Said]:
+    """Prefixes that an Access-Accept gave and that this record, the first of its session, says nothing of: many a NAS
+    reports a delegated prefix late, or never."""
+    found, position = list[Said](), 0
+    while position < len(attributes):
+        kind, length = attributes[position], attributes[position + 1]
+        if kind not in packet.offsets:
+            found += _attribute(kind, attributes[position + 2 : position + length])
+        position += length
+    return found
+
+
 def _attribute(kind: int, value: bytes) -> Iterator[Said]:
     if kind == _FRAMED_IP and len(value) == 4 and value[:3] != b"\xff\xff\xff":
         yield Said(FRAMED_IPV4, f"{ipaddress.IPv4Address(value)}/32")

@@ -36,7 +36,17 @@ from radius.accounting.record import AccountingRecord
 from radius.accounting.repository import Key, SessionConflict
 from radius.accounting.session import LIVE, NAS_RESTART, STALE, Session, end_provisionally, is_stale
 from radius.accounting.settings import AccountingSettings
-from radius.accounting.staging import OF_A_NAS, Batch, InterimOf, Pending, Respond, ServiceOf, Staging, made_again
+from radius.accounting.staging import (
+    OF_A_NAS,
+    Batch,
+    InterimOf,
+    Pending,
+    PrefixesOf,
+    Respond,
+    ServiceOf,
+    Staging,
+    made_again,
+)
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.protocol.server import make_ready
@@ -88,6 +98,7 @@ class AccountingRecorder:
         settings: AccountingSettings | None = None,
         rates_of: RatesOf = lambda _username: None,
         interim_of: InterimOf = lambda _username: None,
+        prefixes_of: PrefixesOf = lambda _username: b"",
     ) -> None:
         self._database = database
         self._clock = clock
@@ -101,6 +112,7 @@ class AccountingRecorder:
             self._fastest,
             by_port=not self.settings.hold_above_plan,
             interim_of=interim_of,
+            prefixes_of=prefixes_of,
         )
         self._waiting: list[Pending] = []
         self._asked: list[Respond] = []

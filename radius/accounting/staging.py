@@ -37,6 +37,8 @@ ServiceOf = Callable[[bytes], str | None]
 """User name → service id at this instant; None for a name that is nobody's."""
 InterimOf = Callable[[bytes], int | None]
 """User name → the interim interval that its service has in place of the NAS's, in seconds."""
+PrefixesOf = Callable[[bytes], bytes]
+"""User name → the attributes of the IPv6 prefixes that it has for good."""
 
 SESSIONLESS = ""
 """Session key in the log of what belongs to a NAS: Accounting-On and -Off, and events that are about no session."""
@@ -83,6 +85,7 @@ class Staging:
         *,
         by_port: bool = False,
         interim_of: InterimOf = lambda _username: None,
+        prefixes_of: PrefixesOf = lambda _username: b"",
     ) -> None:
         """`fastest` and `by_port` as `session.observe` has them."""
         self._counter = secrets.randbits(62)
@@ -91,6 +94,7 @@ class Staging:
         self._fastest = fastest
         self._by_port = by_port
         self._interim_of = interim_of
+        self._prefixes_of = prefixes_of
         self._lives: dict[Key, list[Session]] = {}
         self._restarts: dict[str, Restart] = {}
         self.duplicates = 0
@@ -163,10 +167,11 @@ class Staging:
             if digest in life.recent:
                 self.duplicates += 1
                 return True
-        session = rules.place(lives, record)
+        session, prefixes = rules.place(lives, record), b""
         service_id = self._service(record) if session is None or session.service_id is None else session.service_id
         if session is None:
             session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
+            prefixes = self._prefixes_of(record.login)
             own_s = self._interim_of(record.login)
             if own_s is not None and own_s > session.interim_s:
                 session.interim_s = own_s
@@ -180,6 +185,8 @@ class Staging:
         observed = rules.observe(session, record, self._fastest, by_port=self._by_port)
         if observed is not None:
             self._quarantine(session, record, observed)
+        if prefixes:
+            self._give_prefixes(session, record, prefixes)
         said = addressing.raw(record)
         if said and (said != session.addressing or addressing.EVENTS in record.packet.offsets):
             self._follow_addresses(session, record, said)
@@ -283,6 +290,19 @@ class Staging:
             received_us=record.received_us,
             packet_sha256=record.packet_sha256,
             is_newest=is_newest,
+        )
+        for stretch in tenure.follow(session.addresses, statement):
+            self._moved[stretch] = session.session_key
+
+    def _give_prefixes(self, session: Session, record: AccountingRecord, prefixes: bytes) -> None:
+        """What the Access-Accept said is held from the beginning; what the NAS reports later goes before it."""
+        statement = tenure.Statement(
+            addressing.given(prefixes, record.packet),
+            event_us=session.started_us,
+            since_us=session.started_us,
+            received_us=record.received_us,
+            packet_sha256=record.packet_sha256,
+            is_newest=False,
         )
         for stretch in tenure.follow(session.addresses, statement):
             self._moved[stretch] = session.session_key

@@ -183,7 +183,9 @@ async def _stretches(conn: AsyncConnection, address: Address, port: int | None, 
     )
     if port is not None:
         query = query.where(c.first_port <= port, c.last_port >= port)
-    stretches = (await conn.execute(query)).all()
+    # What a session was given and then reported itself is one.
+    told = {(row.session_key, row.network, row.first_port): row for row in (await conn.execute(query)).all()}
+    stretches = list(told.values())
     holders = await _sessions(conn, [row.session_key for row in stretches], at_us)
     return [
         _Found(

@@ -21,10 +21,13 @@ from radius.authorization.password import CLEAR, Password, nt_password, opened
 from radius.authorization.plan import PLAIN, Defaults, Plan, ServiceTerms
 from radius.authorization.realm import Realms
 from radius.authorization.throttle import Throttle
+from radius.protocol.codes import Attr
 from radius.protocol.mschap import NtPassword
 from radius.vendors import reply
 from radius.vendors.mark import service_in
 from radius.vendors.terms import Addresses
+
+_FRAMED_IP = bytes((Attr.FRAMED_IP_ADDRESS,))
 
 
 class Subscriber:
@@ -172,6 +175,16 @@ class Directory:
             return None
         profile = subscriber.plan.profile
         return profile.upstream_bps, profile.downstream_bps
+
+    def prefixes_of(self, username: bytes) -> bytes:
+        """The IPv6 prefixes that this login has for good, as its Access-Accept says them; empty for most."""
+        subscriber = self.resolve(username)
+        own = b"" if subscriber is None else subscriber.attributes
+        # Behind Class may stand Framed-IP-Address, and behind that the prefixes.
+        position = own[1] if own else 0
+        if own[position : position + 1] == _FRAMED_IP:
+            position += own[position + 1]
+        return own[position:]
 
     def interim_of(self, username: bytes) -> int | None:
         """How often sessions of this login report, in seconds; None where its NAS says so, and for nobody's."""

@@ -105,7 +105,9 @@ class LeaseKeeper:
         async with self._database.begin() as conn:
             leases = await repository.lock_of_services(conn, service_ids)
             tenants = await repository.tenants(conn, service_ids)
-            await repository.write(conn, rules.settle(leases, tenants, to_micros(self._clock.now())))
+            changed = rules.settle(leases, tenants, to_micros(self._clock.now()))
+            await repository.write(conn, changed)
+            await repository.tell_addresses(conn, changed, {tenant.session_key: tenant for tenant in tenants})
 
 
 def counted(row: repository.PoolRow, used: dict[tuple[str, str], int]) -> dict[str, int]:

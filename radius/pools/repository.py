@@ -4,19 +4,21 @@ processes wait for each other and never for ever."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement, Select
 
 from controller.store.many import insert_rows, one_of
 from radius import repository
+from radius.accounting.addressing import ALL_PORTS, DELEGATED_PREFIX, FRAMED_IPV6, FRAMED_PREFIX
 from radius.accounting.session import LIVE
-from radius.accounting.tables import sessions
+from radius.accounting.tables import session_addresses, sessions
 from radius.pools.lease import FREE, HELD, LEASED, Lease, Tenant
 from radius.pools.model import DELEGATED, IPV4, IPV6, Pool
 from radius.pools.owner import station_of
@@ -180,6 +182,33 @@ async def write(conn: AsyncConnection, changed: Iterable[Lease]) -> None:
     rows = [{f"new_{name}": getattr(lease, name) for name in (*_CHANGING, "pool_id", "position")} for lease in changed]
     if rows:
         await conn.execute(_WRITE, rows)
+
+
+async def tell_addresses(conn: AsyncConnection, changed: Iterable[Lease], tenants: Mapping[str, Tenant]) -> None:
+    """Have sessions hold the prefixes that were leased to them: many a NAS reports a delegated prefix late, or never.
+
+    What it did report stands already, and goes before what it was given.
+    """
+    given = {(lease.session_key, lease.address): lease for lease in changed if ":" in lease.address}
+    for (session_key, address), lease in given.items():
+        tenant = None if session_key is None else tenants.get(session_key)
+        if lease.state != LEASED or tenant is None:
+            continue
+        kind = await _kind_of(conn, lease)
+        c = session_addresses.c
+        reported = select(c.session_key).where(c.session_key == session_key, c.kind == kind).limit(1)
+        if (await conn.execute(reported)).first() is None:
+            row = {"kind": kind, "network": address, "since_us": tenant.started_us, "received_us": tenant.started_us}
+            ports = {"first_port": ALL_PORTS[0], "last_port": ALL_PORTS[1]}
+            values = row | ports | {"session_key": session_key, "packet_sha256": b""}
+            make = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+            await conn.execute(make(session_addresses).values(**values).on_conflict_do_nothing())
+
+
+async def _kind_of(conn: AsyncConnection, lease: Lease) -> str:
+    if await conn.scalar(select(pools.c.kind).where(pools.c.pool_id == lease.pool_id)) == DELEGATED:
+        return DELEGATED_PREFIX
+    return FRAMED_IPV6 if lease.address.endswith("/128") else FRAMED_PREFIX
 
 
 _WRITE = (

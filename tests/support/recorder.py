@@ -16,7 +16,7 @@ from controller.store.usage_reader import UsageLogReader
 from radius.accounting.recorder import AccountingRecorder, RatesOf
 from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.accounting.settings import AccountingSettings
-from radius.accounting.staging import InterimOf
+from radius.accounting.staging import InterimOf, PrefixesOf
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -36,6 +36,7 @@ class RecorderBench:
         writer: str = "radius-1",
         rates_of: RatesOf = lambda _username: None,
         interim_of: InterimOf = lambda _username: None,
+        prefixes_of: PrefixesOf = lambda _username: b"",
     ) -> None:
         self.database = database
         self.clock = MovableClock(NOW)
@@ -48,6 +49,7 @@ class RecorderBench:
             settings or AccountingSettings(),
             rates_of,
             interim_of,
+            prefixes_of,
         )
         self.sessions = SessionRepository(database)
         self.reader = UsageLogReader(database)

@@ -121,6 +121,22 @@ async def test_ipv6_addresses_and_prefixes_are_found_by_what_lies_in_them(bench:
     assert (await one(whois, "2001:db8:ab00:12::1", 300)).network == "2001:db8:ab00::/56"
 
 
+async def test_t23_a_prefix_that_the_accept_gave_is_found_though_accounting_never_names_it(database: Database) -> None:
+    own = prefix(Attr.DELEGATED_IPV6_PREFIX, "2001:db8:a000::/56")
+    bench = RecorderBench(database, prefixes_of=lambda login: own if login == b"anna" else b"")
+    whois = Whois(bench.database, bench.clock, bench.reader)
+    await bench.send(accounting("start", b"1", at=T), accounting("start", b"2", at=T, user=b"berta"))
+    assert await names(whois, "2001:db8:a000:1::1", 0) == ["anna"]
+    # The NAS says it late, then that it is another one: what it reports goes before what was given.
+    await bench.send(accounting("interim", b"1", at=T + 300, seconds=300, more=own))
+    assert await names(whois, "2001:db8:a000:1::1", 301) == ["anna"]
+    other = prefix(Attr.DELEGATED_IPV6_PREFIX, "2001:db8:b000::/56")
+    await bench.send(accounting("interim", b"1", at=T + 600, seconds=600, more=other))
+    assert await names(whois, "2001:db8:a000:1::1", 601) == []
+    assert await names(whois, "2001:db8:a000:1::1", 599) == await names(whois, "2001:db8:b000::9", 601) == ["anna"]
+    await bench.stop()
+
+
 async def test_a_prefix_that_changes_within_a_session_belongs_to_its_time(bench: RecorderBench, whois: Whois) -> None:
     await bench.send(accounting("start", b"1", at=T, more=prefix(123, "2001:db8:a00::/56")))
     for n in range(1, 5):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.errors import Conflict
 from controller.store.engine import Database
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.whois import Whois
 from radius.authorization.directory import Directory
 from radius.follower import Follower, Registry
 from radius.pools import lease as rules
@@ -173,6 +174,22 @@ async def test_a_hold_becomes_a_lease_with_the_start_and_is_free_with_the_stop(w
     assert (await world.lease(address)).state == rules.LEASED, "sessions hold, not the clock"
     await world.account("stop", address, at=5 * 3600)
     assert (await world.lease(address)).state == rules.FREE
+
+
+async def test_t23_a_leased_prefix_is_found_by_whois_though_accounting_never_names_it(world: PoolWorld) -> None:
+    await world.create("2001:db8:4000::/48", "delegated", 56)
+    prefix = await world.hold()
+    for kind, at in (("start", 0), ("stop", 60)):
+        await world.bench.send(accounting(kind, at=T0 + at, more=MAC))
+        await world.keeper.follow()
+    whois = Whois(world.database, world.clock, world.bench.reader)
+    held = {}
+    for at in (-1, 0, 59, 60):
+        asked = datetime.fromtimestamp(T0 + at, UTC)
+        found = await whois.ask(prefix.replace("/56", "7"), None, asked, actor="user:test")
+        held[at] = [(holder.username, holder.kind, len(holder.evidence)) for holder in found]
+    mine = [("anna", "delegated-prefix", 2)]
+    assert held == {-1: [], 0: mine, 59: mine, 60: []}
 
 
 async def test_dialling_again_before_the_stop_gets_the_same_address_and_the_late_stop_does_not_free_it(
