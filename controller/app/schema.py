@@ -8,7 +8,7 @@ from billing_bridge.sources import tables as source_tables
 from collectors import tables as collectors_tables
 from controller.app import auth_tables
 from controller.provisioning import tables as provisioning_tables
-from controller.store import audit, executors, outbox, usage_log
+from controller.store import audit, executors, outbox, signing, usage_log
 from controller.store.metadata import metadata
 from erp.catalog import tables as catalog_tables
 from erp.crm import tables as crm_tables
@@ -29,6 +29,7 @@ __all__ = ["metadata"]
 TABLE_MODULES = (
     audit,
     outbox,
+    signing,
     executors,
     auth_tables,
     usage_log,
