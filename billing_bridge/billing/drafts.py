@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, func, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.model import DraftTotal
@@ -140,6 +140,38 @@ async def each_issued(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIte
         for draft in found:
             yield draft
         after = (found[-1].account_id, found[-1].net.currency)
+
+
+async def differing(
+    conn: AsyncConnection,
+    bill_run_id: BillRunId,
+    preview_id: BillRunId,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> list[tuple[AccountId, str]]:
+    """(account, currency) of what two runs do not say alike, or only one of them says, in that order."""
+    own, shown = bill_draft.alias("own"), bill_draft.alias("shown")
+    both = (
+        _only_or_other(own, shown, bill_run_id, preview_id, other=True),
+        _only_or_other(shown, own, preview_id, bill_run_id, other=False),
+    )
+    found = union(*both).subquery()
+    query = select(found.c.account_id, found.c.currency)
+    if after is not None:
+        later = (found.c.account_id == after[0]) & (found.c.currency > after[1])
+        query = query.where((found.c.account_id > after[0]) | later)
+    rows = await conn.execute(query.order_by(found.c.account_id, found.c.currency).limit(limit))
+    return [(AccountId(row.account_id), row.currency) for row in rows]
+
+
+def _only_or_other(one: Any, two: Any, run: BillRunId, other_run: BillRunId, *, other: bool) -> Any:
+    """Keys of `one` that `two` has not, or (`other`) has with another digest."""
+    same = (two.c.bill_run_id == other_run) & (two.c.account_id == one.c.account_id)
+    query = select(one.c.account_id, one.c.currency).select_from(
+        one.outerjoin(two, same & (two.c.currency == one.c.currency))
+    )
+    differs = two.c.sha256.is_(None)
+    return query.where(one.c.bill_run_id == run, (differs | (two.c.sha256 != one.c.sha256)) if other else differs)
 
 
 async def sums(conn: AsyncConnection, bill_run_id: BillRunId, *, issued: bool = False) -> list[DraftSums]:

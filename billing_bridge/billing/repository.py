@@ -316,8 +316,15 @@ async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCh
     await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
 
 
-async def charges_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[Charge]:
-    query = select(charge).where(charge.c.bill_run_id == bill_run_id, charge.c.batch == batch)
+async def charges_of(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int | None = None, *, accounts: Sequence[str] | None = None
+) -> list[Charge]:
+    """The charges of a run, of one batch or of some accounts, as the lines of documents stand."""
+    query = select(charge).where(charge.c.bill_run_id == bill_run_id)
+    if batch is not None:
+        query = query.where(charge.c.batch == batch)
+    if accounts is not None:
+        query = query.where(one_of(conn, charge.c.account_id, accounts))
     query = query.order_by(
         charge.c.account_id, charge.c.period_first_on, charge.c.subscription_id, charge.c.net_minor, charge.c.charge_id
     )

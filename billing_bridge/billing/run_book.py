@@ -102,6 +102,13 @@ class RunBook:
         async with self._database.read() as conn:
             return await drafts.page(conn, bill_run_id, after, limit)
 
+    async def differing(
+        self, bill_run_id: BillRunId, preview_id: BillRunId, after: tuple[str, str] | None, limit: int
+    ) -> list[tuple[AccountId, str]]:
+        """(account, currency) of what two runs do not say alike, in that order."""
+        async with self._database.read() as conn:
+            return await drafts.differing(conn, bill_run_id, preview_id, after, limit)
+
     async def each_issued(self, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
         """The drafts that have their document, in order of account and currency."""
         async with self._database.read() as conn:

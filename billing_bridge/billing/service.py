@@ -232,6 +232,11 @@ class BillingService:
         async with self._database.read() as conn:
             return await repository.charges_of(conn, bill_run_id, batch)
 
+    async def charges_of_accounts(self, bill_run_id: BillRunId, accounts: Sequence[AccountId]) -> Sequence[Charge]:
+        """What a run charges these accounts, in the same order."""
+        async with self._database.read() as conn:
+            return await repository.charges_of(conn, bill_run_id, accounts=accounts)
+
     async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
         """Finance has issued the documents of this batch."""
         async with self._database.begin() as conn:
