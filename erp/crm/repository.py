@@ -39,6 +39,11 @@ async def find_entity(conn: AsyncConnection, entity_id: EntityId | None) -> Enti
     return None if row is None else _entity(row)
 
 
+async def entities(conn: AsyncConnection) -> list[Entity]:
+    rows = await conn.execute(select(entity).order_by(entity.c.created_at, entity.c.entity_id))
+    return [_entity(row) for row in rows]
+
+
 async def add_customer(conn: AsyncConnection, made: Customer) -> None:
     """The customer and its billing account."""
     contact = made.contact

@@ -49,6 +49,11 @@ class CrmService:
         async with self._database.read() as conn:
             return await self._entity(conn, entity_id)
 
+    async def entities(self) -> list[Entity]:
+        """Every legal entity, the first one first."""
+        async with self._database.read() as conn:
+            return await repository.entities(conn)
+
     async def create_customer(self, contact: Contact, *, actor: str, entity_id: EntityId | None = None) -> Customer:
         """A customer of the entity, with one billing account in its currency."""
         now = self._clock.now()

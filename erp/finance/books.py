@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,12 +19,13 @@ from controller.store.engine import Database
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
 from erp.finance import ledger, receivables, statements
-from erp.finance.chart import KINDS, RECEIVABLES, Account, Chart
+from erp.finance.chart import BANK, CASH, KINDS, RECEIVABLES, Account, Chart
 from erp.finance.errors import (
     AccountExists,
     AlreadyReversed,
     ControlAccount,
     EntryRefused,
+    NeedsApproval,
     NoSuchAccount,
     PeriodClosed,
     UnknownEntry,
@@ -32,18 +34,43 @@ from erp.finance.journal import AccountBalance, BookedPosting, Entry, PeriodChan
 from erp.finance.ledger import EVERYTHING, Span
 from erp.finance.receivables import Aged, OpenItem
 from erp.finance.revenue import recognise
-from erp.finance.statements import BalanceSheet, IncomeStatement
+from erp.finance.statements import BalanceSheet, CashFlow, IncomeStatement
 
 _DAY = timedelta(days=1)
+FOUR_EYES_ABOVE = Decimal(10_000)
+"""Major units of any currency: what one person may post alone, by hand."""
 
 
 class BooksService:
     """`entity_id` is everywhere the legal entity whose books are meant; None means the first."""
 
-    def __init__(self, database: Database, clock: Clock, crm: CrmService) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, crm: CrmService, *, four_eyes_above: Decimal = FOUR_EYES_ABOVE
+    ) -> None:
         self._database = database
         self._clock = clock
         self._crm = crm
+        self._four_eyes_above = four_eyes_above
+
+    def is_above_limit(self, postings: Sequence[Posting]) -> bool:
+        """Whether the debits of an entry by hand need a second person, in any of its currencies."""
+        debits: dict[str, Decimal] = {}
+        for posting in postings:
+            currency = posting.amount.currency
+            debits[currency] = debits.get(currency, Decimal(0)) + max(posting.amount.amount, Decimal(0))
+        return any(sum_ > self._four_eyes_above for sum_ in debits.values())
+
+    async def require_valid(
+        self, postings: Sequence[Posting], booked_on: date | None, entity_id: EntityId | None = None
+    ) -> None:
+        """Refuse what `post` would refuse, as things stand. Raises what it does, but NeedsApproval."""
+        entity = await self.entity(entity_id)
+        _require_balance(postings)
+        async with self._database.read() as conn:
+            chart = await ledger.chart(conn, entity.entity_id)
+            for posting in postings:
+                _require_postable(chart, posting.code)
+            await _require_open(conn, entity.entity_id, booked_on or await self.today(entity.entity_id))
 
     @property
     def database(self) -> Database:
@@ -134,10 +161,12 @@ class BooksService:
         booked_on: date | None,
         actor: str,
         entity_id: EntityId | None = None,
+        approved: bool = False,
     ) -> Entry:
         """An entry by hand; the same reference and content again is the same entry.
 
-        Raises EntryRefused, NoSuchAccount, ControlAccount, PeriodClosed.
+        Above the limit it needs a second person (`approved`: see proposals). Raises EntryRefused, NoSuchAccount,
+        ControlAccount, PeriodClosed, NeedsApproval.
         """
         entity = await self.entity(entity_id)
         now, source = self._clock.now(), f"manual:{reference}"
@@ -146,6 +175,8 @@ class BooksService:
         if day > today:
             raise EntryRefused(f"{day} has not come yet: an entry is booked today ({today}) or earlier")
         _require_balance(postings)
+        if not approved and self.is_above_limit(postings):
+            raise NeedsApproval(f"above {self._four_eyes_above} of any currency an entry is proposed, and approved")
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             chart = await ledger.ensure_chart(conn, entity.entity_id)
@@ -280,6 +311,18 @@ class BooksService:
             earlier = await ledger.balances(conn, Span(entity.entity_id, until=as_of.replace(month=1, day=1)))
             posted = await ledger.balances(conn, Span(entity.entity_id, until=as_of + _DAY))
         return statements.balance_sheets(chart, earlier, posted)
+
+    async def cash_flow(self, since: date, last: date, entity_id: EntityId | None = None) -> list[CashFlow]:
+        """What came into bank and cash and what went, from one day to another, both counted, by currency."""
+        entity = await self.entity(entity_id)
+        span = Span(entity.entity_id, since, last + _DAY)
+        async with self._database.read() as conn:
+            chart = await ledger.chart(conn, entity.entity_id)
+            cash = [chart.code(role) for role in (BANK, CASH)]
+            before = await ledger.balances(conn, Span(entity.entity_id, until=since))
+            after = await ledger.balances(conn, Span(entity.entity_id, until=last + _DAY))
+            others = await ledger.other_sides(conn, cash, span)
+        return statements.cash_flows(chart, cash, before, after, others)
 
     # Receivables
 

@@ -16,13 +16,8 @@ from erp.finance.books import BooksService
 from erp.finance.books_answers import (
     AccountIn,
     AccountOut,
-    AgedOut,
-    AgedTotalOut,
-    AgedTotalsOut,
     AgeingQuery,
     AsOfQuery,
-    BalanceSheetOut,
-    BalanceSheetsOut,
     BookedPostingOut,
     ChartOut,
     EntityQuery,
@@ -30,22 +25,31 @@ from erp.finance.books_answers import (
     EntryIn,
     EntryOut,
     ExportQuery,
-    IncomeOut,
     IncomeQuery,
-    IncomeStatementsOut,
-    OpenItemOut,
-    OpenItemsOut,
     PeriodChangeOut,
     PeriodIn,
     PeriodsOut,
     ReopenIn,
     ReversalIn,
     SpanQuery,
-    TrialBalanceOut,
     month_of,
 )
 from erp.finance.chart import Account
 from erp.finance.exporting import export
+from erp.finance.statement_answers import (
+    AgedOut,
+    AgedTotalOut,
+    AgedTotalsOut,
+    BalanceSheetOut,
+    BalanceSheetsOut,
+    CashFlowOut,
+    CashFlowsOut,
+    IncomeOut,
+    IncomeStatementsOut,
+    OpenItemOut,
+    OpenItemsOut,
+    TrialBalanceOut,
+)
 
 _READ, _WRITE = "finance:read", "finance:write"
 _MONTH = re.compile(r"(19[7-9]\d|20\d\d|21\d\d)-(0[1-9]|1[0-2])")
@@ -217,7 +221,22 @@ def _statements(books: BooksService) -> list[Endpoint]:
         found = await books.balance_sheet(day, query.entity)
         return BalanceSheetsOut(as_of=day, statements=[BalanceSheetOut.of(s) for s in found])
 
+    async def cash_flow(call: Call) -> CashFlowsOut:
+        query = call.query_as(IncomeQuery)
+        first, last = query.days(await books.today(query.entity))
+        found = await books.cash_flow(first, last, query.entity)
+        return CashFlowsOut(since=first, as_of=last, statements=[CashFlowOut.of(s) for s in found])
+
     return [
+        Endpoint(
+            "GET",
+            "/cash-flow",
+            scope=_READ,
+            handler=cash_flow,
+            summary="What came into bank and cash on any days and what went, by what it was for",
+            query=IncomeQuery,
+            returns=CashFlowsOut,
+        ),
         Endpoint(
             "GET",
             "/trial-balance",

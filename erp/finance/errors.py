@@ -11,6 +11,8 @@ RuleError
 │             ContractMismatch     the reference or subscription is another contract's
 │             AlreadyTakenBack     an allocation is taken back once
 ├── NotThatMuch                    more than is open, unapplied or left
+├── NeedsApproval                  an entry that one person may not post alone
+├── SameEyes                       who proposed an entry does not approve it
 ├── LevyLoop                       a levy would be levied on itself
 ├── OverCredit                     more would be taken back than the line says
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
@@ -94,6 +96,22 @@ class EntryRefused(RuleError):
 
 class WrongCurrency(RuleError):
     code = "wrong-currency"
+
+
+class NeedsApproval(RuleError):
+    code = "needs-approval"
+
+
+class SameEyes(RuleError):
+    code = "same-eyes"
+
+
+class UnknownProposal(NotFound):
+    code = "unknown-proposal"
+
+
+class AlreadyDecided(Conflict):
+    code = "already-decided"
 
 
 class LevyLoop(RuleError):

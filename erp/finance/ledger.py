@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -189,6 +189,42 @@ async def balances(conn: AsyncConnection, span: Span = Span()) -> list[AccountBa
             Money(int(row.credit), row.currency),
         )
         for row in await conn.execute(named)
+    ]
+
+
+async def other_sides(conn: AsyncConnection, codes: Collection[str], span: Span) -> list[AccountBalance]:
+    """What the entries of `span` that moved one of the accounts `codes` posted to all others, in the same currency."""
+    mine = posting.alias("mine")
+    touches = (
+        select(mine.c.entry_id)
+        .where(mine.c.entry_id == posting.c.entry_id, mine.c.currency == posting.c.currency)
+        .where(mine.c.code.in_(sorted(codes)))
+        .exists()
+    )
+    amount = posting.c.amount_minor
+    keys = (posting.c.entity_id, posting.c.code, posting.c.currency)
+    query = (
+        select(
+            *keys,
+            account.c.name,
+            account.c.kind,
+            func.sum(case((amount > 0, amount), else_=0)).label("debit"),
+            func.sum(case((amount < 0, -amount), else_=0)).label("credit"),
+        )
+        .join(account, (account.c.entity_id == posting.c.entity_id) & (account.c.code == posting.c.code))
+        .where(posting.c.code.not_in(sorted(codes)), touches)
+        .group_by(*keys, account.c.name, account.c.kind)
+    )
+    return [
+        AccountBalance(
+            EntityId(row.entity_id),
+            row.code,
+            row.name,
+            row.kind,
+            Money(int(row.debit), row.currency),
+            Money(int(row.credit), row.currency),
+        )
+        for row in await conn.execute(_booked(query, posting.c, span))
     ]
 
 

@@ -1,6 +1,7 @@
 """Profit and loss, and balance sheet, out of what accounts amount to and nothing else. Pure.
 
     profit and loss  [since, until)    revenue − expense = result
+    cash flow        [since, until)    cash before + what came − what went = cash after, by what it was for
     balance sheet    before `until`    assets = liabilities + equity + results not yet carried to equity
 
 Nothing is closed into equity at the end of a year: the balance sheet adds the results of earlier years and of this one
@@ -9,7 +10,7 @@ up by itself, so that a statement of any past day is what it was when that day e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.domain.money import Money
@@ -67,6 +68,73 @@ class BalanceSheet:
         """Zero, or the books are broken."""
         others = self.liabilities.total + self.equity.total + self.earlier + self.current
         return self.assets.total - others
+
+
+@dataclass(frozen=True, slots=True)
+class CashFlow:
+    """The direct method: what entries that moved cash had on their other side. Positive came in, negative went out."""
+
+    currency: str
+    opening: Money
+    operating: tuple[Row, ...]
+    investing: tuple[Row, ...]
+    financing: tuple[Row, ...]
+    closing: Money
+
+    @property
+    def change(self) -> Money:
+        return sum((r.amount for r in (*self.operating, *self.investing, *self.financing)), Money.zero(self.currency))
+
+    @property
+    def difference(self) -> Money:
+        """Zero, or the books are broken."""
+        return self.closing - self.opening - self.change
+
+
+_FIXED_ASSETS = "0"
+"""Heading of what is bought to be kept."""
+
+
+def cash_flows(
+    chart: Chart,
+    cash: Collection[str],
+    before: Iterable[AccountBalance],
+    after: Iterable[AccountBalance],
+    others: Iterable[AccountBalance],
+) -> list[CashFlow]:
+    """One for each currency. `others` are the other sides of the entries that moved the accounts `cash`."""
+    opening, closing, moved = _by_currency(before), _by_currency(after), _by_currency(others)
+
+    def held(minor: Minor, currency: str) -> Money:
+        return Money(sum(m for (c, code), m in minor.items() if c == currency and code in cash), currency)
+
+    def rows(currency: str, activity: str) -> tuple[Row, ...]:
+        return tuple(
+            Row(code, chart.account(code).name, 0, False, Money(-minor, currency))
+            for (c, code), minor in sorted(moved.items())
+            if c == currency and minor and _activity(chart, code) == activity
+        )
+
+    currencies = sorted({c for c, code in {**opening, **closing} if code in cash} | {c for c, _ in moved})
+    return [
+        CashFlow(
+            currency,
+            held(opening, currency),
+            rows(currency, "operating"),
+            rows(currency, "investing"),
+            rows(currency, "financing"),
+            held(closing, currency),
+        )
+        for currency in currencies
+    ]
+
+
+def _activity(chart: Chart, code: str) -> str:
+    """IAS 7: equity is financing, fixed assets are investing, everything else is operating."""
+    account = chart.account(code)
+    if account.kind == "equity":
+        return "financing"
+    return "investing" if chart.path(code)[0].code == _FIXED_ASSETS else "operating"
 
 
 def income_statements(chart: Chart, posted: Iterable[AccountBalance]) -> list[IncomeStatement]:

@@ -108,6 +108,32 @@ period_change = Table(
 )
 """Each closing and reopening. The last one of an entity says it: nothing is booked before `closed_until`."""
 
+entry_proposal = Table(
+    "finance_entry_proposal",
+    metadata,
+    Column("proposal_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("reference", String(60), nullable=False),
+    Column("description", String(200), nullable=False),
+    Column("booked_on", Date),
+    Column("postings", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    UniqueConstraint("entity_id", "reference"),
+)
+"""An entry by hand that waits for a second person. `postings` is JSON: account, minor units, currency."""
+
+entry_decision = Table(
+    "finance_entry_decision",
+    metadata,
+    Column("proposal_id", Id, ForeignKey("finance_entry_proposal.proposal_id"), primary_key=True),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id")),
+    Column("reason", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""Approved with its entry, or refused without one."""
+
 zero = Table(
     "finance_zero",
     metadata,
@@ -443,6 +469,8 @@ triggers.forbid_changes(journal_entry)
 triggers.forbid_changes(posting)
 triggers.forbid_changes(invoice, ("entity_id", "series", "sequence"), ("entity_id", "number"))
 triggers.forbid_changes(invoice_line, ("charge_id", "part"), ("invoice_id", "position"))
+triggers.forbid_changes(entry_proposal, ("entity_id", "reference"))
+triggers.forbid_changes(entry_decision)
 triggers.forbid_changes(tax_rate)
 triggers.forbid_changes(tax_exemption)
 triggers.forbid_changes(tax_place)
