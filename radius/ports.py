@@ -64,13 +64,28 @@ class LiveSession:
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """A live session as a limit on sessions sees it. `is_suspect`: its NAS restarted since it was heard of."""
+    """A live session as a limit on sessions sees it. `is_suspect`: its NAS restarted since it was heard of. Which line
+    it is of says its Calling-Station-Id, else its port (radius.pools.owner)."""
 
     session_key: str
     calling_station_id: str | None
     last_seen_at: datetime
     interim_s: int
     is_suspect: bool
+    nas_id: str = ""
+    nas_port_id: str | None = None
+
+
+class Accepts(Protocol):
+    """Logins of limited services that some process accepted, and whose sessions have not begun yet."""
+
+    async def claim(self, service_id: str, line: str, now: datetime, until: datetime) -> list[str]:
+        """Keep that this line was accepted, and tell which others were. Raises what the database raises."""
+        ...
+
+    async def withdraw(self, service_id: str, line: str) -> None:
+        """It was refused after all."""
+        ...
 
 
 class Grants(Protocol):

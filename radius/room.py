@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
+from radius.accepts import SharedAccepts
 from radius.access import AccessService
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory
@@ -102,7 +103,9 @@ class RadiusRoom:
         self.restricting = Restricting(clock, self.sessions.changes, has_garden=settings.garden is not None)
         self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
         self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
-        admission = Admission(clock, settings.entity_zone, sessions, PoolGrants(Allocator(database, clock), clock))
+        grants = PoolGrants(Allocator(database, clock), clock)
+        accepts = None if database.is_sqlite else SharedAccepts(database)
+        admission = Admission(clock, settings.entity_zone, sessions, grants, accepts)
         find, needs_binding = self.directory.resolve, settings.peap_needs_binding
         served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
         policy = Policy(self.directory, admission, served, store_password=self.passwords.changed_by_peer)

@@ -106,6 +106,15 @@ line = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
+# Logins of services with a limit on sessions that were accepted and have no session yet (see accepts): rows of seconds.
+accepted = Table(
+    "radius_accepted",
+    metadata,
+    Column("service_id", Id, primary_key=True),
+    Column("line", String(320), primary_key=True),
+    Column("until", Instant, nullable=False),
+)
+
 # What every service of a speed profile is given besides its speed, and when it may log in (see authorization.terms).
 offering = Table(
     "radius_offering",

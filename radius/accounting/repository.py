@@ -288,6 +288,8 @@ class SessionRepository:
                 columns.last_seen_us,
                 columns.last_event_us,
                 columns.interim_s,
+                columns.nas_id,
+                columns.nas_port_id,
                 nas_restarts.c.boundary_us,
             )
             .outerjoin(nas_restarts, nas_restarts.c.nas_id == columns.nas_id)
@@ -301,6 +303,8 @@ class SessionRepository:
                     from_micros(row.last_seen_us),
                     row.interim_s,
                     row.boundary_us is not None and row.last_event_us <= row.boundary_us,
+                    row.nas_id,
+                    row.nas_port_id,
                 )
                 for row in await conn.execute(query)
             ]

@@ -19,17 +19,17 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from controller.domain.clock import Clock
-from radius.authorization.conditions import closes_at, station
+from radius.authorization.conditions import closes_at
 from radius.authorization.directory import Subscriber
-from radius.ports import Grants, Occupancy, Occupied
+from radius.pools.owner import station_in, station_of
+from radius.ports import Accepts, Grants, Occupancy, Occupied
 from radius.protocol.cause import Cause
-from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT, Attr
+from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
 from radius.protocol.server import Decision, Deferred
 from radius.vendors.mark import service_in
 
-_CALLING_STATION_ID = int(Attr.CALLING_STATION_ID)
 _START_FOLLOWS = timedelta(seconds=10)
 """How long after an accept its Accounting-Start is waited for: until then the session is counted from memory."""
 
@@ -48,11 +48,20 @@ def rejection(reason: str, attributes: bytes = b"") -> Decision:
 class Admission:
     """`zone` is the legal entity's, in which hours are written. `grants` gives addresses of pools of ours."""
 
-    def __init__(self, clock: Clock, zone: ZoneInfo, occupancy: Occupancy, grants: Grants | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        zone: ZoneInfo,
+        occupancy: Occupancy,
+        grants: Grants | None = None,
+        accepts: Accepts | None = None,
+    ) -> None:
+        """`accepts` are those of other processes, where there can be any."""
         self._clock = clock
         self._zone = zone
         self._occupancy = occupancy
         self._grants = grants
+        self._accepts = accepts
         self._accepted: dict[str, list[tuple[str, datetime]]] = {}
 
     def admit(
@@ -91,13 +100,14 @@ class Admission:
             give = partial(self._grants.give, guard.pools, subscriber.attributes, packet, nas)
         if conditions.max_sessions is None:
             return accepted if give is None else Deferred(partial(_given, give, accepted, reject))
-        service_id, caller = service_in(subscriber.attributes), _caller(packet)
+        service_id, caller = service_in(subscriber.attributes), station_in(packet, str(nas.nas_id)) or None
         count = partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject)
         return Deferred(count if give is None else partial(_counted_and_given, count, give, reject))
 
     async def _count(
         self, service_id: str, caller: str | None, limit: int, accepted: Decision, reject: bytes
     ) -> Decision:
+        elsewhere = await self._claimed(service_id, caller)
         sessions = await self._occupancy.occupied(service_id)
         now = self._clock.now()
         counted = [session for session in sessions if _counts(session, caller, now)]
@@ -107,12 +117,22 @@ class Admission:
             for name, until in self._accepted.get(service_id, ())
             if until > now and name != caller and name not in started
         ]
-        if len(counted) + len(waiting) >= limit:
-            return rejection(Cause.TOO_MANY.because(_too_many(limit, counted, len(waiting))), reject)
+        on_the_way = {name for name, _ in waiting}.union(name for name in elsewhere if name not in started)
+        if len(counted) + len(on_the_way) >= limit:
+            if caller is not None and self._accepts is not None:
+                await self._accepts.withdraw(service_id, caller)
+            return rejection(Cause.TOO_MANY.because(_too_many(limit, counted, len(on_the_way))), reject)
         if caller is not None:
             self._accepted[service_id] = [*waiting, (caller, now + _START_FOLLOWS)]
         self._forget(now)
         return accepted
+
+    async def _claimed(self, service_id: str, caller: str | None) -> list[str]:
+        """Who was accepted by any process a moment ago; that this one will be is told them first."""
+        if caller is None or self._accepts is None:
+            return []
+        now = self._clock.now()
+        return await self._accepts.claim(service_id, caller, now, now + _START_FOLLOWS)
 
     def _forget(self, now: datetime) -> None:
         """Bounded: services whose last accept is long past leave once there are many."""
@@ -141,12 +161,7 @@ def _counts(session: Occupied, caller: str | None, now: datetime) -> bool:
 
 
 def _station(session: Occupied) -> str | None:
-    return None if session.calling_station_id is None else station(session.calling_station_id)
-
-
-def _caller(packet: Packet) -> str | None:
-    value = packet.get(_CALLING_STATION_ID)
-    return None if value is None else station(value.decode(errors="backslashreplace"))
+    return station_of(session.calling_station_id, session.nas_port_id, session.nas_id) or None
 
 
 def _too_many(limit: int, sessions: list[Occupied], waiting: int) -> str:

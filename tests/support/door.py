@@ -9,6 +9,7 @@ from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory, SubscriberRow
 from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
+from radius.ports import Accepts
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import Attr
 from radius.protocol.packet import Packet, attribute
@@ -47,10 +48,10 @@ def login_as(name: bytes) -> Packet:
 class Door:
     """A policy before one subscriber with terms, a session table, and a clock."""
 
-    def __init__(self, row: SubscriberRow, defaults: Defaults | None = None) -> None:
+    def __init__(self, row: SubscriberRow, defaults: Defaults | None = None, *, accepts: Accepts | None = None) -> None:
         self.clock, self.sessions, self.directory = StoppedClock(), FakeSessions(), Directory(defaults)
         self.directory.apply(row)
-        self.policy = Policy(self.directory, Admission(self.clock, BERLIN, self.sessions))
+        self.policy = Policy(self.directory, Admission(self.clock, BERLIN, self.sessions, accepts=accepts))
 
     async def decide(self, packet: Packet | None = None) -> Decision:
         answer = self.policy.decide(packet or login(), nas())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,8 @@ import pytest
 
 from controller.domain.errors import RuleError
 from controller.domain.identity import NasId
+from controller.store.engine import Database
+from radius.accepts import SharedAccepts
 from radius.authorization import terms
 from radius.authorization.conditions import Window, closes_at, station
 from radius.authorization.plan import Defaults
@@ -160,6 +163,30 @@ async def test_two_logins_at_once_do_not_both_pass_before_the_first_start() -> N
     assert "accepted a moment ago" in second.reason
     made.clock.advance(timedelta(seconds=11))
     assert (await made.decide(login(mac="02:00:00:00:00:02"))).code == ACCESS_ACCEPT, "no Start followed the first"
+
+
+async def test_a_line_without_a_station_is_told_from_others_by_its_port() -> None:
+    made = door(simultaneous_use=1)
+    ports = [login(attribute(87, name)) for name in (b"ether1", b"ether2")]
+    assert (await made.decide(ports[0])).code == ACCESS_ACCEPT
+    assert (await made.decide(ports[1])).code == ACCESS_REJECT, "the first was accepted a moment ago"
+    assert (await made.decide(ports[0])).code == ACCESS_ACCEPT, "the same line dials again"
+    made.clock.advance(timedelta(seconds=11))
+    made.sessions.counted = [replace(occupied(mac=None, ago_s=1), nas_id=str(nas().nas_id), nas_port_id="ether1")]
+    assert (await made.decide(ports[0])).code == ACCESS_ACCEPT
+    assert (await made.decide(ports[1])).code == ACCESS_REJECT
+
+
+async def test_two_processes_that_decide_at_once_let_one_login_pass(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("on SQLite there is one process")
+    doors = [Door(subscriber(terms=terms.read({"simultaneous_use": 1})), accepts=SharedAccepts(database)) for _ in "ab"]
+    macs = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+    for _ in range(5):
+        decisions = await asyncio.gather(*(made.decide(login(mac=mac)) for made, mac in zip(doors, macs, strict=True)))
+        assert sorted(decision.code for decision in decisions) == [ACCESS_ACCEPT, ACCESS_REJECT]
+        for made in doors:
+            made.clock.advance(timedelta(seconds=11))
 
 
 async def test_a14_a_suspended_service_is_given_the_garden_and_not_rejected() -> None:
