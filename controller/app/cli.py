@@ -21,6 +21,7 @@ from controller.app.account_cli import account_app, rerate
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.catalogue_cli import catalogue_app
+from controller.app.dunning_cli import dunning_app
 from controller.app.finance_cli import finance_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
@@ -50,6 +51,7 @@ app.add_typer(radius_app, name="radius")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
+app.add_typer(dunning_app, name="dunning")
 app.add_typer(account_app, name="account")
 app.command()(rerate)
 app.add_typer(usage_app, name="usage")
