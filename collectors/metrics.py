@@ -17,3 +17,11 @@ TARGETS = Gauge("headend_collectors_targets", "Devices that are polled", ["sourc
 MQTT_MESSAGES = Counter("headend_collectors_mqtt_messages_total", "Telemetry messages", ["result"])
 MQTT_CONNECTED = Gauge("headend_collectors_mqtt_connected", "1 while subscribed at the broker")
 USAGE_LAG = Gauge("headend_collectors_usage_lag_records", "Usage records not yet in the time series")
+USAGE_DROPPED = Counter(
+    "headend_collectors_usage_dropped_total", "Usage that billing could not take in time", ["source"]
+)
+IPFIX_MESSAGES = Counter("headend_collectors_ipfix_messages_total", "IPFIX messages by what they were", ["result"])
+IPFIX_UNREADABLE = Counter(
+    "headend_collectors_ipfix_unreadable_sets_total", "Data sets that came before their template"
+)
+IPFIX_LOST = Counter("headend_collectors_ipfix_lost_records_total", "Records that a gap in sequence numbers tells of")

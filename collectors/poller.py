@@ -89,8 +89,11 @@ class Poller:
         access: AccessMap | None = None,
         sightings: OnuSightings | None = None,
         settings: CollectorSettings | None = None,
+        feed: Callable[[Sequence[CounterSample], float], None] | None = None,
     ) -> None:
+        """`feed` is told what every stored poll measured, and how far apart polls are in seconds."""
         self._targets = targets
+        self._feed = feed
         self._series = series
         self._health = health
         self._clock = clock
@@ -187,6 +190,8 @@ class Poller:
             log.warning("collector.database_away", device_id=device_id, source=source.name, error=str(error))
         else:
             self._note_success(source, device_id, polled, track.keep())
+            if self._feed is not None:
+                self._feed(polled.samples, source.interval_s)
         finally:
             source.schedule.finished(device_id)
 

@@ -5,6 +5,7 @@ Nothing here decides anything: a rule belongs into a room's `model`.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,18 +23,22 @@ from billing_bridge.mediation.service import MediationService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense.service import SuspenseService
 from collectors.health import HealthStore
+from collectors.ipfix.collector import IpfixCollector
+from collectors.ipfix.flows import networks
 from collectors.mqtt.subscriber import MqttSubscriber
 from collectors.onus import OnuSightings
 from collectors.poller import Poller
 from collectors.session_usage import SessionUsage
 from collectors.settings import MqttSettings
+from collectors.usage_feed import UsageFeed
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
 from controller.domain.identity import AccountId, BillRunId
-from controller.domain.ports import DeviceHealth
+from controller.domain.ports import DeviceHealth, Secret, UsageIntake
 from controller.domain.service import SpeedProfile
 from controller.domain.units import KBPS
 from controller.provisioning.devices import DeviceRegistry
@@ -87,6 +92,7 @@ from radius.accounting.settings import AccountingSettings
 from radius.accounting.whois import Whois
 from radius.live import LiveAccess
 from radius.radsec.settings import RadsecSettings
+from radius.accounting.holders import SessionHolders
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
 from radius.vendors.terms import GARDEN_PROFILE, Garden
@@ -244,7 +250,13 @@ def _garden(settings: Settings) -> Garden | None:
 class Collection:
     """What is measured: polls, telemetry and the usage log, into the time series."""
 
-    def __init__(self, base: Foundation, network: Network) -> None:
+    def __init__(self, base: Foundation, network: Network, intake: UsageIntake) -> None:
+        settings = base.settings
+        self.feed = UsageFeed(intake, base.clock, uuid.uuid4().hex)
+        self.ipfix: IpfixCollector | None = None
+        if settings.ipfix_port is not None:
+            exporters, ours = networks(settings.ipfix_exporters), networks(settings.ipfix_subscribers)
+            self.ipfix = IpfixCollector(self.feed.flows, base.clock, exporters=exporters, ours=ours)
         self.health = HealthStore(base.database)
         self.onus = OnuSightings(base.database)
         self.poller = Poller(
@@ -281,9 +293,12 @@ class Money:
         settings = BillingSettings(zone=zone)
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
-        self.suspense = SuspenseService(base.database, base.clock, settings)
+        holders = SessionHolders()
+        self.suspense = SuspenseService(base.database, base.clock, settings, holders)
         self.sources = SourceService(base.database, base.clock, settings)
-        self.intake = Intake(base.database, base.clock, settings)
+            feed=self.feed.counters,
+        self.intake = Intake(base.database, base.clock, settings, holders)
+        self.measured = MeasuredIntake(base.database, base.clock, self.sources, self.intake)
         self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
         self.reratings = Reratings(base.database, base.clock, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)

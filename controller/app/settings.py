@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -49,6 +50,12 @@ class Settings(BaseSettings):
     """Empty: SQLite in the data directory. Else http(s)://host:8428 of VictoriaMetrics or InfluxDB."""
     mqtt_url: str = ""
     """mqtt://user:password@host:1883 of the broker CPE report to; empty: no MQTT."""
+    ipfix_port: int | None = Field(default=None, ge=0, le=65535)
+    """UDP port for flows over IPFIX (4739 is registered); None: no flows are collected."""
+    ipfix_exporters: str = Field(default="127.0.0.0/8", max_length=2000)
+    """Networks whose exporters are heard, separated by commas: nothing but its source vouches for a datagram."""
+    ipfix_subscribers: str = Field(default="", max_length=2000)
+    """Networks of subscribers' addresses, separated by commas: flows from and to them are usage."""
     bind: str = "127.0.0.1"
     """Address of every listening socket. Loopback until an operator says otherwise."""
     http_port: int = Field(default=8080, ge=0, le=65535)
@@ -139,7 +146,7 @@ class Settings(BaseSettings):
             raise ValueError("HEADEND_LEVY_URL is an http:// or https:// address")
         return value or None
 
-    @field_validator("eap_dir", "radsec_dir", "dynamic_port", "keep_history_days", mode="before")
+    @field_validator("eap_dir", "radsec_dir", "dynamic_port", "ipfix_port", "keep_history_days", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -156,6 +163,14 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             raise ValueError("this is no URL such as postgresql://user:password@host:5432/name") from None
         return value
+
+    @field_validator("ipfix_exporters", "ipfix_subscribers")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for part in text.split(","):
+            if part.strip():
+                ip_network(part.strip())  # raises ValueError, which names what is no network
+        return text
 
     @field_validator("entity_zone")
     @classmethod

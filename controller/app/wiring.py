@@ -144,6 +144,7 @@ class Program:
             base.database,
             base.clock,
             base.jobs,
+        self.collection = Collection(base, self.network, self.money.measured)
             dunning=self.erp.dunning,
             restricting=self.network.radius.restricting,
             orders=self.erp.orders,
@@ -324,6 +325,7 @@ class Program:
     async def _take_over(self, conn: AsyncConnection, lost: Sequence[str]) -> None:
         """What processes that are gone held and had begun is free for us, and for every other that works."""
         await leases.free(conn, lost)
+            ("collect", "usage-feed", self.collection.feed.run),
         await self.base.jobs.take_over(lost)
 
     async def _poll(self) -> None:
@@ -385,6 +387,11 @@ class Program:
         await self.base.jobs.close()
         await self._leave()
         await self.erp.payments.close()
+        if self.collection.ipfix is not None and settings.has_role("collect"):
+            try:
+                await self.collection.ipfix.open(settings.bind, settings.ipfix_port or 0)
+            except OSError as error:
+                raise PortTaken(f"{error.strerror}; set HEADEND_IPFIX_PORT") from None
         await self.network.close()
         await self.base.series.close()
         await self.base.database.close()
@@ -399,6 +406,8 @@ class Program:
 
 async def build(settings: Settings) -> Program:
     """Open the stores and make the program. Raises RuleError or OSError for what cannot be opened."""
+        if self.collection.ipfix is not None:
+            self.collection.ipfix.close()
     clock: Clock = SystemClock()
     if settings.clock == "demo":
         clock = MovableClock(datetime.fromisoformat(settings.demo_start))

@@ -400,6 +400,32 @@ class NetconfReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredOctets:
+    """Octets that were measured under an identifier in [since, until). The same `key` is the same measurement."""
+
+    key: str
+    identifier: str
+    since: datetime
+    until: datetime
+    upstream_octets: int
+    downstream_octets: int
+
+
+class UsageIntake(Protocol):
+    """Takes what collectors measure, each key of a source once."""
+
+    async def known(self, kind: str) -> frozenset[str]:
+        """Identifiers of this kind ("port" …) that somebody gave a service."""
+        ...
+
+    async def measured(
+        self, source: str, kind: str, octets: Sequence[MeasuredOctets], *, title: str, complete_until: datetime | None
+    ) -> None:
+        """Take them. A source of that name comes into being with the first ones, to be compared only."""
+        ...
+
+
 class AddressHolders(Protocol):
     """Which service's session had an address, as accounting knows it: for usage that names addresses only."""
 

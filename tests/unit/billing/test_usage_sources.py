@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -16,12 +16,15 @@ from sqlalchemy import update
 
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.model import Source
 from billing_bridge.sources.routes import endpoints
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record
 from billing_bridge.suspense.routes import endpoints as suspense_endpoints
+from controller.domain.identity import ServiceId
 from controller.domain.money import Money
+from controller.domain.ports import MeasuredOctets
 from controller.domain.price import Calls, Destination, Flat, PricePlan, ProductKind
 from controller.domain.units import GB
 from controller.store.engine import Database
@@ -436,3 +439,40 @@ async def test_a_bill_run_gives_up_on_a_source_that_never_delivers_and_says_whic
         assert (await world.billing.bill_run(run.bill_run_id)).state == "done"
     finally:
         await world.close()
+
+
+class Sessions:
+    """An AddressHolders of one address that two sessions had one after the other."""
+
+    def __init__(self, *timeline: tuple[datetime, ServiceId | None]) -> None:
+        self.timeline = timeline
+
+    async def held(
+        self, conn: object, address: str, since: datetime, until: datetime
+    ) -> Sequence[tuple[datetime, ServiceId | None]]:
+        return self.timeline if address == "100.64.0.1" else ()
+
+
+async def test_flows_of_an_address_are_the_services_that_had_it_at_that_instant_and_are_compared(
+    world: BillingWorld, sources: SourceService
+) -> None:
+    old, new = await world.activate(DATA), await world.activate(DATA)
+    noon = berlin(2026, 9, 1, 12)
+    holders = Sessions((berlin(2026, 9, 1, 8), old.service_id), (noon, new.service_id))
+    intake = Intake(world.database, world.clock, BillingSettings(zone=BERLIN), holders)
+    feed = MeasuredIntake(world.database, world.clock, sources, intake)
+    world.clock.move_to(berlin(2026, 9, 1, 13))
+    minute = timedelta(minutes=1)
+    flows = [
+        MeasuredOctets("k-1", "100.64.0.1", noon - 4 * minute, noon + minute, 50, 500),
+        MeasuredOctets("k-2", "100.64.0.9", noon, noon + minute, 1, 2),
+    ]
+    for _ in range(2):  # the answer to the first one was lost
+        await feed.measured("ipfix", "address", flows, title="Flows", complete_until=noon)
+    said = {}
+    for line in (old, new):
+        (day,) = await sources.compared(line.service_id, date(2026, 9, 1), date(2026, 9, 2))
+        said[line.service_id] = (day.source, day.bills, day.upstream_octets, day.downstream_octets)
+    assert said == {old.service_id: ("ipfix", False, 40, 400), new.service_id: ("ipfix", False, 10, 100)}
+    assert await balanced(sources) == {"ipfix": (4, 0, 1, 1, 2)}
+    assert (await sources.source("ipfix")).complete_until == noon

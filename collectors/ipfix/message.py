@@ -1,0 +1,148 @@
+"""Reads IPFIX messages (RFC 7011): templates, options, and the few fields of data records that usage needs. Pure.
+
+    datagram + templates known of this exporter → records: {element: octets}
+
+A field of variable length (§7) and one of an enterprise are walked over like any other; those of a biflow (RFC 5103)
+are kept apart by their enterprise number. A data set whose template has not come yet cannot be read: it is counted,
+and the exporter sends its templates again (§8.4). Raises PeerError for what is no message; nothing is half believed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from controller.domain.errors import PeerError
+
+VERSION = 10
+REVERSE = 29_305
+"""Private Enterprise Number of the reverse direction, RFC 5103 §6.1."""
+_HEADER = struct.Struct("!HHIII")
+_TEMPLATES, _OPTIONS = 2, 3
+_FIRST_DATA_SET = 256
+_VARIABLE = 65_535
+_ENTERPRISE_BIT = 0x8000
+_MOST_TEMPLATES = 4_096
+"""Of one exporter; one that announces more is broken, or no exporter."""
+
+Element = tuple[int, int]
+"""Enterprise number (0: IANA's) and element id."""
+Record = dict[Element, bytes]
+Fields = tuple[tuple[Element, int], ...]
+
+
+@dataclass(slots=True)
+class Templates:
+    """What one exporter announced, by observation domain and template id."""
+
+    known: dict[tuple[int, int], Fields] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`unreadable` data sets came before their template."""
+
+    domain: int
+    sequence: int
+    exported_at: datetime
+    records: list[Record]
+    unreadable: int
+
+
+def decode(datagram: bytes, templates: Templates) -> Message:
+    """One datagram of one exporter; takes note of its templates. Raises PeerError."""
+    if len(datagram) < _HEADER.size:
+        raise PeerError("short", f"{len(datagram)} octets")
+    version, length, exported, sequence, domain = _HEADER.unpack_from(datagram)
+    if version != VERSION:
+        raise PeerError("version", str(version))
+    if length != len(datagram):
+        raise PeerError("length", f"says {length}, is {len(datagram)}")
+    records: list[Record] = []
+    fresh: dict[tuple[int, int], Fields] = {}
+    unreadable = 0
+    for set_id, content in _sets(datagram):
+        if set_id in (_TEMPLATES, _OPTIONS):
+            for template_id, fields in _announced(content, options=set_id == _OPTIONS):
+                fresh[domain, template_id] = fields
+        elif set_id >= _FIRST_DATA_SET:
+            known = fresh.get((domain, set_id)) or templates.known.get((domain, set_id))
+            if known is None:
+                unreadable += 1
+            else:
+                records += _records(content, known)
+    if len(templates.known.keys() | fresh.keys()) > _MOST_TEMPLATES:
+        raise PeerError("templates", f"more than {_MOST_TEMPLATES}")
+    templates.known.update((key, fields) for key, fields in fresh.items() if fields)
+    for key in [key for key, fields in fresh.items() if not fields]:  # withdrawn, §8.1
+        templates.known.pop(key, None)
+    return Message(domain, sequence, datetime.fromtimestamp(exported, UTC), records, unreadable)
+
+
+def _sets(datagram: bytes) -> Iterator[tuple[int, bytes]]:
+    at = _HEADER.size
+    while at < len(datagram):
+        if len(datagram) - at < 4:
+            raise PeerError("set", "no room for its header")
+        set_id, length = struct.unpack_from("!HH", datagram, at)
+        if length < 4 or at + length > len(datagram):
+            raise PeerError("set", f"of {length} octets")
+        yield set_id, datagram[at + 4 : at + length]
+        at += length
+
+
+def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Fields]]:
+    """Templates of a set; padding is shorter than a template's header. Scope fields come first and are like others."""
+    at = 0
+    while len(content) - at >= 4:
+        template_id, count = struct.unpack_from("!HH", content, at)
+        at += 4
+        if template_id < _FIRST_DATA_SET:
+            if not any(content[at - 4 :]):
+                return  # padding
+            raise PeerError("template", f"has the id {template_id}")
+        if options and count:
+            at += 2  # how many of them are scope
+        fields: list[tuple[Element, int]] = []
+        for _ in range(count):
+            if len(content) - at < 4:
+                raise PeerError("template", "ends within a field")
+            element, length = struct.unpack_from("!HH", content, at)
+            at += 4
+            enterprise = 0
+            if element & _ENTERPRISE_BIT:
+                if len(content) - at < 4:
+                    raise PeerError("template", "ends within an enterprise number")
+                (enterprise,) = struct.unpack_from("!I", content, at)
+                at += 4
+            fields.append(((enterprise, element & ~_ENTERPRISE_BIT), length))
+        if fields and not sum(length for _, length in fields):
+            raise PeerError("template", "of records without octets")
+        yield template_id, tuple(fields)
+
+
+def _records(content: bytes, fields: Fields) -> Iterator[Record]:
+    """Records of a data set; what is shorter than the shortest record is padding (§3.3.1)."""
+    shortest = sum(1 if length == _VARIABLE else length for _, length in fields)
+    at = 0
+    while len(content) - at >= shortest:
+        record: Record = {}
+        for element, length in fields:
+            if length == _VARIABLE:
+                at, length = _length(content, at)
+            if at + length > len(content):
+                raise PeerError("record", "ends within a field")
+            record[element] = content[at : at + length]
+            at += length
+        yield record
+
+
+def _length(content: bytes, at: int) -> tuple[int, int]:
+    """Where a field of variable length begins, and its length."""
+    if at < len(content) and content[at] < 255:
+        return at + 1, content[at]
+    if at + 3 > len(content):
+        raise PeerError("record", "ends within a length")
+    return at + 3, int.from_bytes(content[at + 1 : at + 3], "big")

@@ -1,0 +1,110 @@
+"""What counters and flows measured, told to billing: a second source of the same services.
+
+    poll    → growth of an interface (only of ports that somebody gave a service) or of an ONU   ┐
+    flow    → octets of a subscriber's address                                                   ┴ bins → intake
+
+Refuses to lose: what billing could not take (its database is away) is told again with the same keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from collectors import metrics
+from collectors.netconf.samples import MEASUREMENT as ONU
+from collectors.snmp.samples import MEASUREMENT as INTERFACE
+from collectors.track import OCTETS
+from collectors.usage_bins import BIN, Bins
+from controller.domain.clock import Clock
+from controller.domain.errors import HeadendError
+from controller.domain.ports import MeasuredOctets, UsageIntake
+from controller.domain.usage import CounterSample
+
+log = structlog.get_logger()
+
+_MOST_AT_ONCE = 1_000
+_MOST_PENDING = 200_000
+"""Records kept while billing cannot take them: some hours of a large network."""
+_UPSTREAM = frozenset({"in", "upstream"})
+
+
+@dataclass(slots=True)
+class Outlet:
+    """One source: what it is called, what its identifiers are, and what billing has not taken yet."""
+
+    source: str
+    title: str
+    kind: str
+    bins: Bins
+    pending: list[MeasuredOctets]
+    complete_until: datetime | None = None
+
+
+class UsageFeed:
+    """Run `run` once per process; `counters` and `add` may be called from anything on the same loop."""
+
+    def __init__(self, intake: UsageIntake, clock: Clock, life: str, *, every_s: float = 30.0) -> None:
+        self._intake = intake
+        self._clock = clock
+        self._every_s = every_s
+        self._last: dict[tuple[tuple[str, str], ...], datetime] = {}
+        self._ports: frozenset[str] = frozenset()
+        self.interfaces = Outlet("interfaces", "Counters of interfaces, by SNMP", "port", Bins(life), [])
+        self.onus = Outlet("onus", "Counters of ONUs, by NETCONF", "service", Bins(life), [])
+        self.flows = Outlet("ipfix", "Flows, by IPFIX", "address", Bins(life, lateness=timedelta(seconds=120)), [])
+
+    def counters(self, samples: Sequence[CounterSample], interval_s: float) -> None:
+        """Growth of counters; of one that was never seen, it is of the last `interval_s`."""
+        for sample in samples:
+            if sample.field != OCTETS or sample.measurement not in (INTERFACE, ONU):
+                continue
+            tags = dict(sample.tags)
+            outlet = self.interfaces if sample.measurement == INTERFACE else self.onus
+            identifier = tags.get("service") if outlet is self.onus else f"{tags['device']}/{tags['if_name']}"
+            if identifier is None or (outlet is self.interfaces and identifier not in self._ports):
+                continue
+            since = self._last.get(sample.tags, sample.at - timedelta(seconds=interval_s))
+            self._last[sample.tags] = sample.at
+            octets, upstream = int(sample.value), tags["direction"] in _UPSTREAM
+            outlet.bins.add(identifier, since, sample.at, octets if upstream else 0, 0 if upstream else octets)
+
+    async def run(self) -> None:
+        """Background task: hand over what is over, for ever."""
+        while True:
+            try:
+                await self.hand_over()
+            except (HeadendError, SQLAlchemyError, OSError) as error:
+                log.warning("usage_feed.not_taken", error=str(error))
+            await asyncio.sleep(self._every_s)
+
+    async def hand_over(self) -> None:
+        """Read which ports have a service, and tell billing of bins that are over. Raises what the intake raises."""
+        now = self._clock.now()
+        for outlet in (self.interfaces, self.onus, self.flows):
+            outlet.pending += outlet.bins.closed(now)
+            if len(outlet.pending) > _MOST_PENDING:
+                lost = len(outlet.pending) - _MOST_PENDING
+                metrics.USAGE_DROPPED.labels(outlet.source).inc(lost)
+                log.error("usage_feed.dropped", source=outlet.source, records=lost)
+                del outlet.pending[:lost]
+        self._ports = await self._intake.known("port")
+        for outlet in (self.interfaces, self.onus, self.flows):
+            while outlet.pending:
+                some = outlet.pending[:_MOST_AT_ONCE]
+                last = len(some) == len(outlet.pending)
+                await self._intake.measured(
+                    outlet.source, outlet.kind, some, title=outlet.title,
+                    complete_until=outlet.complete_until if last else None,
+                )  # fmt: skip
+                del outlet.pending[: len(some)]
+
+
+def horizon(now: datetime) -> datetime:
+    """Until when flows are complete that exporters report at most every five minutes."""
+    return now - 2 * BIN
