@@ -85,6 +85,7 @@ from erp.orders.service import OrderService
 from erp.payments.room import PaymentsRoom
 from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
+from radius.accounting.holders import SessionHolders
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.repository import SessionRepository
@@ -92,7 +93,6 @@ from radius.accounting.settings import AccountingSettings
 from radius.accounting.whois import Whois
 from radius.live import LiveAccess
 from radius.radsec.settings import RadsecSettings
-from radius.accounting.holders import SessionHolders
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
 from radius.vendors.terms import GARDEN_PROFILE, Garden
@@ -267,6 +267,7 @@ class Collection:
             netconf=network.netconf,
             access=network.provisioning,
             sightings=self.onus,
+            feed=self.feed.counters,
         )
         self.sessions = SessionUsage(base.database, base.usage, base.series)
         self.telemetry: MqttSubscriber | None = None
@@ -296,7 +297,6 @@ class Money:
         holders = SessionHolders()
         self.suspense = SuspenseService(base.database, base.clock, settings, holders)
         self.sources = SourceService(base.database, base.clock, settings)
-            feed=self.feed.counters,
         self.intake = Intake(base.database, base.clock, settings, holders)
         self.measured = MeasuredIntake(base.database, base.clock, self.sources, self.intake)
         self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)

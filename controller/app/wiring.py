@@ -127,6 +127,7 @@ class Program:
         self.network = Network(base)
         self.collection = Collection(base, self.network)
         self.money = Money(base, self.erp)
+        self.collection = Collection(base, self.network, self.money.measured)
         self.assurance = Assurance(base, self.erp, self.network, self.collection, self.money)
         self.auth = AuthService(base.database, base.clock)
         self.fulfilment = OrderFulfilment(
@@ -144,7 +145,6 @@ class Program:
             base.database,
             base.clock,
             base.jobs,
-        self.collection = Collection(base, self.network, self.money.measured)
             dunning=self.erp.dunning,
             restricting=self.network.radius.restricting,
             orders=self.erp.orders,
@@ -305,6 +305,7 @@ class Program:
             ("bill", "notices", self.erp.notices.run),
             ("bill", "payments", self.erp.payments.inbox.run),
             ("collect", "session-usage", self.collection.sessions.run),
+            ("collect", "usage-feed", self.collection.feed.run),
             ("collect", "retention", self._keep_series),
             ("api", "noc", self.feed.run),
         ]
@@ -325,7 +326,6 @@ class Program:
     async def _take_over(self, conn: AsyncConnection, lost: Sequence[str]) -> None:
         """What processes that are gone held and had begun is free for us, and for every other that works."""
         await leases.free(conn, lost)
-            ("collect", "usage-feed", self.collection.feed.run),
         await self.base.jobs.take_over(lost)
 
     async def _poll(self) -> None:
@@ -367,6 +367,11 @@ class Program:
                 raise PortTaken(
                     f"{error.strerror}; set HEADEND_AUTH_PORT, HEADEND_ACCT_PORT or HEADEND_RADSEC_PORT"
                 ) from None
+        if self.collection.ipfix is not None and settings.has_role("collect"):
+            try:
+                await self.collection.ipfix.open(settings.bind, settings.ipfix_port or 0)
+            except OSError as error:
+                raise PortTaken(f"{error.strerror}; set HEADEND_IPFIX_PORT") from None
         self.is_ready = True
 
     async def health(self) -> Health:
@@ -381,17 +386,14 @@ class Program:
         """Close the RADIUS ports: what was not answered the NAS sends again, to whoever is next."""
         self.is_ready = False
         self.network.radius.close()
+        if self.collection.ipfix is not None:
+            self.collection.ipfix.close()
 
     async def close(self) -> None:
         self.stop_taking_work()
         await self.base.jobs.close()
         await self._leave()
         await self.erp.payments.close()
-        if self.collection.ipfix is not None and settings.has_role("collect"):
-            try:
-                await self.collection.ipfix.open(settings.bind, settings.ipfix_port or 0)
-            except OSError as error:
-                raise PortTaken(f"{error.strerror}; set HEADEND_IPFIX_PORT") from None
         await self.network.close()
         await self.base.series.close()
         await self.base.database.close()
@@ -406,8 +408,6 @@ class Program:
 
 async def build(settings: Settings) -> Program:
     """Open the stores and make the program. Raises RuleError or OSError for what cannot be opened."""
-        if self.collection.ipfix is not None:
-            self.collection.ipfix.close()
     clock: Clock = SystemClock()
     if settings.clock == "demo":
         clock = MovableClock(datetime.fromisoformat(settings.demo_start))
