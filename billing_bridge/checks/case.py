@@ -26,6 +26,7 @@ from controller.domain.identity import AccountId, OfferingId, OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.price import Cycle
 from controller.domain.tariff import TariffVersion
+from controller.domain.units import human_octets
 
 Month = tuple[int, int]
 """Year and month of the calendar."""
@@ -173,7 +174,9 @@ def charge_records(charges: Sequence[Charge], most: int = 5) -> tuple[Record, ..
 def usage_records(used: Sequence[DayUsage], most: int = 5) -> tuple[Record, ...]:
     """The days with the most octets."""
     most_used = sorted(used, key=lambda u: -u.octets)[:most]
-    return tuple(Record("usage-day", f"{u.service_id}/{u.day}", f"{u.day}: {u.octets} octets") for u in most_used)
+    return tuple(
+        Record("usage-day", f"{u.service_id}/{u.day}", f"{u.day}: {human_octets(u.octets)}") for u in most_used
+    )
 
 
 @lru_cache(maxsize=8192)

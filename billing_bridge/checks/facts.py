@@ -26,6 +26,7 @@ from controller.domain.errors import NotFound
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId
 from controller.domain.ports import RatedBatch, SalesBook, TariffSource
 from controller.domain.tariff import TariffVersion
+from controller.domain.units import human_octets
 from controller.store.many import one_of
 
 _YEAR = timedelta(days=400)
@@ -258,7 +259,7 @@ async def largest_intervals(conn: AsyncConnection, service_id: str, day: date, m
             "interval",
             str(row.interval_id),
             f"{row.since:%Y-%m-%d %H:%M} to {row.until:%H:%M} UTC:"
-            f" {row.upstream_octets + row.downstream_octets} octets,"
+            f" {human_octets(row.upstream_octets + row.downstream_octets)},"
             f" log records {row.record_ids}",
         )
         for row in await conn.execute(query)

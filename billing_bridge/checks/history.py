@@ -34,6 +34,7 @@ from billing_bridge.rating.proration import DaySpan
 from controller.domain.charge import ChargeKind
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
+from controller.domain.units import human_octets
 
 K = 3.5
 """How many robust standard deviations are usual. Monthly usage has heavier tails than a normal distribution."""
@@ -181,8 +182,8 @@ def _range(case: Case, used: _Used, low: float, high: float, check: str) -> Iter
     yield Finding(
         check,
         By.HISTORY,
-        f"{used.octets} octets from {used.period.first_on} to {used.period.until_on}; "
-        f"{source} {round(low)} to {round(high)}",
+        f"{human_octets(used.octets)} from {used.period.first_on} to {used.period.until_on}; "
+        f"{source} {human_octets(round(low))} to {human_octets(round(high))}",
         least,
         most,
         used.actual,

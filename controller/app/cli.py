@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from controller.app import settings as app_settings
 from controller.app.account_cli import account_app, rerate
+from controller.app.assurance_cli import assurance_app
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.catalogue_cli import catalogue_app
@@ -51,6 +52,7 @@ app.add_typer(radius_app, name="radius")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
+app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
 app.add_typer(account_app, name="account")
 app.command()(rerate)

@@ -111,14 +111,23 @@ def plain(value: object) -> Markup:
 
 
 GOOD = frozenset(
-    {"up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true", "proved"}
-)
+    {
+        "up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true",
+        "proved", "agrees", "explained", "gone",
+    }
+)  # fmt: skip
 BAD = frozenset(
-    {"down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false", "givenup"}
-)
+    {
+        "down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false",
+        "givenup", "differs",
+    }
+)  # fmt: skip
 WAITING = frozenset(
-    {"inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended", "waiting"}
-)
+    {
+        "inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended",
+        "waiting", "released",
+    }
+)  # fmt: skip
 SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}
 
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from controller.web.api import Api
 from controller.web.office import (
+    assurance,
     catalog,
+    corrections,
+    dunning,
+    exceptions,
     forms,
+    items,
     ledger,
     lines,
     money,
@@ -15,6 +20,7 @@ from controller.web.office import (
     orders,
     pauses,
     people,
+    proposals,
     stock,
     usage,
     waiting,
@@ -24,6 +30,7 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    lists = (network, nas, orders, people, catalog, stock, money, ledger, usage, waiting)
-    rooms = (forms, ordering, lines, pauses, *lists)
+    owed = (money, dunning, ledger)
+    lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
+    rooms = (forms, ordering, lines, pauses, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]
