@@ -71,6 +71,12 @@ from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
 from erp.finance.books import BooksService
+from erp.finance.deposits import DepositService
+from erp.finance.late_fees import LateFees
+from erp.finance.levies import LevyAdapter
+from erp.finance.levy_adapters import HttpLevies
+from erp.finance.proposals import ProposalService
+from erp.finance.recognising import Recogniser
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
@@ -134,7 +140,11 @@ class Erp:
         self.placement = OrderPlacement(
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )
-        self.finance = FinanceService(base.database, base.clock, self.crm, FinanceSettings())
+        self.finance = FinanceService(
+            base.database, base.clock, self.crm, FinanceSettings(iban=base.settings.iban), _levies(base.settings)
+        )
+        self.late_fees = LateFees(self.finance.corrections)
+        self.deposits = DepositService(base.database, base.clock, self.crm, self.finance.settlement)
         self.books = BooksService(base.database, base.clock, self.crm)
         self.revenue = RevenueService(base.database, base.clock, self.crm)
         self.tax = TaxService(base.database, base.clock, self.crm)

@@ -35,6 +35,7 @@ from controller.domain.errors import RuleError
 from controller.domain.events import (
     AccountParentSet,
     DunningChanged,
+    DunningStepTold,
     InvoiceIssued,
     ItemHeld,
     PaymentReceived,
@@ -66,7 +67,15 @@ from erp.catalog import routes as catalog_routes
 from erp.crm import hierarchy_routes
 from erp.crm import routes as crm_routes
 from erp.dunning import routes as dunning_routes
-from erp.finance import books_routes, correction_routes, revenue_routes, settlement_routes, tax_routes
+from erp.finance import (
+    books_routes,
+    correction_routes,
+    deposit_routes,
+    proposal_routes,
+    revenue_routes,
+    settlement_routes,
+    tax_routes,
+)
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes, pause_routes
@@ -102,6 +111,15 @@ def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions
             ItemHeld: money.billing.on_item_held,
         },
         "items": {ServiceTerminated: erp.items.on_service_terminated},
+        "agreements": {
+            ItemHeld: erp.agreements.on_item_held,
+            ServiceTerminated: erp.agreements.on_service_terminated,
+        },
+        "late-fees": {DunningStepTold: erp.late_fees.on_step_told},
+        "deposits": {
+            ServiceTerminated: erp.deposits.on_service_terminated,
+            ItemHeld: erp.deposits.on_item_held,
+        },
         "dunning": {
             PaymentReceived: dunning.on_account_changed,
             PaymentReversed: dunning.on_account_changed,
@@ -230,6 +248,7 @@ class Program:
             *bank_routes.endpoints(self.erp.payments),
             *sepa_routes.endpoints(self.erp.payments),
             *cash_routes.endpoints(self.erp.payments),
+            *deposit_routes.endpoints(self.erp.deposits),
             *books_routes.endpoints(self.erp.books),
             *revenue_routes.endpoints(self.erp.revenue),
             *tax_routes.endpoints(self.erp.tax),

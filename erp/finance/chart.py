@@ -31,6 +31,8 @@ LEVIES = "levies"
 DEFERRED, CONTRACT_ASSETS = "deferred-revenue", "contract-assets"
 CASH, GATEWAY, DIRECT_DEBITS, IN_TRANSIT = "cash", "gateway", "direct-debits", "money-in-transit"
 BANK_LINES, UNKNOWN_PAYERS = "bank-lines", "unknown-payers"
+DEPOSITS = "deposits"
+"""Held for customers as security."""
 BANK_CHARGES, BAD_DEBTS, CASH_DIFFERENCES = "bank-charges", "bad-debts", "cash-differences"
 
 

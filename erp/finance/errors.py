@@ -2,7 +2,7 @@
 
 RuleError
 ├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract,
-│             UnknownAllocation
+│             UnknownAllocation, UnknownDeposit
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
 │             PeriodClosed         the books are closed up to a later day
@@ -32,6 +32,10 @@ class UnknownInvoice(NotFound):
 
 class UnknownInvoiceLine(NotFound):
     code = "unknown-invoice-line"
+
+
+class UnknownDeposit(NotFound):
+    code = "unknown-deposit"
 
 
 class UnknownPayment(NotFound):

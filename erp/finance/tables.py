@@ -462,6 +462,33 @@ contract_movement = Table(
 )
 """What an entry moved of a contract: billed less earned is what it owes in service, or, below zero, is owed for it."""
 
+deposit = Table(
+    "finance_deposit",
+    metadata,
+    Column("deposit_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("account_id", Id, nullable=False),
+    Column("amount_minor", BigInteger, CheckConstraint("amount_minor > 0", name="positive"), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("reference", String(60), nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
+    Column("taken_at", Instant, nullable=False),
+    Column("taken_by", String(128), nullable=False),
+    UniqueConstraint("account_id", "reference"),
+)
+"""Money held for a customer as security."""
+
+deposit_release = Table(
+    "finance_deposit_release",
+    metadata,
+    Column("deposit_id", Id, ForeignKey("finance_deposit.deposit_id"), primary_key=True),
+    Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), nullable=False),
+    Column("released_at", Instant, nullable=False),
+    Column("released_by", String(128), nullable=False),
+    Column("reason", String(200), nullable=False),
+)
+"""A deposit that was given back, as a payment of its account."""
+
 for table in (contract_change, promise, earning, recognition, contract_movement):
     triggers.forbid_changes(table)
 triggers.forbid_changes(contract, ("entity_id", "reference"), ("subscription_id",))
@@ -482,5 +509,7 @@ triggers.forbid_changes(payment, ("method", "reference"))
 triggers.forbid_changes(payment_reversal, ("kind", "reference"))
 triggers.forbid_changes(allocation, ("reverses",))
 triggers.forbid_changes(period_change)
+triggers.forbid_changes(deposit, ("account_id", "reference"))
+triggers.forbid_changes(deposit_release)
 triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)
 triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)
