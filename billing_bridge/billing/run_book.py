@@ -98,9 +98,12 @@ class RunBook:
         async with self._database.read() as conn:
             return await drafts.of_accounts(conn, bill_run_id, accounts)
 
-    async def draft_page(self, bill_run_id: BillRunId, after: tuple[str, str] | None, limit: int) -> list[DraftTotal]:
+    async def draft_page(
+        self, bill_run_id: BillRunId, after: tuple[str, str] | None, limit: int, *, issued: bool | None = None
+    ) -> list[DraftTotal]:
+        """In order of account and currency: all, or those that have their document, or those that have not."""
         async with self._database.read() as conn:
-            return await drafts.page(conn, bill_run_id, after, limit)
+            return await drafts.page(conn, bill_run_id, after, limit, issued=issued)
 
     async def differing(
         self, bill_run_id: BillRunId, preview_id: BillRunId, after: tuple[str, str] | None, limit: int

@@ -21,6 +21,7 @@ from controller.app.account_cli import account_app, rerate
 from controller.app.assurance_cli import assurance_app
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
+from controller.app.billing_cli import billing_app
 from controller.app.catalogue_cli import catalogue_app
 from controller.app.dunning_cli import dunning_app
 from controller.app.finance_cli import finance_app
@@ -54,6 +55,7 @@ app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
 app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
+app.add_typer(billing_app, name="billing")
 app.add_typer(account_app, name="account")
 app.command()(rerate)
 app.add_typer(usage_app, name="usage")

@@ -58,6 +58,7 @@ from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
 from controller.workflows.leakage import Leakage
+from controller.workflows.preview import Previews
 from controller.workflows.reconciliation import Reconciliation
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
@@ -317,6 +318,7 @@ class Money:
         self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
         book = RunBook(base.database, base.clock)
         self.certifier = Certifier(base.database, base.clock, base.box, book, erp.finance, base.usage)
+        self.previews = Previews(self.billing, book, erp.finance)
         self.bill_runs = BillRuns(
             base.database,
             base.clock,

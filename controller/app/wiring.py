@@ -58,7 +58,15 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import rerate, routes_assurance, routes_billing, routes_catalog, routes_dunning, routes_orders
+from controller.workflows import (
+    rerate,
+    routes_assurance,
+    routes_bill_runs,
+    routes_billing,
+    routes_catalog,
+    routes_dunning,
+    routes_orders,
+)
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
@@ -254,7 +262,10 @@ class Program:
             *tax_routes.endpoints(self.erp.tax),
             *rerate.endpoints(self.erp.catalog, self.money.reratings, self.money.bill_runs),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
-            *routes_billing.endpoints(self.money.bill_runs, self.money.billing, self.money.explainer),
+            *routes_billing.endpoints(self.money.explainer),
+            *routes_bill_runs.endpoints(
+                self.money.bill_runs, self.money.billing, self.money.certifier, self.money.previews
+            ),
             *dunning_routes.endpoints(self.erp.dunning, self.erp.board, self.erp.notices),
             *routes_dunning.endpoints(self.erp.disputes, self.opening_disputes, self.dunning),
             *auth_routes.endpoints(self.auth),

@@ -1,69 +1,14 @@
-"""Bill runs and explanations over HTTP."""
+"""Explanations of invoice lines over HTTP."""
 
 from __future__ import annotations
 
 from datetime import date
 
-from billing_bridge.billing.model import BillRun
-from billing_bridge.billing.service import BillingService
-from controller.domain.identity import AccountId, BillRunId
 from controller.domain.price_text import in_words, usage_words
-from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import IdText, In, Instant, MoneyOut, Out
-from controller.store.metadata import to_micros
-from controller.workflows.bill_run import BillRuns
+from controller.http.endpoint import Call, Endpoint
+from controller.http.models import Instant, MoneyOut, Out
 from controller.workflows.explain import Explainer, Explanation, RecordEvidence
 from controller.workflows.explain_text import render
-
-
-class BillRunIn(In):
-    """`as_of` defaults to now: fees of the period it lies in are charged, and usage of every period closed by then."""
-
-    as_of: Instant | None = None
-    account_id: IdText | None = None
-
-
-class BillRunOut(Out):
-    """`state` is queued, running, done or failed (then `error` says why, and a redrive goes on).
-
-    `waiting_for`: the sources of usage that are not complete yet.
-    """
-
-    bill_run_id: str
-    as_of: Instant
-    account_id: str | None
-    state: str
-    usage_watermark: int
-    accounts: int
-    batches: int
-    batches_done: int
-    charges: int
-    documents: int
-    actor: str
-    created_at: Instant
-    finished_at: Instant | None
-    error: str | None
-    waiting_for: str | None
-
-    @classmethod
-    def of(cls, run: BillRun) -> BillRunOut:
-        return cls(
-            bill_run_id=run.bill_run_id,
-            as_of=run.as_of,
-            account_id=run.account_id,
-            state=run.state,
-            usage_watermark=run.usage_watermark,
-            accounts=run.accounts,
-            batches=run.batches,
-            batches_done=run.batches_done,
-            charges=run.charges,
-            documents=run.documents,
-            actor=run.actor,
-            created_at=run.created_at,
-            finished_at=run.finished_at,
-            error=run.error,
-            waiting_for=run.waiting_for,
-        )
 
 
 class PriceOut(Out):
@@ -157,64 +102,11 @@ class ExplanationOut(Out):
         )
 
 
-def endpoints(bill_runs: BillRuns, billing: BillingService, explainer: Explainer) -> list[Endpoint]:
-    async def start(call: Call) -> BillRunOut:
-        body = call.body_as(BillRunIn)
-        account_id = None if body.account_id is None else AccountId(body.account_id)
-        return BillRunOut.of(await bill_runs.start(as_of=body.as_of, account_id=account_id, actor=call.actor))
-
-    async def index(call: Call) -> Page:
-        query = call.query_as(PageQuery)
-        found = await billing.bill_runs(query.last_key(int, str), query.rows)
-        return Page.of(found, query, lambda r: (to_micros(r.created_at), str(r.bill_run_id)), BillRunOut.of)
-
-    async def show(call: Call) -> BillRunOut:
-        return BillRunOut.of(await billing.bill_run(BillRunId(call.path["bill_run_id"])))
-
-    async def redrive(call: Call) -> BillRunOut:
-        return BillRunOut.of(await bill_runs.redrive(BillRunId(call.path["bill_run_id"]), actor=call.actor))
-
+def endpoints(explainer: Explainer) -> list[Endpoint]:
     async def explanation(call: Call) -> ExplanationOut:
         return ExplanationOut.of(await explainer.explain(call.path["line_id"]))
 
     return [
-        Endpoint(
-            "POST",
-            "/bill-runs",
-            scope="billing:write",
-            handler=start,
-            summary="Bill every account, or one",
-            body=BillRunIn,
-            returns=BillRunOut,
-            status=202,
-        ),
-        Endpoint(
-            "GET",
-            "/bill-runs",
-            scope="billing:read",
-            handler=index,
-            summary="Bill runs, newest first",
-            query=PageQuery,
-            returns=BillRunOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/bill-runs/{bill_run_id}",
-            scope="billing:read",
-            handler=show,
-            summary="How far a bill run is",
-            returns=BillRunOut,
-        ),
-        Endpoint(
-            "POST",
-            "/bill-runs/{bill_run_id}/redrive",
-            scope="billing:write",
-            handler=redrive,
-            summary="Go on with a bill run that failed",
-            returns=BillRunOut,
-            status=202,
-        ),
         Endpoint(
             "GET",
             "/invoice-lines/{line_id}/explanation",

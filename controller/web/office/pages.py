@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.web.api import Api
 from controller.web.office import (
     assurance,
+    bill_runs,
     catalog,
     corrections,
     dunning,
@@ -32,5 +33,5 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     owed = (money, dunning, ledger)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
-    rooms = (forms, ordering, lines, pauses, corrections, proposals, items, *lists)
+    rooms = (bill_runs, forms, ordering, lines, pauses, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

@@ -17,7 +17,9 @@ from billing_bridge.suspense.routes import endpoints as suspense_endpoints
 from controller.domain.errors import RuleError
 from controller.domain.units import GB
 from controller.store.engine import Database
-from controller.workflows.routes_billing import endpoints as run_endpoints
+from controller.workflows.preview import Previews
+from controller.workflows.routes_bill_runs import endpoints as run_endpoints
+from controller.workflows.routes_billing import endpoints as explanation_endpoints
 from erp.finance.books_routes import endpoints as books_endpoints
 from erp.finance.routes import endpoints as finance_endpoints
 from erp.finance.tax import Rate
@@ -45,7 +47,8 @@ async def api(world: BillingWorld) -> AsyncIterator[httpx2.AsyncClient]:
         *suspense_endpoints(world.suspense),
         *finance_endpoints(world.finance),
         *books_endpoints(world.books),
-        *run_endpoints(world.runs, world.billing, world.explainer),
+        *run_endpoints(world.runs, world.billing, world.certifier, Previews(world.billing, world.book, world.finance)),
+        *explanation_endpoints(world.explainer),
     ]
     async with api_client(endpoints, clock=world.clock) as client:
         yield client

@@ -1,0 +1,268 @@
+"""Pages of bill runs: what one would come to, how far it is, who waits in it, and the certificate that it ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from controller.http.problem import respond_to
+from controller.web.api import Api
+from controller.web.office.form import Choice, Field, Filled, Form, sent, show
+from controller.web.office.names import with_customers
+from controller.web.office.table import Column, facts
+from controller.web.office.view import Action, Link, Part, list_page
+from controller.web.site import Site, Visit, WebPage
+
+PLACE, ONE = "/bill-runs", "/bill-runs/{bill_run_id}"
+READ, WRITE = "billing:read", "billing:write"
+AT_WORK = ("queued", "running")
+PHASES = {
+    "waiting": "waits for usage and events",
+    "rating": "rates and checks accounts",
+    "proving": "proves the sums",
+    "issuing": "issues documents",
+    "certifying": "proves what was issued",
+}
+
+RUNS = (
+    Column("Begun", "created_at", "instant", link=ONE, sub="what"),
+    Column("State", "state", "state"),
+    Column("Accounts", "accounts", "number"),
+    Column("Charges", "charges", "number"),
+    Column("Documents", "documents", "number"),
+    Column("As of", "as_of", "instant"),
+    Column("By", "actor"),
+)
+RUN = (
+    Column("State", "state", "state"),
+    Column("Kind", "what"),
+    Column("As of", "as_of", "instant"),
+    Column("Accounts", "accounts", "number"),
+    Column("Charges", "charges", "number"),
+    Column("Documents", "documents", "number"),
+    Column("Begun", "created_at", "instant", sub="actor"),
+    Column("Ended", "finished_at", "instant"),
+    Column("Waits for", "waiting_for"),
+)
+HOLDS = (
+    Column("Who", "who"),
+    Column("State", "state", "state"),
+    Column("Why", "reason", sub="source"),
+    Column("Held", "held_at", "instant", sub="held_by"),
+    Column("Let go", "released_at", "instant", sub="released_by"),
+)
+DRAFTS = (
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("Charges", "charges", "number"),
+    Column("Net", "net", "money"),
+    Column("Tax", "tax", "money"),
+    Column("Total", "total", "money"),
+    Column("Issued", "issued", "flag"),
+)
+DIFFERENCES = (
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("Preview", "shown", "money"),
+    Column("Now", "now", "money"),
+    Column("What differs", "changed"),
+)
+CHECKS = (
+    Column("Proved", "name", "mono"),
+    Column("Result", "state", "state"),
+    Column("In figures", "detail"),
+)
+_SUMS = (
+    ("Opening", "opening"), ("New", "new"), ("More", "up"), ("Less", "down"), ("Ended", "churn"), ("Prices", "price"),
+    ("Closing", "closing"), ("Billed by earlier runs", "billed_by_earlier_runs"),
+    ("Lines before proration", "lines_before_proration"), ("Proration", "proration"),
+    ("Earlier periods", "earlier_periods"), ("Rounding", "rounding"), ("Recurring lines", "recurring_lines"),
+    ("In arrears", "in_arrears"), ("Usage", "usage"), ("One-off", "one_off"),
+)  # fmt: skip
+
+_START = (
+    Field("kind", "What", start="dry", choices=(
+        Choice("dry", "Show what it would come to"), Choice("real", "Issue the documents"),
+    )),
+    Field("account_id", "Account", hint="its id, to bill one alone; empty for all"),
+    Field("hold", "Hold first, because", hint="then nothing is issued before somebody lets it go"),
+)  # fmt: skip
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    if not api.has("GET", PLACE):
+        return []
+
+    async def index(visit: Visit) -> Response:
+        page = await api.get(visit, PLACE, query={"after": visit.query("after")})
+        return list_page(
+            site, visit, "Bill runs", page | {"items": [_named(row) for row in page["items"]]}, RUNS,
+            intro="Each run is proved before its first number is taken, and ends with a signed certificate.",
+            nothing="Nothing was billed yet.", make=Link("Bill run …", f"{PLACE}/new"), make_scope=WRITE,
+        )  # fmt: skip
+
+    async def show_run(visit: Visit) -> Response:
+        row = await api.get(visit, ONE, bill_run_id=visit.path["bill_run_id"])
+        parts = [*await _waiting(visit, row), *await _certificate(visit), *await _documents(visit, row)]
+        return site.html(
+            visit, "bill_run.html", title=_named(row)["what"], row=row, facts=facts(_named(row), RUN),
+            back=Link("Bill runs", PLACE), parts=parts, actions=_actions(visit, row), links=_links(row),
+            at_work=row["state"] in AT_WORK, phases=PHASES, messages=[row["error"]] if row["error"] else [],
+            notes=[],
+        )  # fmt: skip
+
+    async def stream(visit: Visit) -> Response:
+        try:
+            return await api.fetch(visit, f"{ONE}/stream", bill_run_id=visit.path["bill_run_id"])
+        except Exception as error:  # told to the page's script in words, not as a page
+            return respond_to(error)
+
+    async def certificate(visit: Visit) -> Response:
+        return await api.fetch(visit, f"{ONE}/certificate", bill_run_id=visit.path["bill_run_id"])
+
+    async def _waiting(visit: Visit, row: Mapping[str, Any]) -> list[Part]:
+        found = (await api.get(visit, f"{ONE}/holds", bill_run_id=row["bill_run_id"]))["holds"]
+        named = await with_customers(api, visit, [h for h in found if h["account_id"]])
+        names = {h["account_id"]: h.get("customer") for h in named}
+        rows = [
+            h | {
+                "who": names.get(h["account_id"]) or h["account_id"] or "the whole run",
+                "state": "released" if h["released_at"] else "waiting",
+            }
+            for h in found
+        ]  # fmt: skip
+        return [Part("Who waits", rows, HOLDS)] if rows else []
+
+    async def _certificate(visit: Visit) -> list[Part]:
+        found = await api.get(visit, f"{ONE}/certificates", bill_run_id=visit.path["bill_run_id"])
+        if not found["certificates"]:
+            return []
+        file = json.loads(found["certificates"][-1])
+        content = json.loads(file["signed"])
+        rows = [c | {"state": "proved" if c["holds"] else "failed"} for c in content["checks"]]
+        checks = Part(f"Certificate {content['number']}, signed by key {file['signature']['key_id']}", rows, CHECKS)
+        return [checks, *_bridges(content)]
+
+    async def _documents(visit: Visit, row: Mapping[str, Any]) -> list[Part]:
+        path = {"bill_run_id": row["bill_run_id"]}
+        found = await api.get(visit, f"{ONE}/drafts", query={"limit": "50"}, **path)
+        parts = []
+        if row["preview_id"]:
+            differing = (await api.get(visit, f"{ONE}/differences", query={"limit": "50"}, **path))["items"]
+            rows = [d | {"changed": ", ".join(c["where"] for c in d["changes"])[:200]} for d in differing]
+            named = await with_customers(api, visit, rows)
+            parts.append(Part("Differs from the preview", named, DIFFERENCES, "Nothing: it is what was shown."))
+        title = "What it would come to" if row["dry"] else "What it comes to"
+        more = ", the first 50" if found["next"] else ""
+        return [*parts, Part(f"{title}{more}", await with_customers(api, visit, found["items"]), DRAFTS)]
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, _start_form(visit))
+
+    async def start(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            body = dict(filled.body)
+            wanted = {"dry": body.pop("kind", "dry") == "dry"} | {k: v for k, v in body.items() if v}
+            if visit.query("preview_id"):
+                wanted = {"preview_id": visit.query("preview_id"), "hold": wanted.get("hold", ""), "hold_changed": True}
+            made = await api.post(visit, PLACE, body=wanted)
+            return RedirectResponse(f"{PLACE}/{made['bill_run_id']}", status_code=303)
+
+        return await sent(site, visit, _start_form(visit), send)
+
+    def decide(verb: str) -> tuple[Any, Any]:
+        async def ask(visit: Visit) -> Response:
+            return show(site, visit, _decide_form(visit, verb))
+
+        async def told(visit: Visit) -> Response:
+            async def send(filled: Filled) -> Response:
+                body = {k: v for k, v in filled.body.items() if v}
+                await api.post(visit, f"{ONE}/{verb}", body=body, bill_run_id=visit.path["bill_run_id"])
+                return RedirectResponse(f"{PLACE}/{visit.path['bill_run_id']}", status_code=303)
+
+            return await sent(site, visit, _decide_form(visit, verb), send)
+
+        return ask, told
+
+    async def redrive(visit: Visit) -> Response:
+        await api.post(visit, f"{ONE}/redrive", bill_run_id=visit.path["bill_run_id"])
+        return RedirectResponse(f"{PLACE}/{visit.path['bill_run_id']}", status_code=303)
+
+    forms = [(verb, *decide(verb)) for verb in ("hold", "release")]
+    return [
+        WebPage("GET", PLACE, READ, index),
+        WebPage("GET", f"{PLACE}/new", WRITE, fresh),
+        WebPage("POST", f"{PLACE}/new", WRITE, start),
+        WebPage("GET", ONE, READ, show_run),
+        WebPage("GET", f"{ONE}/stream", READ, stream, fragment=True),
+        WebPage("GET", f"{ONE}/certificate", READ, certificate),
+        *(WebPage("GET", f"{ONE}/{verb}", WRITE, ask) for verb, ask, _ in forms),
+        *(WebPage("POST", f"{ONE}/{verb}", WRITE, told) for verb, _, told in forms),
+        WebPage("POST", f"{ONE}/redrive", WRITE, redrive),
+    ]
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    what = "Preview" if row["dry"] else "Bill run"
+    return dict(row) | {"what": f"{what} of one account" if row["account_id"] else what}
+
+
+def _actions(visit: Visit, row: Mapping[str, Any]) -> list[Action]:
+    if row["state"] != "failed" or not visit.principal.may(WRITE):
+        return []
+    return [Action("Go on", f"{PLACE}/{row['bill_run_id']}/redrive")]
+
+
+def _links(row: Mapping[str, Any]) -> list[Link]:
+    here = f"{PLACE}/{row['bill_run_id']}"
+    if row["dry"]:
+        issue = Link("Issue what is shown …", f"{PLACE}/new?preview_id={row['bill_run_id']}")
+        return [issue] if row["state"] == "done" else []
+    certified = [Link("Certificate", f"{here}/certificate")] if row["state"] == "done" else []
+    return [*certified, Link("Hold …", f"{here}/hold"), Link("Let go …", f"{here}/release")]
+
+
+def _bridges(content: Mapping[str, Any]) -> list[Part]:
+    """How recurring lines come from those of the run before, in minor units of each currency."""
+    parts = []
+    for currency, found in content["recurring"].items():
+        flat = {**found, **found["movements"]}
+        rows = [{"name": label, "minor": str(flat[key])} for label, key in _SUMS]
+        columns = (Column(f"In minor units of {currency}", "name"), Column("Amount", "minor", "number"))
+        parts.append(Part(f"From the opening to the lines, {currency}", rows, columns))
+    return parts
+
+
+def _start_form(visit: Visit) -> Form:
+    preview = visit.query("preview_id")
+    if preview:
+        return Form(
+            "Issue what was shown", (_START[2],), Link("Preview", f"{PLACE}/{preview}"), (("start", "Start"),),
+            "The run is of the same instant and the same accounts. Whoever would get another document than the preview "
+            "showed waits, and the difference is shown.",
+        )  # fmt: skip
+    return Form(
+        "Bill run", _START, Link("Bill runs", PLACE), (("start", "Start"),),
+        "Fees of the running period are charged, and usage of every period that has ended.",
+    )  # fmt: skip
+
+
+def _decide_form(visit: Visit, verb: str) -> Form:
+    back = Link("Bill run", f"{PLACE}/{visit.path['bill_run_id']}")
+    account = Field("account_id", "Account", hint="its id; empty for the whole run")
+    reason = Field("reason", "Why", required=True, hint="for the audit log")
+    if verb == "hold":
+        return Form(
+            "Let a run wait", (account, reason), back, (("hold", "Hold"),),
+            "No further document is issued for whom you name. What was issued stays issued.",
+        )  # fmt: skip
+    source = Field("source", "What held it", start="person", choices=(
+        Choice("person", "Somebody's decision"), Choice("preview", "It is not what the preview showed"),
+        Choice("proof", "It is not what was proved"),
+    ))  # fmt: skip
+    return Form(
+        "Let go", (account, source, reason), back, (("release", "Let go"),),
+        "What waited is issued at once, unless something else holds it. Findings of the checks are let go in the queue "
+        "of exceptions.",
+    )  # fmt: skip
