@@ -221,12 +221,14 @@ class DunningWork:
         return (found[-1] if len(found) == _BATCH else ""), len(found)
 
     async def _restricted(self, day: str) -> int:
-        """Accounts whose services are restricted: what no event told us of is put right here."""
+        """Accounts that owe nothing and are restricted all the same: what no event told us of is put right here."""
         async with self._database.read() as conn:
             held = await self._restricting.in_force(conn)
             accounts = await self._orders.accounts_in(conn, list(held))
-        await self._look_at(day, sorted(accounts))
-        return len(accounts)
+        standings = await self._dunning.standings(accounts, date.fromisoformat(day))
+        strays = sorted(account_id for account_id, found in standings.items() if not found.state.overdue_minor)
+        await self._look_at(day, strays)
+        return len(strays)
 
     async def _look_at(self, day: str, accounts: list[AccountId]) -> None:
         steps = changed = failed = 0

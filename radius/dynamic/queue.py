@@ -24,7 +24,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
 from controller.domain.identity import new_id
 from controller.domain.ports import CoaOutcome, SessionRate
-from controller.store.engine import Database
+from controller.store.engine import Database, tell
 from radius.dynamic import model, repository
 from radius.dynamic.model import Change, Kind, Patience, State, Wanted
 from radius.dynamic.reach import Reach
@@ -47,6 +47,8 @@ IsSuspended = Callable[[str], Awaitable[bool]]
 _CLAIM = timedelta(seconds=60)
 """Longer than all transmissions of one request: whoever holds a claim has answered by then, or is dead."""
 _AT_ONCE = 64
+_ENQUEUED = "changes-of-sessions"
+"""A commit that wants something of live sessions."""
 _POLL_S = 1.0
 _KEPT = timedelta(days=30)
 
@@ -73,6 +75,7 @@ class ChangeQueue:
         self._patience = patience or Patience()
         self._process = process
         self._wake = asyncio.Event()
+        database.on_commit(_ENQUEUED, self._wake.set)
 
     async def start(self) -> None:
         """Before anything is asked: go on with what a process of our name held when it was killed."""
@@ -100,7 +103,7 @@ class ChangeQueue:
     async def enqueue(self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, *, actor: str) -> None:
         """Keep what is wanted within a transaction of the caller; `run` sends it once that is committed."""
         await self._replace(conn, session, wanted, actor, claimed=False)
-        self._wake.set()
+        tell(conn, _ENQUEUED)
 
     async def failures(self, session_keys: list[str]) -> dict[str, str]:
         """Why the newest change of a session failed for good, in words; sessions without such a failure are absent."""
