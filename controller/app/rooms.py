@@ -78,6 +78,7 @@ from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import HttpLevies
 from erp.finance.proposals import ProposalService
 from erp.finance.recognising import Recogniser
+from erp.finance.resale import ResaleService
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
@@ -144,6 +145,7 @@ class Erp:
         self.finance = FinanceService(
             base.database, base.clock, self.crm, FinanceSettings(iban=base.settings.iban), _levies(base.settings)
         )
+        self.resale = ResaleService(base.database, base.clock, self.crm, FinanceSettings())
         self.late_fees = LateFees(self.finance.corrections)
         self.deposits = DepositService(base.database, base.clock, self.crm, self.finance.settlement)
         self.books = BooksService(base.database, base.clock, self.crm)

@@ -33,6 +33,7 @@ CASH, GATEWAY, DIRECT_DEBITS, IN_TRANSIT = "cash", "gateway", "direct-debits", "
 BANK_LINES, UNKNOWN_PAYERS = "bank-lines", "unknown-payers"
 DEPOSITS = "deposits"
 """Held for customers as security."""
+COMMISSIONS, PAYABLES = "commissions", "payables"
 BANK_CHARGES, BAD_DEBTS, CASH_DIFFERENCES = "bank-charges", "bad-debts", "cash-differences"
 
 

@@ -5,6 +5,7 @@ RuleError
 │             UnknownAllocation, UnknownDeposit
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
+│             Settled              a reseller was paid for that day, or it was said before whose it is
 │             PeriodClosed         the books are closed up to a later day
 │             AlreadyReversed      an entry is reversed once
 │             RateKnown            a class of tax changes once on a day
@@ -36,6 +37,14 @@ class UnknownInvoiceLine(NotFound):
 
 class UnknownDeposit(NotFound):
     code = "unknown-deposit"
+
+
+class Settled(Conflict):
+    code = "settled"
+
+
+class NotOverYet(RuleError):
+    code = "not-over-yet"
 
 
 class UnknownPayment(NotFound):

@@ -489,6 +489,32 @@ deposit_release = Table(
 )
 """A deposit that was given back, as a payment of its account."""
 
+resale = Table(
+    "finance_resale",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("since", Date, primary_key=True),
+    Column("reseller_id", Id, index=True),
+    Column("percent", ExactDecimal, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", String(128), nullable=False),
+)
+"""Whose customer an account is from `since` until its next row, and which share of its net is the reseller's."""
+
+commission = Table(
+    "finance_commission",
+    metadata,
+    Column("reseller_id", Id, primary_key=True),
+    Column("month", Date, primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("share_minor", BigInteger, nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id")),
+    Column("settled_at", Instant, nullable=False),
+    Column("settled_by", String(128), nullable=False),
+)
+"""What a reseller is owed for a month, as it was posted; without an entry where that is nothing."""
+
 for table in (contract_change, promise, earning, recognition, contract_movement):
     triggers.forbid_changes(table)
 triggers.forbid_changes(contract, ("entity_id", "reference"), ("subscription_id",))
@@ -511,5 +537,7 @@ triggers.forbid_changes(allocation, ("reverses",))
 triggers.forbid_changes(period_change)
 triggers.forbid_changes(deposit, ("account_id", "reference"))
 triggers.forbid_changes(deposit_release)
+triggers.forbid_changes(resale)
+triggers.forbid_changes(commission)
 triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)
 triggers.require_balance(journal_entry=journal_entry, posting=posting, zero=zero, balance=balance)
