@@ -31,7 +31,7 @@ class FairUseStepModel(In):
     """From so many octets beyond the allowance on, this speed holds; without one the service is cut off."""
 
     beyond_octets: Octets
-    speed: SpeedModel | None
+    speed: SpeedModel | None = None
 
 
 class AllowanceModel(In):
