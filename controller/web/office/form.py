@@ -6,6 +6,7 @@ are shown beside the field they point at, and above the form where they point at
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -65,6 +66,12 @@ class Field:
     """What stands in the field of a fresh form."""
     choices: Sequence[Choice] = ()
     convert: Callable[[str], object] = str
+
+
+def once() -> Field:
+    """A reference of the form's own: sent twice, it does what it does once."""
+    start = f"office-{secrets.token_hex(6)}"
+    return Field("reference", "Reference", required=True, start=start, hint="the same is done once")
 
 
 @dataclass(frozen=True, slots=True)

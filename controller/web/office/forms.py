@@ -36,7 +36,8 @@ CUSTOMER = Maker(
             Field("phone", "Phone", "tel"),
             Field("address", "Address", "textarea", hint="as it stands on a letter"),
             Field("language", "Language of documents", start="de", choices=(
-                Choice("de", "German"), Choice("en", "English"),
+                Choice("de", "German"), Choice("en", "English"), Choice("es", "Spanish"), Choice("fr", "French"),
+                Choice("it", "Italian"), Choice("pl", "Polish"), Choice("pt", "Portuguese"),
             )),
             Field("tax_id", "Tax id", hint="of a business"),
         ),

@@ -21,9 +21,11 @@ PAGES = (
     Link("Trial balance", "/ledger"),
     Link("Profit and loss", "/ledger/income"),
     Link("Balance sheet", "/ledger/balance-sheet"),
+    Link("Cash flow", "/ledger/cash-flow"),
     Link("Receivables", "/ledger/receivables"),
     Link("Revenue to come", "/ledger/revenue"),
     Link("Journal", "/ledger/entries"),
+    Link("Entries by hand", "/ledger/proposals"),
     Link("Periods", "/ledger/periods"),
 )
 ACCOUNTS = (
@@ -134,6 +136,14 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         filters = (_day("as_of", "At the end of", found["as_of"]),)
         return _statement(site, visit, "Balance sheet", "/ledger/balance-sheet", sheets, filters, span)
 
+    async def cash_flow(visit: Visit) -> Response:
+        span = _span(visit, "since", "as_of")
+        found = await api.get(visit, "/cash-flow", query=span)
+        days = {"since": found["since"], "as_of": found["as_of"]}
+        filters = (_day("since", "From", found["since"]), _day("as_of", "Until", found["as_of"]))
+        sheets = [_cash_flow(sheet, days) for sheet in found["statements"]]
+        return _statement(site, visit, "Cash flow", "/ledger/cash-flow", sheets, filters, span)
+
     async def account(visit: Visit) -> Response:
         code, span = visit.path["code"], _span(visit, "since", "as_of", "currency")
         chart = (await api.get(visit, "/ledger-accounts"))["accounts"]
@@ -238,6 +248,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("POST", "/ledger/periods/{month}/close", "finance:write", close),
         WebPage("GET", "/ledger/income", READ, income),
         WebPage("GET", "/ledger/balance-sheet", READ, balance_sheet),
+        WebPage("GET", "/ledger/cash-flow", READ, cash_flow),
         WebPage("GET", "/ledger/receivables", READ, receivables),
         WebPage("GET", "/ledger/receivables/{account_id}", READ, open_items),
         WebPage("GET", "/ledger/entries", READ, entries),
@@ -277,6 +288,30 @@ def _balance_sheet(sheet: Mapping[str, Any], days: Mapping[str, str]) -> dict[st
             (_section("Assets", "Assets", sheet["assets"], days, currency),),
             (_section("Liabilities", "Liabilities", sheet["liabilities"], days, currency), equity),
         ),
+    }
+
+
+def _cash_flow(sheet: Mapping[str, Any], days: Mapping[str, str]) -> dict[str, Any]:
+    currency = sheet["currency"]
+    activities = tuple(
+        {
+            "title": f"{name.capitalize()} activities",
+            "rows": [
+                row | {"depth": 0, "heading": False, "href": _account(row["code"], days, currency)}
+                for row in sheet[name]
+            ],
+            "sum": f"Cash from {name} activities",
+            "total": _sum(currency, *(row["amount"] for row in sheet[name])),
+        }
+        for name in ("operating", "investing", "financing")
+    )
+    held = (_row("At the beginning", sheet["opening"]), _row("Change", sheet["change"]))
+    cash = {"title": "Bank and cash", "rows": list(held), "sum": "At the end", "total": sheet["closing"]}
+    off = sheet["difference"]["amount"]
+    return {
+        "currency": currency,
+        "messages": () if not off.strip("-0.") else (f"Cash and its movements differ by {off} {currency}.",),
+        "columns": (activities, (cash,)),
     }
 
 

@@ -96,6 +96,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         invoice_id = visit.path["invoice_id"]
         found = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
         (row,) = await with_customers(api, visit, [found | {"state": state_of(found, visit.now.date())}])
+        credit = Link("Credit or void", f"/invoices/{invoice_id}/credit")
         return detail_page(
             site, visit, f"Invoice {row['number']}", row, INVOICE,
             back=Link("Invoices", "/invoices"),
@@ -103,6 +104,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Link("PDF", f"/invoices/{invoice_id}/pdf"),
                 Link("Factur-X", f"/invoices/{invoice_id}/factur-x"),
                 Link("E-invoice (UBL)", f"/invoices/{invoice_id}/ubl"),
+                *([credit] if visit.principal.may("finance:write") else []),
             ],
             parts=[Part("Lines", row["lines"], LINES)],
         )  # fmt: skip

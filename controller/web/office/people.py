@@ -13,7 +13,12 @@ from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
 
-CHANGES = (("New line", "order", "orders:write"), ("Record a payment", "payment", "finance:write"))
+CHANGES = (
+    ("New line", "order", "orders:write"),
+    ("Products and contracts", "items", "orders:read"),
+    ("Record a payment", "payment", "finance:write"),
+    ("Adjust", "adjustment", "finance:write"),
+)
 """What can be done for a customer: label, end of the address, scope."""
 
 
