@@ -26,6 +26,7 @@ NAVIGATION = (
     NavItem("Orders", "/orders", "orders:read"),
     NavItem("Customers", "/customers", "crm:read"),
     NavItem("Invoices", "/invoices", "finance:read"),
+    NavItem("Payments", "/payments", "finance:read"),
     NavItem("Bill runs", "/bill-runs", "billing:read"),
     NavItem("Dunning", "/dunning", "finance:read"),
     NavItem("Ledger", "/ledger", "finance:read"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from controller.web.api import Api
 from controller.web.office import (
     assurance,
+    bank,
     bill_runs,
+    cash,
     catalog,
     corrections,
     dunning,
@@ -20,6 +22,7 @@ from controller.web.office import (
     ordering,
     orders,
     pauses,
+    payments,
     people,
     proposals,
     stock,
@@ -31,7 +34,7 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    owed = (money, dunning, ledger)
+    owed = (money, payments, bank, cash, dunning, ledger)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
     rooms = (bill_runs, forms, ordering, lines, pauses, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

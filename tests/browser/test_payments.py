@@ -1,0 +1,182 @@
+"""Payments in a real browser, over the real services: allocated and taken back, a file imported, a day at the till."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from controller.http.endpoint import Endpoint
+from controller.store.engine import Database
+from erp.crm import routes as crm_routes
+from erp.finance import routes as finance_routes
+from erp.finance import settlement_routes
+from erp.payments import cash_routes, routes
+from erp.payments.bank import routes as bank_routes
+from erp.payments.sepa import routes as sepa_routes
+from erp.payments.sepa.service import WantedMandate
+from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
+from tests.support.finance import NOW, made_entity
+from tests.support.http_server import serving
+from tests.support.payments import Till, euro
+from tests.support.site import PASSWORD, World
+
+pytestmark = pytest.mark.browser
+THEIRS = "DE12500105170648489890"
+
+
+@pytest.fixture
+def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+    """Ada owes two invoices and has paid too much once; Grace has a mandate."""
+    shutil.copy(sqlite_template, tmp_path / "headend.db")
+
+    async def build() -> object:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+        till = Till(database)
+        await made_entity(till)
+        ada, grace = await till.account("Ada Lovelace"), await till.account("Grace Hopper & Söhne GmbH")
+        await till.pay(ada, "50.00", "statement 7/1")
+        till.clock.move_to(datetime(2026, 11, 21, 9, tzinfo=UTC))
+        await till.issue(ada)
+        await till.later(minutes=1)
+        await till.issue(ada)
+        await till.issue(grace, "80.00")
+        await till.room.bank.add_account(
+            name="Testnetz GmbH", iban=IBAN, bic="", creditor_id="DE98ZZZ09999999999", currency="EUR", actor="user:test"
+        )
+        mandate = WantedMandate(grace, "M-1", "CORE", True, NOW.date(), THEIRS, "Grace Hopper")
+        await till.room.sepa.add_mandate(mandate, actor="user:test")
+        desk = await till.room.cash.add_till("HQ1", actor="user:test")
+        shift = await till.room.cash.open(desk.till_id, euro("0.00"), reason="", actor="user:anna")
+        await till.room.cash.transfer(shift.shift_id, euro("100.00"), request="f", note="float", actor="user:anna")
+
+        def endpoints(_: Database, __: object) -> list[Endpoint]:
+            rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
+            rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
+            rooms += [m.endpoints(till.room) for m in (bank_routes, sepa_routes, cash_routes)]
+            return [e for room in rooms for e in room]
+
+        return await World(endpoints=endpoints, clock=till.clock).build(database)
+
+    with serving(build) as url:
+        yield url
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/payments")
+    page.get_by_label("Name").fill("admin-user")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/payments")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    expect(page.get_by_text("Every payment is applied.")).to_be_visible()
+    page.locator("#filter-show").select_option("all")
+    page.locator("td a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Payment of Ada Lovelace")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("row", name="INV-2026-000002").get_by_role("link", name="Take back").click()
+    page.get_by_label("Why").fill("meant the first")
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("taken back").first).to_be_visible()
+    expect(page.locator("dl.facts div", has_text="Not applied")).to_contain_text("14,30 EUR")
+    page.get_by_role("link", name="Allocate").click()
+    page.get_by_label("Invoice").select_option(index=1)
+    page.get_by_label("Amount").fill("200")
+    page.get_by_role("button", name="Allocate").click()
+    expect(page.get_by_role("alert").first).to_contain_text("unapplied, not 200.00 EUR")
+    assert_nothing_sticks_out(page)
+    page.get_by_label("Amount").fill("4,30")
+    page.get_by_role("button", name="Allocate").click()
+    expect(page.locator("dl.facts div", has_text="Not applied")).to_contain_text("10,00 EUR")
+    page.get_by_role("link", name="Refund").click()
+    page.get_by_label("Amount").fill("10,00")
+    page.get_by_label("Way").select_option("cash")
+    page.get_by_label("Why").fill("overpaid")
+    page.get_by_role("button", name="Ask for the refund").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("row", name="overpaid")).to_contain_text("approved")
+    assert_nothing_sticks_out(page)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_bank_file_is_imported_and_its_lines_identified(
+    chromium: Chromium, address: str, tmp_path: Path, width: int
+) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    entries = [
+        Entry("35.70", [Tx(text="thank you", name="LOVELACE ADA")], ref="1"),
+        Entry("95.20", [Tx(text="INV-2026-000003", name="Grace")], ref="2"),
+        Entry("-12.00", [Tx(text="office rent", name="Landlord")], ref="3"),
+    ]
+    good, bad = tmp_path / "good.xml", tmp_path / "bad.xml"
+    good.write_bytes(camt("08", Stmt("1000.00", entries)))
+    bad.write_bytes(camt("08", Stmt("1000.00", entries, closing="1.00")))
+    page.goto(f"{address}/bank")
+    page.get_by_role("link", name="Import a file").first.click()
+    page.get_by_label("File").set_input_files(bad)
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#file-note")).to_contain_text("not 1.00 EUR")
+    page.get_by_label("File").set_input_files(good)
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#facts")).to_contain_text("Matched at once1")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#facts")).to_contain_text("all of it was known")
+    page.get_by_role("link", name="To the lines").click()
+    expect(page.locator("dl.totals")).to_contain_text("23,70 EUR")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("row", name="LOVELACE ADA").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=2)).to_have_text("What it may be")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("link", name="Ada Lovelace").first.click()
+    page.get_by_role("button", name="Book as a payment").click()
+    expect(page.get_by_role("link", name="Take back")).to_be_visible()
+    page.goto(f"{address}/bank")
+    page.get_by_role("row", name="Landlord").get_by_role("link").click()
+    page.get_by_role("link", name="Something else").click()
+    page.get_by_label("Account of the ledger").fill("6300")
+    page.get_by_label("Why").fill("rent")
+    page.get_by_role("button", name="Book").click()
+    page.goto(f"{address}/bank/statements")
+    expect(page.get_by_role("row", name="2026-11-20")).to_contain_text("1.118,90 EUR")
+    assert_nothing_sticks_out(page)
+    assert [c for c in chromium.complaints if "422" not in c] == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    page.on("dialog", lambda dialog: dialog.accept())
+    sign_in(page, address)
+    page.goto(f"{address}/direct-debits")
+    page.get_by_role("link", name="Make a file").first.click()
+    page.get_by_label("Bank account").select_option(index=1)
+    page.get_by_label("Collect on").fill("2026-12-07")
+    page.get_by_role("button", name="Make the file").click()
+    expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("95,20 EUR")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name="It was sent").click()
+    expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("paid")
+    page.goto(f"{address}/cash")
+    page.get_by_role("link", name="HQ1").click()
+    assert_nothing_sticks_out(page)
+    page.get_by_role("link", name="Close").click()
+    page.get_by_label("Counted").fill("99,50")
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("alert")).to_contain_text("100.00 EUR should be there")
+    page.get_by_label("Why it differs").fill("wrong change")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("dl.facts div", has_text="Difference")).to_contain_text("-0,50 EUR")
+    assert_nothing_sticks_out(page)
