@@ -71,6 +71,7 @@ from erp.dunning.disputes import DisputeService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
+from erp.finance.agreements import Agreements
 from erp.finance.books import BooksService
 from erp.finance.deposits import DepositService
 from erp.finance.late_fees import LateFees
@@ -125,6 +126,14 @@ class Foundation:
         return self.settings.data_dir
 
 
+def _levies(settings: Settings) -> LevyAdapter | None:
+    """The tax service, where one is named; else finance's own table decides."""
+    if settings.levy_url is None:
+        return None
+    token = settings.levy_token
+    return HttpLevies(settings.levy_url, None if token is None else Secret(token.get_secret_value()))
+
+
 class Erp:
     """Customers, catalogue, stock, orders and the ledger."""
 
@@ -149,8 +158,17 @@ class Erp:
         self.late_fees = LateFees(self.finance.corrections)
         self.deposits = DepositService(base.database, base.clock, self.crm, self.finance.settlement)
         self.books = BooksService(base.database, base.clock, self.crm)
+        self.proposals = ProposalService(base.database, base.clock, self.books)
         self.revenue = RevenueService(base.database, base.clock, self.crm)
+        self.recogniser = Recogniser(base.clock, self.crm, self.revenue)
         self.tax = TaxService(base.database, base.clock, self.crm)
+        self.agreements = Agreements(
+            crm=self.crm,
+            catalog=self.catalog,
+            contracts=self.contracts,
+            corrections=self.finance.corrections,
+            revenue=self.revenue,
+        )
         self.dunning = DunningService(base.database, base.clock, self.crm)
         self.disputes = DisputeService(base.database, base.clock, self.dunning, self.finance, self.finance.corrections)
         smtp_url, settings = base.settings.smtp_url, base.settings

@@ -152,7 +152,6 @@ class Program:
         settings = base.settings
         self.erp = Erp(base)
         self.network = Network(base)
-        self.collection = Collection(base, self.network)
         self.money = Money(base, self.erp)
         self.collection = Collection(base, self.network, self.money.measured)
         self.assurance = Assurance(base, self.erp, self.network, self.collection, self.money)
@@ -260,6 +259,7 @@ class Program:
             *deposit_routes.endpoints(self.erp.deposits),
             *resale_routes.endpoints(self.erp.resale),
             *books_routes.endpoints(self.erp.books),
+            *proposal_routes.endpoints(self.erp.proposals),
             *revenue_routes.endpoints(self.erp.revenue),
             *tax_routes.endpoints(self.erp.tax),
             *rerate.endpoints(self.erp.catalog, self.money.reratings, self.money.bill_runs),
@@ -335,6 +335,7 @@ class Program:
             ("bill", "usage-ledger", self.money.sources.watch),
             ("bill", "bus", self.bus.run),
             ("bill", "notices", self.erp.notices.run),
+            ("bill", "recognition", self.erp.recogniser.run),
             ("bill", "payments", self.erp.payments.inbox.run),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "usage-feed", self.collection.feed.run),
