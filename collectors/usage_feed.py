@@ -31,6 +31,8 @@ log = structlog.get_logger()
 _MOST_AT_ONCE = 1_000
 _MOST_PENDING = 200_000
 """Records kept while billing cannot take them: some hours of a large network."""
+_FORGOTTEN = timedelta(days=1)
+"""A device that says nothing for so long is gone, and holds the watermark no more."""
 _UPSTREAM = frozenset({"in", "upstream"})
 
 
@@ -55,6 +57,7 @@ class UsageFeed:
         self._every_s = every_s
         self._last: dict[tuple[tuple[str, str], ...], datetime] = {}
         self._ports: frozenset[str] = frozenset()
+        self._heard: dict[tuple[str, str], datetime] = {}
         self.interfaces = Outlet("interfaces", "Counters of interfaces, by SNMP", "port", Bins(life), [])
         self.onus = Outlet("onus", "Counters of ONUs, by NETCONF", "service", Bins(life), [])
         self.flows = Outlet("ipfix", "Flows, by IPFIX", "address", Bins(life, lateness=timedelta(seconds=120)), [])
@@ -71,6 +74,7 @@ class UsageFeed:
                 continue
             since = self._last.get(sample.tags, sample.at - timedelta(seconds=interval_s))
             self._last[sample.tags] = sample.at
+            self._heard[outlet.source, tags["device"]] = sample.at
             octets, upstream = int(sample.value), tags["direction"] in _UPSTREAM
             outlet.bins.add(identifier, since, sample.at, octets if upstream else 0, 0 if upstream else octets)
 
@@ -88,6 +92,9 @@ class UsageFeed:
         now = self._clock.now()
         for outlet in (self.interfaces, self.onus, self.flows):
             outlet.pending += outlet.bins.closed(now)
+            heard = [at for (source, _), at in self._heard.items() if source == outlet.source and now - at < _FORGOTTEN]
+            if heard:
+                outlet.complete_until = horizon(min(heard))
             if len(outlet.pending) > _MOST_PENDING:
                 lost = len(outlet.pending) - _MOST_PENDING
                 metrics.USAGE_DROPPED.labels(outlet.source).inc(lost)

@@ -44,7 +44,7 @@ async def assess(
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
     rated = []
     for s in subscriptions:
-        usage = usage_of(s.usage, quarters, s.calls)
+        usage = usage_of(s.usage, quarters, s.calls, s.ports)
         facts = Facts(s.changes, tariffs, usage, s.charged, s.pauses, corrected)
         for found in _due(s, facts, today, settings, within):
             price = facts.price_of(found.key.version_id, found.period)

@@ -21,7 +21,7 @@ from billing_bridge.sources.booked import days as call_days
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
-from controller.domain.price import Calls, Flat, OneOff, Overage, Price
+from controller.domain.price import Calls, Flat, OneOff, Overage, Percentile, Price
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import human_octets, octets_in
 
@@ -54,16 +54,24 @@ def charge_of(
     charge = as_sold(charge, tariff)
     evidence: tuple[DayUsage, ...] = ()
     calls: list[CallDay] = []
+    bins: dict[str, Any] = {}
     if found.key.kind is ChargeKind.USAGE and found.held is not None:
         spans = found.held.spans
-        if isinstance(_price(found, tariff), Calls):
+        price = _price(found, tariff)
+        if isinstance(price, Calls):
             calls = call_days(c for c in subscription.calls if any(c.day in span for span in spans))
+        elif isinstance(price, Percentile):
+            bins = {"ports": sorted(subscription.ports.bins), "last_record_id": subscription.ports.last_record_id}
         else:
             evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
-    arithmetic = _arithmetic(found, rounding) | {
-        "timeline_sequence": subscription.timeline_sequence,
-        "pause_sequence": subscription.pause_sequence,
-    }
+    arithmetic = (
+        _arithmetic(found, rounding)
+        | bins
+        | {
+            "timeline_sequence": subscription.timeline_sequence,
+            "pause_sequence": subscription.pause_sequence,
+        }
+    )
     if tariff.version_id != found.key.version_id:
         arithmetic["priced_as"] = tariff.version_id
     return RatedCharge(

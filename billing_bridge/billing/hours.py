@@ -16,9 +16,12 @@ from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.rating.book import OctetBook, OctetRecord, micros
 from billing_bridge.rating.line import Octets, Usage
 from billing_bridge.sources.booked import BookedCall
+from billing_bridge.sources.ports import Ports
 
 DayOf = tuple[str, date]
 """A service and the day on which its octets were used."""
+
+_NO_PORTS = Ports()
 
 Quarters = Mapping[DayOf, Mapping[int, Octets]]
 
@@ -43,7 +46,9 @@ def cut(intervals: Sequence[BookedInterval], zone: ZoneInfo) -> dict[int, Octets
     return quarters
 
 
-def usage_of(days: Sequence[DayUsage], quarters: Quarters, calls: Sequence[BookedCall] = ()) -> Usage:
+def usage_of(
+    days: Sequence[DayUsage], quarters: Quarters, calls: Sequence[BookedCall] = (), ports: Ports = _NO_PORTS
+) -> Usage:
     """What counts on which day: on itself, or on the one to which it was released."""
     by_day: dict[date, Octets] = {}
     by_quarter: dict[date, dict[int, Octets]] = {}
@@ -56,7 +61,7 @@ def usage_of(days: Sequence[DayUsage], quarters: Quarters, calls: Sequence[Booke
         for quarter, octets in quarters.get((used.service_id, used.day), {}).items():
             known = counted.get(quarter, Octets(0, 0))
             counted[quarter] = Octets(known.upstream + octets.upstream, known.downstream + octets.downstream)
-    return Usage(by_day, by_quarter, [call.for_rating for call in calls])
+    return Usage(by_day, by_quarter, [call.for_rating for call in calls], ports.bins)
 
 
 def _record(booked: BookedInterval) -> OctetRecord:

@@ -11,6 +11,7 @@ from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan, Pause
 from billing_bridge.sources.booked import BookedCall, CallDay
+from billing_bridge.sources.ports import Ports
 from billing_bridge.sources.repository import Stored
 from controller.domain.charge import Charge
 from controller.domain.identity import (
@@ -81,6 +82,7 @@ class Subscription:
     pause_sequence: int = 0
     """The last entry of a pause that `pauses` holds."""
     calls: Sequence[BookedCall] = ()
+    ports: Ports = field(default_factory=Ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class ChargeDetail:
     pauses: Sequence[PauseEntry]
     intervals: Sequence[BookedInterval]
     calls: Sequence[BookedCall] = ()
+    ports: Ports = field(default_factory=Ports)
     told: Mapping[int, Stored] = field(default_factory=dict)
     """Records of sources that intervals and calls name, by id."""
 

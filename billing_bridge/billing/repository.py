@@ -24,7 +24,7 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import Change, DaySpan
-from billing_bridge.sources import booked
+from billing_bridge.sources import booked, ports
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import (
     account_terms,
@@ -242,6 +242,7 @@ async def _whole(
     services = [row.service_id for row in rows]
     usage = await _usage(conn, services, since)
     calls = await booked.of_services(conn, services, since)
+    measured = await ports.of_services(conn, services, since)
     return [
         Subscription(
             SubscriptionId(row.subscription_id),
@@ -258,6 +259,7 @@ async def _whole(
             pauses.in_force(paused.get(row.subscription_id, [])),
             max((entry.sequence for entry in paused.get(row.subscription_id, [])), default=0),
             calls.get(row.service_id, []),
+            measured.get(row.service_id, ports.Ports()),
         )
         for row in rows
     ]

@@ -29,8 +29,9 @@ from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import beginnings, lock_position
 from billing_bridge.settings import BillingSettings
-from billing_bridge.sources import booked, calls, identifiers
+from billing_bridge.sources import booked, calls, identifiers, ports
 from billing_bridge.sources.identifiers import Timeline
+from billing_bridge.sources.ports import Ports
 from billing_bridge.sources.repository import records
 from billing_bridge.suspense.settle import timeline_changed
 from controller.domain.charge import Charge
@@ -315,9 +316,14 @@ class BillingService:
             called = [c for day in rated.calls for c in await booked.of_day(conn, day)]
             named = [i for interval in intervals if interval.source for i in interval.interval.record_ids]
             told = {s.record_id: s for s in await records(conn, [*named, *(c.record_id for c in called)])}
+            measured = Ports()
+            if "last_record_id" in rated.arithmetic:
+                service_id, until = rated.charge.service_id, rated.arithmetic["last_record_id"]
+                found = await ports.of_services(conn, [service_id], rated.period.first_on, until)
+                measured = found.get(service_id, measured)
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
         tariff = versions[priced_as]
-        return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, told)
+        return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, measured, told)
 
     async def owners(
         self, names: Iterable[str], service_ids: Iterable[str]

@@ -114,7 +114,7 @@ class PriceTrials:
         period = subscription.calendar.period(running.first_on - timedelta(days=1), draft.plan.cycle)
         offerings = {v: t.offering_id for v, t in tariffs.items()}
         held = holdings(subscription.changes, period, offerings, subscription.pauses)
-        usage = usage_of(subscription.usage, quarters, subscription.calls)
+        usage = usage_of(subscription.usage, quarters, subscription.calls, subscription.ports)
         before = after = 0
         tried = False
         for version_id, days in held.items():

@@ -268,10 +268,13 @@ class IdentifierQuery(PageQuery):
 
 
 class AssignmentIn(In):
-    """Which source bills the service from `since` on; without a service, every one that has no word of its own."""
+    """Which source bills the service from `since` on; without a service, every one that has no word of its own.
+
+    `rates` are the bins of ports behind a price by percentile: a source of octets by port.
+    """
 
     service_id: IdText | None = None
-    measure: Measure
+    measure: Literal["octets", "calls", "rates"]
     since: Instant
     source: SourceName
     reason: Reason

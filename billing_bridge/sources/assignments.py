@@ -2,6 +2,7 @@
 
     a person said     that source
     nobody did        octets: RADIUS · calls: the source that told of the service first (its claim)
+                      rates of ports: our own polls of interfaces
 
 A word about the service itself outdoes one about all of them ("*").
 """
@@ -21,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.sources.tables import service_source
 from controller.store.many import one_of
 
-OCTETS, CALLS = "octets", "calls"
-MEASURES = (OCTETS, CALLS)
+OCTETS, CALLS, RATES = "octets", "calls", "rates"
+"""`RATES`: the bins of ports behind a price by percentile."""
 ALL = "*"
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 

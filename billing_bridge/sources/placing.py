@@ -25,7 +25,7 @@ from billing_bridge.sources.assignments import ALWAYS, CALLS, OCTETS, Assigned, 
 from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.booked import add as add_calls
 from billing_bridge.sources.comparing import compare, compare_calls
-from billing_bridge.sources.identifiers import ADDRESS, SERVICE, Timeline
+from billing_bridge.sources.identifiers import ADDRESS, PORT, SERVICE, Timeline
 from billing_bridge.sources.ledger import RATED, SUSPENSE, UNRATED, Tally, fate
 from billing_bridge.sources.model import SECOND_SOURCE, Fact, Source, implausible
 from billing_bridge.sources.repository import Ids, Waiting
@@ -143,10 +143,23 @@ class Placing:
                 placed.note(one.record_id, UNRATED, octets)
         last_interval_id = await book(conn, booked, last_interval_id, zone=self._zone, now=now, source=source.name)
         await compare(conn, source.name, other, self._zone)
+        if source.identifier_kind == PORT:
+            await self._rates_again(conn, other)
         for one in arrived:
             if one.record_id not in placed.fates:
                 placed.note(one.record_id, UNRATED, 0)
         return last_interval_id
+
+    async def _rates_again(self, conn: AsyncConnection, parts: Sequence[Growth]) -> None:
+        """Bins of a port that come after their month was billed: what a price by percentile makes of it may change."""
+        known = await standings(conn, (str(part.service_id) for part in parts))
+        late: dict[str, date] = {}
+        for part in parts:
+            service_id, day = str(part.service_id), local_date(part.since, self._zone)
+            standing = known.get(service_id)
+            if standing is not None and standing.billed_until is not None and day < standing.billed_until:
+                late[service_id] = min(late.get(service_id, day), day)
+        await rate_again(conn, late)
 
     def _parts(self, one: Arrived, timeline: Timeline) -> list[Growth]:
         """A fact by its owners at each instant. One without duration belongs to the owner at its end."""

@@ -29,8 +29,8 @@ from billing_bridge.errors import (
 )
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import assignments, booked, comparing, identifiers, ledger, repository
-from billing_bridge.sources.assignments import ALL, Assignment
-from billing_bridge.sources.identifiers import SERVICE, Mapped
+from billing_bridge.sources.assignments import ALL, RATES, Assignment
+from billing_bridge.sources.identifiers import PORT, SERVICE, Mapped
 from billing_bridge.sources.ledger import DUPLICATE, RADIUS, Hour
 from billing_bridge.sources.model import Report, Source
 from billing_bridge.sources.repository import Stored
@@ -159,7 +159,8 @@ class SourceService:
         async with self._database.begin() as conn:
             if source != RADIUS:
                 found = await _get(conn, source)
-                if found.measure != measure:
+                told = RATES if measure == RATES and found.identifier_kind == PORT else found.measure
+                if told != measure:
                     raise NotForThis(f"source {source} tells of {found.measure}, not of {measure}")
             elif measure != "octets":
                 raise NotForThis("accounting of sessions tells of octets")

@@ -26,6 +26,7 @@ from billing_bridge.rating.proration import Change, Held, holdings
 from billing_bridge.rating.rate import rate
 from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.identifiers import Timeline, owner
+from billing_bridge.sources.ports import Ports
 from controller.domain.charge import ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.identity import InvoiceLineId
@@ -37,6 +38,7 @@ from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
 from erp.finance.service import FinanceService
 
+_NO_PORTS = Ports()
 _BY_DECISION = ", a day without a plan: charged by decision of a person"
 
 
@@ -96,7 +98,8 @@ class Explainer:
             added = added.and_also(others)
             calls, call_steps, call_faults = called(detail)
             faults += other_faults + call_faults
-            usage = added.usage(detail.rated.evidence, self._zone, calls)
+            faults += [f"record {i} of a port: its digest does not cover what is stored" for i in detail.ports.altered]
+            usage = added.usage(detail.rated.evidence, self._zone, calls, detail.ports)
             steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone), call_steps)
             evidence = tuple(added.evidence)
         else:
@@ -148,7 +151,9 @@ class AddedUp:
             octets[booked.day] = octets.get(booked.day, 0) + carried
         return replace(self, intervals=[*self.intervals, *others], octets=octets)
 
-    def usage(self, days: Sequence[DayUsage], zone: ZoneInfo, calls: Sequence[BookedCall] = ()) -> Usage:
+    def usage(
+        self, days: Sequence[DayUsage], zone: ZoneInfo, calls: Sequence[BookedCall] = (), ports: Ports = _NO_PORTS
+    ) -> Usage:
         """For the rating function, on the days on which the charge counted it."""
         by_day: dict[tuple[str, date], list[BookedInterval]] = {}
         for booked in self.intervals:
@@ -161,7 +166,7 @@ class AddedUp:
             )
             for day in days
         ]
-        return usage_of(found, {key: cut(intervals, zone) for key, intervals in by_day.items()}, calls)
+        return usage_of(found, {key: cut(intervals, zone) for key, intervals in by_day.items()}, calls, ports)
 
 
 def added_up(

@@ -14,7 +14,6 @@ RuleError
 ├── NothingToChange       the subscription has that version already
 ├── NotAnItem             the offering is a line, sold by an order
 ├── BadTime               an item or a pause cannot begin, change or end then
-├── NotMeasured           what the price counts is not collected: it would be billed as nothing
 ├── WrongCurrency         the offering is not sold in the account's currency
 └── KeyReused             the Idempotency-Key was used with another body
 """
@@ -66,10 +65,6 @@ class UsernameTaken(Conflict):
 
 class NothingToChange(RuleError):
     code = "nothing-to-change"
-
-
-class NotMeasured(RuleError):
-    code = "not-measured"
 
 
 class WrongCurrency(RuleError):

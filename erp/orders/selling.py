@@ -9,12 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import local_date
 from controller.domain.identity import OfferingId, OfferingVersionId
-from controller.domain.price import Percentile
 from controller.domain.tariff import TariffVersion
 from erp.catalog.errors import NotInForce
 from erp.catalog.service import CatalogService
 from erp.crm.model import Customer
-from erp.orders.errors import NotMeasured, WrongCurrency
+from erp.orders.errors import WrongCurrency
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Offer:
 async def sold(
     conn: AsyncConnection, catalog: CatalogService, offer: Offer, customer: Customer, now: datetime
 ) -> TariffVersion:
-    """The version that `customer` gets now. Raises NoOffering, NoVersion, NotInForce, WrongCurrency, NotMeasured."""
+    """The version that `customer` gets now. Raises NoOffering, NoVersion, NotInForce, WrongCurrency."""
     today = local_date(now, customer.account.zone_info)
     if offer.version_id is not None:
         tariff = await catalog.tariff_in(conn, offer.version_id)
@@ -39,6 +38,4 @@ async def sold(
         raise NotInForce(f"version {tariff.number} is sold from {tariff.effective_on.isoformat()} on")
     if tariff.currency != customer.account.currency:
         raise WrongCurrency(f"{tariff.offering_name} is sold in {tariff.currency}, not {customer.account.currency}")
-    if any(isinstance(price, Percentile) for price in tariff.plan.prices):
-        raise NotMeasured(f"{tariff.offering_name} is priced by rates of ports: nothing collects them for billing yet")
     return tariff

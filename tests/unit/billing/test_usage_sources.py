@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
@@ -22,10 +22,11 @@ from billing_bridge.sources.routes import endpoints
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record
 from billing_bridge.suspense.routes import endpoints as suspense_endpoints
+from billing_bridge.tables import subscription
 from controller.domain.identity import ServiceId
 from controller.domain.money import Money
 from controller.domain.ports import MeasuredOctets
-from controller.domain.price import Calls, Destination, Flat, PricePlan, ProductKind
+from controller.domain.price import Calls, Destination, Flat, Percentile, PricePlan, ProductKind
 from controller.domain.units import GB
 from controller.store.engine import Database
 from erp.finance.model import InvoiceLine
@@ -34,9 +35,10 @@ from tests.support.api import api_client
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 
-VOICE, DATA = "b" * 32, "a" * 32
+VOICE, DATA, TRANSIT = "b" * 32, "a" * 32, "c" * 32
 ASTERISK = {
     "name": "pbx", "title": "PBX in Berlin", "measure": "calls", "identifier_kind": "phone", "preset": "asterisk",
+    "awaited": False,
 }  # fmt: skip
 HEAD = '"","{src}","{dst}","ctx","""A"" <{src}>","SIP/1-{n}","SIP/2","Dial","SIP/x",'
 
@@ -62,7 +64,9 @@ def cdr(n: int, at: datetime, seconds: int, dst: str, *, src: str = "030555100",
 @pytest.fixture
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     voice = replace(tariff(VOICE, "5.00", name="Phone"), plan=voice_plan(), kind=ProductKind.VOICE, speed=None)
-    versions = [tariff(DATA, "30.00", included=10 * GB), voice]
+    rates = PricePlan(prices=(Percentile(code="p95", price=Decimal("2.00")),))
+    transit = replace(tariff(TRANSIT, "0.00", name="Transit"), plan=rates, kind=ProductKind.HOSTING, speed=None)
+    versions = [tariff(DATA, "30.00", included=10 * GB), voice, transit]
     made = BillingWorld(database, tmp_path, versions, berlin(2026, 9, 1, 8))
     await made.entity()
     try:
@@ -349,7 +353,7 @@ async def test_octets_of_a_source_that_bills_are_on_the_bill_and_explained(
     world: BillingWorld, api: httpx2.AsyncClient
 ) -> None:
     line = await world.activate(DATA)
-    body = {"name": "wifi", "title": "Hotspots", "measure": "octets", "identifier_kind": "service"}
+    body = {"name": "wifi", "title": "Hotspots", "measure": "octets", "identifier_kind": "service", "awaited": False}
     await told(await api.post("/usage-sources", json=body))
     body = {"measure": "octets", "since": berlin(2026, 9, 1).isoformat(), "source": "wifi", "reason": "no RADIUS there"}
     await told(await api.post("/usage-assignments", json=body))
@@ -395,7 +399,7 @@ async def test_a_bill_run_waits_for_a_source_that_lags_names_it_and_goes_on_when
     world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
 ) -> None:
     line = await world.activate(VOICE)
-    await pbx(api, lateness_s=3600)
+    await pbx(api, lateness_s=3600, awaited=True)
     await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
     world.clock.move_to(berlin(2026, 10, 1, 6))
     await send(api, cdr(1, berlin(2026, 9, 30, 20), 65, "0891234"))
@@ -476,3 +480,48 @@ async def test_flows_of_an_address_are_the_services_that_had_it_at_that_instant_
     assert said == {old.service_id: ("ipfix", False, 40, 400), new.service_id: ("ipfix", False, 10, 100)}
     assert await balanced(sources) == {"ipfix": (4, 0, 1, 1, 2)}
     assert (await sources.source("ipfix")).complete_until == noon
+
+
+async def test_the_95th_percentile_of_two_ports_is_billed_from_their_bins_with_the_missing_ones_listed(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    world.clock.move_to(berlin(2026, 9, 30, 0))
+    line = await world.activate(TRANSIT)
+    for port in ("sw1/a", "sw1/b"):
+        await owns(api, port, line, berlin(2026, 9, 1), kind="port")
+    intake = Intake(world.database, world.clock, BillingSettings(zone=BERLIN))
+    feed = MeasuredIntake(world.database, world.clock, sources, intake)
+    megabit = 37_500_000  # octets of five minutes at 1 Mbit/s
+    start, bins = berlin(2026, 9, 30), []
+    for n in range(288):
+        since = start + timedelta(minutes=5 * n)
+        # Every tenth bin of port a is at 10 Mbit/s; of both ports three bins are missing.
+        octets = {"sw1/a": 10 * megabit if n % 10 == 0 else megabit, "sw1/b": megabit}
+        bins += [
+            MeasuredOctets(f"{port}-{n}", port, since, since + timedelta(minutes=5), 1, down)
+            for port, down in octets.items()
+            if n not in (11, 12, 13)
+        ]
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    late = bins.pop(0)
+    await feed.measured("interfaces", "port", bins, title="Ports", complete_until=None)
+    (row,) = await lines_of(world, line)
+    # Of 285 bins the 271st is one of those at 11 Mbit/s: 11 × 2.00 for one of thirty days.
+    assert row.net == Money(73, "EUR")
+    explained = await world.explainer.explain(row.line_id)
+    assert explained.intact, explained.faults
+    assert any("285 of 288 bins" in step for step in explained.steps)
+    assert any("missing: every port: 2026-09-29T22:55Z until 2026-09-29T23:10Z" in step for step in explained.steps)
+
+    # What comes after the bill is rated again, and proves the first one still by the records that it had then.
+    world.clock.move_to(berlin(2026, 10, 2, 2))
+    burst = replace(late, downstream_octets=1000 * megabit)
+    await feed.measured("interfaces", "port", [burst], title="Ports", complete_until=None)
+    async with world.database.read() as conn:
+        (rated_from,) = await conn.scalars(select(subscription.c.rate_from_on))
+    assert rated_from == date(2026, 9, 30)
+    assert await lines_of(world, line) == []
+    assert (await world.explainer.explain(row.line_id)).intact
+    async with world.database.begin() as conn:
+        await conn.execute(update(record).where(record.c.record_id == 3).values(downstream_octets=6))
+    assert any("record 3 of a port" in fault for fault in (await world.explainer.explain(row.line_id)).faults)

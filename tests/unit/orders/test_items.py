@@ -34,7 +34,6 @@ from erp.orders.errors import (
     NotAllowed,
     NotAnItem,
     NothingToChange,
-    NotMeasured,
 )
 from erp.orders.items import Item, ItemRequest, ItemService
 from erp.orders.selling import Offer
@@ -163,9 +162,6 @@ async def test_what_is_no_item_or_not_theirs_is_refused(database: Database) -> N
         await world.add(account, "tv", tv, subscription_id=SubscriptionId("f" * 32))
     with pytest.raises(BadTime, match="a year"):
         await world.add(account, "tv", tv, on=date(2062, 1, 1))
-    transit = {"model": "percentile", "code": "p95", "price": "2.00"}
-    with pytest.raises(NotMeasured, match="nothing collects"):
-        await world.add(account, "ip", await world.offering("Transit", ProductKind.HOSTING, transit))
     await world.add(account, "tv", tv)
     with pytest.raises(KeyReused):
         await world.add(account, "tv", music)
