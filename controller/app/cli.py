@@ -23,6 +23,7 @@ from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.billing_cli import billing_app
 from controller.app.catalogue_cli import catalogue_app
+from controller.app.corrections_cli import tax_app
 from controller.app.dunning_cli import dunning_app
 from controller.app.finance_cli import finance_app
 from controller.app.migration import migrate as migrate_schema
@@ -53,6 +54,7 @@ app.add_typer(radius_app, name="radius")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
+app.add_typer(tax_app, name="tax")
 app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
 app.add_typer(billing_app, name="billing")

@@ -23,52 +23,67 @@ Month = Annotated[str, typer.Argument(help="Such as 2026-11.")]
 @finance_app.command("trial-balance")
 def trial_balance(as_of: Day = "", since: Since = "") -> None:
     """Debits, credits and balance of every account. Exit status 1 when they do not add up to zero."""
-    with _controller() as api:
+    with connected() as api:
         found = api.get("/trial-balance", **_given(since=since, as_of=as_of))
     rows = [
-        (a["code"], a["name"], _money(a["debit"]), _money(a["credit"]), _money(a["balance"])) for a in found["accounts"]
+        (a["code"], a["name"], money(a["debit"]), money(a["credit"]), money(a["balance"])) for a in found["accounts"]
     ]
-    _table(("account", "name", "debit", "credit", "balance"), rows, left=2)
+    table(("account", "name", "debit", "credit", "balance"), rows, left=2)
     for total in found["totals"]:
-        print(f"sum of all balances: {_money(total)}")
+        print(f"sum of all balances: {money(total)}")
     sys.exit(1 if any(t["amount"].strip("-0.") for t in found["totals"]) else 0)
 
 
 @finance_app.command()
 def income(as_of: Day = "", since: Since = "") -> None:
     """Profit and loss of some days; by default of this year."""
-    with _controller() as api:
+    with connected() as api:
         found = api.get("/income-statement", **_given(since=since, as_of=as_of))
     print(f"From {found['since']} until {found['as_of']}")
     for sheet in found["statements"]:
-        rows = [*_section(sheet["revenue"]), *_section(sheet["expense"]), ("", "result", _money(sheet["result"]))]
-        _table(("account", "name", sheet["currency"]), rows, left=2)
+        rows = [*_section(sheet["revenue"]), *_section(sheet["expense"]), ("", "result", money(sheet["result"]))]
+        table(("account", "name", sheet["currency"]), rows, left=2)
 
 
 @finance_app.command("balance-sheet")
 def balance_sheet(as_of: Day = "") -> None:
     """Assets, liabilities and equity at the end of a day. Exit status 1 when the sides differ."""
-    with _controller() as api:
+    with connected() as api:
         found = api.get("/balance-sheet", **_given(as_of=as_of))
     print(f"At the end of {found['as_of']}")
     for sheet in found["statements"]:
         rows = [row for part in ("assets", "liabilities", "equity") for row in _section(sheet[part])]
-        rows.append(("", "results of earlier years", _money(sheet["earlier_results"])))
-        rows.append(("", "result of the year", _money(sheet["result_of_the_year"])))
-        _table(("account", "name", sheet["currency"]), rows, left=2)
+        rows.append(("", "results of earlier years", money(sheet["earlier_results"])))
+        rows.append(("", "result of the year", money(sheet["result_of_the_year"])))
+        table(("account", "name", sheet["currency"]), rows, left=2)
+    sys.exit(1 if any(s["difference"]["amount"].strip("-0.") for s in found["statements"]) else 0)
+
+
+@finance_app.command("cash-flow")
+def cash_flow(as_of: Day = "", since: Since = "") -> None:
+    """What came into bank and cash and what went, by what it was for. Exit status 1 when that is not the change."""
+    with connected() as api:
+        found = api.get("/cash-flow", **_given(since=since, as_of=as_of))
+    print(f"From {found['since']} until {found['as_of']}")
+    for sheet in found["statements"]:
+        rows = [("", "at the beginning", money(sheet["opening"]))]
+        for activity in ("operating", "investing", "financing"):
+            rows += [(row["code"], f"{activity}: {row['name']}", money(row["amount"])) for row in sheet[activity]]
+        rows.append(("", "at the end", money(sheet["closing"])))
+        table(("account", "what", sheet["currency"]), rows, left=2)
     sys.exit(1 if any(s["difference"]["amount"].strip("-0.") for s in found["statements"]) else 0)
 
 
 @finance_app.command()
 def ageing(as_of: Day = "") -> None:
     """What every account owed at the end of a day, by age. Exit status 1 when the ledger says another sum."""
-    with _controller() as api:
+    with connected() as api:
         day = _given(as_of=as_of)
         totals = api.get("/receivables-totals", **day)
         rows = [_aged(row["account_id"], row) for row in api.all("/receivables", **day)]
     print(f"At the end of {totals['as_of']}")
     rows += [_aged("all of them", total) for total in totals["totals"]]
-    _table(("account", "not due", "1-30", "31-60", "61-90", "over 90", "credits", "total"), rows, left=1)
+    table(("account", "not due", "1-30", "31-60", "61-90", "over 90", "credits", "total"), rows, left=1)
     sys.exit(1 if any(t["total"] != t["ledger"] for t in totals["totals"]) else 0)
 
 
@@ -79,7 +94,7 @@ def export(
     since: Since = "",
 ) -> None:
     """Write every entry to standard output, for beancount, ledger or a spreadsheet."""
-    with _controller() as api:
+    with connected() as api:
         for piece in api.text("/ledger-export", format=form, **_given(since=since, as_of=as_of)):
             sys.stdout.write(piece)
 
@@ -87,37 +102,37 @@ def export(
 @finance_app.command()
 def periods() -> None:
     """Up to which day the books are closed, and who closed and reopened them."""
-    with _controller() as api:
+    with connected() as api:
         _print_periods(api.get("/ledger-periods"))
 
 
 @finance_app.command()
 def close(month: Month, reason: Annotated[str, typer.Option(help="Kept with it.")] = "") -> None:
     """Close a month, and every one before it: nothing is booked there any more."""
-    with _controller() as api:
+    with connected() as api:
         _print_periods(api.post(f"/ledger-periods/{month}/close", {"reason": reason}))
 
 
 @finance_app.command()
 def reopen(month: Month, reason: Annotated[str, typer.Option(help="Goes into the audit log.")]) -> None:
     """Reopen a month, and every one after it."""
-    with _controller() as api:
+    with connected() as api:
         _print_periods(api.post(f"/ledger-periods/{month}/reopen", {"reason": reason}))
 
 
 @finance_app.command()
 def revenue() -> None:
     """What was billed or sold ahead, by the month in which it is earned, and what of it was posted."""
-    with _controller() as api:
+    with connected() as api:
         found = api.get("/revenue-months")["months"]
-    rows = [(m["month"], m["code"], _money(m["planned"]), _money(m["posted"])) for m in found]
-    _table(("month", "account", "planned", "posted"), rows, left=2)
+    rows = [(m["month"], m["code"], money(m["planned"]), money(m["posted"])) for m in found]
+    table(("month", "account", "planned", "posted"), rows, left=2)
 
 
 @finance_app.command()
 def recognise(month: Month) -> None:
     """Post what was earned until the end of a month; again it posts what came since."""
-    with _controller() as api:
+    with connected() as api:
         for entry in api.post("/revenue-recognitions", {"month": month})["entries"]:
             print(f"{entry['entry_id']} booked on {entry['booked_on']}: {entry['description']}")
 
@@ -130,7 +145,7 @@ def post(
     currency: Annotated[str, typer.Option(help="Of every amount.")] = "EUR",
     booked_on: Annotated[str, typer.Option(help="The day it counts for; else today.")] = "",
 ) -> None:
-    """Book an entry by hand."""
+    """Book an entry by hand; above the limit it waits for somebody else (`headend finance approve`)."""
     postings = []
     for one in posting:
         code, _, amount = one.partition("=")
@@ -138,20 +153,20 @@ def post(
     body: dict[str, Any] = {"reference": reference, "description": description, "postings": postings}
     if booked_on:
         body["booked_on"] = booked_on
-    with _controller() as api:
-        made = api.post("/journal-entries", body)
-    print(f"{made['entry_id']} booked on {made['booked_on']}")
+    with connected() as api:
+        made = api.post("/entry-proposals", body)
+    print(f"{made['proposal_id']} {made['state']}" + (f": entry {made['entry_id']}" if made["entry_id"] else ""))
 
 
 def _section(section: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for row in section["rows"]:
-        yield row["code"], "  " * row["depth"] + row["name"], _money(row["amount"])
-    yield "", f"total {section['kind']}", _money(section["total"])
+        yield row["code"], "  " * row["depth"] + row["name"], money(row["amount"])
+    yield "", f"total {section['kind']}", money(section["total"])
 
 
 def _aged(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     parts = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90", "unapplied", "total")
-    return (name, *(_money(row[part]) for part in parts))
+    return (name, *(money(row[part]) for part in parts))
 
 
 def _print_periods(found: dict[str, Any]) -> None:
@@ -160,7 +175,7 @@ def _print_periods(found: dict[str, Any]) -> None:
         print(f"{change['at']}  until {change['closed_until']}  {change['actor']}  {change['reason']}")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> None:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> None:
     """Columns as wide as they must be; the first `left` of them begin at the left."""
     widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
     for row in (head, *rows):
@@ -168,7 +183,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> 
         print("  ".join(cells).rstrip())
 
 
-def _money(amount: dict[str, str]) -> str:
+def money(amount: dict[str, str]) -> str:
     return f"{amount['amount']} {amount['currency']}"
 
 
@@ -177,7 +192,7 @@ def _given(**query: str) -> dict[str, str]:
 
 
 @contextmanager
-def _controller() -> Iterator[Remote]:
+def connected() -> Iterator[Remote]:
     """A refusal becomes one line and exit status 2."""
     try:
         with Remote(remote.find()) as api:
