@@ -217,20 +217,26 @@ class DunningWork:
     async def _batch(self, day: str, after: str) -> tuple[str, int]:
         """Look at the next accounts that owe; (the last of them or "", how many)."""
         found = await self._dunning.owing(date.fromisoformat(day), after=after, limit=_BATCH)
-        await self._look_at(day, found)
+        await self._look_at(day, await self._moving(found), of=len(found))
         return (found[-1] if len(found) == _BATCH else ""), len(found)
 
     async def _restricted(self, day: str) -> int:
-        """Accounts that owe nothing and are restricted all the same: what no event told us of is put right here."""
+        """Accounts that are restricted and should not be: what no event told us of is put right here."""
         async with self._database.read() as conn:
             held = await self._restricting.in_force(conn)
             accounts = await self._orders.accounts_in(conn, list(held))
-        standings = await self._dunning.standings(accounts, date.fromisoformat(day))
-        strays = sorted(account_id for account_id, found in standings.items() if not found.state.overdue_minor)
+        standings = await self._dunning.standings(accounts, local_date(self._clock.now(), self._zone))
+        strays = sorted(account_id for account_id, found in standings.items() if found.state.restriction == FREE)
         await self._look_at(day, strays)
         return len(strays)
 
-    async def _look_at(self, day: str, accounts: list[AccountId]) -> None:
+    async def _moving(self, accounts: list[AccountId]) -> list[AccountId]:
+        """Those at which a look can come to anything: most only wait for the day of their next step."""
+        standings = await self._dunning.standings(accounts, local_date(self._clock.now(), self._zone))
+        moving = {i for i, found in standings.items() if found.state.due or found.state.restriction != FREE}
+        return [account_id for account_id in accounts if account_id in moving]
+
+    async def _look_at(self, day: str, accounts: list[AccountId], *, of: int | None = None) -> None:
         steps = changed = failed = 0
         for account_id in accounts:
             await self._jobs.ready()
@@ -246,7 +252,9 @@ class DunningWork:
                 failed += 1
                 continue
             steps, changed = steps + look.steps, changed + look.changed
-        await self._dunning.count_run(day, accounts=len(accounts), steps=steps, changed=changed, failed=failed)
+        await self._dunning.count_run(
+            day, accounts=len(accounts) if of is None else of, steps=steps, changed=changed, failed=failed
+        )
 
 
 def _job_id(day: date, n: int) -> str:
