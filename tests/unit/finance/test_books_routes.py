@@ -10,13 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from controller.app.corrections_cli import tax_app
 from controller.app.finance_cli import finance_app
 from controller.http import cursor
 from controller.http.endpoint import Endpoint, Principal
 from controller.store.engine import Database
-from erp.finance import books_routes, revenue_routes
+from erp.finance import books_routes, correction_routes, proposal_routes, revenue_routes, tax_routes
+from erp.finance.proposals import ProposalService
 from tests.support.api import api_client
 from tests.support.finance import Books, made_entity, manual
 from tests.support.http_server import serving
@@ -134,18 +137,29 @@ async def test_what_cannot_be_answered_is_a_problem(api: httpx2.AsyncClient) -> 
 
 
 @pytest.fixture
-def served(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A running server whose address and token the commands find in the environment."""
+def served(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A running server whose address and token the commands find in the environment; ids of what it has."""
+    known: dict[str, str] = {}
     shutil.copy(sqlite_template, tmp_path / "headend.db")
 
     async def build() -> object:
         database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
         books = Books(database)
         await made_entity(books)
-        await books.issue(await books.account(), "30.00")
+        known["account"] = await books.account()
+        known["invoice"] = await books.issue(known["account"], "30.00")  # type: ignore[arg-type]
+        (line,) = await books.finance.lines(known["invoice"])  # type: ignore[arg-type]
+        known["line"] = line.line_id
         await manual(books, "Wages", "6020", "1800", "12.50", date(2026, 10, 31))
         books.clock.move_to(FEBRUARY)
-        world = World(endpoints=lambda _, __: endpoints(books), clock=books.clock)
+        proposals = ProposalService(database, books.clock, books.books)
+        served = [
+            *endpoints(books),
+            *proposal_routes.endpoints(proposals),
+            *correction_routes.endpoints(books.corrections),
+            *tax_routes.endpoints(books.tax),
+        ]
+        world = World(endpoints=lambda _, __: served, clock=books.clock)
         app = await world.build(database)
         assert world.auth is not None
         by = Principal("user:admin", frozenset({"*"}))
@@ -155,10 +169,10 @@ def served(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with serving(build) as url:
         monkeypatch.setenv("HEADEND_URL", url)
-        yield
+        yield known
 
 
-def test_the_books_from_the_command_line(served: None) -> None:
+def test_the_books_from_the_command_line(served: dict[str, str]) -> None:
     def run(*words: str) -> str:
         found = CliRunner().invoke(finance_app, words)
         assert found.exit_code == 0, found.output
@@ -171,10 +185,38 @@ def test_the_books_from_the_command_line(served: None) -> None:
     assert "35.70 EUR" in run("balance-sheet", "--as-of", "2026-11-01")
     assert run("ageing").splitlines()[-1].split()[:3] == ["all", "of", "them"]
     assert "open Assets:1-Current-assets:1800-Bank" in run("export", "beancount")
-    assert "booked on 2027-02-02" in run("post", "Tea", "6300=2.50", "1800=-2.50", "--reference", "tea")
+    assert " posted: entry " in run("post", "Tea", "6300=2.50", "1800=-2.50", "--reference", "tea")
+    assert run("cash-flow", "--since", "2026-01-01").splitlines()[-1].split() == ["at", "the", "end", "-15.00", "EUR"]
     assert "Closed until 2027-01-01" in run("close", "2026-12")
     assert "Closed until 2026-12-01" in run("reopen", "2026-12", "--reason", "a bill was forgotten")
     assert run("recognise", "2027-01") == ""
     assert run("revenue").split() == ["month", "account", "planned", "posted"]
     refused = CliRunner().invoke(finance_app, ["close", "2027-12"])
     assert (refused.exit_code, "when it is over" in refused.output) == (2, True)
+
+
+def test_corrections_and_taxes_from_the_command_line(served: dict[str, str]) -> None:
+    def run(app: typer.Typer, *words: str) -> str:
+        found = CliRunner().invoke(app, words)
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    why = ("--reason", "outage")
+    assert run(finance_app, "creditable", served["invoice"]).split()[-4:] == ["30.00", "EUR", "30.00", "EUR"]
+    noted = run(finance_app, "credit", served["invoice"], f"{served['line']}=10.00", *why, "--reference", "c1")
+    assert noted.endswith(" CN-2027-000001: -11.90 EUR\n")
+    assert run(finance_app, "void", served["invoice"], *why).endswith(" CN-2027-000002: -23.80 EUR\n")
+    told = ("--item", "Goodwill", "--reference", "a1", *why)
+    assert run(finance_app, "adjust", *told, "--", served["account"], "-5.00").endswith(" CN-2027-000003: -5.95 EUR\n")
+    waits = run(finance_app, "post", "Machine", "0400=20000", "1800=-20000", "--reference", "m").split()
+    assert waits[1] == "waiting"
+    assert waits[0] in run(finance_app, "proposals")
+    same = CliRunner().invoke(finance_app, ["approve", waits[0]])
+    assert (same.exit_code, "somebody else" in same.output) == (2, True)
+    assert run(finance_app, "refuse", waits[0], *why).endswith(" refused\n")
+
+    assert run(tax_app, "rate", "19", "20", "--since", "2027-03-01", "--area", "FR").startswith("19 % is 20 %")
+    assert run(tax_app, "rates").splitlines()[-1].split() == ["19", "FR", "2027-03-01", "20"]
+    assert "is in FR since 2027-03-01" in run(tax_app, "place", served["account"], "FR", "--since", "2027-03-01")
+    run(tax_app, "levy", "fusf", "Federal USF", "--since", "2027-01-01", "--percent", "34.4", "--kind", "voice")
+    assert run(tax_app, "levies").splitlines()[-1].split() == ["fusf", "everywhere", "2027-01-01", "34.4", "%"]
