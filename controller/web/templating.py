@@ -113,19 +113,19 @@ def plain(value: object) -> Markup:
 GOOD = frozenset(
     {
         "up", "ok", "active", "completed", "live", "paid", "connected", "verified", "installed", "done", "true",
-        "proved", "agrees", "explained", "gone",
+        "proved", "agrees", "explained", "gone", "sent",
     }
 )  # fmt: skip
 BAD = frozenset(
     {
         "down", "held", "failed", "overdue", "unreachable", "refused", "disconnected", "mismatch", "false",
-        "givenup", "differs",
+        "givenup", "differs", "suspend", "uncertain",
     }
 )  # fmt: skip
 WAITING = frozenset(
     {
         "inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended",
-        "waiting", "released",
+        "waiting", "released", "throttle", "garden", "sending",
     }
 )  # fmt: skip
 SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}
