@@ -27,6 +27,7 @@ from erp.crm.model import Contact, Customer
 from erp.crm.service import CrmService
 from erp.inventory.service import InventoryService
 from erp.orders.model import OrderState
+from erp.orders.pauses import PauseService
 from erp.orders.placement import AddRequest, Offer, OrderPlacement
 from erp.orders.service import OrderService, Story
 from tests.support.network import FakeNetwork, nothing
@@ -76,6 +77,7 @@ class Isp:
             provisioning=self.network,
             directory=self.network,
             sessions=self.network,
+            is_off=PauseService(database, self.clock, crm=self.crm).is_off,
             settings=FAST,
         )
 

@@ -177,7 +177,7 @@ async def test_a_change_of_plan_during_a_pause_leaves_the_line_out_of_use(world:
     assert world.enabled
 
 
-async def test_an_end_that_is_turned_back_does_not_free_a_paused_line(world: World) -> None:
+async def test_an_end_that_is_under_way_keeps_a_paused_line_out_of_use(world: World) -> None:
     isp = world.isp
     await world.pauses.place(world.request(2, 5), actor=ACTOR)
     await world.on(3)
@@ -185,8 +185,24 @@ async def test_an_end_that_is_turned_back_does_not_free_a_paused_line(world: Wor
     placed = await isp.fulfilment.place(DeleteRequest(world.line.subscription_id), actor=ACTOR)
     await isp.until(placed.order.order_id, lambda story: story.order.waiting)
     await world.on(5)
-    assert not world.enabled, "an order to end it is under way"
+    assert not world.enabled
     isp.network.unreachable = False
     await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
     await world.on(6)
     assert not world.enabled
+
+
+async def test_an_end_that_is_turned_back_does_not_free_a_paused_line(world: World) -> None:
+    isp = world.isp
+    await world.pauses.place(world.request(2, 5), actor=ACTOR)
+    await world.on(3)
+    isp.network.refusal = "the device refuses"
+    placed = await isp.fulfilment.place(DeleteRequest(world.line.subscription_id), actor=ACTOR)
+    await isp.until_state(placed.order.order_id, OrderState.HELD)
+    isp.network.refusal = None
+    await isp.fulfilment.cancel(placed.order.order_id, actor=ACTOR)
+    await isp.until_state(placed.order.order_id, OrderState.CANCELLED)
+    await world.on(4)
+    assert not world.enabled
+    await world.on(5)
+    assert world.enabled
