@@ -63,10 +63,10 @@ def before(tally: Tally, charged: Mapping[str, tuple[int, int]], sums: Sequence[
     drafted = {s.currency: (s.charges, s.agreed) for s in sums}
     counted = {c: s.lines for c, s in tally.sums.items() if s.lines or c in charged}
     rated = {c: minor for c, (_, minor) in charged.items()}
-    found.append(
-        Check("charges-drafted", drafted == dict(charged), f"charges (number, sum) {dict(charged)}, drafts {drafted}")
-    )
-    found.append(Check("charges-counted", counted == rated, f"charges stored {rated}, counted while rating {counted}"))
+    said = f"charges {_said(charged)}, drafts {_said(drafted)}"
+    found.append(Check("charges-drafted", drafted == dict(charged), said))
+    said = f"charges stored {_said(rated)}, counted while rating {_said(counted)}"
+    found.append(Check("charges-counted", counted == rated, said))
     return found
 
 
@@ -104,6 +104,11 @@ def after(sums: Sequence[DraftSums], proof: RunProof, agreement: Agreement) -> l
         Check("documents-say-their-drafts", not agreement.differing, f"{agreement.differing} of {agreement.documents}")
     )
     return found
+
+
+def _said(by_currency: Mapping[str, object]) -> str:
+    """Sums, or (number, sum), of each currency."""
+    return ", ".join(f"{found} {currency}" for currency, found in sorted(by_currency.items())) or "none"
 
 
 def require(checks: Iterable[Check]) -> None:

@@ -158,18 +158,27 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return [*parts, Part(f"{title}{more}", await with_customers(api, visit, found["items"]), DRAFTS)]
 
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, _start_form(visit))
+        return show(site, visit, _start_form())
 
     async def start(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
             body = dict(filled.body)
             wanted = {"dry": body.pop("kind", "dry") == "dry"} | {k: v for k, v in body.items() if v}
-            if visit.query("preview_id"):
-                wanted = {"preview_id": visit.query("preview_id"), "hold": wanted.get("hold", ""), "hold_changed": True}
             made = await api.post(visit, PLACE, body=wanted)
             return RedirectResponse(f"{PLACE}/{made['bill_run_id']}", status_code=303)
 
-        return await sent(site, visit, _start_form(visit), send)
+        return await sent(site, visit, _start_form(), send)
+
+    async def ask_issue(visit: Visit) -> Response:
+        return show(site, visit, _issue_form(visit))
+
+    async def issue(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            shown = {"preview_id": visit.path["bill_run_id"], "hold_changed": True}
+            made = await api.post(visit, PLACE, body=shown | {k: v for k, v in filled.body.items() if v})
+            return RedirectResponse(f"{PLACE}/{made['bill_run_id']}", status_code=303)
+
+        return await sent(site, visit, _issue_form(visit), send)
 
     def decide(verb: str) -> tuple[Any, Any]:
         async def ask(visit: Visit) -> Response:
@@ -195,6 +204,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", f"{PLACE}/new", WRITE, fresh),
         WebPage("POST", f"{PLACE}/new", WRITE, start),
         WebPage("GET", ONE, READ, show_run),
+        WebPage("GET", f"{ONE}/issue", WRITE, ask_issue),
+        WebPage("POST", f"{ONE}/issue", WRITE, issue),
         WebPage("GET", f"{ONE}/stream", READ, stream, fragment=True),
         WebPage("GET", f"{ONE}/certificate", READ, certificate),
         *(WebPage("GET", f"{ONE}/{verb}", WRITE, ask) for verb, ask, _ in forms),
@@ -217,7 +228,7 @@ def _actions(visit: Visit, row: Mapping[str, Any]) -> list[Action]:
 def _links(row: Mapping[str, Any]) -> list[Link]:
     here = f"{PLACE}/{row['bill_run_id']}"
     if row["dry"]:
-        issue = Link("Issue what is shown …", f"{PLACE}/new?preview_id={row['bill_run_id']}")
+        issue = Link("Issue what is shown …", f"{here}/issue")
         return [issue] if row["state"] == "done" else []
     certified = [Link("Certificate", f"{here}/certificate")] if row["state"] == "done" else []
     return [*certified, Link("Hold …", f"{here}/hold"), Link("Let go …", f"{here}/release")]
@@ -234,17 +245,19 @@ def _bridges(content: Mapping[str, Any]) -> list[Part]:
     return parts
 
 
-def _start_form(visit: Visit) -> Form:
-    preview = visit.query("preview_id")
-    if preview:
-        return Form(
-            "Issue what was shown", (_START[2],), Link("Preview", f"{PLACE}/{preview}"), (("start", "Start"),),
-            "The run is of the same instant and the same accounts. Whoever would get another document than the preview "
-            "showed waits, and the difference is shown.",
-        )  # fmt: skip
+def _start_form() -> Form:
     return Form(
         "Bill run", _START, Link("Bill runs", PLACE), (("start", "Start"),),
         "Fees of the running period are charged, and usage of every period that has ended.",
+    )  # fmt: skip
+
+
+def _issue_form(visit: Visit) -> Form:
+    return Form(
+        "Issue what was shown", (_START[2],), Link("Preview", f"{PLACE}/{visit.path['bill_run_id']}"),
+        (("start", "Start"),),
+        "The run is of the same instant and the same accounts. Whoever would get another document than the preview "
+        "showed waits, and the difference is shown.",
     )  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""Bill runs in a real browser: a preview, the run that is made of it, waits, is let go and ends with a certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from controller.domain.units import GB
+from controller.http.endpoint import Endpoint
+from controller.store.engine import Database
+from controller.workflows import routes_bill_runs
+from controller.workflows.preview import Previews
+from erp.crm import routes as crm_routes
+from erp.finance import routes as finance_routes
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import BillingWorld, berlin
+from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.http_server import serving
+from tests.support.site import PASSWORD, World
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+    """Three lines with a month of usage, to be billed on the first of October."""
+    shutil.copy(sqlite_template, tmp_path / "headend.db")
+    made: list[tuple[asyncio.AbstractEventLoop, BillingWorld]] = []
+
+    async def build() -> object:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+        prices = [tariff("a" * 32, "30.00", included=10 * GB)]
+        world = BillingWorld(database, tmp_path / "jobs", prices, berlin(2026, 9, 1, 10))
+        await world.entity()
+        await world.launch()
+        made.append((asyncio.get_running_loop(), world))
+        for n, name in enumerate(("Ada Lovelace", "Grace Hopper & Söhne GmbH", "Erika Beispiel")):
+            line = await world.activate("a" * 32, await world.customer(name))
+            at = world.clock.now() + timedelta(hours=1)
+            await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), n * GB, (8 + 4 * n) * GB))
+        world.clock.move_to(berlin(2026, 10, 1, 6))
+
+        def endpoints(_: Database, __: object) -> list[Endpoint]:
+            previews = Previews(world.billing, world.book, world.finance)
+            rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
+            rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
+            return [e for room in rooms for e in room]
+
+        return await World(endpoints=endpoints, clock=world.clock).build(database)
+
+    with serving(build) as url:
+        yield url
+        ((loop, world),) = made
+        asyncio.run_coroutine_threadsafe(world.close(), loop).result(30)
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/bill-runs")
+    page.get_by_label("Name").fill("admin-user")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/bill-runs")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    expect(page.get_by_text("Nothing was billed yet.")).to_be_visible()
+    page.get_by_role("link", name="Bill run …").first.click()
+    page.get_by_role("button", name="Start").click()
+
+    expect(page.get_by_text("What it would come to")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Grace Hopper & Söhne GmbH")).to_be_visible()
+    assert_nothing_sticks_out(page)
+
+    page.get_by_role("link", name="Issue what is shown …").click()
+    page.get_by_label("Hold first, because").fill("the board wants to see it")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("the whole run")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Nothing: it is what was shown.")).to_be_visible()
+
+    page.get_by_role("link", name="Let go …").click()
+    page.get_by_label("Why").fill("seen")
+    page.get_by_role("button", name="Let go").click()
+    expect(page.get_by_text("Certificate 1, signed by key")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("row", name="documents-say-their-drafts")).to_contain_text("proved")
+    assert_nothing_sticks_out(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Certificate", exact=True).click()
+    assert "headend-bill-run-certificate" in Path(download.value.path()).read_text()
