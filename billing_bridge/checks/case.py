@@ -19,6 +19,9 @@ from functools import lru_cache
 
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.billing.model import DayUsage
+from billing_bridge.billing.payers import Payer
+from billing_bridge.billing.payers import on as payer_on
+from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.line import Octets
 from billing_bridge.rating.proration import Change, DaySpan, Pause
 from controller.domain.charge import Charge, ChargeKind
@@ -103,6 +106,14 @@ class Holding:
     quarters: Mapping[date, Mapping[int, Octets]] = field(default_factory=dict)
     sold: Sold | None = None
     pauses: Sequence[Pause] = ()
+    payers: Sequence[Payer] = ()
+
+    def payer_of(self, period: DaySpan) -> AccountId:
+        """The account whose bill a period of it belongs to."""
+        if not self.payers:
+            return self.account_id
+        begun_on = min((change.on for change in self.changes), default=period.first_on)
+        return payer_on(self.payers, max(period.first_on, begun_on), self.account_id).account_id
 
     def period(self, day: date, cycle: Cycle) -> DaySpan:
         """The period of `cycle` that a day falls in."""
@@ -143,9 +154,16 @@ class Case:
     catalogue: Mapping[OfferingVersionId, TariffVersion] = field(default_factory=dict)
     cohorts: Mapping[OfferingId, Cohort] = field(default_factory=dict)
     limits: Limits = Limits()
+    corrections: Mapping[OfferingVersionId, Sequence[Corrected]] = field(default_factory=dict)
 
-    def price(self, version_id: OfferingVersionId) -> TariffVersion | None:
-        """The version as the catalogue has it, else as billing has copied it."""
+    def price(self, version_id: OfferingVersionId, period: DaySpan | None = None) -> TariffVersion | None:
+        """The version as the catalogue has it, else as billing has copied it; in a period whose price was corrected,
+        the one that it should have been."""
+        if period is not None:
+            for correction in reversed(self.corrections.get(version_id, ())):
+                if period.first_on in correction.days:
+                    right = correction.tariff
+                    return self.catalogue.get(right.version_id) or right
         return self.catalogue.get(version_id) or self.tariffs.get(version_id)
 
     def of(self, subscription_id: str) -> Sequence[Charge]:

@@ -66,17 +66,19 @@ def expected(case: Case, holding: Holding, period: DaySpan, cycle: Cycle, *, clo
     for span, version_id, quantity in held(holding.changes, period):
         versions.setdefault(version_id, []).append((span, quantity))
     for version_id, spans in versions.items():
-        tariff = case.price(version_id)
+        tariff = case.price(version_id, period)
         if tariff is None or tariff.plan.cycle != cycle:
             continue
         began = since[tariff.offering_id]
-        _fees(found, tariff, spans, began, period, holding.pauses, closed=closed)
+        own: Wanted = {}
+        _fees(own, tariff, spans, began, period, holding.pauses, closed=closed)
         if closed:
-            _usage(found, tariff, spans, holding, period)
+            _usage(own, tariff, spans, holding, period)
         days = sum(span.days for span, _ in spans)
-        for (of, _), wanted in found.items():
-            if of == version_id:
-                wanted.days = days
+        for (_, kind), wanted in own.items():
+            wanted.days = days
+            # Of a price that was corrected the charges still name the version that was sold.
+            found[version_id, kind] = wanted
     return found
 
 

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import extract, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import hours
+from billing_bridge.billing import corrections, hours, payers
 from billing_bridge.billing.model import Subscription
+from billing_bridge.billing.payers import Payer
 from billing_bridge.billing.repository import read_subscriptions, tariffs
 from billing_bridge.checks.case import Case, Cohort, Holding, Key, Limits, Month, Record, Sold
 from billing_bridge.checks.history import cohort_of
@@ -52,7 +53,7 @@ class Facts:
         by_account: dict[AccountId, list[Charge]] = defaultdict(list)
         for made in batch.charges:
             by_account[made.account_id].append(made)
-        accounts = list(by_account)
+        accounts = await _accounts(conn, batch.charges)
         since = min([today - _TWO_MONTHS, *(c.first_on for c in batch.charges)]) - timedelta(days=31)
         subscriptions = await read_subscriptions(conn, accounts, self._day, since)
         if any(c != "month" for s in subscriptions for c in s.cycles):
@@ -68,16 +69,18 @@ class Facts:
         originals = await self._catalogue(conn, versions)
         await self._know_cohorts(conn, copies.values(), today)
         sold = await self.sales.sold_in(conn, accounts)
+        for holding in holdings:
+            book = sold.get(holding.account_id)
+            product = book.products.get(holding.subscription_id) if book else None
+            if product is not None and product.since <= batch.as_of:
+                holding.sold = Sold(product.version_id, product.quantity)
+        corrected = await corrections.of_versions(conn, versions)
         found = []
         for account_id, charges in by_account.items():
             sales = sold.get(account_id)
             currency = sales.currency if sales else charges[0].net.currency
-            own = [h for h in holdings if h.account_id == account_id]
-            if sales is not None:
-                for holding in own:
-                    product = sales.products.get(holding.subscription_id)
-                    if product is not None and product.since <= batch.as_of:
-                        holding.sold = Sold(product.version_id, product.quantity)
+            charged = {c.subscription_id for c in charges}
+            own = [h for h in holdings if h.subscription_id in charged or account_id in h.payers_of]
             found.append(
                 Case(
                     account_id,
@@ -89,6 +92,7 @@ class Facts:
                     originals,
                     self._cohorts,
                     limits(currency),
+                    corrected,
                 )
             )
         return found
@@ -124,6 +128,7 @@ class Facts:
         charged = await _charged(conn, [s.subscription_id for s in subscriptions], batch.bill_run_id, since)
         months = await _months(conn, services, today)
         measured = await _measured(conn, services, since)
+        paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
         quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], self.zone)
         found = []
         for s in subscriptions:
@@ -136,6 +141,7 @@ class Facts:
                     {m: n for m, n in months.get(s.service_id, {}).items() if date(*m, 28) < closed.first_on},
                     measured.get(s.service_id, {}),
                     {u.day: quarters[u.service_id, u.day] for u in s.usage if (u.service_id, u.day) in quarters},
+                    paying.get(s.account_id, ()),
                 )
             )
         return found
@@ -169,7 +175,13 @@ class _Open:
     months: Mapping[Month, int]
     measured: Mapping[date, int]
     quarters: Mapping[date, Mapping[int, Octets]]
+    payers: Sequence[Payer]
     sold: Sold | None = None
+
+    @property
+    def payers_of(self) -> set[AccountId]:
+        """Everybody who ever pays for it."""
+        return {self.account_id, *(entry.account_id for entry in self.payers)}
 
     @property
     def account_id(self) -> AccountId:
@@ -194,7 +206,16 @@ class _Open:
             self.quarters,
             self.sold,
             s.pauses,
+            self.payers,
         )
+
+
+async def _accounts(conn: AsyncConnection, charges: Sequence[Charge]) -> list[AccountId]:
+    """Who is billed, and whose subscriptions they are billed for."""
+    ids = sorted({c.subscription_id for c in charges if c.subscription_id})
+    query = select(subscription.c.account_id).where(one_of(conn, subscription.c.subscription_id, ids)).distinct()
+    own = [AccountId(i) for i in await conn.scalars(query)]
+    return list(dict.fromkeys([*(c.account_id for c in charges), *own]))
 
 
 async def _charged(

@@ -79,9 +79,12 @@ def _used(case: Case, holding: Holding) -> Iterator[_Used]:
             continue
         running = holding.period(case.today, tariff.plan.cycle)
         period = holding.period(running.first_on - timedelta(days=1), tariff.plan.cycle)
+        if holding.payer_of(period) != case.account_id:
+            continue
+        tariff = case.price(version_id, period) or tariff
         spans = [span for span, held_id, _ in held(holding.changes, period) if held_id == version_id]
         days = frozenset(day for span in spans for day in span.each_day())
-        key = Key(period.first_on, tariff.version_id, ChargeKind.USAGE)
+        key = Key(period.first_on, version_id, ChargeKind.USAGE)
         lines = [c for c in case.of(holding.subscription_id) if case.key_of(c, holding) == key]
         if not days or (not lines and holding.charged.get(key)):
             continue  # charged, and looked at, before

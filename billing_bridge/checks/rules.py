@@ -59,13 +59,13 @@ def _line(case: Case, charge: Charge, holding: Holding | None) -> Iterator[Findi
             charge, "wrong-currency", f"charged in {charge.net.currency}, the account is kept in {case.currency}"
         )
         return
-    if holding is None or holding.account_id != case.account_id:
-        yield _of_line(charge, "foreign-line", f"subscription {charge.subscription_id} is not one of this account")
+    if holding is None or holding.payer_of(case.period_of(charge, holding)) != case.account_id:
+        yield _of_line(charge, "foreign-line", f"subscription {charge.subscription_id} is not paid for by this account")
         return
     running = holding.period(case.today, case.cycle(charge.version_id))
     if case.period_of(charge, holding).first_on >= running.until_on:
         yield _of_line(charge, "future-period", f"charges days from {charge.first_on} on, the run is of {case.today}")
-    tariff = case.price(charge.version_id)
+    tariff = case.price(charge.version_id, case.period_of(charge, holding))
     if tariff is not None:
         yield from _tax(case, charge, tariff)
     if charge.net.minor == 0:
@@ -166,6 +166,8 @@ def _sums(case: Case, holding: Holding) -> Iterator[Finding]:
         own = [key for key in now if case.cycle(key.version_id) == cycle]
         others = [holding.period(key.period_first_on, cycle) for key in sorted(own, key=str)]
         for period in dict.fromkeys([before, running, *others]):
+            if holding.payer_of(period) != case.account_id:
+                continue
             closed = period.until_on <= case.today
             wanted = expected(case, holding, period, cycle, closed=closed)
             keys = {key for key in own if key.period_first_on == period.first_on}
