@@ -28,6 +28,7 @@ from controller.app.dunning_cli import dunning_app
 from controller.app.finance_cli import finance_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
+from controller.app.payments_cli import payments_app
 from controller.app.radius_cli import radius_app
 from controller.app.usage_cli import usage_app
 from controller.domain.clock import SystemClock
@@ -55,6 +56,7 @@ app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(nas_app, name="nas")
 app.add_typer(finance_app, name="finance")
 app.add_typer(tax_app, name="tax")
+app.add_typer(payments_app, name="payments")
 app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
 app.add_typer(billing_app, name="billing")

@@ -99,6 +99,10 @@ class Remote:
     def post(self, path: str, body: Json | None = None) -> Json:
         return self._call("POST", path, json=body or {})
 
+    def upload(self, path: str, content: bytes, **query: str | int) -> Json:
+        """Send a bank file as it is."""
+        return self._call("POST", path, content=content, params=query, headers={"Content-Type": "application/xml"})
+
     def put(self, path: str, body: Json) -> Json:
         return self._call("PUT", path, json=body)
 

@@ -25,7 +25,7 @@ from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
 from erp.payments import card_rows, refund_rows, repository
 from erp.payments.errors import NoGateway, UnknownCardPayment, WrongState
 from erp.payments.repository import BOOKED, STALE, UNKNOWN, WAITING, CardPayment, Dispute, Told
-from erp.payments.stripe.events import Disputed, Fact, Failed, Named, Paid, PaidOut, Refunded
+from erp.payments.stripe.events import Disputed, Fact, Failed, Named, Paid, PaidOut, Refunded, RefundFailed
 
 GATEWAY_REFUND = "gw:"
 """How references begin of refunds that a gateway made: its sums are told without those made by bank or in cash."""
@@ -57,6 +57,8 @@ class CardBooking:
                 return await self._named(conn, told.gateway, fact, actor)
             case Refunded():
                 return await self._refunded(conn, told.gateway, fact, actor)
+            case RefundFailed():
+                return await self._refund_failed(conn, told.gateway, fact, actor)
             case Disputed():
                 return await self._disputed(conn, told, fact, actor)
             case PaidOut():
@@ -162,6 +164,7 @@ class CardBooking:
                 f"refunded at {name}",
             )
             await self._settlement.reverse_in(conn, back, actor=actor)
+        await repository.wake(conn, name, intent_id=fact.intent_id)
         return BOOKED, f"{fact.so_far} refunded so far"
 
     async def refund_done(
@@ -172,6 +175,27 @@ class CardBooking:
         back = MoneyBack(ours.payment_id, ours.amount, "refund", reference, GATEWAY, ours.reason)
         await self._settlement.reverse_in(conn, back, actor=actor)
         await refund_rows.change(conn, ours.refund_id, "done", self._clock.now(), provider_id=provider_id)
+
+    async def _refund_failed(self, conn: AsyncConnection, name: str, fact: RefundFailed, actor: str) -> tuple[str, str]:
+        """The money is at the gateway again, and the customer's: as if it had never been given back."""
+        await ledger.lock_books(conn)
+        payment_id = await self._payment_of(conn, name, fact.intent_id)
+        if payment_id is None:
+            return WAITING, f"for payment {fact.intent_id} and whose it is"
+        given = [
+            r for r in await receipts.reversals(conn, payment_id)
+            if r.kind == "refund" and r.reference.startswith(GATEWAY_REFUND)
+        ]  # fmt: skip
+        reference = f"{GATEWAY_REFUND}{fact.refund_id}:failed"
+        if sum(r.amount.minor for r in given) < fact.amount.minor and all(r.reference != reference for r in given):
+            return WAITING, "for the refund that it is about"
+        reason = f"refund {fact.refund_id} could not be delivered"
+        back = MoneyBack(payment_id, -fact.amount, "refund", reference, GATEWAY, reason)
+        await self._settlement.reverse_in(conn, back, actor=actor)
+        for ours in await refund_rows.refunds(conn, payment_id=payment_id, way="gateway", states=("done",), limit=500):
+            if ours.provider_id == fact.refund_id:
+                await refund_rows.change(conn, ours.refund_id, "refused", self._clock.now(), detail="not delivered")
+        return BOOKED, f"{fact.amount} could not be delivered"
 
     async def _disputed(self, conn: AsyncConnection, told: Told, fact: Disputed, actor: str) -> tuple[str, str]:
         await ledger.lock_books(conn)

@@ -78,7 +78,12 @@ async def set_by_intent(
 
 
 async def attempts(
-    conn: AsyncConnection, *, attempt_id: str | None = None, account_id: str | None = None, limit: int = 50
+    conn: AsyncConnection,
+    *,
+    attempt_id: str | None = None,
+    account_id: str | None = None,
+    states: tuple[str, ...] = (),
+    limit: int = 50,
 ) -> list[CardAttempt]:
     """Newest first."""
     query = select(card_attempt).order_by(card_attempt.c.attempt_id.desc()).limit(limit)
@@ -86,6 +91,8 @@ async def attempts(
         query = query.where(card_attempt.c.attempt_id == attempt_id)
     if account_id is not None:
         query = query.where(card_attempt.c.account_id == account_id)
+    if states:
+        query = query.where(card_attempt.c.state.in_(states))
     return [
         CardAttempt(
             row.attempt_id,

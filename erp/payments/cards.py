@@ -6,6 +6,7 @@ What came of it is told by the gateway's events, and booked there alone; the ans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from controller.domain.clock import Clock
 from controller.domain.errors import RuleError
@@ -20,6 +21,9 @@ from erp.payments.errors import GatewayDeclined, GatewayUnsure, UnknownCardPayme
 from erp.payments.gateway import ChargeCard
 from erp.payments.gateways import GatewayRegistry
 from erp.payments.refunds import Speaks
+
+_IN_FLIGHT = timedelta(minutes=2)
+"""Longer than all the attempts of one request together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,14 @@ class CardCharges:
             return found
         owed = await self._finance.invoice(found.invoice_id)
         return await self._ask(found, f"Invoice {owed.number}")
+
+    async def resume(self) -> int:
+        """Ask again for everything whose answer did not come; how many are answered now."""
+        async with self._database.read() as conn:
+            waiting = await card_rows.attempts(conn, states=("asked", "unsure"), limit=500)
+        # What was asked a moment ago may be in flight yet.
+        late = [w for w in waiting if self._clock.now() - w.changed_at > _IN_FLIGHT]
+        return sum([(await self.repeat(w.attempt_id)).state not in ("asked", "unsure") for w in late])
 
     async def attempt(self, attempt_id: str) -> CardAttempt:
         """Raises UnknownCardPayment."""

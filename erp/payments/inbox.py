@@ -34,7 +34,8 @@ log = structlog.get_logger()
 
 _webhooks = Counter("headend_payments_webhooks_total", "Webhooks of payment gateways", ["gateway", "outcome"])
 _handled = Counter("headend_payments_events_total", "Events of payment gateways", ["gateway", "type", "state"])
-_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""The database is not there, busy or full: what was to be done is done later."""
 _MAX_ATTEMPTS = 5
 
 
@@ -81,7 +82,7 @@ class GatewayInbox:
             try:
                 while await self.handle_next():
                     pass
-            except _AWAY as error:
+            except AWAY as error:
                 log.warning("payments.database_away", error=type(error).__name__)
             try:
                 await asyncio.wait_for(self._stored.wait(), self._settings.poll_s)
@@ -106,7 +107,7 @@ class GatewayInbox:
                     return False
                 state, detail = await self._booking.book(conn, told, events.fact(json.loads(told.body)))
                 await repository.set_event(conn, told.event_key, state, detail, now)
-        except _AWAY:
+        except AWAY:
             raise
         except RuleError as error:
             assert told is not None

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx2
+import structlog
 
 from controller.domain.clock import Clock
+from controller.domain.errors import RuleError
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from erp.crm.service import CrmService
@@ -18,16 +20,18 @@ from erp.payments.cards import CardCharges
 from erp.payments.cash import CashDesk
 from erp.payments.gateway import PaymentGateway
 from erp.payments.gateways import GatewayRegistry
-from erp.payments.inbox import GatewayInbox
+from erp.payments.inbox import AWAY, GatewayInbox
 from erp.payments.refunds import RefundService
 from erp.payments.repository import Gateway
 from erp.payments.sepa.service import SepaService
 from erp.payments.settings import PaymentsSettings
 from erp.payments.stripe.client import StripeGateway
 
+log = structlog.get_logger()
+
 
 class PaymentsRoom:
-    """What `app.rooms` makes one of. `inbox.run` is its task; `close` ends its connections."""
+    """What `app.rooms` makes one of. `run` is its task; `close` ends its connections."""
 
     def __init__(
         self,
@@ -56,6 +60,27 @@ class PaymentsRoom:
         self.sepa = SepaService(database, clock, crm, self.settlement, settings)
         self.bank = BankService(database, clock, crm, self.settlement, self.sepa, settings)
         self.cash = CashDesk(database, clock, crm, self.settlement)
+
+    async def run(self) -> None:
+        """Handle what gateways tell, and ask again what they did not answer, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.inbox.run(), name="payments:inbox")
+            tasks.create_task(self._ask_again(), name="payments:again")
+
+    async def resume(self) -> None:
+        """Refunds and charges that were on their way when an answer, or this process, was lost: each under its key."""
+        await self.refunds.resume()
+        await self.cards.resume()
+
+    async def _ask_again(self) -> None:
+        while True:
+            try:
+                await self.resume()
+            except AWAY as error:
+                log.warning("payments.database_away", error=type(error).__name__)
+            except RuleError as error:
+                log.warning("payments.not_asked_again", error=str(error))
+            await asyncio.sleep(self.settings.ask_again_s)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -19,3 +19,5 @@ class PaymentsSettings:
     """How often events stored by another process are looked for; our own are handled at once."""
     request_timeout_s: float = 20.0
     """How long a gateway may take to answer one request."""
+    ask_again_s: float = 60.0
+    """How often a gateway is asked again for what it did not answer."""

@@ -34,11 +34,11 @@ async def no_pause(_seconds: float) -> None:
 class Till(Books):
     """The books, and who brings money to them. `stripe` is a gateway of the lab's, its clock ours."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, box: SecretBox | None = None) -> None:
         super().__init__(database)
-        box = SecretBox([random_secrets.token_bytes(32)])
+        kept = box or SecretBox([random_secrets.token_bytes(32)])
         self.room = PaymentsRoom(
-            database, self.clock, box, self.crm, self.finance, PaymentsSettings(request_timeout_s=0.5), sleep=no_pause
+            database, self.clock, kept, self.crm, self.finance, PaymentsSettings(request_timeout_s=0.5), sleep=no_pause
         )
         self.stripe = StripeEmulator(API_KEY, WEBHOOK_SECRET, int(self.clock.now().timestamp()))
 

@@ -94,7 +94,16 @@ class PaidOut:
     failed: bool
 
 
-Fact = Paid | Failed | Named | Refunded | Disputed | PaidOut
+@dataclass(frozen=True, slots=True)
+class RefundFailed:
+    """A refund could not be delivered: its money is at the gateway again."""
+
+    refund_id: str
+    intent_id: str
+    amount: Money
+
+
+Fact = Paid | Failed | Named | Refunded | RefundFailed | Disputed | PaidOut
 
 
 def parse(body: bytes) -> tuple[Head, Mapping[str, Any]]:
@@ -147,6 +156,8 @@ def fact(event: Mapping[str, Any]) -> Fact | None:
                 | "charge.dispute.funds_reinstated"
             ):
                 return _disputed(about)
+            case "refund.failed":
+                return _refund_failed(about)
             case "payout.paid":
                 return PaidOut(_word(about["id"]), _money(about["amount"], about["currency"]), failed=False)
             case "payout.failed":
@@ -195,6 +206,13 @@ def _refunded(about: Mapping[str, Any]) -> Refunded | None:
     if intent_id is None:
         return None
     return Refunded(intent_id, _word(about["id"]), _money(about["amount_refunded"], about["currency"]))
+
+
+def _refund_failed(about: Mapping[str, Any]) -> RefundFailed | None:
+    intent_id = _id_of(about.get("payment_intent"))
+    if intent_id is None:
+        return None
+    return RefundFailed(_word(about["id"]), intent_id, _money(about["amount"], about["currency"]))
 
 
 def _disputed(about: Mapping[str, Any]) -> Disputed | None:

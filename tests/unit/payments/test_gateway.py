@@ -307,7 +307,10 @@ async def test_a_charge_without_an_answer_is_unsure_and_asked_again_under_its_ke
     with serving(app) as url:
         await till.gateway(url)
         till.stripe.faults.append("lost")
-        again = await till.room.cards.repeat(made.attempt_id)
+        assert await till.room.cards.resume() == 0, "it may be in flight"
+        await till.later(minutes=3)
+        assert await till.room.cards.resume() == 1
+        again = await till.room.cards.attempt(made.attempt_id)
         assert (again.state, again.attempt_id, len(till.stripe.intents)) == ("pending", made.attempt_id, 1)
         await hear(till)
         declined, other = await card(till, DECLINING)
@@ -356,6 +359,23 @@ async def test_a_refund_is_approved_by_another_sent_once_and_booked_once(till: T
         with pytest.raises(GatewayDeclined):
             await refunds.approve(small.refund_id, actor="user:anna")
         assert (await refunds.get(small.refund_id)).state == "refused"
+    await till.assert_sound()
+
+
+@pytest.mark.parametrize("failed_first", [True, False])
+async def test_a_refund_that_could_not_be_delivered_is_the_customers_again(till: Till, failed_first: bool) -> None:
+    await till.gateway()
+    account = await till.account()
+    intent = till.stripe.paid(5000, metadata={"account_id": account})
+    till.stripe.refunded(intent, 2000)
+    refund = {"id": "re_1", "payment_intent": intent["id"], "amount": 2000, "currency": "eur", "status": "failed"}
+    till.stripe.tell("refund.failed", refund)
+    paid, refunded, failed = till.stripe.events
+    for event in [failed, paid, refunded, failed] if failed_first else [paid, refunded, failed]:
+        await till.deliver(event)
+        await till.room.inbox.drain()
+    (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
+    assert (payment.unapplied, {state for _, state in await till.told()}) == (euro("50.00"), {"booked"})
     await till.assert_sound()
 
 
