@@ -154,32 +154,43 @@ class MediationService:
                 grown.append((growth, record))
             else:
                 tally.accept(RADIUS, record.received_at, UNRATED, 0)
+        booked_records = held_records = 0
         known: list[Growth] = []
         compared: list[Growth] = []
         held: list[Held] = []
         owned = await self._owned(conn, grown)
         bills = await assignments.of_services(conn, OCTETS, (g.service_id for parts in owned for g in parts))
-        for (growth, record), parts in zip(grown, owned, strict=True):
-            fates = set()
+        for (_, record), parts in zip(grown, owned, strict=True):
+            dispositions: list[str] = []
             for part in parts:
                 reason = _held_for(part, record)
                 if reason is not None:
                     held.append(Held(part, reason, record.username, record.nas_id, record.received_at))
-                    fates.add(SUSPENSE)
+                    dispositions.append(SUSPENSE)
                 elif bills.source(str(part.service_id), part.since) in (None, RADIUS):
                     known.append(part)
-                    fates.add(RATED)
+                    dispositions.append(RATED)
                 else:
                     compared.append(part)
-            octets = growth.upstream_octets + growth.downstream_octets
-            tally.accept(RADIUS, record.received_at, fate(fates), octets)
+                    dispositions.append(UNRATED)
+            told = fate(dispositions)
+            booked_records += told != SUSPENSE
+            held_records += told == SUSPENSE
+            tally.accept(RADIUS, record.received_at, told, 0)
+            for part, disposition in zip(parts, dispositions, strict=True):
+                octets = part.upstream_octets + part.downstream_octets
+                tally.accept(RADIUS, record.received_at, disposition, octets, records=0)
         now, zone = self._clock.now(), self._settings.zone
         await repository.store_sessions(conn, list(states.values()))
         last_id = await book(conn, known, at.last_interval_id, zone=zone, now=now)
         await compare(conn, RADIUS, compared, zone)
         await repository.suspend(conn, held, now)
         await tally.write(conn)
-        self._count(len(records), len(grown), len(held))
+        _records.labels("booked").inc(booked_records)
+        _records.labels("suspense").inc(held_records)
+        _records.labels("nothing-new").inc(len(records) - len(grown))
+        if held_records:
+            log.warning("mediation.suspense", records=held_records)
         return last_id
 
     async def _owned(self, conn: AsyncConnection, grown: Sequence[tuple[Growth, LoggedRecord]]) -> list[list[Growth]]:
@@ -194,13 +205,6 @@ class MediationService:
             pieces(g, timelines.get(r.username, nothing)[g.service_id is not None], began.get(g.service_id or ""), zone)
             for g, r in grown
         ]
-
-    def _count(self, records: int, grown: int, held: int) -> None:
-        _records.labels("booked").inc(grown - held)
-        _records.labels("suspense").inc(held)
-        _records.labels("nothing-new").inc(records - grown)
-        if held:
-            log.warning("mediation.suspense", records=held)
 
 
 def _held_for(growth: Growth, record: LoggedRecord) -> str | None:

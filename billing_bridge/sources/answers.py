@@ -262,6 +262,14 @@ class IdentifierOut(Out):
         )  # fmt: skip
 
 
+class GivenOut(IdentifierOut):
+    """`taken_up`: items that left suspense with it. `booked_before`: records of that time that were booked before, as
+    whoever's the identifier was then; they stay so."""
+
+    taken_up: int
+    booked_before: int
+
+
 class IdentifierQuery(PageQuery):
     kind: Kind | None = None
     identifier: Identifier | None = None

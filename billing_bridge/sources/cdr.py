@@ -65,7 +65,7 @@ class CsvMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: tuple[Column, ...] = ()
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    delimiter: str = Field(default=",", pattern=r"^[,;:|\t]$")
     identifier: Column
     start: Column
     fallback: Column = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -21,6 +21,7 @@ from billing_bridge.sources.answers import (
     DeliveryQuery,
     EventsIn,
     FileIn,
+    GivenOut,
     HourOut,
     HourQuery,
     IdentifierIn,
@@ -42,13 +43,16 @@ from billing_bridge.sources.identifiers import PHONE
 from billing_bridge.sources.intake import Intake
 from billing_bridge.sources.model import Fact, Source
 from billing_bridge.sources.service import SourceService
+from billing_bridge.suspense.service import SuspenseService
 from controller.domain.errors import RuleError
 from controller.http.endpoint import Call, Endpoint, Page
 from controller.store.metadata import from_micros, to_micros
 
+_LAST_US = to_micros(datetime(2200, 1, 1, tzinfo=UTC))
 
-def endpoints(sources: SourceService, intake: Intake) -> list[Endpoint]:
-    return [*_registry(sources), *_deliveries(sources, intake), *_decisions(sources), *_ledger(sources)]
+
+def endpoints(sources: SourceService, intake: Intake, suspense: SuspenseService) -> list[Endpoint]:
+    return [*_registry(sources), *_deliveries(sources, intake), *_decisions(sources, suspense), *_ledger(sources)]
 
 
 def _registry(sources: SourceService) -> list[Endpoint]:
@@ -150,7 +154,7 @@ def _deliveries(sources: SourceService, intake: Intake) -> list[Endpoint]:
                  query=DeliveryQuery, returns=DeliveryOut, paged=True),
         Endpoint("GET", "/usage-deliveries/{delivery_id}", "usage:read", show, "What became of one delivery",
                  returns=DeliveryOut),
-        Endpoint("GET", "/usage-records", "usage:read", records, "Records of sources as they came",
+        Endpoint("GET", "/usage-records", "billing:read", records, "Records of sources as they came",
                  query=RecordQuery, returns=RecordOut, paged=True),
     ]  # fmt: skip
 
@@ -171,26 +175,33 @@ def _fact(event: UsageEventIn, number: int, source: Source) -> Fact:
     )  # fmt: skip
 
 
-def _decisions(sources: SourceService) -> list[Endpoint]:
+def _decisions(sources: SourceService, suspense: SuspenseService) -> list[Endpoint]:
     async def identifiers(call: Call) -> Page:
         query = call.query_as(IdentifierQuery)
         last = query.last_key(str, str, int)
-        after = None if last is None else (last[0], last[1], from_micros(last[2]))
+        after = None if last is None else (last[0], last[1], _at(last[2]))
         found = await sources.mapped(query.kind, query.identifier, after, query.rows)
         return Page.of(found, query, lambda m: (m.kind, m.identifier, to_micros(m.since)), IdentifierOut.of)
 
-    async def map_one(call: Call) -> IdentifierOut:
+    async def map_one(call: Call) -> GivenOut:
         body = call.body_as(IdentifierIn)
-        found = await sources.map(
-            body.kind, body.identifier, body.since, body.service_id, overrides=body.overrides, actor=call.actor,
+        before = await sources.booked_before(body.kind, body.identifier, body.since)
+        found, released = await suspense.give(
+            body.kind,
+            body.identifier,
+            body.since,
+            body.service_id,
+            overrides=body.overrides,
+            actor=call.actor,
             reason=body.reason,
-        )  # fmt: skip
-        return IdentifierOut.of(found)
+        )
+        said = IdentifierOut.of(found).model_dump()
+        return GivenOut(**said, taken_up=len(released.items), booked_before=before)
 
     async def assignments(call: Call) -> Page:
         query = call.query_as(AssignmentQuery)
         last = query.last_key(str, str, int)
-        after = None if last is None else (last[0], last[1], from_micros(last[2]))
+        after = None if last is None else (last[0], last[1], _at(last[2]))
         found = await sources.assignments(query.service_id, after, query.rows)
         return Page.of(found, query, lambda a: (a.service_id, a.measure, to_micros(a.since)), AssignmentOut.of)
 
@@ -205,7 +216,7 @@ def _decisions(sources: SourceService) -> list[Endpoint]:
         Endpoint("GET", "/usage-identifiers", "billing:read", identifiers, "Whose each identifier is",
                  query=IdentifierQuery, returns=IdentifierOut, paged=True),
         Endpoint("POST", "/usage-identifiers", "billing:write", map_one, "Give an identifier to a service",
-                 body=IdentifierIn, returns=IdentifierOut, status=201),
+                 body=IdentifierIn, returns=GivenOut, status=201),
         Endpoint("GET", "/usage-assignments", "billing:read", assignments, "Which source bills which service",
                  query=AssignmentQuery, returns=AssignmentOut, paged=True),
         Endpoint("POST", "/usage-assignments", "billing:write", assign, "Let a source bill a service",
@@ -229,7 +240,7 @@ def _ledger(sources: SourceService) -> list[Endpoint]:
     async def hours(call: Call) -> Page:
         query = call.query_as(HourQuery)
         last = query.last_key(int, str)
-        after = None if last is None else (from_micros(last[0]), last[1])
+        after = None if last is None else (_at(last[0]), last[1])
         found = await sources.hours(query.source, query.since, query.until, after, query.rows)
         measures = await measured()
         return Page.of(found, query, lambda h: (to_micros(h.hour), h.source), lambda h: HourOut.of(h, measures))
@@ -245,7 +256,7 @@ def _ledger(sources: SourceService) -> list[Endpoint]:
         return CheckOut(faults=await sources.faults())
 
     return [
-        Endpoint("GET", "/usage-calls", "usage:read", calls, "Calls booked to a service", query=CallQuery,
+        Endpoint("GET", "/usage-calls", "billing:read", calls, "Calls booked to a service", query=CallQuery,
                  returns=CallOut, paged=True),
         Endpoint("GET", "/usage-comparison", "usage:read", compared, "What every source says of a service, by day",
                  query=ComparedQuery, returns=ComparedOut),
@@ -255,3 +266,8 @@ def _ledger(sources: SourceService) -> list[Endpoint]:
         Endpoint("POST", "/usage-ledger/check", "usage:read", check, "Count everything again, hash chains too",
                  returns=CheckOut),
     ]  # fmt: skip
+
+
+def _at(micros: int) -> datetime:
+    """The instant of a cursor; one that a caller made up lies at an end of time."""
+    return from_micros(max(0, min(micros, _LAST_US)))

@@ -27,11 +27,12 @@ from billing_bridge.errors import (
     UnknownDelivery,
     UnknownSource,
 )
+from billing_bridge.mediation.repository import read_position
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import assignments, booked, comparing, identifiers, ledger, repository
 from billing_bridge.sources.assignments import ALL, RATES, Assignment
-from billing_bridge.sources.identifiers import PORT, SERVICE, Mapped
-from billing_bridge.sources.ledger import DUPLICATE, RADIUS, Hour
+from billing_bridge.sources.identifiers import PORT, Mapped
+from billing_bridge.sources.ledger import DUPLICATE, RADIUS, SUSPENSE, Hour
 from billing_bridge.sources.model import Report, Source
 from billing_bridge.sources.repository import Stored
 from billing_bridge.sources.tables import delivery, record
@@ -41,6 +42,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.usage_chain import FIRST_PREVIOUS, link_digest
+from controller.store.usage_log import usage_links, usage_records
 
 log = structlog.get_logger()
 
@@ -178,25 +180,20 @@ class SourceService:
         async with self._database.read() as conn:
             return await assignments.page(conn, service_id, after, limit)
 
-    async def map(
-        self, kind: str, name: str, since: datetime, service_id: str | None, *, overrides: bool, actor: str, reason: str
-    ) -> Mapped:
-        """From `since` on the identifier is that of `service_id`, or nobody's. It holds for what comes from now on.
-
-        Raises UnbilledService and Decided.
-        """
-        now = self._clock.now()
-        if kind == SERVICE:
-            raise NotForThis("usage that names our own service needs no mapping")
-        async with self._database.begin() as conn:
-            if service_id is not None and not await is_billed(conn, service_id):
-                raise UnbilledService(f"billing knows no service {service_id}: activate it first")
-            found = await identifiers.put(conn, kind, name, since, service_id, now, actor, overrides=overrides)
-            if found != service_id:
-                raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
-            after = {"service_id": service_id, "since": since, "overrides": overrides}
-            await self._audit(conn, now, actor, "map", name, after, reason, kind=kind)
-        return Mapped(kind, name, since, service_id, overrides, now, actor)
+    async def booked_before(self, kind: str, name: str, since: datetime) -> int:
+        """Records of the identifier, of `since` or later, that are taken already, as whoever's it was then."""
+        query = (
+            select(func.count())
+            .select_from(record)
+            .where(
+                record.c.identifier_kind == kind,
+                record.c.identifier == name,
+                record.c.until > since,
+                record.c.state != SUSPENSE,
+            )
+        )
+        async with self._database.read() as conn:
+            return int(await conn.scalar(query) or 0)
 
     async def mapped(
         self, kind: str | None, name: str | None, after: tuple[str, str, datetime] | None, limit: int
@@ -248,6 +245,10 @@ class SourceService:
             faults = [f"{h.source} {h.hour.isoformat()}: the parts do not sum to what was accepted"
                       for h in await ledger.unbalanced(conn)]  # fmt: skip
             sums = {hour.source: hour for hour in await ledger.sums(conn)}
+            mediated = await _mediated(conn)
+            told = sums[RADIUS].accepted[0] if RADIUS in sums else 0
+            if told != mediated:
+                faults.append(f"{RADIUS}: the ledger says {told} accepted, {mediated} of the usage log are mediated")
             counted = await _counted(conn)
             for name in sorted(counted.keys() | (sums.keys() - {RADIUS})):
                 faults += _apart(name, sums.get(name), counted.get(name, {}))
@@ -295,6 +296,16 @@ async def _counted(conn: AsyncConnection) -> dict[str, dict[str, int]]:
     for name, count in await conn.execute(again):
         found.setdefault(name, {})[DUPLICATE] = int(count)
     return found
+
+
+async def _mediated(conn: AsyncConnection) -> int:
+    """Records of the usage log up to where mediation stands, by the links of its hash chain."""
+    position = (await read_position(conn)).record_id
+    whole = select(func.sum(usage_links.c.records), func.max(usage_links.c.last_record_id))
+    records, until = (await conn.execute(whole.where(usage_links.c.last_record_id <= position))).one()
+    rest = select(func.count()).select_from(usage_records)
+    rest = rest.where(usage_records.c.record_id > (until or 0), usage_records.c.record_id <= position)
+    return int(records or 0) + int(await conn.scalar(rest) or 0)
 
 
 def _apart(name: str, told: Hour | None, counted: dict[str, int]) -> list[str]:

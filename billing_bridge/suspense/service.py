@@ -33,7 +33,7 @@ from billing_bridge.mediation.repository import Held, Position, lock_position, m
 from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import identifiers
-from billing_bridge.sources.identifiers import Timeline, owner
+from billing_bridge.sources.identifiers import Mapped, Timeline, owner
 from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally
 from billing_bridge.sources.model import SECOND_SOURCE
 from billing_bridge.sources.release import BELIEVABLE, Release, amount
@@ -183,18 +183,72 @@ class SuspenseService:
             kind = await self._release.kind(conn, item)
             if await identifiers.put(conn, kind, item.username, at, service_id, now, actor) != service_id:
                 raise Decided(f"from {at.isoformat()} on, {item.username!r} was already given another service")
-            timeline = (await identifiers.timelines(conn, kind, [item.username]))[item.username]
-            waiting = [
-                i
-                for i in await repository.unmapped(conn, item.username, at)
-                if await self._release.kind(conn, i) == kind
-            ]
-            taken = [i for i in waiting if service_id in _owners(i, timeline)]
+            taken = await self._found(conn, kind, item.username, at, position, now, actor, only=service_id)
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
-            await repository.decide(conn, [i.suspense_id for i in taken], MAPPED, now, actor, service_id=service_id)
-            await move_position(conn, await self._take_up(conn, taken, timeline, position, now))
-        return Released(MAPPED, tuple(taken))
+        return Released(MAPPED, taken)
+
+    async def give(
+        self,
+        kind: str,
+        name: str,
+        since: datetime,
+        service_id: str | None,
+        *,
+        overrides: bool,
+        actor: str,
+        reason: str,
+    ) -> tuple[Mapped, Released]:
+        """From `since` on the identifier is that of `service_id`, or nobody's; what waits under it is taken up.
+
+        What was booked to another service before the decision stays booked. Raises UnbilledService and Decided.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="usage-identifier.map",
+                subject=f"{kind}:{name}"[:160],
+                after={"service_id": service_id, "since": since, "overrides": overrides},
+                reason=reason,
+            )
+            position = await lock_position(conn)
+            if service_id is not None and not await repository.is_billed(conn, service_id):
+                raise UnbilledService(f"billing knows no service {service_id}: activate it first")
+            if (
+                await identifiers.put(conn, kind, name, since, service_id, now, actor, overrides=overrides)
+                != service_id
+            ):
+                raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
+            taken = await self._found(conn, kind, name, since, position, now, actor)
+        return Mapped(kind, name, since, service_id, overrides, now, actor), Released(MAPPED, taken)
+
+    async def _found(
+        self,
+        conn: AsyncConnection,
+        kind: str,
+        name: str,
+        since: datetime,
+        position: Position,
+        now: datetime,
+        actor: str,
+        only: str | None = None,
+    ) -> tuple[Item, ...]:
+        """Take up what waits under an identifier that has an owner now (or the owner `only`); returns the items."""
+        timeline = (await identifiers.timelines(conn, kind, [name]))[name]
+        taken: list[Item] = []
+        for item in await repository.unmapped(conn, name, since):
+            owners = _owners(item, timeline)
+            mine = only in owners if only is not None else owners != {None}
+            if mine and await self._release.kind(conn, item) == kind:
+                taken.append(item)
+        for service_id in sorted({o for item in taken for o in _owners(item, timeline) if o is not None}):
+            ids = [i.suspense_id for i in taken if service_id in _owners(i, timeline)]
+            await repository.decide(conn, ids, MAPPED, now, actor, service_id=service_id)
+        await move_position(conn, await self._take_up(conn, taken, timeline, position, now))
+        return tuple(taken)
 
     async def accept(self, suspense_id: int, *, actor: str, reason: str) -> Released:
         """What a source told is true, however unlikely, or the fact is there now that was missing: take it up.
@@ -232,9 +286,12 @@ class SuspenseService:
                     tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, octets, 0)
         last_id = await book(conn, own, position.last_interval_id, zone=self._settings.zone, now=now)
         await hold(conn, rest, now)
+        cut = {(held.growth.session_key, held.growth.record_ids) for held in rest}
         for item in taken:
-            alone = item.source is None and not await repository.others_waiting(conn, item)
-            if alone and item.accepted_at is not None:
+            if item.source is not None or item.accepted_at is None or (item.session_key, item.record_ids) in cut:
+                continue
+            # Only of a part of a record may another part wait.
+            if item.grown_since is None or not await repository.others_waiting(conn, item):
                 tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, 0)
         told = [item for item in taken if item.source is not None]
         after = await self._release.again(conn, told, Position(position.record_id, last_id), now, tally)

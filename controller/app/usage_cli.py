@@ -20,8 +20,8 @@ usage_app = typer.Typer(no_args_is_help=True, help="Usage of other sources than 
 Source = Annotated[str, typer.Argument(help="Name of a source.")]
 Reason = Annotated[str, typer.Option(help="For the audit log.")]
 
-_PART = 400_000
-"""Octets of a file sent at once: were every one escaped, its JSON would stay below the limit of a request."""
+_PART = 120_000
+"""Octets of a file sent at once: some hundred calls, so that accounting never waits long for the database."""
 _COUNTS = ("accepted", "new", "rated", "unrated", "suspense", "duplicate")
 
 

@@ -247,7 +247,7 @@ class Program:
             *suspense_routes.endpoints(self.money.suspense),
             *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
             *routes_assurance.endpoints(self.assurance.leakage, self.assurance.reconciliation),
-            *source_routes.endpoints(self.money.sources, self.money.intake),
+            *source_routes.endpoints(self.money.sources, self.money.intake, self.money.suspense),
             *finance_routes.endpoints(self.erp.finance),
             *correction_routes.endpoints(self.erp.finance.corrections),
             *settlement_routes.endpoints(self.erp.finance),

@@ -52,8 +52,8 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
             )
 
         def endpoints(_: Database, __: object) -> list[Endpoint]:
-            found = suspense_routes.endpoints(SuspenseService(database, clock, settings))
-            return [*source_routes.endpoints(sources, intake), *found]
+            suspense = SuspenseService(database, clock, settings)
+            return [*source_routes.endpoints(sources, intake, suspense), *suspense_routes.endpoints(suspense)]
 
         return await World(endpoints=endpoints, clock=clock).build(database)
 

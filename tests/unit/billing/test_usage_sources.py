@@ -20,7 +20,7 @@ from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.model import Source
 from billing_bridge.sources.routes import endpoints
 from billing_bridge.sources.service import SourceService
-from billing_bridge.sources.tables import record
+from billing_bridge.sources.tables import record, usage_hour
 from billing_bridge.suspense.routes import endpoints as suspense_endpoints
 from billing_bridge.tables import subscription
 from controller.domain.identity import ServiceId
@@ -83,7 +83,7 @@ def sources(world: BillingWorld) -> SourceService:
 @pytest.fixture
 async def api(world: BillingWorld, sources: SourceService) -> AsyncIterator[httpx2.AsyncClient]:
     intake = Intake(world.database, world.clock, BillingSettings(zone=BERLIN))
-    found = [*endpoints(sources, intake), *suspense_endpoints(world.suspense)]
+    found = [*endpoints(sources, intake, world.suspense), *suspense_endpoints(world.suspense)]
     async with api_client(found, clock=world.clock, actor="user:anna") as client:
         yield client
 
@@ -201,6 +201,16 @@ async def test_a_number_found_later_takes_up_what_waited_and_the_ledger_moves_wi
     body = {"action": "write-off", "reason": "nobody's"}
     await told(await api.post(f"/suspense/{other['suspense_id']}/release", json=body), 200)
     assert await balanced(sources) == {"pbx": (4, 3, 1, 0, 0)}
+    await send(api, cdr(9, berlin(2026, 9, 1, 9, 50), 60, "0891234", src="030888"))
+    given = {
+        "kind": "phone", "identifier": "4930888", "since": berlin(2026, 9, 1, 9).isoformat(),
+        "service_id": line.service_id, "reason": "ported in",
+    }  # fmt: skip
+    answer = await told(await api.post("/usage-identifiers", json=given))
+    assert (answer["taken_up"], answer["booked_before"]) == (1, 0)
+    assert await balanced(sources) == {"pbx": (5, 4, 1, 0, 0)}
+    again = given | {"since": berlin(2026, 9, 1, 9, 30).isoformat()}
+    assert (await told(await api.post("/usage-identifiers", json=again)))["booked_before"] == 1
 
 
 async def test_a_call_before_its_activation_waits_and_is_charged_when_the_plan_comes_to_cover_its_day(
@@ -525,3 +535,62 @@ async def test_the_95th_percentile_of_two_ports_is_billed_from_their_bins_with_t
     async with world.database.begin() as conn:
         await conn.execute(update(record).where(record.c.record_id == 3).values(downstream_octets=6))
     assert any("record 3 of a port" in fault for fault in (await world.explainer.explain(row.line_id)).faults)
+
+
+async def test_a_ledger_that_misses_records_of_the_usage_log_is_found(
+    world: BillingWorld, sources: SourceService
+) -> None:
+    line = await world.activate(DATA)
+    await world.account_for(line, (berlin(2026, 9, 1, 9), 0, 0), (berlin(2026, 9, 1, 10), 200, 5000))
+    await world.mediation.catch_up(await world.usage.watermark())
+    assert await sources.faults() == []
+    async with world.database.begin() as conn:
+        await conn.execute(
+            update(usage_hour).where(usage_hour.c.unrated_records == 1).values(accepted_records=0, unrated_records=0)
+        )
+    assert await sources.faults() == ["radius: the ledger says 1 accepted, 2 of the usage log are mediated"]
+
+
+async def test_usage_of_radius_that_spans_a_handover_by_hand_is_cut_there_and_adds_up(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    old, new = await world.activate(DATA), await world.activate(DATA)
+    noon = berlin(2026, 9, 1, 12)
+    await owns(api, "alice", new, noon, kind="username", overrides=True)
+    await world.account_for(
+        old,
+        (noon - timedelta(minutes=10), 0, 0),
+        (noon + timedelta(minutes=10), 10 * GB, 20 * GB + 1),
+    )
+    await world.mediation.catch_up(await world.usage.watermark())
+    said = {}
+    for line in (old, new):
+        (day,) = await sources.compared(line.service_id, date(2026, 9, 1), date(2026, 9, 2))
+        said[line.service_id] = (day.upstream_octets, day.downstream_octets)
+    assert said == {old.service_id: (5 * GB, 10 * GB), new.service_id: (5 * GB, 10 * GB + 1)}
+    assert await balanced(sources) == {"radius": (2, 1, 1, 0, 0)}
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    (row,) = await lines_of(world, new)
+    explained = await world.explainer.explain(row.line_id)
+    assert explained.intact, explained.faults
+
+
+async def test_usage_of_nobody_is_cut_where_somebody_gets_the_username_and_the_rest_waits_on(
+    world: BillingWorld, api: httpx2.AsyncClient, sources: SourceService
+) -> None:
+    line = await world.activate(DATA)
+    noon = berlin(2026, 9, 1, 12)
+    begin, end = noon - timedelta(minutes=10), noon + timedelta(minutes=10)
+    await world.account_for(line, (begin, 0, 0), (end, 10 * GB, 20 * GB), unmapped=True)
+    await world.mediation.catch_up(await world.usage.watermark())
+    (item,) = await waiting(api)
+    body = {"action": "map", "service_id": line.service_id, "since": noon.isoformat(), "reason": "theirs from noon"}
+    await told(await api.post(f"/suspense/{item['suspense_id']}/release", json=body), 200)
+    (rest,) = await waiting(api)
+    assert (rest["upstream_octets"], rest["downstream_octets"]) == (5 * GB, 10 * GB)
+    assert await balanced(sources) == {"radius": (2, 0, 1, 1, 0)}
+    body = {"action": "write-off", "reason": "nobody's"}
+    await told(await api.post(f"/suspense/{rest['suspense_id']}/release", json=body), 200)
+    (hour,) = await sources.totals()
+    assert (hour.rated[1], hour.unrated[1], hour.suspense) == (15 * GB, 15 * GB, (0, 0))
+    assert hour.adds_up
