@@ -82,9 +82,37 @@ def test_a_line_is_paused_and_its_days_are_drawn(chromium: Chromium, controller:
         assert box is not None
         assert box["width"] > 250
         assert_nothing_sticks_out(page)
-        page.screenshot(path=f"/tmp/b/account-{width}.png", full_page=True)
     page.get_by_role("link", name=re.compile(r"^\d{4}-\d\d-\d\d")).first.click()
     page.locator("#field-on").fill(TODAY.isoformat())
     page.get_by_role("button", name="Set the end").click()
     page.wait_for_url(f"**/services/{line['service_id']}")
     expect(page.get_by_text("called-off")).to_be_visible()
+
+
+def test_a_site_is_put_on_the_bill_of_its_company_and_a_deposit_is_taken(
+    chromium: Chromium, controller: Controller
+) -> None:
+    company = controller.post("/customers", {"name": "Holding AG", "address": "Platz 1"})
+    for width, name in ((1440, "Depot Nord"), (390, "Depot Süd")):
+        site = controller.post("/customers", {"name": name, "address": "Weg 2"})
+        page = signed_in(chromium, controller, width)
+        page.goto(f"{controller.url}/customers/{site['customer_id']}/parent")
+        page.locator("#field-parent_id").fill(site["account_id"])
+        page.locator("#field-heading").fill(f"{name} · 4711")
+        assert_nothing_sticks_out(page)
+        page.get_by_role("button", name="Set", exact=True).click()
+        expect(page.get_by_text("does not belong to itself")).to_be_visible()
+        page.locator("#field-parent_id").fill(company["account_id"])
+        page.get_by_role("button", name="Set", exact=True).click()
+        page.wait_for_url(f"**/customers/{site['customer_id']}")
+        expect(page.get_by_role("heading", name="Belongs to")).to_be_visible()
+        page.get_by_role("link", name="Take a deposit").click()
+        page.locator("#field-amount-amount").fill("50,00")
+        page.locator("#field-reference").fill("router")
+        assert_nothing_sticks_out(page)
+        page.get_by_role("button", name="Take the deposit").click()
+        page.wait_for_url(f"**/customers/{site['customer_id']}")
+        expect(page.get_by_text("50,00 EUR")).to_be_visible()
+        page.goto(f"{controller.url}/customers/{company['customer_id']}")
+        expect(page.get_by_text(f"{name} · 4711")).to_be_visible()
+        assert_nothing_sticks_out(page)

@@ -12,6 +12,7 @@ from controller.web.office import (
     corrections,
     dunning,
     exceptions,
+    family,
     forms,
     items,
     ledger,
@@ -36,5 +37,5 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     owed = (money, payments, bank, cash, dunning, ledger)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
-    rooms = (bill_runs, forms, ordering, lines, pauses, corrections, proposals, items, *lists)
+    rooms = (bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

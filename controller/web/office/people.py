@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import fields, money, pauses, strip
+from controller.web.office import family, fields, money, pauses, strip
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -18,6 +18,8 @@ CHANGES = (
     ("Products and contracts", "items", "orders:read"),
     ("Record a payment", "payment", "finance:write"),
     ("Adjust", "adjustment", "finance:write"),
+    ("Belongs to", "parent", "crm:write"),
+    ("Take a deposit", "deposit", "finance:write"),
 )
 """What can be done for a customer: label, end of the address, scope."""
 
@@ -51,6 +53,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             *await strip.timeline(api, visit, account, names),
             *lines,
             *await pauses.card(api, visit, account_id=account),
+            *await family.cards(api, visit, account),
             *(card for part in documents for card in invoices_card(part.rows)),
             *documents,
             *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
