@@ -108,7 +108,7 @@ class Story:
 
 @pytest.fixture
 async def story(database: Database, tmp_path: Path) -> AsyncIterator[Story]:
-    made = BillingWorld(database, tmp_path, PRICES.values(), berlin(2027, 1, 31, 9))
+    made = BillingWorld(database, tmp_path, PRICES.values(), berlin(2027, 1, 31, 9), checked=True)
     await made.entity()
     await made.launch()
     try:

@@ -57,6 +57,7 @@ from erp.finance.books import BooksService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from tests.support.billing_fakes import PriceList
+from tests.support.checks import NoneMayWait
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -83,6 +84,7 @@ class BillingWorld:
         usage_wait_s: float = 30.0,
         executor_id: str | None = None,
         checker: ChargeChecker | None = None,
+        checked: bool = False,
     ) -> None:
         self.database = database
         self.clock = MovableClock(at)
@@ -94,6 +96,8 @@ class BillingWorld:
         self.suspense = SuspenseService(database, self.clock, settings)
         self.sources = SourceService(database, self.clock, settings)
         self.prices = PriceList(versions)
+        if checked:
+            checker = NoneMayWait(database, self.clock, settings, self.prices)
         self.billing = BillingService(database, self.clock, self.prices, settings)
         self.finance = FinanceService(database, self.clock, self.crm, FinanceSettings())
         self.books = BooksService(database, self.clock, self.crm)

@@ -25,7 +25,8 @@ ACTOR = "user:anna"
 
 @pytest.fixture
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
-    made = BillingWorld(database, tmp_path, [tariff(PLAN, "30.00")], berlin(2026, 9, 1, 9), accounts_per_batch=10)
+    prices, at = [tariff(PLAN, "30.00")], berlin(2026, 9, 1, 9)
+    made = BillingWorld(database, tmp_path, prices, at, accounts_per_batch=10, checked=True)
     await made.entity()
     await made.launch()
     try:

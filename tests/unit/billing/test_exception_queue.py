@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from controller.domain.price import Flat, PricePlan
 from controller.domain.units import GB
 from controller.store import audit
 from controller.store.engine import Database
+from erp.crm.hierarchy import HierarchyService
 from tests.support.api import api_client
 from tests.support.billing_fakes import PriceList, tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
@@ -220,21 +221,19 @@ async def test_a_decision_is_carried_out_though_the_process_died_right_after_it(
 
 
 async def test_history_holds_a_bill_whose_usage_is_ten_times_the_usual(office: Office) -> None:
-    line, world = await office.world.activate(PLAN), office.world
+    line, world, start = await office.world.activate(PLAN), office.world, berlin(2026, 9, 1, 9)
     office.sales.add(line, PLAN, office.clock.now())
-    total = 0
-    for day in range(1, 200):
-        at = berlin(2026, 9, 1, 9) + timedelta(days=day)
-        # Half a GB a day, and ten times that in the last month.
-        total += (5 if day >= 181 else 1) * GB
-        world.clock.move_to(at)
-        await world.account_for(line, (at, 0, total))
-        if day in (30, 61, 91, 122, 153, 181):
-            run = await office.bill()
-            assert not await office.waiting(), f"day {day}"
-    world.clock.move_to(berlin(2027, 4, 1, 9))
-    at = berlin(2027, 3, 31, 20)
-    await world.account_for(line, (at, 0, total + 60 * GB))
+    days = (berlin(2027, 2, 1, 9) - start).days
+
+    def totals(first: int, last: int, a_day: int, before: int = 0) -> list[tuple[datetime, int, int]]:
+        return [(start + timedelta(days=day), 0, before + (day - first + 1) * a_day) for day in range(first, last)]
+
+    world.clock.move_to(berlin(2027, 2, 1, 9))
+    await world.account_for(line, *totals(1, days, GB))
+    await office.bill()
+    assert not await office.waiting()
+    world.clock.move_to(berlin(2027, 3, 1, 9))
+    await world.account_for(line, *totals(days, days + 28, 10 * GB, (days - 1) * GB))
     run = await office.bill()
     (waiter,) = await office.waiting()
     assert waiter.bill_run_id == run
@@ -244,6 +243,21 @@ async def test_history_holds_a_bill_whose_usage_is_ten_times_the_usual(office: O
     assert finding.high.minor < finding.actual.minor
     kinds = {record.what for record in finding.records}
     assert kinds == {"charge", "usage-day", "interval"}
+
+
+async def test_a_line_that_another_account_pays_for_is_one_of_its_bill(office: Office) -> None:
+    world, hierarchy = office.world, HierarchyService(office.world.database, office.clock)
+    company, site = await world.customer("Holding AG"), await world.customer("Site 1")
+    await hierarchy.set_parent(site, company, billed_to_parent=True, heading="Site 1", actor="user:anna")
+    await world.bus.drain()
+    line = await world.activate(PLAN, site)
+    office.sales.add(line, PLAN, office.clock.now())
+    await office.bill()
+    assert not await office.waiting()
+    (batch,) = office.batches
+    stranger = [replace(charge, account_id=AccountId("f" * 32)) for charge in batch.charges]
+    (waiting,) = await office.checks.check(replace(batch, bill_run_id=BillRunId("c" * 32), charges=stranger, dry=True))
+    assert "foreign-line" in waiting.reason
 
 
 async def test_the_queue_over_http(office: Office, api: httpx2.AsyncClient) -> None:

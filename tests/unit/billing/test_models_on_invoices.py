@@ -37,7 +37,7 @@ DATA = {
 @pytest.fixture
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     version = replace(tariff(PLAN, "0"), plan=plan_from_data(DATA))
-    made = BillingWorld(database, tmp_path, [version], berlin(2026, 9, 1, 14))
+    made = BillingWorld(database, tmp_path, [version], berlin(2026, 9, 1, 14), checked=True)
     await made.entity()
     try:
         yield made

@@ -26,7 +26,7 @@ MONTHLY, YEARLY = "a" * 32, "b" * 32
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     yearly = PricePlan(prices=(Flat(code="fee", amount=Decimal("365.00")),), cycle="year")
     versions = [tariff(MONTHLY, "30.00"), replace(tariff(YEARLY, "0"), plan=yearly)]
-    made = BillingWorld(database, tmp_path, versions, berlin(2026, 9, 1, 14))
+    made = BillingWorld(database, tmp_path, versions, berlin(2026, 9, 1, 14), checked=True)
     await made.entity()
     await made.launch()
     try:

@@ -35,7 +35,8 @@ ACTOR = "user:anna"
 
 @pytest.fixture
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
-    made = BillingWorld(database, tmp_path, [WRONG_PRICE, RIGHT_PRICE, DEARER_PRICE], berlin(2026, 9, 1, 9))
+    prices = [WRONG_PRICE, RIGHT_PRICE, DEARER_PRICE]
+    made = BillingWorld(database, tmp_path, prices, berlin(2026, 9, 1, 9), checked=True)
     await made.entity()
     await made.launch()
     try:
