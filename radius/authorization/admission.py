@@ -23,6 +23,7 @@ from radius.authorization.conditions import closes_at
 from radius.authorization.directory import Subscriber
 from radius.pools.owner import station_in, station_of
 from radius.ports import Accepts, Grants, Occupancy, Occupied
+from radius.protocol.behind import nas_id_of
 from radius.protocol.cause import Cause
 from radius.protocol.codes import ACCESS_ACCEPT, ACCESS_REJECT
 from radius.protocol.nas import Nas
@@ -100,7 +101,7 @@ class Admission:
             give = partial(self._grants.give, guard.pools, subscriber.attributes, packet, nas)
         if conditions.max_sessions is None:
             return accepted if give is None else Deferred(partial(_given, give, accepted, reject))
-        service_id, caller = service_in(subscriber.attributes), station_in(packet, str(nas.nas_id)) or None
+        service_id, caller = service_in(subscriber.attributes), station_in(packet, nas_id_of(packet, nas)) or None
         count = partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject)
         return Deferred(count if give is None else partial(_counted_and_given, count, give, reject))
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 from controller.domain.service import SpeedProfile
 from radius.authorization.conditions import Conditions
 from radius.authorization.throttle import Throttle
+from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.vendors import reply
 from radius.vendors.terms import Filters, Garden, Grant, Pools, Timers
@@ -169,13 +170,15 @@ class Plan:
         """`attributes`, with a Session-Timeout of at most `ends_in_s`."""
         grant, defaults = self._terms.grant, self._defaults
         session_s = defaults.session_timeout_s if grant.session_timeout_s is None else grant.session_timeout_s
+        extra = nas.reply_attributes + grant.extra
         if ends_in_s is not None:
             session_s = min(session_s or ends_in_s, ends_in_s)
+            extra = reply.without(extra, (Attr.SESSION_TIMEOUT,))
         idle_s = defaults.idle_timeout_s if grant.idle_timeout_s is None else grant.idle_timeout_s
         return reply.shared_attributes(
             reply.vendor(nas.vendor),
             self.speed,
-            replace(grant, pools=self._told(grant.pools), extra=nas.reply_attributes + grant.extra),
+            replace(grant, pools=self._told(grant.pools), extra=extra),
             Timers(session_s, idle_s, _first(grant.interim_interval_s, nas.interim_interval_s) or 0),
             self._garden,
         )

@@ -10,6 +10,7 @@ from radius.pools.allocator import Allocator, Exhausted
 from radius.pools.lease import Owner
 from radius.pools.model import DELEGATED, IPV4, IPV6
 from radius.pools.owner import station_in
+from radius.protocol.behind import nas_id_of
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -39,7 +40,7 @@ class PoolGrants:
         wanted = {pool_id: kind for kind, pool_id in pools if kind not in has}
         if not wanted:
             return b""
-        nas_id = str(nas.nas_id)
+        nas_id = str(nas_id_of(packet, nas))
         owner = Owner(service_in(own), station_in(packet, nas_id), nas_id, new_id(self._clock.now()))
         try:
             held = await self._allocator.hold(owner, list(wanted))

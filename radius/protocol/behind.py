@@ -46,6 +46,12 @@ def box_id(proxy: NasId, names: bytes) -> NasId:
     return NasId(sha256(f"{proxy} ".encode() + names).hexdigest()[:32])
 
 
+def nas_id_of(packet: Packet, nas: Nas) -> NasId:
+    """Under which id the accounting of what logs in by this packet will come."""
+    names = names_of(packet)
+    return box_id(nas.nas_id, names) if names else nas.nas_id
+
+
 def box(proxy: Nas, names: bytes) -> Nas:
     """The NAS that a proxy knows by these attributes."""
     network = proxy.member_of or proxy.nas_id

@@ -12,6 +12,8 @@ alone differs in those attributes and in Class alone.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from radius.protocol.codes import Attr
@@ -34,6 +36,8 @@ from radius.vendors.model import Vendor
 from radius.vendors.terms import Addresses, Filters, Garden, Grant, Timers
 
 _CLASS = int(Attr.CLASS)
+# What a template says of these goes before what the builder would: a reply may say it once (RFC 2865 §5.44, RFC 2869
+# §5.19).
 _ONCE = frozenset(
     int(kind)
     for kind in (
@@ -83,24 +87,22 @@ def shared_attributes(
     else:
         walls = (kind.garden_at_login or kind.garden)(garden)
         body = speed(kind, garden.profile) + walls + (b"" if kind.garden_is_filter else filters)
-    return _without(standard.framed() + standard.timers(timers) + place + body, grant.extra) + grant.extra
+    said = frozenset(kind for kind, _ in walked(grant.extra)) & _ONCE
+    return without(standard.framed() + standard.timers(timers) + place + body, said) + grant.extra
 
 
-def _without(attributes: bytes, extra: bytes) -> bytes:
-    """What a template says itself is left out where a reply may say it once (RFC 2865 §5.44, RFC 2869 §5.19)."""
-    said, position, kept = set(), 0, b""
-    while position < len(extra):
-        said.add(extra[position])
-        position += extra[position + 1]
-    if said.isdisjoint(_ONCE):
-        return attributes
+def without(attributes: bytes, kinds: Collection[int]) -> bytes:
+    """Encoded attributes but for those of these types."""
+    return b"".join(octets for kind, octets in walked(attributes) if kind not in kinds) if kinds else attributes
+
+
+def walked(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Every (type, octets) of encoded attributes."""
     position = 0
     while position < len(attributes):
         following = position + attributes[position + 1]
-        if attributes[position] not in said & _ONCE:
-            kept += attributes[position:following]
+        yield attributes[position], attributes[position:following]
         position = following
-    return kept
 
 
 def subscriber_attributes(service_id: str, profile: SpeedProfile, own: Addresses) -> bytes:

@@ -92,6 +92,9 @@ async def test_a_session_ends_with_the_hours() -> None:
     assert reply(await made.decide()).integer(Attr.SESSION_TIMEOUT) == 90 * 60
     shorter = door(hours=["mo-fr 08:00-14:30"], session_timeout_s=600)
     assert reply(await shorter.decide()).integer(Attr.SESSION_TIMEOUT) == 600
+    template = [{"name": "Session-Timeout", "value": "86400"}]
+    templated = reply(await door(hours=["mo-fr 08:00-14:30"], reply_attributes=template).decide())
+    assert templated.get_all(Attr.SESSION_TIMEOUT) == [(90 * 60).to_bytes(4, "big")], "no template outlasts the hours"
     unlimited = door(hours=["mo-fr 08:00-14:30"], session_timeout_s=0)
     assert reply(await unlimited.decide()).integer(Attr.SESSION_TIMEOUT) == 90 * 60
 
@@ -175,6 +178,15 @@ async def test_a_line_without_a_station_is_told_from_others_by_its_port() -> Non
     made.sessions.counted = [replace(occupied(mac=None, ago_s=1), nas_id=str(nas().nas_id), nas_port_id="ether1")]
     assert (await made.decide(ports[0])).code == ACCESS_ACCEPT
     assert (await made.decide(ports[1])).code == ACCESS_REJECT
+
+
+async def test_the_same_port_of_two_nas_behind_one_proxy_is_two_lines() -> None:
+    made = door(simultaneous_use=1)
+    port = attribute(87, b"ether1") + attribute(Attr.PROXY_STATE, b"x")
+    one, two = (login(port + attribute(Attr.NAS_IDENTIFIER, name)) for name in (b"bng-1", b"bng-2"))
+    assert (await made.decide(one)).code == ACCESS_ACCEPT
+    assert (await made.decide(two)).code == ACCESS_REJECT
+    assert (await made.decide(one)).code == ACCESS_ACCEPT
 
 
 async def test_two_processes_that_decide_at_once_let_one_login_pass(database: Database) -> None:
