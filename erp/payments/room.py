@@ -57,7 +57,7 @@ class PaymentsRoom:
         )
         self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
 
-        self.sepa = SepaService(database, clock, crm, self.settlement, settings)
+        self.sepa = SepaService(database, clock, crm, self.settlement, finance.corrections, settings)
         self.bank = BankService(database, clock, crm, self.settlement, self.sepa, settings)
         self.cash = CashDesk(database, clock, crm, self.settlement)
 

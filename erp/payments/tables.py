@@ -175,9 +175,11 @@ bank_file = Table(
     Column("kind", String(16), nullable=False),
     Column("statements", Integer, nullable=False),
     Column("lines", Integer, nullable=False),
+    Column("content", LargeBinary),
     Column("received_at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
 )
+"""A file that was imported. A notification's `content` is kept: it may detail a batch of a later statement."""
 
 statement = Table(
     "payments_statement",

@@ -42,6 +42,7 @@ class BankLine:
     line_id: str
     bank_account_id: str
     statement_id: str
+    position: int
     booked_on: date
     value_on: date
     amount: Money
@@ -123,6 +124,35 @@ async def find_file(conn: AsyncConnection, sha256: bytes) -> Row[Any] | None:
 
 async def add_file(conn: AsyncConnection, values: Mapping[str, Any]) -> None:
     await conn.execute(insert(bank_file).values(values))
+
+
+async def notices(conn: AsyncConnection, since: datetime) -> list[bytes]:
+    """What notifications said that came since then, oldest first."""
+    query = select(bank_file.c.content).where(bank_file.c.content.is_not(None), bank_file.c.received_at >= since)
+    return list(await conn.scalars(query.order_by(bank_file.c.received_at, bank_file.c.file_id)))
+
+
+async def open_batches(conn: AsyncConnection, bank_account_id: str, bank_ref: str) -> list[BankLine]:
+    """Sums that are open and whose transactions were not told."""
+    query = select(bank_line).where(
+        bank_line.c.bank_account_id == bank_account_id,
+        bank_line.c.bank_ref == bank_ref,
+        bank_line.c.kind == "batch",
+        bank_line.c.state == OPEN,
+    )
+    return [_line(row) for row in await conn.execute(query)]
+
+
+async def charge_of(conn: AsyncConnection, of: BankLine) -> Money:
+    """What the bank kept beside this line, in the same entry: positive, or zero."""
+    query = select(func.coalesce(func.sum(bank_line.c.amount_minor), 0)).where(
+        bank_line.c.statement_id == of.statement_id, bank_line.c.position == of.position, bank_line.c.kind == "charge"
+    )
+    return Money(-int(await conn.scalar(query) or 0), of.amount.currency)
+
+
+async def add_lines(conn: AsyncConnection, lines: Sequence[Mapping[str, Any]]) -> None:
+    await conn.execute(insert(bank_line), lines)
 
 
 async def find_statement(conn: AsyncConnection, bank_account_id: str, ident: str, last_on: date) -> Row[Any] | None:
@@ -283,6 +313,7 @@ def _line(row: Row[Any]) -> BankLine:
         row.line_id,
         row.bank_account_id,
         row.statement_id,
+        row.position,
         row.booked_on,
         row.value_on,
         Money(row.amount_minor, row.currency),

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,6 +42,10 @@ from erp.payments.sepa.service import SepaService, checked_account
 from erp.payments.settings import PaymentsSettings
 
 METHOD = "bank-statement"
+_DETAILS = 1_000_000
+"""Parts of a line that a notification told begin here."""
+_NOTICE_HOLDS = timedelta(days=45)
+"""How long a notification may be older than the statement that it details."""
 _CHARGES = ("CHRG", "COMM", "FEES")
 
 
@@ -157,7 +161,7 @@ class BankService:
             if known is not None:
                 return Imported(known.file_id, known.kind, False, known.statements, known.lines, 0)
             if parsed.kind == "camt.054":
-                return await self._notified(conn, parsed, sha256, name, now, actor)
+                return await self._notified(conn, parsed, raw, name, now, actor)
             file_id = new_id(now)
             kept, notes, fresh = [], [], []
             for statement in parsed.statements:
@@ -169,6 +173,11 @@ class BankService:
             await self._add_file(conn, file_id, parsed.kind, sha256, name, [s for _, s in fresh], now, actor)
             for account, statement in fresh:
                 kept += await self._keep(conn, account, statement, file_id, now, actor)
+            if any(line.kind == "batch" for _, statement in fresh for line in statement.lines):
+                for told in await repository.notices(conn, now - _NOTICE_HOLDS):
+                    for notice in camt.parse(told, self._settings.bank_file_octets).statements:
+                        account = await self._account_of(conn, notice)
+                        kept += await self._detail(conn, account, notice, now, actor)
             matched = await self._match_all(conn, kept, actor)
             what = {"name": name, "statements": len(fresh), "lines": len(kept), "matched": matched}
             subject = f"bank-file:{file_id}"
@@ -306,6 +315,7 @@ class BankService:
         statements: Sequence[Statement],
         now: datetime,
         actor: str,
+        content: bytes | None = None,
     ) -> None:
         await repository.add_file(
             conn,
@@ -316,6 +326,7 @@ class BankService:
                 "kind": kind,
                 "statements": len(statements),
                 "lines": sum(len(s.lines) for s in statements),
+                "content": content,
                 "received_at": now,
                 "actor": actor,
             },
@@ -369,24 +380,53 @@ class BankService:
         return [row["line_id"] for row in found]
 
     async def _notified(
-        self, conn: AsyncConnection, parsed: camt.BankFile, sha256: bytes, name: str, now: datetime, actor: str
+        self, conn: AsyncConnection, parsed: camt.BankFile, raw: bytes, name: str, now: datetime, actor: str
     ) -> Imported:
-        """A notification moves no balance: what it tells of direct debits that came back is booked, once."""
+        """A notification moves no balance: what it tells of direct debits that came back is booked, once.
+
+        Where a statement has told the sum of a batch, its transactions take the place of the sum.
+        """
+        sha256 = hashlib.sha256(raw).digest()
         returned = lines = 0
         for statement in parsed.statements:
-            await self._account_of(conn, statement)
+            account = await self._account_of(conn, statement)
             lines += len(statement.lines)
+            detailed = await self._detail(conn, account, statement, now, actor)
+            returned += await self._match_all(conn, detailed, actor)
             for line in statement.lines:
                 if line.amount.minor < 0 and line.end_to_end:
                     for item in await sepa_rows.items(conn, item_id=line.end_to_end):
                         reason = line.return_reason or "returned"
                         returned += await self._sepa.give_back(conn, item, DIRECT_DEBITS, reason, None, actor)
         file_id = new_id(now)
-        await self._add_file(conn, file_id, parsed.kind, sha256, name, parsed.statements, now, actor)
-        what = {"name": name, "lines": lines, "returned": returned}
+        await self._add_file(conn, file_id, parsed.kind, sha256, name, parsed.statements, now, actor, raw)
+        what = {"name": name, "lines": lines, "matched": returned}
         subject = f"bank-file:{file_id}"
         await audit.record(conn, now=now, actor=actor, action="bank-file.import", subject=subject, after=what)
         return Imported(file_id, parsed.kind, True, len(parsed.statements), lines, returned)
+
+    async def _detail(
+        self, conn: AsyncConnection, account: BankAccount, notice: Statement, now: datetime, actor: str
+    ) -> list[str]:
+        """Put the transactions of a notification in the place of sums that a statement told; the new lines."""
+        made: list[str] = []
+        for position in sorted({line.position for line in notice.lines}):
+            parts = [line for line in notice.lines if line.position == position and line.kind != "batch"]
+            total = sum((line.amount for line in parts), Money.zero(account.currency))
+            found = await repository.open_batches(conn, account.bank_account_id, parts[0].bank_ref) if parts else []
+            for batch in found if parts and parts[0].bank_ref else ():
+                if batch.amount != total or len(parts) < 2:
+                    continue
+                rows = [
+                    _row(line, account, batch.statement_id, now, actor)
+                    | {"position": batch.position, "part": _DETAILS + line.part, "booked_on": batch.booked_on}
+                    for line in parts
+                ]
+                await repository.add_lines(conn, rows)
+                await self._matched(conn, batch, "details", f"{len(parts)} transactions", actor)
+                made += [row["line_id"] for row in rows]
+                break
+        return made
 
     # What is inside: matching
 
@@ -449,8 +489,10 @@ class BankService:
         if fee.minor < 0:
             return False
         reason = line.return_reason or "returned"
+        claim = fee + await repository.charge_of(conn, line)
         if await self._sepa.give_back(conn, item, BANK_LINES, reason, fee or None, actor):
             await self._matched(conn, line, "return", item.item_id, actor)
+            await self._sepa.claim_fee(conn, item, claim, reason, actor)
             return True
         if item.state not in (sepa_rows.RETURNED, sepa_rows.REJECTED):
             return False
@@ -466,6 +508,7 @@ class BankService:
         )
         await self._post(conn, entity, line, postings, f"return of {item.item_id}")
         await self._matched(conn, line, "return", item.item_id, actor)
+        await self._sepa.claim_fee(conn, item, claim, reason, actor)
         return True
 
     async def _receive(

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 import holidays
@@ -27,6 +28,7 @@ from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger, repository
 from erp.finance.chart import DIRECT_DEBITS, IN_TRANSIT
+from erp.finance.corrections import Adjustment, CorrectionService
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
 from erp.payments import refund_rows, xml
 from erp.payments.bank import repository as bank
@@ -63,8 +65,15 @@ class SepaService:
     """The one writer of mandates and of files for banks."""
 
     def __init__(
-        self, database: Database, clock: Clock, crm: CrmService, settlement: Settlement, settings: PaymentsSettings
+        self,
+        database: Database,
+        clock: Clock,
+        crm: CrmService,
+        settlement: Settlement,
+        corrections: CorrectionService,
+        settings: PaymentsSettings,
     ) -> None:
+        self._corrections = corrections
         self._database = database
         self._clock = clock
         self._crm = crm
@@ -224,13 +233,25 @@ class SepaService:
     async def give_back(
         self, conn: AsyncConnection, item: Item, out_of: str, reason: str, fee: Money | None, actor: str
     ) -> bool:
-        """A bank returned it after it was settled. False when that is known."""
+        """A bank returned it after it was settled, and took `fee` with it. False when that is known."""
         if item.state != PAID:
             return False
         await self._take_back(conn, item, out_of, reason, fee, actor)
         await rows.set_item(conn, item.item_id, RETURNED, self._clock.now(), reason=reason)
         await self._judge(conn, item, reason)
         return True
+
+    async def claim_fee(self, conn: AsyncConnection, item: Item, fee: Money, reason: str, actor: str) -> None:
+        """Claim from who was to pay what the bank took for the return; once, however often it is told.
+
+        Damages bear no VAT: nothing was supplied.
+        """
+        if self._settings.claim_return_fee and fee.minor > 0:
+            wanted = Adjustment(
+                item.account_id, fee, Decimal(0), "Bank fee for a returned direct debit", reason[:200],
+                f"direct-debit-return:{item.item_id}", tax_category="O",
+            )  # fmt: skip
+            await self._corrections.adjust_in(conn, wanted, actor=actor)
 
     # Refunds by bank
 

@@ -215,6 +215,25 @@ async def test_one_transfer_pays_several_invoices_and_names_of_two_accounts_wait
     assert waiting.amount == euro("71.40")
 
 
+@pytest.mark.parametrize("notice_first", [True, False])
+async def test_a_notification_details_a_batch_that_the_statement_told_as_a_sum(till: Till, notice_first: bool) -> None:
+    await bank(till)
+    account = await till.account()
+    invoice = await till.issue(account)
+    number = await number_of(till, invoice)
+    details = [Tx("35.70", text=number), Tx("14.30", text="unclear", name="X")]
+    notice = camt("08", Stmt("0", [Entry("50.00", details, ref="B1", batch="COUNTER", count=2)]), kind="054")
+    statement = camt("08", Stmt("0.00", [Entry("50.00", [], ref="B1", batch="COUNTER", count=2)]))
+    files = [notice, statement] if notice_first else [statement, notice]
+    for raw in [*files, *files]:
+        await read(till, raw)
+    assert await open_of(till, invoice) == 0
+    (waiting,) = await waiting_lines(till)
+    assert (waiting.amount, waiting.booked_on) == (euro("14.30"), date(2026, 11, 20))
+    assert (await till.balance("1800"), await till.balance("1463")) == (5000, -1430)
+    await till.assert_sound()
+
+
 def test_a_creditor_reference_is_iso_11649() -> None:
     assert creditor_reference("INV-2026-000001") == "RF94INV2026000001"
     assert creditor_reference("5390 0754 7034") == "RF18539007547034"  # the example of the standard

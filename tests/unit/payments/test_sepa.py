@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, InvoiceId
+from erp.finance.model import Wanted
 from erp.payments.errors import FileRefused, NeedsAnother, UnknownCollection, WrongState
 from erp.payments.refunds import WantedRefund
 from erp.payments.sepa import files, report
@@ -20,6 +21,7 @@ from erp.payments.sepa.rows import Mandate
 from erp.payments.sepa.service import WantedMandate, is_bank_day, next_bank_day
 from erp.payments.tables import collection_item
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
+from tests.support.en16931 import faults
 from tests.support.payments import Till, euro
 
 THEIRS = "DE12500105170648489890"
@@ -128,11 +130,18 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
     ]
     await till.room.bank.read(camt("02", Stmt("107.10", entries, ident="2", on=on)), "2", actor="user:anna")
     assert await open_of(till, *invoices) == [3570, 3570, 0]
+    claims = [i for i in await till.finance.invoices(Wanted(state="open"), limit=9) if i.invoice_id not in invoices]
+    assert {(i.account_id, i.total, i.tax.minor) for i in claims} == {
+        (accounts[0], euro("3.00"), 0), (accounts[1], euro("4.30"), 0),
+    }  # fmt: skip
+    _, xml = await till.finance.ubl(claims[0].invoice_id)
+    assert faults("ubl-invoice", xml) == []
     assert (await till.balance("6855"), await till.balance("1463"), await till.balance("1800")) == (300 + 430, 0, 2840)
     states = {m.reference: m.state for m in await till.room.sepa.mandates(account_id=None, after=None, limit=9)}
     assert states == {"M-0": "active", "M-1": "ended", "M-2": "active"}
     again = await till.room.sepa.collect(ours, date(2026, 12, 14), actor="user:anna")
     assert [i.account_id for i in await till.room.sepa.items(again.collection_id)] == [accounts[0]]
+    assert again.items == 1, "the claim is not due yet"
     assert texts(etree.fromstring(again.content.encode()), "SeqTp") == ["RCUR"]
     assert mandates[0].collected == 0
     await till.assert_sound()
@@ -156,6 +165,8 @@ async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Til
     for raw in [notice, statement, notice] if notice_first else [statement, notice]:
         await till.room.bank.read(raw, "x", actor="user:anna")
     assert await open_of(till, invoice) == [3570]
+    totals = [i.total for i in await till.finance.invoices(Wanted(state="open"), limit=9)]
+    assert sorted(t.minor for t in totals) == [200, 3570], "the fee is claimed once"
     balances = [await till.balance(code) for code in ("1461", "1463", "1800", "6855")]
     assert balances == [0, 0, -200, 200]
     await till.assert_sound()
