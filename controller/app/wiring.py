@@ -133,6 +133,7 @@ def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions
             PaymentReversed: dunning.on_account_changed,
             ReceivablesChanged: dunning.on_account_changed,
             DunningChanged: dunning.on_account_changed,
+            AccountParentSet: dunning.on_account_changed,
             ServiceActivated: dunning.on_account_changed,
             InvoiceIssued: dunning.on_invoice_issued,
         },

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
 from controller.domain.events import (
+    AccountParentSet,
     DunningChanged,
     InvoiceIssued,
     PaymentReceived,
@@ -61,7 +62,9 @@ async def _waiting(attempt: int, error: Exception) -> None:
 
 _PATIENT = RetryPolicy(on=_DATABASE_AWAY, first_wait_s=0.2, longest_wait_s=30.0, waiting=_waiting)
 
-AccountChanged = PaymentReceived | PaymentReversed | ReceivablesChanged | DunningChanged | ServiceActivated
+AccountChanged = (
+    PaymentReceived | PaymentReversed | ReceivablesChanged | DunningChanged | ServiceActivated | AccountParentSet
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +120,45 @@ class DunningWork:
     # --- one account
 
     async def look(self, conn: AsyncConnection, account_id: AccountId, *, advance: bool) -> Look:
-        """Lead the account's services to what should hold; with `advance`, take the steps that are due first."""
+        """Lead the account's services to what should hold; with `advance`, take the steps that are due first.
+
+        Accounts that are blocked with their parent have the stricter of both measures, and are led there with it.
+        """
         await self._dunning.lock_in(conn, account_id)
         standing = await self._dunning.standing_in(conn, account_id)
-        lines = await self._orders.active_in(conn, account_id)
-        held = await self._restricting.in_force(conn, [line.service_id for line in lines])
-        due = advance and bool(standing.state.due)
-        if not due and not held and standing.state.restriction == FREE:
-            LOOKS.labels("nothing").inc()
-            return Look(0, 0)
-        # Before any row of the audit log: every other writer takes these two in this order.
-        await self._restricting.take_turn(conn)
         taken = 0
-        if due:
+        if advance and standing.state.due:
+            # Before any row of the audit log: every other writer takes these two in this order.
+            await self._restricting.take_turn(conn)
             advanced = await self._dunning.advance_in(conn, account_id)
             standing, taken = advanced.standing, len(advanced.taken)
-        wanted = standing.state.restriction
-        changed = 0
-        for line in lines:
-            changed += await self._restricting.put(
-                conn, line.service_id, wanted, actor=ACTOR, reason=_reason(standing, wanted)
-            )
-        for line in lines:
-            await self._bill_or_not(conn, line, standing, wanted)
+        parent = await self._dunning.blocking_parent_in(conn, standing)
+        changed = await self._enforce(conn, standing, _stricter(standing, parent))
+        for child in await self._dunning.blocked_children_in(conn, standing):
+            await self._dunning.lock_in(conn, child.account_id)
+            changed += await self._enforce(conn, child, _stricter(child, standing))
         LOOKS.labels("changed" if changed else "steps" if taken else "as-it-was").inc()
+        return Look(taken, changed)
+
+    async def _enforce(self, conn: AsyncConnection, standing: Standing, of: Standing) -> int:
+        """Put in force on an account's lines what the standing `of` says; how many changed."""
+        lines = await self._orders.active_in(conn, standing.account_id)
+        held = await self._restricting.in_force(conn, [line.service_id for line in lines])
+        wanted = of.state.restriction
+        if not held and wanted == FREE:
+            return 0
+        await self._restricting.take_turn(conn)
+        changed, reason = 0, _reason(of, wanted)
+        for line in lines:
+            changed += await self._restricting.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
+        for line in lines:
+            await self._bill_or_not(conn, line, of, wanted)
         if changed:
             log.info(
-                "dunning.measure", account_id=account_id, measure=wanted.measure.value, services=changed,
-                stage=standing.state.stage,
+                "dunning.measure", account_id=standing.account_id, measure=wanted.measure.value, services=changed,
+                stage=of.state.stage,
             )  # fmt: skip
-        return Look(taken, changed)
+        return changed
 
     async def _bill_or_not(
         self, conn: AsyncConnection, line: Subscription, standing: Standing, wanted: Restriction
@@ -191,10 +203,6 @@ class DunningWork:
             if status is None or status.state == "running":
                 return job_id
         raise AssertionError("unreachable: count() does not end")
-
-    async def wait(self, job_id: str) -> None:
-        """Until a night's work is done."""
-        await self._jobs.wait(job_id)
 
     async def _start(self, day: date, n: int) -> None:
         await self._jobs.start(WORKFLOW, _job_id(day, n), day.isoformat())
@@ -260,6 +268,13 @@ class DunningWork:
 def _job_id(day: date, n: int) -> str:
     """The night of a day (0), or the n-th time it was asked for."""
     return f"{WORKFLOW}:{day}:{n}" if n else f"{WORKFLOW}:{day}"
+
+
+def _stricter(one: Standing, other: Standing | None) -> Standing:
+    """Whose measure is stricter; the first where they are equal."""
+    if other is None or other.state.measure.rank <= one.state.measure.rank:
+        return one
+    return other
 
 
 def _reason(standing: Standing, wanted: Restriction) -> str:

@@ -119,6 +119,12 @@ async def put(conn: AsyncConnection, notice_id: str, state: str, **values: Any) 
     return bool((await conn.execute(changed.values(**values))).rowcount)
 
 
+async def give_up(conn: AsyncConnection, notice_id: str, words: str) -> None:
+    """It cannot be told as things are, and a person must look."""
+    changed = update(notice).where(notice.c.notice_id == notice_id, notice.c.state.in_((WAITING, SENDING)))
+    await conn.execute(changed.values(state=UNCERTAIN, claimed_by=None, words=words))
+
+
 async def decide(conn: AsyncConnection, notice_id: str, state: str, **values: Any) -> bool:
     """A person says what became of an uncertain one."""
     changed = update(notice).where(notice.c.notice_id == notice_id, notice.c.state == UNCERTAIN)

@@ -92,7 +92,7 @@ class NoticeService:
         """Look after what is due, once. Whether there was anything."""
         async with self._database.read() as conn:
             due = await notice_rows.due(conn, self._clock.now(), _AT_ONCE)
-        await asyncio.gather(*(self._tell(found) for found in due))
+        await asyncio.gather(*(self._look_after(found) for found in due))
         return bool(due)
 
     async def start(self) -> None:
@@ -148,6 +148,19 @@ class NoticeService:
         return (await self.show(notice_id))[0]
 
     # --- one notice
+
+    async def _look_after(self, found: Notice) -> None:
+        """One notice must not keep all others from being told: an error of ours is logged, and left to a person."""
+        try:
+            await self._tell(found)
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            log.error("dunning.notice_failed", notice_id=found.notice_id, exc_info=error)
+            words = f"an error of the controller: {type(error).__name__}; the log tells more"
+            async with self._database.begin() as conn:
+                await notice_rows.give_up(conn, found.notice_id, words)
+            SETTLED.labels(found.channel, UNCERTAIN).inc()
 
     async def _tell(self, found: Notice) -> None:
         if found.channel == EMAIL and self._mailer is None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.store.many import one_of
 from erp.crm.tables import account as accounts
+from erp.crm.tables import account_parent
 from erp.dunning import policy as ladders
 from erp.dunning.model import Agreement, Debt, Disputed, Pause, Policy, Taken
 from erp.dunning.tables import dispute, instalment, notice, pause, plan, plan_invoice, policy, run, segment, step
@@ -93,6 +94,16 @@ async def _reopened(conn: AsyncConnection, invoice_ids: Collection[str], day: da
         if before >= row.total_minor > settled[row.invoice_id]:
             found[row.invoice_id] = row.applied_on
     return found
+
+
+async def blocking_parent(conn: AsyncConnection, account_id: str, day: date) -> str | None:
+    """The account whose arrears restrict this one too."""
+    columns = account_parent.c
+    query = select(columns.parent_id, columns.blocked_with_parent).where(
+        columns.account_id == account_id, columns.since <= day
+    )
+    row = (await conn.execute(query.order_by(columns.since.desc()).limit(1))).one_or_none()
+    return row.parent_id if row is not None and row.blocked_with_parent else None
 
 
 # --- policies and segments

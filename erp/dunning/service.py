@@ -19,6 +19,7 @@ from controller.domain.identity import AccountId, InvoiceId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from erp.crm.hierarchy import children_in
 from erp.crm.service import CrmService
 from erp.dunning import calendar, notice_rows, repository
 from erp.dunning import policy as ladders
@@ -68,6 +69,24 @@ class DunningService:
     async def lock_in(self, conn: AsyncConnection, account_id: AccountId) -> None:
         """Take turns with whoever else changes what is done to the account."""
         await repository.lock_account(conn, account_id)
+
+    async def blocking_parent_in(self, conn: AsyncConnection, standing: Standing) -> Standing | None:
+        """Whose arrears restrict this account too, where it belongs to another in that way."""
+        day = standing.state.day
+        parent_id = await repository.blocking_parent(conn, standing.account_id, day)
+        return (
+            None
+            if parent_id is None
+            else (await standings(conn, [AccountId(parent_id)], day)).get(AccountId(parent_id))
+        )
+
+    async def blocked_children_in(self, conn: AsyncConnection, standing: Standing) -> list[Standing]:
+        """The accounts that are restricted with this one, in the order of their ids."""
+        day = standing.state.day
+        children = await children_in(conn, standing.account_id, day)
+        ids = [child.relation.account_id for child in children if child.relation.blocked_with_parent]
+        found = await standings(conn, ids, day) if ids else {}
+        return [found[account_id] for account_id in sorted(found)]
 
     async def owing(self, day: date, *, after: str = "", limit: int) -> list[AccountId]:
         """Accounts with something overdue, by id."""

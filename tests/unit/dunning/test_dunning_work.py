@@ -23,6 +23,7 @@ from controller.domain.money import Money
 from controller.domain.restriction import Measure
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from erp.crm.hierarchy import HierarchyService
 from erp.dunning.disputes import REJECTED, UPHELD, DisputeRequest, EvidenceAltered
 from erp.dunning.errors import AlreadyEnded, DisputeRefused, NoticeSettled, PlanRefused, PolicyKnown, PolicyRefused
 from erp.dunning.mail import Never, NotNow, Unclear
@@ -415,3 +416,36 @@ async def test_a_fee_is_told_once_when_the_customer_was_told(world: DunningWorld
         told = [d.event for d in await outbox.recent(conn, 99) if d.event.name == "dunning.step-told"]
     said = [(e.invoice_id, e.step, e.fee_minor) for e in reversed(told)]  # type: ignore[attr-defined]
     assert said == [(invoice_id, "reminder", 0), (invoice_id, "warning", 500), (invoice_id, "throttle", 0)]
+
+
+async def test_a_notice_that_cannot_be_written_is_left_to_a_person_and_keeps_no_other(world: DunningWorld) -> None:
+    broken, fine = await world.customer("Broken"), await world.customer("Fine")
+    for account in (broken, fine):
+        await world.invoice(account)
+    world.move_to(date(2026, 11, 18))
+    for account in (broken, fine):
+        await world.look(account)
+    async with world.database.begin() as conn:
+        await conn.execute(text("UPDATE dunning_notice SET text = 'poem' WHERE account_id = :a"), {"a": broken})
+    while await world.notices.work():
+        pass
+    (notice,) = await world.notices.page(account_id=broken, state="uncertain", after=None, limit=9)
+    assert "KeyError" in (notice.words or "")
+    assert len(world.mail.sent) == 1
+
+
+async def test_a_site_is_restricted_with_its_parent_only_where_that_was_agreed(world: DunningWorld) -> None:
+    company, bound, free = [await world.customer(name) for name in ("Company", "Bound", "Free")]
+    for account, username in ((company, "company"), (bound, "bound"), (free, "free")):
+        await world.line(account, username)
+    family = HierarchyService(world.database, world.clock)
+    for account, together in ((bound, True), (free, False)):
+        await family.set_parent(account, company, blocked_with_parent=together, actor=ANNA)
+    await world.invoice(company)
+    await world.nights(company, date(2026, 12, 10))
+    got = [world.login_gets(username) for username in ("company", "bound", "free")]
+    assert got == [GARDEN_PROFILE, GARDEN_PROFILE, GOLD.name]
+    assert (await world.look(bound)).changed == 0, "a look at the site alone frees nothing"
+    await world.pay(company, "59.50", "r1")
+    await deliver(world)
+    assert [world.login_gets(username) for username in ("company", "bound", "free")] == [GOLD.name] * 3
