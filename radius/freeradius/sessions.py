@@ -19,12 +19,18 @@ from sqlalchemy import delete, insert, select
 
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
+from radius.accounting.addressing import ALL_PORTS, DELEGATED_PREFIX, FRAMED_IPV6, FRAMED_PREFIX
 from radius.accounting.session import ENDED
-from radius.accounting.tables import history
+from radius.accounting.tables import history, session_addresses
 from radius.freeradius.source import Row
 
 _BATCH = 500
 _MOST_CHARACTERS = 253
+_PREFIXES = "prefixes"
+_IPV6 = {
+    "framedipv6address": FRAMED_IPV6, "framedipv6prefix": FRAMED_PREFIX, "delegatedipv6prefix": DELEGATED_PREFIX,
+}  # fmt: skip
+"""Columns of radacct since FreeRADIUS 3.0.21."""
 _STARTED = 12
 """Digits of a session key that say when it started; those behind them name the row of radacct."""
 _LONGEST_S = 10 * 366 * 86_400
@@ -56,11 +62,19 @@ async def bring(
     counts, each = SessionCounts(), iter(rows)
     while batch := list(islice(each, _BATCH)):
         made = [value for row in batch if (value := _session(row, nas_at, service_of, zone, counts)) is not None]
-        await _store(database, {value["session_key"]: value for value in made}, counts, dry_run)
+        told = {value["session_key"]: value.pop(_PREFIXES) for value in made}
+        await _store(database, {value["session_key"]: value for value in made}, told, counts, dry_run)
     return counts
 
 
-async def _store(database: Database, made: dict[str, dict[str, Any]], counts: SessionCounts, dry_run: bool) -> None:
+async def _store(
+    database: Database,
+    made: dict[str, dict[str, Any]],
+    told: dict[str, list[dict[str, Any]]],
+    counts: SessionCounts,
+    dry_run: bool,
+) -> None:
+    """`told` are the rows of IPv6 addresses by session."""
     named = {key[_STARTED:]: key for key in made}
     async with database.read() as conn:
         ids = {value["acct_session_id"] for value in made.values()}
@@ -78,7 +92,10 @@ async def _store(database: Database, made: dict[str, dict[str, Any]], counts: Se
         async with database.begin() as conn:
             if moved:
                 await conn.execute(delete(history).where(history.c.session_key.in_(moved)))
+                await conn.execute(delete(session_addresses).where(session_addresses.c.session_key.in_(moved)))
             await conn.execute(insert(history), new)
+            if rows := [row for value in new for row in told[value["session_key"]]]:
+                await conn.execute(insert(session_addresses), rows)
 
 
 def _session(
@@ -103,8 +120,10 @@ def _session(
         counts.leave("it has no user name or session id, or ends before it starts")
         return None
     upstream, downstream = _number(row.get("acctinputoctets")), _number(row.get("acctoutputoctets"))
+    key = _key(row.get("acctuniqueid") or row.get("acctstarttime") or "", session_id, nas_id, started)
     return {
-        "session_key": _key(row.get("acctuniqueid") or row.get("acctstarttime") or "", session_id, nas_id, started),
+        "session_key": key,
+        _PREFIXES: _addresses(row, key, started),
         "revision": 1,
         "last_event_us": to_micros(stopped),
         "last_seen_us": to_micros(stopped),
@@ -134,6 +153,28 @@ def _session(
         "calling_station_id": row.get("callingstationid") or None,
         "nas_port_id": row.get("nasportid") or None,
     }
+
+
+def _addresses(row: Row, session_key: str, started: datetime) -> list[dict[str, Any]]:
+    """IPv6 addresses and prefixes of the session, as whois finds them: from its beginning to its end."""
+    found = {_network(row.get(column)): kind for column, kind in _IPV6.items()}
+    since_us = to_micros(started)
+    return [
+        {
+            "session_key": session_key, "kind": kind, "network": network, "first_port": ALL_PORTS[0],
+            "last_port": ALL_PORTS[1], "since_us": since_us, "until_us": None, "received_us": since_us,
+            "packet_sha256": b"",
+        }
+        for network, kind in found.items()
+        if network is not None
+    ]  # fmt: skip
+
+
+def _network(text: str | None) -> str | None:
+    try:
+        return None if not text else str(ipaddress.IPv6Network(text, strict=False))
+    except ValueError:
+        return None
 
 
 def _key(unique_id: str, session_id: bytes, nas_id: str, started: datetime) -> str:

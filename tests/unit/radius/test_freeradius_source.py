@@ -16,11 +16,14 @@ from sqlalchemy import select
 
 from controller.app import freeradius
 from controller.app.settings import Settings
+from controller.domain.clock import MovableClock
 from controller.domain.errors import RuleError
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from controller.store.metadata import from_micros
+from controller.store.usage_reader import UsageLogReader
 from radius.accounting.tables import history
+from radius.accounting.whois import Whois
 from radius.freeradius import mapping, mysql_dump, sessions, speeds
 from radius.freeradius.hours import hours
 from radius.freeradius.model import why_weak
@@ -288,6 +291,19 @@ async def test_rows_that_were_read_in_another_zone_are_put_right_and_not_doubled
     async with database.read() as conn:
         starts = (await conn.execute(select(history.c.started_us))).scalars().all()
     assert [from_micros(start) for start in starts] == [datetime(2026, 7, 1, 3, tzinfo=UTC)] * 3
+
+
+async def test_prefixes_of_imported_sessions_are_found_by_whois(database: Database) -> None:
+    told = {"framedipv6prefix": "2001:db8:1::/64", "delegatedipv6prefix": "2001:db8:ab00::/56", "framedipv6address": ""}
+    for zone in (ZoneInfo("Asia/Tokyo"), UTC):
+        await sessions.bring(database, [HOSTILE | told], lambda _: "n" * 32, nobody, zone=zone, dry_run=False)
+    whois = Whois(database, MovableClock(datetime(2026, 8, 1, tzinfo=UTC)), UsageLogReader(database))
+    for address, hour, kinds in (
+        ("2001:db8:1::7", 12, ["framed-prefix"]), ("2001:db8:ab00:17::1", 12, ["delegated-prefix"]),
+        ("2001:db8:1::7", 13, []), ("2001:db8:1::7", 3, []),
+    ):  # fmt: skip
+        found = await whois.ask(address, None, datetime(2026, 7, 1, hour, 0, tzinfo=UTC), actor="user:test")
+        assert [one.kind for one in found] == kinds, (address, hour)
 
 
 def test_a_schema_without_radacct_has_no_sessions(tmp_path: Path) -> None:
