@@ -58,10 +58,14 @@ class Expected:
 Wanted = dict[tuple[OfferingVersionId, ChargeKind], Expected]
 
 
-def expected(case: Case, holding: Holding, period: DaySpan, cycle: Cycle, *, closed: bool) -> Wanted:
-    """By version of that cycle and kind. `closed` periods have their usage and their fees in arrears too."""
+def expected(
+    case: Case, holding: Holding, period: DaySpan, cycle: Cycle, since: Mapping[str, date], *, closed: bool
+) -> Wanted:
+    """By version of that cycle and kind. `closed` periods have their usage and their fees in arrears too.
+
+    `since` are the `first_days` of the holding.
+    """
     found: Wanted = {}
-    since = first_days(holding.changes, case)
     versions: dict[OfferingVersionId, list[tuple[DaySpan, int]]] = {}
     for span, version_id, quantity in held(holding.changes, period):
         versions.setdefault(version_id, []).append((span, quantity))

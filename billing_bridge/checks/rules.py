@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from billing_bridge.checks.case import (
@@ -26,7 +26,7 @@ from billing_bridge.checks.case import (
     charge_records,
     usage_records,
 )
-from billing_bridge.checks.expected import Expected, Wanted, expected
+from billing_bridge.checks.expected import Expected, Wanted, expected, first_days
 from billing_bridge.rating.proration import DaySpan
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.money import Money, exponent
@@ -160,20 +160,25 @@ def _sums(case: Case, holding: Holding) -> Iterator[Finding]:
         if charge.kind in KINDS and charge.net.currency == case.currency:
             now[case.key_of(charge, holding)].append(charge)
     versions = [c.version_id for c in holding.changes if c.version_id] + [key.version_id for key in now]
+    began = first_days(holding.changes, case)
     for cycle in dict.fromkeys(case.cycle(version_id) for version_id in versions):
         running = holding.period(case.today, cycle)
         before = holding.period(running.first_on - timedelta(days=1), cycle)
         own = [key for key in now if case.cycle(key.version_id) == cycle]
-        others = [holding.period(key.period_first_on, cycle) for key in sorted(own, key=str)]
+        others = [holding.period(key.period_first_on, cycle) for key in sorted(own, key=_order)]
         for period in dict.fromkeys([before, running, *others]):
             if holding.payer_of(period) != case.account_id:
                 continue
             closed = period.until_on <= case.today
-            wanted = expected(case, holding, period, cycle, closed=closed)
+            wanted = expected(case, holding, period, cycle, began, closed=closed)
             keys = {key for key in own if key.period_first_on == period.first_on}
             keys |= {Key(period.first_on, version_id, kind) for version_id, kind in wanted}
-            for key in sorted(keys, key=str):
+            for key in sorted(keys, key=_order):
                 yield from _sum(case, holding, period, key, now.get(key, ()), wanted, closed=closed)
+
+
+def _order(key: Key) -> tuple[date, str, str]:
+    return key.period_first_on, key.version_id, key.kind.value
 
 
 def _sum(
