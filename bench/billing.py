@@ -7,6 +7,7 @@ is timed, by the clock and in processor time of this process; making the subscri
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import resource
 import tempfile
@@ -74,11 +75,11 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
                 directory.mkdir()
                 postgres.create(f"billing_{size}")
                 url = postgres.dsn(f"billing_{size}").replace("postgresql://", "postgresql+psycopg://")
-                results.append(asyncio.run(_measure(url, directory, size)))
+                results.append(asyncio.run(_measure(url, directory, size, postgres)))
     return results
 
 
-async def _measure(url: str, directory: Path, size: int) -> Result:
+async def _measure(url: str, directory: Path, size: int, postgres: Postgres | None = None) -> Result:
     database = Database(url)
     async with database.begin() as conn:
         await conn.run_sync(metadata.create_all)
@@ -109,18 +110,22 @@ async def _measure(url: str, directory: Path, size: int) -> Result:
     )
     runs.register()
     await jobs.launch()
+    gc.collect()
+    gc.freeze()  # as `headend serve` does
     before_mb = _peak_mb()
-    began, cpu = time.perf_counter(), time.process_time()
+    began, cpu, theirs = time.perf_counter(), time.process_time(), postgres.processor_s() if postgres else 0.0
     made = await runs.start(as_of=None, account_id=None, actor="user:bench")
     documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}")
     took, spent = time.perf_counter() - began, time.process_time() - cpu
+    theirs = postgres.processor_s() - theirs if postgres else 0.0
     assert documents == size, f"{documents} documents for {size} subscriptions"
     await jobs.close()
     await database.close()
     name = "SQLite" if database.is_sqlite else "PostgreSQL"
     ms = took * 1000 / size
     scale = (
-        f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU here,"
+        f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU here"
+        f"{f' and {theirs * 1000 / size:.2f} ms there' if postgres else ''},"
         f" {_peak_mb() - before_mb} MB more at the peak"
     )
     goal, met = f"<= {MS_GOAL} ms", ms <= MS_GOAL

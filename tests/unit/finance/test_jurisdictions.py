@@ -165,10 +165,11 @@ def test_a_document_of_everything_at_once_is_a_valid_e_invoice() -> None:
 CHART = Chart(default_accounts())
 
 
-def test_lines_and_tax_are_the_total_the_journal_and_what_is_asked_for() -> None:
-    """Three thousand random documents: mixed rates and categories, credits, prices with tax, levies, both roundings."""
+@pytest.mark.parametrize("documents", [3_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_lines_and_tax_are_the_total_the_journal_and_what_is_asked_for(documents: int) -> None:
+    """Random documents: mixed rates and categories, credits, prices with tax, levies, both roundings."""
     chance = random.Random(20261122)
-    for _ in range(3000):
+    for _ in range(documents):
         lines = [_random_line(chance, n) for n in range(chance.randint(1, 12))]
         rounding = chance.choice([ROUND_HALF_UP, ROUND_HALF_EVEN])
         plain = draft(lines, rounding)
