@@ -38,7 +38,7 @@ from collectors.usage_feed import UsageFeed
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
 from controller.domain.identity import AccountId, BillRunId
-from controller.domain.ports import DeviceHealth, UsageIntake
+from controller.domain.ports import DeviceHealth, Secret, UsageIntake
 from controller.domain.service import SpeedProfile
 from controller.domain.units import KBPS
 from controller.provisioning.devices import DeviceRegistry
@@ -75,6 +75,10 @@ from erp.finance.agreements import Agreements
 from erp.finance.books import BooksService
 from erp.finance.deposits import DepositService
 from erp.finance.late_fees import LateFees
+from erp.finance.levies import LevyAdapter
+from erp.finance.levy_adapters import HttpLevies
+from erp.finance.proposals import ProposalService
+from erp.finance.recognising import Recogniser
 from erp.finance.resale import ResaleService
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService

@@ -79,6 +79,7 @@ from erp.finance import (
     books_routes,
     correction_routes,
     deposit_routes,
+    proposal_routes,
     resale_routes,
     revenue_routes,
     settlement_routes,
