@@ -50,6 +50,22 @@ def alter_a_record(controller: Controller, url: str) -> int:
         return int(row[0])
 
 
+def make_a_user_by_hand(controller: Controller, url: str) -> None:
+    """What somebody with SQL rights would do: let a friend surf."""
+    values = ("by-hand@lab", "f" * 32, b"x", "hand", 300_000_000, 150_000_000, True, False, 1, 0)
+    marks = ", ".join([("%s" if url else "?")] * len(values))
+    insert = (
+        "INSERT INTO radius_subscriber (username, service_id, password, profile_name, downstream_bps, upstream_bps,"
+        f" enabled, withdrawn, revision, updated_at) VALUES ({marks})"
+    )
+    if not url:
+        with sqlite3.connect(controller.data_dir / "headend.db") as connection:
+            connection.execute(insert, values)
+        return
+    with psycopg.connect(url, autocommit=True) as pg:
+        pg.execute(insert, values)
+
+
 def test_a_line_from_order_to_explained_invoice(controller: Controller, network: Network) -> None:
     olt_id = register_network(controller, network)
     hundred = offering(controller, "Fibre 100", "30.00", 100_000_000, 50_000_000)
@@ -127,12 +143,24 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
         ("recurring", "2026-07-01", "2026-08-01", "60.00"),
     ]
 
+    # No bill was held; RADIUS and what was billed are the same octets; what somebody gives away is told with its price.
+    assert controller.get("/exceptions", state="all")["items"] == []
+    compared = controller.post("/reconciliation", {"day": "2026-05-11", "days": 2})["days"]
+    assert sum(day["radius_octets"] for day in compared) == 1_500_000_000
+    assert [(day["radius_octets"], day["differing"]) for day in compared] == [
+        (day["billed_octets"], 0) for day in compared
+    ]
+    assert controller.get("/leakage")["items"] == []
+    url = controller.environment["HEADEND_DATABASE_URL"]
+    make_a_user_by_hand(controller, url)
+    (leak,) = controller.get("/leakage")["items"]
+    assert (leak["title"], leak["monthly"]["amount"], leak["per_day"]["amount"]) == ("by-hand@lab", "60.00", "1.97")
+
     # Every octet behind the usage line, and the one that somebody changed afterwards.
     usage_line = next(n["line_id"] for n in june["lines"] if n["kind"] == "usage")
     honest = controller.command("explain", usage_line)
     assert honest.returncode == 0, honest.stdout + honest.stderr
     assert "1300000000" in honest.stdout
-    url = controller.environment["HEADEND_DATABASE_URL"]
     record_id = alter_a_record(controller, url)
     altered = controller.command("explain", usage_line)
     assert altered.returncode == 1
