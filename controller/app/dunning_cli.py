@@ -135,12 +135,12 @@ def policy(
     currency: Annotated[str, typer.Option()] = "EUR",
 ) -> None:
     """Write the next version of a segment's ladder."""
-    try:
-        written = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise RuleError(f"{file}: {error}") from None
-    body = {"segment": name, "currency": currency, "effective_on": effective_on, "policy": written}
     with opened() as api:
+        try:
+            written = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise RuleError(f"{file} cannot be read: {error}") from None
+        body = {"segment": name, "currency": currency, "effective_on": effective_on, "policy": written}
         made = api.post("/dunning/policies", body)
     print(f"{made['segment']} version {made['version']} from {made['effective_on']}")
 
