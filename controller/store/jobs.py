@@ -102,6 +102,7 @@ class Jobs:
         self._executor_id = executor_id
         self._ready = ready
         self._workflows: dict[str, Workflow] = {}
+        self._queues: dict[str, int] = {}
         self._started: dict[str, Workflow] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._lock: int | None = None
@@ -118,6 +119,10 @@ class Jobs:
             raise RuleError(f"workflow {name} is registered twice", code="job-registered")
         self._workflows[name] = workflow
 
+    def declare_queue(self, name: str, *, at_once: int) -> None:
+        """Have a queue that every process takes jobs from, `at_once` at a time each; before `launch`."""
+        self._queues[name] = at_once
+
     async def launch(self) -> None:
         """Open the jobs database and go on with what this executor left unfinished, on the running loop."""
         if Jobs._in_process is not None:
@@ -132,6 +137,8 @@ class Jobs:
                 self._started[name] = DBOS.workflow(name=name, max_recovery_attempts=None)(self._tracked(workflow))
             # On the loop's own thread: DBOS runs workflows on the loop it was launched from.
             DBOS.launch()
+            for name, at_once in self._queues.items():
+                await DBOS.register_queue_async(name, worker_concurrency=at_once)
         except BaseException:
             await self.close()
             raise
@@ -151,6 +158,14 @@ class Jobs:
             raise RuleError(f"workflow {name} is not registered, or jobs are not launched", code="job-unknown")
         with SetWorkflowID(job_id):
             await DBOS.start_workflow_async(workflow, *args)
+
+    async def enqueue(self, queue: str, name: str, job_id: str, *args: Any) -> None:
+        """Start workflow `name` as `job_id` in whichever process takes it from the queue first; once."""
+        workflow = self._started.get(name)
+        if workflow is None or queue not in self._queues:
+            raise RuleError(f"workflow {name} or queue {queue} is not known, or not launched", code="job-unknown")
+        with SetWorkflowID(job_id):
+            await DBOS.enqueue_workflow_async(queue, workflow, *args)
 
     async def step(
         self,

@@ -38,6 +38,8 @@ from billing_bridge.billing.model import (
     PROVING,
     RATED,
     RATING,
+    RUNNING,
+    WAITING,
     BillRun,
 )
 from billing_bridge.billing.run_book import RunBook
@@ -65,7 +67,11 @@ from erp.finance.service import FinanceService
 
 log = structlog.get_logger()
 
-WORKFLOW = "bill-run.v1"
+WORKFLOW, HELPER = "bill-run.v1", "bill-run-help.v1"
+QUEUE = "bill-run"
+_HELPERS = 4
+_BATCHES_FOR_EACH = 8
+"""Helpers are called for a run of at least so many batches each; with fewer they would come too late."""
 _ENTITLEMENTS = tuple(
     kind.name
     for kind in (AccountParentSet, ServiceActivated, ServiceChanged, ServiceTerminated, ServicePaused, ItemHeld)
@@ -144,6 +150,9 @@ class BillRuns:
     def register(self) -> None:
         """Make the workflow known; before `jobs.launch()`."""
         self._jobs.register(WORKFLOW, self.run)
+        self._jobs.register(HELPER, self.help)
+        if not self._database.is_sqlite:  # one process alone writes to SQLite
+            self._jobs.declare_queue(QUEUE, at_once=1)
 
     async def start(
         self,
@@ -253,10 +262,12 @@ class BillRuns:
         bill_run_id = BillRunId(run_id)
         try:
             await self._jobs.step("facts", self._wait_for_facts, bill_run_id, retry=_PATIENT)
-            await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
+            batches = await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
+            await self._call_for_help(bill_run_id, RATING, batches)
             await self._jobs.step("rate", self._rate, bill_run_id, retry=_PATIENT)
             await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
             documents = None
+            await self._call_for_help(bill_run_id, ISSUING, batches)
             while documents is None:  # again when an account was let go while the others were certified
                 if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
                     return 0
@@ -266,6 +277,28 @@ class BillRuns:
             await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
             raise
         return documents
+
+    async def _call_for_help(self, bill_run_id: BillRunId, phase: str, batches: int) -> None:
+        """Other processes may take batches as well. Of a run that goes on later the helpers have long come and gone."""
+        if self._database.is_sqlite:
+            return
+        for number in range(1, min(_HELPERS, batches // _BATCHES_FOR_EACH) + 1):
+            job_id = f"{HELPER}:{bill_run_id}:{phase}:{number}"
+            await self._jobs.enqueue(QUEUE, HELPER, job_id, bill_run_id, phase, number)
+
+    async def help(self, run_id: str, phase: str, number: int) -> None:
+        """The workflow of a helper: work on batches until none is left. What it cannot do, the run itself will meet."""
+        await self._jobs.step("help", self._help, BillRunId(run_id), phase, number)
+
+    async def _help(self, bill_run_id: BillRunId, phase: str, number: int) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        if run.state != RUNNING or run.phase not in (phase, WAITING):
+            return
+        states, work = ((OPEN, RATED), self._prepare) if phase == RATING else ((CHECKED,), self._batches.issue)
+        try:
+            await self._walk(run, states, work, first=number)
+        except Exception as error:
+            log.warning("bill_run.helper_failed", bill_run_id=bill_run_id, error=f"{type(error).__name__}: {error}")
 
     async def _rate(self, bill_run_id: BillRunId) -> None:
         run = await self._billing.bill_run(bill_run_id)
@@ -300,16 +333,25 @@ class BillRuns:
             await self.book.set_phase(bill_run_id, CERTIFYING)
             await self._certifier.certify(run)
 
-    async def _walk(self, run: BillRun, states: Sequence[str], work: Callable[[BillRun, int], Awaitable[bool]]) -> bool:
+    async def _walk(
+        self,
+        run: BillRun,
+        states: Sequence[str],
+        work: Callable[[BillRun, int], Awaitable[bool]],
+        *,
+        first: int | None = None,
+    ) -> bool:
         """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
 
-        Each worker begins at another part of the batches and goes round, so that it meets others only at the end.
+        Each worker begins at another part of the batches and goes round, so that it meets others only at the end. A
+        helper is one worker alone, the `first` of those after the run's own.
         """
+        numbers = range(self._workers) if first is None else range(self._workers + first - 1, self._workers + first)
         gone_on, taken = True, set[int]()
 
         async def worker(number: int) -> None:
             nonlocal gone_on
-            middle = run.batches * number // self._workers
+            middle = run.batches * number // (self._workers + _HELPERS)
             for since, until in ((middle, run.batches), (0, middle)):
                 while gone_on and since < until:
                     batch = await self.book.next_batch(run.bill_run_id, states, since, until)
@@ -323,7 +365,7 @@ class BillRuns:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self._workers):
+                for number in numbers:
                     group.create_task(worker(number))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # the first one ended the others

@@ -178,6 +178,18 @@ async def test_an_account_let_go_by_a_process_that_died_is_gone_on_with(world: B
     assert await count(world, invoice) == 3
 
 
+async def test_a_run_of_many_batches_calls_other_processes_for_help(world: BillingWorld) -> None:
+    if world.database.is_sqlite:
+        pytest.skip("one process alone writes to SQLite")
+    await used(world, 17)
+    run_id = await bill(world)
+    assert (await world.billing.bill_run(run_id)).documents == 17
+    for phase in ("rating", "issuing"):
+        await world.jobs.wait(f"bill-run-help.v1:{run_id}:{phase}:1")
+    issued = [d.number async for d in world.finance.each_document(run_id)]
+    assert sorted(issued) == [f"INV-2026-{n:06d}" for n in range(1, 18)]
+
+
 async def test_recurring_lines_are_the_opening_and_its_movements(world: BillingWorld) -> None:
     lines = await used(world)
     october = await signed(world, await bill(world))
