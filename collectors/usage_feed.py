@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 _MOST_AT_ONCE = 1_000
 _MOST_PENDING = 200_000
 """Records kept while billing cannot take them: some hours of a large network."""
+_END = datetime(9999, 1, 1, tzinfo=UTC)
 _FORGOTTEN = timedelta(days=1)
 """A device that says nothing for so long is gone, and holds the watermark no more."""
 _UPSTREAM = frozenset({"in", "upstream"})
@@ -87,11 +88,19 @@ class UsageFeed:
                 log.warning("usage_feed.not_taken", error=str(error))
             await asyncio.sleep(self._every_s)
 
-    async def hand_over(self) -> None:
+    async def stop(self) -> None:
+        """Before the database is closed: tell billing of the bins that are still open, too."""
+        try:
+            await self.hand_over(everything=True)
+        except (HeadendError, SQLAlchemyError, OSError) as error:
+            pending = sum(len(outlet.pending) for outlet in (self.interfaces, self.onus, self.flows))
+            log.error("usage_feed.lost", records=pending, error=str(error))
+
+    async def hand_over(self, *, everything: bool = False) -> None:
         """Read which ports have a service, and tell billing of bins that are over. Raises what the intake raises."""
         now = self._clock.now()
         for outlet in (self.interfaces, self.onus, self.flows):
-            outlet.pending += outlet.bins.closed(now)
+            outlet.pending += outlet.bins.closed(_END if everything else now)
             heard = [at for (source, _), at in self._heard.items() if source == outlet.source and now - at < _FORGOTTEN]
             if heard:
                 outlet.complete_until = horizon(min(heard))

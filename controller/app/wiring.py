@@ -426,6 +426,7 @@ class Program:
     async def close(self) -> None:
         self.stop_taking_work()
         await self.base.jobs.close()
+        await self.collection.feed.stop()
         await self._leave()
         await self.erp.payments.close()
         await self.network.close()

@@ -96,3 +96,17 @@ async def test_an_interval_without_polls_stays_whole() -> None:
     assert [(o.until - o.since, o.upstream_octets) for o in billing.taken.values()] == [
         (timedelta(hours=1), 7_000), (timedelta(seconds=30), 1),
     ]  # fmt: skip
+
+
+async def test_what_is_still_open_is_told_when_the_program_stops() -> None:
+    billing = Billing()
+    feed = UsageFeed(billing, MovableClock(NOW), "life")
+    await feed.hand_over()
+    feed.counters([sample(NOW, 70, "in")], 30)
+    await feed.hand_over()
+    assert billing.taken == {}
+    await feed.stop()
+    assert [o.upstream_octets for o in billing.taken.values()] == [70]
+    feed.counters([sample(NOW + timedelta(seconds=30), 7, "in")], 30)
+    billing.away = True
+    await feed.stop()  # and nothing is raised into a program that ends
