@@ -16,6 +16,7 @@ Tags = tuple[tuple[str, str], ...]
 Key = tuple[str, ...]
 
 OCTETS = "octets"
+RESETS = "resets"
 QUARANTINED = "quarantined_octets"
 """What was not believed stays visible under this field; nothing that adds up octets reads it."""
 
@@ -50,9 +51,13 @@ class CounterTrack:
 
 
 def growth_samples(measurement: str, tags: Tags, reading: Reading, growth: Growth) -> list[CounterSample]:
-    """The sample of a growth, stamped with the later reading; none for a gap."""
+    """The sample of a growth, stamped with the later reading; none for a gap. A reset is told beside its octets:
+    what was counted between the last reading and it is lost."""
     if growth.octets is not None:
-        return [CounterSample(measurement, tags, OCTETS, reading.at, growth.octets)]
+        found = [CounterSample(measurement, tags, OCTETS, reading.at, growth.octets)]
+        if growth.seen is Seen.RESET:
+            found.append(CounterSample(measurement, tags, RESETS, reading.at, 1))
+        return found
     if growth.refused is not None:
         return [CounterSample(measurement, tags, QUARANTINED, reading.at, float(growth.refused))]
     return []

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.checks.reconcile import DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
+from billing_bridge.checks.reconcile import ANEW, DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
 from billing_bridge.checks.recount import UNKNOWN
 from billing_bridge.checks.tables import reconciliation, recount_day, recount_session
 from billing_bridge.mediation.attribution import split_by_day
+from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.suspense.model import NO_SERVICE, WAITING, WRITTEN_OFF
 from billing_bridge.tables import charge_usage, suspense, usage_day, usage_interval
 from controller.domain.clock import start_of_day
@@ -36,6 +37,8 @@ _COLUMNS = (
     "looked_at",
 )
 _HISTORY = timedelta(days=28)
+_COUNTERS = ("interfaces", "onus")
+"""Sources that count frames at the port of a service: see collectors.usage_feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,20 @@ async def known_of(conn: AsyncConnection, since: date, until: date, zone: ZoneIn
     )
     for row in await conn.execute(charged):
         found[row.day][row.service_id] = replace(known(row.service_id, row.day), charged=int(row.octets))
+    await _counters(conn, found, since, until)
     await _explain(conn, found, since, until, zone)
     return found
+
+
+async def _counters(conn: AsyncConnection, found: dict[date, dict[str, Counted]], since: date, until: date) -> None:
+    """What counters of ports and ONUs told billing of a service, to be compared."""
+    c = usage_compared.c
+    query = select(c.service_id, c.day, func.max(c.upstream_octets + c.downstream_octets).label("octets")).where(
+        c.source.in_(_COUNTERS), c.day >= since, c.day < until
+    )
+    for row in await conn.execute(query.group_by(c.service_id, c.day)):
+        known = found[row.day].get(row.service_id) or Counted(row.service_id, 0, 0, 0)
+        found[row.day][row.service_id] = replace(known, counter=int(row.octets))
 
 
 async def _explain(
@@ -163,7 +178,7 @@ async def shares(conn: AsyncConnection, day: date) -> dict[str, list[float]]:
     )
     found: dict[str, list[float]] = defaultdict(list)
     for row in await conn.execute(query):
-        if MISSING in row.reasons:
+        if MISSING in row.reasons or ANEW in row.reasons:
             continue
         share = share_of(Counted(row.service_id, row.radius_octets, 0, 0, row.counter_octets))
         if share is not None:

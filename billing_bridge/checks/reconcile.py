@@ -24,8 +24,12 @@ PRIOR_SLACK = 0.04
 LEAST_SLACK = 0.005
 """Between polls and interims lie seconds of the day that the two count on different days."""
 MISSING = "hours without a sample"
+ANEW = "the counter began anew"
 _SIGMAS = 5 * 1.4826
 _LEAST_DAYS = 5
+_POLL_S = 60
+_POLLS_LOST = 10
+"""A device that restarts is not polled for some minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Counted:
     """What was counted of a service on a day, in octets of both directions.
 
     `counter` is None where no device counts it. `missing_hours` have no sample; `held` is what the collector did not
-    believe. `open_s` are seconds at the end of the day that an open session has not accounted for. `suspended` waits,
+    believe, `resets` how often the counter began anew. `open_s` are seconds at the end of the day that an open session
+    has not accounted for. `suspended` waits,
     `given_away` and `taken_over` were given to or from other services by hand, `from_sources` came from no RADIUS.
     """
 
@@ -45,6 +50,7 @@ class Counted:
     hours: int = 24
     missing_hours: int = 0
     held: int = 0
+    resets: int = 0
     open_s: int = 0
     late: int = 0
     suspended: int = 0
@@ -92,7 +98,9 @@ def overhead_of(own: Sequence[float], others: Sequence[float]) -> Overhead:
 
 def share_of(counted: Counted) -> float | None:
     """By how much a counter was above RADIUS; None where the day says nothing about that."""
-    if counted.counter is None or counted.missing_hours or counted.held or counted.radius < 50_000_000:
+    if counted.counter is None or counted.missing_hours or counted.held or counted.resets:
+        return None
+    if counted.radius < 50_000_000:
         return None
     return counted.counter / counted.radius - 1
 
@@ -148,6 +156,11 @@ def _counter_and_radius(c: Counted, counter: int, overhead: Overhead, reasons: l
         slack += abs(absent)  # nobody knows how much of the day's traffic fell into them
     if c.held:
         left = _explain(reasons, between, "readings that no port can have carried", -c.held, left)
+    if c.resets:
+        # What was counted since the last poll before each: at most a few polls' worth, and at the rate of the day.
+        lost = -round(counter * c.resets * _POLL_S / (c.hours * 3600))
+        left = _explain(reasons, between, f"{ANEW}, {c.resets} times", lost, left)
+        slack += _POLLS_LOST * abs(lost)
     if c.open_s:
         unheard = round(counter * c.open_s / (c.hours * 3600))
         left = _explain(reasons, between, f"a session still open, unheard for {c.open_s} s of the day", unheard, left)

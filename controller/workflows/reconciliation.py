@@ -23,6 +23,7 @@ from billing_bridge.checks.reconcile import DIFFERS, Counted, Reconciled, overhe
 from billing_bridge.checks.recount import Recount
 from billing_bridge.mediation.service import MediationService
 from collectors.netconf.samples import MEASUREMENT
+from collectors.track import OCTETS, QUARANTINED, RESETS
 from controller.domain.clock import Clock, local_date, start_of_day
 from controller.domain.errors import RuleError
 from controller.domain.ports import AccessMap, Bucket, TimeSeries, UsageReader
@@ -117,7 +118,7 @@ class Reconciliation:
 
         async def one(service_id: str) -> tuple[str, Counted]:
             async with places:
-                octets = await self._read(service_id, "octets", since, until)
+                octets = await self._read(service_id, OCTETS, since, until)
                 seen = [bucket.value for bucket in octets if bucket.value is not None]
                 before = replace(
                     known.get(service_id) or Counted(service_id, 0, 0, 0),
@@ -126,12 +127,14 @@ class Reconciliation:
                 )
                 if not seen:
                     return service_id, before
-                held = [b.value for b in await self._read(service_id, "quarantined_octets", since, until) if b.value]
+                held = [b.value for b in await self._read(service_id, QUARANTINED, since, until) if b.value]
+                resets = [b.value for b in await self._read(service_id, RESETS, since, until) if b.value]
                 return service_id, replace(
                     before,
                     counter=int(sum(seen)),
                     missing_hours=len(octets) - len(seen),
                     held=int(sum(held)),
+                    resets=int(sum(resets)),
                 )
 
         found = dict(await asyncio.gather(*(one(service_id) for service_id in sorted(counted_by))))

@@ -133,3 +133,12 @@ def test_the_second_count_goes_on_where_it_stood_and_skips_what_was_altered() ->
     again = count([altered, record("ffff", at + timedelta(hours=2), 6, 9)], known, BERLIN, memory)
     assert sum(o for o, _ in first.values()) == 10
     assert again == {("svc-1", date(2026, 9, 1)): (5, 0)}
+
+
+def test_a_counter_that_began_anew_explains_some_minutes_of_its_traffic() -> None:
+    low = day(counter=round(10.31 * GB) - 80_000_000)
+    assert reconcile(low, KNOWN).verdict == DIFFERS
+    found = reconcile(replace(low, resets=1), KNOWN)
+    assert found.verdict == EXPLAINED
+    assert any("began anew" in reason.text for reason in found.reasons)
+    assert reconcile(replace(low, counter=8 * GB, resets=1), KNOWN).verdict == DIFFERS, "not any loss"

@@ -17,6 +17,7 @@ from billing_bridge.checks.leakage import BILLED_NOT_LIVE, LIVE_NOT_BILLED, Leak
 from billing_bridge.checks.reconcile import DIFFERS, EXPLAINED
 from billing_bridge.checks.recount import Recount
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.tables import usage_day
 from collectors.netconf.model import OnuState
 from collectors.onus import OnuSightings
@@ -326,6 +327,21 @@ async def test_usage_of_nobody_known_is_explained_by_suspense_and_by_who_got_it(
     assert rows[""].reasons[0].text == "given to another service by hand"
     assert rows[line.service_id].reasons[0].text == "taken over from another service by hand"
     assert all(r.unexplained == 0 for r in rows.values())
+
+
+async def test_the_counter_of_a_port_is_the_third_count_of_a_service_without_an_onu(network: Network) -> None:
+    line = await network.world.activate(PLAN)
+    network.clock.move_to(berlin(2026, 9, 3, 9))
+    await network.world.account_for(line, (berlin(2026, 9, 2, 8), 0, 0), (berlin(2026, 9, 2, 20), 0, 4 * GB))
+    day, counted = date(2026, 9, 2), 4 * GB + GB // 10
+    told = {"calls": 0, "duration_s": 0, "records": 48, "upstream_octets": 0}
+    row = {"service_id": line.service_id, "day": day, "downstream_octets": counted, **told}
+    async with network.database.begin() as conn:
+        flows = row | {"downstream_octets": 9 * GB, "source": "ipfix"}
+        await conn.execute(insert(usage_compared), [row | {"source": "interfaces"}, flows])
+    await network.reconciliation.run(day, 1)
+    (found,) = await network.reconciliation.page(Wanted(day), None, 10)
+    assert (found.counter, found.radius, found.billed, found.verdict) == (counted, 4 * GB, 4 * GB, EXPLAINED)
 
 
 async def test_a_day_that_is_not_over_is_not_compared(network: Network) -> None:
