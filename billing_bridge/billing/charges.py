@@ -7,7 +7,9 @@ repeated bill run finds its own charges, and the database refuses a second one.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -15,15 +17,18 @@ from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
 from billing_bridge.rating.codes import price_code, read_code
 from billing_bridge.rating.due import Due
 from billing_bridge.rating.proration import WHOLE_FEE
-from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee
+from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee, window_days
 from billing_bridge.sources.booked import CallDay
 from billing_bridge.sources.booked import days as call_days
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
-from controller.domain.price import Calls, Flat, OneOff, Overage, Percentile, Price
+from controller.domain.price import Calls, Discount, Flat, OneOff, Overage, Percentile, Price
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import human_octets, octets_in
+
+ENDS_ON = "ends_on"
+"""In the arithmetic of a charge: the first day without what was promised for a time."""
 
 
 def charge_of(
@@ -51,7 +56,8 @@ def charge_of(
         item=tariff.offering_name,
         adjustment=_corrects(found, subscription),
     )
-    charge = as_sold(charge, tariff)
+    ends_on = _ends_on(found, tariff)
+    charge = replace(as_sold(charge, tariff), ends_on=ends_on)
     evidence: tuple[DayUsage, ...] = ()
     calls: list[CallDay] = []
     bins: dict[str, Any] = {}
@@ -72,6 +78,8 @@ def charge_of(
             "pause_sequence": subscription.pause_sequence,
         }
     )
+    if ends_on is not None:
+        arithmetic[ENDS_ON] = ends_on.isoformat()
     if tariff.version_id != found.key.version_id:
         arithmetic["priced_as"] = tariff.version_id
     return RatedCharge(
@@ -88,6 +96,25 @@ def as_sold(charge: Charge, tariff: TariffVersion) -> Charge:
         names=tariff.names,
         product=tariff.kind.value,
     )
+
+
+def ends_on_of(arithmetic: str) -> date | None:
+    """The end of a promotion, of a charge as it is stored."""
+    if ENDS_ON not in arithmetic:
+        return None
+    told: str | None = json.loads(arithmetic).get(ENDS_ON)
+    return date.fromisoformat(told) if told else None
+
+
+def _ends_on(found: Due, tariff: TariffVersion) -> date | None:
+    """The first day without a discount or fee that holds for a time."""
+    if found.key.kind is not ChargeKind.RECURRING or found.held is None:
+        return None
+    price = _price(found, tariff)
+    if not isinstance(price, Discount | Flat):
+        return None
+    until_on = window_days(price.window, found.held.since_on).until_on
+    return None if until_on == date.max else until_on
 
 
 def charge_id(found: Due, subscription_id: str, attempt: int) -> ChargeId:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import pauses
-from billing_bridge.billing.charges import as_sold
+from billing_bridge.billing.charges import as_sold, ends_on_of
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.billing.model import (
     BookedInterval,
@@ -514,4 +514,5 @@ def to_charge(row: Row[Any]) -> Charge:
         item=row.item,
         group=row.heading,
         adjustment=row.adjustment,
+        ends_on=ends_on_of(row.arithmetic),
     )

@@ -23,6 +23,12 @@ from controller.web.site import Site, Visit, WebPage
 
 _MBIT, _GB = 1_000_000, 1_000_000_000
 _OFFERINGS = Link("Offerings", "/offerings")
+_TAX_IN = (Choice("no", "net, tax comes on top"), Choice("yes", "what is paid, tax in it"))
+
+
+def _yes(text: str) -> bool:
+    return text == "yes"
+
 
 OFFERING = Form(
     "New offering",
@@ -37,9 +43,10 @@ OFFERING = Form(
             )
         )),
         Field("effective_on", "Valid from", "date", required=True),
-        Field("monthly_fee", "Monthly fee, net", "decimal", required=True, unit="EUR", hint="or once",
+        Field("monthly_fee", "Monthly fee", "decimal", required=True, unit="EUR", hint="or once",
               convert=decimal),
         Field("tax_percent", "Tax", "decimal", required=True, unit="%", start="19", convert=decimal),
+        Field("tax_included", "Prices are", start="no", choices=_TAX_IN, convert=_yes),
         Field("downstream_bps", "Downstream", "decimal", unit="Mbit/s", hint="of a line", convert=scaled(_MBIT)),
         Field("upstream_bps", "Upstream", "decimal", unit="Mbit/s", hint="of a line", convert=scaled(_MBIT)),
         Field("included_octets", "Included volume", "decimal", unit="GB", hint="empty: unlimited", convert=scaled(_GB)),
@@ -142,10 +149,12 @@ def _version_form(row: Mapping[str, Any]) -> Form:
         Field("upstream_bps", "Upstream", "decimal", unit="Mbit/s", start=_mbit(last["upstream_bps"]),
               required=True, convert=scaled(_MBIT)),
     ] if row["kind"] == "internet" else []  # fmt: skip
+    tax_in = "yes" if last["tax_included"] else "no"
     made = (
         Field("effective_on", "Valid from", "date", required=True),
         Field("currency", "Currency", start=last["monthly_fee"]["currency"], required=True),
         Field("tax_percent", "Tax", "decimal", required=True, unit="%", start=last["tax_percent"], convert=decimal),
+        Field("tax_included", "Prices are", start=tax_in, choices=_TAX_IN, convert=_yes),
         *speeds,
         Field(
             "prices", "Prices", "code", required=True, start=lines, convert=_json, hint="as docs/catalogue.md has them"

@@ -124,7 +124,9 @@ async def test_a_discount_of_six_months_ends_in_the_middle_of_a_period_to_the_da
     await world.add(account, "welcome", off)
     nets = []
     for month in (3, 4, 5, 6, 7, 8, 9, 10):
-        nets += [(c.first_on.month, str(c.net.amount), str(c.until_on)) for c in await world.bill(2026, month, 28)]
+        charges = await world.bill(2026, month, 28)
+        nets += [(c.first_on.month, str(c.net.amount), str(c.until_on)) for c in charges]
+        assert all(c.ends_on == date(2026, 9, 12) for c in charges)  # as the document says
     # 12 March to 12 September: 20 of 31 days, five months, 11 of 30 days, and no more.
     assert nets[0] == (3, "-3.87", "2026-04-01")
     assert nets[1:-1] == [(m, "-6.00", f"2026-{m + 1:02d}-01") for m in (4, 5, 6, 7, 8)]
