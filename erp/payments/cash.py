@@ -7,11 +7,8 @@ open shift only; each receipt is one movement, and asked for again by the same r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
@@ -28,61 +25,13 @@ from erp.finance.chart import CASH, CASH_DIFFERENCES, IN_TRANSIT
 from erp.finance.journal import Entry
 from erp.finance.repository import take_numbers
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
-from erp.payments import refund_rows
+from erp.payments import cash_rows, refund_rows
+from erp.payments.cash_rows import Receipt, Shift, Till
 from erp.payments.errors import UnknownRefund, UnknownShift, UnknownTill, WrongState
 from erp.payments.tables import cash_receipt, shift, till
 
 METHOD = "cash"
 PAYMENT, REFUND, TRANSFER = "payment", "refund", "transfer"
-
-
-@dataclass(frozen=True, slots=True)
-class Till:
-    """`shift_id` is the open one; `holds` what should be in it."""
-
-    till_id: str
-    entity_id: EntityId
-    name: str
-    holds: Money
-    shift_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """`difference` is what was counted less what should have been there; None while it is open."""
-
-    shift_id: str
-    till_id: str
-    opened_at: datetime
-    opened_by: str
-    opening: Money
-    closed_at: datetime | None
-    closed_by: str | None
-    expected: Money | None
-    counted: Money | None
-    reason: str
-
-    @property
-    def difference(self) -> Money | None:
-        return None if self.counted is None or self.expected is None else self.counted - self.expected
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Cash that came in (positive) or went out. `kind` is payment, refund or transfer (from or to the bank)."""
-
-    receipt_id: str
-    till_id: str
-    shift_id: str
-    number: str
-    kind: str
-    amount: Money
-    account_id: str | None
-    payment_id: str | None
-    refund_id: str | None
-    note: str
-    at: datetime
-    actor: str
 
 
 class CashDesk:
@@ -238,18 +187,18 @@ class CashDesk:
 
     async def shifts(self, *, before: str | None, limit: int) -> list[Shift]:
         """Newest first."""
-        query = _shifts().order_by(shift.c.shift_id.desc()).limit(limit)
+        query = cash_rows.shifts().order_by(shift.c.shift_id.desc()).limit(limit)
         if before is not None:
             query = query.where(shift.c.shift_id < before)
         async with self._database.read() as conn:
-            return [_of_shift(row) for row in await conn.execute(query)]
+            return [cash_rows.of_shift(row) for row in await conn.execute(query)]
 
     async def shift(self, shift_id: str) -> tuple[Shift, list[Receipt]]:
         """A shift and its receipts, in order of their numbers. Raises UnknownShift."""
         query = select(cash_receipt).where(cash_receipt.c.shift_id == shift_id).order_by(cash_receipt.c.number)
         async with self._database.read() as conn:
             found = await self._shift(conn, shift_id)
-            return found, [_of_receipt(row) for row in await conn.execute(query)]
+            return found, [cash_rows.of_receipt(row) for row in await conn.execute(query)]
 
     async def _begin(self, conn: AsyncConnection, shift_id: str, request: str) -> tuple[Shift, Receipt | None]:
         """The open shift, and the receipt that this request made before."""
@@ -258,7 +207,7 @@ class CashDesk:
         known = (await conn.execute(query)).one_or_none()
         if known is None and found.closed_at is not None:
             raise WrongState("the shift is closed: cash changes hands in an open one")
-        return found, None if known is None else _of_receipt(known)
+        return found, None if known is None else cash_rows.of_receipt(known)
 
     async def _number(self, conn: AsyncConnection, open_one: Shift) -> str:
         found = await self._till(conn, open_one.till_id)
@@ -297,7 +246,7 @@ class CashDesk:
         await conn.execute(insert(cash_receipt).values(values))
         await self._audit(conn, actor, f"cash.{kind}", f"cash-receipt:{number}", {"amount": str(amount)})
         row = (await conn.execute(select(cash_receipt).where(cash_receipt.c.receipt_id == receipt_id))).one()
-        return _of_receipt(row)
+        return cash_rows.of_receipt(row)
 
     def _require_count(self, found: Till, counted: Money, reason: str) -> None:
         if counted.currency != found.holds.currency or counted.minor < 0:
@@ -314,10 +263,8 @@ class CashDesk:
         row = (await conn.execute(select(till).where(till.c.till_id == till_id))).one_or_none()
         if row is None:
             raise UnknownTill(f"no till {till_id}")
-        query = (
-            select(shift).where(shift.c.till_id == till_id).order_by(shift.c.opened_at.desc(), shift.c.shift_id.desc())
-        )
-        last = (await conn.execute(query.limit(1))).one_or_none()
+        query = select(shift).where(shift.c.till_id == till_id).order_by(shift.c.number.desc()).limit(1)
+        last = (await conn.execute(query)).one_or_none()
         holds, shift_id = 0, None
         if last is not None and last.closed_at is not None:
             holds = last.counted_minor
@@ -328,10 +275,10 @@ class CashDesk:
         return Till(row.till_id, EntityId(row.entity_id), row.name, Money(holds, row.currency), shift_id)
 
     async def _shift(self, conn: AsyncConnection, shift_id: str) -> Shift:
-        row = (await conn.execute(_shifts().where(shift.c.shift_id == shift_id))).one_or_none()
+        row = (await conn.execute(cash_rows.shifts().where(shift.c.shift_id == shift_id))).one_or_none()
         if row is None:
             raise UnknownShift(f"no shift {shift_id}")
-        return _of_shift(row)
+        return cash_rows.of_shift(row)
 
     async def _open_shift(self, conn: AsyncConnection, shift_id: str) -> Shift:
         found = await self._shift(conn, shift_id)
@@ -369,39 +316,3 @@ class CashDesk:
         await audit.record(
             conn, now=now, actor=actor, action=action, subject=subject, after=dict(after), reason=reason or None
         )
-
-
-def _shifts() -> Any:
-    return select(shift, till.c.currency).join(till, till.c.till_id == shift.c.till_id)
-
-
-def _of_shift(row: Row[Any]) -> Shift:
-    return Shift(
-        row.shift_id,
-        row.till_id,
-        row.opened_at,
-        row.opened_by,
-        Money(row.opening_minor, row.currency),
-        row.closed_at,
-        row.closed_by,
-        None if row.expected_minor is None else Money(row.expected_minor, row.currency),
-        None if row.counted_minor is None else Money(row.counted_minor, row.currency),
-        row.reason,
-    )
-
-
-def _of_receipt(row: Row[Any]) -> Receipt:
-    return Receipt(
-        row.receipt_id,
-        row.till_id,
-        row.shift_id,
-        row.number,
-        row.kind,
-        Money(row.amount_minor, row.currency),
-        row.account_id,
-        row.payment_id,
-        row.refund_id,
-        row.note,
-        row.at,
-        row.actor,
-    )

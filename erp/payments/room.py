@@ -14,6 +14,8 @@ from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from erp.crm.service import CrmService
 from erp.finance.service import FinanceService
+from erp.payments.bank.identify import Identification
+from erp.payments.bank.reading import StatementReader
 from erp.payments.bank.service import BankService
 from erp.payments.booking import CardBooking
 from erp.payments.cards import CardCharges
@@ -23,7 +25,9 @@ from erp.payments.gateways import GatewayRegistry
 from erp.payments.inbox import AWAY, GatewayInbox
 from erp.payments.refunds import RefundService
 from erp.payments.repository import Gateway
+from erp.payments.sepa.mandates import MandateService
 from erp.payments.sepa.service import SepaService
+from erp.payments.sepa.transfers import RefundTransfers
 from erp.payments.settings import PaymentsSettings
 from erp.payments.stripe.client import StripeGateway
 
@@ -58,7 +62,11 @@ class PaymentsRoom:
         self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
 
         self.sepa = SepaService(database, clock, crm, self.settlement, finance.corrections, settings)
-        self.bank = BankService(database, clock, crm, self.settlement, self.sepa, settings)
+        self.mandates = MandateService(database, clock, crm)
+        self.transfers = RefundTransfers(database, clock, crm, self.settlement)
+        identify = Identification(clock, self.settlement, self.sepa)
+        self.bank = BankService(database, clock, crm, self.settlement, identify)
+        self.statements = StatementReader(database, clock, identify, self.sepa, settings)
         self.cash = CashDesk(database, clock, crm, self.settlement)
 
     async def run(self) -> None:

@@ -18,7 +18,7 @@ from erp.finance import settlement_routes
 from erp.payments import cash_routes, routes
 from erp.payments.bank import routes as bank_routes
 from erp.payments.sepa import routes as sepa_routes
-from erp.payments.sepa.service import WantedMandate
+from erp.payments.sepa.mandates import WantedMandate
 from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW, made_entity
@@ -50,7 +50,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
             name="Testnetz GmbH", iban=IBAN, bic="", creditor_id="DE98ZZZ09999999999", currency="EUR", actor="user:test"
         )
         mandate = WantedMandate(grace, "M-1", "CORE", True, NOW.date(), THEIRS, "Grace Hopper")
-        await till.room.sepa.add_mandate(mandate, actor="user:test")
+        await till.room.mandates.add(mandate, actor="user:test")
         desk = await till.room.cash.add_till("HQ1", actor="user:test")
         shift = await till.room.cash.open(desk.till_id, euro("0.00"), reason="", actor="user:anna")
         await till.room.cash.transfer(shift.shift_id, euro("100.00"), request="f", note="float", actor="user:anna")

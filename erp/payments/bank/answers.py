@@ -12,9 +12,10 @@ from controller.http.endpoint import PageQuery
 from controller.http.models import Currency, IdText, In, Instant, MoneyIn, MoneyOut, Name, Out
 from erp.payments.answers import Reason
 from erp.payments.bank.matching import Proposal
+from erp.payments.bank.reading import Imported
 from erp.payments.bank.repository import BankLine, KeptStatement
-from erp.payments.bank.service import Imported, Position
-from erp.payments.cash import Receipt, Shift, Till
+from erp.payments.bank.service import Position
+from erp.payments.cash_rows import Receipt, Shift, Till
 from erp.payments.sepa.rows import Collection, Item, Mandate
 
 Iban = Annotated[str, StringConstraints(min_length=15, max_length=42)]

@@ -72,7 +72,7 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
 
     async def read(call: Call) -> ImportedOut:
         raw = await read_xml(call, room.settings.bank_file_octets)
-        return ImportedOut.of(await room.bank.read(raw, call.query_as(FileQuery).name, actor=call.actor))
+        return ImportedOut.of(await room.statements.read(raw, call.query_as(FileQuery).name, actor=call.actor))
 
     async def statements(_call: Call) -> StatementsOut:
         found = await room.bank.statements(limit=_MOST_STATEMENTS)

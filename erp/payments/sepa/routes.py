@@ -21,7 +21,7 @@ from erp.payments.bank.answers import (
 )
 from erp.payments.bank.routes import READ, WRITE, XML_BODY, read_xml
 from erp.payments.room import PaymentsRoom
-from erp.payments.sepa.service import WantedMandate
+from erp.payments.sepa.mandates import WantedMandate
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
@@ -31,7 +31,7 @@ def endpoints(room: PaymentsRoom) -> list[Endpoint]:
 def _mandates(room: PaymentsRoom) -> list[Endpoint]:
     async def mandates(call: Call) -> Page:
         query = call.query_as(MandateQuery)
-        found = await room.sepa.mandates(account_id=query.account_id, after=query.last(str), limit=query.rows)
+        found = await room.mandates.all(account_id=query.account_id, after=query.last(str), limit=query.rows)
         return Page.of(found, query, lambda m: (m.mandate_id,), MandateOut.of)
 
     async def add(call: Call) -> MandateOut:
@@ -46,11 +46,11 @@ def _mandates(room: PaymentsRoom) -> list[Endpoint]:
             body.debtor,
             body.bic,
         )
-        return MandateOut.of(await room.sepa.add_mandate(wanted, actor=call.actor))
+        return MandateOut.of(await room.mandates.add(wanted, actor=call.actor))
 
     async def end(call: Call) -> MandateOut:
         reason = call.body_as(ReasonIn).reason
-        return MandateOut.of(await room.sepa.end_mandate(call.path["mandate_id"], actor=call.actor, reason=reason))
+        return MandateOut.of(await room.mandates.end(call.path["mandate_id"], actor=call.actor, reason=reason))
 
     return [
         Endpoint(
@@ -187,12 +187,12 @@ def _collections(room: PaymentsRoom) -> list[Endpoint]:
 def _transfers(room: PaymentsRoom) -> list[Endpoint]:
     async def transfer(call: Call) -> TransferOut:
         body = call.body_as(TransferIn)
-        file_id = await room.sepa.transfer(body.bank_account_id, body.execute_on, actor=call.actor)
+        file_id = await room.transfers.make(body.bank_account_id, body.execute_on, actor=call.actor)
         return TransferOut(file_id=file_id)
 
     async def content(call: Call) -> Response:
         file_id = call.path["file_id"]
-        return _attachment(await room.sepa.transfer_content(file_id), f"refunds-{file_id[-6:]}.xml")
+        return _attachment(await room.transfers.content(file_id), f"refunds-{file_id[-6:]}.xml")
 
     return [
         Endpoint(

@@ -1,4 +1,4 @@
-"""Direct debits: mandates, files of what is due, and what banks answer.
+"""Direct debits: files of what is due, and what banks answer.
 
 An invoice waits in one file at a time (the database refuses the second), a file is made once and kept as its octets,
 and its payments are booked when it is sent: from then on the money is on its way. What a bank rejects or returns opens
@@ -9,38 +9,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 
-import holidays
 from sqlalchemy.ext.asyncio import AsyncConnection
-from stdnum import bic as bics
-from stdnum import iban as ibans
 
 from controller.domain.clock import Clock, local_date
 from controller.domain.errors import RuleError
-from controller.domain.identity import AccountId, new_id
+from controller.domain.identity import new_id
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger, repository
-from erp.finance.chart import DIRECT_DEBITS, IN_TRANSIT
+from erp.finance.chart import DIRECT_DEBITS
 from erp.finance.corrections import Adjustment, CorrectionService
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
-from erp.payments import refund_rows, xml
+from erp.payments import xml
 from erp.payments.bank import repository as bank
 from erp.payments.bank.matching import OpenInvoice
 from erp.payments.bank.repository import BankAccount
-from erp.payments.errors import UnknownBankAccount, UnknownCollection, UnknownMandate, WrongState
+from erp.payments.errors import UnknownBankAccount, UnknownCollection, WrongState
 from erp.payments.sepa import files, report, rows
-from erp.payments.sepa.files import Debit, Party, Transfer
+from erp.payments.sepa.days import require_bank_day
+from erp.payments.sepa.files import Debit, Party
 from erp.payments.sepa.rows import ACTIVE, DROPPED, ENDED, PAID, REJECTED, RETURNED, WAITING, Collection, Item, Mandate
 from erp.payments.settings import PaymentsSettings
 
-_DAY = timedelta(days=1)
 _LAPSES = timedelta(days=36 * 31)
 """A mandate unused for 36 months is not used again (the scheme's rulebooks)."""
 _ENDING = frozenset({"AC01", "AC04", "AC13", "MD01", "MD07"})
@@ -49,20 +44,8 @@ _AT_A_TIME = 200
 METHOD = "direct-debit"
 
 
-@dataclass(frozen=True, slots=True)
-class WantedMandate:
-    account_id: AccountId
-    reference: str
-    scheme: str
-    recurrent: bool
-    signed_on: date
-    iban: str
-    debtor: str
-    bic: str = ""
-
-
 class SepaService:
-    """The one writer of mandates and of files for banks."""
+    """The one writer of direct debit files and of what becomes of their items."""
 
     def __init__(
         self,
@@ -80,47 +63,6 @@ class SepaService:
         self._settlement = settlement
         self._settings = settings
 
-    # Mandates
-
-    async def add_mandate(self, wanted: WantedMandate, *, actor: str) -> Mandate:
-        """Raises NotFound for no account, RuleError for a wrong IBAN, BIC or day, WrongState for a known reference."""
-        now = self._clock.now()
-        customer = await self._crm.customer_of(wanted.account_id)
-        iban, bic = checked_account(wanted.iban, wanted.bic)
-        if customer.account.currency != "EUR":
-            raise RuleError("direct debits of SEPA are in EUR", code="currency")
-        if wanted.signed_on > local_date(now, customer.account.zone_info):
-            raise RuleError("a mandate is not signed in the future", code="mandate-signed")
-        if wanted.reference != files.sepa_text(wanted.reference) or " " in wanted.reference:
-            raise RuleError("a mandate reference is of A-Z a-z 0-9 / - ? : ( ) . , ' +", code="mandate-reference")
-        made = Mandate(
-            new_id(now), wanted.account_id, wanted.reference, wanted.scheme, wanted.recurrent, wanted.signed_on,
-            iban, bic, wanted.debtor, ACTIVE, 0, None, now,
-        )  # fmt: skip
-        async with self._database.begin() as conn:
-            if await rows.mandates(conn, reference=wanted.reference):
-                raise WrongState(f"a mandate {wanted.reference} is there already", code="mandate-known")
-            await rows.add_mandate(conn, made, actor)
-            what = {"account_id": made.account_id, "reference": made.reference, "iban": f"{iban[:4]}…{iban[-4:]}"}
-            await self._audit(conn, actor, "mandate.add", f"mandate:{made.mandate_id}", what)
-        return made
-
-    async def end_mandate(self, mandate_id: str, *, actor: str, reason: str) -> Mandate:
-        """Raises UnknownMandate."""
-        async with self._database.begin() as conn:
-            if not await rows.mandates(conn, mandate_id=mandate_id):
-                raise UnknownMandate(f"no mandate {mandate_id}")
-            await rows.change_mandate(conn, mandate_id, state=ENDED)
-            await self._audit(conn, actor, "mandate.end", f"mandate:{mandate_id}", {}, reason)
-            (found,) = await rows.mandates(conn, mandate_id=mandate_id)
-        return found
-
-    async def mandates(self, *, account_id: str | None, after: str | None, limit: int) -> list[Mandate]:
-        async with self._database.read() as conn:
-            return await rows.mandates(conn, account_id=account_id, after=after, limit=limit)
-
-    # Collections
-
     async def collect(
         self, bank_account_id: str, collect_on: date, form: str = files.FORMS[0], *, actor: str
     ) -> Collection:
@@ -135,7 +77,7 @@ class SepaService:
             account = await self._account(conn, bank_account_id)
             if not account.creditor_id:
                 raise RuleError("the bank account has no SEPA creditor identifier", code="creditor-id")
-            self._require_bank_day(collect_on, await self._today(account))
+            require_bank_day(collect_on, await self._today(account))
             wanted = await self._due(conn, account, collect_on, now)
             if not wanted:
                 raise RuleError("no open invoice with a mandate is due by then", code="nothing-to-collect")
@@ -252,58 +194,6 @@ class SepaService:
                 f"direct-debit-return:{item.item_id}", tax_category="O",
             )  # fmt: skip
             await self._corrections.adjust_in(conn, wanted, actor=actor)
-
-    # Refunds by bank
-
-    async def transfer(self, bank_account_id: str, execute_on: date, *, actor: str) -> str:
-        """Make a pain.001 of every approved refund by bank, and book that its money is on its way; the file's id.
-
-        Raises UnknownBankAccount, RuleError where there is none.
-        """
-        now = self._clock.now()
-        async with self._database.begin() as conn:
-            await ledger.lock_books(conn)
-            account = await self._account(conn, bank_account_id)
-            self._require_bank_day(execute_on, await self._today(account) - _DAY)
-            todo = await refund_rows.refunds(conn, way="bank", states=(refund_rows.APPROVED,), limit=10_000)
-            todo = [r for r in todo if r.amount.currency == account.currency]
-            if not todo:
-                raise RuleError("no refund by bank is approved and not sent", code="nothing-to-transfer")
-            file_id = new_id(now)
-            wanted = [Transfer(r.refund_id, r.amount, Party(r.creditor, r.iban), f"Refund: {r.reason}") for r in todo]
-            content = files.transfers(file_id, now, Party(account.name, account.iban, account.bic), execute_on, wanted)
-            total = sum((r.amount for r in todo), Money.zero(account.currency))
-            await rows.add_transfer_file(
-                conn,
-                {
-                    "file_id": file_id,
-                    "bank_account_id": bank_account_id,
-                    "message_id": file_id,
-                    "items": len(todo),
-                    "total_minor": total.minor,
-                    "currency": total.currency,
-                    "sha256": hashlib.sha256(content).digest(),
-                    "content": content.decode(),
-                    "made_at": now,
-                    "actor": actor,
-                },
-            )
-            for refund in todo:
-                back = MoneyBack(
-                    refund.payment_id, refund.amount, "refund", f"bank:{refund.refund_id}", IN_TRANSIT, refund.reason
-                )
-                await self._settlement.reverse_in(conn, back, actor=actor)
-                await refund_rows.change(conn, refund.refund_id, refund_rows.SENT, now, file_id=file_id)
-            await self._audit(conn, actor, "transfer-file.make", f"transfer-file:{file_id}", {"total": str(total)})
-        return file_id
-
-    async def transfer_content(self, file_id: str) -> bytes:
-        """Raises UnknownCollection."""
-        async with self._database.read() as conn:
-            found = await rows.transfer_files(conn, file_id=file_id)
-        if not found:
-            raise UnknownCollection(f"no transfer file {file_id}")
-        return str(found[0].content).encode()
 
     # What is inside
 
@@ -424,12 +314,6 @@ class SepaService:
         if reason in _ENDING:
             await rows.change_mandate(conn, item.mandate_id, state=ENDED)
 
-    def _require_bank_day(self, day: date, today: date) -> None:
-        if day <= today:
-            raise RuleError("banks want the file a day before", code="bank-day")
-        if not is_bank_day(day):
-            raise RuleError(f"{day} is no day on which banks settle: the next is {next_bank_day(day)}", code="bank-day")
-
     async def _today(self, account: BankAccount) -> date:
         return local_date(self._clock.now(), (await self._crm.entity(account.entity_id)).zone_info)
 
@@ -456,32 +340,6 @@ class SepaService:
     ) -> None:
         now = self._clock.now()
         await audit.record(conn, now=now, actor=actor, action=action, subject=subject, after=dict(after), reason=reason)
-
-
-def checked_account(iban: str, bic: str) -> tuple[str, str]:
-    """Both without blanks. Raises RuleError; the BIC may be empty."""
-    if not ibans.is_valid(iban):
-        raise RuleError("this is no IBAN: look at its check digits", code="iban")
-    if bic and not bics.is_valid(bic):
-        raise RuleError("this is no BIC", code="bic")
-    return ibans.compact(iban), bics.compact(bic) if bic else ""
-
-
-@lru_cache(maxsize=16)
-def _closed(year: int) -> frozenset[date]:
-    return frozenset(holidays.financial_holidays("ECB", years=year))
-
-
-def is_bank_day(day: date) -> bool:
-    """Whether TARGET, over which SEPA settles, is open."""
-    return day.weekday() < 5 and day not in _closed(day.year)
-
-
-def next_bank_day(day: date) -> date:
-    """The day itself where it is one."""
-    while not is_bank_day(day):
-        day += _DAY
-    return day
 
 
 def _of_block(found: Collection, block: str) -> list[str]:

@@ -19,7 +19,7 @@ from erp.finance import settlement_routes
 from erp.payments import cash_routes, routes
 from erp.payments.bank import routes as bank_routes
 from erp.payments.sepa import routes as sepa_routes
-from erp.payments.sepa.service import WantedMandate
+from erp.payments.sepa.mandates import WantedMandate
 from tests.support.api import api_app
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW, made_entity
@@ -46,7 +46,7 @@ def ids(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             name="Testnetz", iban=IBAN, bic="", creditor_id="DE98ZZZ09999999999", currency="EUR", actor="user:test"
         )
         mandate = WantedMandate(account, "M-1", "CORE", True, NOW.date(), THEIRS, "Erika")  # type: ignore[arg-type]
-        await till.room.sepa.add_mandate(mandate, actor="user:test")
+        await till.room.mandates.add(mandate, actor="user:test")
         await till.room.cash.add_till("HQ1", actor="user:test")
         rooms = [finance_routes.endpoints(till.finance), settlement_routes.endpoints(till.finance)]
         rooms += [m.endpoints(till.room) for m in (routes, bank_routes, sepa_routes, cash_routes)]

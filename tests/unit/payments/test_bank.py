@@ -10,8 +10,8 @@ from controller.domain.identity import InvoiceId
 from erp.finance.errors import ControlAccount
 from erp.payments.bank import camt as reader
 from erp.payments.bank.matching import creditor_reference
+from erp.payments.bank.reading import Imported
 from erp.payments.bank.repository import BankLine
-from erp.payments.bank.service import Imported
 from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.payments import Till, euro
@@ -30,7 +30,7 @@ async def bank(till: Till) -> str:
 
 
 async def read(till: Till, raw: bytes) -> Imported:
-    return await till.room.bank.read(raw, "statement.xml", actor="user:anna")
+    return await till.room.statements.read(raw, "statement.xml", actor="user:anna")
 
 
 async def waiting_lines(till: Till) -> list[BankLine]:

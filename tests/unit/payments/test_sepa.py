@@ -17,8 +17,9 @@ from erp.finance.model import Wanted
 from erp.payments.errors import FileRefused, NeedsAnother, UnknownCollection, WrongState
 from erp.payments.refunds import WantedRefund
 from erp.payments.sepa import files, report
+from erp.payments.sepa.days import is_bank_day, next_bank_day
+from erp.payments.sepa.mandates import WantedMandate
 from erp.payments.sepa.rows import Mandate
-from erp.payments.sepa.service import WantedMandate, is_bank_day, next_bank_day
 from erp.payments.tables import collection_item
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.en16931 import faults
@@ -51,7 +52,7 @@ async def our_account(till: Till, creditor_id: str = "DE98ZZZ09999999999") -> st
 
 async def mandate(till: Till, account: AccountId, reference: str, **more: object) -> Mandate:
     wanted = WantedMandate(account, reference, "CORE", True, date(2026, 1, 31), THEIRS, "Łukasz Ångström", **more)  # type: ignore[arg-type]
-    return await till.room.sepa.add_mandate(wanted, actor="user:anna")
+    return await till.room.mandates.add(wanted, actor="user:anna")
 
 
 async def open_of(till: Till, *invoices: InvoiceId) -> list[int]:
@@ -63,7 +64,7 @@ async def test_a_file_is_valid_complete_and_the_same_octets(till: Till, form: st
     ours = await our_account(till)
     one, two, none = [await till.account() for _ in range(3)]
     await mandate(till, one, "M-1")
-    await till.room.sepa.add_mandate(
+    await till.room.mandates.add(
         WantedMandate(two, "M-2", "B2B", False, date(2026, 5, 1), THEIRS, "Firma", "INGDDEFFXXX"), actor="user:anna"
     )
     for account in (one, one, two, none):
@@ -119,7 +120,7 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
     late = {item.account_id: item.item_id for item in items}
     lump = Entry("107.10", [], ref="B1", batch=f"{made.message_id}-1", count=3, on=COLLECT_ON)
     till.clock.move_to(datetime(2026, 12, 10, 9, tzinfo=UTC))
-    found = await till.room.bank.read(camt("08", Stmt("0.00", [lump], on=COLLECT_ON)), "1", actor="user:anna")
+    found = await till.room.statements.read(camt("08", Stmt("0.00", [lump], on=COLLECT_ON)), "1", actor="user:anna")
     assert (found.matched, await till.balance("1461"), await till.balance("1800")) == (1, 0, 10710)
     back = Tx("35.70", end_to_end=late[accounts[0]], reason="AM04", charge="3.00", name="Łukasz")
     inclusive = Tx(end_to_end=late[accounts[1]], reason="AC04")
@@ -128,7 +129,7 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
         Entry("-38.70", [back], ref="R1", on=on, code="PMNT/IDDT/UPDD", reversal=True),
         Entry("-40.00", [inclusive], ref="R2", on=on, code="PMNT/IDDT/UPDD", reversal=True),
     ]
-    await till.room.bank.read(camt("02", Stmt("107.10", entries, ident="2", on=on)), "2", actor="user:anna")
+    await till.room.statements.read(camt("02", Stmt("107.10", entries, ident="2", on=on)), "2", actor="user:anna")
     assert await open_of(till, *invoices) == [3570, 3570, 0]
     claims = [i for i in await till.finance.invoices(Wanted(state="open"), limit=9) if i.invoice_id not in invoices]
     assert {(i.account_id, i.total, i.tax.minor) for i in claims} == {
@@ -137,7 +138,7 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
     _, xml = await till.finance.ubl(claims[0].invoice_id)
     assert faults("ubl-invoice", xml) == []
     assert (await till.balance("6855"), await till.balance("1463"), await till.balance("1800")) == (300 + 430, 0, 2840)
-    states = {m.reference: m.state for m in await till.room.sepa.mandates(account_id=None, after=None, limit=9)}
+    states = {m.reference: m.state for m in await till.room.mandates.all(account_id=None, after=None, limit=9)}
     assert states == {"M-0": "active", "M-1": "ended", "M-2": "active"}
     again = await till.room.sepa.collect(ours, date(2026, 12, 14), actor="user:anna")
     assert [i.account_id for i in await till.room.sepa.items(again.collection_id)] == [accounts[0]]
@@ -163,7 +164,7 @@ async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Til
     notice = camt("08", Stmt("0", [back], on=on), kind="054")
     statement = camt("08", Stmt("0.00", [credit, back], on=on))
     for raw in [notice, statement, notice] if notice_first else [statement, notice]:
-        await till.room.bank.read(raw, "x", actor="user:anna")
+        await till.room.statements.read(raw, "x", actor="user:anna")
     assert await open_of(till, invoice) == [3570]
     totals = [i.total for i in await till.finance.invoices(Wanted(state="open"), limit=9)]
     assert sorted(t.minor for t in totals) == [200, 3570], "the fee is claimed once"
@@ -199,7 +200,7 @@ async def test_a_report_rejects_one_item_a_block_or_the_whole_file_once(till: Ti
     one = rejection(made.message_id, items[accounts[0]])
     assert [await till.room.sepa.report(one, actor="user:anna") for _ in range(2)] == [1, 0]
     assert await open_of(till, *invoices) == [3570, 0]
-    first = await till.room.sepa.mandates(account_id=accounts[0], after=None, limit=1)
+    first = await till.room.mandates.all(account_id=accounts[0], after=None, limit=1)
     assert (first[0].state, first[0].collected) == ("ended", 0)
     block = rejection(made.message_id, block=f"{made.message_id}-1")
     assert await till.room.sepa.report(block, actor="user:anna") == 1
@@ -229,7 +230,7 @@ async def test_a_wrong_mandate_is_refused(till: Till, changed: dict[str, object]
         "signed_on": date(2026, 1, 1), "iban": THEIRS, "debtor": "E",
     }  # fmt: skip
     with pytest.raises(RuleError) as refused:
-        await till.room.sepa.add_mandate(WantedMandate(**(values | changed)), actor="user:anna")  # type: ignore[arg-type]
+        await till.room.mandates.add(WantedMandate(**(values | changed)), actor="user:anna")  # type: ignore[arg-type]
     assert refused.value.code == code
 
 
@@ -252,16 +253,16 @@ async def test_refunds_by_bank_go_in_one_valid_file_and_are_done_when_the_statem
     with pytest.raises(NeedsAnother):
         await till.room.refunds.approve(asked.refund_id, actor="user:anna")
     with pytest.raises(RuleError, match="no refund by bank"):
-        await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
+        await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
     await till.room.refunds.approve(asked.refund_id, actor="user:bert")
-    file_id = await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
-    document = assert_valid(await till.room.sepa.transfer_content(file_id), files.TRANSFER_FORM)
+    file_id = await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
+    document = assert_valid(await till.room.transfers.content(file_id), files.TRANSFER_FORM)
     assert (texts(document, "EndToEndId"), texts(document, "CtrlSum")) == ([asked.refund_id], ["80.00"] * 2)
     assert ((await till.room.refunds.get(asked.refund_id)).state, await till.balance("1462")) == ("sent", -8000)
     with pytest.raises(RuleError, match="no refund by bank"):
-        await till.room.sepa.transfer(ours, date(2026, 11, 23), actor="user:bert")
+        await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
     till.clock.move_to(datetime(2026, 11, 24, 9, tzinfo=UTC))
     out = Entry("-80.00", [Tx(end_to_end=asked.refund_id)], ref="R1", on=date(2026, 11, 23), code="PMNT/ICDT/ESCT")
-    await till.room.bank.read(camt("08", Stmt("100.00", [out], on=date(2026, 11, 23))), "x", actor="user:anna")
+    await till.room.statements.read(camt("08", Stmt("100.00", [out], on=date(2026, 11, 23))), "x", actor="user:anna")
     assert ((await till.room.refunds.get(asked.refund_id)).state, await till.balance("1462")) == ("done", 0)
     await till.assert_sound()

@@ -1,0 +1,175 @@
+"""What a line of a statement is: what is certain is booked, and everything that is booked for a line is booked here.
+
+A line stands in the ledger under "bank lines to be identified" since its import; to match it is to book from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock, local_date
+from controller.domain.identity import AccountId, EntityId, InvoiceId, new_id
+from controller.domain.money import Money
+from erp.crm import repository as parties
+from erp.crm.model import Entity
+from erp.finance import journal, ledger
+from erp.finance import repository as documents
+from erp.finance.chart import BANK_CHARGES, BANK_LINES, DIRECT_DEBITS, IN_TRANSIT
+from erp.finance.journal import Entry, Posting
+from erp.finance.settlement import MoneyIn, Settlement
+from erp.payments import refund_rows
+from erp.payments.bank import repository
+from erp.payments.bank.matching import Match, OpenInvoices
+from erp.payments.bank.repository import MATCHED, BankLine
+from erp.payments.sepa import rows as sepa_rows
+from erp.payments.sepa.service import SepaService
+
+METHOD = "bank-statement"
+_CHARGES = ("CHRG", "COMM", "FEES")
+
+
+class Identification:
+    """Works in the caller's transaction, which holds the lock of the books."""
+
+    def __init__(self, clock: Clock, settlement: Settlement, sepa: SepaService) -> None:
+        self._clock = clock
+        self._settlement = settlement
+        self._sepa = sepa
+
+    async def match_all(self, conn: AsyncConnection, line_ids: Sequence[str], actor: str) -> int:
+        found = []
+        for start in range(0, len(line_ids), 500):
+            found += await repository.lines(conn, ids=line_ids[start : start + 500])
+        count = 0
+        indexes: dict[str, OpenInvoices] = {}
+        for line in found:
+            (account,) = await repository.accounts(conn, bank_account_id=line.bank_account_id)
+            if account.entity_id not in indexes:
+                owed = await repository.open_invoices(conn, account.entity_id, account.currency)
+                indexes[account.entity_id] = OpenInvoices(owed)
+            count += await self._match_one(conn, line, indexes[account.entity_id], actor)
+        return count
+
+    async def _match_one(self, conn: AsyncConnection, line: BankLine, owed: OpenInvoices, actor: str) -> bool:
+        """Book what is certain."""
+        if line.kind == "charge" or (line.amount.minor < 0 and line.code.rpartition("/")[2] in _CHARGES):
+            await self._transfer(conn, line, BANK_CHARGES, "charges", line.remittance or "charges", actor)
+            return True
+        if await self._match_debit(conn, line, actor):
+            return True
+        if line.amount.minor < 0:
+            return False
+        certain = owed.certain(line.amount, line.reference, line.remittance)
+        if certain is None:
+            return False
+        await self.receive(conn, line, AccountId(certain.account_id), await self._parts(conn, certain), actor)
+        owed.settled(certain.parts)
+        return True
+
+    async def _match_debit(self, conn: AsyncConnection, line: BankLine, actor: str) -> bool:
+        """Lines about files of ours: a collection that was credited, a direct debit that came back, a refund."""
+        if line.amount.minor > 0:
+            message = line.batch.rpartition("-")[0] or line.batch
+            for found in await sepa_rows.collections(conn, message_id=message):
+                if line.kind == "batch" and found.state == "sent":
+                    await self._transfer(conn, line, DIRECT_DEBITS, "collection", found.collection_id, actor)
+                    return True
+            for item in await sepa_rows.items(conn, item_id=line.end_to_end) if line.end_to_end else ():
+                if item.payment_id is not None and item.amount_minor == line.amount.minor:
+                    await self._transfer(conn, line, DIRECT_DEBITS, "collection", item.collection_id, actor)
+                    return True
+            return False
+        if not line.end_to_end:
+            return False
+        for item in await sepa_rows.items(conn, item_id=line.end_to_end):
+            return await self._returned(conn, line, item, actor)
+        for refund in await refund_rows.refunds(conn, refund_id=line.end_to_end):
+            if refund.amount == -line.amount and refund.state == refund_rows.SENT:
+                await self._transfer(conn, line, IN_TRANSIT, "refund", refund.refund_id, actor)
+                await refund_rows.change(conn, refund.refund_id, refund_rows.DONE, self._clock.now())
+                return True
+        return False
+
+    async def _returned(self, conn: AsyncConnection, line: BankLine, item: sepa_rows.Item, actor: str) -> bool:
+        fee = Money(-line.amount.minor - item.amount_minor, line.amount.currency)
+        if fee.minor < 0:
+            return False
+        reason = line.return_reason or "returned"
+        claim = fee + await repository.charge_of(conn, line)
+        if await self._sepa.give_back(conn, item, BANK_LINES, reason, fee or None, actor):
+            await self.matched(conn, line, "return", item.item_id, actor)
+            await self._sepa.claim_fee(conn, item, claim, reason, actor)
+            return True
+        if item.state not in (sepa_rows.RETURNED, sepa_rows.REJECTED):
+            return False
+        # A notification has told of it before: the money was taken from what is on its way, which is evened out here.
+        entity = await self.entity(conn, line)
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        postings = journal.without_zeros(
+            (
+                Posting(chart.code(DIRECT_DEBITS), Money(item.amount_minor, fee.currency)),
+                Posting(chart.code(BANK_CHARGES), fee),
+                Posting(chart.code(BANK_LINES), line.amount),
+            )
+        )
+        await self.post(conn, entity, line, postings, f"return of {item.item_id}")
+        await self.matched(conn, line, "return", item.item_id, actor)
+        await self._sepa.claim_fee(conn, item, claim, reason, actor)
+        return True
+
+    async def receive(
+        self,
+        conn: AsyncConnection,
+        line: BankLine,
+        account_id: AccountId,
+        parts: Sequence[tuple[InvoiceId, Money]] | None,
+        actor: str,
+    ) -> None:
+        entity = await self.entity(conn, line)
+        at = datetime.combine(line.booked_on, time(12), entity.zone_info).astimezone(UTC)
+        reference = f"{line.line_id}/{line.matches + 1}"
+        came = MoneyIn(account_id, line.amount, METHOD, reference, min(at, self._clock.now()), BANK_LINES, parts)
+        payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
+        await self.matched(conn, line, "payment", payment.payment_id, actor)
+
+    async def _transfer(
+        self, conn: AsyncConnection, line: BankLine, role: str, matched: str, subject: str, actor: str
+    ) -> None:
+        entity = await self.entity(conn, line)
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        await self.post(conn, entity, line, journal.transfer(line.amount, chart, BANK_LINES, role), matched)
+        await self.matched(conn, line, matched, subject, actor)
+
+    async def post(
+        self, conn: AsyncConnection, entity: Entity, line: BankLine, postings: tuple[Posting, ...], what: str
+    ) -> None:
+        now = self._clock.now()
+        source = f"bank-match:{line.line_id}/{line.matches + 1}"
+        today = local_date(now, entity.zone_info)
+        entry = Entry(new_id(now), entity.entity_id, now, today, what[:200], source, postings)
+        await ledger.post(conn, [entry])
+
+    async def matched(self, conn: AsyncConnection, line: BankLine, matched: str, subject: str, actor: str) -> None:
+        await repository.set_match(conn, line.line_id, MATCHED, matched, subject, self._clock.now(), actor)
+
+    async def entity(self, conn: AsyncConnection, line: BankLine) -> Entity:
+        (account,) = await repository.accounts(conn, bank_account_id=line.bank_account_id)
+        return await self.entity_of(conn, account.entity_id)
+
+    async def entity_of(self, conn: AsyncConnection, entity_id: EntityId) -> Entity:
+        found = await parties.find_entity(conn, entity_id)
+        assert found is not None, "an account's entity is kept with it"
+        return found
+
+    async def _parts(self, conn: AsyncConnection, certain: Match) -> list[tuple[InvoiceId, Money]]:
+        """What of it is open at this moment: what came back before in the same file may have settled some of it."""
+        found = []
+        for invoice_id, part in certain.parts:
+            owed = await documents.get_invoice(conn, InvoiceId(invoice_id))
+            left = min(part.minor, owed.open_minor) if owed is not None else 0
+            if left:
+                found.append((InvoiceId(invoice_id), Money(left, part.currency)))
+        return found

@@ -1,0 +1,303 @@
+"""Bank files imported once: all of a file or nothing, every line posted, then identified as far as it is certain.
+
+The same file, or the same statement in another file, changes nothing; one that says something else under the same name,
+or repeats entries of an earlier one, is refused. A notification moves no balance: it tells of what comes back, and of
+what a batch is made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from controller.domain.clock import Clock, local_date
+from controller.domain.identity import new_id
+from controller.domain.money import Money
+from controller.store import audit
+from controller.store.engine import Database
+from erp.finance import journal, ledger
+from erp.finance.chart import BANK, BANK_LINES, DIRECT_DEBITS
+from erp.finance.journal import Entry
+from erp.payments.bank import camt, repository
+from erp.payments.bank.camt import Line, Statement
+from erp.payments.bank.identify import Identification
+from erp.payments.bank.repository import OPEN, BankAccount
+from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
+from erp.payments.sepa import rows as sepa_rows
+from erp.payments.sepa.service import SepaService
+from erp.payments.settings import PaymentsSettings
+
+_DETAILS = 1_000_000
+"""Parts of a line that a notification told begin here."""
+_NOTICE_HOLDS = timedelta(days=45)
+"""How long a notification may be older than the statement that it details."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of a file. `is_new` is false where all of it was known."""
+
+    file_id: str
+    kind: str
+    is_new: bool
+    statements: int
+    lines: int
+    matched: int
+    notes: tuple[str, ...] = ()
+
+
+class StatementReader:
+    """The one writer of files and statements."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        identify: Identification,
+        sepa: SepaService,
+        settings: PaymentsSettings,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._identify = identify
+        self._sepa = sepa
+        self._settings = settings
+
+    async def read(self, raw: bytes, name: str, *, actor: str) -> Imported:
+        """Import a file: all of it or nothing.
+
+        Raises FileRefused, UnknownBankAccount, WrongState for what was told before in other words.
+        """
+        parsed = camt.parse(raw, self._settings.bank_file_octets)
+        sha256 = hashlib.sha256(raw).digest()
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            known = await repository.find_file(conn, sha256)
+            if known is not None:
+                return Imported(known.file_id, known.kind, False, known.statements, known.lines, 0)
+            if parsed.kind == "camt.054":
+                return await self._notified(conn, parsed, raw, name, now, actor)
+            file_id = new_id(now)
+            kept, notes, fresh = [], [], []
+            for statement in parsed.statements:
+                account = await self._account_of(conn, statement)
+                if await self._is_known(conn, account, statement):
+                    continue
+                notes += await self._check_order(conn, account, statement)
+                fresh.append((account, statement))
+            await self._add_file(conn, file_id, parsed.kind, sha256, name, [s for _, s in fresh], now, actor)
+            for account, statement in fresh:
+                kept += await self._keep(conn, account, statement, file_id, now, actor)
+            if any(line.kind == "batch" for _, statement in fresh for line in statement.lines):
+                for told in await repository.notices(conn, now - _NOTICE_HOLDS):
+                    for notice in camt.parse(told, self._settings.bank_file_octets).statements:
+                        account = await self._account_of(conn, notice)
+                        kept += await self._detail(conn, account, notice, now, actor)
+            matched = await self._identify.match_all(conn, kept, actor)
+            what = {"name": name, "statements": len(fresh), "lines": len(kept), "matched": matched}
+            subject = f"bank-file:{file_id}"
+            await audit.record(conn, now=now, actor=actor, action="bank-file.import", subject=subject, after=what)
+        return Imported(file_id, parsed.kind, bool(fresh), len(fresh), len(kept), matched, tuple(notes))
+
+    async def _account_of(self, conn: AsyncConnection, statement: Statement) -> BankAccount:
+        found = await repository.accounts(conn, iban=statement.iban)
+        if not found:
+            raise UnknownBankAccount(f"account {statement.iban} is none of ours: add it as a bank account first")
+        if found[0].currency != statement.currency:
+            raise FileRefused(f"statement {statement.ident} is in {statement.currency}, the account is not")
+        return found[0]
+
+    async def _is_known(self, conn: AsyncConnection, account: BankAccount, statement: Statement) -> bool:
+        known = await repository.find_statement(conn, account.bank_account_id, statement.ident, statement.last_on)
+        if known is None:
+            return False
+        if known.sha256 != _digest(statement):
+            raise WrongState(
+                f"statement {statement.ident} until {statement.last_on} was imported with other content",
+                code="statement-differs",
+            )
+        return True
+
+    async def _check_order(self, conn: AsyncConnection, account: BankAccount, statement: Statement) -> list[str]:
+        """What is odd about it. Raises WrongState for entries that stand in another statement already."""
+        refs = [line.bank_ref for line in statement.lines if line.bank_ref]
+        seen = await repository.seen_refs(conn, account.bank_account_id, refs)
+        twice = [li for li in statement.lines if (li.bank_ref, li.booked_on, li.amount.minor) in seen]
+        if twice:
+            raise WrongState(
+                f"entry {twice[0].bank_ref} of statement {statement.ident} stands in an earlier statement already",
+                code="entry-known",
+            )
+        before = await repository.closing_before(conn, account.bank_account_id, statement.first_on)
+        assert statement.opening is not None, "a statement has balances"
+        if before is not None and before != statement.opening.minor:
+            closed = Money(before, account.currency)
+            return [f"{statement.ident} opens with {statement.opening}, the one before closed with {closed}"]
+        return []
+
+    async def _add_file(
+        self,
+        conn: AsyncConnection,
+        file_id: str,
+        kind: str,
+        sha256: bytes,
+        name: str,
+        statements: Sequence[Statement],
+        now: datetime,
+        actor: str,
+        content: bytes | None = None,
+    ) -> None:
+        await repository.add_file(
+            conn,
+            {
+                "file_id": file_id,
+                "sha256": sha256,
+                "name": name[:120],
+                "kind": kind,
+                "statements": len(statements),
+                "lines": sum(len(s.lines) for s in statements),
+                "content": content,
+                "received_at": now,
+                "actor": actor,
+            },
+        )
+
+    async def _keep(
+        self,
+        conn: AsyncConnection,
+        account: BankAccount,
+        statement: Statement,
+        file_id: str,
+        now: datetime,
+        actor: str,
+    ) -> list[str]:
+        assert statement.opening is not None
+        assert statement.closing is not None
+        entity = await self._identify.entity_of(conn, account.entity_id)
+        statement_id = new_id(now)
+        notes = await self._check_order(conn, account, statement)
+        found = [_row(line, account, statement_id, now, actor) for line in statement.lines]
+        await repository.add_statement(
+            conn,
+            {
+                "statement_id": statement_id,
+                "bank_account_id": account.bank_account_id,
+                "file_id": file_id,
+                "ident": statement.ident,
+                "first_on": statement.first_on,
+                "last_on": statement.last_on,
+                "opening_minor": statement.opening.minor,
+                "closing_minor": statement.closing.minor,
+                "sha256": _digest(statement),
+                "note": "; ".join(notes)[:300],
+            },
+            found,
+        )
+        chart = await ledger.ensure_chart(conn, entity.entity_id)
+        closed = await ledger.closed_until(conn, entity.entity_id)
+        today = local_date(now, entity.zone_info)
+        entries = []
+        for row in found:
+            amount = Money(row["amount_minor"], account.currency)
+            day: date = row["booked_on"]
+            booked_on = day if day <= today and (closed is None or day >= closed) else today
+            what = f"{row['party'] or row['remittance'] or row['kind']}"[:200]
+            postings = journal.transfer(amount, chart, BANK, BANK_LINES)
+            source = f"bank-line:{row['line_id']}"
+            regards = None if booked_on == day else day
+            entries.append(Entry(new_id(now), entity.entity_id, now, booked_on, what, source, postings, regards))
+        await ledger.post(conn, entries)
+        return [row["line_id"] for row in found]
+
+    async def _notified(
+        self, conn: AsyncConnection, parsed: camt.BankFile, raw: bytes, name: str, now: datetime, actor: str
+    ) -> Imported:
+        """A notification moves no balance: what it tells of direct debits that came back is booked, once.
+
+        Where a statement has told the sum of a batch, its transactions take the place of the sum.
+        """
+        sha256 = hashlib.sha256(raw).digest()
+        returned = lines = 0
+        for statement in parsed.statements:
+            account = await self._account_of(conn, statement)
+            lines += len(statement.lines)
+            detailed = await self._detail(conn, account, statement, now, actor)
+            returned += await self._identify.match_all(conn, detailed, actor)
+            for line in statement.lines:
+                if line.amount.minor < 0 and line.end_to_end:
+                    for item in await sepa_rows.items(conn, item_id=line.end_to_end):
+                        reason = line.return_reason or "returned"
+                        returned += await self._sepa.give_back(conn, item, DIRECT_DEBITS, reason, None, actor)
+        file_id = new_id(now)
+        await self._add_file(conn, file_id, parsed.kind, sha256, name, parsed.statements, now, actor, raw)
+        what = {"name": name, "lines": lines, "matched": returned}
+        subject = f"bank-file:{file_id}"
+        await audit.record(conn, now=now, actor=actor, action="bank-file.import", subject=subject, after=what)
+        return Imported(file_id, parsed.kind, True, len(parsed.statements), lines, returned)
+
+    async def _detail(
+        self, conn: AsyncConnection, account: BankAccount, notice: Statement, now: datetime, actor: str
+    ) -> list[str]:
+        """Put the transactions of a notification in the place of sums that a statement told; the new lines."""
+        made: list[str] = []
+        for position in sorted({line.position for line in notice.lines}):
+            parts = [line for line in notice.lines if line.position == position and line.kind != "batch"]
+            total = sum((line.amount for line in parts), Money.zero(account.currency))
+            found = await repository.open_batches(conn, account.bank_account_id, parts[0].bank_ref) if parts else []
+            for batch in found if parts and parts[0].bank_ref else ():
+                if batch.amount != total or len(parts) < 2:
+                    continue
+                rows = [
+                    _row(line, account, batch.statement_id, now, actor)
+                    | {"position": batch.position, "part": _DETAILS + line.part, "booked_on": batch.booked_on}
+                    for line in parts
+                ]
+                await repository.add_lines(conn, rows)
+                await self._identify.matched(conn, batch, "details", f"{len(parts)} transactions", actor)
+                made += [row["line_id"] for row in rows]
+                break
+        return made
+
+
+def _row(line: Line, account: BankAccount, statement_id: str, now: datetime, actor: str) -> dict[str, Any]:
+    return {
+        "line_id": new_id(now),
+        "bank_account_id": account.bank_account_id,
+        "statement_id": statement_id,
+        "position": line.position,
+        "part": line.part,
+        "booked_on": line.booked_on,
+        "value_on": line.value_on,
+        "amount_minor": line.amount.minor,
+        "currency": line.amount.currency,
+        "kind": line.kind,
+        "end_to_end": line.end_to_end,
+        "reference": line.reference,
+        "batch": line.batch,
+        "bank_ref": line.bank_ref,
+        "code": line.code,
+        "return_reason": line.return_reason,
+        "remittance": line.remittance,
+        "party": line.party,
+        "party_iban": line.party_iban,
+        "state": OPEN,
+        "matched": "",
+        "subject": "",
+        "matches": 0,
+        "changed_at": now,
+        "actor": actor,
+    }
+
+
+def _digest(statement: Statement) -> bytes:
+    """Of what a statement says, however its file says it."""
+    lines = [[str(getattr(line, name)) for name in Line.__slots__] for line in statement.lines]
+    said = [statement.ident, statement.iban, str(statement.opening), str(statement.closing), lines]
+    return hashlib.sha256(json.dumps(said).encode()).digest()

@@ -1,0 +1,90 @@
+"""Refunds by bank: files of credit transfers (pain.001), made once and kept as their octets."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, timedelta
+
+from controller.domain.clock import Clock, local_date
+from controller.domain.errors import RuleError
+from controller.domain.identity import new_id
+from controller.domain.money import Money
+from controller.store import audit
+from controller.store.engine import Database
+from erp.crm.service import CrmService
+from erp.finance import ledger
+from erp.finance.chart import IN_TRANSIT
+from erp.finance.settlement import MoneyBack, Settlement
+from erp.payments import refund_rows
+from erp.payments.bank import repository as bank
+from erp.payments.errors import UnknownBankAccount, UnknownCollection
+from erp.payments.sepa import files, rows
+from erp.payments.sepa.days import require_bank_day
+from erp.payments.sepa.files import Party, Transfer
+
+_DAY = timedelta(days=1)
+
+
+class RefundTransfers:
+    """The one writer of transfer files."""
+
+    def __init__(self, database: Database, clock: Clock, crm: CrmService, settlement: Settlement) -> None:
+        self._database = database
+        self._clock = clock
+        self._crm = crm
+        self._settlement = settlement
+
+    async def make(self, bank_account_id: str, execute_on: date, *, actor: str) -> str:
+        """Make a pain.001 of every approved refund by bank, and book that its money is on its way; the file's id.
+
+        Raises UnknownBankAccount, RuleError where there is none.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            accounts = await bank.accounts(conn, bank_account_id=bank_account_id)
+            if not accounts:
+                raise UnknownBankAccount(f"no bank account {bank_account_id}")
+            account = accounts[0]
+            require_bank_day(execute_on, local_date(now, (await self._crm.entity(account.entity_id)).zone_info) - _DAY)
+            todo = await refund_rows.refunds(conn, way="bank", states=(refund_rows.APPROVED,), limit=10_000)
+            todo = [r for r in todo if r.amount.currency == account.currency]
+            if not todo:
+                raise RuleError("no refund by bank is approved and not sent", code="nothing-to-transfer")
+            file_id = new_id(now)
+            wanted = [Transfer(r.refund_id, r.amount, Party(r.creditor, r.iban), f"Refund: {r.reason}") for r in todo]
+            content = files.transfers(file_id, now, Party(account.name, account.iban, account.bic), execute_on, wanted)
+            total = sum((r.amount for r in todo), Money.zero(account.currency))
+            await rows.add_transfer_file(
+                conn,
+                {
+                    "file_id": file_id,
+                    "bank_account_id": bank_account_id,
+                    "message_id": file_id,
+                    "items": len(todo),
+                    "total_minor": total.minor,
+                    "currency": total.currency,
+                    "sha256": hashlib.sha256(content).digest(),
+                    "content": content.decode(),
+                    "made_at": now,
+                    "actor": actor,
+                },
+            )
+            for refund in todo:
+                back = MoneyBack(
+                    refund.payment_id, refund.amount, "refund", f"bank:{refund.refund_id}", IN_TRANSIT, refund.reason
+                )
+                await self._settlement.reverse_in(conn, back, actor=actor)
+                await refund_rows.change(conn, refund.refund_id, refund_rows.SENT, now, file_id=file_id)
+            subject = f"transfer-file:{file_id}"
+            after = {"total": str(total), "items": len(todo)}
+            await audit.record(conn, now=now, actor=actor, action="transfer-file.make", subject=subject, after=after)
+        return file_id
+
+    async def content(self, file_id: str) -> bytes:
+        """Raises UnknownCollection."""
+        async with self._database.read() as conn:
+            found = await rows.transfer_files(conn, file_id=file_id)
+        if not found:
+            raise UnknownCollection(f"no transfer file {file_id}")
+        return str(found[0].content).encode()
