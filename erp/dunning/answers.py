@@ -179,7 +179,7 @@ class PlanOut(Out):
             instalments=[
                 InstalmentOut(due_on=day, amount=MoneyOut.of(standing.money(minor))) for day, minor in plan.instalments
             ],
-            kept=plan.holds(standing.state.day, open_minor),
+            kept=plan.holds(standing.state.day, open_minor, standing.facts.is_working),
         )
 
 

@@ -25,7 +25,7 @@ from controller.domain.money import Money
 from controller.store.engine import Database
 from erp.dunning import repository
 from erp.dunning.errors import AlreadyEnded, DisputeRefused, UnknownDispute
-from erp.dunning.model import disputed_of, policy_on
+from erp.dunning.model import disputed_of, policy_on, working_day
 from erp.dunning.service import DunningService, changed
 from erp.dunning.tables import dispute, evidence
 from erp.finance.corrections import CorrectionService
@@ -228,11 +228,14 @@ class DisputeService:
         now = self._clock.now()
         async with self._database.begin() as conn:
             await repository.lock_account(conn, found.account_id)
-            today = (await self._dunning.standing_in(conn, found.account_id)).state.day
+            standing = await self._dunning.standing_in(conn, found.account_id)
+            until_on = standing.state.day + timedelta(days=days)
+            if state == REJECTED:
+                until_on = working_day(until_on, standing.facts.is_working)
             after = replace(
                 found,
                 state=state,
-                until_on=today + timedelta(days=days),
+                until_on=until_on,
                 resolved_at=now,
                 resolved_by=actor,
                 resolution=resolution,

@@ -128,17 +128,17 @@ class Agreement:
     grace_days: int = 0
     ended_on: date | None = None
 
-    def expected(self, day: date) -> int:
-        """What should have arrived by then."""
-        grace = timedelta(days=self.grace_days)
-        return sum(amount for due_on, amount in self.instalments if due_on + grace < day)
+    def expected(self, day: date, is_working: Callable[[date], bool]) -> int:
+        """What should have arrived by then: an instalment is missed on the first working day after its grace."""
+        grace = timedelta(days=self.grace_days + 1)
+        return sum(amount for due_on, amount in self.instalments if working_day(due_on + grace, is_working) <= day)
 
-    def holds(self, day: date, open_minor: Mapping[str, int]) -> bool:
+    def holds(self, day: date, open_minor: Mapping[str, int], is_working: Callable[[date], bool]) -> bool:
         """Whether it is in force and kept. `open_minor` is what is open of each invoice."""
         if day < self.made_on or (self.ended_on is not None and day >= self.ended_on):
             return False
         left = sum(open_minor.get(invoice_id, 0) for invoice_id in self.invoice_ids)
-        return self.opening_minor - left >= self.expected(day)
+        return self.opening_minor - left >= self.expected(day, is_working)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ def state_on(day: date, facts: Facts) -> State:
     """Where the account stands at the end of `day`. What was taken after it counts only as not to be repeated."""
     open_minor = {debt.invoice_id: debt.open_minor for debt in facts.debts}
     overdue = [debt for debt in facts.debts if debt.since < day]
-    agreed = {i for plan in facts.agreements if plan.holds(day, open_minor) for i in plan.invoice_ids}
+    agreed = {i for plan in facts.agreements if plan.holds(day, open_minor, facts.is_working) for i in plan.invoice_ids}
     claims = [c for c in (_claim(debt, day, facts, agreed) for debt in overdue) if c is not None]
     total = sum(claim.minor for claim in claims)
     pauses = [p for p in facts.pauses if _covers(p.first_on, p.until_on, day)]

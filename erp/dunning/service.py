@@ -24,7 +24,7 @@ from erp.crm.service import CrmService
 from erp.dunning import calendar, notice_rows, repository
 from erp.dunning import policy as ladders
 from erp.dunning.errors import AlreadyEnded, PlanRefused, PolicyKnown, PolicyRefused, UnknownPause, UnknownPlan
-from erp.dunning.model import Due, Policy, policy_on
+from erp.dunning.model import Due, Policy, policy_on, working_day
 from erp.dunning.notice_rows import Notice
 from erp.dunning.repository import PauseRow, PlanRow
 from erp.dunning.standing import Standing, standings, versions_of
@@ -242,6 +242,9 @@ class DunningService:
         now, today = self._clock.now(), standing.state.day
         if until_on is not None and until_on <= today:
             raise AlreadyEnded(f"a pause until {until_on} would be over today, on {today}")
+        if until_on is not None:
+            # What is lifted comes back on a working day, as everything else that is done to customers.
+            until_on = working_day(until_on, standing.facts.is_working)
         made = PauseRow(
             new_id(now), standing.account_id, kind, today, until_on, lifts, amount_minor, reason, now, actor
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -151,10 +151,14 @@ class DunningWorld:
         await self.room.follower.refresh_subscribers()
         return look
 
-    async def nights(self, account_id: AccountId, until: date, *, every: int = 1) -> None:
-        """Every night until that day, or each so many, with its mail."""
+    async def nights(self, account_id: AccountId, until: date) -> None:
+        """The nights until that day on which a step can be taken, and the last one, with their mail.
+
+        That nothing happens in the others is shown of the model.
+        """
         while self.today < until:
-            self.move_to(min(until, self.today + timedelta(days=every)))
+            next_on = (await self.standing(account_id)).state.next_on
+            self.move_to(next_on if next_on is not None and self.today < next_on < until else until)
             await self.look(account_id)
             while await self.notices.work():
                 pass

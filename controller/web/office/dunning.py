@@ -123,6 +123,12 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     return [*_board(site, api), *_decisions(site, api), *_notices(site, api), *_disputes(site, api)]
 
 
+def link(api: Api, visit: Visit, account_id: str) -> list[Link]:
+    """Where an account stands, for its customer's page; nothing for who may not see it."""
+    may = visit.principal.may(READ) and api.has("GET", "/dunning/board")
+    return [Link("Dunning", f"/dunning/accounts/{account_id}")] if may else []
+
+
 def _board(site: Site, api: Api) -> list[WebPage]:
     async def board(visit: Visit) -> Response:
         found = await api.get(visit, "/dunning/board")

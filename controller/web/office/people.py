@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import family, fields, money, pauses, strip
+from controller.web.office import dunning, family, fields, money, pauses, strip
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -73,7 +73,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Link(label, f"/customers/{row['customer_id']}/{what}")
                 for label, what, scope in CHANGES
                 if visit.principal.may(scope)
-            ],
+            ]
+            + dunning.link(api, visit, account),
         )
 
     async def audit(visit: Visit) -> Response:

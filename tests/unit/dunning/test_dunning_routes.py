@@ -96,7 +96,7 @@ async def test_an_account_is_shown_as_it_stood_on_any_day(served: tuple[DunningW
 async def test_a_claim_is_handed_over_once_and_then_left_alone(served: tuple[DunningWorld, httpx2.AsyncClient]) -> None:
     world, client = served
     account = await overdue(world, date(2026, 12, 23), "=HYPERLINK(1)")
-    await world.nights(account, date(2027, 3, 10), every=15)
+    await world.nights(account, date(2027, 3, 10))
     rows = list(csv.DictReader(io.StringIO((await client.get("/dunning/collections")).text)))
     assert [(r["account_id"], r["name"], r["open"], r["currency"]) for r in rows] == [
         (account, "'=HYPERLINK(1)", "59.50", "EUR")
@@ -121,7 +121,7 @@ async def test_a_line_that_cannot_be_explained_is_evidence_too(
     assert "no charge of line" in evidence["content"]
     assert len(evidence["sha256"]) == 64
     answer = await client.post(f"/disputes/{found['dispute_id']}/reject", json={"resolution": "ordered in May"})
-    assert answer.json()["until_on"] == "2026-11-08", "a week, as the policy says"
+    assert answer.json()["until_on"] == "2026-11-09", "a week, as the policy says, and a Sunday"
 
 
 async def test_what_is_not_there_is_said_so(served: tuple[DunningWorld, httpx2.AsyncClient]) -> None:
