@@ -262,11 +262,14 @@ async def _measured(conn: AsyncConnection, services: Sequence[str], since: date)
         return {}
     r = reconciliation.c
     query = select(r.service_id, r.day, r.counter_octets, r.overhead_ppm).where(
-        one_of(conn, r.service_id, services), r.day >= since, r.counter_octets.is_not(None)
+        one_of(conn, r.service_id, services),
+        r.day >= since,
+        r.counter_octets.is_not(None),
+        r.overhead_ppm.is_not(None),
     )
     found: dict[str, dict[date, int]] = defaultdict(dict)
     for row in await conn.execute(query):
-        found[row.service_id][row.day] = row.counter_octets * 1_000_000 // (1_000_000 + (row.overhead_ppm or 0))
+        found[row.service_id][row.day] = row.counter_octets * 1_000_000 // (1_000_000 + row.overhead_ppm)
     return found
 
 

@@ -19,6 +19,7 @@ VERDICTS = (DIFFERS, EXPLAINED, AGREES, NO_COUNTER)
 
 PRIOR_OVERHEAD = 0.03
 """Ethernet, VLAN tags and PPPoE add 26 to 34 octets to packets of 900 on average (RFC 894, 2516, IEEE 802.1Q)."""
+USUAL_PACKETS = "packets of usual size"
 PRIOR_SLACK = 0.04
 """Of an overhead that nothing is known of: small packets may double it."""
 LEAST_SLACK = 0.005
@@ -93,7 +94,7 @@ def overhead_of(own: Sequence[float], others: Sequence[float]) -> Overhead:
             middle = median(shares)
             spread = _SIGMAS * median([abs(share - middle) for share in shares])
             return Overhead(middle, max(LEAST_SLACK, spread), source)
-    return Overhead(PRIOR_OVERHEAD, PRIOR_SLACK, "packets of usual size")
+    return Overhead(PRIOR_OVERHEAD, PRIOR_SLACK, USUAL_PACKETS)
 
 
 def share_of(counted: Counted) -> float | None:
@@ -111,7 +112,8 @@ def reconcile(counted: Counted, overhead: Overhead) -> Reconciled:
     lost = _radius_and_billed(counted, reasons)
     unexplained, ppm = lost, None
     if counted.counter is not None:
-        ppm = round(overhead.share * 1_000_000)
+        # A guess is good enough to look at a day, not to hold a bill by.
+        ppm = None if overhead.source == USUAL_PACKETS else round(overhead.share * 1_000_000)
         gap = _counter_and_radius(counted, counted.counter, overhead, reasons)
         if not lost:
             unexplained = gap

@@ -107,7 +107,7 @@ class Recount:
         self._usage = usage
         self._zone = settings.zone
         self._memory = timedelta(days=settings.session_memory_days)
-        self._batch = 5_000
+        self._batch = 1_000  # some milliseconds of arithmetic between two waits
 
     async def catch_up(self) -> int:
         """Count up to where mediation stands; returns how many records that were."""

@@ -82,9 +82,12 @@ class ChecksService:
             site = await queue.limits(conn)
             cases = await self._facts.cases(conn, batch, lambda currency: _limits(site, currency))
             run = await runs.get(conn, batch.bill_run_id)
-            found = [w for c in cases if c.account_id not in known and (w := await self._look(conn, batch, c))]
-        created_by = run.actor if run else _ACTOR
-        found = [replace(w, created_by=created_by) for w in found]
+            created_by, found = run.actor if run else _ACTOR, []
+            for case in cases:
+                waiter = None if case.account_id in known else await self._look(conn, batch, case)
+                if waiter is not None:
+                    found.append(replace(waiter, created_by=created_by))
+                await asyncio.sleep(0)  # a batch takes tens of milliseconds; logins of the same process need not wait
         if not batch.dry:
             _CHECKED.inc(len(cases))
             await self._hold(found)

@@ -38,6 +38,8 @@ LOOKED_BACK = 4
 """Days that are looked at each night: the last one, and those that late records may still change."""
 _HOUR_S = 3600
 _AT_ONCE = 8
+_BREATH = 500
+"""Services compared before others of the process have their turn."""
 
 
 class NotOver(RuleError):
@@ -103,7 +105,11 @@ class Reconciliation:
         async with self._database.read() as conn:
             own = await compared.shares(conn, day)
         others = compared.other_shares(counted)
-        results = [reconcile(c, overhead_of(own.get(c.service_id, ()), others)) for c in counted.values()]
+        results = []
+        for c in counted.values():
+            results.append(reconcile(c, overhead_of(own.get(c.service_id, ()), others)))
+            if not len(results) % _BREATH:
+                await asyncio.sleep(0)
         async with self._database.begin() as conn:
             await compared.put(conn, day, results, self._clock.now())
         self._tell(day, results)
