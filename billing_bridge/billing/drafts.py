@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, union, update
+from sqlalchemy import Row, delete, func, literal, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.model import DraftTotal
@@ -30,7 +30,6 @@ _COLUMNS = (
     "issued",
     "content",
 )
-_AT_A_TIME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +124,16 @@ async def page(
     if issued is not None:
         query = query.where(bill_draft.c.issued.is_(issued))
     if after is not None:
-        query = query.where(
-            (bill_draft.c.account_id > after[0])
-            | ((bill_draft.c.account_id == after[0]) & (bill_draft.c.currency > after[1]))
-        )
+        query = query.where(tuple_(bill_draft.c.account_id, bill_draft.c.currency) > tuple_(*map(literal, after)))
     rows = await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency).limit(limit))
     return [_draft(row) for row in rows]
 
 
 async def each_issued(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
-    """Those with a document, in order of account and currency, some at a time."""
-    after: tuple[str, str] | None = None
-    while found := await page(conn, bill_run_id, after, _AT_A_TIME, issued=True):
-        for draft in found:
-            yield draft
-        after = (found[-1].account_id, found[-1].net.currency)
+    """Those with a document, in order of account and currency, as they come from the database."""
+    query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.issued)
+    async for row in await conn.stream(query.order_by(bill_draft.c.account_id, bill_draft.c.currency)):
+        yield _draft(row)
 
 
 async def differing(

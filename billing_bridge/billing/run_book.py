@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,7 +112,7 @@ class RunBook:
         async with self._database.read() as conn:
             return await drafts.differing(conn, bill_run_id, preview_id, after, limit)
 
-    async def each_issued(self, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
+    async def each_issued(self, bill_run_id: BillRunId) -> AsyncGenerator[DraftTotal]:
         """The drafts that have their document, in order of account and currency."""
         async with self._database.read() as conn:
             async for found in drafts.each_issued(conn, bill_run_id):

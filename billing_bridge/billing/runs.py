@@ -49,6 +49,14 @@ async def get(conn: AsyncConnection, bill_run_id: BillRunId) -> BillRun | None:
     return _run(row) if row else None
 
 
+async def as_of(conn: AsyncConnection, bill_run_id: BillRunId) -> datetime:
+    """The instant that a run is of."""
+    found: datetime = (
+        await conn.execute(select(bill_run.c.as_of).where(bill_run.c.bill_run_id == bill_run_id))
+    ).scalar_one()
+    return found
+
+
 async def lock(conn: AsyncConnection, bill_run_id: BillRunId) -> BillRun | None:
     """The run, whose state nobody else changes until the transaction ends."""
     await conn.execute(select(bill_run.c.bill_run_id).where(bill_run.c.bill_run_id == bill_run_id).with_for_update())

@@ -168,9 +168,9 @@ class BillingService:
 
     async def rate(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]:
         """Rate the accounts of one batch and count what was rated; returns its charges, ordered as `charges` does."""
-        run = await self.bill_run(bill_run_id)
-        now, today = self._clock.now(), self._day(run.as_of)
+        now = self._clock.now()
         async with self._database.begin() as conn:
+            today = self._day(await runs.as_of(conn, bill_run_id))
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             if frozen.state != OPEN:
                 return await repository.charges_of(conn, bill_run_id, batch)

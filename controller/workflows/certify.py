@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 
 import structlog
 from prometheus_client import Counter
@@ -114,18 +115,20 @@ class Certifier:
 
     async def _agreement(self, bill_run_id: BillRunId) -> Agreement:
         """Drafts and documents, side by side in the order of accounts: any number of them in little memory."""
-        documents = self._finance.each_document(bill_run_id)
-        drafts = self._book.each_issued(bill_run_id)
         digest, count, differing = hashlib.sha256(), 0, 0
-        while True:
-            draft, document = await anext(drafts, None), await anext(documents, None)
-            if draft is None and document is None:
-                return Agreement(count, differing, digest.hexdigest())
-            count += 1
-            if draft is None or document is None or _key(draft) != _key(document):
-                return Agreement(count, differing + 1, digest.hexdigest())
-            differing += draft.sha256 != document.draft_sha256
-            digest.update(f"{draft.account_id}|{draft.net.currency}|{document.draft_sha256.hex()}\n".encode())
+        async with (
+            aclosing(self._finance.each_document(bill_run_id)) as documents,
+            aclosing(self._book.each_issued(bill_run_id)) as drafts,
+        ):
+            while True:
+                draft, document = await anext(drafts, None), await anext(documents, None)
+                if draft is None and document is None:
+                    return Agreement(count, differing, digest.hexdigest())
+                count += 1
+                if draft is None or document is None or _key(draft) != _key(document):
+                    return Agreement(count, differing + 1, digest.hexdigest())
+                differing += draft.sha256 != document.draft_sha256
+                digest.update(f"{draft.account_id}|{draft.net.currency}|{document.draft_sha256.hex()}\n".encode())
 
 
 def _key(found: DraftTotal | IssuedDraft) -> tuple[str, str]:

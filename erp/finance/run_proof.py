@@ -15,8 +15,6 @@ from controller.store.many import one_of
 from erp.finance.chart import LEVIES, OUTPUT_TAX, RECEIVABLES
 from erp.finance.tables import account, invoice, invoice_line, posting, series
 
-_AT_A_TIME = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -97,19 +95,9 @@ async def of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> RunProof:
 
 
 async def documents(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[IssuedDraft]:
-    """In order of account and currency, some at a time."""
-    after: tuple[str, str] | None = None
-    while True:
-        query = _issued().where(invoice.c.bill_run_id == bill_run_id)
-        if after is not None:
-            later = (invoice.c.account_id == after[0]) & (invoice.c.currency > after[1])
-            query = query.where((invoice.c.account_id > after[0]) | later)
-        rows = (await conn.execute(query.limit(_AT_A_TIME))).all()
-        if not rows:
-            return
-        for row in rows:
-            yield _issued_draft(row)
-        after = (rows[-1].account_id, rows[-1].currency)
+    """In order of account and currency, as they come from the database."""
+    async for row in await conn.stream(_issued().where(invoice.c.bill_run_id == bill_run_id)):
+        yield _issued_draft(row)
 
 
 async def documents_of(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[IssuedDraft]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -103,7 +103,7 @@ class FinanceService:
         async with self._database.read() as conn:
             return await run_proof.of_run(conn, bill_run_id)
 
-    async def each_document(self, bill_run_id: BillRunId) -> AsyncIterator[IssuedDraft]:
+    async def each_document(self, bill_run_id: BillRunId) -> AsyncGenerator[IssuedDraft]:
         """What each document of a bill run was before it had a number, in order of account and currency."""
         async with self._database.read() as conn:
             async for found in run_proof.documents(conn, bill_run_id):
