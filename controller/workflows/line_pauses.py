@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from controller.domain.errors import NotFound
+from controller.domain.errors import NotFound, RuleError
 from controller.domain.identity import ServiceId
 from controller.domain.ports import CoaOutcome
 from erp.orders.model import SubscriptionState
@@ -31,6 +31,7 @@ _ACTOR = "system:workflows"
 _DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 _switched = Counter("headend_pauses_total", "Lines taken out of use for a pause, and put back", ["to"])
+_refused = Counter("headend_pauses_refused_total", "Attempts to switch a paused line that a rule refused")
 
 
 class Logins(Protocol):
@@ -76,7 +77,13 @@ class LinePauses:
     async def sweep(self) -> None:
         """One look at every pause whose line is not as it should be."""
         for pause, off in await self._pauses.due():
-            if await (self._take_off(pause) if off else self._put_back(pause)):
+            try:
+                done = await (self._take_off(pause) if off else self._put_back(pause))
+            except RuleError as error:  # one line that cannot be switched keeps no other waiting
+                _refused.inc()
+                log.error("pauses.refused", pause_id=pause.pause_id, service_id=pause.service_id, error=str(error))
+                continue
+            if done:
                 await self._pauses.set_off(pause.pause_id, off=off, actor=_ACTOR)
                 _switched.labels("off" if off else "on").inc()
                 log.info("pauses.switched", pause_id=pause.pause_id, service_id=pause.service_id, off=off)

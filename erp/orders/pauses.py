@@ -167,8 +167,7 @@ class PauseService:
         until_on = max(on or today, before.first_on)
         if until_on == before.until_on:
             return before
-        if until_on > before.first_on:
-            _check_days(before.first_on, until_on, today)
+        _check_day(until_on, today)
         after = replace(before, until_on=until_on, changed_at=self._clock.now())
         await self._refuse_overlap(conn, after)
         for old in [before, *await self._with(conn, before)]:
@@ -350,8 +349,12 @@ def _check_days(first_on: date, until_on: date | None, today: date) -> None:
     if until_on is not None and until_on <= first_on:
         raise BadTime("a pause has a day: until_on is the first day without it")
     for day in (first_on, until_on or first_on):
-        if abs((day - today).days) > _FARTHEST_DAYS:
-            raise BadTime(f"{day} is more than a year from today")
+        _check_day(day, today)
+
+
+def _check_day(day: date, today: date) -> None:
+    if abs((day - today).days) > _FARTHEST_DAYS:
+        raise BadTime(f"{day} is more than a year from today")
 
 
 def _until(found: LinePause) -> date:

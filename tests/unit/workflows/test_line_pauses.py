@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.domain.errors import NotFound
 from controller.domain.events import ServicePaused
+from controller.domain.identity import ServiceId
 from controller.domain.ports import CoaOutcome
 from controller.domain.price import ProductKind
 from controller.store.engine import Database
@@ -19,7 +21,7 @@ from erp.orders.errors import BadTime, NoPause, NotAllowed
 from erp.orders.items import ItemRequest, ItemService
 from erp.orders.model import Order, OrderState
 from erp.orders.pauses import PauseKind, PauseRequest, PauseService
-from erp.orders.placement import DeleteRequest, ModifyRequest, Offer
+from erp.orders.placement import AddRequest, DeleteRequest, ModifyRequest, Offer
 from tests.support.isp import ACTOR, TERMS, Isp, open_isp
 
 
@@ -106,6 +108,37 @@ async def test_ending_moves_the_last_day_and_before_the_first_calls_it_off(world
     with pytest.raises(NotAllowed, match="called off"):
         await world.pauses.end(again.pause_id, None, actor=ACTOR)
     assert [until for _, _, until in await world.told()] == [None, "2026-09-12", "2026-09-25", "2026-09-20"]
+
+
+async def test_a_pause_that_began_years_ago_can_be_ended(world: World) -> None:
+    made = await world.pauses.place(world.request(10, None), actor=ACTOR)
+    world.isp.clock.move_to(datetime(2029, 3, 1, 10, tzinfo=UTC))
+    ended = await world.pauses.end(made.pause_id, None, actor=ACTOR)
+    assert ended.until_on == date(2029, 3, 1)
+    with pytest.raises(BadTime, match="more than a year"):
+        await world.pauses.end(made.pause_id, date(2031, 1, 1), actor=ACTOR)
+
+
+async def test_a_line_that_cannot_be_switched_keeps_no_other_waiting(world: World) -> None:
+    isp = world.isp
+    placed = await isp.fulfilment.place(
+        AddRequest(world.line.account_id, Offer(version_id=world.line.version_id)), actor=ACTOR
+    )
+    other = (await isp.until_state(placed.order.order_id, OrderState.COMPLETED)).order
+    stuck = await world.pauses.place(world.request(2, 4), actor=ACTOR)
+    fine = await world.pauses.place(replace(world.request(2, 4), subscription_id=other.subscription_id), actor=ACTOR)
+    await world.on(2)
+    set_enabled = isp.network.set_enabled
+
+    async def refuses(*, service_id: ServiceId, enabled: bool, actor: str) -> None:
+        if service_id == world.line.service_id:
+            raise NotFound("the service has no RADIUS login")
+        await set_enabled(service_id=service_id, enabled=enabled, actor=actor)
+
+    isp.network.set_enabled = refuses  # type: ignore[method-assign]
+    await world.on(4)
+    assert (await world.pauses.pause(stuck.pause_id)).off_since is not None
+    assert (await world.pauses.pause(fine.pause_id)).off_since is None
 
 
 async def test_two_pauses_of_a_kind_do_not_overlap_and_of_two_kinds_the_line_waits_for_both(world: World) -> None:
