@@ -50,7 +50,7 @@ class Sessions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PauseSettings:
-    sweep_s: float = 30.0
+    sweep_s: float = 5.0
     """Between two looks at the clock: how late a line may be taken out of use, or put back."""
 
 
