@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from controller.domain.identity import AccountId
+from controller.domain.errors import RuleError
+from controller.domain.identity import AccountId, InvoiceId
+from controller.domain.money import Money
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from erp.payments.answers import ReasonIn
 from erp.payments.bank.answers import (
@@ -21,11 +23,13 @@ from erp.payments.bank.answers import (
 )
 from erp.payments.bank.routes import READ, WRITE, XML_BODY, read_xml
 from erp.payments.room import PaymentsRoom
+from erp.payments.sepa.files import Party
 from erp.payments.sepa.mandates import WantedMandate
+from erp.payments.sepa.request import drawn, payload
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
-    return [*_mandates(room), *_collections(room), *_transfers(room)]
+    return [*_mandates(room), *_collections(room), *_transfers(room), *_requests(room)]
 
 
 def _mandates(room: PaymentsRoom) -> list[Endpoint]:
@@ -213,6 +217,28 @@ def _transfers(room: PaymentsRoom) -> list[Endpoint]:
             summary="The pain.001 itself, the same octets every time",
             media_type="application/xml",
         ),
+    ]
+
+
+def _requests(room: PaymentsRoom) -> list[Endpoint]:
+    async def request(call: Call) -> Response:
+        owed = await room.finance.invoice(InvoiceId(call.path["invoice_id"]))
+        accounts = [p.account for p in await room.bank.positions() if p.account.entity_id == owed.entity_id]
+        if not accounts:
+            raise RuleError("add a bank account first: nobody knows where to pay", code="payment-request")
+        creditor = Party(accounts[0].name, accounts[0].iban, accounts[0].bic)
+        text = payload(creditor, Money(owed.open_minor, owed.total.currency), owed.number)
+        return Response(drawn(text), media_type="image/svg+xml")
+
+    return [
+        Endpoint(
+            "GET",
+            "/invoices/{invoice_id}/payment-code",
+            scope=READ,
+            handler=request,
+            summary="The code that a banking program scans to pay what is open of an invoice (EPC069-12)",
+            media_type="image/svg+xml",
+        )
     ]
 
 

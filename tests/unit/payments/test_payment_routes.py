@@ -100,6 +100,8 @@ async def test_a_bank_file_a_direct_debit_and_a_day_at_the_till(till: Till, api:
     ours = {"name": "Testnetz GmbH", "iban": IBAN, "creditor_id": "DE98ZZZ09999999999"}
     bank = (await api.post("/bank-accounts", json=ours)).json()
     assert (await api.post("/bank-accounts", json=ours)).status_code == 409
+    code = await api.get(f"/invoices/{invoice}/payment-code")
+    assert (code.headers["content-type"], b"<svg" in code.content) == ("image/svg+xml", True)
     raw = camt("08", Stmt("0.00", [Entry("10.00", [Tx(name="Erika Beispiel")], ref="1"), Entry("-4.00", ref="2")]))
     assert (await api.post("/bank-files", content=raw, headers={"Content-Type": "text/plain"})).status_code == 415
     xml = {"Content-Type": "application/xml"}

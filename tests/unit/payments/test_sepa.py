@@ -16,7 +16,7 @@ from controller.domain.identity import AccountId, InvoiceId
 from erp.finance.model import Wanted
 from erp.payments.errors import FileRefused, NeedsAnother, UnknownCollection, WrongState
 from erp.payments.refunds import WantedRefund
-from erp.payments.sepa import files, report
+from erp.payments.sepa import files, report, request
 from erp.payments.sepa.days import is_bank_day, next_bank_day
 from erp.payments.sepa.mandates import WantedMandate
 from erp.payments.sepa.rows import Mandate
@@ -242,6 +242,16 @@ async def test_a_wrong_creditor_identifier_and_days_without_banks_are_refused(ti
         await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
     assert [is_bank_day(date(2026, 12, d)) for d in (24, 25, 26, 27, 28)] == [True, False, False, False, True]
     assert (next_bank_day(date(2027, 3, 26)), is_bank_day(date(2027, 5, 3))) == (date(2027, 3, 30), True)
+
+
+def test_the_code_of_a_payment_request_is_the_guidelines() -> None:
+    text = request.payload(files.Party("Testnetz & Söhne", IBAN, "BYLADEM1001"), euro("35.70"), "INV-2026-000001")
+    assert text.split("\n") == [
+        "BCD", "002", "1", "SCT", "BYLADEM1001", "Testnetz + Soehne", IBAN, "EUR35.70", "", "RF94INV2026000001",
+    ]  # fmt: skip
+    assert request.drawn(text).count("<rect") > 100
+    with pytest.raises(RuleError):
+        request.payload(files.Party("x", IBAN), euro("0.00"), "1")
 
 
 async def test_refunds_by_bank_go_in_one_valid_file_and_are_done_when_the_statement_says_so(till: Till) -> None:
