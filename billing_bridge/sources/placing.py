@@ -287,5 +287,5 @@ def _waiting(
         fact.upstream_octets if upstream_octets is None else upstream_octets,
         fact.downstream_octets if downstream_octets is None else downstream_octets,
         grown_since=grown_since,
-        duration_s=fact.duration_s,
+        duration_s=fact.duration_s or None,
     )

@@ -81,7 +81,7 @@ class Waiting:
     service_id: str | None = None
     grown_since: datetime | None = None
     version_id: str | None = None
-    duration_s: int = 0
+    duration_s: int | None = None
 
 
 async def lock_ids(conn: AsyncConnection) -> Ids:

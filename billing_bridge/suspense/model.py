@@ -24,6 +24,7 @@ from billing_bridge.rating.proration import ALWAYS, Change, Stretch, stretches
 from billing_bridge.sources.model import ABSURD, CLOCK_JUMP, CONFLICT, MALFORMED, NEGATIVE, NO_PRICE, SECOND_SOURCE
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
+from controller.domain.price import Calls
 from controller.domain.tariff import TariffVersion
 
 NO_SERVICE = "unknown-service"
@@ -132,6 +133,16 @@ def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans
 def worth(octets: int, tariff: TariffVersion, rounding: str) -> Money:
     """What `octets` come to at the dearest price of a plan, its included volume used up: the most they can be worth."""
     most = max((dearest(price, octets) for price in tariff.plan.metered), default=Decimal(0))
+    return Money.rounded(most, tariff.currency, rounding)
+
+
+def worth_of_calls(calls: int, seconds: int, tariff: TariffVersion, rounding: str) -> Money:
+    """What calls come to at most by the dearest destination of a plan: each with its set-up, and one increment more."""
+    most = Decimal(0)
+    for price in tariff.plan.prices:
+        for to in price.destinations if isinstance(price, Calls) else ():
+            counted = seconds + calls * max(to.first_s, to.next_s)
+            most = max(most, to.setup * calls + to.price * counted / 60)
     return Money.rounded(most, tariff.currency, rounding)
 
 

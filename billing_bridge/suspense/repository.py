@@ -72,6 +72,8 @@ class Sum:
     upstream_octets: int
     downstream_octets: int
     oldest_at: datetime
+    calls: int
+    seconds: int
 
 
 async def page(conn: AsyncConnection, wanted: Wanted, after: int, limit: int) -> list[Item]:
@@ -106,14 +108,25 @@ async def sums(conn: AsyncConnection) -> list[Sum]:
             func.sum(suspense.c.upstream_octets),
             func.sum(suspense.c.downstream_octets),
             func.min(suspense.c.entered_at),
+            func.count(suspense.c.duration_s),
+            func.sum(suspense.c.duration_s),
         )
         .where(suspense.c.state == WAITING)
         .group_by(suspense.c.reason, suspense.c.version_id)
         .order_by(suspense.c.reason, suspense.c.version_id)
     )
     return [
-        Sum(reason, None if version_id is None else OfferingVersionId(version_id), items, int(up), int(down), oldest)
-        for reason, version_id, items, up, down, oldest in await conn.execute(query)
+        Sum(
+            reason,
+            None if version_id is None else OfferingVersionId(version_id),
+            items,
+            int(up),
+            int(down),
+            oldest,
+            calls,
+            int(seconds or 0),
+        )
+        for reason, version_id, items, up, down, oldest, calls, seconds in await conn.execute(query)
     ]
 
 

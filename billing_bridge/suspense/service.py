@@ -49,12 +49,14 @@ from billing_bridge.suspense.model import (
     WAITING,
     WRITTEN_OFF,
     worth,
+    worth_of_calls,
 )
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
 from controller.domain.clock import Clock
 from controller.domain.money import Money
 from controller.domain.ports import AddressHolders
+from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
 
@@ -144,7 +146,9 @@ class SuspenseService:
             values: dict[str, Money] = {}
             for s in own:
                 if s.version_id is not None:
-                    value = worth(s.upstream_octets + s.downstream_octets, known[s.version_id], self._settings.rounding)
+                    tariff, rounding = known[s.version_id], self._settings.rounding
+                    value = worth(s.upstream_octets + s.downstream_octets, tariff, rounding)
+                    value += worth_of_calls(s.calls, s.seconds, tariff, rounding)
                     values[value.currency] = values.get(value.currency, Money.zero(value.currency)) + value
             found.append(
                 Total(
@@ -373,9 +377,7 @@ class SuspenseService:
     async def _valued(self, conn: AsyncConnection, items: Sequence[Item]) -> list[Valued]:
         known = await tariffs(conn, [i.version_id for i in items if i.version_id is not None])
         rounding = self._settings.rounding
-        return [
-            Valued(i, None if i.version_id is None else worth(i.octets, known[i.version_id], rounding)) for i in items
-        ]
+        return [Valued(i, None if i.version_id is None else _worth(i, known[i.version_id], rounding)) for i in items]
 
 
 async def _get(conn: AsyncConnection, suspense_id: int) -> Item:
@@ -400,6 +402,12 @@ def _growth(item: Item) -> Growth:
         item.record_ids,
         grown_since=item.grown_since,
     )
+
+
+def _worth(item: Item, tariff: TariffVersion, rounding: str) -> Money:
+    if item.duration_s is not None:
+        return worth_of_calls(1, item.duration_s, tariff, rounding)
+    return worth(item.octets, tariff, rounding)
 
 
 def _owners(item: Item, timeline: Timeline) -> set[str | None]:

@@ -176,6 +176,10 @@ async def test_what_no_call_can_be_waits_with_line_number_and_reason_and_the_res
     malformed = next(i for i in items if i["reason"] == "malformed")
     assert malformed["detail"].startswith("line 2: ")
     assert malformed["source"] == "pbx"
+    # 30 s and an increment more, at most at the dearest destination: 0.06 a minute.
+    assert next(i["value"] for i in items if i["reason"] == "no-price") == {"amount": "0.09", "currency": "EUR"}
+    totals = {t["reason"]: t for t in (await api.get("/suspense/totals")).json()["totals"]}
+    assert totals["no-price"]["values"] == [{"amount": "0.09", "currency": "EUR"}]
     assert await balanced(sources) == {"pbx": (9, 1, 0, 8, 0)}
     again = await send(api, good, *bad.values(), future)
     assert again["duplicate"] == again["accepted"] == 9
