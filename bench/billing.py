@@ -10,6 +10,8 @@ import asyncio
 import gc
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import entitlement, subscription, tariff, usage_day
 from controller.app.schema import metadata
-from controller.domain.clock import MovableClock
+from controller.domain.clock import Clock, MovableClock
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId, new_id
 from controller.domain.price import Flat, Overage, PricePlan
 from controller.domain.price_text import plan_to_json
@@ -69,7 +71,7 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
             results.append(asyncio.run(_measure(f"sqlite+aiosqlite:///{directory}/bench.db", directory, size)))
         if binaries() is None:
             return results
-        with Postgres(Path(name) / "postgres", core=1) as postgres:
+        with Postgres(Path(name) / "postgres", core="0,1") as postgres:
             for size in POSTGRES_SIZES:
                 directory = Path(name) / f"postgres-{size}"
                 directory.mkdir()
@@ -94,44 +96,69 @@ async def _measure(url: str, directory: Path, size: int, postgres: Postgres | No
         tax_id="DE123456788",
     )
     await _subscriptions(database, (await crm.entity()).entity_id, size)
-    settings, usage, book = BillingSettings(), UsageLogReader(database), RunBook(database, clock)
-    finance = FinanceService(database, clock, crm, FinanceSettings())
-    billing = BillingService(database, clock, CatalogService(database, clock), settings)
-    jobs = Jobs(database.url, directory / "jobs")
-    runs = BillRuns(
-        database,
-        clock,
-        jobs,
-        billing,
-        MediationService(database, clock, usage, settings),
-        finance,
-        usage,
-        certifier=Certifier(database, clock, SecretBox([bytes(32)]), book, finance, usage),
-    )
-    runs.register()
+    jobs, runs = _room(database, clock, crm, directory)
     await jobs.launch()
     gc.collect()
     gc.freeze()  # as `headend serve` does
     before_mb = _peak_mb()
+    helper = _helper(url, directory) if postgres else None
     began, cpu, theirs = time.perf_counter(), time.process_time(), postgres.processor_s() if postgres else 0.0
     made = await runs.start(as_of=None, account_id=None, actor="user:bench")
     documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}")
     took, spent = time.perf_counter() - began, time.process_time() - cpu
     theirs = postgres.processor_s() - theirs if postgres else 0.0
     assert documents == size, f"{documents} documents for {size} subscriptions"
+    if helper is not None:
+        helper.communicate()
     await jobs.close()
     await database.close()
     name = "SQLite" if database.is_sqlite else "PostgreSQL"
     ms = took * 1000 / size
     scale = (
-        f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU here"
-        f"{f' and {theirs * 1000 / size:.2f} ms there' if postgres else ''},"
+        f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU in this process"
+        f"{f', {theirs * 1000 / size:.2f} ms in PostgreSQL, the rest in a helper' if postgres else ''},"
         f" {_peak_mb() - before_mb} MB more at the peak"
     )
     goal, met = f"<= {MS_GOAL} ms", ms <= MS_GOAL
     if database.is_sqlite:
         goal, met = f"10,000 in {SQLITE_GOAL_S:.0f} s", ms <= SQLITE_GOAL_S / 10
     return Result(f"bill run on {name}, per invoice", round(ms, 3), "ms", scale, goal=goal, met=met)
+
+
+def _room(database: Database, clock: Clock, crm: CrmService, directory: Path) -> tuple[Jobs, BillRuns]:
+    """Everything that a bill run needs, as the program puts it together, without checks."""
+    settings, usage, book = BillingSettings(), UsageLogReader(database), RunBook(database, clock)
+    finance = FinanceService(database, clock, crm, FinanceSettings())
+    billing = BillingService(database, clock, CatalogService(database, clock), settings)
+    mediation = MediationService(database, clock, usage, settings)
+    certifier = Certifier(database, clock, SecretBox([bytes(32)]), book, finance, usage)
+    jobs = Jobs(database.url, directory / "jobs")
+    runs = BillRuns(database, clock, jobs, billing, mediation, finance, usage, certifier=certifier)
+    runs.register()
+    return jobs, runs
+
+
+def _helper(url: str, directory: Path) -> subprocess.Popen[str]:
+    """A second process that takes batches from the queue; it listens when this returns."""
+    command = [sys.executable, "-m", "bench.billing", url, str(directory / "helper")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != "listening":
+        raise SystemExit("the helper of the bill run did not start")
+    return process
+
+
+async def help_until_told(url: str, directory: Path) -> None:
+    """What the helper does, until its standard input ends."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    database, clock = Database(url), MovableClock(_BILLED)
+    jobs, _ = _room(database, clock, CrmService(database, clock), directory)
+    await jobs.launch()
+    gc.freeze()
+    print("listening", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await jobs.close()
+    await database.close()
 
 
 async def _subscriptions(database: Database, entity_id: str, size: int) -> None:
@@ -233,3 +260,7 @@ def _version() -> TariffVersion:
 
 def _peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    asyncio.run(help_until_told(sys.argv[1], Path(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the benchmark's own, durable as in production, pinned to one core."""
+"""A PostgreSQL of the benchmark's own, durable as in production, pinned to a core, or to some ("0,1")."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def binaries() -> Path | None:
 class Postgres:
     """`with Postgres(directory, core=0) as postgres`: fsync and synchronous_commit on, both sides use it."""
 
-    def __init__(self, directory: Path, *, core: int) -> None:
+    def __init__(self, directory: Path, *, core: int | str) -> None:
         programs = binaries()
         assert programs is not None, "the caller asks first"
         # PostgreSQL refuses to run as root: it is then started as the package's own user.

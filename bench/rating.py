@@ -94,7 +94,7 @@ def _measured(plan: PricePlan, how: str, size: int) -> Result:
         f"octet records rated {how}",
         round(size / spent_s, 1),
         "records/s",
-        f"{size:,} records of {services:,} services, one core, {peak_mb} MB",
+        f"{size:,} records of {services:,} services, {spent_s * 1e6 / size:.2f} µs each on one core, {peak_mb} MB",
         goal=f">= {GOAL:,} records/s",
         met=size / spent_s >= GOAL,
     )
