@@ -1,4 +1,4 @@
-"""A seasonal hold on the running controller: paid in advance, twelve days credited, refused by RADIUS, and back again."""
+"""A seasonal hold on the running controller: credited by the day, refused by RADIUS on its days, and back again."""
 
 from __future__ import annotations
 
