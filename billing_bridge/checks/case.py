@@ -19,8 +19,6 @@ from functools import lru_cache
 
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.billing.model import DayUsage
-from billing_bridge.billing.payers import Payer
-from billing_bridge.billing.payers import on as payer_on
 from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.line import Octets
 from billing_bridge.rating.proration import Change, DaySpan, Pause
@@ -106,14 +104,15 @@ class Holding:
     quarters: Mapping[date, Mapping[int, Octets]] = field(default_factory=dict)
     sold: Sold | None = None
     pauses: Sequence[Pause] = ()
-    payers: Sequence[Payer] = ()
+    payers: Sequence[tuple[date, AccountId]] = ()
+    """Who pays from which day on, in order of time; empty where it always was the account itself."""
 
     def payer_of(self, period: DaySpan) -> AccountId:
         """The account whose bill a period of it belongs to."""
         if not self.payers:
             return self.account_id
-        begun_on = min((change.on for change in self.changes), default=period.first_on)
-        return payer_on(self.payers, max(period.first_on, begun_on), self.account_id).account_id
+        day = max(period.first_on, min((change.on for change in self.changes), default=period.first_on))
+        return next((payer for since, payer in reversed(self.payers) if since <= day), self.account_id)
 
     def period(self, day: date, cycle: Cycle) -> DaySpan:
         """The period of `cycle` that a day falls in."""

@@ -206,7 +206,7 @@ class _Open:
             self.quarters,
             self.sold,
             s.pauses,
-            self.payers,
+            [(entry.since, entry.account_id) for entry in self.payers],
         )
 
 
