@@ -351,10 +351,13 @@ class Money:
             checker=self.checks,
             sources=self.sources,
         )
+        self._jobs = base.jobs
         self.checks.let_go = self._let_go
         self.bill_runs.register()
 
     async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
+        if not self._jobs.is_open:
+            return  # a process that runs no jobs decides all the same; one that does carries it out
         await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)
 
 
