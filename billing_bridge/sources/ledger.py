@@ -27,6 +27,10 @@ RADIUS = "radius"
 RATED, UNRATED, SUSPENSE, DUPLICATE = "rated", "unrated", "suspense", "duplicate"
 DISPOSITIONS = (RATED, UNRATED, SUSPENSE, DUPLICATE)
 
+_MOST = 10**15
+"""Of one record no more is counted: a peer's nonsense must not take the sum of an hour beyond 64 bits."""
+_LOW = 10**9
+
 _COUNTS = tuple(f"{name}_{what}" for name in ("accepted", *DISPOSITIONS) for what in ("records", "amount"))
 _COLUMNS = ("source", "hour", *_COUNTS)
 _ADD = "ON CONFLICT (source, hour) DO UPDATE SET " + ", ".join(
@@ -60,7 +64,7 @@ class Tally:
 
     def accept(self, source: str, at: datetime, disposition: str, amount: int, records: int = 1) -> None:
         """Records that arrived at `at`, and what became of them."""
-        hour = self._hour(source, at)
+        hour, amount = self._hour(source, at), min(amount, _MOST)
         for name in ("accepted", disposition):
             counts = hour[name]
             counts[0] += records
@@ -68,7 +72,7 @@ class Tally:
 
     def move(self, source: str, at: datetime, old: str, new: str, amount: int, records: int = 1) -> None:
         """A record that arrived at `at`, or a part of it (0 records), has become something else."""
-        hour = self._hour(source, at)
+        hour, amount = self._hour(source, at), min(amount, _MOST)
         for name, sign in ((old, -1), (new, 1)):
             hour[name][0] += sign * records
             hour[name][1] += sign * amount
@@ -130,12 +134,17 @@ async def page(
 
 async def sums(conn: AsyncConnection, since: datetime | None = None) -> list[Hour]:
     """Per source over all its hours since `since`; `hour` is the first of them."""
-    columns = [func.sum(usage_hour.c[name]).label(name) for name in _COUNTS]
+    # In two parts: years of a large network's octets do not fit into 64 bits, and SQLite's sum then fails.
+    columns = [
+        func.sum(part).label(f"{name}_{which}")
+        for name in _COUNTS
+        for which, part in (("high", usage_hour.c[name] // _LOW), ("low", usage_hour.c[name] % _LOW))
+    ]
     query = select(usage_hour.c.source, func.min(usage_hour.c.hour).label("hour"), *columns)
     if since is not None:
         query = query.where(usage_hour.c.hour >= hour_of(since))
     rows = await conn.execute(query.group_by(usage_hour.c.source).order_by(usage_hour.c.source))
-    return [_hour(row) for row in rows]
+    return [_hour(row, whole=False) for row in rows]
 
 
 async def unbalanced(conn: AsyncConnection) -> list[Hour]:
@@ -149,9 +158,14 @@ async def unbalanced(conn: AsyncConnection) -> list[Hour]:
     return [_hour(row) for row in await conn.execute(query)]
 
 
-def _hour(row: Row[Any]) -> Hour:
+def _hour(row: Row[Any], *, whole: bool = True) -> Hour:
+    def count(name: str) -> int:
+        if whole:
+            return int(getattr(row, name))
+        return int(getattr(row, f"{name}_high")) * _LOW + int(getattr(row, f"{name}_low"))
+
     def pair(name: str) -> tuple[int, int]:
-        return int(getattr(row, f"{name}_records")), int(getattr(row, f"{name}_amount"))
+        return count(f"{name}_records"), count(f"{name}_amount")
 
     return Hour(
         row.source,

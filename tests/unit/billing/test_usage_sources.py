@@ -15,7 +15,9 @@ import pytest
 from sqlalchemy import select, update
 
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources import ledger
 from billing_bridge.sources.intake import Intake
+from billing_bridge.sources.ledger import Tally
 from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.model import Source
 from billing_bridge.sources.routes import endpoints
@@ -598,3 +600,17 @@ async def test_usage_of_nobody_is_cut_where_somebody_gets_the_username_and_the_r
     (hour,) = await sources.totals()
     assert (hour.rated[1], hour.unrated[1], hour.suspense) == (15 * GB, 15 * GB, (0, 0))
     assert hour.adds_up
+
+
+async def test_the_ledger_counts_beyond_what_fits_into_64_bits_and_no_nonsense_breaks_it(database: Database) -> None:
+    at = berlin(2026, 9, 1)
+    for hour in range(3):
+        tally = Tally()
+        for _ in range(9_000):
+            tally.accept("radius", at + timedelta(hours=hour), "rated", 2**63 - 1)
+        async with database.begin() as conn:
+            await tally.write(conn)
+    async with database.read() as conn:
+        (found,) = await ledger.sums(conn)
+        assert await ledger.unbalanced(conn) == []
+    assert (found.accepted, found.rated) == ((27_000, 27 * 10**18), (27_000, 27 * 10**18))
