@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import local_date
 from controller.domain.events import ItemHeld, ServiceTerminated
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId
+from controller.domain.tariff import TariffVersion
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
 from erp.finance.bundles import promises_of, term_price
 from erp.finance.contracts import is_sold
 from erp.finance.corrections import Adjustment, CorrectionService
 from erp.finance.revenue import RevenueService, Signing
+from erp.finance.words import LANGUAGES, texts_of
 from erp.orders.contracts import ContractService, Standing
 from erp.orders.errors import NoContract
 
@@ -95,15 +97,20 @@ class Agreements:
             account_id,
             standing.fee.amount,
             tariff.tax_percent,
-            f"{tariff.offering_name}: early termination"[:120],
+            f"{tariff.offering_name}: {texts_of('en')['early-termination']}"[:120],
             "; ".join(standing.fee.steps)[:200],
             f"early-termination:{subject}",
             tariff.tax_category,
             tariff.plan.tax_included,
             standing.on,
+            names=tuple((language, _called(tariff, language)) for language in LANGUAGES),
         )
         await self._corrections.adjust_in(conn, wanted, actor=ACTOR)
 
     async def _day(self, conn: AsyncConnection, account_id: AccountId, at: datetime) -> date:
         account = (await self._crm.customer_of_in(conn, account_id)).account
         return local_date(at, account.zone_info)
+
+
+def _called(tariff: TariffVersion, language: str) -> str:
+    return f"{tariff.name_in(language)}: {texts_of(language)['early-termination']}"[:120]

@@ -58,6 +58,8 @@ class Adjustment:
     tax_included: bool = False
     first_on: date | None = None
     subscription_id: str = ""
+    names: tuple[tuple[str, str], ...] = ()
+    """Translations of `item`: (language, name)."""
 
 
 class CorrectionService:
@@ -190,6 +192,7 @@ def _charge(wanted: Adjustment, run: BillRunId, key: str, today: date) -> Charge
         item=wanted.item,
         tax_included=wanted.tax_included,
         tax_category=wanted.tax_category,
+        names=wanted.names,
     )
 
 

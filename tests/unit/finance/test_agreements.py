@@ -100,6 +100,9 @@ async def test_who_leaves_in_the_fourteenth_month_of_24_pays_what_the_contract_s
     await shop.end(item, on)
     expected = [(Money.exact(fee, "EUR"), "Hosting: early termination")] if fee else []
     assert await shop.invoices(account) == expected
+    for made in await shop.finance.invoices(Wanted(account_ids=[account]), limit=10):
+        (line,) = (await shop.finance.content(made.invoice_id))["lines"]
+        assert line["item"] == "Hosting: vorzeitige Kündigung"  # the papers of the entity are German
     await shop.bus.drain()
     event = ItemHeld(
         event_id=new_id(shop.clock.now()), at=shop.clock.now(), actor="a", item_id=item.item_id, account_id=account,
