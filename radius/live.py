@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, Table, func, select
 
 from controller.store.engine import Database
+from controller.store.many import total
 from controller.store.metadata import from_micros, to_micros
 from radius.accounting.session import LIVE
 from radius.accounting.tables import history, sessions
@@ -90,7 +91,7 @@ def _carried(table: Table, since_us: int) -> Select[Any]:
             func.min(c.started_us).label("first_us"),
             func.max(c.last_seen_us).label("last_us"),
             func.count().filter(c.state == LIVE).label("live"),
-            func.sum(c.upstream_octets + c.downstream_octets).label("octets"),
+            total(c.upstream_octets + c.downstream_octets).label("octets"),
         )
         .where(c.last_seen_us >= since_us)
         .group_by(c.username, c.service_id)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.suspense.model import NO_SERVICE, NOT_ENTITLED, WAITING, WRITTEN_OFF
 from billing_bridge.tables import subscription, suspense
 from controller.domain.identity import OfferingVersionId, ServiceId
+from controller.store.many import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ async def sums(conn: AsyncConnection) -> list[Sum]:
             suspense.c.reason,
             suspense.c.version_id,
             func.count(),
-            func.sum(suspense.c.upstream_octets),
-            func.sum(suspense.c.downstream_octets),
+            total(suspense.c.upstream_octets),
+            total(suspense.c.downstream_octets),
             func.min(suspense.c.entered_at),
             func.count(suspense.c.duration_s),
             func.sum(suspense.c.duration_s),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ARRAY, Dialect, LargeBinary, String, Table, cast, func, literal, select
+from sqlalchemy import ARRAY, Dialect, Float, LargeBinary, String, Table, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -104,3 +104,9 @@ def _from_values(table: Table, names: tuple[str, ...], conflict: str, rows: int)
 def _from_arrays(table: Table, names: tuple[str, ...], conflict: str, dialect: Dialect) -> str:
     arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in names)
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608
+
+
+def total(octets: ColumnElement[Any]) -> ColumnElement[float]:
+    """The sum of counters, whatever they say: a sum of integers fails where it goes beyond 64 bits, and a peer's
+    nonsense would end a page. Exact up to 2^53."""
+    return func.sum(cast(octets, Float))

@@ -16,6 +16,7 @@ from sqlalchemy.sql import ColumnElement
 
 from controller.domain.clock import Clock
 from controller.store.engine import Database
+from controller.store.many import total
 from controller.store.metadata import to_micros
 from radius.accounting.metering import WRAPPED
 from radius.accounting.session import LIVE, VOID
@@ -149,8 +150,8 @@ def _sums(table: Table, now_us: int) -> Select[Any]:
             c.nas_id,
             func.count(),
             _count(c.state == LIVE),
-            func.sum(up),
-            func.sum(down),
+            total(up),
+            total(down),
             _count(and_(telling >= TELLING_OCTETS, up >= _HEAVIER * down)),
             _count(and_(telling >= TELLING_OCTETS, down >= _HEAVIER * up)),
             _count(func.coalesce(c.counter_state, "").like(f"%{WRAPPED}")),

@@ -23,6 +23,7 @@ from controller.domain.errors import Conflict, NotFound
 from controller.store import audit
 from controller.store.bulk import Bulk
 from controller.store.engine import Database
+from controller.store.many import total
 from controller.store.metadata import from_micros
 from radius.accounting.metering import Held
 from radius.accounting.tables import quarantine
@@ -177,7 +178,7 @@ class QuarantineService:
 
     async def held_octets(self) -> tuple[int, int, int]:
         """How many items are held, and their octets upstream and downstream."""
-        sums = (func.coalesce(func.sum(quarantine.c[f"{way}_octets"]), 0) for way in ("upstream", "downstream"))
+        sums = (func.coalesce(total(quarantine.c[f"{way}_octets"]), 0) for way in ("upstream", "downstream"))
         async with self._database.read() as conn:
             row = (await conn.execute(select(func.count(), *sums).where(quarantine.c.state == HELD))).one()
         return int(row[0]), int(row[1]), int(row[2])

@@ -46,7 +46,7 @@ _VENDOR = int(Attr.VENDOR_SPECIFIC)
 _NUMBER_KINDS = (_STATUS, _DELAY, _TIMESTAMP, _TIME, _INPUT, _INPUT_GIGA, _OUTPUT, _OUTPUT_GIGA)
 _NUMBERS = Integers(*_NUMBER_KINDS)
 
-_MAX_OCTETS = 2**63 - 1
+_MAX_OCTETS = 2**60 - 1
 _CLOCK_SET_S = 1_262_304_000  # 2010-01-01: a clock that shows less was never set
 AHEAD_US = 300_000_000
 """How far ahead of its arrival an Event-Timestamp is believed: what a clock without NTP is off, and no more. Usage that
@@ -210,7 +210,7 @@ def _integer(data: bytes, at: int | None) -> int | None:
 def _octets(low: int | None, gigawords: int) -> int | None:
     """A counter with its gigawords: "how many times the … counter has wrapped around 2^32" (RFC 2869 §5.1, §5.2)."""
     octets = (low or 0) | gigawords << 32
-    # More than nine exabytes is no measurement; the packet stays in the log by its digest.
+    # More than an exabyte is no measurement of a session; the packet stays in the log by its digest.
     return None if octets > _MAX_OCTETS else octets
 
 

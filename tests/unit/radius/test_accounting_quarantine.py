@@ -11,6 +11,7 @@ from sqlalchemy import select
 from controller.domain.errors import Conflict, NotFound
 from controller.store.audit import audit
 from controller.store.engine import Database
+from radius.accounting.checks import NasChecks
 from radius.accounting.quarantine import COUNTED, DISMISSED, HELD, RETRACTED, QuarantineItem, QuarantineService
 from radius.accounting.quarantine_routes import endpoints
 from radius.accounting.settings import AccountingSettings
@@ -70,6 +71,15 @@ async def test_an_impossible_growth_is_stored_and_acknowledged_but_does_not_coun
     assert item.downstream_limit_octets == 330 * 75_000_000 // 8
     assert await quarantine.held_octets() == (1, 0, 79 * GIB)
     assert await bench.reader.verify_all() == []
+
+
+async def test_the_sum_of_what_is_held_may_be_more_than_any_counter(bench: RecorderBench) -> None:
+    quarantine = QuarantineService(bench.database, bench.clock)
+    most = 2**60 - 1
+    await bench.send(*(accounting("stop", b"%d" % n, at=T, seconds=1, up=most, down=most) for n in range(20)))
+    items, up, down = await quarantine.held_octets()
+    assert (items, up == down, up > 2**64) == (20, True, True)
+    await NasChecks(bench.database, bench.clock).all()
 
 
 async def test_what_is_released_counts_once_and_says_who_and_why(

@@ -87,14 +87,14 @@ def test_rfc2866_5_10_terminate_causes_have_names() -> None:
     assert record(accounting("stop")).terminate_cause() == "unknown"
 
 
-@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+@given(st.integers(0, 2**60 - 1), st.integers(0, 2**60 - 1))
 def test_rfc2869_5_1_gigawords_extend_octets(up: int, down: int) -> None:
     read = record(accounting("interim", up=up, down=down))
     assert (read.upstream_octets, read.downstream_octets) == (up, down)
 
 
 def test_rfc2869_5_1_more_than_a_counter_can_count_is_no_measurement() -> None:
-    assert record(accounting("interim", up=2**63, down=1)).upstream_octets is None
+    assert record(accounting("interim", up=2**60, down=1)).upstream_octets is None
 
 
 def test_rfc2869_5_3_event_timestamp_is_the_event() -> None:
