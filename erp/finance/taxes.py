@@ -12,6 +12,7 @@ from controller.domain.clock import Clock
 from controller.domain.identity import AccountId, EntityId, new_id
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.many import one_of
 from erp.crm.service import CrmService
 from erp.finance.errors import RateKnown
 from erp.finance.levies import LevyRule, in_order
@@ -143,13 +144,13 @@ async def rates(conn: AsyncConnection, entity_id: EntityId) -> list[Rate]:
 
 
 async def exemptions(conn: AsyncConnection, account_ids: Collection[str]) -> list[Exemption]:
-    query = select(tax_exemption).where(tax_exemption.c.account_id.in_(sorted(account_ids)))
+    query = select(tax_exemption).where(one_of(conn, tax_exemption.c.account_id, sorted(account_ids)))
     rows = await conn.execute(query.order_by(tax_exemption.c.first_on, tax_exemption.c.exemption_id))
     return [Exemption(row.account_id, row.first_on, row.until_on, row.reason, row.category, row.code) for row in rows]
 
 
 async def places(conn: AsyncConnection, account_ids: Collection[str]) -> list[Place]:
-    query = select(tax_place).where(tax_place.c.account_id.in_(sorted(account_ids)))
+    query = select(tax_place).where(one_of(conn, tax_place.c.account_id, sorted(account_ids)))
     rows = await conn.execute(query.order_by(tax_place.c.account_id, tax_place.c.since))
     return [Place(row.account_id, row.since, row.area) for row in rows]
 
