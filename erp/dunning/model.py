@@ -226,7 +226,7 @@ class _Claim:
 
     def opens_on(self, number: int, step: Step, is_working: Callable[[date], bool]) -> date | None:
         """The first working day on which a rung can be taken; None until the one before was told."""
-        earliest = max(self.debt.since + timedelta(days=step.days), self.resumed_on)
+        earliest = max(self.debt.since + timedelta(days=max(1, step.days)), self.resumed_on)
         if number > 1:
             told_on = self.told[number - 1].told_on
             if told_on is None:
@@ -248,14 +248,15 @@ def state_on(day: date, facts: Facts) -> State:
     open_minor = {debt.invoice_id: debt.open_minor for debt in facts.debts}
     overdue = [debt for debt in facts.debts if debt.since < day]
     agreed = {i for plan in facts.agreements if plan.holds(day, open_minor, facts.is_working) for i in plan.invoice_ids}
-    claims = [c for c in (_claim(debt, day, facts, agreed) for debt in overdue) if c is not None]
+    every = [c for c in (_claim(debt, day, facts, agreed) for debt in facts.debts) if c is not None]
+    claims = [c for c in every if c.debt.since < day]
     total = sum(claim.minor for claim in claims)
     pauses = [p for p in facts.pauses if _covers(p.first_on, p.until_on, day)]
     standing = [(claim.policy, number, step) for claim in claims for number, step in claim.in_force(day, total)]
     _, rung, top = max(standing, key=lambda f: (f[1], f[2].measure.rank), default=(None, 0, None))
     in_force = [] if any(p.lifts for p in pauses) else standing
     restriction, bills = _strictest(in_force)
-    due, coming = ((), []) if pauses else _coming(day, claims, total, facts.is_working)
+    due, coming = ((), []) if pauses else _coming(day, every, facts.is_working)
     next_on, next_step = min(coming, default=(None, ""))
     return State(
         day,
@@ -306,21 +307,23 @@ def _strictest(in_force: Sequence[tuple[Policy, int, Step]]) -> tuple[Restrictio
 
 
 def _coming(
-    day: date, claims: Sequence[_Claim], total: int, is_working: Callable[[date], bool]
+    day: date, claims: Sequence[_Claim], is_working: Callable[[date], bool]
 ) -> tuple[tuple[Due, ...], list[tuple[date, str]]]:
-    """The steps that are due today, and (day, name) of the next step of each invoice."""
+    """The steps that are due today, and (day, name) of the next step of each invoice, due already or not yet."""
     due, coming = [], []
     for claim in claims:
         found = claim.following()
-        if found is None or total < max(found[1].minimum_minor, claim.policy.minimum_minor):
+        opens_on = None if found is None else claim.opens_on(*found, is_working)
+        if found is None or opens_on is None:
             continue
         number, step = found
-        opens_on = claim.opens_on(number, step, is_working)
-        if opens_on is None:
+        on = max(opens_on, day)
+        total = sum(other.minor for other in claims if other.debt.since < on)
+        if total < max(step.minimum_minor, claim.policy.minimum_minor):
             continue
-        if opens_on <= day and is_working(day):
+        if on == day and is_working(day):
             due.append(Due(claim.debt, number, step, claim.policy))
-        coming.append((working_day(max(opens_on, day), is_working), step.name))
+        coming.append((working_day(on, is_working), step.name))
     return tuple(due), coming
 
 

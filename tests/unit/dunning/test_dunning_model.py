@@ -294,3 +294,13 @@ def policy_of(**changed: object) -> Policy:
 def test_a_ladder_that_cannot_be_climbed_is_refused_in_words(changed: dict[str, object], said: str) -> None:
     with pytest.raises(PolicyRefused, match=said):
         policy_of(**changed)
+
+
+def test_nobody_is_reminded_on_the_day_on_which_an_invoice_is_due() -> None:
+    at_once = replace(GERMAN, minimum_minor=0, steps=(replace(GERMAN.steps[0], days=0),))
+    due_on = date(2026, 12, 1)
+    assert run(every_night(due_on, 4), [Invoice("I", due_on, 5_000)], policies=[at_once]) == [
+        (date(2026, 12, 2), "reminder")
+    ]
+    before = state_on(due_on, facts_on(due_on, [Invoice("I", due_on, 5_000)], policies=[at_once]))
+    assert (before.next_step, before.next_on, before.overdue_minor) == ("reminder", date(2026, 12, 2), 0)
