@@ -7,8 +7,9 @@ from datetime import date, datetime
 
 from sqlalchemy import BigInteger, literal, select, tuple_
 
+from billing_bridge.billing.charge_rows import to_charge
 from billing_bridge.billing.model import BookedInterval, DayUsage
-from billing_bridge.billing.repository import to_charge, to_interval
+from billing_bridge.billing.repository import to_interval
 from billing_bridge.tables import charge, usage_day, usage_interval
 from controller.domain.charge import Charge
 from controller.domain.identity import ServiceId

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import repository
+from billing_bridge.billing import repository, tariff_rows
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.proration import DaySpan, Stretch, stretches
 from billing_bridge.settings import BillingSettings
@@ -69,7 +69,7 @@ class AccountBilling:
                 Entitled(s.subscription_id, s.service_id, s.calendar, stretches(s.changes, days, s.pauses))
                 for s in known
             ]
-            tariffs = await repository.tariffs(conn, {each.version_id for f in found for each in f.stretches})
+            tariffs = await tariff_rows.tariffs(conn, {each.version_id for f in found for each in f.stretches})
             anchor = await self._anchor(conn, account_id)
         shown = [f for f in found if f.stretches]
         return AccountTimeline(days, self._day(self._clock.now()), anchor, shown, tariffs)

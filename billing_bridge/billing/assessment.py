@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import corrections, hours, payers, repository
+from billing_bridge.billing import corrections, hours, payers, tariff_rows
 from billing_bridge.billing.charges import charge_of
 from billing_bridge.billing.corrections import Corrections
 from billing_bridge.billing.hours import usage_of
@@ -37,7 +37,7 @@ async def assess(
     """
     versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
     versions |= {key.version_id for s in subscriptions for key in s.charged}
-    tariffs = await repository.tariffs(conn, versions)
+    tariffs = await tariff_rows.tariffs(conn, versions)
     hourly = [s for s in subscriptions if any(c.version_id and tariffs[c.version_id].plan.hourly for c in s.changes)]
     quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], settings.zone)
     corrected = {**await corrections.of_versions(conn, versions), **(tried or {})}

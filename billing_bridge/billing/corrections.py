@@ -13,7 +13,7 @@ from datetime import date, datetime
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import repository
+from billing_bridge.billing import tariff_rows
 from billing_bridge.errors import NotTheSamePlan
 from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.proration import DaySpan
@@ -40,7 +40,7 @@ async def of_versions(conn: AsyncConnection, version_ids: Iterable[str]) -> Corr
     rows = (await conn.execute(query.order_by(price_correction.c.sequence))).all()
     if not rows:
         return {}
-    prices = await repository.tariffs(conn, [row.priced_as for row in rows])
+    prices = await tariff_rows.tariffs(conn, [row.priced_as for row in rows])
     found: dict[OfferingVersionId, list[Corrected]] = {}
     for row in rows:
         days = DaySpan(row.first_on, row.until_on)

@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, corrections, recurring, repository
+from billing_bridge.billing import assessment, corrections, recurring, repository, tariff_rows
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.billing.tally import Counter
 from billing_bridge.settings import BillingSettings
@@ -31,7 +31,7 @@ async def counted(
     versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
     versions |= {key.version_id for s in subscriptions for key in s.charged}
     versions |= {found.version_id for found in opening.values()}
-    tariffs = await repository.tariffs(conn, versions)
+    tariffs = await tariff_rows.tariffs(conn, versions)
     corrected = await corrections.of_versions(conn, versions)
     counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
     for subscription in subscriptions:
@@ -42,7 +42,7 @@ async def counted(
 
 
 def in_order(rated: Sequence[RatedCharge]) -> list[Charge]:
-    """As the lines of documents stand, and as repository.charges_of reads them."""
+    """As the lines of documents stand, and as charge_rows.charges_of reads them."""
     found = sorted(
         rated,
         key=lambda r: (

@@ -8,8 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import pauses
+from billing_bridge.billing.charge_rows import to_charge
 from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, PauseEntry, RatedCharge
-from billing_bridge.billing.repository import to_charge, to_day_usage, to_interval
+from billing_bridge.billing.repository import to_day_usage, to_interval
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
 from billing_bridge.tables import charge, charge_usage, entitlement, usage_interval

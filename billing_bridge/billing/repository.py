@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, and_, case, func, null, or_, select, update
@@ -13,47 +12,35 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import pauses
-from billing_bridge.billing.charges import as_sold, ends_on_of
+from billing_bridge.billing import charge_rows, pauses
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.billing.model import (
     BookedInterval,
     DayUsage,
-    RatedCharge,
     Subscription,
 )
-from billing_bridge.rating.due import Charged, DueKey
-from billing_bridge.rating.proration import Change, DaySpan
+from billing_bridge.rating.proration import Change
 from billing_bridge.sources import booked, ports
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import (
     account_terms,
-    charge,
-    charge_usage,
     entitlement,
     subscription,
     suspense,
     tariff,
     usage_day,
 )
-from controller.domain.charge import Charge, ChargeKind
 from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
-    BillRunId,
-    ChargeId,
     OfferingId,
     OfferingVersionId,
     ServiceId,
     SubscriptionId,
 )
-from controller.domain.money import Money
 from controller.domain.ports import UsageInterval
-from controller.domain.price import Cycle, ProductKind
-from controller.domain.price_text import plan_from_json, plan_to_json
-from controller.domain.service import SpeedProfile
-from controller.domain.tariff import TariffVersion
-from controller.store.many import insert_all, insert_rows, one_of
+from controller.domain.price import Cycle
+from controller.store.many import one_of
 
 _MONTHLY: frozenset[Cycle] = frozenset({"month"})
 
@@ -102,33 +89,6 @@ class Entry:
             event.version_id,
             event.quantity,
         )
-
-
-async def put_tariff(conn: AsyncConnection, version: TariffVersion) -> None:
-    """Keep a copy of a version; a second copy changes nothing."""
-    values = {
-        "version_id": version.version_id,
-        "offering_id": version.offering_id,
-        "offering_name": version.offering_name,
-        "number": version.number,
-        "effective_on": version.effective_on,
-        "currency": version.currency,
-        "tax_percent": version.tax_percent,
-        "tax_category": version.tax_category,
-        "kind": version.kind.value,
-        "cycle": version.plan.cycle,
-        "plan": plan_to_json(version.plan),
-        "names": json.dumps(version.names),
-        "profile_name": version.speed.name if version.speed else None,
-        "downstream_bps": version.speed.downstream_bps if version.speed else None,
-        "upstream_bps": version.speed.upstream_bps if version.speed else None,
-    }
-    await conn.execute(upsert(conn)(tariff).values(**values).on_conflict_do_nothing())
-
-
-async def tariffs(conn: AsyncConnection, version_ids: Iterable[str]) -> dict[OfferingVersionId, TariffVersion]:
-    rows = await conn.execute(select(tariff).where(tariff.c.version_id.in_(sorted(set(version_ids)))))
-    return {OfferingVersionId(row.version_id): _tariff(row) for row in rows}
 
 
 async def put_subscription(conn: AsyncConnection, event: Entry, anchor_day: int, on: date) -> None:
@@ -238,7 +198,7 @@ async def _whole(
     calendars = {row.subscription_id: Calendar(row.anchor_day, row.phase_on) for row in rows}
     if since is None:
         since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
-    charged = await _charged(conn, ids, since)
+    charged = await charge_rows.charged(conn, ids, since)
     services = [row.service_id for row in rows]
     usage = await _usage(conn, services, since)
     calls = await booked.of_services(conn, services, since)
@@ -283,56 +243,6 @@ async def mark_rated(conn: AsyncConnection, rated: Sequence[tuple[SubscriptionId
             )
             .values(rate_from_on=rate_from_on, usage_billed_until_on=billed_until_on)
         )
-
-
-_EVIDENCE = (
-    "charge_id",
-    "day",
-    "service_id",
-    "upstream_octets",
-    "downstream_octets",
-    "intervals",
-    "last_interval_id",
-    "counted_on",
-)
-
-
-async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
-    """Write charges and their evidence."""
-    await insert_all(conn, charge, [_charge_row(r, batch, now) for r in rated])
-    evidence = [
-        (
-            r.charge.charge_id,
-            u.day,
-            u.service_id,
-            u.upstream_octets,
-            u.downstream_octets,
-            u.intervals,
-            u.last_interval_id,
-            u.counted_on,
-        )
-        for r in rated
-        for u in r.evidence
-    ]
-    await insert_rows(conn, charge_usage, _EVIDENCE, evidence)
-    await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
-
-
-async def charges_of(
-    conn: AsyncConnection, bill_run_id: BillRunId, batch: int | None = None, *, accounts: Sequence[str] | None = None
-) -> list[Charge]:
-    """The charges of a run, of one batch or of some accounts, as the lines of documents stand."""
-    query = select(charge).where(charge.c.bill_run_id == bill_run_id)
-    if batch is not None:
-        query = query.where(charge.c.batch == batch)
-    if accounts is not None:
-        query = query.where(one_of(conn, charge.c.account_id, accounts))
-    query = query.order_by(
-        charge.c.account_id, charge.c.period_first_on, charge.c.subscription_id, charge.c.net_minor, charge.c.charge_id
-    )
-    rows = (await conn.execute(query)).all()
-    known = await tariffs(conn, {row.version_id for row in rows})
-    return [as_sold(to_charge(row), known[OfferingVersionId(row.version_id)]) for row in rows]
 
 
 def to_interval(row: Row[Any]) -> BookedInterval:
@@ -380,34 +290,6 @@ async def _changes(
     return found
 
 
-async def _charged(
-    conn: AsyncConnection, subscription_ids: Sequence[str], since: date
-) -> dict[str, dict[DueKey, Charged]]:
-    """What was charged so far, per subscription and key, of periods that begin on `since` or later."""
-    query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
-    rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
-    for row in await conn.execute(query.order_by(charge.c.attempt)):
-        key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id), row.code)
-        rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
-    return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
-
-
-def _sum(charges: Sequence[Row[Any]]) -> Charged:
-    days: set[date] = set()
-    for row in charges:
-        named = set(DaySpan(row.first_on, row.until_on).each_day())
-        days = days | named if row.net_minor > 0 else days - named
-    span = DaySpan(min(days), max(days) + timedelta(days=1)) if days else None
-    return Charged(
-        net_minor=sum(row.net_minor for row in charges),
-        octets=sum(row.octets for row in charges),
-        days=sum(row.days for row in charges),
-        charges=len(charges),
-        span=span,
-        given_back=frozenset(span.each_day()) - days if span else frozenset(),
-    )
-
-
 async def _usage(conn: AsyncConnection, service_ids: Sequence[str], since: date) -> Mapping[str, list[DayUsage]]:
     """Days that count on `since` or later: on themselves, or on the day to which they were released."""
     own = select(usage_day, null().label("counted_on")).where(
@@ -437,82 +319,4 @@ def to_day_usage(row: Row[Any], released_to: date | None = None) -> DayUsage:
         row.intervals,
         row.last_interval_id,
         released_to,
-    )
-
-
-def _tariff(row: Row[Any]) -> TariffVersion:
-    speed = None
-    if row.profile_name is not None:
-        speed = SpeedProfile(row.profile_name, row.downstream_bps, row.upstream_bps)
-    return TariffVersion(
-        version_id=OfferingVersionId(row.version_id),
-        offering_id=OfferingId(row.offering_id),
-        offering_name=row.offering_name,
-        number=row.number,
-        effective_on=row.effective_on,
-        currency=row.currency,
-        tax_percent=row.tax_percent,
-        tax_category=row.tax_category,
-        kind=ProductKind(row.kind),
-        plan=plan_from_json(row.plan),
-        names=tuple((language, name) for language, name in json.loads(row.names)),
-        speed=speed,
-    )
-
-
-def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
-    c = r.charge
-    return {
-        "charge_id": c.charge_id,
-        "bill_run_id": c.bill_run_id,
-        "batch": batch,
-        "account_id": c.account_id,
-        "subscription_id": c.subscription_id,
-        "service_id": c.service_id,
-        "version_id": c.version_id,
-        "kind": c.kind.value,
-        "code": r.code,
-        "period_first_on": r.period.first_on,
-        "period_until_on": r.period.until_on,
-        "attempt": r.attempt,
-        "first_on": c.first_on,
-        "until_on": c.until_on,
-        "item": c.item,
-        "description": c.description,
-        "heading": c.group,
-        "quantity": c.quantity,
-        "unit": c.unit,
-        "unit_price": c.unit_price,
-        "net_minor": c.net.minor,
-        "currency": c.net.currency,
-        "tax_percent": c.tax_percent,
-        "octets": r.octets,
-        "days": r.days,
-        "adjustment": c.adjustment,
-        "arithmetic": json.dumps(r.arithmetic, sort_keys=True),
-        "created_at": now,
-    }
-
-
-def to_charge(row: Row[Any]) -> Charge:
-    return Charge(
-        charge_id=ChargeId(row.charge_id),
-        bill_run_id=BillRunId(row.bill_run_id),
-        account_id=AccountId(row.account_id),
-        subscription_id=SubscriptionId(row.subscription_id),
-        service_id=ServiceId(row.service_id),
-        version_id=OfferingVersionId(row.version_id),
-        kind=ChargeKind(row.kind),
-        first_on=row.first_on,
-        until_on=row.until_on,
-        description=row.description,
-        quantity=row.quantity,
-        unit=row.unit,
-        unit_price=row.unit_price,
-        net=Money(row.net_minor, row.currency),
-        tax_percent=row.tax_percent,
-        item=row.item,
-        group=row.heading,
-        adjustment=row.adjustment,
-        ends_on=ends_on_of(row.arithmetic),
     )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from billing_bridge.billing import assessment, corrections, repository
+from billing_bridge.billing import assessment, corrections, repository, tariff_rows
 from billing_bridge.billing.corrections import Correction
 from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.proration import DaySpan
@@ -102,7 +102,7 @@ class Reratings:
         async with self._database.begin() as conn:
             if prices is not None:
                 wrong, right = prices
-                await repository.put_tariff(conn, right)
+                await tariff_rows.put_tariff(conn, right)
                 known = (await corrections.of_versions(conn, [wrong.version_id])).get(wrong.version_id, [])
                 days = DaySpan(span.first_on, span.until_on)
                 if not known or known[-1] != Corrected(days, right):
@@ -142,7 +142,7 @@ class Reratings:
             rated = await assessment.assess(
                 conn, known, BillRunId(""), today, self._settings, within=within, tried=tried
             )
-            tariffs = await repository.tariffs(conn, {r.charge.version_id for r in rated})
+            tariffs = await tariff_rows.tariffs(conn, {r.charge.version_id for r in rated})
         shown = [r for r in rated if tariffs[r.charge.version_id].offering_id == offering_id]
         found.subscriptions += len({r.charge.subscription_id for r in shown})
         for r in shown:

@@ -12,7 +12,18 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, evidence, holds, pauses, payers, recurring, repository, runs
+from billing_bridge.billing import (
+    assessment,
+    charge_rows,
+    evidence,
+    holds,
+    pauses,
+    payers,
+    recurring,
+    repository,
+    runs,
+    tariff_rows,
+)
 from billing_bridge.billing.counting import counted, in_order
 from billing_bridge.billing.holds import PERSON, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
@@ -173,13 +184,13 @@ class BillingService:
             today = self._day(await runs.as_of(conn, bill_run_id))
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             if frozen.state != OPEN:
-                return await repository.charges_of(conn, bill_run_id, batch)
+                return await charge_rows.charges_of(conn, bill_run_id, batch)
             for _ in range(_READINGS):
                 subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
                 rated, counter = await counted(conn, subscriptions, bill_run_id, today, self._settings)
                 if counter.tally.all_read:
                     break
-            await repository.add_charges(conn, batch, rated, now)
+            await charge_rows.add_charges(conn, batch, rated, now)
             await repository.mark_rated(conn, [assessment.after(s, today) for s in subscriptions])
             await recurring.put(conn, bill_run_id, counter.closing)
             await runs.set_rated(conn, bill_run_id, batch, len(rated), counter.tally.to_json())
@@ -231,12 +242,12 @@ class BillingService:
     async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]:
         """The charges of one batch, ordered by account, then period."""
         async with self._database.read() as conn:
-            return await repository.charges_of(conn, bill_run_id, batch)
+            return await charge_rows.charges_of(conn, bill_run_id, batch)
 
     async def charges_of_accounts(self, bill_run_id: BillRunId, accounts: Sequence[AccountId]) -> Sequence[Charge]:
         """What a run charges these accounts, in the same order."""
         async with self._database.read() as conn:
-            return await repository.charges_of(conn, bill_run_id, accounts=accounts)
+            return await charge_rows.charges_of(conn, bill_run_id, accounts=accounts)
 
     async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
         """Finance has issued the documents of this batch."""
@@ -311,7 +322,7 @@ class BillingService:
             paused = await evidence.paused(conn, rated.charge.subscription_id)
             held = [entry.version_id for entry in timeline if entry.version_id is not None]
             priced_as = OfferingVersionId(rated.arithmetic.get("priced_as", rated.charge.version_id))
-            versions = await repository.tariffs(conn, [rated.charge.version_id, priced_as, *held])
+            versions = await tariff_rows.tariffs(conn, [rated.charge.version_id, priced_as, *held])
             intervals = [i for day in rated.evidence for i in await evidence.intervals(conn, day)]
             called = [c for day in rated.calls for c in await booked.of_day(conn, day)]
             named = [i for interval in intervals if interval.source for i in interval.interval.record_ids]
@@ -336,8 +347,8 @@ class BillingService:
     async def _entitle(self, conn: AsyncConnection, event: Entry) -> None:
         version_id = event.version_id
         await lock_position(conn)  # usage of a service that no subscription names yet meets its activation here
-        if version_id is not None and version_id not in await repository.tariffs(conn, [version_id]):
-            await repository.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
+        if version_id is not None and version_id not in await tariff_rows.tariffs(conn, [version_id]):
+            await tariff_rows.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
         await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
         await repository.add_entitlement(conn, event)
         now = self._clock.now()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from heapq import nlargest
 
-from billing_bridge.billing import hours, repository
+from billing_bridge.billing import hours, repository, tariff_rows
 from billing_bridge.billing.hours import Quarters, usage_of
 from billing_bridge.billing.model import Subscription
 from billing_bridge.rating.codes import price_code
@@ -93,7 +93,7 @@ class PriceTrials:
                 since = today - timedelta(days=93)
                 subscriptions = await repository.read_subscriptions(conn, accounts[n : n + size], self._day, since)
                 ids = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
-                tariffs = await repository.tariffs(conn, ids)
+                tariffs = await tariff_rows.tariffs(conn, ids)
                 hourly = draft.plan.hourly or any(t.plan.hourly for t in tariffs.values())
                 days = [u for s in subscriptions for u in s.usage] if hourly else []
                 quarters = await hours.quarters_of(conn, days, self._settings.zone) if days else _NONE

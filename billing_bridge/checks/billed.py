@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.repository import tariffs
+from billing_bridge.billing.tariff_rows import tariffs
 from billing_bridge.checks.leakage import BilledLine, Leak
 from billing_bridge.checks.tables import leak_day
 from billing_bridge.tables import entitlement, pause, subscription

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.billing import corrections, hours, payers
 from billing_bridge.billing.model import Subscription
 from billing_bridge.billing.payers import Payer
-from billing_bridge.billing.repository import read_subscriptions, tariffs
+from billing_bridge.billing.repository import read_subscriptions
+from billing_bridge.billing.tariff_rows import tariffs
 from billing_bridge.checks.case import Case, Cohort, Holding, Key, Limits, Month, Record, Sold
 from billing_bridge.checks.history import cohort_of
 from billing_bridge.checks.tables import reconciliation

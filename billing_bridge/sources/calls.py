@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.repository import tariffs
+from billing_bridge.billing.tariff_rows import tariffs
 from billing_bridge.rating.calls import destination_of
 from billing_bridge.rating.proration import Stretch
 from billing_bridge.sources import repository

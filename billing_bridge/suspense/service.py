@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.repository import tariffs
+from billing_bridge.billing.tariff_rows import tariffs
 from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth

@@ -1,0 +1,170 @@
+"""Rows of charges: written with their evidence, read for documents, and added up for what is due next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import tariff_rows
+from billing_bridge.billing.charges import as_sold, ends_on_of
+from billing_bridge.billing.model import (
+    RatedCharge,
+)
+from billing_bridge.rating.due import Charged, DueKey
+from billing_bridge.rating.proration import DaySpan
+from billing_bridge.sources import booked
+from billing_bridge.tables import (
+    charge,
+    charge_usage,
+)
+from controller.domain.charge import Charge, ChargeKind
+from controller.domain.identity import (
+    AccountId,
+    BillRunId,
+    ChargeId,
+    OfferingVersionId,
+    ServiceId,
+    SubscriptionId,
+)
+from controller.domain.money import Money
+from controller.store.many import insert_all, insert_rows, one_of
+
+_EVIDENCE = (
+    "charge_id",
+    "day",
+    "service_id",
+    "upstream_octets",
+    "downstream_octets",
+    "intervals",
+    "last_interval_id",
+    "counted_on",
+)
+
+
+async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
+    """Write charges and their evidence."""
+    await insert_all(conn, charge, [_charge_row(r, batch, now) for r in rated])
+    evidence = [
+        (
+            r.charge.charge_id,
+            u.day,
+            u.service_id,
+            u.upstream_octets,
+            u.downstream_octets,
+            u.intervals,
+            u.last_interval_id,
+            u.counted_on,
+        )
+        for r in rated
+        for u in r.evidence
+    ]
+    await insert_rows(conn, charge_usage, _EVIDENCE, evidence)
+    await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
+
+
+async def charges_of(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int | None = None, *, accounts: Sequence[str] | None = None
+) -> list[Charge]:
+    """The charges of a run, of one batch or of some accounts, as the lines of documents stand."""
+    query = select(charge).where(charge.c.bill_run_id == bill_run_id)
+    if batch is not None:
+        query = query.where(charge.c.batch == batch)
+    if accounts is not None:
+        query = query.where(one_of(conn, charge.c.account_id, accounts))
+    query = query.order_by(
+        charge.c.account_id, charge.c.period_first_on, charge.c.subscription_id, charge.c.net_minor, charge.c.charge_id
+    )
+    rows = (await conn.execute(query)).all()
+    known = await tariff_rows.tariffs(conn, {row.version_id for row in rows})
+    return [as_sold(to_charge(row), known[OfferingVersionId(row.version_id)]) for row in rows]
+
+
+async def charged(
+    conn: AsyncConnection, subscription_ids: Sequence[str], since: date
+) -> dict[str, dict[DueKey, Charged]]:
+    """What was charged so far, per subscription and key, of periods that begin on `since` or later."""
+    query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
+    rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
+    for row in await conn.execute(query.order_by(charge.c.attempt)):
+        key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id), row.code)
+        rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
+    return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
+
+
+def _sum(charges: Sequence[Row[Any]]) -> Charged:
+    days: set[date] = set()
+    for row in charges:
+        named = set(DaySpan(row.first_on, row.until_on).each_day())
+        days = days | named if row.net_minor > 0 else days - named
+    span = DaySpan(min(days), max(days) + timedelta(days=1)) if days else None
+    return Charged(
+        net_minor=sum(row.net_minor for row in charges),
+        octets=sum(row.octets for row in charges),
+        days=sum(row.days for row in charges),
+        charges=len(charges),
+        span=span,
+        given_back=frozenset(span.each_day()) - days if span else frozenset(),
+    )
+
+
+def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
+    c = r.charge
+    return {
+        "charge_id": c.charge_id,
+        "bill_run_id": c.bill_run_id,
+        "batch": batch,
+        "account_id": c.account_id,
+        "subscription_id": c.subscription_id,
+        "service_id": c.service_id,
+        "version_id": c.version_id,
+        "kind": c.kind.value,
+        "code": r.code,
+        "period_first_on": r.period.first_on,
+        "period_until_on": r.period.until_on,
+        "attempt": r.attempt,
+        "first_on": c.first_on,
+        "until_on": c.until_on,
+        "item": c.item,
+        "description": c.description,
+        "heading": c.group,
+        "quantity": c.quantity,
+        "unit": c.unit,
+        "unit_price": c.unit_price,
+        "net_minor": c.net.minor,
+        "currency": c.net.currency,
+        "tax_percent": c.tax_percent,
+        "octets": r.octets,
+        "days": r.days,
+        "adjustment": c.adjustment,
+        "arithmetic": json.dumps(r.arithmetic, sort_keys=True),
+        "created_at": now,
+    }
+
+
+def to_charge(row: Row[Any]) -> Charge:
+    return Charge(
+        charge_id=ChargeId(row.charge_id),
+        bill_run_id=BillRunId(row.bill_run_id),
+        account_id=AccountId(row.account_id),
+        subscription_id=SubscriptionId(row.subscription_id),
+        service_id=ServiceId(row.service_id),
+        version_id=OfferingVersionId(row.version_id),
+        kind=ChargeKind(row.kind),
+        first_on=row.first_on,
+        until_on=row.until_on,
+        description=row.description,
+        quantity=row.quantity,
+        unit=row.unit,
+        unit_price=row.unit_price,
+        net=Money(row.net_minor, row.currency),
+        tax_percent=row.tax_percent,
+        item=row.item,
+        group=row.heading,
+        adjustment=row.adjustment,
+        ends_on=ends_on_of(row.arithmetic),
+    )
