@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from controller.domain.identity import CustomerId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import IdText, In, Instant, Name, Out, ShortText
+from controller.http.models import Currency, IdText, In, Instant, Name, Out, ShortText
 from erp.crm.model import Contact, Customer
 from erp.crm.service import CrmService
 
@@ -17,7 +17,7 @@ Email = Annotated[str, StringConstraints(pattern=r"^$|^[^@\s]{1,64}@[^@\s]{1,189
 
 
 class CustomerIn(In):
-    """A new customer; the billing account is made with it, in the legal entity's currency."""
+    """A new customer; the billing account is made with it, in `currency` or else the legal entity's."""
 
     name: Name
     email: Email = ""
@@ -25,6 +25,7 @@ class CustomerIn(In):
     address: ShortText = ""
     language: Annotated[str, StringConstraints(max_length=35, pattern=r"^$|^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] = ""
     tax_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    currency: Currency | None = None
 
 
 class CustomerQuery(PageQuery):
@@ -71,7 +72,7 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
     async def create(call: Call) -> CustomerOut:
         body = call.body_as(CustomerIn)
         contact = Contact(body.name, body.email, body.phone, body.address, body.language, body.tax_id)
-        return CustomerOut.of(await crm.create_customer(contact, actor=call.actor))
+        return CustomerOut.of(await crm.create_customer(contact, actor=call.actor, currency=body.currency))
 
     async def index(call: Call) -> Page:
         query = call.query_as(CustomerQuery)

@@ -54,13 +54,15 @@ class CrmService:
         async with self._database.read() as conn:
             return await repository.entities(conn)
 
-    async def create_customer(self, contact: Contact, *, actor: str, entity_id: EntityId | None = None) -> Customer:
-        """A customer of the entity, with one billing account in its currency."""
+    async def create_customer(
+        self, contact: Contact, *, actor: str, entity_id: EntityId | None = None, currency: str | None = None
+    ) -> Customer:
+        """A customer of the entity, with one billing account in `currency`, by default the entity's."""
         now = self._clock.now()
         async with self._database.begin() as conn:
             entity = await self._entity(conn, entity_id)
             customer_id, account_id = CustomerId(new_id(now)), AccountId(new_id(now))
-            account = Account(account_id, customer_id, entity.entity_id, entity.currency, entity.zone)
+            account = Account(account_id, customer_id, entity.entity_id, currency or entity.currency, entity.zone)
             made = Customer(customer_id, entity.entity_id, account, contact, now)
             await repository.add_customer(conn, made)
             await audit.record(

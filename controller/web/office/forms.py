@@ -40,6 +40,7 @@ CUSTOMER = Maker(
                 Choice("it", "Italian"), Choice("pl", "Polish"), Choice("pt", "Portuguese"),
             )),
             Field("tax_id", "Tax id", hint="of a business"),
+            Field("currency", "Currency", hint="empty: that of the legal entity"),
         ),
         Link("Customers", "/customers"),
         (("make", "Create customer"),),

@@ -19,6 +19,7 @@ from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import BillRunId, new_id
 from controller.domain.money import Money
 from controller.domain.ports import Secret
+from erp.crm.model import Contact
 from erp.finance import deferral, tax_routes
 from erp.finance.chart import Chart, default_accounts
 from erp.finance.content import content_of
@@ -377,3 +378,27 @@ async def test_a_tax_service_is_not_asked_about_nothing() -> None:
     adapter = HttpLevies("http://nowhere", None)
     assert await adapter.levies([LevyRequest(SELLER.entity_id, BUYER.account.account_id, ())]) == [[]]
     await adapter.close()
+
+
+async def test_one_plan_in_two_currencies_and_two_tax_areas_each_in_its_own_books(books: Books) -> None:
+    """A consumer in Germany pays euros, one in Switzerland francs; each currency balances by itself."""
+    german = await books.account()
+    contact = Contact("Urs Muster", address="Gasse 1\n8001 Zürich", language="de-CH")
+    swiss = (await books.crm.create_customer(contact, actor="user:anna", currency="CHF")).account.account_id
+    await books.tax.add_rate(Rate(Decimal(19), date(2026, 1, 1), Decimal("8.1"), "CH"), actor="user:anna")
+    await books.tax.add_place(Place(swiss, date(2026, 1, 1), "CH"), actor="user:anna")
+    run = BillRunId(new_id(NOW))
+    francs = Money.exact("30.00", "CHF")
+    sold_to = [books.charge(german), books.charge(swiss, net="0.00", tax_included=True)]
+    sold_to[1] = replace(sold_to[1], net=francs)
+    made = await books.finance.issue(run, sold_to)
+    totals = {(await books.finance.invoice(i)).total for i in made}
+    assert totals == {Money.exact("35.70", "EUR"), francs}
+    balances = {(b.balance.currency, b.code): b.balance.minor for b in await books.books.trial_balance()}
+    assert balances == {
+        ("EUR", "1200"): 3570, ("EUR", "4400"): -3000, ("EUR", "3806"): -570,
+        ("CHF", "1200"): 3000, ("CHF", "4400"): -2775, ("CHF", "3806"): -225,
+    }  # fmt: skip
+    papers = [await books.finance.content(i) for i in made]
+    assert {p["currency"] for p in papers} == {"EUR", "CHF"}
+    assert all(render(p).startswith(b"%PDF") for p in papers)
