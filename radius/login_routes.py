@@ -78,9 +78,7 @@ def endpoints(passwords: PasswordService, lines: LineService, logins: Subscriber
 
     service = "/services/{service_id}"
     return [
-        Endpoint(
-            "PATCH", f"{service}/password", "radius:write", password, "A password and its form", body=PasswordIn
-        ),
+        Endpoint("PATCH", f"{service}/password", "radius:write", password, "A password and its form", body=PasswordIn),
         Endpoint("PATCH", f"{service}/login", "radius:write", login, "Open or lock a login", body=LoginIn),
         Endpoint("GET", f"{service}/lines", "radius:read", show, "Lines that need no password", returns=LinesBody),
         Endpoint(
