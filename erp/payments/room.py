@@ -76,9 +76,10 @@ class PaymentsRoom:
             tasks.create_task(self._ask_again(), name="payments:again")
 
     async def resume(self) -> None:
-        """Refunds and charges that were on their way when an answer, or this process, was lost: each under its key."""
+        """Go on with what an answer, or a process, was lost over: refunds, charges, bank lines not looked at yet."""
         await self.refunds.resume()
         await self.cards.resume()
+        await self.statements.look()
 
     async def _ask_again(self) -> None:
         while True:

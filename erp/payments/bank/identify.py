@@ -23,11 +23,13 @@ from erp.finance.settlement import MoneyIn, Settlement
 from erp.payments import refund_rows
 from erp.payments.bank import repository
 from erp.payments.bank.matching import Match, OpenInvoices
-from erp.payments.bank.repository import MATCHED, BankLine
+from erp.payments.bank.repository import MATCHED, NEW, OPEN, BankLine
 from erp.payments.sepa import rows as sepa_rows
 from erp.payments.sepa.service import SepaService
 
 METHOD = "bank-statement"
+_AT_A_TIME = 20
+"""Lines looked at in one transaction: others write, too."""
 _CHARGES = ("CHRG", "COMM", "FEES")
 
 
@@ -39,19 +41,23 @@ class Identification:
         self._settlement = settlement
         self._sepa = sepa
 
-    async def match_all(self, conn: AsyncConnection, line_ids: Sequence[str], actor: str) -> int:
-        found = []
-        for start in range(0, len(line_ids), 500):
-            found += await repository.lines(conn, ids=line_ids[start : start + 500])
+    async def look(self, conn: AsyncConnection, indexes: dict[str, OpenInvoices], actor: str) -> tuple[int, int]:
+        """Look at some new lines; (how many were looked at, how many of them are matched).
+
+        `indexes` keeps the open invoices of each entity from one call to the next.
+        """
+        found = await repository.lines(conn, state=NEW, limit=_AT_A_TIME)
         count = 0
-        indexes: dict[str, OpenInvoices] = {}
         for line in found:
             (account,) = await repository.accounts(conn, bank_account_id=line.bank_account_id)
             if account.entity_id not in indexes:
                 owed = await repository.open_invoices(conn, account.entity_id, account.currency)
                 indexes[account.entity_id] = OpenInvoices(owed)
-            count += await self._match_one(conn, line, indexes[account.entity_id], actor)
-        return count
+            if await self._match_one(conn, line, indexes[account.entity_id], actor):
+                count += 1
+            else:
+                await repository.set_match(conn, line.line_id, OPEN, "", "", self._clock.now(), actor)
+        return len(found), count
 
     async def _match_one(self, conn: AsyncConnection, line: BankLine, owed: OpenInvoices, actor: str) -> bool:
         """Book what is certain."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,8 @@ from erp.finance.journal import Entry
 from erp.payments.bank import camt, repository
 from erp.payments.bank.camt import Line, Statement
 from erp.payments.bank.identify import Identification
-from erp.payments.bank.repository import OPEN, BankAccount
+from erp.payments.bank.matching import OpenInvoices
+from erp.payments.bank.repository import NEW, BankAccount
 from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
 from erp.payments.sepa import rows as sepa_rows
 from erp.payments.sepa.service import SepaService
@@ -69,11 +70,29 @@ class StatementReader:
         self._sepa = sepa
         self._settings = settings
 
-    async def read(self, raw: bytes, name: str, *, actor: str) -> Imported:
-        """Import a file: all of it or nothing.
+    async def look(self, *, actor: str = "system:payments") -> int:
+        """Identify every new line, as far as it is certain; how many are matched."""
+        indexes: dict[str, OpenInvoices] = {}
+        count = 0
+        while True:
+            async with self._database.begin() as conn:
+                await ledger.lock_books(conn)
+                seen, matched = await self._identify.look(conn, indexes, actor)
+            count += matched
+            if not seen:
+                return count
 
-        Raises FileRefused, UnknownBankAccount, WrongState for what was told before in other words.
+    async def read(self, raw: bytes, name: str, *, actor: str) -> Imported:
+        """Import a file: all of it or nothing. Its lines are looked at afterwards, a few at a time.
+
+        A process that dies between leaves them new: `look` goes on with them. Raises FileRefused, UnknownBankAccount,
+        WrongState for what was told before in other words.
         """
+        stored = await self._store(raw, name, actor)
+        matched = await self.look(actor=actor)
+        return replace(stored, matched=stored.matched + matched)
+
+    async def _store(self, raw: bytes, name: str, actor: str) -> Imported:
         parsed = camt.parse(raw, self._settings.bank_file_octets)
         sha256 = hashlib.sha256(raw).digest()
         now = self._clock.now()
@@ -100,11 +119,10 @@ class StatementReader:
                     for notice in camt.parse(told, self._settings.bank_file_octets).statements:
                         account = await self._account_of(conn, notice)
                         kept += await self._detail(conn, account, notice, now, actor)
-            matched = await self._identify.match_all(conn, kept, actor)
-            what = {"name": name, "statements": len(fresh), "lines": len(kept), "matched": matched}
+            what = {"name": name, "statements": len(fresh), "lines": len(kept)}
             subject = f"bank-file:{file_id}"
             await audit.record(conn, now=now, actor=actor, action="bank-file.import", subject=subject, after=what)
-        return Imported(file_id, parsed.kind, bool(fresh), len(fresh), len(kept), matched, tuple(notes))
+        return Imported(file_id, parsed.kind, bool(fresh), len(fresh), len(kept), 0, tuple(notes))
 
     async def _account_of(self, conn: AsyncConnection, statement: Statement) -> BankAccount:
         found = await repository.accounts(conn, iban=statement.iban)
@@ -228,8 +246,7 @@ class StatementReader:
         for statement in parsed.statements:
             account = await self._account_of(conn, statement)
             lines += len(statement.lines)
-            detailed = await self._detail(conn, account, statement, now, actor)
-            returned += await self._identify.match_all(conn, detailed, actor)
+            await self._detail(conn, account, statement, now, actor)
             for line in statement.lines:
                 if line.amount.minor < 0 and line.end_to_end:
                     for item in await sepa_rows.items(conn, item_id=line.end_to_end):
@@ -287,7 +304,7 @@ def _row(line: Line, account: BankAccount, statement_id: str, now: datetime, act
         "remittance": line.remittance,
         "party": line.party,
         "party_iban": line.party_iban,
-        "state": OPEN,
+        "state": NEW,
         "matched": "",
         "subject": "",
         "matches": 0,

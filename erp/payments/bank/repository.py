@@ -18,7 +18,8 @@ from erp.finance.tables import allocation, invoice, payment
 from erp.payments.bank.matching import OpenInvoice
 from erp.payments.tables import bank_account, bank_file, bank_line, mandate, statement
 
-OPEN, MATCHED = "open", "matched"
+NEW, OPEN, MATCHED = "new", "open", "matched"
+"""A line is new until it was looked at, which follows its import a few lines at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ async def open_batches(conn: AsyncConnection, bank_account_id: str, bank_ref: st
         bank_line.c.bank_account_id == bank_account_id,
         bank_line.c.bank_ref == bank_ref,
         bank_line.c.kind == "batch",
-        bank_line.c.state == OPEN,
+        bank_line.c.state != MATCHED,
     )
     return [_line(row) for row in await conn.execute(query)]
 
@@ -194,7 +195,7 @@ async def statements(conn: AsyncConnection, bank_account_id: str | None, limit: 
     count = select(
         bank_line.c.statement_id,
         func.count().label("lines"),
-        func.count().filter(bank_line.c.state == OPEN).label("open"),
+        func.count().filter(bank_line.c.state != MATCHED).label("open"),
     )
     counted = count.group_by(bank_line.c.statement_id).subquery()
     query = (
@@ -230,20 +231,19 @@ async def lines(
     line_id: str | None = None,
     statement_id: str | None = None,
     state: str | None = None,
-    ids: Sequence[str] | None = None,
     after: tuple[date, str] | None = None,
     limit: int = 1_000_000,
 ) -> list[BankLine]:
-    """Oldest first; `after` is (day, id) of the last one seen."""
+    """Oldest first; `after` is (day, id) of the last one seen. New ones are among the open ones."""
     query = select(bank_line).order_by(bank_line.c.booked_on, bank_line.c.line_id).limit(limit)
     if line_id is not None:
         query = query.where(bank_line.c.line_id == line_id)
     if statement_id is not None:
         query = query.where(bank_line.c.statement_id == statement_id)
-    if state is not None:
+    if state == OPEN:
+        query = query.where(bank_line.c.state != MATCHED)
+    elif state is not None:
         query = query.where(bank_line.c.state == state)
-    if ids is not None:
-        query = query.where(bank_line.c.line_id.in_(ids))
     if after is not None:
         query = query.where(tuple_(bank_line.c.booked_on, bank_line.c.line_id) > tuple_(*after))
     return [_line(row) for row in await conn.execute(query)]

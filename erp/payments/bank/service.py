@@ -132,7 +132,7 @@ class BankService:
         """A line, and for an open one what it may be. Raises UnknownLine."""
         async with self._database.read() as conn:
             found = await self._line(conn, line_id)
-            if found.state != OPEN or found.amount.minor <= 0:
+            if found.state == MATCHED or found.amount.minor <= 0:
                 return found, []
             (account,) = await repository.accounts(conn, bank_account_id=found.bank_account_id)
             owed = OpenInvoices(await repository.open_invoices(conn, account.entity_id, account.currency))
@@ -205,7 +205,7 @@ class BankService:
 
     async def _open_line(self, conn: AsyncConnection, line_id: str) -> BankLine:
         found = await self._line(conn, line_id)
-        if found.state != OPEN:
+        if found.state == MATCHED:
             raise WrongState(f"line {line_id} is matched with {found.matched} {found.subject}")
         return found
 

@@ -198,6 +198,24 @@ async def test_an_unmatched_line_is_proposed_matched_by_hand_and_taken_back(till
     await till.assert_sound()
 
 
+async def test_lines_that_nobody_looked_at_before_the_process_died_are_looked_at_later(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bank(till)
+    invoice = await till.issue(await till.account())
+    entries = [Entry("35.70", [Tx(text=await number_of(till, invoice))], ref="0")]
+    entries += [Entry("1.00", [Tx(text="?")], ref=f"{n}") for n in range(1, 50)]
+    with monkeypatch.context() as patch:
+        patch.setattr(till.room.statements, "look", None)
+        with pytest.raises(TypeError):
+            await read(till, camt("08", Stmt("0.00", entries)))
+    assert {line.state for line in await waiting_lines(till)} == {"new"}
+    assert (await till.balance("1800"), await till.balance("1463")) == (8470, -8470)
+    await till.room.resume()
+    assert ({line.state for line in await waiting_lines(till)}, await open_of(till, invoice)) == ({"open"}, 0)
+    assert await till.room.statements.look() == 0
+
+
 async def test_one_transfer_pays_several_invoices_and_names_of_two_accounts_wait(till: Till) -> None:
     await bank(till)
     account, other = await till.account(), await till.account()
