@@ -19,6 +19,8 @@ from controller.store.engine import Database
 from radius.protocol.nas import Nas
 from radius.tables import nas_member
 
+_MOST_KNOWN = 65_536
+"""Written again when they report again: behind a proxy there may be any number of names."""
 _C = nas_member.c
 _BOX = (_C.nas_id, _C.network_id, _C.address, _C.names, _C.first_seen_at)
 
@@ -46,6 +48,8 @@ class Members:
     def seen(self, nas: Nas) -> None:
         """A packet of this box has verified."""
         if nas.nas_id not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             self._known.add(nas.nas_id)
             self._new.append(nas)
 
