@@ -101,7 +101,11 @@ def after(sums: Sequence[DraftSums], proof: RunProof, agreement: Agreement) -> l
         for n in proof.numbers
     ]
     found.append(
-        Check("documents-say-their-drafts", not agreement.differing, f"{agreement.differing} of {agreement.documents} differ")
+        Check(
+            "documents-say-their-drafts",
+            not agreement.differing,
+            f"{agreement.differing} of {agreement.documents} differ",
+        )
     )
     return found
 
