@@ -50,9 +50,9 @@ def judge(corpus: Corpus) -> Score:
     score = Score()
     for kind, draft in corpus.drafts():
         case = draft.case(corpus.cohorts)
-        began = time.perf_counter()
+        began = time.process_time()
         findings = detect(case)
-        score.seconds += time.perf_counter() - began
+        score.seconds += time.process_time() - began
         if kind is None:
             score.good += 1
             if findings:
@@ -93,6 +93,6 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
                 "bill checks: good bills held", 100 * score.false_holds, "%", scale,
                 goal="<= 1", met=score.false_holds <= 0.01,
             ),
-            Result("bill checks: time", 1e6 * score.seconds / bills, "µs per bill", scale),
+            Result("bill checks: CPU", 1e6 * score.seconds / bills, "µs per bill", scale),
         ]  # fmt: skip
     return results

@@ -50,6 +50,17 @@ def alter_a_record(controller: Controller, url: str) -> int:
         return int(row[0])
 
 
+def change_a_copied_price(controller: Controller, url: str) -> None:
+    """Billing's copy of a price is not the catalogue's any more."""
+    change = "UPDATE billing_bridge_tariff SET plan = replace(plan, '60.00', '66.00') WHERE offering_name = 'Fibre 300'"
+    if not url:
+        with sqlite3.connect(controller.data_dir / "headend.db") as connection:
+            assert connection.execute(change).rowcount == 1
+        return
+    with psycopg.connect(url, autocommit=True) as pg:
+        assert pg.execute(change).rowcount == 1
+
+
 def make_a_user_by_hand(controller: Controller, url: str) -> None:
     """What somebody with SQL rights would do: let a friend surf."""
     values = ("by-hand@lab", "f" * 32, b"x", "hand", 300_000_000, 150_000_000, True, False, 1, 0)
@@ -165,3 +176,18 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     altered = controller.command("explain", usage_line)
     assert altered.returncode == 1
     assert f"record {record_id}" in altered.stdout
+
+    # 1 August: a price that is not the catalogue's holds the bill, until a person lets it go; its run goes on with it.
+    change_a_copied_price(controller, url)
+    move(controller, network, datetime(2026, 8, 1, 6, tzinfo=UTC))
+    assert billed(controller) == []
+    (held,) = controller.get("/exceptions")["items"]
+    assert "contract-price" in held["checks"]
+    assert (held["net"]["amount"], held["state"]) == ("72.00", "held"), "August, and what July would cost more"
+    reason = {"reason": "agreed by telephone"}
+    assert controller.post(f"/exceptions/{held['exception_id']}/release", reason)["state"] == "gone"
+
+    def issued() -> bool:
+        return any(i["bill_run_id"] == held["bill_run_id"] for i in controller.get("/invoices")["items"])
+
+    controller.until(issued, "the bill that was let go has its document")
