@@ -728,13 +728,10 @@ def _free_hours_charged(rng: random.Random, draft: Draft) -> bool:
         if any(c.version_id == "nights-v1" for c in sub.billed):
             before = draft.charges
             plain = CATALOGUE[OfferingVersionId("nights-v1")]
-            draft.tariffs = {
-                **draft.tariffs,
-                plain.version_id: replace(
-                    plain,
-                    plan=replace(plain.plan, prices=(plain.plan.prices[0], replace(plain.plan.prices[1], bands=()))),
-                ),
-            }
+            fee, by_day, *_ = plain.plan.prices
+            assert isinstance(by_day, Overage)
+            all_day = replace(plain.plan, prices=(fee, replace(by_day, bands=())))
+            draft.tariffs = {**draft.tariffs, plain.version_id: replace(plain, plan=all_day)}
             draft.rate()
             draft.tariffs = dict(CATALOGUE)
             # The usage of the same days must cost more for it.
