@@ -9,7 +9,7 @@ from typing import Any
 
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, SimpleDocTemplate, Spacer, Table
+from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Spacer, Table
 
 from erp.dunning.letter import about, cells, subject
 from erp.dunning.words import Language, language_of
@@ -36,7 +36,7 @@ def pdf(content: Mapping[str, Any]) -> bytes:
     register_fonts()
     language, words = language_of(content["locale"]), words_of(content["locale"])
     out = io.BytesIO()
-    template = SimpleDocTemplate(
+    template = BaseDocTemplate(
         out,
         pagesize=A4,
         leftMargin=LEFT,
@@ -48,6 +48,8 @@ def pdf(content: Mapping[str, Any]) -> bytes:
         lang=content["locale"].replace("_", "-"),
         invariant=1,
     )
+    frame = Frame(LEFT, BOTTOM, WIDTH, A4[1] - TOP - BOTTOM, 0, 0, 0, 0)
+    template.addPageTemplates(PageTemplate("page", [frame]))
     template.build(_story(content, language, words))
     return out.getvalue()
 
