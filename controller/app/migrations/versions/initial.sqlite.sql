@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -129,13 +129,13 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -196,9 +196,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -489,9 +489,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE TABLE store_audit (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -505,9 +505,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -725,11 +725,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1035,11 +1035,11 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
@@ -1203,9 +1203,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1287,9 +1287,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1325,8 +1325,6 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
@@ -1334,6 +1332,8 @@ CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (fr
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1414,13 +1414,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1445,9 +1445,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1483,11 +1483,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1877,9 +1877,9 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
-;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
+;;
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
@@ -1993,13 +1993,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2202,11 +2202,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
-;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2241,9 +2241,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
-;;
 CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
+;;
+CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
 ;;
 CREATE TRIGGER payments_statement_no_update BEFORE UPDATE ON payments_statement BEGIN SELECT RAISE(ABORT, 'payments_statement: posted rows are never changed or deleted'); END
 ;;
@@ -2450,9 +2450,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
@@ -2533,9 +2533,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
-;;
 CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
+;;
+CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -2642,13 +2642,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
-;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+;;
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2673,11 +2673,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -2753,9 +2753,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
