@@ -8,8 +8,8 @@ from datetime import date
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import assessment, corrections, recurring, repository, tariff_rows
+from billing_bridge.billing.day_by_day import Counter
 from billing_bridge.billing.model import RatedCharge, Subscription
-from billing_bridge.billing.tally import Counter
 from billing_bridge.settings import BillingSettings
 from controller.domain.charge import Charge
 from controller.domain.identity import BillRunId
