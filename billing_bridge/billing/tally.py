@@ -4,9 +4,9 @@
     fees of whole periods = opening + movements − what an earlier run billed for a period that still runs
     octets read = charged + included + flat + pending + without a plan + billed before
 
-The engine prices stretches of days and issues differences. In `day_by_day` every day of a period is priced for itself, from the
-same timeline, and what all lines of the period come to is compared with the sum of its days. Fees are those due in
-advance, for the period of their cycle; fees in arrears, usage and one-off charges are listed apart.
+The engine prices stretches of days and issues differences. In `day_by_day` every day of a period is priced for itself,
+from the same timeline, and what all lines of the period come to is compared with the sum of its days. Fees are those
+due in advance, for the period of their cycle; fees in arrears, usage and one-off charges are listed apart.
 """
 
 from __future__ import annotations
