@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -614,3 +615,29 @@ async def test_the_ledger_counts_beyond_what_fits_into_64_bits_and_no_nonsense_b
         (found,) = await ledger.sums(conn)
         assert await ledger.unbalanced(conn) == []
     assert (found.accepted, found.rated) == ((27_000, 27 * 10**18), (27_000, 27 * 10**18))
+
+
+async def test_a_delivery_that_breaks_off_leaves_nothing_and_the_next_one_takes_all_of_it(
+    world: BillingWorld, sources: SourceService
+) -> None:
+    class Away(Sessions):
+        async def held(
+            self, conn: object, address: str, since: datetime, until: datetime
+        ) -> Sequence[tuple[datetime, ServiceId | None]]:
+            if address == "100.64.0.2":
+                raise ConnectionError("killed in the middle")
+            return await super().held(conn, address, since, until)
+
+    line, settings = await world.activate(DATA), BillingSettings(zone=BERLIN)
+    held = berlin(2026, 9, 1, 8), line.service_id
+    world.clock.move_to(berlin(2026, 9, 1, 13))
+    noon = berlin(2026, 9, 1, 12)
+    flows = [MeasuredOctets(f"k-{n}", f"100.64.0.{n}", noon, noon + timedelta(minutes=1), 1, 1) for n in (1, 2)]
+    for holders in (Away(held), Sessions(held)):
+        feed = MeasuredIntake(
+            world.database, world.clock, sources, Intake(world.database, world.clock, settings, holders)
+        )
+        with suppress(ConnectionError):
+            await feed.measured("ipfix", "address", flows, title="Flows", complete_until=None)
+    assert await balanced(sources) == {"ipfix": (2, 0, 1, 1, 0)}
+    assert [r.number for r in await sources.deliveries("ipfix", None, 10)] == [1]
