@@ -154,12 +154,13 @@ class MediationService:
                 grown.append((growth, record))
             else:
                 tally.accept(RADIUS, record.received_at, UNRATED, 0)
-        booked_records = held_records = 0
+        held_records = 0
         known: list[Growth] = []
         compared: list[Growth] = []
         held: list[Held] = []
         owned = await self._owned(conn, grown)
         bills = await assignments.of_services(conn, OCTETS, (g.service_id for parts in owned for g in parts))
+        undecided = not bills
         for (_, record), parts in zip(grown, owned, strict=True):
             dispositions: list[str] = []
             for part in parts:
@@ -167,26 +168,27 @@ class MediationService:
                 if reason is not None:
                     held.append(Held(part, reason, record.username, record.nas_id, record.received_at))
                     dispositions.append(SUSPENSE)
-                elif bills.source(str(part.service_id), part.since) in (None, RADIUS):
+                elif undecided or bills.source(str(part.service_id), part.since) in (None, RADIUS):
                     known.append(part)
                     dispositions.append(RATED)
                 else:
                     compared.append(part)
                     dispositions.append(UNRATED)
             told = fate(dispositions)
-            booked_records += told != SUSPENSE
             held_records += told == SUSPENSE
-            tally.accept(RADIUS, record.received_at, told, 0)
+            whole = len(parts) == 1
             for part, disposition in zip(parts, dispositions, strict=True):
                 octets = part.upstream_octets + part.downstream_octets
-                tally.accept(RADIUS, record.received_at, disposition, octets, records=0)
+                tally.accept(RADIUS, record.received_at, disposition, octets, records=whole)
+            if not whole:
+                tally.accept(RADIUS, record.received_at, told, 0)
         now, zone = self._clock.now(), self._settings.zone
         await repository.store_sessions(conn, list(states.values()))
         last_id = await book(conn, known, at.last_interval_id, zone=zone, now=now)
         await compare(conn, RADIUS, compared, zone)
         await repository.suspend(conn, held, now)
         await tally.write(conn)
-        _records.labels("booked").inc(booked_records)
+        _records.labels("booked").inc(len(grown) - held_records)
         _records.labels("suspense").inc(held_records)
         _records.labels("nothing-new").inc(len(records) - len(grown))
         if held_records:

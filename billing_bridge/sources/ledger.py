@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -61,6 +61,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._hours: dict[tuple[str, datetime], dict[str, list[int]]] = {}
+        self._last: tuple[str, datetime, datetime, dict[str, list[int]]] | None = None
 
     def accept(self, source: str, at: datetime, disposition: str, amount: int, records: int = 1) -> None:
         """Records that arrived at `at`, and what became of them."""
@@ -93,10 +94,14 @@ class Tally:
         await insert_rows(conn, usage_hour, _COLUMNS, rows, _ADD)
 
     def _hour(self, source: str, at: datetime) -> dict[str, list[int]]:
-        key = (source, hour_of(at))
-        found = self._hours.get(key)
+        last = self._last
+        if last is not None and last[0] == source and last[1] <= at < last[2]:
+            return last[3]  # records come in bunches of the same hour
+        hour = hour_of(at)
+        found = self._hours.get((source, hour))
         if found is None:
-            found = self._hours[key] = {name: [0, 0] for name in ("accepted", *DISPOSITIONS)}
+            found = self._hours[source, hour] = {name: [0, 0] for name in ("accepted", *DISPOSITIONS)}
+        self._last = source, hour, hour + timedelta(hours=1), found
         return found
 
 
