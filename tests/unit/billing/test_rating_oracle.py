@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from billing_bridge.rating.book import OctetBook
 from billing_bridge.rating.calls import counted, rate_calls
+from billing_bridge.rating.codes import price_code
 from billing_bridge.rating.line import Call, Octets
 from billing_bridge.rating.metered import Share, cost
 from billing_bridge.rating.percentile import burst
 from billing_bridge.rating.proration import Change, DaySpan, holdings
-from billing_bridge.rating.codes import price_code
 from billing_bridge.rating.rate import rate
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
