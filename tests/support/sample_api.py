@@ -78,7 +78,7 @@ SUSPENSE = [
     {
         "suspense_id": 1, "reason": "unknown-service", "state": "waiting", "detail": None, "since": AT, "until": AT,
         "upstream_octets": 10**9, "downstream_octets": 10**10, "value": {"amount": "1.50", "currency": "EUR"},
-        "entered_at": AT, "age_s": 3 * 86_400, "username": "gone@isp.example", "service_id": None,
+        "entered_at": AT, "age_s": 3 * 86_400, "username": "gone@isp.example", "service_id": None, "source": None,
     }
 ]  # fmt: skip
 DEVICES = [

@@ -20,7 +20,7 @@ orders     w     w   r       w       r
 services   w     w   r       r       r
 devices    w     w   r       r       r
 radius     w     w   r       w       r
-usage      w     r   r       r       r
+usage      w     r   w       r       r
 billing    w     -   w       r       r
 finance    w     -   w       r       r
 admin      w     -   -       -       -
