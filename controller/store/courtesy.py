@@ -12,6 +12,7 @@ from types import TracebackType
 
 _FILLED = 0.8
 """Up to this much of a processor is filled with followers' work; the rest is there for what comes suddenly."""
+_LONGEST_SLICE_S = 1.0
 
 
 class Courtesy:
@@ -32,10 +33,13 @@ class Courtesy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ended_s, ended_cpu_s = time.monotonic(), time.process_time()
-        worked_s = ended_s - self._began_s
-        # As long a rest as the work was, during which the others are watched.
-        await asyncio.sleep(worked_s)
-        others = (time.process_time() - ended_cpu_s) / max(time.monotonic() - ended_s, 1e-9)
-        share = min(0.5, max(self._share, (_FILLED - others) / 2))
-        await asyncio.sleep(worked_s * (1 / share - 2))
+        owed_s = slice_s = time.monotonic() - self._began_s
+        # The others are watched slice by slice: who was busy a moment ago, as everybody is at the start, may be idle.
+        while owed_s > 1e-6:
+            began_s, began_cpu_s = time.monotonic(), time.process_time()
+            await asyncio.sleep(slice_s)
+            rested_s = max(time.monotonic() - began_s, 1e-9)
+            others = (time.process_time() - began_cpu_s) / rested_s
+            share = min(0.5, max(self._share, (_FILLED - others) / 2))
+            owed_s -= rested_s * share / (1 - share)
+            slice_s = min(2 * slice_s, _LONGEST_SLICE_S, max(owed_s, 1e-4) * (1 - share) / share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, RootModel
 
 from billing_bridge.billing.holds import Hold
 from billing_bridge.billing.model import BillRun, DraftTotal
@@ -201,6 +201,10 @@ class CertificatesOut(Out):
     """Each is the file to be checked with `headend billing verify-certificate`; oldest first."""
 
     certificates: list[str]
+
+
+class CertificateOut(RootModel[dict[str, JsonValue]]):
+    """What a run proved, as it was signed: to be kept to the octet."""
 
 
 class KeyOut(Out):

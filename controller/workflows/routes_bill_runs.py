@@ -18,6 +18,7 @@ from controller.workflows.bill_run import BillRuns
 from controller.workflows.bill_run_answers import (
     BillRunIn,
     BillRunOut,
+    CertificateOut,
     CertificatesOut,
     DifferenceOut,
     DraftOut,
@@ -221,6 +222,7 @@ def endpoints(bill_runs: BillRuns, billing: BillingService, certifier: Certifier
             read,
             certificate,
             "The newest certificate of a run, as the file to be checked",
+            returns=CertificateOut,
         ),
         Endpoint(
             "GET", "/bill-run-certificate-key", read, key, "The key that certificates are checked with", returns=KeyOut

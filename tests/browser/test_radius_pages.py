@@ -166,7 +166,7 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     expect(newest.locator("td[data-label='NAS says']")).to_have_text("ack")
     assert_nothing_sticks_out(page)
     page.goto(f"{address}/nas")
-    follow(page, "Checks")
+    page.locator("#content").get_by_role("link", name="Checks", exact=True).click()
     expect(page.get_by_role("cell", name="bras")).to_be_visible()
     assert_nothing_sticks_out(page)
     chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the forms that were refused

@@ -32,7 +32,8 @@ async def test_text_comes_back_as_it_went_in(database: Database, username: str) 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 49, 459, 1000])
 async def test_every_row_arrives_however_many_there_are(database: Database, count: int) -> None:
     rows = [
-        (n, f"service {n}", date(2026, 5, 1), "key", T0, T0, T0, n, -n, "7", bool(n % 2)) for n in range(1, count + 1)
+        (n, f"service {n}", date(2026, 5, 1), "key", T0, T0, T0, n, -n, "7", bool(n % 2), None)
+        for n in range(1, count + 1)
     ]
     async with database.begin() as conn:
         await insert_rows(conn, usage_interval, INTERVAL, rows)
