@@ -114,6 +114,7 @@ class Follower:
         found = self._registry.by_id.get(nas_id)
         if found is not None:
             return found
+        await self.members.write(self._clock.now())  # a box that has only just reported is not there yet
         known = await self.members.find(nas_id)
         found = None if known is None else self._registry.find(known.address)
         if found is not None and known is not None and known.names:

@@ -57,7 +57,7 @@ class Members:
         """Store the new ones. What the database raises leaves them to be written the next time."""
         if not self._new:
             return
-        new = self._new
+        new = list(self._new)
         rows = [
             {
                 "nas_id": nas.nas_id,
@@ -71,7 +71,8 @@ class Members:
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         async with self._database.begin() as conn:
             await conn.execute(insert(nas_member).on_conflict_do_nothing(), rows)
-        self._new = self._new[len(new) :]
+        written = {nas.nas_id for nas in new}  # others may have come meanwhile, and another call may have written these
+        self._new = [nas for nas in self._new if nas.nas_id not in written]
 
     async def find(self, nas_id: NasId) -> Box | None:
         """A box that reported in any process; None for an id that none has."""

@@ -119,7 +119,8 @@ async def test_a_home_controller_changes_and_ends_its_users_session_in_another_n
     async with roaming(tmp_path, sqlite_template) as line:
         key, control = await line.key(), line.home.room.sessions
         await line.home.room.visited.write()
-        assert (await control.change_speed(key, SILVER)).result == "ack"
+        changed = await control.change_speed(key, SILVER)
+        assert changed.result == "ack", changed
         assert (line.session.downstream_bps, line.session.upstream_bps) == (50_000_000, 10_000_000)
         await line.bras.interim(line.session)
         await line.until_proved()

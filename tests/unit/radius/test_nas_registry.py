@@ -262,7 +262,7 @@ async def test_networks_are_registered_in_canonical_form_and_their_boxes_are_fou
         await site.register("10.1.0.0/16", name="twin")
     box = site.registry.by_address["10.1.2.3"]
     site.follower.members.seen(box)
-    await site.follower.members.write(site.clock.now())
+    assert await site.follower.nas(box.nas_id) == box, "though it has only just reported"
     other = Site(database, tmp_path)
     found = await other.follower.nas(box.nas_id)
     assert found is not None
