@@ -17,7 +17,7 @@ help: ## what can be made
 run: $(VENV)/.lab web ## start the controller with a small living ISP (Ctrl-C stops it)
 	@exec $(PY) -m lab
 
-test: $(VENV)/.dev web test-packages ## every test, at most 10 minutes on 2 cores
+test: $(VENV)/.dev web test-packages ## every test, some 11 minutes on 2 cores
 	$(PYTEST) -n 2 --dist worksteal -m "not long" $(ARGS)
 
 test-long: $(VENV)/.dev web test-packages ## the tests that need minutes each
