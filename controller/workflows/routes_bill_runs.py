@@ -191,6 +191,7 @@ def endpoints(bill_runs: BillRuns, billing: BillingService, certifier: Certifier
             query=PageQuery,
             returns=DifferenceOut,
             paged=True,
+            problems=(409,),
         ),
         Endpoint("GET", f"{one}/holds", read, holds, "Who waits in a run, and who was let go", returns=HoldsOut),
         Endpoint(
