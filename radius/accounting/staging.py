@@ -49,6 +49,8 @@ RELEASE = "release"
 OF_A_NAS = ("on", "off", EVENT)
 """Kinds of record that are about a NAS, not about a session."""
 _RECENT_OCTETS = 64
+_EVENTS_KNOWN = 4_096
+"""Events whose repetitions are recognised: those of a minute from a few hundred LNS."""
 _KEY_BITS = 2**62 - 1
 _VARIANT = 1 << 63
 _by_beginning = attrgetter("started_us")
@@ -97,6 +99,7 @@ class Staging:
         self._prefixes_of = prefixes_of
         self._lives: dict[Key, list[Session]] = {}
         self._restarts: dict[str, Restart] = {}
+        self._events: dict[bytes, None] = {}
         self.duplicates = 0
         self._renew()
 
@@ -220,6 +223,7 @@ class Staging:
         """Forget everything, and return the records of the batch in the making: they must be staged again."""
         pending = self._pending
         self._lives.clear()
+        self._events.clear()
         self._restarts = {}
         self._renew()
         return made_again(pending)
@@ -335,10 +339,10 @@ class Staging:
 
     def _stage_of_nas(self, record: AccountingRecord) -> None:
         """Accounting-On and -Off: one row for the NAS, however many sessions it has. Other events are just kept."""
-        if record.kind == EVENT:
-            self._log(record, SESSIONLESS, None)
-            return
         digest = record.packet_sha256[:8]
+        if record.kind == EVENT:
+            self._stage_event(record, digest)
+            return
         known = self._restarts.get(record.nas_id)
         if known is not None and digest in known.recent:
             self.duplicates += 1
@@ -348,6 +352,16 @@ class Staging:
         if known is not None and known.boundary_us > restart.boundary_us:
             restart = Restart(known.nas_id, known.boundary_us, known.seen_us, known.kind, recent)
         self._restarts[record.nas_id] = self._restarted[record.nas_id] = restart
+        self._log(record, SESSIONLESS, None)
+
+    def _stage_event(self, record: AccountingRecord, digest: bytes) -> None:
+        """Kept once, as far as memory reaches: after a restart a repetition is one more row, which counts nothing."""
+        if digest in self._events:
+            self.duplicates += 1
+            return
+        if len(self._events) >= _EVENTS_KNOWN:
+            del self._events[next(iter(self._events))]
+        self._events[digest] = None
         self._log(record, SESSIONLESS, None)
 
     def _log(self, record: AccountingRecord, session_key: str, service_id: str | None) -> None:

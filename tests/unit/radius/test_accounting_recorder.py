@@ -132,9 +132,12 @@ async def test_a_session_whose_service_reports_seldom_is_not_taken_for_dead(data
 
 async def test_rfc2867_3_1_what_tells_of_a_tunnel_is_stored_answered_and_no_session(bench: Bench) -> None:
     octets = integer_attribute(Attr.ACCT_STATUS_TYPE, 12) + attribute(Attr.ACCT_SESSION_ID, b"1")
-    await bench.send(accounting("start", at=T), Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), octets)))
+    told = Packet.decode(encode(ACCOUNTING_REQUEST, 0, bytes(16), octets))
+    await bench.send(accounting("start", at=T), told)
     assert (await bench.one()).is_live
     assert await bench.logged() == 2
+    await bench.send(told)
+    assert (await bench.logged(), bench.recorder.counters.duplicates) == (2, 1), "a repetition is answered, not stored"
 
 
 async def test_rfc2866_5_2_a_repetition_with_another_delay_adds_nothing(bench: Bench) -> None:
