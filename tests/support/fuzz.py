@@ -14,6 +14,10 @@ from typing import Any
 import httpx2
 import hypothesis
 import schemathesis
+
+# schemathesis loads this when a schema is first read; pytest rewrites it then, and parsing that much source in the
+# middle of a test, where CPython 3.11 may collect garbage, has failed ("AST constructor recursion depth mismatch").
+import schemathesis.specs.openapi.schemas
 from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction
