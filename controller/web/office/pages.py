@@ -25,7 +25,10 @@ from controller.web.office import (
     pauses,
     payments,
     people,
+    periods,
     proposals,
+    receivables,
+    statements,
     stock,
     usage,
     waiting,
@@ -35,7 +38,8 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    owed = (money, payments, bank, cash, dunning, ledger)
+    books = (periods, statements, receivables, ledger)
+    owed = (money, payments, bank, cash, dunning, *books)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
     rooms = (bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

@@ -28,6 +28,8 @@ ONE = (
     Column("State", "state", "state"),
     Column("Reference", "reference"),
     Column("Booked on", "booked_on"),
+    Column("Takes back", "reverses", link="/ledger/entries/{reverses}"),
+    Column("Because", "because"),
     Column("Proposed by", "actor"),
     Column("Proposed", "at", "instant"),
     Column("Decided by", "decided_by"),
@@ -84,6 +86,19 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, form, send)
 
+    async def fresh_reversal(visit: Visit) -> Response:
+        return show(site, visit, await _reversal_form(api, visit))
+
+    async def reverse(visit: Visit) -> Response:
+        entry_id = visit.path["entry_id"]
+
+        async def send(filled: Filled) -> Response:
+            body = filled.body | {"entry_id": entry_id}
+            made = await api.post(visit, "/entry-proposals/reversals", body=body)
+            return RedirectResponse(f"/ledger/proposals/{made['proposal_id']}", status_code=303)
+
+        return await sent(site, visit, await _reversal_form(api, visit), send)
+
     async def approve(visit: Visit) -> Response:
         proposal_id = visit.path["proposal_id"]
         await api.post(visit, "/entry-proposals/{proposal_id}/approve", proposal_id=proposal_id)
@@ -99,6 +114,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/ledger/proposals", READ, proposals),
         WebPage("GET", "/ledger/proposals/new", WRITE, fresh),
         WebPage("POST", "/ledger/proposals/new", WRITE, propose),
+        WebPage("GET", "/ledger/entries/{entry_id}/reversal", WRITE, fresh_reversal),
+        WebPage("POST", "/ledger/entries/{entry_id}/reversal", WRITE, reverse),
         WebPage("GET", "/ledger/proposals/{proposal_id}", READ, proposal),
         WebPage("POST", "/ledger/proposals/{proposal_id}/approve", WRITE, approve),
         WebPage("POST", "/ledger/proposals/{proposal_id}/refuse", WRITE, refuse),
@@ -132,6 +149,17 @@ async def _form(api: Api, visit: Visit) -> Form:
     return Form(
         "New entry", fields, Link("Entries by hand", "/ledger/proposals"), (("propose", "Post or propose"),),
         "Debits and credits are the same sum. Above the limit somebody else approves it.",
+    )  # fmt: skip
+
+
+async def _reversal_form(api: Api, visit: Visit) -> Form:
+    entry = await api.get(visit, "/journal-entries/{entry_id}", entry_id=visit.path["entry_id"])
+    fields = [Field("reason", "Reason", required=True), Field("booked_on", "Booked on", "date", hint="empty: today")]
+    return Form(
+        f"Take back: {entry['description']}", fields,
+        Link(entry["description"], f"/ledger/entries/{entry['entry_id']}"),
+        (("reverse", "Reverse or propose"),),
+        "The opposite is booked; the entry stays. Above the limit somebody else approves it.",
     )  # fmt: skip
 
 
