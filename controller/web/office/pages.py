@@ -10,6 +10,8 @@ from controller.web.office import (
     cash,
     catalog,
     corrections,
+    decisions,
+    disputes,
     dunning,
     exceptions,
     family,
@@ -20,6 +22,7 @@ from controller.web.office import (
     money,
     nas,
     network,
+    notices,
     ordering,
     orders,
     pauses,
@@ -39,7 +42,8 @@ from controller.web.site import Site, WebPage
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     books = (periods, statements, receivables, ledger)
-    owed = (money, payments, bank, cash, dunning, *books)
+    dunned = (dunning, decisions, notices, disputes)
+    owed = (money, payments, bank, cash, *dunned, *books)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
     rooms = (bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]
