@@ -154,7 +154,22 @@ def post(
     if booked_on:
         body["booked_on"] = booked_on
     with connected() as api:
-        made = api.post("/entry-proposals", body)
+        _print_proposal(api.post("/entry-proposals", body))
+
+
+@finance_app.command()
+def reverse(
+    entry: Annotated[str, typer.Argument(help="An entry that was made by hand.")],
+    reason: Annotated[str, typer.Argument(help="Why it is taken back.")],
+    booked_on: Annotated[str, typer.Option(help="The day it counts for; else today.")] = "",
+) -> None:
+    """Take an entry back; above the limit that waits for somebody else (`headend finance approve`)."""
+    body = {"entry_id": entry, "reason": reason} | ({"booked_on": booked_on} if booked_on else {})
+    with connected() as api:
+        _print_proposal(api.post("/entry-proposals/reversals", body))
+
+
+def _print_proposal(made: dict[str, Any]) -> None:
     print(f"{made['proposal_id']} {made['state']}" + (f": entry {made['entry_id']}" if made["entry_id"] else ""))
 
 

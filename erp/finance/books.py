@@ -191,38 +191,59 @@ class BooksService:
             await _audit(conn, made, "journal-entry.post", actor)
             return await _entry(conn, made.entry_id)
 
-    async def reverse(self, entry_id: str, *, reason: str, booked_on: date | None, actor: str) -> Entry:
+    async def reverse(
+        self, entry_id: str, *, reason: str, booked_on: date | None, actor: str, approved: bool = False
+    ) -> Entry:
         """The opposite of an entry that was made by hand; once. Documents are reversed by documents.
 
-        Raises UnknownEntry, EntryRefused, AlreadyReversed, PeriodClosed.
+        Above the limit it needs a second person (`approved`: see proposals). Raises UnknownEntry, EntryRefused,
+        AlreadyReversed, PeriodClosed, NeedsApproval.
         """
-        now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            found = await _entry(conn, entry_id)
-            if not found.source.startswith("manual:"):
-                raise EntryRefused(f"{found.source} posts itself: a credit note, or its like, corrects it")
-            source = f"reversal:{entry_id}"
-            if await ledger.find_entry(conn, source=source) is not None:
-                raise AlreadyReversed(f"entry {entry_id} has been reversed")
-            entity = await self._crm.entity(found.entity_id)
-            day = booked_on or local_date(now, entity.zone_info)
-            if not found.booked_on <= day <= local_date(now, entity.zone_info):
-                raise EntryRefused("a reversal is booked between the day of its entry and today")
-            await _require_open(conn, found.entity_id, day)
-            made = Entry(
-                new_id(now),
-                found.entity_id,
-                now,
-                day,
-                f"Reversal: {found.description}"[:200],
-                source,
-                tuple(Posting(p.code, -p.amount) for p in found.postings),
-                found.booked_on,
-            )
+            made = await self._reversal(conn, entry_id, booked_on)
+            if not approved and self.is_above_limit(made.postings):
+                raise NeedsApproval(
+                    f"above {self._four_eyes_above} of any currency a reversal is proposed "
+                    "(POST /entry-proposals/reversals), and approved by somebody else"
+                )
             await ledger.post(conn, [made])
             await _audit(conn, made, "journal-entry.reverse", actor, reason)
             return await _entry(conn, made.entry_id)
+
+    async def reversal(self, entry_id: str, booked_on: date | None) -> Entry:
+        """What `reverse` would post, as things stand. Raises what it does, but NeedsApproval."""
+        async with self._database.read() as conn:
+            return await self._reversal(conn, entry_id, booked_on)
+
+    async def reversed_by(self, entry_id: str) -> Entry | None:
+        """The entry that took this one back."""
+        async with self._database.read() as conn:
+            return await ledger.find_entry(conn, source=reversal_source(entry_id))
+
+    async def _reversal(self, conn: AsyncConnection, entry_id: str, booked_on: date | None) -> Entry:
+        now = self._clock.now()
+        found = await _entry(conn, entry_id)
+        if not found.source.startswith("manual:"):
+            raise EntryRefused(f"{found.source} posts itself: a credit note, or its like, corrects it")
+        source = reversal_source(entry_id)
+        if await ledger.find_entry(conn, source=source) is not None:
+            raise AlreadyReversed(f"entry {entry_id} has been reversed")
+        entity = await self._crm.entity(found.entity_id)
+        day = booked_on or local_date(now, entity.zone_info)
+        if not found.booked_on <= day <= local_date(now, entity.zone_info):
+            raise EntryRefused("a reversal is booked between the day of its entry and today")
+        await _require_open(conn, found.entity_id, day)
+        return Entry(
+            new_id(now),
+            found.entity_id,
+            now,
+            day,
+            f"Reversal: {found.description}"[:200],
+            source,
+            tuple(Posting(p.code, -p.amount) for p in found.postings),
+            found.booked_on,
+        )
 
     # Periods
 
@@ -364,6 +385,11 @@ class BooksService:
         entity = await self.entity(entity_id)
         async with self._database.read() as conn:
             return await receivables.open_items(conn, entity.entity_id, as_of, account_id)
+
+
+def reversal_source(entry_id: str) -> str:
+    """The source of the entry that takes another back: there is one at most."""
+    return f"reversal:{entry_id}"
 
 
 async def _entry(conn: AsyncConnection, entry_id: str) -> Entry:

@@ -9,8 +9,8 @@ from pydantic import StringConstraints
 
 from controller.domain.identity import EntityId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import In, Instant, MoneyOut, Out
-from erp.finance.books_answers import EntryIn
+from controller.http.models import IdText, In, Instant, MoneyOut, Out
+from erp.finance.books_answers import EntryIn, ReversalIn
 from erp.finance.proposals import Proposal, ProposalService
 
 
@@ -22,13 +22,19 @@ class RefusalIn(In):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
+class ReversalProposalIn(ReversalIn):
+    """Which entry is to be taken back, and why."""
+
+    entry_id: IdText
+
+
 class ProposedPostingOut(Out):
     code: str
     amount: MoneyOut
 
 
 class ProposalOut(Out):
-    """`state` is waiting, posted (see `entry_id`) or refused."""
+    """`state` is waiting, posted (see `entry_id`) or refused. `reverses` is the entry it takes back, `because` why."""
 
     proposal_id: str
     reference: str
@@ -42,6 +48,8 @@ class ProposalOut(Out):
     decided_by: str | None
     decided_at: Instant | None
     reason: str
+    reverses: str | None
+    because: str
 
     @classmethod
     def of(cls, found: Proposal) -> ProposalOut:
@@ -58,6 +66,8 @@ class ProposalOut(Out):
             decided_by=found.decided_by,
             decided_at=found.decided_at,
             reason=found.reason,
+            reverses=found.reverses,
+            because=found.because,
         )
 
 
@@ -71,6 +81,13 @@ def endpoints(proposals: ProposalService) -> list[Endpoint]:
             booked_on=body.booked_on,
             actor=call.actor,
             entity_id=EntityId(body.entity_id) if body.entity_id else None,
+        )
+        return ProposalOut.of(made)
+
+    async def propose_reversal(call: Call) -> ProposalOut:
+        body = call.body_as(ReversalProposalIn)
+        made = await proposals.propose_reversal(
+            body.entry_id, reason=body.reason, booked_on=body.booked_on, actor=call.actor
         )
         return ProposalOut.of(made)
 
@@ -97,6 +114,16 @@ def endpoints(proposals: ProposalService) -> list[Endpoint]:
             handler=propose,
             summary="Propose an entry by hand; below the limit it is posted at once",
             body=EntryIn,
+            returns=ProposalOut,
+            status=201,
+        ),
+        Endpoint(
+            "POST",
+            "/entry-proposals/reversals",
+            scope="finance:write",
+            handler=propose_reversal,
+            summary="Propose to take an entry by hand back; below the limit it is reversed at once",
+            body=ReversalProposalIn,
             returns=ProposalOut,
             status=201,
         ),

@@ -1,7 +1,7 @@
 """Entries by hand with four eyes: one person proposes, another approves or refuses. Small ones are posted at once.
 
-Approving posts the entry first and notes the decision after it; who is killed in between approves again, and finds the
-entry by its reference.
+That holds for taking an entry back as well as for making it. Approving posts the entry first and notes the decision
+after it; who is killed in between approves again, and finds the entry by its reference.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
 from erp.finance import ledger
-from erp.finance.books import BooksService
-from erp.finance.errors import AlreadyDecided, EntryRefused, SameEyes, UnknownProposal
-from erp.finance.journal import Posting
+from erp.finance.books import BooksService, reversal_source
+from erp.finance.errors import AlreadyDecided, AlreadyReversed, EntryRefused, SameEyes, UnknownProposal
+from erp.finance.journal import Entry, Posting
 from erp.finance.tables import entry_decision, entry_proposal
 
 WAITING, POSTED, REFUSED = "waiting", "posted", "refused"
@@ -31,7 +31,7 @@ WAITING, POSTED, REFUSED = "waiting", "posted", "refused"
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """`state` is waiting, posted (then `entry_id` is set) or refused."""
+    """`state` is waiting, posted (then `entry_id` is set) or refused. `reverses` is the entry that it takes back."""
 
     proposal_id: str
     entity_id: EntityId
@@ -46,6 +46,13 @@ class Proposal:
     decided_by: str | None
     decided_at: datetime | None
     reason: str
+    reverses: str | None = None
+    because: str = ""
+
+    @property
+    def source(self) -> str:
+        """Of its entry, once that is posted."""
+        return f"manual:{self.reference}" if self.reverses is None else reversal_source(self.reverses)
 
 
 class ProposalService:
@@ -70,22 +77,41 @@ class ProposalService:
         """
         await self._books.require_valid(postings, booked_on, entity_id)
         entity, now = await self._books.entity(entity_id), self._clock.now()
-        told = json.dumps([[p.code, p.amount.minor, p.amount.currency] for p in postings])
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             known = await _find(conn, _all().where(
                 entry_proposal.c.entity_id == entity.entity_id, entry_proposal.c.reference == reference
             ))  # fmt: skip
             if known is None:
-                proposal_id = new_id(now)
-                row = {"reference": reference, "description": description, "booked_on": booked_on, "postings": told}
-                stamped = {"proposal_id": proposal_id, "entity_id": entity.entity_id, "at": now, "actor": actor}
-                await conn.execute(insert(entry_proposal).values(row | stamped))
-                await _audit(conn, proposal_id, "journal-entry.propose", actor, now, row)
-                known = await _get(conn, proposal_id)
+                row = {"reference": reference, "description": description, "booked_on": booked_on}
+                known = await _add(conn, entity.entity_id, row, postings, now, actor)
             elif (known.description, known.booked_on, known.postings) != (description, booked_on, tuple(postings)):
                 raise EntryRefused(f"{reference} was proposed and says something else", code="reference-taken")
         if known.state == WAITING and not self._books.is_above_limit(postings):
+            return await self._post(known, actor)
+        return known
+
+    async def propose_reversal(self, entry_id: str, *, reason: str, booked_on: date | None, actor: str) -> Proposal:
+        """Propose to take an entry back; one below the limit is reversed at once.
+
+        Raises what reversing it would raise, and EntryRefused while another reversal of it waits.
+        """
+        wanted, now = await self._books.reversal(entry_id, booked_on), self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            earlier = [
+                _proposal(row)
+                for row in await conn.execute(_all().where(entry_proposal.c.reverses == entry_id))
+            ]  # fmt: skip
+            known = next((p for p in earlier if p.state == WAITING), None)
+            if known is None:
+                reference = f"{wanted.source}:{len(earlier) + 1}"
+                row = {"reference": reference, "description": wanted.description, "booked_on": booked_on}
+                row |= {"reverses": entry_id, "because": reason}
+                known = await _add(conn, wanted.entity_id, row, wanted.postings, now, actor)
+            elif (known.because, known.booked_on) != (reason, booked_on):
+                raise EntryRefused(f"a reversal of entry {entry_id} waits already: approve or refuse that one")
+        if not self._books.is_above_limit(wanted.postings):
             return await self._post(known, actor)
         return known
 
@@ -128,16 +154,30 @@ class ProposalService:
         return found
 
     async def _post(self, found: Proposal, actor: str) -> Proposal:
-        entry = await self._books.post(
-            reference=found.reference,
-            description=found.description,
-            postings=found.postings,
-            booked_on=found.booked_on,
-            actor=actor,
-            entity_id=found.entity_id,
-            approved=True,
-        )
+        if found.reverses is not None:
+            entry = await self._reverse(found, found.reverses, actor)
+        else:
+            entry = await self._books.post(
+                reference=found.reference,
+                description=found.description,
+                postings=found.postings,
+                booked_on=found.booked_on,
+                actor=actor,
+                entity_id=found.entity_id,
+                approved=True,
+            )
         return await self._decide(found.proposal_id, entry.entry_id, "", actor)
+
+    async def _reverse(self, found: Proposal, entry_id: str, actor: str) -> Entry:
+        try:
+            return await self._books.reverse(
+                entry_id, reason=found.because, booked_on=found.booked_on, actor=actor, approved=True
+            )
+        except AlreadyReversed:
+            known = await self._books.reversed_by(entry_id)
+            if known is None:
+                raise
+            return known
 
     async def _decide(self, proposal_id: str, entry_id: str | None, reason: str, actor: str) -> Proposal:
         now = self._clock.now()
@@ -148,7 +188,7 @@ class ProposalService:
                 if found.entry_id == entry_id:
                     return found
                 raise AlreadyDecided(f"the entry was {found.state} by {found.decided_by}")
-            if entry_id is None and await ledger.find_entry(conn, source=f"manual:{found.reference}") is not None:
+            if entry_id is None and await ledger.find_entry(conn, source=found.source) is not None:
                 raise AlreadyDecided("the entry is posted: reverse it")
             row = {"entry_id": entry_id, "reason": reason}
             await conn.execute(
@@ -157,6 +197,26 @@ class ProposalService:
             action = "journal-entry.approve" if entry_id else "journal-entry.refuse"
             await _audit(conn, proposal_id, action, actor, now, row)
             return await _get(conn, proposal_id)
+
+
+async def _add(
+    conn: AsyncConnection,
+    entity_id: EntityId,
+    told: dict[str, Any],
+    postings: Sequence[Posting],
+    now: datetime,
+    actor: str,
+) -> Proposal:
+    proposal_id = new_id(now)
+    told = {
+        "because": "",
+        **told,
+        "postings": json.dumps([[p.code, p.amount.minor, p.amount.currency] for p in postings]),
+    }
+    stamped = {"proposal_id": proposal_id, "entity_id": entity_id, "at": now, "actor": actor}
+    await conn.execute(insert(entry_proposal).values(told | stamped))
+    await _audit(conn, proposal_id, "journal-entry.propose", actor, now, told)
+    return await _get(conn, proposal_id)
 
 
 def _all() -> Select[Any]:
@@ -198,6 +258,8 @@ def _proposal(row: Row[Any]) -> Proposal:
         row.decided_by,
         row.decided_at,
         row.reason or "",
+        row.reverses,
+        row.because,
     )
 
 

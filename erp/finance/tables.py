@@ -117,11 +117,16 @@ entry_proposal = Table(
     Column("description", String(200), nullable=False),
     Column("booked_on", Date),
     Column("postings", Text, nullable=False),
+    Column("reverses", Id, ForeignKey("finance_journal_entry.entry_id"), index=True),
+    Column("because", String(200), nullable=False),
     Column("at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
     UniqueConstraint("entity_id", "reference"),
 )
-"""An entry by hand that waits for a second person. `postings` is JSON: account, minor units, currency."""
+"""An entry by hand that waits for a second person. `postings` is JSON: account, minor units, currency.
+
+One that takes another entry back `reverses` it, and says `because` of what.
+"""
 
 entry_decision = Table(
     "finance_entry_decision",

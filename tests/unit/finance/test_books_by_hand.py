@@ -13,7 +13,7 @@ from controller.domain.identity import BillRunId, new_id
 from controller.domain.money import Money
 from erp.finance import books_routes, proposal_routes
 from erp.finance.books import FOUR_EYES_ABOVE
-from erp.finance.errors import AlreadyDecided, EntryRefused, NeedsApproval, NoSuchAccount, SameEyes
+from erp.finance.errors import AlreadyDecided, AlreadyReversed, EntryRefused, NeedsApproval, NoSuchAccount, SameEyes
 from erp.finance.journal import Posting
 from erp.finance.proposals import Proposal, ProposalService
 from erp.finance.recognising import Recogniser
@@ -108,6 +108,59 @@ async def test_what_was_proposed_and_decided_stays(books: Books, proposals: Prop
                 await conn.execute(text(statement))
 
 
+async def large_entry(books: Books, proposals: ProposalService) -> str:
+    made = await propose(proposals, "20000.00")
+    return str((await proposals.approve(made.proposal_id, actor="user:berta")).entry_id)
+
+
+async def take_back(proposals: ProposalService, entry_id: str, reason: str = "twice") -> Proposal:
+    return await proposals.propose_reversal(entry_id, reason=reason, booked_on=None, actor="user:anna")
+
+
+async def test_a_large_entry_is_taken_back_by_two_people_only(books: Books, proposals: ProposalService) -> None:
+    entry_id = await large_entry(books, proposals)
+    with pytest.raises(NeedsApproval, match="entry-proposals/reversals"):
+        await books.books.reverse(entry_id, reason="twice", booked_on=None, actor="user:anna")
+    found = await take_back(proposals, entry_id)
+    assert (found.state, found.reverses, found.because) == ("waiting", entry_id, "twice")
+    assert (await take_back(proposals, entry_id)).proposal_id == found.proposal_id
+    with pytest.raises(EntryRefused, match="waits already"):
+        await take_back(proposals, entry_id, "another reason")
+    with pytest.raises(SameEyes):
+        await proposals.approve(found.proposal_id, actor="user:anna")
+    assert len(await books.books.entries(limit=10)) == 1
+    posted = await proposals.approve(found.proposal_id, actor="user:berta")
+    back = await books.books.entry(str(posted.entry_id))
+    assert (back.source, [p.amount.minor for p in back.postings]) == (f"reversal:{entry_id}", [-2000000, 2000000])
+    with pytest.raises(AlreadyReversed):
+        await take_back(proposals, entry_id)
+
+
+async def test_a_small_entry_is_taken_back_at_once_and_a_refused_reversal_is_proposed_again(
+    books: Books, proposals: ProposalService
+) -> None:
+    small = (await propose(proposals, "10.00", "small")).entry_id
+    assert (await take_back(proposals, str(small))).state == "posted"
+    entry_id = await large_entry(books, proposals)
+    first = await take_back(proposals, entry_id)
+    await proposals.refuse(first.proposal_id, reason="no", actor="user:berta")
+    second = await take_back(proposals, entry_id)
+    assert second.state == "waiting"
+    assert second.proposal_id != first.proposal_id
+
+
+async def test_a_reversal_whose_approval_was_cut_off_is_finished_by_the_next(
+    books: Books, proposals: ProposalService
+) -> None:
+    entry_id = await large_entry(books, proposals)
+    found = await take_back(proposals, entry_id)
+    await books.books.reverse(entry_id, reason="twice", booked_on=None, actor="b", approved=True)
+    with pytest.raises(AlreadyDecided, match="reverse it"):
+        await proposals.refuse(found.proposal_id, reason="no", actor="user:berta")
+    assert (await proposals.approve(found.proposal_id, actor="user:berta")).state == "posted"
+    assert len(await books.books.entries(limit=10)) == 2
+
+
 async def test_proposals_over_http(books: Books, proposals: ProposalService) -> None:
     body = {
         "reference": "r1",
@@ -129,6 +182,11 @@ async def test_proposals_over_http(books: Books, proposals: ProposalService) -> 
         assert (await api.post(f"{path}/refuse", json={"reason": "no"})).json()["state"] == "refused"
         assert (await api.get(path)).json()["reason"] == "no"
         assert (await api.get("/entry-proposals/" + "0" * 32)).status_code == 404
+        entry_id = await large_entry(books, proposals)
+        refused = await api.post(f"/journal-entries/{entry_id}/reversal", json={"reason": "twice"})
+        assert (refused.status_code, refused.json()["code"]) == (422, NeedsApproval.code)
+        asked = await api.post("/entry-proposals/reversals", json={"entry_id": entry_id, "reason": "twice"})
+        assert (asked.status_code, asked.json()["state"], asked.json()["reverses"]) == (201, "waiting", entry_id)
 
 
 async def test_the_calendar_posts_what_was_earned_when_the_month_is_over_and_once(books: Books) -> None:

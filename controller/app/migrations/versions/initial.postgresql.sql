@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -131,13 +131,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -160,9 +160,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -198,9 +198,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -307,9 +307,9 @@ CREATE TABLE billing_bridge_source_record (
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
-;;
 CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
+;;
+CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id BIGINT NOT NULL,
@@ -508,9 +508,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -732,9 +732,9 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
@@ -841,23 +841,6 @@ CREATE TRIGGER finance_period_change_frozen BEFORE UPDATE OR DELETE OR TRUNCATE 
 CREATE FUNCTION finance_period_change_alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(79462284918801); RETURN NEW; END $$
 ;;
 CREATE TRIGGER finance_period_change_alone BEFORE INSERT ON finance_period_change FOR EACH ROW EXECUTE FUNCTION finance_period_change_alone()
-;;
-CREATE TABLE finance_entry_proposal (
-    proposal_id VARCHAR(32) NOT NULL,
-    entity_id VARCHAR(32) NOT NULL,
-    reference VARCHAR(60) NOT NULL,
-    description VARCHAR(200) NOT NULL,
-    booked_on DATE,
-    postings TEXT NOT NULL,
-    at BIGINT NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_entry_proposal PRIMARY KEY (proposal_id),
-    CONSTRAINT uq_finance_entry_proposal_entity_id UNIQUE (entity_id, reference)
-)
-;;
-CREATE FUNCTION finance_entry_proposal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_entry_proposal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_entry_proposal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_proposal FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_proposal_frozen()
 ;;
 CREATE TABLE finance_zero (
     z BIGINT NOT NULL CONSTRAINT ck_finance_zero_zero CHECK (z = 0),
@@ -1053,13 +1036,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
-;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE TABLE payments_bank_account (
     bank_account_id VARCHAR(32) NOT NULL,
@@ -1219,9 +1202,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1431,13 +1414,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1500,11 +1483,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1801,9 +1784,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1901,11 +1884,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
-;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -1955,20 +1938,27 @@ CREATE TRIGGER finance_posting_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON fin
 ;;
 CREATE CONSTRAINT TRIGGER finance_posting_balances AFTER INSERT ON finance_posting DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION finance_entry_balances()
 ;;
-CREATE TABLE finance_entry_decision (
+CREATE TABLE finance_entry_proposal (
     proposal_id VARCHAR(32) NOT NULL,
-    entry_id VARCHAR(32),
-    reason VARCHAR(200) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    reference VARCHAR(60) NOT NULL,
+    description VARCHAR(200) NOT NULL,
+    booked_on DATE,
+    postings TEXT NOT NULL,
+    reverses VARCHAR(32),
+    because VARCHAR(200) NOT NULL,
     at BIGINT NOT NULL,
     actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_entry_decision PRIMARY KEY (proposal_id),
-    CONSTRAINT fk_finance_entry_decision_proposal_id_finance_entry_proposal FOREIGN KEY(proposal_id) REFERENCES finance_entry_proposal (proposal_id),
-    CONSTRAINT fk_finance_entry_decision_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+    CONSTRAINT pk_finance_entry_proposal PRIMARY KEY (proposal_id),
+    CONSTRAINT uq_finance_entry_proposal_entity_id UNIQUE (entity_id, reference),
+    CONSTRAINT fk_finance_entry_proposal_reverses_finance_journal_entry FOREIGN KEY(reverses) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE FUNCTION finance_entry_decision_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_entry_decision: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+CREATE INDEX ix_finance_entry_proposal_reverses ON finance_entry_proposal (reverses)
 ;;
-CREATE TRIGGER finance_entry_decision_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_decision FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_decision_frozen()
+CREATE FUNCTION finance_entry_proposal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_entry_proposal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_entry_proposal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_proposal FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_proposal_frozen()
 ;;
 CREATE TABLE finance_balance (
     entry_id VARCHAR(32) NOT NULL,
@@ -2007,13 +1997,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2037,9 +2027,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2206,11 +2196,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2245,9 +2235,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
-;;
 CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
+;;
+CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
 ;;
 CREATE FUNCTION payments_statement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_statement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2345,6 +2335,21 @@ CREATE TABLE crm_account (
     CONSTRAINT uq_crm_account_customer_id UNIQUE (customer_id),
     CONSTRAINT fk_crm_account_customer_id_crm_customer FOREIGN KEY(customer_id) REFERENCES crm_customer (customer_id)
 )
+;;
+CREATE TABLE finance_entry_decision (
+    proposal_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32),
+    reason VARCHAR(200) NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_entry_decision PRIMARY KEY (proposal_id),
+    CONSTRAINT fk_finance_entry_decision_proposal_id_finance_entry_proposal FOREIGN KEY(proposal_id) REFERENCES finance_entry_proposal (proposal_id),
+    CONSTRAINT fk_finance_entry_decision_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE FUNCTION finance_entry_decision_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_entry_decision: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_entry_decision_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_decision FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_decision_frozen()
 ;;
 CREATE TABLE finance_invoice_line (
     line_id VARCHAR(32) NOT NULL,
@@ -2456,11 +2461,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2554,9 +2559,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
-;;
 CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2639,11 +2644,11 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
@@ -2668,11 +2673,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -2735,9 +2740,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
-;;
 CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
+;;
+CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -2819,10 +2824,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
-CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
