@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from controller.domain.clock import Clock
 from controller.domain.errors import PeerError
 from controller.store.metadata import to_micros
+from radius.burst import Burst
 from radius.counters import Counters
 from radius.latency import waited_s
 from radius.ports import Recorder, Tap
-from radius.protocol.codes import CODE_NAMES, Attr
+from radius.protocol.codes import ACCOUNTING_REQUEST, CODE_NAMES, Attr
 from radius.protocol.duplicates import Source
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -89,7 +90,7 @@ class Listener:
         for opened in authentication:
             loop.add_reader(opened, self._drain_authentication, opened)
         for opened in accounting:
-            loop.add_reader(opened, self._drain_accounting, opened)
+            loop.add_reader(opened, self._drain_accounting, opened, Burst(opened, self._lost))
         log.info(
             "radius.listening",
             host=self._settings.host,
@@ -221,7 +222,7 @@ class Listener:
             self.tap(given_up, source)
         self._log(given_up, source, now_s)
 
-    def _drain_accounting(self, opened: socket.socket) -> None:
+    def _drain_accounting(self, opened: socket.socket, burst: Burst) -> None:
         receive, recvfrom = self._accounting.receive, opened.recvfrom
         count, tap, now_s = self._counters.count, self.tap, time.monotonic()
         received_us = to_micros(self._clock.now())
@@ -239,21 +240,21 @@ class Listener:
             if tap is not None:
                 tap(verdict, source)
             if verdict.result == RECORD:
-                self._record(opened, verdict, source, received_us, now_s)
+                self._record(burst, verdict, source, received_us, now_s)
                 continue
             count(verdict.nas, verdict.code, verdict.result)
             if verdict.result == STATUS:
-                self._status(opened, verdict, source)
+                self._status(burst, verdict, source)
             if verdict.reply is not None:
                 self._send(opened, verdict.reply, source, verdict.nas, verdict.code)
             if verdict.result not in _ROUTINE:
                 self._log(verdict, source, now_s)
 
-    def _record(self, opened: socket.socket, verdict: Verdict, source: Source, received_us: int, now_s: float) -> None:
+    def _record(self, burst: Burst, verdict: Verdict, source: Source, received_us: int, now_s: float) -> None:
         packet, nas = verdict.packet, verdict.nas
         assert packet is not None, "a record has a packet"
         assert nas is not None, "a record has a NAS"
-        respond: Callable[[], None] = partial(self._respond, opened, packet, nas, source)
+        respond: Callable[[], None] = partial(self._respond, burst, packet, nas, source)
         try:
             self._recorder.submit(packet, nas, received_us, respond)
         except PeerError as error:
@@ -264,18 +265,20 @@ class Listener:
                 self.tap(refused, source)
             self._log(refused, source, now_s)
 
-    def _status(self, opened: socket.socket, verdict: Verdict, source: Source) -> None:
+    def _status(self, burst: Burst, verdict: Verdict, source: Source) -> None:
         assert verdict.packet is not None, "Status-Server was decoded"
         assert verdict.nas is not None, "Status-Server has a NAS"
-        self._recorder.prove(partial(self._respond, opened, verdict.packet, verdict.nas, source))
+        self._recorder.prove(partial(self._respond, burst, verdict.packet, verdict.nas, source))
 
-    def _respond(self, opened: socket.socket, packet: Packet, nas: Nas, source: Source) -> None:
+    def _respond(self, burst: Burst, packet: Packet, nas: Nas, source: Source) -> None:
         reply = self._accounting.respond(packet, nas)
         self._counters.count(nas, packet.code, "response")
         if self.tap is not None:
             self.tap(Verdict("response", nas, packet.code, reply, packet), source, answers_later=True)
-        if opened.fileno() != -1:
-            self._send(opened, reply, source, nas, packet.code)
+        burst.add(reply, source)
+
+    def _lost(self, source: Source, error: OSError) -> None:
+        self._send_failed(self._accounting.nas_of(source), ACCOUNTING_REQUEST, source, error)
 
     def _send(self, opened: socket.socket, reply: bytes, source: Source, nas: Nas | None, code: int) -> None:
         try:

@@ -280,6 +280,10 @@ class AccountingServer:
         self._in_flight.end(packet.authenticator)
         return packet.reply or _reply(ACCOUNTING_RESPONSE, packet, nas, b"", False)
 
+    def nas_of(self, source: Source) -> Nas | None:
+        """Who speaks from this address; None when it was taken out of the registry."""
+        return self._registry.get(source[0])
+
     def refuse(self, packet: Packet) -> None:
         """The packet could not be stored: let its retransmission be a new one."""
         self._in_flight.end(packet.authenticator)
