@@ -78,7 +78,12 @@ class Api:
         raw = json.dumps(body or {}).encode()
         model = None if endpoint.body is None else parse_body(raw, "application/json", endpoint.body)
         call = Call(
-            principal=visit.principal, now=visit.now, path=dict(parts), body=model, query=None, request=visit.request
+            principal=visit.principal,
+            now=visit.now,
+            path=dict(parts),
+            body=model,
+            query=parse_query((), endpoint.query),
+            request=visit.request,
         )
         content = bytes(answer(endpoint, await endpoint.handler(call)).body)
         return json.loads(content) if content else None

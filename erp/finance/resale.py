@@ -17,7 +17,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, select
+from sqlalchemy import Column, Row, ScalarSelect, and_, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, add_months, local_date
@@ -76,6 +76,14 @@ class Statement:
     entry_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reseller:
+    """Somebody who brought customers; `customers` are how many are theirs today."""
+
+    account_id: AccountId
+    customers: int
+
+
 class ResaleService:
     def __init__(self, database: Database, clock: Clock, crm: CrmService, settings: FinanceSettings) -> None:
         self._database = database
@@ -118,6 +126,34 @@ class ResaleService:
         query = select(resale).where(resale.c.account_id == account_id).order_by(resale.c.since)
         async with self._database.read() as conn:
             return [_resale(row) for row in await conn.execute(query)]
+
+    async def resellers(self) -> list[Reseller]:
+        """Everybody whose customer an account ever was or will be, in the order of their accounts."""
+        today = await self._today()
+        theirs = func.count().filter(resale.c.since == _in_force(resale.c.account_id, today))
+        query = (
+            select(resale.c.reseller_id, theirs.label("customers"))
+            .where(resale.c.reseller_id.is_not(None))
+            .group_by(resale.c.reseller_id)
+            .order_by(resale.c.reseller_id)
+        )
+        async with self._database.read() as conn:
+            return [Reseller(AccountId(row.reseller_id), row.customers) for row in await conn.execute(query)]
+
+    async def customers(self, reseller_id: AccountId, *, after: str | None = None, limit: int) -> list[Resale]:
+        """Whose accounts are the reseller's today, in the order of their ids."""
+        query = (
+            select(resale)
+            .where(resale.c.reseller_id == reseller_id, resale.c.account_id > (after or ""))
+            .where(resale.c.since == _in_force(resale.c.account_id, await self._today()))
+            .order_by(resale.c.account_id)
+            .limit(limit)
+        )
+        async with self._database.read() as conn:
+            return [_resale(row) for row in await conn.execute(query)]
+
+    async def _today(self) -> date:
+        return local_date(self._clock.now(), (await self._crm.entity()).zone_info)
 
     async def statements(self, reseller_id: AccountId, month: date) -> list[Statement]:
         """One for each currency. Raises NoAccount."""
@@ -280,6 +316,12 @@ async def _documents(
     )
     found: Sequence[Row[Any]] = list(await conn.execute(query))
     return found
+
+
+def _in_force(account_id: Column[Any], day: date) -> ScalarSelect[Any]:
+    """The first day of what holds on `day` for the account."""
+    said = resale.alias()
+    return select(func.max(said.c.since)).where(said.c.account_id == account_id, said.c.since <= day).scalar_subquery()
 
 
 def _resale(row: Row[Any]) -> Resale:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from controller.domain.identity import AccountId
-from controller.http.endpoint import Call, Endpoint
+from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from erp.finance.resale import Resale, ResaleService, Sale, Statement
 
@@ -50,6 +50,17 @@ class ResalesOut(Out):
     """Oldest first; of those that have begun the last one holds."""
 
     assignments: list[ResaleOut]
+
+
+class ResellerOut(Out):
+    """`customers` are how many accounts are theirs today."""
+
+    account_id: str
+    customers: int
+
+
+class ResellersOut(Out):
+    resellers: list[ResellerOut]
 
 
 class MonthQuery(In):
@@ -126,6 +137,15 @@ def endpoints(resale: ResaleService) -> list[Endpoint]:
         found = await resale.assignments(AccountId(call.path["account_id"]))
         return ResalesOut(assignments=[ResaleOut.of(each) for each in found])
 
+    async def resellers(_call: Call) -> ResellersOut:
+        found = await resale.resellers()
+        return ResellersOut(resellers=[ResellerOut(account_id=r.account_id, customers=r.customers) for r in found])
+
+    async def customers(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        found = await resale.customers(AccountId(call.path["account_id"]), after=query.last(str), limit=query.rows)
+        return Page.of(found, query, lambda each: (each.account_id,), ResaleOut.of)
+
     async def statement(call: Call) -> StatementsOut:
         reseller_id, month = AccountId(call.path["account_id"]), call.query_as(MonthQuery).month
         found = await resale.statements(reseller_id, date.fromisoformat(f"{month}-01"))
@@ -153,6 +173,24 @@ def endpoints(resale: ResaleService) -> list[Endpoint]:
             handler=assignments,
             summary="Whose customer an account was, is and will be",
             returns=ResalesOut,
+        ),
+        Endpoint(
+            "GET",
+            "/resellers",
+            scope="finance:read",
+            handler=resellers,
+            summary="Who brought customers, and how many are theirs today",
+            returns=ResellersOut,
+        ),
+        Endpoint(
+            "GET",
+            "/resellers/{account_id}/customers",
+            scope="finance:read",
+            handler=customers,
+            summary="The accounts that are a reseller's today",
+            query=PageQuery,
+            returns=ResaleOut,
+            paged=True,
         ),
         Endpoint(
             "GET",

@@ -72,3 +72,26 @@ async def test_a_customer_changes_hands_on_a_day_and_a_credit_note_takes_the_sha
     with pytest.raises(Settled, match="was said already"):
         await resale.assign(customer, None, Decimal(0), since=date(2026, 11, 10), actor=ACTOR)
     assert [a.reseller_id for a in await resale.assignments(customer)] == [first, second]
+
+
+async def test_resellers_are_listed_with_the_customers_that_are_theirs_today(
+    books: Books, resale: ResaleService
+) -> None:
+    first, second, a, b, c = sorted([await books.account(name) for name in ("R", "S", "A", "B", "C")])
+    for customer, reseller, since in (
+        (a, first, date(2026, 10, 1)),
+        (b, first, date(2026, 10, 1)),
+        (b, second, date(2026, 10, 20)),
+        (c, first, date(2026, 12, 1)),
+    ):
+        await resale.assign(customer, reseller, Decimal(10), since=since, actor=ACTOR)
+    assert [(r.account_id, r.customers) for r in await resale.resellers()] == [(first, 1), (second, 1)]
+    assert [r.account_id for r in await resale.customers(first, limit=50)] == [a]
+    assert [r.account_id for r in await resale.customers(second, limit=50)] == [b]
+    assert await resale.customers(first, after=a, limit=50) == []
+    books.clock.move_to(datetime(2026, 12, 1, 9, tzinfo=UTC))
+    assert [r.account_id for r in await resale.customers(first, limit=1)] == [a]
+    assert [r.account_id for r in await resale.customers(first, after=a, limit=1)] == [c]
+    await resale.assign(a, None, Decimal(0), since=date(2026, 12, 2), actor=ACTOR)
+    books.clock.move_to(datetime(2026, 12, 3, 9, tzinfo=UTC))
+    assert [(r.account_id, r.customers) for r in await resale.resellers()] == [(first, 1), (second, 1)]
