@@ -76,6 +76,17 @@ def adjust(
         _print_document(api.post("/adjustments", body))
 
 
+@finance_app.command("waiting-adjustments")
+def waiting_adjustments() -> None:
+    """Late fees and the like that wait for the tax service to answer."""
+    with connected() as api:
+        found = api.get("/adjustments/waiting")["adjustments"]
+    rows = [
+        (a["account_id"], a["item"], a["noted_at"], money(a["net"]), str(a["attempts"]), a["detail"]) for a in found
+    ]
+    table(("account", "what", "since", "net", "tries", "the last came to"), rows, left=3)
+
+
 @finance_app.command()
 def proposals(state: Annotated[str, typer.Option(help="waiting, posted or refused.")] = "waiting") -> None:
     """Entries by hand that were proposed."""

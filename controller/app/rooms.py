@@ -71,6 +71,7 @@ from erp.dunning.disputes import DisputeService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
+from erp.finance.adjusting import Adjusting
 from erp.finance.agreements import Agreements
 from erp.finance.books import BooksService
 from erp.finance.deposits import DepositService
@@ -155,6 +156,7 @@ class Erp:
             base.database, base.clock, self.crm, FinanceSettings(iban=base.settings.iban), _levies(base.settings)
         )
         self.resale = ResaleService(base.database, base.clock, self.crm, FinanceSettings())
+        self.adjusting = Adjusting(base.database, base.clock, self.finance.corrections)
         self.late_fees = LateFees(self.finance.corrections)
         self.deposits = DepositService(base.database, base.clock, self.crm, self.finance.settlement)
         self.books = BooksService(base.database, base.clock, self.crm)

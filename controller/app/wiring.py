@@ -76,6 +76,7 @@ from erp.crm import hierarchy_routes
 from erp.crm import routes as crm_routes
 from erp.dunning import routes as dunning_routes
 from erp.finance import (
+    adjusting_routes,
     books_routes,
     correction_routes,
     deposit_routes,
@@ -252,6 +253,7 @@ class Program:
             *source_routes.endpoints(self.money.sources, self.money.intake, self.money.suspense),
             *finance_routes.endpoints(self.erp.finance),
             *correction_routes.endpoints(self.erp.finance.corrections),
+            *adjusting_routes.endpoints(self.erp.adjusting),
             *settlement_routes.endpoints(self.erp.finance),
             *payments_routes.endpoints(self.erp.payments),
             *bank_routes.endpoints(self.erp.payments),
@@ -337,6 +339,7 @@ class Program:
             ("bill", "bus", self.bus.run),
             ("bill", "notices", self.erp.notices.run),
             ("bill", "recognition", self.erp.recogniser.run),
+            ("bill", "adjustments", self.erp.adjusting.run),
             ("bill", "payments", self.erp.payments.run),
             ("collect", "session-usage", self.collection.sessions.run),
             ("collect", "usage-feed", self.collection.feed.run),

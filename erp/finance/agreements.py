@@ -17,9 +17,10 @@ from controller.domain.identity import AccountId, OfferingId, OfferingVersionId
 from controller.domain.tariff import TariffVersion
 from erp.catalog.service import CatalogService
 from erp.crm.service import CrmService
+from erp.finance.adjustments import Adjustment
 from erp.finance.bundles import promises_of, term_price
 from erp.finance.contracts import is_sold
-from erp.finance.corrections import Adjustment, CorrectionService
+from erp.finance.corrections import CorrectionService
 from erp.finance.revenue import RevenueService, Signing
 from erp.finance.words import LANGUAGES, texts_of
 from erp.orders.contracts import ContractService, Standing

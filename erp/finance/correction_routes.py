@@ -12,9 +12,10 @@ from controller.domain.identity import AccountId, InvoiceId
 from controller.domain.money import Money
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import IdText, In, MoneyIn, MoneyOut, Out
+from erp.finance.adjustments import Adjustment
 from erp.finance.answers import InvoiceOut
 from erp.finance.books_answers import Day
-from erp.finance.corrections import VOID, Adjustment, CorrectionService, lines_of
+from erp.finance.corrections import VOID, CorrectionService, lines_of
 from erp.finance.crediting import Creditable
 
 Amount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,3})?$")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import Clock, local_date
 from controller.domain.identity import (
-    AccountId,
     BillRunId,
     ChargeId,
     InvoiceId,
@@ -32,8 +31,10 @@ from controller.domain.identity import (
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
+from erp.crm.model import Customer
 from erp.crm.service import CrmService
-from erp.finance import ledger, repository
+from erp.finance import adjustments, ledger, repository
+from erp.finance.adjustments import Adjustment, Noted
 from erp.finance.crediting import Creditable, credit_of, credit_run, document_of
 from erp.finance.errors import OverCredit, UnknownInvoice, UnknownInvoiceLine, WrongCurrency
 from erp.finance.issue import Addressed
@@ -42,24 +43,6 @@ from erp.finance.model import Invoice
 
 VOID = "void"
 """Reference of the credit note that takes back all that is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """What is charged (or, negative, given) beside all lines. `net` has the tax in it where `tax_included`."""
-
-    account_id: AccountId
-    net: Money
-    tax_percent: Decimal
-    item: str
-    reason: str
-    reference: str
-    tax_category: str = "S"
-    tax_included: bool = False
-    first_on: date | None = None
-    subscription_id: str = ""
-    names: tuple[tuple[str, str], ...] = ()
-    """Translations of `item`: (language, name)."""
 
 
 class CorrectionService:
@@ -108,7 +91,7 @@ class CorrectionService:
             buyer = await self._crm.customer_of_in(conn, original.account_id)
             document = document_of(taken)
             about: dict[str, Any] = {"regards": original.number, "reason": reason}
-            todo = Addressed(
+            drafted = Addressed(
                 document,
                 await entity_of(conn, original.entity_id),
                 buyer,
@@ -117,7 +100,7 @@ class CorrectionService:
                 about,
                 invoice_id,
             )
-            (made,) = await self._issuer.issue_in(conn, run, [todo], now, actor)
+            (made,) = await self._issuer.issue_in(conn, run, [drafted], now, actor)
             await audit.record(
                 conn,
                 now=now,
@@ -134,41 +117,60 @@ class CorrectionService:
         return await self.credit(invoice_id, {}, reason=reason, reference=VOID, actor=actor)
 
     async def adjust(self, wanted: Adjustment, *, actor: str) -> Invoice:
-        """A document over one line that belongs to no offering. Raises NoAccount, WrongCurrency."""
-        todo, run = await self._adjusting(wanted)
+        """A document over one line that belongs to no offering. Raises NoAccount, WrongCurrency, LevyUnavailable."""
+        drafted, run = await self._adjusting(wanted)
         async with self._database.begin() as conn:
-            return await self._adjust(conn, wanted, todo, run, actor)
+            return await self._adjust(conn, wanted, drafted, run, actor)
 
-    async def adjust_in(self, conn: AsyncConnection, wanted: Adjustment, *, actor: str) -> Invoice:
-        """The same in the caller's transaction, for who acts on an event."""
-        todo, run = await self._adjusting(wanted)
-        return await self._adjust(conn, wanted, todo, run, actor)
+    async def adjust_in(self, conn: AsyncConnection, wanted: Adjustment, *, actor: str) -> None:
+        """The same for who acts on an event, in its transaction; where a tax service is asked, `Adjusting` issues it.
+
+        Nobody waits for a peer while a transaction is open. Raises NoAccount, WrongCurrency.
+        """
+        if self._issuer.asks_a_peer:
+            _require_currency(wanted, await self._crm.customer_of_in(conn, wanted.account_id))
+            await adjustments.note(conn, wanted, self._clock.now(), actor)
+            return
+        drafted, run = await self._adjusting(wanted)
+        await self._adjust(conn, wanted, drafted, run, actor)
+
+    async def issue_noted(self, found: Noted) -> Invoice:
+        """Issue what `adjust_in` noted. Raises what `adjust` does."""
+        drafted, run = await self._adjusting(found.wanted)
+        async with self._database.begin() as conn:
+            made = await self._adjust(conn, found.wanted, drafted, run, found.actor)
+            await adjustments.issued(conn, found)
+            return made
 
     async def _adjusting(self, wanted: Adjustment) -> tuple[Addressed, BillRunId]:
         buyer = await self._crm.customer_of(wanted.account_id)
-        if wanted.net.currency != buyer.account.currency:
-            raise WrongCurrency(f"account {wanted.account_id} is kept in {buyer.account.currency}")
+        _require_currency(wanted, buyer)
         key = hashlib.sha256(f"adjustment|{wanted.account_id}|{wanted.reference}".encode()).hexdigest()[:32]
         run = BillRunId(key)
         charge = _charge(wanted, run, key, local_date(self._clock.now(), buyer.account.zone_info))
-        (todo,) = await self._issuer.addressed([charge])
-        return todo, run
+        (drafted,) = await self._issuer.addressed([charge])
+        return drafted, run
 
     async def _adjust(
-        self, conn: AsyncConnection, wanted: Adjustment, todo: Addressed, run: BillRunId, actor: str
+        self, conn: AsyncConnection, wanted: Adjustment, drafted: Addressed, run: BillRunId, actor: str
     ) -> Invoice:
         now = self._clock.now()
         await ledger.lock_books(conn)
         known = await repository.find_of_run(conn, run)
         if known is not None:
             return known
-        (made,) = await self._issuer.issue_in(conn, run, [_because(todo, wanted.reason)], now, actor)
+        (made,) = await self._issuer.issue_in(conn, run, [_because(drafted, wanted.reason)], now, actor)
         await _audit(conn, wanted, made.number, now, actor)
         return await _invoice(conn, made.invoice_id)
 
 
-def _because(todo: Addressed, reason: str) -> Addressed:
-    return Addressed(todo.document, todo.seller, todo.buyer, todo.taxed, about={"reason": reason})
+def _because(drafted: Addressed, reason: str) -> Addressed:
+    return replace(drafted, about={"reason": reason})
+
+
+def _require_currency(wanted: Adjustment, buyer: Customer) -> None:
+    if wanted.net.currency != buyer.account.currency:
+        raise WrongCurrency(f"account {wanted.account_id} is kept in {buyer.account.currency}")
 
 
 def _charge(wanted: Adjustment, run: BillRunId, key: str, today: date) -> Charge:

@@ -36,6 +36,11 @@ class Issuer:
         self._settings = settings
         self._levies = levies
 
+    @property
+    def asks_a_peer(self) -> bool:
+        """Whether `addressed` waits for an answer over the network."""
+        return self._levies.asks_a_peer
+
     async def addressed(self, charges: Sequence[Charge]) -> list[Addressed]:
         """The document of each account and currency, its lines taxed. Raises LevyUnavailable, NoAccount."""
         split = split_by_account(charges)

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.events import DunningStepTold
 from controller.domain.money import Money
 from erp.finance import repository
-from erp.finance.corrections import Adjustment, CorrectionService
+from erp.finance.adjustments import Adjustment
+from erp.finance.corrections import CorrectionService
 
 ITEM = "Late fee"
 

@@ -96,6 +96,11 @@ class LevyRequest:
 class LevyAdapter(Protocol):
     """Port. Who computes levies: the built-in table, or a tax service."""
 
+    @property
+    def asks_a_peer(self) -> bool:
+        """Whether an answer comes over the network: then nobody waits for it in a transaction."""
+        ...
+
     async def levies(self, requests: Sequence[LevyRequest]) -> list[list[Levy]]:
         """For each document its levies. Raises LevyUnavailable; then nothing is issued, and it is tried again."""
         ...

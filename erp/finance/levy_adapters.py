@@ -12,6 +12,7 @@ asked about or in more decimals than the currency has is refused as a whole: not
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,10 +29,15 @@ from erp.finance.levies import LevyRequest, LevyRule, levied
 from erp.finance.model import Levy
 
 _TIMEOUT_S = 10.0
+"""Until the last octet of an answer."""
+_MAX_ANSWER = 50_000_000
+"""Octets. A batch is some hundred documents of a few levies each."""
 
 
 class TableLevies:
     """LevyAdapter over the rules that the legal entity keeps."""
+
+    asks_a_peer = False
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,9 +73,19 @@ class _Answer(BaseModel):
 class HttpLevies:
     """LevyAdapter over a tax service. Nothing is issued while it does not answer."""
 
-    def __init__(self, url: str, token: Secret | None, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    asks_a_peer = True
+
+    def __init__(
+        self,
+        url: str,
+        token: Secret | None,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        patience_s: float = _TIMEOUT_S,
+    ) -> None:
         headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
         self._url = url
+        self._patience_s = patience_s
         self._http = httpx2.AsyncClient(timeout=_TIMEOUT_S, headers=headers, transport=transport)
 
     async def levies(self, requests: Sequence[LevyRequest]) -> list[list[Levy]]:
@@ -77,18 +93,29 @@ class HttpLevies:
         if not asked:
             return [[] for _ in requests]
         try:
-            answer = await self._http.post(self._url, json={"documents": [_asked(r) for r in asked]})
-            answer.raise_for_status()
-            told = _Answer.model_validate_json(answer.content)
+            # One limit for the whole answer: each octet may come just before the client's own.
+            async with asyncio.timeout(self._patience_s):
+                content = await self._ask({"documents": [_asked(r) for r in asked]})
+            told = _Answer.model_validate_json(content)
             if len(told.documents) != len(asked):
                 raise ValueError(f"{len(told.documents)} documents instead of {len(asked)}")
             found = [_read(d, r) for d, r in zip(told.documents, asked, strict=True)]
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, TimeoutError) as error:
             raise LevyUnavailable(f"the tax service does not answer: {type(error).__name__}") from error
         except (ValidationError, ValueError, ArithmeticError) as error:
             raise LevyUnavailable(f"the tax service answers what cannot be: {error}") from error
         by_request = iter(found)
         return [next(by_request) if r.lines else [] for r in requests]
+
+    async def _ask(self, question: dict[str, Any]) -> bytes:
+        async with self._http.stream("POST", self._url, json=question) as answer:
+            answer.raise_for_status()
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > _MAX_ANSWER:
+                    raise ValueError(f"more than {_MAX_ANSWER} octets")
+            return bytes(content)
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -232,6 +232,29 @@ The agreed amounts of its lines are what was charged. `credits_line_id` is the l
 back; the database lets nobody take back more of a line than it says.
 """
 
+adjustment_due = Table(
+    "finance_adjustment_due",
+    metadata,
+    Column("account_id", Id, primary_key=True),
+    Column("reference", String(200), primary_key=True),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("tax_percent", ExactDecimal, nullable=False),
+    Column("item", String(200), nullable=False),
+    Column("reason", String(400), nullable=False),
+    Column("tax_category", String(4), nullable=False),
+    Column("tax_included", Boolean, nullable=False),
+    Column("first_on", Date),
+    Column("subscription_id", String(32), nullable=False),
+    Column("names", Text, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("noted_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("detail", String(300), nullable=False),
+)
+"""An adjustment that waits for a tax service; gone when its document is issued. `names` is JSON: language, name."""
+
 line_levy = Table(
     "finance_line_levy",
     metadata,

@@ -22,8 +22,9 @@ from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger, repository
+from erp.finance.adjustments import Adjustment
 from erp.finance.chart import DIRECT_DEBITS
-from erp.finance.corrections import Adjustment, CorrectionService
+from erp.finance.corrections import CorrectionService
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
 from erp.payments import xml
 from erp.payments.bank import repository as bank

@@ -18,7 +18,8 @@ from controller.app.finance_cli import finance_app
 from controller.http import cursor
 from controller.http.endpoint import Endpoint, Principal
 from controller.store.engine import Database
-from erp.finance import books_routes, correction_routes, proposal_routes, revenue_routes, tax_routes
+from erp.finance import adjusting_routes, books_routes, correction_routes, proposal_routes, revenue_routes, tax_routes
+from erp.finance.adjusting import Adjusting
 from erp.finance.proposals import ProposalService
 from tests.support.api import api_client
 from tests.support.finance import Books, made_entity, manual
@@ -157,6 +158,7 @@ def served(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             *endpoints(books),
             *proposal_routes.endpoints(proposals),
             *correction_routes.endpoints(books.corrections),
+            *adjusting_routes.endpoints(Adjusting(books.database, books.clock, books.corrections)),
             *tax_routes.endpoints(books.tax),
         ]
         world = World(endpoints=lambda _, __: served, clock=books.clock)
@@ -211,6 +213,9 @@ def test_corrections_and_taxes_from_the_command_line(served: dict[str, str]) -> 
     waits = run(finance_app, "post", "Machine", "0400=20000", "1800=-20000", "--reference", "m").split()
     assert waits[1] == "waiting"
     assert waits[0] in run(finance_app, "proposals")
+    small = run(finance_app, "post", "Rent", "6300=20", "1800=-20", "--reference", "s").split()
+    assert run(finance_app, "reverse", small[3], "paid twice").split()[1] == "posted:"
+    assert run(finance_app, "waiting-adjustments").split()[:2] == ["account", "what"]
     same = CliRunner().invoke(finance_app, ["approve", waits[0]])
     assert (same.exit_code, "somebody else" in same.output) == (2, True)
     assert run(finance_app, "refuse", waits[0], *why).endswith(" refused\n")

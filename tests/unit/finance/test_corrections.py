@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceLineId, new_id
 from controller.domain.money import Money
 from erp.finance import correction_routes
-from erp.finance.corrections import Adjustment
+from erp.finance.adjustments import Adjustment
 from erp.finance.crediting import Creditable, credit_of
 from erp.finance.einvoice import cii, ubl
 from erp.finance.einvoice.model import of_content
