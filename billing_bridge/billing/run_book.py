@@ -243,6 +243,8 @@ class RunBook:
             return False
         everybody = account_id == WHOLE_RUN
         batches = None if everybody else await drafts.batches_of(conn, run.bill_run_id, account_id)
+        if batches == []:
+            return False  # an account without a charge: nothing waited but the question why
         await runs.issue_again(conn, run.bill_run_id, batches)
         return await runs.reopen(conn, run.bill_run_id, (DONE, HELD))
 

@@ -52,7 +52,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a bill should not leave as it is. [`low`, `high`] is what was expected; None has no bound."""
+    """Why a bill should not leave as it is. [`low`, `high`] is what was expected; None has no bound.
+
+    `period_first_on` is the first day of the period that it is about, None where it is about a line or a contract.
+    """
 
     check: str
     by: By
@@ -64,6 +67,7 @@ class Finding:
     subscription_id: str = ""
     service_id: str = ""
     records: tuple[Record, ...] = ()
+    period_first_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +143,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`tariffs` are billing's copies of versions, `catalogue` what the catalogue itself says of them (empty: unknown).
+    """`charges` are none where a bill may be missing.
 
-    `today` is the local day that the run is of. `others` are accounts of subscriptions that are not in `holdings`.
+    `tariffs` are billing's copies of versions, `catalogue` what the catalogue itself says of them (empty: unknown).
+    `today` is the local day that the run is of.
     """
 
     account_id: AccountId

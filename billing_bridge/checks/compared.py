@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.billing import usage_rows
 from billing_bridge.checks.reconcile import ANEW, DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
 from billing_bridge.checks.recount import UNKNOWN
 from billing_bridge.checks.tables import reconciliation, recount_day, recount_session
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.suspense.model import NO_SERVICE, WAITING, WRITTEN_OFF
-from billing_bridge.tables import charge_usage, suspense, usage_day, usage_interval
+from billing_bridge.tables import suspense, usage_day, usage_interval
 from controller.domain.clock import start_of_day
 from controller.store.many import insert_rows, one_of, replacing
 
@@ -86,15 +87,8 @@ async def known_of(conn: AsyncConnection, since: date, until: date, zone: ZoneIn
     query = select(usage_day.c.service_id, usage_day.c.day, octets.label("octets"))
     for row in await conn.execute(query.where(usage_day.c.day >= since, usage_day.c.day < until)):
         found[row.day][row.service_id] = replace(known(row.service_id, row.day), billed=row.octets)
-    # Of several charges for a day (a correction after the first) the last one names all of its octets.
-    named = func.max(charge_usage.c.upstream_octets + charge_usage.c.downstream_octets)
-    charged = (
-        select(charge_usage.c.service_id, charge_usage.c.day, named.label("octets"))
-        .where(charge_usage.c.day >= since, charge_usage.c.day < until)
-        .group_by(charge_usage.c.service_id, charge_usage.c.day)
-    )
-    for row in await conn.execute(charged):
-        found[row.day][row.service_id] = replace(known(row.service_id, row.day), charged=int(row.octets))
+    for (service_id, day), charged in (await usage_rows.named(conn, since, until)).items():
+        found[day][service_id] = replace(known(service_id, day), charged=charged)
     await _counters(conn, found, since, until)
     await _explain(conn, found, since, until, zone)
     return found

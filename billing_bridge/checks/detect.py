@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from billing_bridge.checks.case import Case, Finding
 from billing_bridge.checks.contract import by_contract
 from billing_bridge.checks.history import by_history
 from billing_bridge.checks.rules import by_rule
 from controller.domain.money import Money
 
+NO_BILL = "no-bill"
+"""A bill was expected, and there is none: whatever is missing has this name then."""
+
 
 def detect(case: Case) -> list[Finding]:
-    """Every finding, the dearest first; none means that the bill may leave."""
+    """Every finding, the dearest first; none means that the bill may leave, or that there is rightly none."""
     found = [*by_rule(case), *by_contract(case), *by_history(case)]
+    if not case.charges:
+        found = [replace(f, check=NO_BILL) if f.low is not None and f.actual.minor < f.low.minor else f for f in found]
     return sorted(found, key=lambda f: -f.at_stake.minor)
 
 

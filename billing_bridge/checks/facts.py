@@ -49,12 +49,12 @@ class Facts:
     _originals: dict[OfferingVersionId, TariffVersion | None] = field(default_factory=dict)
 
     async def cases(self, conn: AsyncConnection, batch: RatedBatch, limits: Callable[[str], Limits]) -> list[Case]:
-        """The accounts of the batch that are charged something, in their order."""
+        """The accounts of the batch that are charged something or may have to be, in order of their charges."""
         today = local_date(batch.as_of, self.zone)
         by_account: dict[AccountId, list[Charge]] = defaultdict(list)
         for made in batch.charges:
             by_account[made.account_id].append(made)
-        accounts = await _accounts(conn, batch.charges)
+        accounts = await _accounts(conn, batch)
         since = min([today - _TWO_MONTHS, *(c.first_on for c in batch.charges)]) - timedelta(days=31)
         subscriptions = await read_subscriptions(conn, accounts, self._day, since)
         if any(c != "month" for s in subscriptions for c in s.cycles):
@@ -64,7 +64,9 @@ class Facts:
         versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id}
         versions |= {c.version_id for c in batch.charges if c.version_id}
         copies = await tariffs(conn, versions)
-        holdings = await self._holdings(conn, batch, subscriptions, copies, since)
+        # What begins after the instant of the run has not been rated at all.
+        begun = [s for s in subscriptions if any(change.on <= today for change in s.changes)]
+        holdings = await self._holdings(conn, batch, begun, copies, since)
         if self._run_id != batch.bill_run_id:
             self._run_id, self._cohorts, self._originals = batch.bill_run_id, {}, {}
         originals = await self._catalogue(conn, versions)
@@ -77,18 +79,27 @@ class Facts:
                 holding.sold = Sold(product.version_id, product.quantity)
         corrected = await corrections.of_versions(conn, versions)
         found = []
-        for account_id, charges in by_account.items():
-            sales = sold.get(account_id)
-            currency = sales.currency if sales else charges[0].net.currency
-            charged = {c.subscription_id for c in charges}
-            own = [h for h in holdings if h.subscription_id in charged or account_id in h.payers_of]
+        rated = set(batch.account_ids)
+        to_pay: dict[AccountId, list[_Open]] = defaultdict(list)
+        for holding in holdings:
+            if holding.account_id in rated:
+                for payer in holding.payers_of:
+                    to_pay[payer].append(holding)
+        by_subscription = {h.subscription_id: h for h in holdings}
+        for account_id in [*by_account, *(i for i in to_pay if i not in by_account)]:
+            charges, sales = by_account.get(account_id, []), sold.get(account_id)
+            own = {h.subscription_id: h for h in to_pay[account_id]}
+            own |= {i: by_subscription[i] for c in charges if (i := c.subscription_id) in by_subscription}
+            currency = sales.currency if sales else _currency(charges, own.values(), copies)
+            if currency is None:
+                continue  # no charge, and no plan ever
             found.append(
                 Case(
                     account_id,
                     currency,
                     today,
                     charges,
-                    [h.frozen() for h in own],
+                    [h.frozen() for h in own.values()],
                     copies,
                     originals,
                     self._cohorts,
@@ -211,12 +222,22 @@ class _Open:
         )
 
 
-async def _accounts(conn: AsyncConnection, charges: Sequence[Charge]) -> list[AccountId]:
-    """Who is billed, and whose subscriptions they are billed for."""
-    ids = sorted({c.subscription_id for c in charges if c.subscription_id})
+async def _accounts(conn: AsyncConnection, batch: RatedBatch) -> list[AccountId]:
+    """Who was rated, and whose subscriptions they are billed for."""
+    ids = sorted({c.subscription_id for c in batch.charges if c.subscription_id})
     query = select(subscription.c.account_id).where(one_of(conn, subscription.c.subscription_id, ids)).distinct()
     own = [AccountId(i) for i in await conn.scalars(query)]
-    return list(dict.fromkeys([*(c.account_id for c in charges), *own]))
+    return list(dict.fromkeys([*batch.account_ids, *(c.account_id for c in batch.charges), *own]))
+
+
+def _currency(
+    charges: Sequence[Charge], holdings: Iterable[_Open], copies: Mapping[OfferingVersionId, TariffVersion]
+) -> str | None:
+    """Of the first charge, else of the first plan; None where there is neither."""
+    if charges:
+        return charges[0].net.currency
+    held = (c.version_id for h in holdings for c in h.subscription.changes if c.version_id)
+    return next((copies[version_id].currency for version_id in held), None)
 
 
 async def _charged(

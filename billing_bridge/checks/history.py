@@ -194,6 +194,7 @@ def _range(case: Case, used: _Used, low: float, high: float, check: str) -> Iter
         used.holding.subscription_id,
         used.holding.service_id,
         (*charge_records(lines), *usage_records(days)),
+        used.period.first_on,
     )
 
 

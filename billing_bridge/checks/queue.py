@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -104,6 +104,15 @@ async def of_accounts(
     return {AccountId(row.account_id): _waiter(row) for row in await conn.execute(query)}
 
 
+async def asked_before(
+    conn: AsyncConnection, account_id: AccountId, but_run: BillRunId
+) -> set[tuple[str, date | None]]:
+    """Subscriptions and periods of an account that other runs have asked about, whether that was decided or waits."""
+    query = select(exception.c.findings).where(exception.c.account_id == account_id, exception.c.bill_run_id != but_run)
+    found = [_finding(one) for text in await conn.scalars(query) for one in json.loads(text)]
+    return {(one.subscription_id, one.period_first_on) for one in found}
+
+
 async def get(conn: AsyncConnection, exception_id: str, *, lock: bool = False) -> Waiter | None:
     query = select(exception).where(exception.c.exception_id == exception_id)
     row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
@@ -196,11 +205,13 @@ def _to_json(f: Finding) -> dict[str, Any]:
         "subscription_id": f.subscription_id,
         "service_id": f.service_id,
         "records": [[r.what, r.ref, r.detail] for r in f.records],
+        "period_first_on": None if f.period_first_on is None else f.period_first_on.isoformat(),
     }
 
 
 def _finding(found: dict[str, Any]) -> Finding:
     currency, low, high = found["currency"], found["low_minor"], found["high_minor"]
+    first_on = found.get("period_first_on")
     return Finding(
         found["check"],
         By(found["by"]),
@@ -212,6 +223,7 @@ def _finding(found: dict[str, Any]) -> Finding:
         found["subscription_id"],
         found["service_id"],
         tuple(Record(*record) for record in found["records"]),
+        None if first_on is None else date.fromisoformat(first_on),
     )
 
 

@@ -226,6 +226,7 @@ def _sum(
         holding.subscription_id,
         holding.service_id,
         (*charge_records(lines), *usage_records(used)),
+        period.first_on,
     )
 
 

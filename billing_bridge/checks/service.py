@@ -75,10 +75,8 @@ class ChecksService:
 
     async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
         """ports.ChargeChecker. A dry batch is looked at and leaves no trace."""
-        if not batch.charges:
-            return ()
         async with self._database.read() as conn:
-            known = await queue.of_accounts(conn, batch.bill_run_id, list({c.account_id for c in batch.charges}))
+            known = await queue.of_accounts(conn, batch.bill_run_id, batch.account_ids)
             site = await queue.limits(conn)
             cases = await self._facts.cases(conn, batch, lambda currency: _limits(site, currency))
             run = await runs.get(conn, batch.bill_run_id)
@@ -217,6 +215,10 @@ class ChecksService:
 
     async def _look(self, conn: AsyncConnection, batch: RatedBatch, case: Case) -> Waiter | None:
         findings = detect(case)
+        if findings and not case.charges:
+            # No document takes the question along: it is asked once, not in every run until the next period.
+            asked = await queue.asked_before(conn, case.account_id, batch.bill_run_id)
+            findings = [f for f in findings if (f.subscription_id, f.period_first_on) not in asked]
         if not findings:
             return None
         now = self._clock.now()

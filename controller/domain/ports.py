@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from controller.domain.charge import Charge
+from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.identity import AccountId, BillRunId, DeviceId, OfferingVersionId, ServiceId
 from controller.domain.service import AttachedService, ObservedService, SpeedProfile
 from controller.domain.tariff import TariffVersion
@@ -340,6 +341,7 @@ class ChargeReader(Protocol):
 class RatedBatch:
     """The accounts of one batch of a bill run with what they are charged, in order of account and period.
 
+    `account_ids` are all that were rated, those among them too for which nothing was due.
     `dry` batches are a preview: nothing of them is stored, and no document will be made of them.
     """
 
@@ -441,4 +443,43 @@ class AccessMap(Protocol):
 
     async def services_by_onu(self) -> Mapping[str, ServiceId]:
         """Serial number (ITU-T G.984.3 form, upper case) → service."""
+        ...
+
+
+class CreditControl(Protocol):
+    """Balances of prepaid services, as logins ask for a slice of them."""
+
+    async def reserve(self, service_id: ServiceId, station: str, nas_id: str) -> Slice | NoCredit:
+        """Reserve a slice for a session that is about to begin, in a transaction of its own.
+
+        `station` tells the lines of a service apart ("" where nothing does): one that asks again has lost what it was
+        given before. Raises what the database raises.
+        """
+        ...
+
+
+class CreditAccess(Protocol[ConnectionT]):
+    """What an empty or refilled balance does to logins and live sessions, in the caller's transaction."""
+
+    async def take_turn(self, conn: ConnectionT) -> None:
+        """Wait for other writers of logins; before the caller writes what they write after that (the audit log)."""
+        ...
+
+    async def put(self, conn: ConnectionT, service_id: ServiceId, standing: Standing | None) -> None:
+        """What holds of the service's login; None: it is not prepaid any more. May be repeated; a service without a
+        login has nothing to take."""
+        ...
+
+    async def end(
+        self, conn: ConnectionT, service_id: ServiceId, session_keys: Collection[str], action: FinalAction
+    ) -> None:
+        """These live sessions have used their final unit."""
+        ...
+
+    async def go_on(self, conn: ConnectionT, service_id: ServiceId, session_keys: Collection[str]) -> None:
+        """These live sessions, which were put into the garden, have units again."""
+        ...
+
+    async def follow(self) -> None:
+        """After the commit: this process's logins are to know at once."""
         ...

@@ -34,8 +34,9 @@ class Batches:
         else:
             charges, tally = await self._billing.rate(run.bill_run_id, batch), None
         drafts = [_total(d, keep=run.dry) for d in await self._finance.drafts(charges)] if charges else []
-        accounts = tuple(dict.fromkeys(c.account_id for c in charges))
-        rated = RatedBatch(run.bill_run_id, batch, run.as_of, accounts, charges, run.dry)
+        accounts = await self._billing.accounts_of(run.bill_run_id, batch)
+        everybody = tuple(dict.fromkeys([*accounts, *(c.account_id for c in charges)]))
+        rated = RatedBatch(run.bill_run_id, batch, run.as_of, everybody, charges, run.dry)
         waiting = [(CHECK, found) for found in await self._checker.check(rated)]
         if run.preview_id and run.hold_changed:
             waiting += [(PREVIEW, found) for found in await self._changed(run, batch, drafts)]

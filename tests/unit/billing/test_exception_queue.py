@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from billing_bridge.billing import holds
+from billing_bridge.billing.model import DONE
 from billing_bridge.checks.errors import FourEyes
 from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter, Wanted
 from billing_bridge.checks.routes import endpoints
@@ -31,7 +32,7 @@ from tests.support.api import api_client
 from tests.support.billing_fakes import PriceList, tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 
-PLAN = "a" * 32
+PLAN, GIVEN_AWAY = "a" * 32, "9" * 32
 BY = {"actor": "user:anna", "reason": "the price was agreed by telephone"}
 OTHER = {"actor": "user:bert", "reason": "I have called the customer"}
 
@@ -68,10 +69,11 @@ class Office:
 
     def __init__(self, database: Database, directory: Path) -> None:
         version = tariff(PLAN, "30.00", included=10 * GB)
+        self.given_away = tariff(GIVEN_AWAY, "0.00")
         later = Later()
-        self.world = BillingWorld(database, directory, [version], berlin(2026, 9, 1, 9), checker=later)
+        self.world = BillingWorld(database, directory, [version, self.given_away], berlin(2026, 9, 1, 9), checker=later)
         self.version = version
-        self.catalog, self.sales = PriceList([version]), Sales()
+        self.catalog, self.sales = PriceList([version, self.given_away]), Sales()
         self.clock: MovableClock = self.world.clock
         self.checks = later.checks = ChecksService(
             database, self.clock, BillingSettings(zone=BERLIN), catalog=self.catalog, sales=self.sales
@@ -258,6 +260,58 @@ async def test_a_line_that_another_account_pays_for_is_one_of_its_bill(office: O
     stranger = [replace(charge, account_id=AccountId("f" * 32)) for charge in batch.charges]
     (waiting,) = await office.checks.check(replace(batch, bill_run_id=BillRunId("c" * 32), charges=stranger, dry=True))
     assert "foreign-line" in waiting.reason
+
+
+async def one_forgotten(office: Office) -> tuple[BillRunId, Line]:
+    """Two accounts have a plan; of one of them billing has copied that it costs nothing, so it has no bill."""
+    for line in (right := await office.world.activate(PLAN), forgotten := await office.world.activate(GIVEN_AWAY)):
+        office.sales.add(line, PLAN if line is right else GIVEN_AWAY, office.clock.now())
+    plan = PricePlan(prices=(Flat(code="fee", amount=Decimal("30.00")),))
+    office.catalog.add(replace(office.given_away, plan=plan))
+    return await office.bill(), forgotten
+
+
+async def test_a_bill_that_should_be_there_and_is_not_waits_for_a_person_with_its_price(office: Office) -> None:
+    run, forgotten = await one_forgotten(office)
+    (waiter,) = await office.waiting()
+    assert (waiter.account_id, waiter.checks) == (forgotten.account_id, ("no-bill",))
+    assert (waiter.net, waiter.at_stake) == (Money(0, "EUR"), Money(3000, "EUR"))
+    assert waiter.findings[0].text.startswith("fee missing: ")
+    assert waiter.findings[0].period_first_on == date(2026, 9, 1)
+    assert await office.documents(run) == 1
+    assert await office.waits(run) == {forgotten.account_id}
+
+
+async def test_a_missing_bill_is_asked_about_once_a_period(office: Office) -> None:
+    await one_forgotten(office)
+    office.clock.advance(timedelta(days=1))
+    await office.world.bill()
+    assert len(await office.waiting()) == 1, "nothing more is missing than the day before"
+    office.clock.move_to(berlin(2026, 10, 1, 9))
+    await office.world.bill()
+    asked = [[f.period_first_on for f in waiter.findings] for waiter in await office.waiting()]
+    assert asked == [[date(2026, 9, 1)], [date(2026, 10, 1)]]
+
+
+async def test_whoever_says_that_no_bill_is_right_ends_the_hold_and_no_document_is_made(office: Office) -> None:
+    run, _ = await one_forgotten(office)
+    (waiter,) = await office.waiting()
+    assert (await office.checks.release(waiter.exception_id, **BY)).state == GONE
+    assert not await office.waits(run)
+    assert await office.documents(run) == 1
+    assert (await office.world.billing.bill_run(run)).state == DONE, "there was nothing to go on with"
+
+
+async def test_an_account_whose_line_begins_after_the_run_is_not_missed(office: Office) -> None:
+    await office.world.activate(PLAN)
+    before = office.clock.now()
+    office.clock.advance(timedelta(days=5))
+    line = await office.world.activate(PLAN)
+    await office.world.launch()
+    run = BillRunId(await office.world.bill(as_of=before))
+    assert [b.account_ids for b in office.batches if line.account_id in b.account_ids], "it was looked at"
+    assert await office.documents(run) == 1
+    assert not await office.waiting()
 
 
 async def test_the_queue_over_http(office: Office, api: httpx2.AsyncClient) -> None:
