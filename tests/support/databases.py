@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -118,7 +119,8 @@ class PostgresServer:
             self.drop(name)
 
     def stop(self) -> None:
-        self.process.terminate()
+        """At once, whoever is connected: what a failed test left open would be waited for without end."""
+        self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
 
 
