@@ -2,11 +2,12 @@
 
 RuleError
 ├── NotFound  UnknownCharge, UnknownBillRun, UnknownHold, UnknownSuspense, UnbilledService, UnknownSource,
-│             UnknownDelivery
+│             UnknownDelivery, UnknownPrepaid
 ├── Conflict  Retired, SourceExists; Decided              somebody else has decided about this usage, or it has changed
 ├── FutureBillRun                   a run cannot be of an instant that has not come
 ├── Ahead                           usage cannot be complete for a time that has not come
 ├── NotTheSamePlan                  a price is corrected by another version of the same shape
+├── NotPrepaid                      a plan by which nothing can be paid in advance, or a balance of another kind
 └── NotForThis                      this cannot be done with usage held for that reason
 """
 
@@ -69,3 +70,11 @@ class Retired(Conflict):
 
 class Ahead(RuleError):
     code = "usage-ahead"
+
+
+class UnknownPrepaid(NotFound):
+    code = "unknown-prepaid"
+
+
+class NotPrepaid(RuleError):
+    code = "not-prepaid"

@@ -240,8 +240,10 @@ async def update_subscriber(conn: AsyncConnection, username: str, **values: Any)
     )
 
 
-_LOADED = [subscriber_table.c[name] for name in SubscriberRow._fields if name not in ("profile", "barred")]
-_LOADED += [subscriber_table.c[name] for name in ("profile_name", "downstream_bps", "upstream_bps", "restriction")]
+_MADE = ("profile", "barred", "prepaid")
+"""Of what stands in the columns behind the others."""
+_BEHIND = ("profile_name", "downstream_bps", "upstream_bps", "restriction", "credit")
+_LOADED = [subscriber_table.c[n] for n in (*(n for n in SubscriberRow._fields if n not in _MADE), *_BEHIND)]
 
 
 async def subscribers_after(conn: AsyncConnection, revision: int, *, chunk: int = 5_000) -> AsyncIterator[list[Any]]:
@@ -276,7 +278,7 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
         opened.append(
             SubscriberRow(
                 username, service_id, password, profile, framed_ipv4, enabled, withdrawn, revision, form, expired,
-                suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), held, barred,
+                suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), held, barred, rest[4] is not None,
             )
         )  # fmt: skip
     return opened

@@ -9,11 +9,13 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from controller.domain.clock import Clock
+from controller.domain.ports import CreditControl
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from radius.accepts import SharedAccepts
 from radius.access import AccessService
 from radius.authorization.admission import Admission
+from radius.authorization.credit import Credit
 from radius.authorization.directory import Directory
 from radius.authorization.eap.certificates import Certificates
 from radius.authorization.eap.methods import methods, unserved
@@ -22,6 +24,7 @@ from radius.authorization.plan import Defaults
 from radius.authorization.policy import Policy
 from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
+from radius.crediting import Crediting
 from radius.dynamic.port import DynamicPort
 from radius.dynamic.relay import Relay
 from radius.dynamic.visited import VisitedSessions
@@ -101,11 +104,15 @@ class RadiusRoom:
         self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
         evaluation = Evaluation(self.sessions.changes)
         self.restricting = Restricting(clock, self.sessions.changes, has_garden=settings.garden is not None)
+        self.crediting = Crediting(
+            clock, self.sessions.changes, self.follower.refresh_subscribers, has_garden=settings.garden is not None
+        )
         self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
         self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
         grants = PoolGrants(Allocator(database, clock), clock)
         accepts = None if database.is_sqlite else SharedAccepts(database)
         admission = Admission(clock, settings.entity_zone, sessions, grants, accepts)
+        self._admission = admission
         find, needs_binding = self.directory.resolve, settings.peap_needs_binding
         served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
         policy = Policy(self.directory, admission, served, store_password=self.passwords.changed_by_peer)
@@ -145,6 +152,10 @@ class RadiusRoom:
         )
         self.traces = Traces(database, clock, self._watch)
         self.speeds = SessionSpeed(database, clock, self.sessions)
+
+    def use_credit(self, control: CreditControl) -> None:
+        """Who grants slices of prepaid balances; before `start`."""
+        self._admission.credit = Credit(control)
 
     def _watch(self, traces: Traces | None) -> None:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""

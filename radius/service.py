@@ -450,7 +450,7 @@ class SubscriberService:
         )
 
 
-_KEPT = ("ipv6_prefix", "delegated_prefix", "terms", "throttle", "restriction")
+_KEPT = ("ipv6_prefix", "delegated_prefix", "terms", "throttle", "restriction", "credit")
 
 
 def _profile_columns(profile: SpeedProfile) -> dict[str, Any]:

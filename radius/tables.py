@@ -76,6 +76,8 @@ subscriber = Table(
     Column("throttle", Text),
     # Written by dunning (radius.restricting): what is taken until the account has paid.
     Column("restriction", Text),
+    # Written by billing (radius.crediting): NULL is not prepaid, else how a prepaid service stands.
+    Column("credit", String(8)),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("updated_at", Instant, nullable=False),
     # Pools give nobody what somebody has for good.

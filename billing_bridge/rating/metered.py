@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from controller.domain.price import Free, Graduated, Metered, Overage, Package, Volume
+from controller.domain.price import Free, Graduated, Meter, Metered, Overage, Package, Volume
 from controller.domain.units import human_octets, octets_in
 
 
@@ -39,6 +39,13 @@ class Cost:
     label: str
     steps: tuple[str, ...]
     included: int | None = None
+
+
+def counted(price: Metered, upstream: int, downstream: int) -> int:
+    """The octets that a price is for, of those in either of the subscriber's directions."""
+    if price.meter is Meter.DOWNSTREAM:
+        return downstream
+    return upstream if price.meter is Meter.UPSTREAM else upstream + downstream
 
 
 def cost(price: Metered, used: int, share: Share) -> Cost:

@@ -1,5 +1,7 @@
 """Prepaid by the postpaid price: octets are granted while money lasts, and debited as they are reported. Pure.
 
+A balance may be units instead of money, octets or seconds: one of them then costs one.
+
     grant   session may use n more octets: what all open grants come to, with what was used, must be affordable
     report  running total of a session: what is new of it is used, and the price of all that was used is debited
     expire  a session that went silent gives back what it did not report
@@ -24,6 +26,11 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
+class Units:
+    """The price of a unit where the balance is such units: one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """`reported` octets of a session were debited; until `expires_at` it may bring that to `until`."""
 
@@ -44,7 +51,7 @@ class Prepaid:
     grant.
     """
 
-    price: Metered
+    price: Metered | Units
     share: Share
     currency: str
     rounding: str
@@ -64,6 +71,8 @@ class Prepaid:
 
     def price_of(self, octets: int) -> int:
         """Minor units that so many octets of the period cost: what a postpaid bill would say."""
+        if isinstance(self.price, Units):
+            return octets
         return Money.rounded(cost(self.price, octets, self.share).exact, self.currency, self.rounding).minor
 
     def affordable(self, octets: int) -> bool:

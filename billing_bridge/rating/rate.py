@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 from billing_bridge.rating.calls import rate_calls
 from billing_bridge.rating.line import Line, Octets, Usage
-from billing_bridge.rating.metered import Share, cost
+from billing_bridge.rating.metered import Share, cost, counted
 from billing_bridge.rating.percentile import burst
 from billing_bridge.rating.proration import DaySpan, Held
 from billing_bridge.rating.recurring import discount_line, flat_lines, one_off_line
 from controller.domain.charge import ChargeKind
-from controller.domain.price import METERED, Calls, Discount, Flat, Meter, Metered, OneOff, Percentile, PricePlan
+from controller.domain.price import METERED, Calls, Discount, Flat, Metered, OneOff, Percentile, PricePlan
 from controller.domain.price_hours import Hours, hours_of
 from controller.domain.tariff import TariffVersion
 
@@ -72,7 +72,7 @@ def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> It
     for price in tariff.plan.prices:
         if isinstance(price, METERED):
             hours = hours_of(price, metered, tariff.plan.holidays)
-            used = sum(_octets(_of_day(usage, day, hours), price) for day in days)
+            used = sum(counted(price, *_of_day(usage, day, hours)) for day in days)
             yield _octet_line(price, used, share, held)
         elif isinstance(price, Percentile):
             yield _burst_line(price, held, usage, zone, share)
@@ -92,12 +92,6 @@ def _of_day(usage: Usage, day: date, hours: Hours | None) -> Octets:
     wanted = hours.quarters(day)
     found = [octets for quarter, octets in quarters.items() if quarter in wanted]
     return Octets(sum(o.upstream for o in found), sum(o.downstream for o in found))
-
-
-def _octets(octets: Octets, price: Metered) -> int:
-    if price.meter is Meter.DOWNSTREAM:
-        return octets.downstream
-    return octets.upstream if price.meter is Meter.UPSTREAM else octets.upstream + octets.downstream
 
 
 def _octet_line(price: Metered, used: int, share: Share, held: Held) -> Line:

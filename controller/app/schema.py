@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from billing_bridge import tables as billing_bridge_tables
 from billing_bridge.checks import tables as check_tables
+from billing_bridge.prepaid import tables as prepaid_tables
 from billing_bridge.sources import tables as source_tables
 from collectors import tables as collectors_tables
 from controller.app import auth_tables
@@ -46,6 +47,7 @@ TABLE_MODULES = (
     orders_tables,
     billing_bridge_tables,
     check_tables,
+    prepaid_tables,
     source_tables,
     finance_tables,
     dunning_tables,

@@ -1,7 +1,8 @@
 """The last step of every login, whatever method proved who it is: may it have a session now, and which?
 
 A plain login costs one comparison. A login with conditions is looked at here; only one with a limit on sessions waits
-for the table of live sessions, and so is decided later.
+for the table of live sessions, one of a pool of ours for an address, one of a prepaid service for a slice of its
+balance (see `credit`), and so is decided later.
 
 Which of the sessions in that table count against a limit:
 
@@ -20,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from controller.domain.clock import Clock
 from radius.authorization.conditions import closes_at
+from radius.authorization.credit import Credit
 from radius.authorization.directory import Subscriber
 from radius.pools.owner import station_in, station_of
 from radius.ports import Accepts, Grants, Occupancy, Occupied
@@ -38,6 +40,8 @@ _START_FOLLOWS = timedelta(seconds=10)
 _NO_GARDEN = Cause.SUSPENDED.because("the service is suspended, and there is no walled garden")
 _IN_ARREARS = Cause.SUSPENDED.because("the service is suspended until its account has paid")
 _USED_UP = Cause.EXHAUSTED.because("the volume of the period is used up, and nobody topped it up")
+
+_NO_CREDIT_CONTROL = Cause.EXHAUSTED.because("the service is prepaid, and nothing here grants slices of its balance")
 
 Give = Callable[[], Awaitable[bytes | str]]
 
@@ -63,6 +67,8 @@ class Admission:
         self._occupancy = occupancy
         self._grants = grants
         self._accepts = accepts
+        self.credit: Credit | None = None
+        """Grants slices of prepaid balances; without it no prepaid service logs in."""
         self._accepted: dict[str, list[tuple[str, datetime]]] = {}
 
     def admit(
@@ -96,14 +102,20 @@ class Admission:
             ends_in_s = max(1, int((closing - now).total_seconds()))
         shared = plan.attributes(nas) if ends_in_s is None else plan.encode(nas, ends_in_s=ends_in_s)
         accepted = Decision(ACCESS_ACCEPT, accept + shared + subscriber.attributes, "accept")
+        if guard.prepaid and self.credit is None:
+            return rejection(_NO_CREDIT_CONTROL, reject)
         give = None
         if guard.pools and self._grants is not None:
             give = partial(self._grants.give, guard.pools, subscriber.attributes, packet, nas)
-        if conditions.max_sessions is None:
-            return accepted if give is None else Deferred(partial(_given, give, accepted, reject))
-        service_id, caller = service_in(subscriber.attributes), station_in(packet, nas_id_of(packet, nas)) or None
-        count = partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject)
-        return Deferred(count if give is None else partial(_counted_and_given, count, give, reject))
+        decide = None if give is None else partial(_given, give, accepted, reject)
+        if conditions.max_sessions is not None:
+            service_id, caller = service_in(subscriber.attributes), station_in(packet, nas_id_of(packet, nas)) or None
+            count = partial(self._count, service_id, caller, conditions.max_sessions, accepted, reject)
+            decide = count if give is None else partial(_counted_and_given, count, give, reject)
+        if guard.prepaid and self.credit is not None:
+            ask = partial(self.credit.ask, subscriber, packet, nas, accept, reject)
+            decide = partial(_credited, decide, accepted, ask)
+        return accepted if decide is None else Deferred(decide)
 
     async def _count(
         self, service_id: str, caller: str | None, limit: int, accepted: Decision, reject: bytes
@@ -145,6 +157,16 @@ class Admission:
 async def _counted_and_given(count: Callable[[], Awaitable[Decision]], give: Give, reject: bytes) -> Decision:
     decision = await count()
     return decision if decision.code == ACCESS_REJECT else await _given(give, decision, reject)
+
+
+async def _credited(
+    decide: Callable[[], Awaitable[Decision]] | None,
+    accepted: Decision,
+    ask: Callable[[Decision], Awaitable[Decision]],
+) -> Decision:
+    """Money last: what is refused for another reason has reserved nothing."""
+    decision = accepted if decide is None else await decide()
+    return decision if decision.code == ACCESS_REJECT else await ask(decision)
 
 
 async def _given(give: Give, accepted: Decision, reject: bytes) -> Decision:

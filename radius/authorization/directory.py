@@ -81,6 +81,8 @@ class SubscriberRow(NamedTuple):
     throttle: Throttle | None = None
     barred: bool = False
     """Kept out until its account has paid."""
+    prepaid: bool = False
+    """Each login asks for a slice of its balance."""
 
     def __repr__(self) -> str:
         return f"SubscriberRow({self.username!r}, {self.service_id}, {self.profile.name}, revision={self.revision})"
@@ -194,7 +196,9 @@ class Directory:
     def _plan(self, row: SubscriberRow) -> Plan:
         # Hashing terms takes longer than all else here, and nearly every row has none of its own.
         terms = None if row.terms is PLAIN else row.terms
-        key = (row.profile, terms, row.enabled, row.suspended, row.password_expired, row.throttle, row.barred)
+        key = (
+            row.profile, terms, row.enabled, row.suspended, row.password_expired, row.throttle, row.barred, row.prepaid
+        )  # fmt: skip
         plan = self._plans.get(key)
         if plan is None:
             plan = Plan(
@@ -206,6 +210,7 @@ class Directory:
                 expired=row.password_expired,
                 throttle=row.throttle,
                 barred=row.barred,
+                prepaid=row.prepaid,
                 served=self._pools,
             )
             offering = self._offerings.get(row.profile.name)

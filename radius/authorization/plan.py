@@ -85,12 +85,14 @@ class Guard:
     """(kind, pool id) of the pools of ours that a login is given addresses from."""
     barred: bool = False
     """Kept out until its account has paid."""
+    prepaid: bool = False
+    """A slice of the balance is asked for."""
 
     @property
     def is_plain(self) -> bool:
         """Nothing has to be looked at."""
         out = self.suspended_out or self.expired or self.exhausted or self.barred
-        return self.enabled and not out and not self.pools and self.conditions.is_empty
+        return self.enabled and not out and not self.prepaid and not self.pools and self.conditions.is_empty
 
 
 Served = Mapping[tuple[str, str], str]
@@ -120,6 +122,7 @@ class Plan:
         expired: bool = False,
         throttle: Throttle | None = None,
         barred: bool = False,
+        prepaid: bool = False,
         served: Served = NOTHING_SERVED,
     ) -> None:
         self._garden = defaults.garden if suspended else None
@@ -132,7 +135,9 @@ class Plan:
         self.own_terms = own_terms
         exhausted = throttle is not None and throttle.profile is None and self._garden is None
         out = suspended and self._garden is None
-        self._guard = Guard(enabled, out, own_terms.conditions, expired, exhausted, barred=barred)
+        # In the garden nothing costs: who is there for another reason takes nothing of the balance.
+        asks = prepaid and not suspended
+        self._guard = Guard(enabled, out, own_terms.conditions, expired, exhausted, barred=barred, prepaid=asks)
         self.guard: Guard | None = None
         self.settle(PLAIN)
 
@@ -166,8 +171,13 @@ class Plan:
             encoded = self._encoded[key] = self.encode(nas)
         return encoded
 
-    def encode(self, nas: Nas, *, ends_in_s: int | None = None) -> bytes:
-        """`attributes`, with a Session-Timeout of at most `ends_in_s`."""
+    @property
+    def garden(self) -> Garden | None:
+        """That of the room, whether it is closed around the service or not."""
+        return self._defaults.garden
+
+    def encode(self, nas: Nas, *, ends_in_s: int | None = None, walled: bool = False) -> bytes:
+        """`attributes`, with a Session-Timeout of at most `ends_in_s`; `walled`: with the garden closed."""
         grant, defaults = self._terms.grant, self._defaults
         session_s = defaults.session_timeout_s if grant.session_timeout_s is None else grant.session_timeout_s
         extra = nas.reply_attributes + grant.extra
@@ -180,7 +190,7 @@ class Plan:
             self.speed,
             replace(grant, pools=self._told(grant.pools), extra=extra),
             Timers(session_s, idle_s, _first(grant.interim_interval_s, nas.interim_interval_s) or 0),
-            self._garden,
+            defaults.garden if walled else self._garden,
         )
 
     def _told(self, names: Pools) -> Pools:

@@ -1,7 +1,7 @@
 """What dunning has taken from a service, in the row of its login, and what follows from it beside all else. Pure.
 
-Three hands reach for the same login: an operator suspends it, fair use throttles it, dunning restricts it. The
-strictest holds, and each lifts what is its own.
+Four hands reach for the same login: an operator suspends it, fair use throttles it, dunning restricts it, and an empty
+prepaid balance closes it. The strictest holds, and each lifts what is its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
+from controller.domain.credit import Standing
 from controller.domain.restriction import FREE, Measure, Restriction
 from controller.domain.service import SpeedProfile
 from radius.authorization import throttle
@@ -45,18 +46,27 @@ def stored(text: str | None) -> Restriction:
     return Restriction(Measure(said["measure"]), None if said["profile"] is None else SpeedProfile(**said["profile"]))
 
 
-def combined(suspended: bool, fair_use: Throttle | None, restriction: Restriction) -> Held:
+def combined(
+    suspended: bool, fair_use: Throttle | None, restriction: Restriction, credit: Standing | None = None
+) -> Held:
     """The strictest of all. What fair use has used up stays used up."""
     left = fair_use
     if restriction.profile is not None and not _slower(fair_use, restriction.profile):
         left = Throttle(restriction.profile)
-    barred = restriction.measure is Measure.SUSPEND
-    return Held(suspended or restriction.measure is Measure.GARDEN, barred, left)
+    barred = restriction.measure is Measure.SUSPEND or credit is Standing.OUT
+    walled = suspended or restriction.measure is Measure.GARDEN or credit is Standing.GARDEN
+    return Held(walled, barred, left)
 
 
 def of_row(row: Mapping[str, Any]) -> Held:
     """Of a row of radius_subscriber."""
-    return combined(bool(row["suspended"]), throttle.stored(row["throttle"]), stored(row["restriction"]))
+    return left_by(row, throttle.stored(row["throttle"]))
+
+
+def left_by(row: Mapping[str, Any], fair_use: Throttle | None) -> Held:
+    """Of a row of radius_subscriber, with this in place of what fair use has written there."""
+    credit = None if row["credit"] is None else Standing(row["credit"])
+    return combined(bool(row["suspended"]), fair_use, stored(row["restriction"]), credit)
 
 
 def speed(held: Held, sold: SpeedProfile) -> SpeedProfile | None:

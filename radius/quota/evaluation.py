@@ -142,7 +142,7 @@ def _plan(login: dict[str, Any]) -> SpeedProfile:
 
 def _held(login: dict[str, Any], left: Throttle | None) -> Held:
     """What is taken from a login once fair use leaves it `left`."""
-    return restriction.combined(bool(login["suspended"]), left, restriction.stored(login["restriction"]))
+    return restriction.left_by(login, left)
 
 
 def _has(session: LiveSession, login: dict[str, Any], left: Throttle | None) -> bool:

@@ -5,7 +5,8 @@ optional k (1,000) or M (1,000,000) bit/s; further fields (burst, priority) may 
 
 Filter-Id names a chain of the firewall, with .in or .out for one direction. The garden is an address list, whose
 members the firewall turns to the portal: a CoA gives the session another list, and a list that no rule names does
-nothing. Source: RouterOS manual, "RADIUS Client", supported attributes.
+nothing. Mikrotik-Total-Limit ends a session by volume: of a hotspot; a PPP server of RouterOS ignores it, and what its
+sessions use is watched from here. Source: RouterOS manual, "RADIUS Client", supported attributes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from radius.vendors import standard
 from radius.vendors.model import Rates, Vendor
 from radius.vendors.terms import Filters, Garden, Pools
 
+_TOTAL_LIMIT, _TOTAL_LIMIT_GIGAWORDS = 17, 18
 _ADDRESS_LIST = 19
 _DELEGATED_IPV6_POOL = 22
 
@@ -53,6 +55,13 @@ def pools(names: Pools) -> bytes:
     return encoded
 
 
+def volume_limit(octets: int) -> bytes:
+    """Of both directions together; above 32 bits in gigawords, as accounting counts them."""
+    high, low = divmod(octets, 2**32)
+    encoded = vendor_attribute(MIKROTIK, _TOTAL_LIMIT, low.to_bytes(4, "big"))
+    return encoded + (vendor_attribute(MIKROTIK, _TOTAL_LIMIT_GIGAWORDS, high.to_bytes(4, "big")) if high else b"")
+
+
 def filters(names: Filters) -> bytes:
     upstream, downstream = names.upstream, names.downstream
     return standard.text(Attr.FILTER_ID, upstream and f"{upstream}.in") + standard.text(
@@ -82,6 +91,7 @@ VENDOR = Vendor(
     read_rate=read_rate_limit,
     pools=pools,
     filters=filters,
+    volume_limit=volume_limit,
     garden=garden,
     garden_opened=garden_opened,
     garden_is_filter=False,

@@ -38,6 +38,8 @@ class Vendor:
     unless an operator says otherwise: whether the Class of a CoA, coming back in accounting, is evidence enough of the
     new speed. A box that is documented to report its rates should be asked for them.
 
+    `volume_limit` has the NAS itself end a session after so many octets of both directions; not every NAS can.
+
     `pools`, `filters` and `vlan` encode what their names say. `garden` closes the walled garden around a session by
     CoA, and at login where there is no `garden_at_login`; `garden_opened` takes its part back by CoA, given the filters
     of the service itself. `garden_is_filter`: the garden stands where these filters would, and replaces them.
@@ -54,6 +56,7 @@ class Vendor:
     pools: Callable[[Pools], bytes] = standard.pools
     filters: Callable[[Filters], bytes] = standard.filters
     vlan: Callable[[int], bytes] = standard.vlan
+    volume_limit: Callable[[int], bytes] = standard.no_volume_limit
     garden: Callable[[Garden], bytes] = _closed_by_filter
     garden_at_login: Callable[[Garden], bytes] | None = None
     garden_opened: Callable[[Garden, Filters], bytes] = _opened_by_filter

@@ -81,5 +81,10 @@ def vlan(vlan_id: int) -> bytes:
     )
 
 
+def no_volume_limit(_octets: int) -> bytes:
+    """The RFCs have no attribute for a volume: what is used is watched from here."""
+    return b""
+
+
 def text(kind: int, value: str | None) -> bytes:
     return b"" if value is None else attribute(kind, value.encode())

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -130,13 +130,13 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -228,6 +228,14 @@ CREATE TABLE billing_bridge_reconciliation (
 ;;
 CREATE INDEX ix_billing_bridge_reconciliation_day ON billing_bridge_reconciliation (day, verdict, service_id)
 ;;
+CREATE TABLE billing_bridge_leak (
+    side VARCHAR(16) NOT NULL,
+    rank INTEGER NOT NULL,
+    looked_at BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    CONSTRAINT pk_billing_bridge_leak PRIMARY KEY (side, rank)
+)
+;;
 CREATE TABLE billing_bridge_leak_day (
     day DATE NOT NULL,
     side VARCHAR(16) NOT NULL,
@@ -264,6 +272,30 @@ CREATE TABLE billing_bridge_recount_day (
 )
 ;;
 CREATE INDEX ix_billing_bridge_recount_day_day ON billing_bridge_recount_day (day)
+;;
+CREATE TABLE billing_bridge_prepaid (
+    service_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    unit VARCHAR(8) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    balance BIGINT NOT NULL CONSTRAINT ck_billing_bridge_prepaid_not_overdrawn CHECK (balance >= 0),
+    reserved BIGINT NOT NULL,
+    worth_minor BIGINT NOT NULL CONSTRAINT ck_billing_bridge_prepaid_worth CHECK (worth_minor >= 0),
+    overshoot BIGINT NOT NULL,
+    standing VARCHAR(8) NOT NULL,
+    opened_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    CONSTRAINT pk_billing_bridge_prepaid PRIMARY KEY (service_id),
+    CONSTRAINT ck_billing_bridge_prepaid_reserved_once CHECK (reserved >= 0 AND reserved <= balance)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
+;;
+CREATE TABLE billing_bridge_prepaid_position (
+    follower VARCHAR(16) NOT NULL,
+    record_id BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_prepaid_position PRIMARY KEY (follower)
+)
 ;;
 CREATE TABLE billing_bridge_source (
     name VARCHAR(64) NOT NULL,
@@ -306,9 +338,9 @@ CREATE TABLE billing_bridge_source_record (
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
-;;
 CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
+;;
+CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id INTEGER NOT NULL,
@@ -490,9 +522,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE TABLE store_audit (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -506,9 +538,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -726,11 +758,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
+CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
+;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
-CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1040,11 +1072,11 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
@@ -1182,16 +1214,17 @@ CREATE TABLE radius_subscriber (
     terms TEXT,
     throttle TEXT,
     restriction TEXT,
+    credit VARCHAR(8),
     revision BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
@@ -1208,9 +1241,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1330,6 +1363,8 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
@@ -1337,8 +1372,6 @@ CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_sess
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1419,13 +1452,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1689,9 +1722,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1756,6 +1789,96 @@ CREATE TABLE billing_bridge_bill_hold (
 ;;
 CREATE INDEX ix_billing_bridge_bill_hold_released_at ON billing_bridge_bill_hold (released_at, held_at)
 ;;
+CREATE TABLE billing_bridge_prepaid_terms (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    service_id VARCHAR(32) NOT NULL,
+    since BIGINT NOT NULL,
+    version_id VARCHAR(32),
+    slice BIGINT NOT NULL CONSTRAINT ck_billing_bridge_prepaid_terms_slice CHECK (slice > 0),
+    validity_s INTEGER NOT NULL,
+    action VARCHAR(12) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT fk_billing_bridge_prepaid_terms_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_terms_service_id ON billing_bridge_prepaid_terms (service_id)
+;;
+CREATE TRIGGER billing_bridge_prepaid_terms_immutable_update BEFORE UPDATE ON billing_bridge_prepaid_terms BEGIN SELECT RAISE(ABORT, 'terms of a prepaid service are only ever added'); END
+;;
+CREATE TRIGGER billing_bridge_prepaid_terms_immutable_delete BEFORE DELETE ON billing_bridge_prepaid_terms BEGIN SELECT RAISE(ABORT, 'terms of a prepaid service are only ever added'); END
+;;
+CREATE TABLE billing_bridge_prepaid_session (
+    reservation_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    station VARCHAR(300) NOT NULL,
+    nas_id VARCHAR(32) NOT NULL,
+    session_key VARCHAR(32),
+    state VARCHAR(8) NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    seconds BIGINT NOT NULL,
+    open BIGINT NOT NULL CONSTRAINT ck_billing_bridge_prepaid_session_open CHECK (open >= 0),
+    seen_until BIGINT NOT NULL,
+    free_until BIGINT,
+    expires_at BIGINT NOT NULL,
+    heard_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_prepaid_session PRIMARY KEY (reservation_id),
+    CONSTRAINT fk_billing_bridge_prepaid_session_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id),
+    CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
+;;
+CREATE TABLE billing_bridge_prepaid_used (
+    service_id VARCHAR(32) NOT NULL,
+    terms BIGINT NOT NULL,
+    period_on DATE NOT NULL,
+    used BIGINT NOT NULL,
+    debited BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_prepaid_used PRIMARY KEY (service_id, terms, period_on),
+    CONSTRAINT fk_billing_bridge_prepaid_used_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE TABLE billing_bridge_prepaid_day (
+    service_id VARCHAR(32) NOT NULL,
+    day DATE NOT NULL,
+    debited BIGINT NOT NULL,
+    earned_minor BIGINT NOT NULL,
+    posted_minor BIGINT DEFAULT '0' NOT NULL,
+    CONSTRAINT pk_billing_bridge_prepaid_day PRIMARY KEY (service_id, day),
+    CONSTRAINT fk_billing_bridge_prepaid_day_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_day_unposted ON billing_bridge_prepaid_day (day) WHERE earned_minor <> posted_minor
+;;
+CREATE TABLE billing_bridge_prepaid_movement (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    service_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    "key" VARCHAR(120) NOT NULL,
+    amount BIGINT NOT NULL,
+    reserved_change BIGINT NOT NULL,
+    balance_after BIGINT NOT NULL,
+    reserved_after BIGINT NOT NULL,
+    overshoot BIGINT NOT NULL,
+    worth_change_minor BIGINT NOT NULL,
+    session_key VARCHAR(32),
+    record_id BIGINT,
+    actor VARCHAR(128) NOT NULL,
+    at BIGINT NOT NULL,
+    CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, "key")
+;;
+CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
+;;
+CREATE TRIGGER billing_bridge_prepaid_movement_immutable_update BEFORE UPDATE ON billing_bridge_prepaid_movement BEGIN SELECT RAISE(ABORT, 'movements of a prepaid balance are only ever added'); END
+;;
+CREATE TRIGGER billing_bridge_prepaid_movement_immutable_delete BEFORE DELETE ON billing_bridge_prepaid_movement BEGIN SELECT RAISE(ABORT, 'movements of a prepaid balance are only ever added'); END
+;;
 CREATE TABLE billing_bridge_delivery (
     delivery_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     source VARCHAR(64) NOT NULL,
@@ -1787,9 +1910,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -1882,11 +2005,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
-;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2007,11 +2130,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2216,9 +2339,9 @@ CREATE TABLE payments_card_attempt (
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2476,9 +2599,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
@@ -2559,9 +2682,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
-;;
 CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
+;;
+CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -2580,9 +2703,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
-;;
 CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2668,13 +2791,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
-;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2699,11 +2822,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -2724,9 +2847,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -2779,9 +2902,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -2839,10 +2962,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
-;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)

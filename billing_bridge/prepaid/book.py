@@ -1,0 +1,323 @@
+"""A prepaid balance within one transaction: what logins, reports, top-ups and time make of it. Pure.
+
+    reserve   a login gets a slice of what is neither used nor reserved; the same station gives back what it had
+    report    running totals of a session: what is new is debited by the postpaid price, its slice extended
+    expire    slices whose validity is over are given back
+    top_up    more, and sessions in the garden go on
+
+What a session uses beyond its slice is taken from what nobody else has reserved; what is left of it then is overshoot:
+counted, and paid by nobody. So a balance never falls below what is reserved, and never below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from billing_bridge.mediation.attribution import DayPart, split_by_day
+from billing_bridge.prepaid.model import (
+    SECONDS,
+    START_FOLLOWS,
+    Kind,
+    Movement,
+    Reading,
+    Segment,
+    Session,
+    State,
+    Terms,
+    Used,
+    Wallet,
+)
+from billing_bridge.rating.metered import Share, counted
+from billing_bridge.rating.prepaid import Grant, Prepaid, Units, grant, report
+from controller.domain.clock import local_date
+from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
+from controller.domain.price import Meter
+
+_WHOLE = Share(1, 1)
+_ACTOR = "system:prepaid"
+_STOP = "stop"
+
+
+@dataclass(slots=True)
+class Day:
+    """What was debited on a local day, and earned by that."""
+
+    debited: int = 0
+    earned_minor: int = 0
+
+
+@dataclass(slots=True)
+class Told:
+    """What live sessions are to be told, by session key."""
+
+    ended: dict[str, FinalAction] = field(default_factory=dict)
+    go_on: list[str] = field(default_factory=list)
+
+
+class Book:
+    """`terms` ascend; `sessions` are those that have not ended, and those that are reported of."""
+
+    def __init__(
+        self,
+        wallet: Wallet,
+        terms: Sequence[Terms],
+        used: Mapping[Segment, Used],
+        sessions: Iterable[Session],
+        *,
+        zone: ZoneInfo,
+        rounding: str,
+    ) -> None:
+        self.wallet = wallet
+        self.terms = terms
+        self.used = dict(used)
+        self.sessions = {s.reservation_id: s for s in sessions}
+        self.days: dict[date, Day] = {}
+        self.movements: list[Movement] = []
+        self.told = Told()
+        self._zone = zone
+        self._rounding = rounding
+
+    def by_key(self, session_key: str) -> Session | None:
+        return next((s for s in self.sessions.values() if s.session_key == session_key), None)
+
+    def standing(self, now: datetime) -> Standing:
+        """How a login that came now would be treated."""
+        if self.wallet.closed_at is not None:
+            return Standing.OUT
+        if any(s.open for s in self.sessions.values()) or self._state(now).affordable(1):
+            return Standing.OPEN
+        return Standing.GARDEN if self._terms_at(now).action is FinalAction.GARDEN else Standing.OUT
+
+    # --- what happens to it
+
+    def reserve(self, reservation_id: str, station: str, nas_id: str, now: datetime) -> Slice | NoCredit:
+        """A slice for a session that is about to begin."""
+        terms = self._terms_at(now)
+        if self.wallet.closed_at is not None:
+            return NoCredit(FinalAction.DISCONNECT, "the prepaid balance of the service was closed")
+        self.expire(now)
+        for session in self.sessions.values() if station else ():
+            if session.station == station:
+                self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
+                session.state = State.FINAL if session.state is State.WALLED else session.state
+        until = now + START_FOLLOWS
+        state, got = grant(self._state(now), reservation_id, terms.slice, until)
+        if not got:
+            busy = "" if not state.granted else f"; {state.granted} {self._counted} are reserved for other sessions"
+            return NoCredit(terms.action, f"the prepaid balance is used up{busy}")
+        self.sessions[reservation_id] = Session(
+            reservation_id, self.wallet.service_id, station, nas_id, None, State.PENDING, 0, 0, 0, got,
+            now, None, until, now,
+        )  # fmt: skip
+        self._record(Kind.RESERVATION, 0, f"reserve:{reservation_id}", now)
+        return self._slice(got, terms)
+
+    def report(self, reading: Reading, now: datetime) -> None:
+        """Debit what a record says that is new; keep a live session's slice long enough."""
+        session = self.by_key(reading.session_key) or self._bind(reading, now)
+        totals = (
+            max(session.upstream_octets, reading.upstream_octets or 0),
+            max(session.downstream_octets, reading.downstream_octets or 0),
+            max(session.seconds, reading.session_time_s or 0),
+        )
+        before = (session.upstream_octets, session.downstream_octets, session.seconds)
+        since = min(session.seen_until, reading.event_at)
+        session.upstream_octets, session.downstream_octets, session.seconds = totals
+        session.seen_until = max(session.seen_until, reading.event_at)
+        session.heard_at = now
+        if session.state is not State.WALLED:
+            up, down, seconds = (now_ - then for now_, then in zip(totals, before, strict=True))
+            self._charge(session, (up, down, seconds), since, reading, now)
+        if reading.kind == _STOP:
+            session.state = State.ENDED
+            self._give_back(session, Kind.RELEASE, f"stop:{reading.record_id}", now)
+        elif session.state in (State.OPEN, State.FINAL):
+            self._extend(session, f"extend:{reading.record_id}", now)
+
+    def expire(self, now: datetime) -> None:
+        """Give back the slices whose validity is over; a session that is heard of again asks again."""
+        for session in self.sessions.values():
+            if session.expires_at > now:
+                continue
+            at = int(session.expires_at.timestamp() * 1000)
+            self._give_back(session, Kind.EXPIRY, f"expire:{session.reservation_id}:{at}", now)
+            if session.state is State.PENDING:
+                session.state = State.ENDED
+
+    def top_up(self, units: int, worth_minor: int, key: str, now: datetime, *, actor: str) -> None:
+        """More of it, for `worth_minor` net; sessions in the garden get a slice and go on."""
+        self.wallet.balance += units
+        self._record(Kind.TOP_UP, units, key, now, actor=actor, worth=worth_minor)
+        for session in self.sessions.values():
+            walled = session.state is State.WALLED and session.session_key is not None
+            if walled and self._extend(session, f"{key}:{session.reservation_id}", now):
+                session.free_until = now
+                self.told.go_on.append(str(session.session_key))
+
+    def follow_terms(self, now: datetime) -> None:
+        """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much."""
+        self._record(Kind.RESERVATION, 0, f"terms:{self._terms_at(now).sequence}", now)
+
+    # --- how
+
+    @property
+    def _counted(self) -> str:
+        return "seconds" if self.wallet.unit == SECONDS else "octets"
+
+    def _slice(self, got: int, terms: Terms) -> Slice:
+        if self.wallet.unit == SECONDS:
+            return Slice(seconds=got)
+        price = terms.price
+        # A NAS limits the sum of both directions; where only one of them costs, the slice is ours alone to watch.
+        both = isinstance(price, Units) or price.meter is Meter.OCTETS
+        return Slice(octets=got) if both else Slice()
+
+    def _bind(self, reading: Reading, now: datetime) -> Session:
+        """The slice of the login that a new session came of: of the same NAS, else the oldest; else none."""
+        began = reading.event_at
+        if reading.session_time_s:
+            began -= timedelta(seconds=reading.session_time_s)
+        waiting = sorted(
+            (s for s in self.sessions.values() if s.state is State.PENDING and s.open),
+            key=lambda s: (s.nas_id != reading.nas_id, s.reservation_id),
+        )
+        if waiting:
+            session = waiting[0]
+        else:
+            # Ids of the usage log and of reservations never meet: a session key is an id of its own.
+            session = Session(
+                reading.session_key, self.wallet.service_id, "", reading.nas_id, None, State.OPEN, 0, 0, 0, 0,
+                began, self.wallet.opened_at, now, now,
+            )  # fmt: skip
+            self.sessions[session.reservation_id] = session
+        session.session_key, session.state, session.seen_until = reading.session_key, State.OPEN, began
+        session.expires_at = now + self._terms_at(now).validity
+        return session
+
+    def _charge(
+        self, session: Session, grown: tuple[int, int, int], since: datetime, reading: Reading, now: datetime
+    ) -> None:
+        timed = self.wallet.unit == SECONDS
+        up, down = (grown[2], 0) if timed else grown[:2]
+        if not up and not down:
+            return
+        cuts = [t.since for t in self.terms[1:]]
+        if session.free_until is not None:
+            cuts.append(session.free_until)
+        for n, part in enumerate(split_by_day(since, reading.event_at, up, down, self._zone, cuts)):
+            if session.free_until is None or part.since >= session.free_until:
+                self._debit(session, part, f"use:{reading.record_id}:{n}", reading.record_id, now)
+
+    def _debit(self, session: Session, part: DayPart, key: str, record_id: int, now: datetime) -> None:
+        terms = self._terms_at(part.since)
+        segment, price = Segment(terms.sequence, part.day.replace(day=1)), terms.price
+        octets = (part.upstream_octets, part.downstream_octets)
+        quantity = sum(octets) if isinstance(price, Units) else counted(price, *octets)
+        if not quantity:
+            return
+        state = self._state_of(segment, now)
+        if session.reservation_id not in state.sessions:
+            state = replace(state, sessions={**state.sessions, session.reservation_id: Grant(0, 0, now)})
+        after, debit = report(state, session.reservation_id, quantity)
+        self.used[segment] = Used(after.used, after.debited_minor)
+        session.open = max(0, session.open - quantity)
+        free = max(0, self.wallet.balance - self._held(now))
+        taken = min(debit, free)
+        self._take(taken, debit - taken, part.day, key, session, record_id, now)
+
+    def _take(
+        self, taken: int, overshoot: int, day: date, key: str, session: Session, record_id: int, now: datetime
+    ) -> None:
+        wallet = self.wallet
+        left = wallet.balance - taken
+        # The last of it earns what is left of what was paid, so that the parts are exactly the whole.
+        earned = wallet.worth_minor * taken // wallet.balance if left else wallet.worth_minor if taken else 0
+        wallet.balance = left
+        wallet.overshoot += overshoot
+        if taken:
+            of_day = self.days.setdefault(day, Day())
+            of_day.debited += taken
+            of_day.earned_minor += earned
+        self._record(
+            Kind.DEBIT, -taken, key, now, worth=-earned, overshoot=overshoot, session=session, record_id=record_id
+        )
+
+    def _extend(self, session: Session, key: str, now: datetime) -> bool:
+        """Whether the session may go on. It asks for a new slice when half of the old one is used."""
+        terms = self._terms_at(now)
+        until = now + terms.validity
+        if session.open * 2 <= terms.slice:
+            _, got = grant(self._state(now), session.reservation_id, terms.slice, until)
+            session.open = got or session.open
+        session.expires_at = until
+        if session.open:
+            session.state = State.OPEN
+            self._record(Kind.RESERVATION, 0, key, now, session=session)
+            return True
+        if session.state is State.OPEN and session.session_key is not None:
+            walled = terms.action is FinalAction.GARDEN
+            session.state = State.WALLED if walled else State.FINAL
+            self.told.ended[session.session_key] = terms.action
+        return False
+
+    def _give_back(self, session: Session, kind: Kind, key: str, now: datetime) -> None:
+        if session.open:
+            session.open = 0
+            self._record(kind, 0, key, now, session=session)
+
+    def _terms_at(self, at: datetime) -> Terms:
+        """Those of an instant; before the first ones, those."""
+        return next((t for t in reversed(self.terms) if t.since <= at), self.terms[0])
+
+    def _state(self, now: datetime) -> Prepaid:
+        """What is used and granted now, as the rating function has it."""
+        return self._state_of(self._segment(now), now)
+
+    def _segment(self, now: datetime) -> Segment:
+        return Segment(self._terms_at(now).sequence, local_date(now, self._zone).replace(day=1))
+
+    def _state_of(self, segment: Segment, now: datetime) -> Prepaid:
+        """Slices count where they are going to be used: in the segment of the present."""
+        known = self.used.get(segment, Used())
+        price = next(t for t in self.terms if t.sequence == segment.terms).price
+        grants = {}
+        if segment == self._segment(now):
+            grants = {s.reservation_id: Grant(0, s.open, s.expires_at) for s in self.sessions.values()}
+        return Prepaid(
+            price, _WHOLE, self.wallet.currency, self._rounding, self.wallet.balance, known.used, known.debited, grants
+        )
+
+    def _held(self, now: datetime) -> int:
+        """What the open slices would cost."""
+        state = self._state(now)
+        return max(0, state.price_of(state.used + state.granted) - state.debited_minor)
+
+    def _record(
+        self,
+        kind: Kind,
+        amount: int,
+        key: str,
+        now: datetime,
+        *,
+        actor: str = _ACTOR,
+        worth: int = 0,
+        overshoot: int = 0,
+        session: Session | None = None,
+        record_id: int | None = None,
+    ) -> None:
+        """Note what has happened, and what is reserved after it."""
+        wallet = self.wallet
+        wallet.worth_minor += worth
+        reserved = min(wallet.balance, self._held(now))
+        change, wallet.reserved = reserved - wallet.reserved, reserved
+        if not amount and not change and not overshoot:
+            return
+        self.movements.append(
+            Movement(
+                wallet.service_id, kind, key, amount, change, wallet.balance, reserved, overshoot, worth,
+                None if session is None else session.session_key, record_id, actor, now,
+            )
+        )  # fmt: skip

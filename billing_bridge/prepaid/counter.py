@@ -1,0 +1,107 @@
+"""Debits what prepaid sessions use, by following the usage log: each record once, a moment behind it.
+
+Position, balances, movements and what follows from them for logins and sessions move in one transaction, so a record
+is debited when it is debited, however often a process dies. Several processes take turns on the position. Services that
+are not prepaid cost accounting nothing, and this follower a comparison in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from billing_bridge.prepaid import repository
+from billing_bridge.prepaid.service import PrepaidService
+from controller.domain.clock import Clock
+from controller.domain.ports import UsageReader
+from controller.store.engine import USAGE, Database
+
+log = structlog.get_logger()
+
+_LAG = Gauge("headend_prepaid_lag_records", "Records of the usage log that prepaid balances do not know of yet.")
+_RECORDS = 20_000
+_SERVICES = 200
+_MEMORY = timedelta(days=100)
+_POLL_S = 1.0
+
+
+class PrepaidCounter:
+    """`run` is the loop; it looks at least every second, for slices expire by the clock."""
+
+    def __init__(self, database: Database, clock: Clock, usage: UsageReader, prepaid: PrepaidService) -> None:
+        self._database = database
+        self._clock = clock
+        self._usage = usage
+        self._prepaid = prepaid
+        self._wake = asyncio.Event()
+        database.on_commit(USAGE, self._wake.set)
+
+    async def run(self) -> None:
+        """For ever. A database that is away is logged and tried again."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.catch_up()
+            except (DBAPIError, PoolTimeout, OSError) as error:
+                log.warning("prepaid.database_away", error=type(error).__name__)
+            try:
+                await asyncio.wait_for(self._wake.wait(), _POLL_S)
+            except TimeoutError:
+                continue
+
+    async def catch_up(self) -> None:
+        """Debit all that the log has, then give back the slices whose validity is over."""
+        while await self.step():
+            pass
+        await self.expire()
+
+    async def step(self) -> bool:
+        """One batch; whether there may be more."""
+        async with self._database.read() as conn:
+            position = await repository.get_position(conn)
+        if position is None:
+            return False
+        watermark = await self._usage.watermark()
+        _LAG.set(max(0, watermark - position))
+        if watermark <= position:
+            return False
+        async with self._database.begin() as conn:
+            position = await repository.lock_position(conn)
+            if position is None or watermark <= position:
+                return False
+            until, now = min(watermark, position + _RECORDS), self._clock.now()
+            readings = await repository.readings(conn, position, until)
+            await repository.move_position(conn, until)
+            said = False
+            if readings:
+                keys = {r.session_key for r in readings}
+                books = await self._prepaid.locked_all(conn, {r.service_id for r in readings}, keys)
+                for reading in readings:
+                    if reading.service_id in books:
+                        books[reading.service_id].report(reading, now)
+                said = await self._prepaid.keep(conn, list(books.values()), now)
+        if said:
+            await self._prepaid.follow()
+        return until < watermark
+
+    async def expire(self) -> None:
+        """Give back slices of sessions that fell silent or never began, and forget sessions long unheard of."""
+        while True:
+            now = self._clock.now()
+            async with self._database.read() as conn:
+                services = await repository.expired(conn, now, _SERVICES)
+            if not services:
+                return
+            async with self._database.begin() as conn:
+                books = await self._prepaid.locked_all(conn, services)
+                for book in books.values():
+                    book.expire(now)
+                said = await self._prepaid.keep(conn, list(books.values()), now)
+                await repository.forget_sessions(conn, now - _MEMORY)
+            if said:
+                await self._prepaid.follow()

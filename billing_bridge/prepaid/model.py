@@ -1,0 +1,164 @@
+"""What a prepaid service is made of: terms, sessions with their slices, and movements. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from billing_bridge.errors import NotPrepaid
+from billing_bridge.rating.prepaid import Units
+from controller.domain.credit import FinalAction, Standing
+from controller.domain.price import Free, Metered, PricePlan, Volume
+from controller.domain.tariff import TariffVersion
+
+OCTETS, SECONDS = "octets", "seconds"
+"""Units of a balance that is no money."""
+START_FOLLOWS = timedelta(seconds=60)
+"""How long a slice is kept for a login whose accounting has not begun."""
+
+
+class Kind(StrEnum):
+    """Why a balance moved, or what is reserved of it."""
+
+    TOP_UP = "top-up"
+    DEBIT = "debit"
+    RESERVATION = "reservation"
+    RELEASE = "release"
+    EXPIRY = "expiry"
+    """A slice whose session fell silent, or never began, is given back."""
+
+
+class State(StrEnum):
+    """Of a slice."""
+
+    PENDING = "pending"
+    """Its session has not begun."""
+    OPEN = "open"
+    FINAL = "final"
+    """Its session was told to end."""
+    WALLED = "walled"
+    """Its session is in the garden, where nothing costs."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """From `since` on: `slice` is in octets, or in seconds where the balance is seconds. No tariff: it is units."""
+
+    sequence: int
+    since: datetime
+    tariff: TariffVersion | None
+    slice: int
+    validity: timedelta
+    action: FinalAction
+
+    @property
+    def price(self) -> Metered | Units:
+        """What data costs. Raises NotPrepaid for a tariff that says nothing of it."""
+        return Units() if self.tariff is None else price_of_data(self.tariff.plan)
+
+
+def price_of_data(plan: PricePlan) -> Metered:
+    """The one price of octets that a prepaid plan has. Raises NotPrepaid."""
+    if len(plan.metered) != 1:
+        raise NotPrepaid(f"a prepaid service is charged by one price of octets, and this plan has {len(plan.metered)}")
+    price = plan.metered[0]
+    if isinstance(price, Volume | Free) or plan.hourly:
+        said = "falls with use" if isinstance(price, Volume) else "depends on the hour"
+        raise NotPrepaid(f"price {price.code!r} {said}: what is left of a balance cannot be told from it")
+    if plan.cycle != "month":
+        raise NotPrepaid(f"volumes of a prepaid plan are by the month, and the cycle of this one is a {plan.cycle}")
+    return price
+
+
+@dataclass(slots=True)
+class Wallet:
+    """`reserved` of `balance` is held for sessions. `worth_minor` was paid, net, for what is left of it."""
+
+    service_id: str
+    account_id: str
+    unit: str
+    currency: str
+    balance: int
+    reserved: int
+    worth_minor: int
+    overshoot: int
+    standing: Standing
+    opened_at: datetime
+    closed_at: datetime | None = None
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.reserved
+
+
+@dataclass(slots=True)
+class Session:
+    """See billing_bridge_prepaid_session."""
+
+    reservation_id: str
+    service_id: str
+    station: str
+    nas_id: str
+    session_key: str | None
+    state: State
+    upstream_octets: int
+    downstream_octets: int
+    seconds: int
+    open: int
+    seen_until: datetime
+    free_until: datetime | None
+    expires_at: datetime
+    heard_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Running totals that a record of the usage log reported; None is absent, and absent is not zero."""
+
+    record_id: int
+    kind: str
+    session_key: str
+    nas_id: str
+    service_id: str
+    event_at: datetime
+    session_time_s: int | None
+    upstream_octets: int | None
+    downstream_octets: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Use that is priced together: of a month, by its first day, under the terms of this sequence."""
+
+    terms: int
+    period_on: date
+
+
+@dataclass(slots=True)
+class Used:
+    """`debited` is what `used` octets or seconds cost together."""
+
+    used: int = 0
+    debited: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One entry of a balance; `key` moves it once. `overshoot` is what was used and nobody pays."""
+
+    service_id: str
+    kind: Kind
+    key: str
+    amount: int
+    reserved_change: int
+    balance_after: int
+    reserved_after: int
+    overshoot: int
+    worth_change_minor: int
+    session_key: str | None
+    record_id: int | None
+    actor: str
+    at: datetime
+    sequence: int = 0

@@ -1,0 +1,324 @@
+"""Rows of prepaid services, in and out. Whoever changes a balance holds its row: reservations take turns there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.prepaid.book import Book
+from billing_bridge.prepaid.model import (
+    Kind,
+    Movement,
+    Reading,
+    Segment,
+    Session,
+    State,
+    Terms,
+    Used,
+    Wallet,
+)
+from billing_bridge.prepaid.tables import day, movement, position, session, terms, used, wallet
+from billing_bridge.tables import session as mediated
+from controller.domain.credit import FinalAction, Standing
+from controller.domain.identity import OfferingVersionId
+from controller.domain.tariff import TariffVersion
+from controller.store.many import insert_rows, one_of, replacing
+from controller.store.metadata import from_micros
+from controller.store.usage_log import usage_records
+
+_FOLLOWER = "prepaid"
+_WALLET = tuple(f.name for f in fields(Wallet))
+_SESSION = tuple(f.name for f in fields(Session))
+_MOVEMENT = tuple(f.name for f in fields(Movement) if f.name != "sequence")
+_USED = ("service_id", "terms", "period_on", "used", "debited")
+_DAY = ("service_id", "day", "debited", "earned_minor")
+_ADD_TO_DAY = (
+    "ON CONFLICT (service_id, day) DO UPDATE SET"
+    f" debited = {day.name}.debited + excluded.debited, earned_minor = {day.name}.earned_minor + excluded.earned_minor"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRow:
+    """Terms as they are stored: with the id of their tariff."""
+
+    sequence: int
+    service_id: str
+    since: datetime
+    version_id: OfferingVersionId | None
+    slice: int
+    validity_s: int
+    action: FinalAction
+    actor: str
+
+    def with_tariff(self, tariff: TariffVersion | None) -> Terms:
+        return Terms(
+            self.sequence, self.since, tariff, self.slice, timedelta(seconds=self.validity_s), self.action
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class UsedDay:
+    """What was earned of a balance on a local day, and is not in the books yet."""
+
+    service_id: str
+    account_id: str
+    day: date
+    currency: str
+    earned_minor: int
+
+
+# --- wallets ---
+
+
+async def lock(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, Wallet]:
+    """Those that exist, in one order for everybody; nobody else changes them while this transaction lasts."""
+    query = select(wallet).where(one_of(conn, wallet.c.service_id, sorted(set(service_ids))))
+    rows = await conn.execute(query.order_by(wallet.c.service_id).with_for_update())
+    return {row.service_id: _wallet(row) for row in rows}
+
+
+async def get(conn: AsyncConnection, service_id: str) -> Wallet | None:
+    row = (await conn.execute(select(wallet).where(wallet.c.service_id == service_id))).one_or_none()
+    return None if row is None else _wallet(row)
+
+
+async def page(conn: AsyncConnection, *, account_id: str | None, after: str | None, limit: int) -> list[Wallet]:
+    """By service."""
+    query = select(wallet).order_by(wallet.c.service_id).limit(limit)
+    query = query if account_id is None else query.where(wallet.c.account_id == account_id)
+    query = query if after is None else query.where(wallet.c.service_id > after)
+    return [_wallet(row) for row in await conn.execute(query)]
+
+
+async def add(conn: AsyncConnection, made: Wallet) -> bool:
+    """False when the service has one already: two that open it at once are one."""
+    make = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
+    row = make(wallet).values(
+        **{name: getattr(made, name) for name in _WALLET},
+    )
+    return bool((await conn.execute(row.on_conflict_do_nothing())).rowcount)
+
+
+async def put(conn: AsyncConnection, changed: Wallet) -> None:
+    values = {name: getattr(changed, name) for name in _WALLET if name != "service_id"}
+    await conn.execute(update(wallet).where(wallet.c.service_id == changed.service_id).values(**values))
+
+
+async def any_open(conn: AsyncConnection) -> bool:
+    return (await conn.execute(select(wallet.c.service_id).limit(1))).first() is not None
+
+
+def _wallet(row: Any) -> Wallet:
+    found = Wallet(**{name: getattr(row, name) for name in _WALLET})
+    found.standing = Standing(found.standing)
+    return found
+
+
+# --- terms ---
+
+
+async def add_terms(conn: AsyncConnection, made: TermsRow) -> None:
+    values = {f.name: getattr(made, f.name) for f in fields(TermsRow) if f.name != "sequence"}
+    await conn.execute(insert(terms).values(**values))
+
+
+async def terms_of(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, list[TermsRow]]:
+    """Of each service, in order of time."""
+    query = select(terms).where(one_of(conn, terms.c.service_id, service_ids)).order_by(terms.c.sequence)
+    found: dict[str, list[TermsRow]] = defaultdict(list)
+    for row in await conn.execute(query):
+        made = TermsRow(**dict(row._mapping))
+        found[row.service_id].append(TermsRow(**(dict(row._mapping) | {"action": FinalAction(made.action)})))
+    return dict(found)
+
+
+# --- books ---
+
+
+async def books(
+    conn: AsyncConnection,
+    wallets: Mapping[str, Wallet],
+    priced: Mapping[str, Sequence[Terms]],
+    session_keys: Iterable[str] = (),
+    *,
+    zone: ZoneInfo,
+    rounding: str,
+) -> dict[str, Book]:
+    """Of wallets that the caller has locked, with the sessions that have not ended, and those of `session_keys`."""
+    ids, keys = list(wallets), sorted(set(session_keys))
+    sessions: dict[str, list[Session]] = defaultdict(list)
+    wanted = session.c.state != State.ENDED.value
+    if keys:
+        wanted = or_(wanted, one_of(conn, session.c.session_key, keys))
+    for row in await conn.execute(select(session).where(one_of(conn, session.c.service_id, ids), wanted)):
+        found = Session(**{name: getattr(row, name) for name in _SESSION})
+        found.state = State(found.state)
+        sessions[row.service_id].append(found)
+    segments: dict[str, dict[Segment, Used]] = defaultdict(dict)
+    for row in await conn.execute(select(used).where(one_of(conn, used.c.service_id, ids))):
+        segments[row.service_id][Segment(row.terms, row.period_on)] = Used(row.used, row.debited)
+    return {
+        i: Book(found, priced[i], segments[i], sessions[i], zone=zone, rounding=rounding)
+        for i, found in wallets.items()
+    }
+
+
+async def store(conn: AsyncConnection, changed: Iterable[Book]) -> None:
+    """Everything that came of them."""
+    books = list(changed)
+    for book in books:
+        await put(conn, book.wallet)
+    sessions = [
+        tuple(getattr(s, name) for name in _SESSION)
+        for book in books
+        for s in sorted(book.sessions.values(), key=lambda s: s.reservation_id)
+    ]
+    await insert_rows(conn, session, _SESSION, sessions, replacing(session, _SESSION))
+    segments = [
+        (book.wallet.service_id, at.terms, at.period_on, said.used, said.debited)
+        for book in books
+        for at, said in book.used.items()
+    ]
+    await insert_rows(conn, used, _USED, segments, replacing(used, _USED))
+    days = [
+        (book.wallet.service_id, at, said.debited, said.earned_minor)
+        for book in books
+        for at, said in sorted(book.days.items())
+    ]
+    await insert_rows(conn, day, _DAY, days, _ADD_TO_DAY)
+    moved = [tuple(getattr(m, name) for name in _MOVEMENT) for book in books for m in book.movements]
+    await insert_rows(conn, movement, _MOVEMENT, moved)
+
+
+async def moved(conn: AsyncConnection, service_id: str, key: str) -> Movement | None:
+    """What this key moved, if it did."""
+    query = select(movement).where(movement.c.service_id == service_id, movement.c.key == key)
+    row = (await conn.execute(query)).one_or_none()
+    return None if row is None else _movement(row)
+
+
+async def movements(conn: AsyncConnection, service_id: str, *, before: int | None, limit: int) -> list[Movement]:
+    """Newest first."""
+    query = select(movement).where(movement.c.service_id == service_id)
+    query = query if before is None else query.where(movement.c.sequence < before)
+    return [_movement(row) for row in await conn.execute(query.order_by(movement.c.sequence.desc()).limit(limit))]
+
+
+def _movement(row: Any) -> Movement:
+    values = dict(row._mapping)
+    return Movement(**(values | {"kind": Kind(values["kind"])}))
+
+
+async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
+    """Slices of sessions that have not ended."""
+    query = select(session).where(session.c.service_id == service_id, session.c.state != State.ENDED.value)
+    return [
+        Session(**{name: getattr(row, name) for name in _SESSION})
+        for row in await conn.execute(query.order_by(session.c.reservation_id))
+    ]
+
+
+async def unposted(conn: AsyncConnection, limit: int) -> list[UsedDay]:
+    """Days of which more was earned than posted; nobody else posts them while this transaction lasts."""
+    query = (
+        select(day, wallet.c.account_id, wallet.c.currency)
+        .join(wallet, wallet.c.service_id == day.c.service_id)
+        .where(day.c.earned_minor != day.c.posted_minor)
+        .order_by(day.c.service_id, day.c.day)
+        .limit(limit)
+        .with_for_update(of=day)
+    )
+    return [
+        UsedDay(row.service_id, row.account_id, row.day, row.currency, row.earned_minor - row.posted_minor)
+        for row in await conn.execute(query)
+    ]
+
+
+async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
+    """They stand in the books now."""
+    for posted in days:
+        mine = (day.c.service_id == posted.service_id, day.c.day == posted.day)
+        amount = day.c.posted_minor + posted.earned_minor
+        await conn.execute(update(day).where(*mine).values(posted_minor=amount))
+
+
+async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
+    """Services with a slice whose validity is over."""
+    query = select(session.c.service_id).where(session.c.expires_at <= now, session.c.open > 0)
+    return sorted({row.service_id for row in await conn.execute(query.limit(limit))})
+
+
+async def forget_sessions(conn: AsyncConnection, heard_before: datetime) -> None:
+    """Those that nothing was heard of for so long that a record changes nothing about them."""
+    await conn.execute(delete(session).where(session.c.heard_at < heard_before, session.c.open == 0))
+
+
+# --- the usage log ---
+
+
+async def get_position(conn: AsyncConnection) -> int | None:
+    return await conn.scalar(select(position.c.record_id).where(position.c.follower == _FOLLOWER))
+
+
+async def lock_position(conn: AsyncConnection) -> int | None:
+    """Who debits and who opens a first balance take turns here."""
+    query = select(position.c.record_id).where(position.c.follower == _FOLLOWER).with_for_update()
+    return await conn.scalar(query)
+
+
+async def begin_at(conn: AsyncConnection, record_id: int) -> None:
+    """Have the log followed from here, unless it is followed for somebody."""
+    make = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
+    await conn.execute(make(position).values(follower=_FOLLOWER, record_id=record_id).on_conflict_do_nothing())
+    await lock_position(conn)
+    if not await any_open(conn):
+        await move_position(conn, record_id)
+
+
+async def move_position(conn: AsyncConnection, record_id: int) -> None:
+    await conn.execute(update(position).where(position.c.follower == _FOLLOWER).values(record_id=record_id))
+
+
+async def readings(conn: AsyncConnection, after: int, until: int) -> list[Reading]:
+    """What the log says of prepaid services, in the order of the log; nothing of others is read out."""
+    r = usage_records.c
+    query = (
+        select(
+            r.record_id, r.kind, r.session_key, r.nas_id, r.service_id, r.event_us, r.session_time_s,
+            r.upstream_octets, r.downstream_octets,
+        )
+        .join(wallet, wallet.c.service_id == r.service_id)
+        .where(r.record_id > after, r.record_id <= until, r.session_key != "")
+        .order_by(r.record_id)
+    )  # fmt: skip
+    return [
+        Reading(id_, kind, key, nas_id, service_id, from_micros(event_us), *totals)
+        for id_, kind, key, nas_id, service_id, event_us, *totals in await conn.execute(query)
+    ]
+
+
+async def begin_with_what_was(conn: AsyncConnection, service_id: str, now: datetime, validity: timedelta) -> None:
+    """What the service's sessions carried before costs nothing: the totals of live ones, as mediation knows them.
+
+    What it does not know yet is told by the time at which it was carried (`free_until`).
+    """
+    lately = now - timedelta(days=2)
+    query = select(mediated).where(mediated.c.service_id == service_id, mediated.c.heard_at > lately)
+    known = [
+        (
+            row.session_key, service_id, "", "", row.session_key, State.OPEN.value, row.upstream_octets,
+            row.downstream_octets, 0, 0, row.seen_until, now, now + validity, now,
+        )
+        for row in await conn.execute(query)
+    ]  # fmt: skip
+    await insert_rows(conn, session, _SESSION, known, "ON CONFLICT DO NOTHING")

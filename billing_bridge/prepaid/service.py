@@ -1,0 +1,337 @@
+"""Use cases of prepaid services: open a balance, change its terms, top it up, reserve of it, and look at it.
+
+Each is one transaction. Whoever changes a balance holds its row, so that of any number of logins at once, in any number
+of processes, no two reserve the same last octet; and a check of the table refuses what a mistake of ours would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.errors import NotPrepaid, UnknownPrepaid
+from billing_bridge.prepaid import repository
+from billing_bridge.prepaid.book import Book
+from billing_bridge.prepaid.model import OCTETS, SECONDS, Movement, Session, Terms, Wallet, price_of_data
+from billing_bridge.prepaid.repository import TermsRow, UsedDay
+from billing_bridge.settings import BillingSettings
+from controller.domain.clock import Clock
+from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
+from controller.domain.errors import Conflict
+from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
+from controller.domain.ports import CreditAccess, TariffSource, UsageReader
+from controller.domain.tariff import TariffVersion
+from controller.store import audit
+from controller.store.engine import Database
+
+RESERVED = Counter("headend_prepaid_reservations", "Slices that logins asked for, by what became of it.", ["result"])
+OVERSHOOT = Counter(
+    "headend_prepaid_overshoot", "Used beyond a prepaid balance and paid by nobody, in its unit.", ["unit"]
+)
+UNITS = (OCTETS, SECONDS)
+MOST = 2**53
+"""Of any balance: what JSON carries exactly, and a sum of two fits its column."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTerms:
+    """`slice` is in octets, or seconds of a balance in seconds; `version_id` names the prices, None where the balance
+    is units. `validity_s`: how long a slice is kept for a session that is not heard of."""
+
+    version_id: OfferingVersionId | None
+    slice: int
+    validity_s: int
+    action: FinalAction
+
+
+@dataclass(frozen=True, slots=True)
+class PrepaidState:
+    """A balance with the terms in force and the slices of its sessions."""
+
+    wallet: Wallet
+    terms: TermsRow
+    sessions: Sequence[Session]
+
+
+class PrepaidService:
+    """controller.domain.ports.CreditControl, and what people and the follower of the usage log do.
+
+    `access` puts into force at logins and sessions what a balance comes to.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        usage: UsageReader,
+        tariffs: TariffSource[AsyncConnection],
+        access: CreditAccess[AsyncConnection],
+        settings: BillingSettings,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._usage = usage
+        self._tariffs = tariffs
+        self._access = access
+        self._settings = settings
+        self._versions: dict[str, TariffVersion] = {}
+
+    # --- by people
+
+    async def open(
+        self, service_id: ServiceId, account_id: AccountId, unit: str, currency: str, wanted: NewTerms, *, actor: str
+    ) -> PrepaidState:
+        """Make a service prepaid, with an empty balance, or give it other terms. What its sessions used until now
+        costs nothing.
+
+        Raises NotPrepaid for prices by which that cannot be, NotFound for a version that nobody has, and Conflict for a
+        service whose balance is of another account or kind.
+        """
+        now, watermark = self._clock.now(), await self._usage.watermark()
+        async with self._database.begin() as conn:
+            await repository.begin_at(conn, watermark)
+            await self._check(conn, unit, currency, wanted)
+            made = Wallet(service_id, account_id, unit, currency, 0, 0, 0, 0, Standing.OUT, now)
+            fresh = await repository.add(conn, made)
+            before = (await repository.lock(conn, [service_id]))[service_id]
+            if (before.account_id, before.unit, before.currency) != (account_id, unit, currency):
+                raise Conflict(
+                    f"service {service_id} has a prepaid balance of account {before.account_id} in {before.unit}"
+                    f" ({before.currency}); close it first"
+                )
+            before.closed_at = None
+            await repository.put(conn, before)
+            row = TermsRow(
+                0, service_id, now, wanted.version_id, wanted.slice, wanted.validity_s, wanted.action, actor
+            )  # fmt: skip
+            await repository.add_terms(conn, row)
+            if fresh:
+                await repository.begin_with_what_was(conn, service_id, now, timedelta(seconds=wanted.validity_s))
+            (book,) = (await self._books(conn, {service_id: before})).values()
+            book.follow_terms(now)
+            await self.keep(conn, [book], now)
+            await self._access.take_turn(conn)
+            await self._access.put(conn, service_id, book.wallet.standing)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="prepaid.open" if fresh else "prepaid.terms",
+                subject=f"service:{service_id}",
+                after={
+                    "unit": unit, "version_id": wanted.version_id, "slice": wanted.slice,
+                    "validity_s": wanted.validity_s, "action": wanted.action.value,
+                },
+            )  # fmt: skip
+        await self._access.follow()
+        return await self.show(service_id)
+
+    async def close(self, service_id: ServiceId, *, actor: str, reason: str) -> PrepaidState:
+        """No login takes of the balance any more, and none is refused for its sake; what is left of it stays known.
+
+        Raises UnknownPrepaid.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            book = await self.locked(conn, service_id)
+            book.wallet.closed_at = book.wallet.closed_at or now
+            await repository.store(conn, [book])
+            await self._access.take_turn(conn)
+            await self._access.put(conn, service_id, None)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="prepaid.close",
+                subject=f"service:{service_id}",
+                before={"balance": book.wallet.balance, "unit": book.wallet.unit},
+                reason=reason,
+            )
+        await self._access.follow()
+        return await self.show(service_id)
+
+    async def top_up_in(
+        self,
+        conn: AsyncConnection,
+        service_id: ServiceId,
+        units: int,
+        worth_minor: int,
+        reference: str,
+        *,
+        actor: str,
+    ) -> Movement:
+        """Add to the balance within the caller's transaction, who calls `follow` after it. One `reference` adds once.
+
+        Raises UnknownPrepaid, NotPrepaid for an amount that cannot be, Conflict for a reference of another amount.
+        """
+        now, key = self._clock.now(), f"top-up:{reference}"
+        book = await self.locked(conn, service_id)
+        known = await repository.moved(conn, service_id, key)
+        if known is not None:
+            if (known.amount, known.worth_change_minor) != (units, worth_minor):
+                raise Conflict(f"top-up {reference} was of {known.amount} {book.wallet.unit}")
+            return known
+        if book.wallet.closed_at is not None:
+            raise Conflict(f"the prepaid balance of service {service_id} was closed; open it again first")
+        if not 0 < units <= MOST - book.wallet.balance or not 0 <= worth_minor <= MOST:
+            raise NotPrepaid(f"a top-up is positive, and no balance is more than {MOST}")
+        book.top_up(units, worth_minor, key, now, actor=actor)
+        await self.keep(conn, [book], now)
+        await self._access.take_turn(conn)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="prepaid.top-up",
+            subject=f"service:{service_id}",
+            after={"units": units, "unit": book.wallet.unit, "reference": reference},
+        )
+        made = await repository.moved(conn, service_id, key)
+        assert made is not None, "it was written just now"
+        return made
+
+    async def follow(self) -> None:
+        """After a transaction of the caller's: logins of this process know at once."""
+        await self._access.follow()
+
+    # --- by logins
+
+    async def reserve(self, service_id: ServiceId, station: str, nas_id: str) -> Slice | NoCredit:
+        """controller.domain.ports.CreditControl."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            wallets = await repository.lock(conn, [service_id])
+            if service_id not in wallets:
+                RESERVED.labels("none").inc()
+                return NoCredit(FinalAction.DISCONNECT, f"service {service_id} is prepaid and has no balance")
+            (book,) = (await self._books(conn, wallets)).values()
+            got = book.reserve(new_id(now), station, nas_id, now)
+            await self.keep(conn, [book], now)
+        RESERVED.labels("granted" if isinstance(got, Slice) else "refused").inc()
+        return got
+
+    # --- by time and the usage log
+
+    async def locked(self, conn: AsyncConnection, service_id: str) -> Book:
+        """Raises UnknownPrepaid."""
+        found = await repository.lock(conn, [service_id])
+        if service_id not in found:
+            raise UnknownPrepaid(f"service {service_id} is not prepaid")
+        (book,) = (await self._books(conn, found)).values()
+        return book
+
+    async def locked_all(
+        self, conn: AsyncConnection, service_ids: Iterable[str], session_keys: Iterable[str] = ()
+    ) -> dict[str, Book]:
+        """Those of them that are prepaid."""
+        return await self._books(conn, await repository.lock(conn, service_ids), session_keys)
+
+    async def keep(self, conn: AsyncConnection, books: Sequence[Book], now: datetime) -> bool:
+        """Write what came of them, and put into force what that means for logins and sessions; whether it meant
+        anything. Who calls from outside a login calls `follow` after the commit."""
+        changed = [(book, book.standing(now)) for book in books if self._means_something(book, now)]
+        for book, standing in changed:
+            book.wallet.standing = standing
+        await repository.store(conn, books)
+        for book in books:
+            for moved in book.movements:
+                OVERSHOOT.labels(book.wallet.unit).inc(moved.overshoot)
+        if not changed:
+            return False
+        await self._access.take_turn(conn)
+        for book, standing in changed:
+            service_id = ServiceId(book.wallet.service_id)
+            if book.wallet.closed_at is None:
+                await self._access.put(conn, service_id, standing)
+            for action in FinalAction:
+                ended = [key for key, said in book.told.ended.items() if said is action]
+                if ended:
+                    await self._access.end(conn, service_id, ended, action)
+            if book.told.go_on:
+                await self._access.go_on(conn, service_id, book.told.go_on)
+        return True
+
+    async def activated_in(self, conn: AsyncConnection, service_id: ServiceId) -> None:
+        """Its login was made, perhaps after its balance."""
+        found = await repository.get(conn, service_id)
+        if found is not None and found.closed_at is None:
+            await self._access.take_turn(conn)
+            await self._access.put(conn, service_id, found.standing)
+
+    # --- to look at
+
+    async def show(self, service_id: ServiceId) -> PrepaidState:
+        """Raises UnknownPrepaid."""
+        async with self._database.read() as conn:
+            found = await repository.get(conn, service_id)
+            if found is None:
+                raise UnknownPrepaid(f"service {service_id} is not prepaid")
+            rows = (await repository.terms_of(conn, [service_id]))[service_id]
+            return PrepaidState(found, rows[-1], await repository.sessions_of(conn, service_id))
+
+    async def page(self, *, account_id: str | None, after: str | None, limit: int) -> list[PrepaidState]:
+        """By service."""
+        async with self._database.read() as conn:
+            found = await repository.page(conn, account_id=account_id, after=after, limit=limit)
+            rows = await repository.terms_of(conn, [w.service_id for w in found])
+        return [PrepaidState(w, rows[w.service_id][-1], ()) for w in found]
+
+    async def movements(self, service_id: ServiceId, *, before: int | None, limit: int) -> list[Movement]:
+        """Newest first."""
+        async with self._database.read() as conn:
+            return await repository.movements(conn, service_id, before=before, limit=limit)
+
+    async def unposted_in(self, conn: AsyncConnection, limit: int) -> list[UsedDay]:
+        """What was earned and stands in no books yet, held for the caller until its transaction ends."""
+        return await repository.unposted(conn, limit)
+
+    async def post_in(self, conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
+        """These stand in the books now."""
+        await repository.post(conn, days)
+
+    async def tariff_of(self, conn: AsyncConnection, service_id: ServiceId) -> TariffVersion | None:
+        """The prices in force; None for a balance of units. Raises UnknownPrepaid."""
+        rows = (await repository.terms_of(conn, [service_id])).get(service_id)
+        if rows is None:
+            raise UnknownPrepaid(f"service {service_id} is not prepaid")
+        return await self._tariff(conn, rows[-1].version_id)
+
+    # --- how
+
+    @staticmethod
+    def _means_something(book: Book, now: datetime) -> bool:
+        said = book.told.ended or book.told.go_on
+        return bool(said) or (book.wallet.closed_at is None and book.standing(now) is not book.wallet.standing)
+
+    async def _check(self, conn: AsyncConnection, unit: str, currency: str, wanted: NewTerms) -> None:
+        tariff = await self._tariff(conn, wanted.version_id)
+        if (tariff is None) != (unit in UNITS):
+            raise NotPrepaid("a balance of money has the prices of an offering version, one of octets or seconds none")
+        if tariff is None:
+            return
+        price_of_data(tariff.plan)
+        if not tariff.currency == unit == currency:
+            raise NotPrepaid(f"the prices are in {tariff.currency}, and the balance would be in {unit} ({currency})")
+
+    async def _books(
+        self, conn: AsyncConnection, wallets: Mapping[str, Wallet], session_keys: Iterable[str] = ()
+    ) -> dict[str, Book]:
+        rows = await repository.terms_of(conn, wallets)
+        priced = {i: [await self._priced(conn, row) for row in of] for i, of in rows.items()}
+        zone, rounding = self._settings.zone, self._settings.rounding
+        return await repository.books(conn, wallets, priced, session_keys, zone=zone, rounding=rounding)
+
+    async def _priced(self, conn: AsyncConnection, row: TermsRow) -> Terms:
+        return row.with_tariff(await self._tariff(conn, row.version_id))
+
+    async def _tariff(self, conn: AsyncConnection, version_id: OfferingVersionId | None) -> TariffVersion | None:
+        """A version never changes: what was read is kept."""
+        if version_id is None:
+            return None
+        if version_id not in self._versions:
+            self._versions[version_id] = await self._tariffs.tariff_in(conn, version_id)
+        return self._versions[version_id]

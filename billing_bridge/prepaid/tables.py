@@ -1,0 +1,128 @@
+"""Tables of prepaid services. No balance is ever negative or reserved twice: the database itself refuses that."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, Integer, String, Table, text
+
+from controller.store.metadata import BigId, Id, Instant, metadata
+from controller.store.triggers import refuse_changes
+
+wallet = Table(
+    "billing_bridge_prepaid",
+    metadata,
+    Column("service_id", Id, primary_key=True),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("unit", String(8), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("balance", BigInteger, CheckConstraint("balance >= 0", name="not_overdrawn"), nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("worth_minor", BigInteger, CheckConstraint("worth_minor >= 0", name="worth"), nullable=False),
+    Column("overshoot", BigInteger, nullable=False),
+    Column("standing", String(8), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+    CheckConstraint("reserved >= 0 AND reserved <= balance", name="reserved_once"),
+)
+"""`unit` is what is counted: minor units of a currency, "octets" or "seconds". `worth_minor` is what was paid for what
+is left, net; `overshoot` what networks let through beyond the balance, which nobody pays."""
+
+terms = Table(
+    "billing_bridge_prepaid_terms",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), nullable=False, index=True),
+    Column("since", Instant, nullable=False),
+    Column("version_id", Id),
+    Column("slice", BigInteger, CheckConstraint("slice > 0", name="slice"), nullable=False),
+    Column("validity_s", Integer, nullable=False),
+    Column("action", String(12), nullable=False),
+    Column("actor", String(128), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""From `since` on a service pays by the prices of this offering version (NULL: its balance is units), in slices of so
+many octets or seconds."""
+
+session = Table(
+    "billing_bridge_prepaid_session",
+    metadata,
+    Column("reservation_id", Id, primary_key=True),
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), nullable=False, index=True),
+    Column("station", String(300), nullable=False),
+    Column("nas_id", Id, nullable=False),
+    Column("session_key", Id, unique=True),
+    Column("state", String(8), nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+    Column("seconds", BigInteger, nullable=False),
+    Column("open", BigInteger, CheckConstraint("open >= 0", name="open"), nullable=False),
+    Column("seen_until", Instant, nullable=False),
+    Column("free_until", Instant),
+    Column("expires_at", Instant, nullable=False),
+    Column("heard_at", Instant, nullable=False),
+    Index("ix_billing_bridge_prepaid_session_expires", "expires_at", "open"),
+)
+"""A slice and the session it is for: `session_key` is NULL until its first accounting record. The totals are what is
+counted of it, `open` what it may still use; what it used before `free_until` costs nothing."""
+
+used = Table(
+    "billing_bridge_prepaid_used",
+    metadata,
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), primary_key=True),
+    Column("terms", BigInteger, primary_key=True, autoincrement=False),
+    Column("period_on", Date, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+    Column("debited", BigInteger, nullable=False),
+)
+"""Octets or seconds of a month under certain terms, and what they cost by them together."""
+
+day = Table(
+    "billing_bridge_prepaid_day",
+    metadata,
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("debited", BigInteger, nullable=False),
+    Column("earned_minor", BigInteger, nullable=False),
+    Column("posted_minor", BigInteger, nullable=False, server_default="0"),
+    Index(
+        "ix_billing_bridge_prepaid_day_unposted",
+        "day",
+        sqlite_where=text("earned_minor <> posted_minor"),
+        postgresql_where=text("earned_minor <> posted_minor"),
+    ),
+)
+"""What was debited on a local day of use, how much of what was paid for it was earned by that, and how much of that
+stands in the books."""
+
+movement = Table(
+    "billing_bridge_prepaid_movement",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("key", String(120), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("reserved_change", BigInteger, nullable=False),
+    Column("balance_after", BigInteger, nullable=False),
+    Column("reserved_after", BigInteger, nullable=False),
+    Column("overshoot", BigInteger, nullable=False),
+    Column("worth_change_minor", BigInteger, nullable=False),
+    Column("session_key", Id),
+    Column("record_id", BigInteger),
+    Column("actor", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("uq_billing_bridge_prepaid_movement_key", "service_id", "key", unique=True),
+    Index("ix_billing_bridge_prepaid_movement_service_id", "service_id", "sequence"),
+    sqlite_autoincrement=True,
+)
+"""Everything that ever moved a balance or what is reserved of it. A key moves once."""
+
+position = Table(
+    "billing_bridge_prepaid_position",
+    metadata,
+    Column("follower", String(16), primary_key=True),
+    Column("record_id", BigInteger, nullable=False),
+)
+"""One row: every record of the usage log up to this id is debited."""
+
+refuse_changes(movement, "movements of a prepaid balance are only ever added")
+refuse_changes(terms, "terms of a prepaid service are only ever added")
