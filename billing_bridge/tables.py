@@ -225,6 +225,7 @@ suspense = Table(
     Column("source", String(64)),
     Column("source_record_id", BigInteger),
     Column("duration_s", BigInteger),
+    Column("last_interval_id", BigInteger),
     Column("decided_at", Instant),
     Column("decided_by", String(128)),
     Index("ix_billing_bridge_suspense_state", "state", "suspense_id"),
@@ -237,7 +238,8 @@ suspense = Table(
 
 What one record added (`session_key` … `record_ids`) stands here *instead of* in the intervals. What a service used on
 a local day without a plan (`service_id` … `version_id`) stands here *beside* its intervals and day: `version_id` is the
-plan before or after it, `counted_on` the day with a plan on which it is charged, once that was decided. What another
+plan before or after it, `counted_on` the day with a plan on which it is charged, once that was decided. It covers the
+intervals up to `last_interval_id`, less those that an earlier item of the day covers. What another
 source told (`source`, `source_record_id`) has its identifier for a username. `accepted_at` is when it arrived,
 `grown_since` where the growth began of which it is a part.
 """
@@ -285,19 +287,17 @@ charge_usage = Table(
     "billing_bridge_charge_usage",
     metadata,
     Column("charge_id", Id, ForeignKey("billing_bridge_charge.charge_id"), primary_key=True),
-    Column("day", Date, primary_key=True),
     Column("service_id", Id, nullable=False),
-    Column("upstream_octets", BigInteger, nullable=False),
-    Column("downstream_octets", BigInteger, nullable=False),
-    Column("intervals", Integer, nullable=False),
-    Column("last_interval_id", BigInteger, nullable=False),
-    Column("counted_on", Date, nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("days", Text, nullable=False),
 )
-"""Evidence of a usage charge: the intervals of that service and day whose id is at most `last_interval_id`.
+"""Evidence of a usage charge: of each day the intervals of the service whose id is at most `last_interval_id`.
 
-`counted_on` is the day by whose plan they were charged: another one where a person decided so.
+`days` is JSON: (day, octets upstream, downstream, intervals, last_interval_id) of each, all of them within
+[first_on, until_on), and the day by whose plan it was charged where a person decided on another one.
 
-Intervals are only ever added and their ids only ever rise, so one row names any number of them for good.
+Intervals are only ever added and their ids only ever rise, so one number names any of them for good.
 """
 
 bill_run = Table(

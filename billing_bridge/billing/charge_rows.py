@@ -10,18 +10,13 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import tariff_rows
+from billing_bridge.billing import tariff_rows, usage_rows
 from billing_bridge.billing.charges import as_sold, ends_on_of
-from billing_bridge.billing.model import (
-    RatedCharge,
-)
+from billing_bridge.billing.model import RatedCharge
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
-from billing_bridge.tables import (
-    charge,
-    charge_usage,
-)
+from billing_bridge.tables import charge
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import (
     AccountId,
@@ -32,38 +27,13 @@ from controller.domain.identity import (
     SubscriptionId,
 )
 from controller.domain.money import Money
-from controller.store.many import insert_all, insert_rows, one_of
-
-_EVIDENCE = (
-    "charge_id",
-    "day",
-    "service_id",
-    "upstream_octets",
-    "downstream_octets",
-    "intervals",
-    "last_interval_id",
-    "counted_on",
-)
+from controller.store.many import insert_all, one_of
 
 
 async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
     """Write charges and their evidence."""
     await insert_all(conn, charge, [_charge_row(r, batch, now) for r in rated])
-    evidence = [
-        (
-            r.charge.charge_id,
-            u.day,
-            u.service_id,
-            u.upstream_octets,
-            u.downstream_octets,
-            u.intervals,
-            u.last_interval_id,
-            u.counted_on,
-        )
-        for r in rated
-        for u in r.evidence
-    ]
-    await insert_rows(conn, charge_usage, _EVIDENCE, evidence)
+    await usage_rows.add_evidence(conn, rated)
     await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
 
 

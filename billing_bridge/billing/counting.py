@@ -7,7 +7,7 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, corrections, recurring, repository, tariff_rows
+from billing_bridge.billing import assessment, corrections, recurring, tariff_rows, usage_rows
 from billing_bridge.billing.day_by_day import Counter
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.settings import BillingSettings
@@ -37,7 +37,7 @@ async def counted(
     for subscription in subscriptions:
         counter.count(subscription, by_subscription[subscription.subscription_id])
     counter.finish()
-    counter.tally.read = await repository.octets_of(conn, subscriptions)
+    counter.tally.read = await usage_rows.octets_of(conn, subscriptions)
     return rated, counter
 
 

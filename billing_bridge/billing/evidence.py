@@ -7,13 +7,13 @@ import json
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import pauses
+from billing_bridge.billing import pauses, usage_rows
 from billing_bridge.billing.charge_rows import to_charge
 from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, PauseEntry, RatedCharge
-from billing_bridge.billing.repository import to_day_usage, to_interval
+from billing_bridge.billing.repository import to_interval
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
-from billing_bridge.tables import charge, charge_usage, entitlement, usage_interval
+from billing_bridge.tables import charge, entitlement, usage_interval
 from controller.domain.identity import ChargeId, OfferingVersionId, OrderId, SubscriptionId
 
 
@@ -21,9 +21,6 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
     row = (await conn.execute(select(charge).where(charge.c.charge_id == charge_id))).one_or_none()
     if row is None:
         return None
-    evidence = await conn.execute(
-        select(charge_usage).where(charge_usage.c.charge_id == charge_id).order_by(charge_usage.c.day)
-    )
     return RatedCharge(
         to_charge(row),
         row.code,
@@ -32,7 +29,7 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
         row.octets,
         row.days,
         json.loads(row.arithmetic),
-        tuple(to_day_usage(e, None if e.counted_on == e.day else e.counted_on) for e in evidence),
+        await usage_rows.evidence_of(conn, charge_id),
         await booked.evidence_of(conn, charge_id),
     )
 

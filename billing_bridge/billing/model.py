@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.due import Charged, DueKey
@@ -36,8 +36,7 @@ WAITING, RATING, PROVING, ISSUING, CERTIFYING = "waiting", "rating", "proving", 
 """Phases of a run at work: for the facts, then accounts, sums, documents, and sums again."""
 
 
-@dataclass(frozen=True, slots=True)
-class DayUsage:
+class DayUsage(NamedTuple):
     """Octets of a service on a local day: the sum of its intervals up to `last_interval_id`.
 
     `released_to` is the day on which a person had them charged, when no plan held on `day` itself.

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, case, func, null, or_, select, update
+from sqlalchemy import Row, Select, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import charge_rows, pauses
+from billing_bridge.billing import charge_rows, pauses, usage_rows
 from billing_bridge.billing.cycle import Calendar
-from billing_bridge.billing.model import (
-    BookedInterval,
-    DayUsage,
-    Subscription,
-)
+from billing_bridge.billing.model import BookedInterval, Subscription
 from billing_bridge.rating.proration import Change
 from billing_bridge.sources import booked, ports
-from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import (
     account_terms,
     entitlement,
     subscription,
-    suspense,
     tariff,
-    usage_day,
 )
 from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
@@ -160,16 +153,6 @@ async def read_subscriptions(
     return await _whole(conn, rows, day_of, since) if rows else []
 
 
-async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> int:
-    """What the services used on the days that these were read with, added up by the database."""
-    days = {(u.service_id, u.day): u for s in subscriptions for u in s.usage}
-    since = min((u.day for u in days.values() if u.released_to is None), default=date.max)
-    released = sum(u.octets for u in days.values() if u.day < since)
-    total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
-    query = select(total).where(one_of(conn, usage_day.c.service_id, sorted({service for service, _ in days})))
-    return released + int(await conn.scalar(query.where(usage_day.c.day >= since)) or 0)
-
-
 async def accounts_with(conn: AsyncConnection, offering_id: OfferingId) -> list[AccountId]:
     """Accounts with a subscription that ever had a version of the offering, in order of id."""
     query = (
@@ -200,7 +183,7 @@ async def _whole(
         since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
     charged = await charge_rows.charged(conn, ids, since)
     services = [row.service_id for row in rows]
-    usage = await _usage(conn, services, since)
+    usage = await usage_rows.of_services(conn, services, since)
     calls = await booked.of_services(conn, services, since)
     measured = await ports.of_services(conn, services, since)
     return [
@@ -288,35 +271,3 @@ async def _changes(
         change = Change(day_of(row.at), row.version_id, row.quantity)
         found[row.subscription_id].append(_Entered(row.sequence, change, row.cycle))
     return found
-
-
-async def _usage(conn: AsyncConnection, service_ids: Sequence[str], since: date) -> Mapping[str, list[DayUsage]]:
-    """Days that count on `since` or later: on themselves, or on the day to which they were released."""
-    own = select(usage_day, null().label("counted_on")).where(
-        usage_day.c.service_id.in_(service_ids), usage_day.c.day >= since
-    )
-    released = (
-        select(usage_day, suspense.c.counted_on)
-        .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))
-        .where(suspense.c.service_id.in_(service_ids), suspense.c.state == CHARGED, suspense.c.counted_on >= since)
-    )
-    days: dict[tuple[str, date], DayUsage] = {}
-    for query in (own, released):
-        for row in await conn.execute(query):
-            days[row.service_id, row.day] = to_day_usage(row, row.counted_on)
-    found: dict[str, list[DayUsage]] = {}
-    for (service_id, _), used in sorted(days.items()):
-        found.setdefault(service_id, []).append(used)
-    return found
-
-
-def to_day_usage(row: Row[Any], released_to: date | None = None) -> DayUsage:
-    return DayUsage(
-        ServiceId(row.service_id),
-        row.day,
-        row.upstream_octets,
-        row.downstream_octets,
-        row.intervals,
-        row.last_interval_id,
-        released_to,
-    )

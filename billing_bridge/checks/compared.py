@@ -223,6 +223,13 @@ async def page(conn: AsyncConnection, wanted: Wanted, after: tuple[int, str] | N
     return [_compared(row) for row in await conn.execute(query)]
 
 
+async def looked_at(conn: AsyncConnection, day: date) -> datetime | None:
+    """When somebody compared the counts of a day last."""
+    query = select(func.max(reconciliation.c.looked_at)).where(reconciliation.c.day == day)
+    found: datetime | None = await conn.scalar(query)
+    return found
+
+
 async def totals(conn: AsyncConnection, since: date) -> list[DayTotal]:
     """One of each day, oldest first."""
     r = reconciliation.c

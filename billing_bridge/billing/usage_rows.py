@@ -1,0 +1,122 @@
+"""Rows of usage by day, as a bill run reads them, and of the days that a charge names as its evidence.
+
+A run reads a month of days for each subscription: they are what it has most of, so they are read in order, and what a
+charge names of them travels as one row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from itertools import groupby
+from operator import attrgetter
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
+from billing_bridge.suspense.model import CHARGED
+from billing_bridge.tables import charge_usage, suspense, usage_day
+from controller.domain.identity import ServiceId
+from controller.store.many import insert_rows, one_of
+
+_OF_DAY = (
+    usage_day.c.service_id,
+    usage_day.c.day,
+    usage_day.c.upstream_octets,
+    usage_day.c.downstream_octets,
+    usage_day.c.intervals,
+    usage_day.c.last_interval_id,
+)
+"""In the order of the fields of DayUsage."""
+_EVIDENCE = ("charge_id", "service_id", "first_on", "until_on", "days")
+_DAY = timedelta(days=1)
+
+
+async def of_services(
+    conn: AsyncConnection, service_ids: Sequence[str], since: date
+) -> Mapping[ServiceId, list[DayUsage]]:
+    """Days that count on `since` or later: on themselves, or on the day to which they were released. In order."""
+    own = select(*_OF_DAY).where(one_of(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
+    days = [DayUsage(*row) for row in await conn.execute(own.order_by(usage_day.c.service_id, usage_day.c.day))]
+    released = (
+        select(*_OF_DAY, suspense.c.counted_on)
+        .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))
+        .where(
+            one_of(conn, suspense.c.service_id, service_ids),
+            suspense.c.state == CHARGED,
+            suspense.c.counted_on >= since,
+        )
+    )
+    elsewhere = [DayUsage(*row) for row in await conn.execute(released)]
+    if elsewhere:
+        known = {(u.service_id, u.day): u for u in [*days, *elsewhere]}
+        days = [known[key] for key in sorted(known)]
+    return {service_id: list(found) for service_id, found in groupby(days, attrgetter("service_id"))}
+
+
+async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> int:
+    """What the services used on the days that these were read with, added up by the database."""
+    used = {s.service_id: s.usage for s in subscriptions if s.usage}
+    since = min((u.day for usage in used.values() for u in usage if u.released_to is None), default=date.max)
+    released = sum(u.octets for usage in used.values() for u in usage if u.day < since)
+    total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
+    query = select(total).where(one_of(conn, usage_day.c.service_id, sorted(used)))
+    return released + int(await conn.scalar(query.where(usage_day.c.day >= since)) or 0)
+
+
+async def add_evidence(conn: AsyncConnection, rated: Sequence[RatedCharge]) -> None:
+    """What charges for usage name: all days of a charge in one row."""
+    rows = [(r.charge.charge_id, *_packed(r.evidence)) for r in rated if r.evidence]
+    await insert_rows(conn, charge_usage, _EVIDENCE, rows)
+
+
+async def evidence_of(conn: AsyncConnection, charge_id: str) -> tuple[DayUsage, ...]:
+    """The days that a charge names, in their order; none of a charge that is not for usage."""
+    row = (await conn.execute(select(charge_usage).where(charge_usage.c.charge_id == charge_id))).one_or_none()
+    return () if row is None else tuple(_unpacked(row.service_id, row.days))
+
+
+async def named(conn: AsyncConnection, since: date, until: date) -> dict[tuple[ServiceId, date], int]:
+    """Octets that charges name, by service and day of [since, until).
+
+    Of several charges for a day (a correction after the first) the last one names all of its octets.
+    """
+    query = select(charge_usage.c.service_id, charge_usage.c.days).where(
+        charge_usage.c.first_on < until, charge_usage.c.until_on > since
+    )
+    found: dict[tuple[ServiceId, date], int] = {}
+    async for row in await conn.stream(query):
+        for used in _unpacked(row.service_id, row.days):
+            if since <= used.day < until:
+                key = (used.service_id, used.day)
+                found[key] = max(found.get(key, 0), used.octets)
+    return found
+
+
+def _packed(days: Sequence[DayUsage]) -> tuple[ServiceId, date, date, str]:
+    """All are of one service, and in order."""
+    told = [
+        (u.day.isoformat(), u.upstream_octets, u.downstream_octets, u.intervals, u.last_interval_id)
+        if u.released_to is None
+        else (
+            u.day.isoformat(), u.upstream_octets, u.downstream_octets, u.intervals, u.last_interval_id,
+            u.released_to.isoformat(),
+        )
+        for u in days
+    ]  # fmt: skip
+    return days[0].service_id, days[0].day, days[-1].day + _DAY, json.dumps(told, separators=(",", ":"))
+
+
+def _unpacked(service_id: str, text: str) -> Iterator[DayUsage]:
+    for day, upstream, downstream, intervals, last_interval_id, *released_to in json.loads(text):
+        yield DayUsage(
+            ServiceId(service_id),
+            date.fromisoformat(day),
+            upstream,
+            downstream,
+            intervals,
+            last_interval_id,
+            date.fromisoformat(released_to[0]) if released_to else None,
+        )
