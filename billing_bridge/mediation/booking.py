@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,9 +13,26 @@ from billing_bridge.mediation import repository
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.repository import Booking, Standing
+from billing_bridge.sources.ledger import RATED
+from billing_bridge.suspense.dispositions import counts_as, day_items
 from billing_bridge.suspense.settle import rate_again, settle
 
 _UNKNOWN = Standing()
+
+Shares = Mapping[str, int]
+"""Octets by what they count as in the ledger of usage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """`unrated`: what was booked and is not simply rated, by its place, with what it is instead."""
+
+    last_interval_id: int
+    unrated: Mapping[int, Shares]
+
+    def shares(self, place: int, octets: int) -> Shares:
+        """What the octets booked in the place of `place` count as."""
+        return self.unrated.get(place) or {RATED: octets}
 
 
 async def book(
@@ -25,18 +43,41 @@ async def book(
     zone: ZoneInfo,
     now: datetime,
     source: str | None = None,
-) -> int:
-    """Book `grown`, each of which names a service; returns the id of the last interval.
+) -> Booked:
+    """Book `grown`, each of which names a service.
 
-    Their record ids are those of the usage log, or of `source`. The caller holds the position, and moves it to the id
-    returned.
+    Their record ids are those of the usage log, or of `source`. The caller holds the position, moves it to the id of
+    the last interval, and counts what it gave in the ledger.
     """
     standings = await repository.standings(conn, (str(g.service_id) for g in grown))
-    bookings = [
-        booking
-        for growth in grown
-        for booking in _parts(growth, standings.get(str(growth.service_id), _UNKNOWN), zone, source)
-    ]
+    by_growth = [_parts(g, standings.get(str(g.service_id), _UNKNOWN), zone, source) for g in grown]
+    bookings = [booking for parts in by_growth for booking in parts]
+    found = await post(conn, bookings, standings, last_interval_id, zone=zone, now=now)
+    if not found.unrated:
+        return found
+    unrated: dict[int, Shares] = {}
+    place = 0
+    for n, parts in enumerate(by_growth):
+        sums: dict[str, int] = {}
+        for booking in parts:
+            for disposition, octets in found.shares(place, booking.octets).items():
+                sums[disposition] = sums.get(disposition, 0) + octets
+            place += 1
+        if sums.keys() - {RATED}:
+            unrated[n] = sums
+    return Booked(found.last_interval_id, unrated)
+
+
+async def post(
+    conn: AsyncConnection,
+    bookings: Sequence[Booking],
+    standings: Mapping[str, Standing],
+    last_interval_id: int,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+) -> Booked:
+    """Add these to the intervals and days of their services, whose standings are held, and settle the days."""
     await repository.add_bookings(conn, bookings, last_interval_id)
     late: dict[str, date] = {}
     unsure: dict[str, date] = {}
@@ -46,9 +87,17 @@ async def book(
         if not standings.get(booking.service_id, _UNKNOWN).entitles(booking.day):
             _earliest(unsure, booking)
     await rate_again(conn, late)
+    unrated: dict[int, Shares] = {}
     if unsure:
-        await settle(conn, sorted(unsure), zone=zone, now=now, since=min(unsure.values()))
-    return last_interval_id + len(bookings)
+        services, since = sorted(unsure), min(unsure.values())
+        await settle(conn, services, zone=zone, now=now, since=since, upto=last_interval_id)
+        items = await day_items(conn, services, since)
+        for place, booking in enumerate(bookings):
+            of_day = items.get((booking.service_id, booking.day), ())
+            disposition = counts_as(last_interval_id + 1 + place, of_day)
+            if disposition != RATED:
+                unrated[place] = {disposition: booking.octets}
+    return Booked(last_interval_id + len(bookings), unrated)
 
 
 def _parts(growth: Growth, standing: Standing, zone: ZoneInfo, source: str | None) -> list[Booking]:
@@ -63,7 +112,7 @@ def _parts(growth: Growth, standing: Standing, zone: ZoneInfo, source: str | Non
             part.upstream_octets,
             part.downstream_octets,
             growth.record_ids,
-            standing.billed_until is not None and part.day < standing.billed_until,
+            standing.bills_late(part.day),
             source,
         )
         for part in split_by_day(growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, zone)

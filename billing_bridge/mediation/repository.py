@@ -93,6 +93,10 @@ class Booking:
     adjustment: bool
     source: str | None = None
 
+    @property
+    def octets(self) -> int:
+        return self.upstream_octets + self.downstream_octets
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -104,6 +108,10 @@ class Standing:
     def entitles(self, day: date) -> bool:
         """Whether a plan holds on `day` for sure. Without, the whole timeline knows."""
         return any(from_on <= day < until_on for from_on, until_on in self.plans)
+
+    def bills_late(self, day: date) -> bool:
+        """Whether what is booked on `day` now comes after its bill."""
+        return self.billed_until is not None and day < self.billed_until
 
 
 async def read_position(conn: AsyncConnection) -> Position:

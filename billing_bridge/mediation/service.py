@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
-from billing_bridge.mediation.booking import book
+from billing_bridge.mediation.booking import Booked, book
 from billing_bridge.mediation.growth import Growth, SessionState, follow
 from billing_bridge.mediation.handover import pieces
 from billing_bridge.mediation.repository import Held, Position
@@ -156,6 +156,7 @@ class MediationService:
                 tally.accept(RADIUS, record.received_at, UNRATED, 0)
         held_records = 0
         known: list[Growth] = []
+        known_of: list[tuple[LoggedRecord, list[str]]] = []
         compared: list[Growth] = []
         held: list[Held] = []
         owned = await self._owned(conn, grown)
@@ -170,6 +171,7 @@ class MediationService:
                     dispositions.append(SUSPENSE)
                 elif undecided or bills.source(str(part.service_id), part.since) in (None, RADIUS):
                     known.append(part)
+                    known_of.append((record, dispositions))
                     dispositions.append(RATED)
                 else:
                     compared.append(part)
@@ -184,7 +186,8 @@ class MediationService:
                 tally.accept(RADIUS, record.received_at, told, 0)
         now, zone = self._clock.now(), self._settings.zone
         await repository.store_sessions(conn, list(states.values()))
-        last_id = await book(conn, known, at.last_interval_id, zone=zone, now=now)
+        booked = await book(conn, known, at.last_interval_id, zone=zone, now=now)
+        held_records += _without_plan(booked, known_of, tally)
         await compare(conn, RADIUS, compared, zone)
         await repository.suspend(conn, held, now)
         await tally.write(conn)
@@ -193,7 +196,7 @@ class MediationService:
         _records.labels("nothing-new").inc(len(records) - len(grown))
         if held_records:
             log.warning("mediation.suspense", records=held_records)
-        return last_id
+        return booked.last_interval_id
 
     async def _owned(self, conn: AsyncConnection, grown: Sequence[tuple[Growth, LoggedRecord]]) -> list[list[Growth]]:
         """Each growth in pieces by whose it is: by what people decided about its username, then by what RADIUS said."""
@@ -207,6 +210,21 @@ class MediationService:
             pieces(g, timelines.get(r.username, nothing)[g.service_id is not None], began.get(g.service_id or ""), zone)
             for g, r in grown
         ]
+
+
+def _without_plan(booked: Booked, of: Sequence[tuple[LoggedRecord, list[str]]], tally: Tally) -> int:
+    """What was counted as rated and has no plan counts as what it is; returns how many records came to wait."""
+    records: dict[int, tuple[LoggedRecord, list[str], str]] = {}
+    for place, shares in booked.unrated.items():
+        record, dispositions = of[place]
+        records.setdefault(record.record_id, (record, dispositions, fate(dispositions)))
+        for disposition, octets in shares.items():
+            tally.move(RADIUS, record.received_at, RATED, disposition, octets, 0)
+        dispositions.remove(RATED)
+        dispositions += shares
+    for record, dispositions, before in records.values():
+        tally.move(RADIUS, record.received_at, before, fate(dispositions), 0)
+    return sum(before != SUSPENSE and fate(now) == SUSPENSE for _, now, before in records.values())
 
 
 def _held_for(growth: Growth, record: LoggedRecord) -> str | None:

@@ -126,7 +126,8 @@ class Placing:
     ) -> int:
         parts = [(one, part) for one in arrived for part in self._parts(one, owners.get(one.fact.identifier, ()))]
         bills = await assignments.of_services(conn, OCTETS, (part.service_id for _, part in parts))
-        booked, other = [], []
+        booked: list[tuple[Arrived, Growth]] = []
+        other: list[Growth] = []
         for one, part in parts:
             octets = part.upstream_octets + part.downstream_octets
             if part.service_id is None:
@@ -136,19 +137,23 @@ class Placing:
                 )  # fmt: skip
                 placed.hold(held, octets)
             elif bills.source(part.service_id, part.since) == source.name:
-                booked.append(part)
-                placed.note(one.record_id, RATED, octets)
+                booked.append((one, part))
             else:
                 other.append(part)
                 placed.note(one.record_id, UNRATED, octets)
-        last_interval_id = await book(conn, booked, last_interval_id, zone=self._zone, now=now, source=source.name)
+        made = await book(
+            conn, [part for _, part in booked], last_interval_id, zone=self._zone, now=now, source=source.name
+        )
+        for place, (one, part) in enumerate(booked):
+            for disposition, octets in made.shares(place, part.upstream_octets + part.downstream_octets).items():
+                placed.note(one.record_id, disposition, octets)
         await compare(conn, source.name, other, self._zone)
         if source.identifier_kind == PORT:
             await self._rates_again(conn, other)
         for one in arrived:
             if one.record_id not in placed.fates:
                 placed.note(one.record_id, UNRATED, 0)
-        return last_interval_id
+        return made.last_interval_id
 
     async def _rates_again(self, conn: AsyncConnection, parts: Sequence[Growth]) -> None:
         """Bins of a port that come after their month was billed: what a price by percentile makes of it may change."""
@@ -157,7 +162,7 @@ class Placing:
         for part in parts:
             service_id, day = str(part.service_id), local_date(part.since, self._zone)
             standing = known.get(service_id)
-            if standing is not None and standing.billed_until is not None and day < standing.billed_until:
+            if standing is not None and standing.bills_late(day):
                 late[service_id] = min(late.get(service_id, day), day)
         await rate_again(conn, late)
 
@@ -214,7 +219,7 @@ class Placing:
             else:
                 day = local_date(fact.since, self._zone)
                 standing = known.get(service_id)
-                late = standing is not None and standing.billed_until is not None and day < standing.billed_until
+                late = standing is not None and standing.bills_late(day)
                 call_id = ids.call_id + len(booked) + 1
                 booked.append(
                     BookedCall(

@@ -56,6 +56,8 @@ class DayItem:
     detail: str
     version_id: OfferingVersionId | None
     counted_on: date | None = None
+    last_interval_id: int = 0
+    """Of the usage that it covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,17 @@ def nearest(day: date, plans: Sequence[Stretch]) -> Nearest | None:
     return next((Nearest(s.version_id, s.span.first_on) for s in plans if s.span.first_on > day), None)
 
 
-def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans: Sequence[Stretch]) -> Settled:
+def settle_day(
+    day: date,
+    used: tuple[int, int],
+    items: Sequence[DayItem],
+    plans: Sequence[Stretch],
+    last_interval_id: int = 0,
+) -> Settled:
     """What the suspense of `day` must be, given all it has used (upstream, downstream) and its present items.
 
-    `items` are those waiting, charged or written off; at most one of them is waiting or charged.
+    `items` are those waiting, charged or written off; at most one of them is waiting or charged. `last_interval_id` is
+    that of what was used.
     """
     if any(day in plan.span for plan in plans):
         counted = [i.counted_on for i in items if i.counted_on is not None]
@@ -111,8 +120,12 @@ def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans
     upstream = used[0] - sum(i.upstream_octets for i in written_off)
     downstream = used[1] - sum(i.downstream_octets for i in written_off)
     open_item = next((i for i in items if i.state in (WAITING, CHARGED)), None)
-    if open_item is None and not upstream and not downstream:
-        return Settled([])
+    if not upstream and not downstream:
+        if open_item is None:
+            return Settled([])
+        # All that waited here was given to another service.
+        given = replace(open_item, state=MAPPED, upstream_octets=0, downstream_octets=0, counted_on=None)
+        return Settled([given], open_item.counted_on)
     place = nearest(day, plans)
     charged = open_item is not None and open_item.state == CHARGED and place is not None
     wanted = DayItem(
@@ -123,6 +136,7 @@ def settle_day(day: date, used: tuple[int, int], items: Sequence[DayItem], plans
         detail=detail_of(day, plans),
         version_id=place.version_id if place else None,
         counted_on=place.day if charged and place else None,
+        last_interval_id=last_interval_id,
     )
     if wanted == open_item:
         return Settled([])

@@ -153,19 +153,6 @@ async def any_written_off(conn: AsyncConnection, service_id: str, day: date) -> 
     return await conn.scalar(query.limit(1)) is not None
 
 
-async def others_waiting(conn: AsyncConnection, item: Item) -> bool:
-    """Whether another part of the same record waits."""
-    same = (
-        (suspense.c.source_record_id == item.source_record_id, suspense.c.source == item.source)
-        if item.source is not None
-        else (suspense.c.session_key == item.session_key, suspense.c.record_ids == ",".join(map(str, item.record_ids)))
-    )
-    query = select(suspense.c.suspense_id).where(
-        *same, suspense.c.state == WAITING, suspense.c.suspense_id != item.suspense_id
-    )
-    return await conn.scalar(query.limit(1)) is not None
-
-
 async def decide(conn: AsyncConnection, ids: Sequence[int], state: str, now: datetime, actor: str, **more: Any) -> None:
     """Give items another state, by decision of `actor`."""
     values = {"state": state, "decided_at": now, "decided_by": actor, **more}

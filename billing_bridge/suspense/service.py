@@ -13,10 +13,12 @@ that has changed since it was read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import Gauge
@@ -34,11 +36,12 @@ from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import identifiers
 from billing_bridge.sources.identifiers import Mapped, Timeline, owner
-from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally
+from billing_bridge.sources.ledger import RADIUS, SUSPENSE, UNRATED, Tally, fate
 from billing_bridge.sources.model import SECOND_SOURCE
 from billing_bridge.sources.release import BELIEVABLE, Release, amount
 from billing_bridge.sources.repository import set_states
 from billing_bridge.suspense import repository
+from billing_bridge.suspense.dispositions import Part, count_records, day_items, fates, recount, told_of
 from billing_bridge.suspense.model import (
     ACCEPTED,
     CHARGED,
@@ -53,7 +56,7 @@ from billing_bridge.suspense.model import (
 )
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
-from controller.domain.clock import Clock
+from controller.domain.clock import Clock, local_date
 from controller.domain.money import Money
 from controller.domain.ports import AddressHolders
 from controller.domain.tariff import TariffVersion
@@ -274,33 +277,47 @@ class SuspenseService:
     ) -> Position:
         """Book what waited, by whose it is at each instant; what is still nobody's waits on. Moves the ledger."""
         tally = Tally()
-        own: list[Growth] = []
+        own: list[tuple[Item, Growth]] = []
         rest: list[Held] = []
-        for item in taken:
-            if item.source is not None:
-                continue
-            parts = pieces(_growth(item), timeline, None, self._settings.zone)
-            for part in parts:
+        logged = [item for item in taken if item.source is None]
+        found: dict[int, set[str]] = {item.suspense_id: set() for item in logged}
+        for item in logged:
+            for part in pieces(_growth(item), timeline, None, self._settings.zone):
                 if part.service_id is None:
                     rest.append(Held(part, item.reason, item.username or "", item.nas_id or "", item.accepted_at))
-                    continue
-                own.append(part)
-                if item.accepted_at is not None:
-                    octets = part.upstream_octets + part.downstream_octets
-                    tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, octets, 0)
-        last_id = await book(conn, own, position.last_interval_id, zone=self._settings.zone, now=now)
+                    found[item.suspense_id].add(SUSPENSE)
+                else:
+                    own.append((item, part))
+        booked = await book(
+            conn, [part for _, part in own], position.last_interval_id, zone=self._settings.zone, now=now
+        )
         await hold(conn, rest, now)
-        cut = {(held.growth.session_key, held.growth.record_ids) for held in rest}
-        for item in taken:
-            if item.source is not None or item.accepted_at is None or (item.session_key, item.record_ids) in cut:
-                continue
-            # Only of a part of a record may another part wait.
-            if item.grown_since is None or not await repository.others_waiting(conn, item):
-                tally.move(RADIUS, item.accepted_at, SUSPENSE, RATED, 0)
+        for place, (item, part) in enumerate(own):
+            for disposition, octets in booked.shares(place, part.upstream_octets + part.downstream_octets).items():
+                found[item.suspense_id].add(disposition)
+                if item.accepted_at is not None:
+                    tally.move(RADIUS, item.accepted_at, SUSPENSE, disposition, octets, 0)
+        await self._count(conn, [(item, fate(found[item.suspense_id])) for item in logged], tally)
         told = [item for item in taken if item.source is not None]
-        after = await self._release.again(conn, told, Position(position.record_id, last_id), now, tally)
+        after = await self._release.again(conn, told, Position(position.record_id, booked.last_interval_id), now, tally)
+        await self._count(conn, [(item, None) for item in told if item.grown_since is not None], tally)
         await tally.write(conn)
         return after
+
+    async def _count(self, conn: AsyncConnection, items: Sequence[tuple[Item, str | None]], tally: Tally) -> None:
+        """The records of what waited count as this; or, where only a part of one waited, as all its parts say."""
+        counted = [(item, alone) for item, alone in items if item.accepted_at is not None]
+        cut = [_part(item, self._settings.zone) for item, _ in counted if item.grown_since is not None]
+        told = await told_of(conn, cut)
+        cut = [part for part in cut if part.of in told]
+        said = await fates(conn, cut, told, zone=self._settings.zone)
+        before = {part.of: SUSPENSE for part in cut}
+        await count_records(conn, before, said, told, tally)
+        for item, alone in counted:
+            if item.grown_since is None and alone is not None and item.accepted_at is not None:
+                tally.move(item.source or RADIUS, item.accepted_at, SUSPENSE, alone, 0)
+                if item.source_record_id is not None:
+                    await set_states(conn, [(item.source_record_id, alone)])
 
     async def charge(self, suspense_id: int, *, actor: str, reason: str) -> Released:
         """Charge a day without a plan on the nearest day that had one, what is still to come of it included.
@@ -318,7 +335,8 @@ class SuspenseService:
             await self._decide(conn, item, "charge", now, actor, reason, after)
             if await repository.any_written_off(conn, item.service_id, item.day):
                 _refuse(item, "charged: a part of this day was written off, so must be the rest")
-            await repository.decide(conn, [item.suspense_id], CHARGED, now, actor)
+            async with self._restated(conn, item):
+                await repository.decide(conn, [item.suspense_id], CHARGED, now, actor)
             await settle(conn, [item.service_id], zone=self._settings.zone, now=now, since=item.day)
             charged = await _get(conn, suspense_id)
         return Released(CHARGED, (charged,))
@@ -329,21 +347,31 @@ class SuspenseService:
         async with self._database.begin() as conn:
             item = await _get(conn, suspense_id)
             await self._decide(conn, item, "write-off", now, actor, reason, {"octets": item.octets})
-            await repository.decide(conn, [item.suspense_id], WRITTEN_OFF, now, actor)
+            async with self._restated(conn, item):
+                await repository.decide(conn, [item.suspense_id], WRITTEN_OFF, now, actor)
             await self._count_written_off(conn, item)
         return Released(WRITTEN_OFF, (item,))
 
     async def _count_written_off(self, conn: AsyncConnection, item: Item) -> None:
-        """In the ledger of usage it costs nothing from now on. Days without a plan are booked, and stand there so."""
+        """In the ledger of usage it costs nothing from now on."""
         if item.accepted_at is None:
-            return
-        name = item.source or RADIUS
-        alone = not await repository.others_waiting(conn, item)
+            return  # a day without a plan: its intervals say
         tally = Tally()
-        tally.move(name, item.accepted_at, SUSPENSE, UNRATED, amount(item), 1 if alone else 0)
+        tally.move(item.source or RADIUS, item.accepted_at, SUSPENSE, UNRATED, amount(item), 0)
+        await self._count(conn, [(item, UNRATED)], tally)
         await tally.write(conn)
-        if item.source_record_id is not None and alone:
-            await set_states(conn, [(item.source_record_id, UNRATED)])
+
+    @asynccontextmanager
+    async def _restated(self, conn: AsyncConnection, item: Item) -> AsyncIterator[None]:
+        """What is done within changes what the day of the item counts as in the ledger of usage."""
+        if item.service_id is None or item.day is None:
+            yield
+            return
+        key = (str(item.service_id), item.day)
+        before = (await day_items(conn, [key[0]], item.day)).get(key, [])
+        yield
+        after = (await day_items(conn, [key[0]], item.day)).get(key, [])
+        await recount(conn, {key: (before, after)}, zone=self._settings.zone)
 
     async def _decide(
         self,
@@ -401,6 +429,23 @@ def _growth(item: Item) -> Growth:
         item.downstream_octets,
         item.record_ids,
         grown_since=item.grown_since,
+    )
+
+
+def _part(item: Item, zone: ZoneInfo) -> Part:
+    """An item as a part of its record, which nobody has."""
+    return Part(
+        0,
+        "",
+        local_date(item.since, zone),
+        item.session_key or (item.username or "")[:64],
+        item.grown_since or item.since,
+        item.since,
+        item.until,
+        item.upstream_octets,
+        item.downstream_octets,
+        item.record_ids,
+        item.source or RADIUS,
     )
 
 

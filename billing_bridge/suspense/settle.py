@@ -13,28 +13,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.rating.proration import Change, Stretch
-from billing_bridge.suspense.model import (
-    CHARGED,
-    NOT_ENTITLED,
-    WAITING,
-    WRITTEN_OFF,
-    DayItem,
-    held,
-    last_days,
-    settle_day,
-)
+from billing_bridge.suspense.dispositions import DayKey, day_items, recount
+from billing_bridge.suspense.model import NOT_ENTITLED, DayItem, held, last_days, settle_day
 from billing_bridge.tables import entitlement, subscription, suspense, usage_day
 from controller.domain.clock import local_date, start_of_day
-from controller.domain.identity import OfferingVersionId
 from controller.store.many import insert_rows, one_of
 
-_OPEN = (WAITING, CHARGED, WRITTEN_OFF)
-_Key = tuple[str, date]
-_CHANGING = ("state", "upstream_octets", "downstream_octets", "detail", "version_id", "counted_on")
+_CHANGING = ("state", "upstream_octets", "downstream_octets", "detail", "version_id", "counted_on", "last_interval_id")
 _COLUMNS = (*_CHANGING, "reason", "service_id", "day", "since", "until", "entered_at")
 _CHANGE = "ON CONFLICT (suspense_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
 
@@ -48,22 +37,38 @@ class Timelines:
 
 
 async def settle(
-    conn: AsyncConnection, service_ids: Sequence[str], *, zone: ZoneInfo, now: datetime, since: date | None = None
+    conn: AsyncConnection,
+    service_ids: Sequence[str],
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    since: date | None = None,
+    upto: int | None = None,
 ) -> None:
-    """Put the days of these services, from `since` on, into or out of suspense."""
+    """Put the days of these services, from `since` on, into or out of suspense, and the ledger with them.
+
+    Intervals after `upto` are counted in the ledger by whoever books them.
+    """
     timelines = await read_timelines(conn, service_ids, zone)
     used = await _used(conn, service_ids, since)
-    items = await _items(conn, service_ids, since)
-    changed: list[tuple[_Key, DayItem]] = []
+    items = await day_items(conn, service_ids, since)
+    changed: list[tuple[DayKey, DayItem]] = []
+    moved: dict[DayKey, tuple[Sequence[DayItem], Sequence[DayItem]]] = {}
     again: dict[str, date] = {}
     for key in sorted(used.keys() | items.keys()):
         service_id, day = key
-        found = settle_day(day, used.get(key, (0, 0)), items.get(key, ()), timelines.plans.get(service_id, ()))
+        up, down, last_interval_id = used.get(key, (0, 0, 0))
+        before = items.get(key, [])
+        found = settle_day(day, (up, down), before, timelines.plans.get(service_id, ()), last_interval_id)
         changed += [(key, item) for item in found.items]
+        if {i.suspense_id: i.state for i in before} != {i.suspense_id: i.state for i in found.items}:
+            said = {item.suspense_id for item in found.items}
+            moved[key] = before, [*(i for i in before if i.suspense_id not in said), *found.items]
         if found.rate_from_on is not None:
             again[service_id] = min(again.get(service_id, found.rate_from_on), found.rate_from_on)
     await _put(conn, changed, zone, now)
     await rate_again(conn, again)
+    await recount(conn, moved, zone=zone, upto=upto)
 
 
 async def timeline_changed(conn: AsyncConnection, service_id: str, *, zone: ZoneInfo, now: datetime) -> None:
@@ -111,43 +116,20 @@ async def rate_again(conn: AsyncConnection, days: Mapping[str, date]) -> None:
         )
 
 
-async def _used(conn: AsyncConnection, service_ids: Sequence[str], since: date | None) -> dict[_Key, tuple[int, int]]:
-    query = select(
-        usage_day.c.service_id, usage_day.c.day, usage_day.c.upstream_octets, usage_day.c.downstream_octets
-    ).where(one_of(conn, usage_day.c.service_id, service_ids))
-    if since is not None:
-        query = query.where(usage_day.c.day >= since)
-    return {(service_id, day): (up, down) for service_id, day, up, down in await conn.execute(query)}
-
-
-async def _items(conn: AsyncConnection, service_ids: Sequence[str], since: date | None) -> dict[_Key, list[DayItem]]:
-    query = (
-        select(suspense)
-        .where(one_of(conn, suspense.c.service_id, service_ids))
-        .where(suspense.c.reason == NOT_ENTITLED, suspense.c.state.in_(_OPEN), suspense.c.day.is_not(None))
-        .order_by(suspense.c.suspense_id)
+async def _used(
+    conn: AsyncConnection, service_ids: Sequence[str], since: date | None
+) -> dict[DayKey, tuple[int, int, int]]:
+    """Octets up and down, and the last interval of them."""
+    d = usage_day.c
+    query = select(d.service_id, d.day, d.upstream_octets, d.downstream_octets, d.last_interval_id).where(
+        one_of(conn, d.service_id, service_ids)
     )
     if since is not None:
-        query = query.where(suspense.c.day >= since)
-    found: dict[_Key, list[DayItem]] = defaultdict(list)
-    for row in await conn.execute(query):
-        found[row.service_id, row.day].append(to_day_item(row))
-    return found
+        query = query.where(d.day >= since)
+    return {(service_id, day): (up, down, last) for service_id, day, up, down, last in await conn.execute(query)}
 
 
-def to_day_item(row: Row[tuple[object, ...]]) -> DayItem:
-    return DayItem(
-        row.suspense_id,
-        row.state,
-        row.upstream_octets,
-        row.downstream_octets,
-        row.detail,
-        None if row.version_id is None else OfferingVersionId(row.version_id),
-        row.counted_on,
-    )
-
-
-async def _put(conn: AsyncConnection, items: Sequence[tuple[_Key, DayItem]], zone: ZoneInfo, now: datetime) -> None:
+async def _put(conn: AsyncConnection, items: Sequence[tuple[DayKey, DayItem]], zone: ZoneInfo, now: datetime) -> None:
     """Write items that are new, and what has changed of the others."""
     new = [_row(key, item, zone, now) for key, item in items if item.suspense_id is None]
     changed = [(item.suspense_id, *_row(key, item, zone, now)) for key, item in items if item.suspense_id is not None]
@@ -155,7 +137,7 @@ async def _put(conn: AsyncConnection, items: Sequence[tuple[_Key, DayItem]], zon
     await insert_rows(conn, suspense, ("suspense_id", *_COLUMNS), changed, _CHANGE)
 
 
-def _row(key: _Key, item: DayItem, zone: ZoneInfo, now: datetime) -> tuple[object, ...]:
+def _row(key: DayKey, item: DayItem, zone: ZoneInfo, now: datetime) -> tuple[object, ...]:
     service_id, day = key
     return (
         item.state,
@@ -164,6 +146,7 @@ def _row(key: _Key, item: DayItem, zone: ZoneInfo, now: datetime) -> tuple[objec
         item.detail,
         item.version_id,
         item.counted_on,
+        item.last_interval_id,
         NOT_ENTITLED,
         service_id,
         day,

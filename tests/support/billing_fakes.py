@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
+from sqlalchemy import insert
+
 from controller.domain.errors import NotFound
 from controller.domain.identity import OfferingId, OfferingVersionId
 from controller.domain.ports import LoggedRecord
@@ -15,6 +17,9 @@ from controller.domain.price import Unit
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import GB
+from controller.store.engine import Database
+from controller.store.metadata import to_micros
+from controller.store.usage_log import usage_records
 from tests.support.plans import plan_of
 
 
@@ -89,12 +94,30 @@ def record(
     )
 
 
+def _stored(row: LoggedRecord) -> dict[str, object]:
+    same = (
+        "record_id", "kind", "session_key", "nas_id", "acct_session_id", "username", "service_id", "session_time_s",
+        "upstream_octets", "downstream_octets", "packet_sha256", "record_sha256",
+    )  # fmt: skip
+    instants = {"event_us": to_micros(row.event_at), "received_us": to_micros(row.received_at)}
+    return {name: getattr(row, name) for name in same} | instants
+
+
 class UsageLogInMemory:
     """A UsageReader over a list; ids are 1, 2, 3 … in order of arrival."""
 
     def __init__(self) -> None:
         self.rows: list[LoggedRecord] = []
         self.faults: list[str] = []
+        self._stored = 0
+
+    async def store(self, database: Database) -> None:
+        """Put what was appended meanwhile into the log of the database too, where the ledger of usage looks it up."""
+        rows = self.rows[self._stored :]
+        if rows:
+            async with database.begin() as conn:
+                await conn.execute(insert(usage_records), [_stored(row) for row in rows])
+            self._stored = len(self.rows)
 
     def append(self, *records: LoggedRecord) -> None:
         for r in records:

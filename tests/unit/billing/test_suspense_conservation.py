@@ -9,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.service import BillingService
 from billing_bridge.errors import Decided, NotForThis, UnbilledService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources import ledger
+from billing_bridge.sources.ledger import Hour
 from billing_bridge.suspense.model import CHARGED, NOT_ENTITLED, WAITING, WRITTEN_OFF
 from billing_bridge.suspense.repository import Wanted
 from billing_bridge.suspense.service import SuspenseService
@@ -60,6 +63,9 @@ OPERATION = st.one_of(
     st.tuples(st.just("charge"), st.integers(0, 9), lost),
     st.tuples(st.just("write-off"), st.integers(0, 9), lost),
 )
+
+
+NOTHING = Hour("radius", START, *[(0, 0)] * 5)
 
 
 class PowerCut(Exception):
@@ -131,6 +137,7 @@ class World:
             self.delivered.append(event)
 
     async def mediate(self) -> None:
+        await self.log.store(self.database)
         while await self.mediation.step():
             pass
 
@@ -215,8 +222,26 @@ class World:
             assert (row.counted_on is not None) == (row.state == CHARGED)
             assert row.counted_on is None or self.has_plan(row.service_id, row.counted_on)
         assert held == {key: octets for key, octets in days.items() if not self.has_plan(*key)}
+        await self.ledger_says(accepted, rows)
         released = sum(r.upstream_octets + r.downstream_octets for r in rows if r.state == CHARGED)
         return sum(held.values()) + of_records - released, accepted
+
+    async def ledger_says(self, accepted: int, standing: Sequence[Row[Any]]) -> None:
+        """Each octet is counted once: as rated, as waiting, or as given up; and each record is, hour by hour."""
+        async with self.database.read() as conn:
+            hours = await ledger.page(conn, None, None, None, None, 10_000)
+            (totals,) = await ledger.sums(conn) or [NOTHING]
+        octets = {state: sum(r.upstream_octets + r.downstream_octets for r in standing if r.state == state)
+                  for state in (WAITING, WRITTEN_OFF)}  # fmt: skip
+        assert totals.accepted == (await self.mediation.position(), accepted)
+        assert totals.suspense[1] == octets[WAITING]
+        assert totals.unrated[1] == octets[WRITTEN_OFF]
+        assert all(hour.adds_up for hour in hours)
+        counts = [n for hour in hours for part in (hour.rated, hour.unrated, hour.suspense) for n in part]
+        assert min(counts, default=0) >= 0
+        assert (totals.suspense[0] > 0) == any(
+            r.state == WAITING and r.upstream_octets + r.downstream_octets for r in standing
+        )
 
     async def charged(self) -> int:
         async with self.database.read() as conn:
