@@ -12,6 +12,7 @@ things are.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -126,19 +127,38 @@ class DunningWork:
         """
         await self._dunning.lock_in(conn, account_id)
         standing = await self._dunning.standing_in(conn, account_id)
+        parent = await self._dunning.blocking_parent_in(conn, standing)
+        children = await self._dunning.blocked_children_in(conn, standing)
+        advance = advance and bool(standing.state.due)
+        if not advance and await self._rests(conn, [standing, *children], parent):
+            LOOKS.labels("as-it-was").inc()
+            return Look(0, 0)
+        await self._take_turns(conn, [standing, *children])
         taken = 0
-        if advance and standing.state.due:
-            # Before any row of the audit log: every other writer takes these two in this order.
-            await self._restricting.take_turn(conn)
+        if advance:
             advanced = await self._dunning.advance_in(conn, account_id)
             standing, taken = advanced.standing, len(advanced.taken)
-        parent = await self._dunning.blocking_parent_in(conn, standing)
         changed = await self._enforce(conn, standing, _stricter(standing, parent))
-        for child in await self._dunning.blocked_children_in(conn, standing):
-            await self._dunning.lock_in(conn, child.account_id)
+        for child in children:
             changed += await self._enforce(conn, child, _stricter(child, standing))
         LOOKS.labels("changed" if changed else "steps" if taken else "as-it-was").inc()
         return Look(taken, changed)
+
+    async def _rests(self, conn: AsyncConnection, standings: Sequence[Standing], parent: Standing | None) -> bool:
+        """Whether nothing is taken of any line of these accounts, and nothing shall be."""
+        if any(of.state.restriction != FREE for of in (*standings, *([parent] if parent else []))):
+            return False
+        lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
+        return not await self._restricting.in_force(conn, [line.service_id for line in lines])
+
+    async def _take_turns(self, conn: AsyncConnection, standings: Sequence[Standing]) -> None:
+        """Of everything that is written after this, in the order in which every other writer takes it.
+
+        Accounts (taken before) ─ lines ─ logins ─ audit log ─ events: who holds one waits for later ones only.
+        """
+        lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
+        await self._pauses.take_turn(conn, [line.subscription_id for line in lines])
+        await self._restricting.take_turn(conn)
 
     async def _enforce(self, conn: AsyncConnection, standing: Standing, of: Standing) -> int:
         """Put in force on an account's lines what the standing `of` says; how many changed."""
@@ -147,7 +167,6 @@ class DunningWork:
         wanted = of.state.restriction
         if not held and wanted == FREE:
             return 0
-        await self._restricting.take_turn(conn)
         changed, reason = 0, _reason(of, wanted)
         for line in lines:
             changed += await self._restricting.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)

@@ -81,12 +81,14 @@ class DunningService:
         )
 
     async def blocked_children_in(self, conn: AsyncConnection, standing: Standing) -> list[Standing]:
-        """The accounts that are restricted with this one, in the order of their ids."""
+        """The accounts that are restricted with this one, in the order of their ids, their turns taken."""
         day = standing.state.day
         children = await children_in(conn, standing.account_id, day)
-        ids = [child.relation.account_id for child in children if child.relation.blocked_with_parent]
+        ids = sorted(child.relation.account_id for child in children if child.relation.blocked_with_parent)
+        for account_id in ids:
+            await repository.lock_account(conn, account_id)
         found = await standings(conn, ids, day) if ids else {}
-        return [found[account_id] for account_id in sorted(found)]
+        return [found[account_id] for account_id in ids]
 
     async def owing(self, day: date, *, after: str = "", limit: int) -> list[AccountId]:
         """Accounts with something overdue, by id."""

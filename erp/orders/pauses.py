@@ -13,7 +13,7 @@ kind stands with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -109,6 +109,15 @@ class PauseService:
         self._database = database
         self._clock = clock
         self._crm = crm
+
+    async def take_turn(self, conn: AsyncConnection, subscription_ids: Collection[SubscriptionId]) -> None:
+        """Put pauses of these lines, and the end of one, one after the other until the transaction ends.
+
+        Whoever writes more than a pause takes this turn before it writes: the audit log's comes after it, everywhere.
+        """
+        column = subscriptions.c.subscription_id
+        query = select(column).where(column.in_(sorted(subscription_ids))).order_by(column)
+        await conn.execute(query.with_for_update())
 
     async def place(self, request: PauseRequest, *, actor: str) -> LinePause:
         """Raises NoSubscription, NotAllowed, BadTime."""
@@ -258,9 +267,7 @@ class PauseService:
             return found, await repository.open_order_of(conn, subscription_id) is not None
 
     async def _line(self, conn: AsyncConnection, subscription_id: SubscriptionId) -> Subscription:
-        # The row's lock puts two pauses of one line, and a pause and the end of its line, one after the other.
-        query = select(subscriptions.c.subscription_id).where(subscriptions.c.subscription_id == subscription_id)
-        await conn.execute(query.with_for_update())
+        await self.take_turn(conn, [subscription_id])
         found = await repository.find_subscription(conn, subscription_id)
         if found is None:
             raise NoSubscription(f"no subscription {subscription_id}")
@@ -305,9 +312,12 @@ class PauseService:
 
     async def _get(self, conn: AsyncConnection, pause_id: PauseId, *, lock: bool = False) -> LinePause:
         query = select(pause).where(pause.c.pause_id == pause_id)
-        row = (await conn.execute(query.with_for_update() if lock else query)).one_or_none()
+        row = (await conn.execute(query)).one_or_none()
         if row is None:
             raise NoPause(f"no pause {pause_id}")
+        if lock:
+            await self.take_turn(conn, [row.subscription_id])
+            row = (await conn.execute(query)).one()
         return _pause(row)
 
     async def _write(self, conn: AsyncConnection, changed: LinePause) -> None:
