@@ -1,31 +1,18 @@
-"""Subscriptions as billing has them now, for who compares them with what is seen; and what was found day by day."""
+"""Subscriptions as billing has them now, for who compares them with what is seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.tariff_rows import tariffs
-from billing_bridge.checks.leakage import BilledLine, Leak
-from billing_bridge.checks.tables import leak_day
+from billing_bridge.checks.leakage import BilledLine
 from billing_bridge.tables import entitlement, pause, subscription
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.store.engine import Database
-
-
-@dataclass(frozen=True, slots=True)
-class LeakDay:
-    """What one side came to on a day."""
-
-    day: date
-    side: str
-    items: int
-    per_day: Money
 
 
 class BilledLines:
@@ -61,36 +48,6 @@ class BilledLines:
                 )
             )
         return found
-
-    async def note(self, day: date, leaks: Sequence[Leak], sides: Sequence[str], currency: str, now: datetime) -> None:
-        """Keep what was found on a day; a second look on the same day replaces the first."""
-        rows = []
-        for side in sides:
-            own = [leak for leak in leaks if leak.side == side]
-            for code in sorted({currency, *(leak.per_day.currency for leak in own)}):
-                of = [leak for leak in own if leak.per_day.currency == code]
-                per_day = sum(leak.per_day.minor for leak in of)
-                rows.append(
-                    {
-                        "day": day,
-                        "side": side,
-                        "currency": code,
-                        "items": len(of),
-                        "per_day_minor": per_day,
-                        "looked_at": now,
-                    }
-                )
-        async with self._database.begin() as conn:
-            await conn.execute(delete(leak_day).where(leak_day.c.day == day))
-            await conn.execute(insert(leak_day), rows)
-
-    async def days(self, since: date) -> list[LeakDay]:
-        """What was found each day, oldest first."""
-        query = select(leak_day).where(leak_day.c.day >= since).order_by(leak_day.c.day, leak_day.c.side)
-        async with self._database.read() as conn:
-            return [
-                LeakDay(r.day, r.side, r.items, Money(r.per_day_minor, r.currency)) for r in await conn.execute(query)
-            ]
 
 
 async def _paused(conn: AsyncConnection, today: date) -> set[str]:

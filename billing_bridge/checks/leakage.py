@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
 from statistics import median_low
 from zoneinfo import ZoneInfo
 
@@ -108,12 +109,12 @@ def live_not_billed(
     for sight in sights:
         if sight.is_live and (sight.service_id is None or sight.service_id not in billed):
             groups.setdefault(sight.service_id or f"{sight.what}:{sight.ref}", []).append(sight)
-    found = []
+    prices, found = _Prices(lines, offers, currency, today), []
     for key, own in groups.items():
         if key in ordered:
             continue
-        before = _last_of(lines, key)
-        monthly, price_from = _priced(own, before, lines, offers, currency, today)
+        before = prices.last.get(key)
+        monthly, price_from = prices.of(own, before)
         began = min(local_date(s.since, zone) for s in own)
         if before is not None and before.until_on is not None:
             # What was billed until then is lost only since.
@@ -195,39 +196,52 @@ def _dead_since(line: BilledLine, own: Sequence[Sight], now: datetime, zone: Zon
     return local_date(last, zone), f"nothing heard since {local_date(last, zone)}"
 
 
-def _last_of(lines: Sequence[BilledLine], service_id: str) -> BilledLine | None:
-    own = [line for line in lines if line.service_id == service_id]
-    return max(own, key=lambda line: line.until_on or date.max, default=None)
+@dataclass
+class _Prices:
+    """What a service without a bill may be worth; what is asked of all lines is worked out once."""
 
+    lines: Sequence[BilledLine]
+    offers: Sequence[Offer]
+    currency: str
+    today: date
+    last: dict[str, BilledLine] = field(default_factory=dict)
+    """By service, the line that was billed until the latest."""
 
-def _priced(
-    own: Sequence[Sight],
-    before: BilledLine | None,
-    lines: Sequence[BilledLine],
-    offers: Sequence[Offer],
-    currency: str,
-    today: date,
-) -> tuple[Money, str]:
-    if before is not None:
-        return before.monthly, f"what {before.offering_name} was billed before"
-    if all(s.what == STOCK for s in own):
-        rent = min((o for o in offers if o.downstream_bps is None), key=lambda o: o.monthly.minor, default=None)
-        if rent is None:
-            return Money.zero(currency), "a device at a customer's; nothing is sold as its rent"
-        return rent.monthly, f"the rent of {rent.name}"
-    speeds = [s.downstream_bps for s in own if s.downstream_bps]
-    if speeds:
-        sold = [o for o in offers if o.downstream_bps == max(speeds)]
-        if sold:
-            cheapest = min(sold, key=lambda o: o.monthly.minor)
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            known = self.last.get(line.service_id)
+            if known is None or (line.until_on or date.max) > (known.until_on or date.max):
+                self.last[line.service_id] = line
+
+    def of(self, own: Sequence[Sight], before: BilledLine | None) -> tuple[Money, str]:
+        """A month of it, and where that is from."""
+        if before is not None:
+            return before.monthly, f"what {before.offering_name} was billed before"
+        if all(s.what == STOCK for s in own):
+            rent = min((o for o in self.offers if o.downstream_bps is None), key=_fee, default=None)
+            if rent is None:
+                return Money.zero(self.currency), "a device at a customer's; nothing is sold as its rent"
+            return rent.monthly, f"the rent of {rent.name}"
+        speed = max((s.downstream_bps for s in own if s.downstream_bps), default=None)
+        cheapest = min((o for o in self.offers if speed and o.downstream_bps == speed), key=_fee, default=None)
+        if cheapest is not None:
             return cheapest.monthly, f"the fee of {cheapest.name}, which has that speed"
-    fees = [line.monthly.minor for line in lines if line.downstream_bps and line.on(today)]
-    if fees:
-        return Money(median_low(fees), currency), f"the median of {len(fees)} lines that are billed"
-    fees = [o.monthly.minor for o in offers if o.downstream_bps]
-    if fees:
-        return Money(median_low(fees), currency), f"the median of {len(fees)} offerings"
-    return Money.zero(currency), "nothing is sold yet"
+        return self.usual
+
+    @cached_property
+    def usual(self) -> tuple[Money, str]:
+        """The median of what is billed, else of what is sold."""
+        fees = [line.monthly.minor for line in self.lines if line.downstream_bps and line.on(self.today)]
+        if fees:
+            return Money(median_low(fees), self.currency), f"the median of {len(fees)} lines that are billed"
+        fees = [o.monthly.minor for o in self.offers if o.downstream_bps]
+        if fees:
+            return Money(median_low(fees), self.currency), f"the median of {len(fees)} offerings"
+        return Money.zero(self.currency), "nothing is sold yet"
+
+
+def _fee(offer: Offer) -> int:
+    return offer.monthly.minor
 
 
 def _leak(

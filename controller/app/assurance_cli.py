@@ -68,9 +68,12 @@ def refuse(bill: Bill, reason: Reason) -> None:
 @assurance_app.command()
 def leakage(
     side: Annotated[Literal["live-not-billed", "billed-not-live"], typer.Argument(help="Which list.")],
+    now: Annotated[bool, typer.Option("--now", help="Look now; else what the last look of a night has found.")] = False,
 ) -> None:
     """What is live and not billed, or billed and not live, with its price. Exit status 1 when there is any."""
     with opened() as api:
+        if now:
+            api.post("/leakage", {})
         rows = list(api.all("/leakage", side=side))
     for row in rows:
         print(

@@ -1,13 +1,13 @@
 """Once a night: the sums of leakage are noted, and the counts of the last days compared.
 
-Due from 02:30 in the zone of the legal entity, and at once for whoever was not running then. What was noted today is
-not noted again, so several processes and restarts do no harm.
+Due from 02:30 in the zone of the legal entity, and at once for whoever was not running then. What was looked at since
+is not looked at again, so several processes and restarts do no harm.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import date, time
+from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -48,9 +48,11 @@ class AssuranceNights:
         today = local_date(now, self._zone)
         if now.time() < _DUE or self._done == today:
             return False
-        noted = {day.day for day in await self._leakage.days(1)}
-        if today not in noted:
-            await self._reconciliation.run()
+        due = datetime.combine(today, _DUE, self._zone)
+        looked_at, compared_at = await self._leakage.looked_at(), await self._reconciliation.looked_at()
+        if leaks := looked_at is None or looked_at < due:
             await self._leakage.note()
+        if counts := compared_at is None or compared_at < due:
+            await self._reconciliation.run()
         self._done = today
-        return today not in noted
+        return leaks or counts

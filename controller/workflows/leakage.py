@@ -1,25 +1,30 @@
 """What is live and not billed, and what is billed and not live: RADIUS, OLTs, stock and billing side by side.
 
-Computed when asked, so a user name or an ONU that was made by hand is on the list at once; every night the sums of the
-day are kept, and told to the metrics. Changes nothing: what to do about a leak is for people.
+Looked at every night, and when somebody asks for a look: everybody's lists are compared, which is too much to do for
+every reader of a page. What was found is kept with when that was, and the sums of each day, which metrics tell too.
+Changes nothing: what to do about a leak is for people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import Gauge
 
-from billing_bridge.checks.billed import BilledLines, LeakDay
+from billing_bridge.checks import leak_rows
+from billing_bridge.checks.billed import BilledLines
+from billing_bridge.checks.leak_rows import LeakDay, Ranked
 from billing_bridge.checks.leakage import (
     LOGIN,
     ONU,
     SESSION,
     SIDES,
     STOCK,
+    BilledLine,
     Leak,
     Offer,
     Sight,
@@ -78,31 +83,48 @@ class Leakage:
         self._radius = radius
         self._onus = onus
         self._access = access
+        self._looking = asyncio.Lock()
 
     async def look(self) -> list[Leak]:
-        """Both lists, each with its dearest first."""
+        """Both lists, each with its dearest first, as they are now; keeps nothing."""
         now = self._clock.now()
-        today = local_date(now, self._zone)
-        lines = await self._billed.lines(today)
+        lines = await self._billed.lines(local_date(now, self._zone))
         sights = await self._sights()
         async with self._database.read() as conn:
             ordered = await being_built(conn)
+        offers = await self._offers()
+        # Seconds of arithmetic, with a hundred thousand services: others of the process go on meanwhile.
+        return await asyncio.to_thread(self._compare, sights, lines, offers, ordered, now)
+
+    def _compare(
+        self,
+        sights: Sequence[Sight],
+        lines: Sequence[BilledLine],
+        offers: Sequence[Offer],
+        ordered: Collection[str],
+        now: datetime,
+    ) -> list[Leak]:
         recent = [s for s in sights if s.what in (LOGIN, STOCK) or now - s.last <= _RECENT]
         live = live_not_billed(
             recent,
             lines,
-            await self._offers(),
+            offers,
             ordered=ordered,
             currency=self._currency,
-            today=today,
+            today=local_date(now, self._zone),
             zone=self._zone,
         )
         return [*live, *billed_not_live(sights, lines, now=now, zone=self._zone)]
 
     async def note(self) -> list[Leak]:
-        """Keep the sums of today."""
-        found, now = await self.look(), self._clock.now()
-        await self._billed.note(local_date(now, self._zone), found, SIDES, self._currency, now)
+        """Look, and keep what is found and the sums of today."""
+        async with self._looking:
+            return await self._note()
+
+    async def _note(self) -> list[Leak]:
+        now, found = self._clock.now(), await self.look()
+        async with self._database.begin() as conn:
+            await leak_rows.put(conn, local_date(now, self._zone), found, self._currency, now)
         for side in SIDES:
             own = [leak for leak in found if leak.side == side]
             _ITEMS.labels(side).set(len(own))
@@ -116,8 +138,23 @@ class Leakage:
             log.info("leakage.noted", side=side, items=len(own), per_day=[str(m) for m in sums.values()])
         return found
 
+    async def page(self, side: str, after: int, limit: int) -> list[Ranked]:
+        """What the last look found. Where nobody ever looked, this is the first look: an empty list would be a lie."""
+        if await self.looked_at() is None:
+            async with self._looking:
+                if await self.looked_at() is None:
+                    await self._note()
+        async with self._database.read() as conn:
+            return await leak_rows.page(conn, side, after, limit)
+
+    async def looked_at(self) -> datetime | None:
+        async with self._database.read() as conn:
+            return await leak_rows.last_look(conn)
+
     async def days(self, days: int) -> list[LeakDay]:
-        return await self._billed.days(local_date(self._clock.now(), self._zone) - timedelta(days=days))
+        since = local_date(self._clock.now(), self._zone) - timedelta(days=days)
+        async with self._database.read() as conn:
+            return await leak_rows.days(conn, since)
 
     async def _sights(self) -> list[Sight]:
         now = self._clock.now()

@@ -91,6 +91,11 @@ class Reconciliation:
             _UNEXPLAINED.set(found[-1].unexplained)
         return found
 
+    async def looked_at(self) -> datetime | None:
+        """When yesterday was looked at last; None when it was not, or nothing was carried."""
+        async with self._database.read() as conn:
+            return await compared.looked_at(conn, local_date(self._clock.now(), self._zone) - timedelta(days=1))
+
     async def page(self, wanted: Wanted, after: tuple[int, str] | None, limit: int) -> list[Compared]:
         async with self._database.read() as conn:
             return await compared.page(conn, wanted, after, limit)

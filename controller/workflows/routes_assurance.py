@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from billing_bridge.checks.billed import LeakDay
 from billing_bridge.checks.compared import Compared, DayTotal, Wanted
-from billing_bridge.checks.leakage import Leak, Sight
+from billing_bridge.checks.leak_rows import LeakDay, Ranked
+from billing_bridge.checks.leakage import Sight
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from controller.workflows.leakage import Leakage
@@ -38,7 +38,10 @@ class SightOut(Out):
 
 
 class LeakOut(Out):
-    """`monthly` is an estimate where nothing was ever billed; `price_from` says what of. `lost` is since `since_on`."""
+    """`monthly` is an estimate where nothing was ever billed; `price_from` says what of. `lost` is since `since_on`.
+
+    Of the look at `looked_at`: the one of the night, or the last that somebody asked for.
+    """
 
     side: str
     key: str
@@ -53,9 +56,11 @@ class LeakOut(Out):
     lost: MoneyOut
     price_from: str
     evidence: list[SightOut]
+    looked_at: Instant
 
     @classmethod
-    def of(cls, found: Leak) -> LeakOut:
+    def of(cls, ranked: Ranked) -> LeakOut:
+        found = ranked.leak
         return cls(
             side=found.side,
             key=found.key,
@@ -70,6 +75,7 @@ class LeakOut(Out):
             lost=MoneyOut.of(found.lost),
             price_from=found.price_from,
             evidence=[SightOut.of(sight) for sight in found.evidence],
+            looked_at=ranked.looked_at,
         )
 
 
@@ -178,10 +184,12 @@ class ReconcileIn(In):
 def endpoints(leakage: Leakage, reconciliation: Reconciliation) -> list[Endpoint]:
     async def leaks(call: Call) -> Page:
         query = call.query_as(LeakQuery)
-        after = query.last(int) or 0
-        own = [leak for leak in await leakage.look() if leak.side == query.side]
-        rows = list(enumerate(own, 1))[after : after + query.rows]
-        return Page.of(rows, query, lambda row: (row[0],), lambda row: LeakOut.of(row[1]))
+        found = await leakage.page(query.side, query.last(int) or 0, query.rows)
+        return Page.of(found, query, lambda ranked: (ranked.rank,), LeakOut.of)
+
+    async def look(_call: Call) -> LeakDays:
+        await leakage.note()
+        return LeakDays(days=[LeakDayOut.of(day) for day in await leakage.days(0)])
 
     async def leak_days(call: Call) -> LeakDays:
         found = await leakage.days(call.query_as(DaysQuery).days)
@@ -206,6 +214,11 @@ def endpoints(leakage: Leakage, reconciliation: Reconciliation) -> list[Endpoint
             "GET", "/leakage", scope="billing:read", handler=leaks,
             summary="What is live and not billed, or billed and not live, with its price a day", query=LeakQuery,
             returns=LeakOut, paged=True,
+        ),
+        Endpoint(
+            "POST", "/leakage", scope="billing:write", handler=look,
+            summary="Look now at what is live and not billed, or billed and not live; what it comes to",
+            returns=LeakDays,
         ),
         Endpoint(
             "GET", "/leakage/days", scope="billing:read", handler=leak_days,

@@ -127,6 +127,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
                 other = Counted("f" * 32, radius // 3, radius // 3, radius // 3, None)
                 known = Overhead(0.03, 0.005, "the days before")
                 await compared.put(conn, day, [reconcile(counted, known), reconcile(other, known)], NOW)
+        await leakage.note()
 
         def endpoints(_: Database, __: object) -> list[Endpoint]:
             rooms = [crm_routes.endpoints(books.crm), check_routes.endpoints(checks, "EUR")]
@@ -198,6 +199,10 @@ def test_leakage_and_the_three_counts_are_pictures_first(chromium: Chromium, add
     page = chromium.page(width=width, height=900)
     sign_in(page, address, "billing-user", "/leakage")
     expect(page.locator(".uplot")).to_have_count(1)
+    expect(page.get_by_role("row", name="NOKI0000BAD1")).to_contain_text("pon-3")
+    expect(page.locator("dl.facts").first).to_contain_text("As of")
+    page.get_by_role("button", name="Look now").click()
+    page.wait_for_url("**/leakage")
     expect(page.get_by_role("row", name="NOKI0000BAD1")).to_contain_text("pon-3")
     assert_nothing_sticks_out(page)
     page.get_by_role("link", name="Reconciliation").click()

@@ -164,6 +164,8 @@ def test_a_line_from_order_to_explained_invoice(controller: Controller, network:
     assert controller.get("/leakage")["items"] == []
     url = controller.environment["HEADEND_DATABASE_URL"]
     make_a_user_by_hand(controller, url)
+    assert controller.get("/leakage")["items"] == [], "nobody has looked since"
+    controller.post("/leakage", {})
     (leak,) = controller.get("/leakage")["items"]
     assert (leak["title"], leak["monthly"]["amount"], leak["per_day"]["amount"]) == ("by-hand@lab", "60.00", "1.97")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -55,6 +54,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return []
     return [
         WebPage("GET", "/leakage", READ, _leakage(site, api)),
+        WebPage("POST", "/leakage/look", WRITE, _look(api)),
         WebPage("GET", "/reconciliation", READ, _reconciliation(site, api)),
         WebPage("GET", "/reconciliation/{service_id}", READ, _service(site, api)),
         WebPage("POST", "/reconciliation/run", WRITE, _run(api)),
@@ -63,26 +63,40 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
 def _leakage(site: Site, api: Api) -> Any:
     async def leakage(visit: Visit) -> Response:
+        found = {side: await api.get(visit, "/leakage", query={"side": side, "limit": "100"}) for side, *_ in SIDES}
         days = (await api.get(visit, "/leakage/days", query={"days": DAYS}))["days"]
+        newest = max((day["day"] for day in days), default="")
         parts = [_money_by_day(days)] if len({day["day"] for day in days}) > 1 else []
         now: dict[str, Any] = {}
         columns: list[Column] = []
         for side, title, nothing in SIDES:
-            page = await api.get(visit, "/leakage", query={"side": side, "limit": "100"})
-            rows = [row | _seen(row) for row in page["items"]]
-            more = ", the dearest" if page["next"] else ""
+            rows = [row | _seen(row) for row in found[side]["items"]]
+            if rows:
+                now["looked_at"] = rows[0]["looked_at"]
+            more = ", the dearest" if found[side]["next"] else ""
             parts.append(Part(f"{title}{more}", rows, LEAKS, nothing))
-            now[side] = f"{len(rows)}{' and more' if page['next'] else ''}"
+            sums = [day for day in days if day["day"] == newest and day["side"] == side]
+            now[side] = sum(day["items"] for day in sums)
             columns.append(Column(title, side))
-            for currency, amount in _sums(page["items"], "per_day").items():
-                now[f"{side}-{currency}"] = {"amount": str(amount), "currency": currency}
-                columns.append(Column("… a day", f"{side}-{currency}", "money"))
+            for day in sums:
+                now[f"{side}-{day['per_day']['currency']}"] = day["per_day"]
+                columns.append(Column("… a day", f"{side}-{day['per_day']['currency']}", "money"))
+        may = visit.principal.may(WRITE)
         return detail_page(
-            site, visit, "Leakage", now, columns, back=Link("Bills that wait", "/exceptions"), parts=parts,
-            links=others("/leakage"),
+            site, visit, "Leakage", now, [*columns, Column("As of", "looked_at", "instant")],
+            back=Link("Bills that wait", "/exceptions"), parts=parts, links=others("/leakage"),
+            actions=[Action("Look now", "/leakage/look")] if may else [],
         )  # fmt: skip
 
     return leakage
+
+
+def _look(api: Api) -> Any:
+    async def look(visit: Visit) -> Response:
+        await api.post(visit, "/leakage", body={})
+        return RedirectResponse("/leakage", status_code=303)
+
+    return look
 
 
 def _reconciliation(site: Site, api: Api) -> Any:
@@ -171,14 +185,6 @@ def _seen(row: Mapping[str, Any]) -> dict[str, Any]:
     href = f"/services/{row['service_id']}" if row["service_id"] else "/leakage"
     told = "; ".join(f"{sight['what']} {sight['ref']}: {sight['detail']}" for sight in row["evidence"][:3])
     return {"seen": told or None, "href": href}
-
-
-def _sums(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, Decimal]:
-    sums: dict[str, Decimal] = {}
-    for row in rows:
-        money = row[key]
-        sums[money["currency"]] = sums.get(money["currency"], Decimal(0)) + Decimal(money["amount"])
-    return sums
 
 
 def _money_by_day(days: Sequence[Mapping[str, Any]]) -> Part:

@@ -248,11 +248,42 @@ async def test_the_lists_over_http_and_the_sums_of_a_night(network: Network) -> 
         (leak,) = (await api.get("/leakage")).json()["items"]
         assert leak["evidence"][0]["ref"] == "by-hand"
         assert (await api.get("/leakage?side=billed-not-live")).json()["items"] == []
+        await network.login("later", "e" * 32)
+        assert len((await api.get("/leakage")).json()["items"]) == 1, "a page does not look"
+        network.clock.advance(timedelta(minutes=1))
+        looked = (await api.post("/leakage", json={})).json()["days"]
+        assert [(d["side"], d["items"]) for d in looked] == [("billed-not-live", 0), ("live-not-billed", 2)]
+        first = (await api.get("/leakage?limit=1")).json()
+        second = (await api.get("/leakage", params={"limit": 1, "after": first["next"]})).json()
+        assert {first["items"][0]["key"], second["items"][0]["key"]} == {"e" * 32, "f" * 32}
+        assert second["next"] is None
+        async with network.database.begin() as conn:
+            await conn.execute(update(subscriber).where(subscriber.c.username == "later").values(withdrawn=True))
+        await api.post("/leakage", json={})
+        assert len((await api.get("/leakage")).json()["items"]) == 1, "a look leaves nothing of the one before"
         days = (await api.get("/leakage/days")).json()["days"]
         assert [(d["side"], d["items"]) for d in days] == [("billed-not-live", 0), ("live-not-billed", 1)]
         assert (await api.post("/reconciliation", json={})).json() == {"days": []}
         refused = await api.post("/reconciliation", json={"day": "2026-09-01"})
         assert refused.json()["code"] == "day-not-over"
+
+
+async def test_the_first_reader_looks_where_nobody_ever_did(network: Network) -> None:
+    await network.login("by-hand", "f" * 32)
+    (found,) = await network.leakage.page(LIVE_NOT_BILLED, 0, 10)
+    (looked,) = (await network.leaks(LIVE_NOT_BILLED)).values()
+    assert found.leak == looked, "what is kept is what was found"
+    assert found.looked_at == network.clock.now()
+
+
+async def test_a_look_by_hand_before_the_night_does_not_spare_the_night(network: Network) -> None:
+    await network.leakage.note()
+    nights = AssuranceNights(network.clock, BERLIN, network.leakage, network.reconciliation)
+    network.clock.move_to(berlin(2026, 9, 2, 1))
+    await network.leakage.note()
+    network.clock.move_to(berlin(2026, 9, 2, 3))
+    assert await nights.once()
+    assert await network.leakage.looked_at() == network.clock.now()
 
 
 async def carry(network: Network, line: Line, *, counter_share: float = 1.031, days: int = 9) -> None:
