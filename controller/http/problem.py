@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.responses import Response
@@ -144,10 +145,20 @@ def from_error(error: Exception) -> Problem | None:
 def invalid(error: ValidationError, *, where: str, document: Any = None) -> Problem:
     """A 422 that names each wrong field of `document`. No value is repeated: one of them may be a secret."""
     errors = [
-        FieldError(pointer=_pointer(_within(document, item["loc"])), detail=item["msg"])
-        for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]
+        FieldError(pointer=_pointer(_within(document, item["loc"])), detail=_words(item))
+        for item in error.errors(include_url=False, include_input=False)[:50]
     ]
     return Problem(422, f"The {where} is not valid.", code="invalid", errors=errors)
+
+
+def _words(item: ErrorDetails) -> str:
+    """pydantic counts the characters of a secret as items of a value."""
+    context = item.get("ctx", {})
+    if context.get("field_type") == "Value" and item["type"] == "too_short":
+        return f"should have at least {context['min_length']} characters"
+    if context.get("field_type") == "Value" and item["type"] == "too_long":
+        return f"should have at most {context['max_length']} characters"
+    return item["msg"]
 
 
 def title(status: int) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
-from controller.web.office.form import Field, Filled, Form, sent, show
+from controller.web.office.form import Field, Filled, Form, account, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
 from controller.web.office.payments import READ, WHY, WRITE, others
@@ -59,7 +59,7 @@ ACCOUNT = (
     Field("creditor_id", "Creditor identifier", hint="for direct debits, such as DE98ZZZ09999999999"),
 )
 MATCH = (
-    Field("account_id", "Account", required=True, hint="its id, as the customer's page shows it"),
+    account(),
     Field("invoice", "Invoice", hint="its number, where the payer meant one; else the oldest are settled"),
 )
 BOOK = (Field("code", "Account of the ledger", required=True, hint="such as 6300"), WHY)

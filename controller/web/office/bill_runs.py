@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.http.problem import respond_to
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, sent, show
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Action, Link, Part, list_page
@@ -85,7 +85,7 @@ _START = (
     Field("kind", "What", start="dry", choices=(
         Choice("dry", "Show what it would come to"), Choice("real", "Issue the documents"),
     )),
-    Field("account_id", "Account", hint="its id, to bill one alone; empty for all"),
+    account(required=False, hint="type a customer's name, to bill one alone; empty for all"),
     Field("hold", "Hold first, because", hint="then nothing is issued before somebody lets it go"),
 )  # fmt: skip
 
@@ -263,11 +263,11 @@ def _issue_form(visit: Visit) -> Form:
 
 def _decide_form(visit: Visit, verb: str) -> Form:
     back = Link("Bill run", f"{PLACE}/{visit.path['bill_run_id']}")
-    account = Field("account_id", "Account", hint="its id; empty for the whole run")
+    whose = account(required=False, hint="type a customer's name; empty for the whole run")
     reason = Field("reason", "Why", required=True, hint="for the audit log")
     if verb == "hold":
         return Form(
-            "Let a run wait", (account, reason), back, (("hold", "Hold"),),
+            "Let a run wait", (whose, reason), back, (("hold", "Hold"),),
             "No further document is issued for whom you name. What was issued stays issued.",
         )  # fmt: skip
     source = Field("source", "What held it", start="person", choices=(
@@ -275,7 +275,7 @@ def _decide_form(visit: Visit, verb: str) -> Form:
         Choice("proof", "It is not what was proved"),
     ))  # fmt: skip
     return Form(
-        "Let go", (account, source, reason), back, (("release", "Let go"),),
+        "Let go", (whose, source, reason), back, (("release", "Let go"),),
         "What waited is issued at once, unless something else holds it. Findings of the checks are let go in the queue "
         "of exceptions.",
     )  # fmt: skip

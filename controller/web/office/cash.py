@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
 from controller.web.office.payments import READ, WRITE, others
@@ -57,7 +57,7 @@ COUNT = (
     Field("reason", "Why it differs", hint="needed where it is not what should be there"),
 )
 TAKE = (
-    Field("account_id", "Account", required=True, hint="its id, as the customer's page shows it"),
+    account(),
     Field("amount.amount", "Amount", "decimal", required=True, convert=decimal),
 )
 MOVE = (

@@ -26,8 +26,7 @@ HOLD = (
 PROMISE = (Field("pays_on", "Pays by", kind="date", required=True), _WHY)
 SEGMENT = (Field("segment", "Segment", required=True, hint="one that a ladder was written for, or standard"), _WHY)
 DISPUTE_FIELDS = (
-    Field("invoice_id", "Invoice", required=True, hint="its id"),
-    Field("line_id", "Line", hint="its id, where one line is contested"),
+    Field("line_id", "Line", hint="its id, where one line is contested; the invoice's page has it"),
     Field("amount.amount", "Amount with tax", hint="left empty: all that is open of it", convert=decimal),
     Field("reason", "What the customer says", required=True),
 )
@@ -91,6 +90,7 @@ def _decisions(site: Site, api: Api) -> list[WebPage]:
     return [
         *of_account("hold", "Leave an account alone", HOLD, "Hold", to("holds")),
         *of_account("promise", "A promise to pay", PROMISE, "Promised", to("promises")),
+        *of_account("hand-over", "The claim was handed over", (_WHY,), "Handed over", to("hand-over")),
         *of_account("segment", "To another segment", SEGMENT, "Assign", to("segment")),
         *of_account("dispute", "An amount is contested", DISPUTE_FIELDS, "Open dispute", dispute),
         WebPage("GET", "/dunning/accounts/{account_id}/pauses/{pause_id}/end", WRITE, fresh_end),

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
+from controller.web.office import instalments
 from controller.web.office.table import Column
 from controller.web.office.view import Link, Part, detail_page
 from controller.web.site import Site, Visit, WebPage
@@ -52,13 +53,6 @@ PAUSES = (
     Column("By", "actor"),
     Column("In force", "in_force", "flag"),
     Column("", "end", link="/dunning/accounts/{account_id}/pauses/{pause_id}/end"),
-)
-PLANS = (
-    Column("Made", "made_on"),
-    Column("Owed then", "opening", "money"),
-    Column("Instalments", "parts"),
-    Column("Kept", "kept", "flag"),
-    Column("Ended", "ended_on"),
 )
 
 
@@ -104,12 +98,12 @@ def _board(site: Site, api: Api) -> list[WebPage]:
         row = await api.get(visit, "/dunning/accounts/{account_id}", account_id=account_id)
         here = f"/dunning/accounts/{account_id}"
         changes = (
-            ("Hold", "hold"), ("Promise to pay", "promise"), ("Segment", "segment"), ("Dispute", "dispute"),
+            ("Hold", "hold"), ("Promise to pay", "promise"), ("Payment plan", "plan"), ("Segment", "segment"),
+            ("Dispute", "dispute"), ("Hand over", "hand-over"),
         )  # fmt: skip
         pauses = [p | {"kind_name": _RESTS.get(p["kind"], p["kind"])} for p in row["pauses"]]
         for pause in pauses:
             pause["end"] = "Resume" if pause["in_force"] and visit.principal.may(WRITE) else None
-        plans = [plan | {"parts": _parts(plan)} for plan in row["plans"]]
         return detail_page(
             site, visit, f"Dunning of {row['customer']}", row | _told(row), STANDING,
             back=Link("Dunning", "/dunning"),
@@ -118,7 +112,7 @@ def _board(site: Site, api: Api) -> list[WebPage]:
             parts=[
                 Part("Open invoices", row["debts"], DEBTS, "Nothing is open."),
                 Part("Holds and promises", pauses, PAUSES, "There is none."),
-                *([Part("Payment plans", plans, PLANS)] if plans else []),
+                *instalments.card(row, visit.principal.may(WRITE)),
                 Part("What was done", row["steps"], STEPS, "Nothing yet."),
             ],
         )  # fmt: skip
@@ -148,7 +142,3 @@ def _resting(row: Mapping[str, Any]) -> str:
     if not said and Decimal(row["disputed"]["amount"]) and not Decimal(row["claimed"]["amount"]):
         said = ["contested"]
     return ", ".join(said)
-
-
-def _parts(plan: Mapping[str, Any]) -> str:
-    return ", ".join(f"{part['amount']['amount']} on {part['due_on']}" for part in plan["instalments"])

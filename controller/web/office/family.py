@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.table import Column
 from controller.web.office.view import Link, Part, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -44,7 +44,7 @@ def _yes(text: str) -> bool:
 
 _YES_NO = (Choice("yes", "Yes"), Choice("no", "No"))
 _PARENT_FIELDS = (
-    Field("parent_id", "Account that it belongs to", hint="its id; empty: to nobody"),
+    account("parent_id", "Account that it belongs to", required=False, hint="type a customer's name; empty: to nobody"),
     Field("since", "From the day", "date", hint="today if empty"),
     Field("billed_to_parent", "On its bill", start="yes", choices=_YES_NO, convert=_yes),
     Field("heading", "Heading on that bill", hint="such as a site and its cost centre"),

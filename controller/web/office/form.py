@@ -6,6 +6,7 @@ are shown beside the field they point at, and above the form where they point at
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from controller.web.site import Site, Visit
 
 _SHOWN = frozenset({400, 404, 409, 422, 502, 503})
 """Refusals that the person at the form can do something about."""
+
+
+_ACCOUNT = re.compile(r"\(([0-9a-f]{32})\)$")
 
 
 def whole(text: str) -> int:
@@ -54,7 +58,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`key` is where the value stands in the body, dotted for nested ones. Left empty, it is left out of the body."""
+    """`key` is where the value stands in the body, dotted for nested ones. Left empty, it is left out of the body.
+
+    `kind` is that of an input, or decimal, number, textarea, code (text as it is, many lines) or account.
+    """
 
     key: str
     label: str
@@ -66,6 +73,17 @@ class Field:
     """What stands in the field of a fresh form."""
     choices: Sequence[Choice] = ()
     convert: Callable[[str], object] = str
+
+
+def account(key: str = "account_id", label: str = "Account", *, required: bool = True, hint: str = "") -> Field:
+    """An account, found by its customer's name while one types; its id alone is taken, too."""
+    return Field(key, label, "account", required, hint or "type a customer's name and choose", convert=account_id)
+
+
+def account_id(text: str) -> str:
+    """The id at the end of "Ada Lovelace (0199…)"; anything else as it is, for the API to judge."""
+    found = _ACCOUNT.search(text)
+    return found.group(1) if found else text
 
 
 def once() -> Field:

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
+from controller.web.office import write_offs
 from controller.web.office.names import accounts_of, with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
@@ -48,9 +49,9 @@ LINES = (
     Column("Description", "description", link="/invoice-lines/{line_id}", sub="kind"),
     Column("From", "first_on"),
     Column("Until (not included)", "until_on"),
-    Column("Quantity", "quantity", sub="unit"),
-    Column("Unit price", "unit_price"),
-    Column("Tax %", "tax_percent"),
+    Column("Quantity", "quantity", "figure", sub="unit"),
+    Column("Unit price", "unit_price", "figure"),
+    Column("Tax %", "tax_percent", "figure"),
     Column("Net", "net", "money"),
 )
 LINE = (
@@ -105,6 +106,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Link("Factur-X", f"/invoices/{invoice_id}/factur-x"),
                 Link("E-invoice (UBL)", f"/invoices/{invoice_id}/ubl"),
                 *([credit] if visit.principal.may("finance:write") else []),
+                *write_offs.link(api, visit, found),
             ],
             parts=[Part("Lines", row["lines"], LINES)],
         )  # fmt: skip

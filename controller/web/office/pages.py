@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.web.api import Api
 from controller.web.office import (
+    accounts,
     assurance,
     bank,
     bill_runs,
@@ -16,9 +17,12 @@ from controller.web.office import (
     exceptions,
     family,
     forms,
+    gateways,
+    instalments,
     items,
     ledger,
     lines,
+    mandates,
     money,
     nas,
     network,
@@ -31,10 +35,13 @@ from controller.web.office import (
     periods,
     proposals,
     receivables,
+    resale,
     statements,
     stock,
+    taxes,
     usage,
     waiting,
+    write_offs,
 )
 from controller.web.site import Site, WebPage
 
@@ -42,8 +49,9 @@ from controller.web.site import Site, WebPage
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     books = (periods, statements, receivables, ledger)
-    dunned = (dunning, decisions, notices, disputes)
-    owed = (money, payments, bank, cash, *dunned, *books)
+    dunned = (dunning, decisions, instalments, notices, disputes)
+    collected = (gateways, mandates, payments, bank, cash)
+    owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
-    rooms = (bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
+    rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

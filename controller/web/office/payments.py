@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column
@@ -120,8 +120,9 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
         links = [Link("Allocate", f"/payments/{payment_id}/allocate")] if rest else []
         if may and found["kind"] == "payment" and api.has("GET", "/refunds"):
             links.append(Link("Refund", f"/payments/{payment_id}/refund"))
+        kind = "Write-off for" if found["kind"] == "write-off" else "Payment of"
         return detail_page(
-            site, visit, f"Payment of {row['customer']}", row, PAYMENT,
+            site, visit, f"{kind} {row['customer']}", row, PAYMENT,
             back=Link("Payments", "/payments"), links=links,
             parts=[
                 Part("Settles", [_match(m, may) for m in found["allocations"]], MATCHES, "It settles nothing."),
@@ -255,8 +256,9 @@ def _unknown(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def form(visit: Visit) -> Form:
-        fields = (Field("account_id", "Account", required=True, hint="its id, as the customer's page shows it"),)
-        return Form("Whose payment is it?", fields, Link("Unknown payers", "/payments/unknown"), (("do", "Assign"),))
+        return Form(
+            "Whose payment is it?", (account(),), Link("Unknown payers", "/payments/unknown"), (("do", "Assign"),)
+        )
 
     async def fresh(visit: Visit) -> Response:
         return show(site, visit, await form(visit))

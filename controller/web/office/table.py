@@ -12,6 +12,7 @@ from controller.web import templating
 
 _WRITERS: dict[str, Callable[[Any], Markup]] = {
     "plain": templating.plain,
+    "figure": templating.plain,
     "instant": templating.instant,
     "octets": templating.octets,
     "rate": templating.rate,
@@ -19,7 +20,7 @@ _WRITERS: dict[str, Callable[[Any], Markup]] = {
     "state": templating.state,
     "bar": templating.bar,
 }
-_NUMERIC = frozenset({"octets", "rate", "money", "number"})
+_NUMERIC = frozenset({"octets", "rate", "money", "number", "figure"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class Part:
     chart: Chart | None = None
     strip: object | None = None
     """A strip of days (office.strip)."""
+    links: Sequence[Link] = ()
+    """What can be done about it, beside the title."""
 
 
 def list_page(

@@ -1,0 +1,65 @@
+"""Giving up what is open of an invoice: a loss, less the tax in it where the law gives that back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from controller.web import templating
+from controller.web.api import Api
+from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.forms import both
+from controller.web.office.view import Link
+from controller.web.site import Site, Visit, WebPage
+
+PAGE, PATH = "/invoices/{invoice_id}/write-off", "/invoices/{invoice_id}/write-off"
+_TAX = (
+    Choice("no", "stays owed: the whole of it is a loss"),
+    Choice("yes", "is given back by the tax office: only the net is a loss"),
+)
+
+
+def pages(site: Site, api: Api) -> list[WebPage]:
+    async def invoice(visit: Visit) -> dict[str, Any]:
+        return dict(await api.get(visit, "/invoices/{invoice_id}", invoice_id=visit.path["invoice_id"]))
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, _form(await invoice(visit)))
+
+    async def give_up(visit: Visit) -> Response:
+        row = await invoice(visit)
+        form = _form(row)
+
+        async def send(filled: Filled) -> Response:
+            if "amount" in filled.body:
+                filled.body["amount"]["currency"] = row["open"]["currency"]
+            made = await api.post(visit, PATH, body=filled.body, invoice_id=row["invoice_id"])
+            return RedirectResponse(f"/payments/{made['payment_id']}", status_code=303)
+
+        return await sent(site, visit, form, send)
+
+    return both(PAGE, "finance:write", fresh, give_up) if api.has("POST", PATH) else []
+
+
+def link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
+    """For an invoice's page: nothing where nothing is open, or for who may not."""
+    may = visit.principal.may("finance:write") and api.has("POST", PATH)
+    is_open = row["kind"] == "invoice" and row["open"]["amount"].strip("-0.")
+    return [Link("Write off", PAGE.format(invoice_id=row["invoice_id"]))] if may and is_open else []
+
+
+def _form(row: Mapping[str, Any]) -> Form:
+    return Form(
+        f"Write off {row['number']}",
+        (
+            Field("amount.amount", "Amount", "decimal", convert=decimal, unit=row["open"]["currency"],
+                  hint=f"left empty: all of the {templating.amount(row['open'])} that are open"),
+            Field("relieve_tax", "The tax in it", start="no", choices=_TAX, convert=lambda text: text == "yes"),
+            Field("reason", "Why", required=True, hint="such as insolvent; for the audit log"),
+        ),
+        Link(f"Invoice {row['number']}", f"/invoices/{row['invoice_id']}"),
+        (("give-up", "Write off"),),
+        "It is booked as a loss and settles the invoice; the document itself stays as it was issued.",
+    )  # fmt: skip
