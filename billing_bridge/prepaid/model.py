@@ -9,6 +9,7 @@ from enum import StrEnum
 from billing_bridge.errors import NotPrepaid
 from billing_bridge.rating.prepaid import Units
 from controller.domain.credit import FinalAction, Standing
+from controller.domain.money import Money
 from controller.domain.price import Free, Metered, PricePlan, Volume
 from controller.domain.tariff import TariffVersion
 
@@ -91,6 +92,10 @@ class Wallet:
     @property
     def available(self) -> int:
         return self.balance - self.reserved
+
+    @property
+    def worth(self) -> Money:
+        return Money(self.worth_minor, self.currency)
 
 
 @dataclass(slots=True)

@@ -223,7 +223,7 @@ async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
     """Slices of sessions that have not ended."""
     query = select(session).where(session.c.service_id == service_id, session.c.state != State.ENDED.value)
     return [
-        Session(**{name: getattr(row, name) for name in _SESSION})
+        Session(**({name: getattr(row, name) for name in _SESSION} | {"state": State(row.state)}))
         for row in await conn.execute(query.order_by(session.c.reservation_id))
     ]
 

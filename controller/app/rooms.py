@@ -20,6 +20,8 @@ from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.recount import Recount
 from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
+from billing_bridge.prepaid.counter import PrepaidCounter
+from billing_bridge.prepaid.service import PrepaidService
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
@@ -58,6 +60,7 @@ from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
 from controller.workflows.explain import Explainer
 from controller.workflows.leakage import Leakage
+from controller.workflows.prepaid import PrepaidSales
 from controller.workflows.preview import Previews
 from controller.workflows.reconciliation import Reconciliation
 from drivers.napalm_router.driver import NapalmRouter
@@ -78,6 +81,7 @@ from erp.finance.deposits import DepositService
 from erp.finance.late_fees import LateFees
 from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import HttpLevies
+from erp.finance.prepayments import Prepayments
 from erp.finance.proposals import ProposalService
 from erp.finance.recognising import Recogniser
 from erp.finance.resale import ResaleService
@@ -361,6 +365,19 @@ class Money:
         if not self._jobs.is_open:
             return  # a process that runs no jobs decides all the same; one that does carries it out
         await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)
+
+
+class Prepaid:
+    """Balances: RADIUS asks for slices of them, the usage log debits them, finance keeps the money."""
+
+    def __init__(self, base: Foundation, erp: Erp, network: Network) -> None:
+        settings = BillingSettings(zone=ZoneInfo(base.settings.entity_zone))
+        self.balances = PrepaidService(
+            base.database, base.clock, base.usage, erp.catalog, network.radius.crediting, settings
+        )
+        self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
+        self.sales = PrepaidSales(base.database, self.balances, Prepayments(base.clock, erp.crm), erp.crm)
+        network.radius.use_credit(self.balances)
 
 
 class Assurance:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge import account_routes
 from billing_bridge import routes as billing_routes
 from billing_bridge.checks import routes as check_queue_routes
+from billing_bridge.prepaid import routes as prepaid_routes
 from billing_bridge.sources import routes as source_routes
 from billing_bridge.suspense import routes as suspense_routes
 from collectors import routes as collector_routes
@@ -26,7 +27,7 @@ from controller.app import auth_routes, demo_routes, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
 from controller.app.noc_data import NocGatherer
-from controller.app.rooms import Assurance, Collection, Erp, Foundation, Money, Network
+from controller.app.rooms import Assurance, Collection, Erp, Foundation, Money, Network, Prepaid
 from controller.app.server import Health, HttpServer, build_app
 from controller.app.settings import Settings
 from controller.app.site import web_site
@@ -66,6 +67,7 @@ from controller.workflows import (
     routes_catalog,
     routes_dunning,
     routes_orders,
+    routes_prepaid,
 )
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
@@ -109,7 +111,7 @@ log = structlog.get_logger()
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
-def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions:
+def subscriptions(money: Money, erp: Erp, prepaid: Prepaid, dunning: DunningWork) -> Subscriptions:
     """Who hears what."""
     return {
         "billing": {
@@ -120,6 +122,7 @@ def subscriptions(money: Money, erp: Erp, dunning: DunningWork) -> Subscriptions
             AccountParentSet: money.billing.on_account_parent_set,
             ItemHeld: money.billing.on_item_held,
         },
+        "prepaid": {ServiceActivated: prepaid.sales.on_service_activated},
         "items": {ServiceTerminated: erp.items.on_service_terminated},
         "agreements": {
             ItemHeld: erp.agreements.on_item_held,
@@ -155,6 +158,7 @@ class Program:
         self.erp = Erp(base)
         self.network = Network(base)
         self.money = Money(base, self.erp)
+        self.prepaid = Prepaid(base, self.erp, self.network)
         self.collection = Collection(base, self.network, self.money.measured)
         self.assurance = Assurance(base, self.erp, self.network, self.collection, self.money)
         self.auth = AuthService(base.database, base.clock)
@@ -182,7 +186,7 @@ class Program:
         )
         self.dunning.register()
         self.opening_disputes = Disputes(self.erp.disputes, self.erp.finance, self.money.explainer)
-        self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp, self.dunning))
+        self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp, self.prepaid, self.dunning))
         self.is_ready = False
         endpoints = self.endpoints()
         noc = self._noc()
@@ -247,6 +251,8 @@ class Program:
             *collector_routes.endpoints(self.base.series, self.collection.health),
             *billing_routes.endpoints(self.money.reader),
             *account_routes.endpoints(self.money.accounts),
+            *prepaid_routes.endpoints(self.prepaid.balances),
+            *routes_prepaid.endpoints(self.prepaid.sales),
             *suspense_routes.endpoints(self.money.suspense),
             *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
             *routes_assurance.endpoints(self.assurance.leakage, self.assurance.reconciliation),
@@ -332,6 +338,8 @@ class Program:
             ("provision", "orders", self.fulfilment.run),
             ("provision", "pauses", self.pauses.run),
             ("bill", "mediation", self.money.mediation.run),
+            ("bill", "prepaid", self.prepaid.counter.run),
+            ("bill", "prepayments", self.prepaid.sales.run),
             ("bill", "suspense", self.money.suspense.watch),
             ("bill", "exceptions", self.money.checks.watch),
             ("bill", "assurance", self.assurance.nights.run),

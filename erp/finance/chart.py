@@ -30,9 +30,13 @@ LEVIES = "levies"
 """Taxes that are no VAT, collected for their authorities."""
 DEFERRED, CONTRACT_ASSETS = "deferred-revenue", "contract-assets"
 CASH, GATEWAY, DIRECT_DEBITS, IN_TRANSIT = "cash", "gateway", "direct-debits", "money-in-transit"
+OF_A_BANK_ACCOUNT = "bank:"
+"""How roles begin of accounts that stand for one bank account each; without one its lines are posted to BANK."""
 BANK_LINES, UNKNOWN_PAYERS = "bank-lines", "unknown-payers"
 DEPOSITS = "deposits"
 """Held for customers as security."""
+PREPAYMENTS = "prepayments"
+"""Paid for service that is still to be used."""
 COMMISSIONS, PAYABLES = "commissions", "payables"
 BANK_CHARGES, BAD_DEBTS, CASH_DIFFERENCES = "bank-charges", "bad-debts", "cash-differences"
 
@@ -63,6 +67,16 @@ class Chart:
             return self._by_role[role]
         except KeyError:
             raise NoSuchAccount(f"the chart has no account with the role {role}") from None
+
+    def code_or(self, role: str, otherwise: str) -> str:
+        """The account with this role; where there is none, the one with the other."""
+        return self._by_role.get(role) or self.code(otherwise)
+
+    def money(self) -> list[str]:
+        """Bank accounts and cash: what a cash flow is the flow of."""
+        return [self.code(BANK), self.code(CASH)] + [
+            code for role, code in sorted(self._by_role.items()) if role.startswith(OF_A_BANK_ACCOUNT)
+        ]
 
     def account(self, code: str) -> Account:
         """Raises NoSuchAccount."""

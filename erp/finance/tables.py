@@ -517,6 +517,26 @@ deposit_release = Table(
 )
 """A deposit that was given back, as a payment of its account."""
 
+prepayment = Table(
+    "finance_prepayment",
+    metadata,
+    Column("prepayment_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("account_id", Id, nullable=False),
+    Column("service_id", Id, nullable=False),
+    Column("reference", String(60), nullable=False),
+    Column("paid_minor", BigInteger, CheckConstraint("paid_minor > 0", name="positive"), nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("tax_percent", ExactDecimal, nullable=False),
+    Column("into", String(8), nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
+    Column("taken_at", Instant, nullable=False),
+    Column("taken_by", String(128), nullable=False),
+    UniqueConstraint("service_id", "reference"),
+)
+"""Money paid for service that is still to be used, with the tax in it."""
+
 resale = Table(
     "finance_resale",
     metadata,
@@ -565,6 +585,7 @@ triggers.forbid_changes(allocation, ("reverses",))
 triggers.forbid_changes(period_change)
 triggers.forbid_changes(deposit, ("account_id", "reference"))
 triggers.forbid_changes(deposit_release)
+triggers.forbid_changes(prepayment, ("service_id", "reference"))
 triggers.forbid_changes(resale)
 triggers.forbid_changes(commission)
 triggers.forbid_closed_period(journal_entry=journal_entry, period_change=period_change)

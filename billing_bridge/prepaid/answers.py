@@ -1,0 +1,141 @@
+"""What is said and asked about prepaid balances over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from billing_bridge.prepaid.model import Movement, Session
+from billing_bridge.prepaid.service import PrepaidState
+from controller.http.endpoint import PageQuery
+from controller.http.models import Currency, IdText, In, Instant, MoneyOut, Out
+
+_MOST = 2**50
+
+
+class PrepaidIn(In):
+    """How a service is paid in advance. `unit` is what the balance counts: minor units of the currency, by the prices
+    of the offering version; or octets or seconds, which are bought as such.
+
+    A `slice` (octets, or seconds) is reserved for a session at a time, for `validity_s` without hearing of it: some
+    interim intervals. `when_empty` is what becomes of sessions and logins once nothing is left.
+    """
+
+    account_id: IdText
+    unit: Literal["money", "octets", "seconds"] = "money"
+    currency: Currency
+    version_id: IdText | None = None
+    slice: Annotated[int, Field(gt=0, le=_MOST)] = 100_000_000
+    validity_s: Annotated[int, Field(ge=60, le=86_400)] = 1_800
+    when_empty: Literal["disconnect", "garden"] = "disconnect"
+
+
+class CloseIn(In):
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class PrepaidQuery(PageQuery):
+    account_id: IdText | None = None
+
+
+class SliceOut(Out):
+    """What is reserved for one session, in octets or seconds; `session_key` is null until its accounting begins."""
+
+    session_key: str | None
+    state: str
+    reserved: int
+    used_upstream_octets: int
+    used_downstream_octets: int
+    used_seconds: int
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, found: Session) -> SliceOut:
+        return cls(
+            session_key=found.session_key,
+            state=found.state,
+            reserved=found.open,
+            used_upstream_octets=found.upstream_octets,
+            used_downstream_octets=found.downstream_octets,
+            used_seconds=found.seconds,
+            expires_at=found.expires_at,
+        )
+
+
+class PrepaidOut(Out):
+    """`balance`, `reserved` and `available` are in `unit`: minor units of a currency, octets or seconds. `worth` was
+    paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody."""
+
+    service_id: str
+    account_id: str
+    unit: str
+    balance: int
+    reserved: int
+    available: int
+    worth: MoneyOut
+    overshoot: int
+    standing: str
+    opened_at: Instant
+    closed_at: Instant | None
+    version_id: str | None
+    slice: int
+    validity_s: int
+    when_empty: str
+    sessions: list[SliceOut]
+
+    @classmethod
+    def of(cls, found: PrepaidState) -> PrepaidOut:
+        wallet, terms = found.wallet, found.terms
+        return cls(
+            service_id=wallet.service_id,
+            account_id=wallet.account_id,
+            unit=wallet.unit,
+            balance=wallet.balance,
+            reserved=wallet.reserved,
+            available=wallet.available,
+            worth=MoneyOut.of(wallet.worth),
+            overshoot=wallet.overshoot,
+            standing="closed" if wallet.closed_at else wallet.standing.value,
+            opened_at=wallet.opened_at,
+            closed_at=wallet.closed_at,
+            version_id=terms.version_id,
+            slice=terms.slice,
+            validity_s=terms.validity_s,
+            when_empty=terms.action.value,
+            sessions=[SliceOut.of(session) for session in found.sessions],
+        )
+
+
+class MovementOut(Out):
+    """One entry, in the unit of its balance; of what is reserved, `reserved_change`."""
+
+    sequence: int
+    kind: str
+    amount: int
+    reserved_change: int
+    balance_after: int
+    reserved_after: int
+    overshoot: int
+    key: str
+    session_key: str | None
+    record_id: int | None
+    actor: str
+    at: Instant
+
+    @classmethod
+    def of(cls, found: Movement) -> MovementOut:
+        return cls(
+            sequence=found.sequence,
+            kind=found.kind.value,
+            amount=found.amount,
+            reserved_change=found.reserved_change,
+            balance_after=found.balance_after,
+            reserved_after=found.reserved_after,
+            overshoot=found.overshoot,
+            key=found.key,
+            session_key=found.session_key,
+            record_id=found.record_id,
+            actor=found.actor,
+            at=found.at,
+        )

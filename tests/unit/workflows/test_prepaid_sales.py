@@ -1,0 +1,134 @@
+"""A prepaid balance and the customer's money are one transaction: both are there, or neither; use is earned once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from billing_bridge.errors import NotPrepaid
+from billing_bridge.prepaid.model import OCTETS
+from billing_bridge.prepaid.service import NewTerms
+from controller.domain.credit import FinalAction
+from controller.domain.errors import NotFound, RuleError
+from controller.domain.identity import AccountId, OfferingVersionId, ServiceId
+from controller.domain.money import Money
+from controller.store.engine import Database
+from controller.workflows.prepaid import PrepaidSales, TopUp
+from erp.finance.books import BooksService
+from erp.finance.errors import PaymentMismatch, WrongCurrency
+from erp.finance.prepayments import Prepayments
+from tests.support.isp import Isp
+from tests.support.prepaid import ACTOR, CHEAP, MB, NAS, SERVICE, PrepaidWorld
+
+
+class SalesWorld:
+    """Of an account in EUR, whose service pays 1.00 per MB, or buys octets."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.isp = Isp(database, directory)
+        self.prepaid = PrepaidWorld(database)
+        self.books = BooksService(database, self.prepaid.clock, self.isp.crm)
+        prepayments = Prepayments(self.prepaid.clock, self.isp.crm)
+        self.sales = PrepaidSales(database, self.prepaid.prepaid, prepayments, self.isp.crm)
+        self.account_id: AccountId
+
+    async def open(self, unit: str = "EUR") -> None:
+        self.account_id = (await self.isp.customer()).account.account_id
+        version = OfferingVersionId(CHEAP) if unit == "EUR" else None
+        wanted = NewTerms(version, MB, 900, FinalAction.GARDEN)
+        await self.sales.open(SERVICE, self.account_id, unit, "EUR", wanted, actor=ACTOR)
+
+    async def top_up(
+        self, minor: int, reference: str = "order 7", *, units: int | None = None, tax: str | None = None
+    ) -> None:
+        percent = None if tax is None else Decimal(tax)
+        wanted = TopUp(Money(minor, "EUR"), "cash", reference, units, percent)
+        await self.sales.top_up(SERVICE, wanted, actor=ACTOR)
+
+    async def use(self, *totals: int) -> None:
+        await self.prepaid.prepaid.reserve(SERVICE, "line 1", NAS)
+        await self.prepaid.report("start")
+        for total in totals:
+            await self.prepaid.later(minutes=1)
+            await self.prepaid.report("interim", total)
+
+    async def trial_balance(self) -> dict[str, int]:
+        found = await self.books.trial_balance()
+        return {line.code: line.balance.minor for line in found if line.balance}
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[SalesWorld]:
+    made = SalesWorld(database, tmp_path)
+    yield made
+    await made.prepaid.log.close()
+
+
+async def test_what_is_paid_is_owed_until_it_is_used_and_then_earned(world: SalesWorld) -> None:
+    await world.open()
+    for _ in range(2):
+        await world.top_up(1_000)
+    assert (await world.prepaid.amounts())[0] == 1_000
+    assert await world.trial_balance() == {"1600": 1_000, "3530": -1_000}
+    await world.use(2 * MB, 3 * MB)
+    for _ in range(2):
+        await world.sales.post()
+    assert await world.trial_balance() == {"1600": 1_000, "3530": -700, "4410": -300}
+    assert (await world.prepaid.amounts())[0] == 700
+
+
+async def test_octets_that_are_bought_have_their_tax_in_what_was_paid_and_are_earned_to_the_cent(
+    world: SalesWorld,
+) -> None:
+    await world.open(OCTETS)
+    await world.top_up(1_190, units=3 * MB, tax="19")
+    assert await world.trial_balance() == {"1600": 1_190, "3530": -1_000, "3806": -190}
+    await world.use(MB)
+    await world.sales.post()
+    assert (await world.trial_balance())["4410"] == -333
+    for used in (2 * MB, 3 * MB):
+        await world.prepaid.report("interim", used)
+    await world.sales.post()
+    assert await world.trial_balance() == {"1600": 1_190, "3806": -190, "4410": -1_000}
+
+
+async def test_use_of_a_month_that_was_closed_meanwhile_is_earned_in_the_next_and_says_so(world: SalesWorld) -> None:
+    await world.open()
+    await world.top_up(1_000)
+    await world.use(MB)
+    await world.prepaid.later(days=22)
+    await world.books.close(date(2026, 12, 1), reason="November is told", actor=ACTOR)
+    await world.sales.post()
+    newest = (await world.books.entries(limit=1))[0]
+    assert (newest.booked_on, newest.regards_on) == (date(2026, 12, 1), date(2026, 11, 10))
+
+
+async def test_a_top_up_that_cannot_be_leaves_neither_money_nor_balance(world: SalesWorld) -> None:
+    await world.open()
+    await world.top_up(1_000)
+    with pytest.raises(PaymentMismatch):
+        await world.top_up(2_000)
+    with pytest.raises(NotPrepaid, match="none for money"):
+        await world.top_up(1_000, "2", units=MB)
+    with pytest.raises(WrongCurrency):
+        await world.sales.top_up(SERVICE, TopUp(Money(1_000, "USD"), "bank", "3"), actor=ACTOR)
+    await world.prepaid.prepaid.close(SERVICE, actor=ACTOR, reason="moved")
+    with pytest.raises(RuleError, match="was closed"):
+        await world.top_up(500, "4")
+    assert await world.trial_balance() == {"1600": 1_000, "3530": -1_000}
+    assert (await world.prepaid.amounts())[0] == 1_000
+
+
+async def test_units_need_the_tax_that_was_paid_with_them_and_an_account_that_exists(world: SalesWorld) -> None:
+    await world.open(OCTETS)
+    with pytest.raises(RuleError, match="say tax_percent"):
+        await world.top_up(1_000, units=MB)
+    wanted = NewTerms(None, MB, 900, FinalAction.GARDEN)
+    with pytest.raises(NotFound, match="no billing account"):
+        await world.sales.open(ServiceId("7" * 32), AccountId("e" * 32), OCTETS, "EUR", wanted, actor=ACTOR)
+    with pytest.raises(NotFound, match="no service"):
+        await world.sales.open(ServiceId("x"), world.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
