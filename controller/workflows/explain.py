@@ -159,8 +159,7 @@ class AddedUp:
         for booked in self.intervals:
             by_day.setdefault((booked.interval.service_id, booked.day), []).append(booked)
         found = [
-            replace(
-                day,
+            day._replace(
                 upstream_octets=sum(i.interval.upstream_octets for i in by_day.get((day.service_id, day.day), ())),
                 downstream_octets=sum(i.interval.downstream_octets for i in by_day.get((day.service_id, day.day), ())),
             )
