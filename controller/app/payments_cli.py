@@ -70,6 +70,32 @@ def bank() -> None:
             )
 
 
+@payments_app.command()
+def ledger(
+    iban: Annotated[str, typer.Argument(help="A bank account of ours.")],
+    code: Annotated[
+        str, typer.Argument(help="Its own account of the ledger, such as 1810; 1800 is shared by all.")
+    ],
+) -> None:
+    """Post the lines of a bank account to an account of the ledger of its own, from now on."""
+    with opened() as api:
+        made = api.put(f"/bank-accounts/{_account(api, iban)}/ledger-account", {"ledger_code": code})
+    print(f"{made['iban']} is account {made['ledger_code']}")
+
+
+@payments_app.command()
+def settings(
+    claim_return_fee: Annotated[
+        bool | None, typer.Option(help="Claim what a bank takes for a returned direct debit from who was to pay.")
+    ] = None,
+) -> None:
+    """What is decided about payments; with an option, decide it."""
+    with opened() as api:
+        told = {} if claim_return_fee is None else {"claim_return_fee": claim_return_fee}
+        found = api.put("/payment-settings", told) if told else api.get("/payment-settings")
+    print(f"fee of a returned direct debit: {'claimed' if found['claim_return_fee'] else 'borne by us'}")
+
+
 @payments_app.command("import")
 def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054 or pain.002.")]) -> None:
     """Import a bank's file; the same again changes nothing."""

@@ -19,7 +19,7 @@ from controller.store.engine import Database
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
 from erp.finance import ledger, receivables, statements
-from erp.finance.chart import BANK, CASH, KINDS, RECEIVABLES, Account, Chart
+from erp.finance.chart import KINDS, RECEIVABLES, Account, Chart
 from erp.finance.errors import (
     AccountExists,
     AlreadyReversed,
@@ -339,7 +339,7 @@ class BooksService:
         span = Span(entity.entity_id, since, last + _DAY)
         async with self._database.read() as conn:
             chart = await ledger.chart(conn, entity.entity_id)
-            cash = [chart.code(role) for role in (BANK, CASH)]
+            cash = chart.money()
             before = await ledger.balances(conn, Span(entity.entity_id, until=since))
             after = await ledger.balances(conn, Span(entity.entity_id, until=last + _DAY))
             others = await ledger.other_sides(conn, cash, span)

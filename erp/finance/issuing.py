@@ -17,6 +17,7 @@ from controller.domain.clock import local_date
 from controller.domain.identity import BillRunId, EntityId, InvoiceId, new_id
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from controller.store.turns import in_turns
 from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
@@ -49,7 +50,7 @@ class Issuer:
             entities = {i: await entity_of(conn, i) for i in sorted({b.entity_id for b in buyers.values()})}
             tables = {i: await taxes.table(conn, i, buyers) for i in entities}
         found = []
-        for (account_id, _), own in split.items():
+        async for (account_id, _), own in in_turns(split.items()):
             buyer = buyers[account_id]
             taxed = tables[buyer.entity_id].apply(own)
             found.append(
@@ -91,7 +92,7 @@ class Issuer:
         issues = []
         for (entity_id, series), members in sorted(by_series.items()):
             first = await repository.take_numbers(conn, entity_id, series, len(members))
-            for sequence, a in enumerate(members, first):
+            async for sequence, a in in_turns(enumerate(members, first)):
                 later = deferred(a.document.charges, local_date(now, a.seller.zone_info), contract_of)
                 postings = deferral.postings(a.document, charts[entity_id], later, positions)
                 issues.append(
@@ -157,7 +158,7 @@ class Issuer:
                 due_on=i.issued_on(now) + due_in,
                 iban=self._settings.iban,
             )
-            for i in issues
+            async for i in in_turns(issues)
         ]
         lines = [(i, line_rows(i, now)) for i in issues]
         await repository.add_invoices(conn, rows, [row for _, found in lines for row in found])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, case, func, insert, literal, select, text, tuple_
+from sqlalchemy import BigInteger, Row, Select, case, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -59,6 +59,14 @@ async def chart(conn: AsyncConnection, entity_id: EntityId) -> Chart:
 
 async def add_account(conn: AsyncConnection, entity_id: EntityId, made: Account) -> None:
     await conn.execute(insert(account).values(_account_row(entity_id, made)))
+
+
+async def set_role(conn: AsyncConnection, entity_id: EntityId, code: str | None, role: str) -> None:
+    """The account with this code plays the role from now on, and no other does; None: no account does."""
+    of_entity = account.c.entity_id == entity_id
+    await conn.execute(update(account).where(of_entity, account.c.role == role).values(role=None))
+    if code is not None:
+        await conn.execute(update(account).where(of_entity, account.c.code == code).values(role=role))
 
 
 async def post(conn: AsyncConnection, entries: Sequence[Entry]) -> None:

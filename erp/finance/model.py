@@ -177,7 +177,7 @@ def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ())
         for i, part in zip(members, parts, strict=True):
             nets[i] = charges[i].net - part if included else charges[i].net
             taxes[i] = Money.zero(currency) if relief else part
-    told = tuple(replace(c, net=net, tax_category=_category(c)) for c, net in zip(charges, nets, strict=True))
+    told = tuple([_told(c, net) for c, net in zip(charges, nets, strict=True)])
     groups = groups_of(told, taxes)
     for levy in levies:
         taxes[levy.place] += levy.tax
@@ -190,6 +190,14 @@ def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ())
         tuple(c.net for c in charges),
         tuple(levies),
     )
+
+
+def _told(charge: Charge, net: Money) -> Charge:
+    """As it stands on the document."""
+    category = _category(charge)
+    if net == charge.net and category == charge.tax_category:
+        return charge
+    return replace(charge, net=net, tax_category=category)
 
 
 def _category(charge: Charge) -> str:

@@ -22,6 +22,7 @@ from controller.domain.money import Money, allocate
 
 _DAY = timedelta(days=1)
 _QUANTITY = Decimal("0.000001")
+_NONE = Decimal(0)
 
 TAXED = ("S", "L", "M")
 """UNCL 5305: standard or reduced rate, Canary Islands, Ceuta and Melilla. All others bear no tax."""
@@ -149,13 +150,18 @@ class TaxTable:
 
 
 def _treated(charge: Charge, treatment: Treatment) -> Charge:
+    relief = treatment.relief if charge.tax_included else _NONE
+    said = (charge.tax_category, charge.tax_percent, charge.exemption, charge.exemption_code, charge.tax_relief)
+    # Most charges are taxed as their version says, and copies of hundreds of thousands are a cost of a bill run.
+    if said == (treatment.category, treatment.percent, treatment.reason, treatment.code, relief):
+        return charge
     return replace(
         charge,
         tax_category=treatment.category,
         tax_percent=treatment.percent,
         exemption=treatment.reason,
         exemption_code=treatment.code,
-        tax_relief=treatment.relief if charge.tax_included else Decimal(0),
+        tax_relief=relief,
     )
 
 

@@ -20,6 +20,7 @@ from erp.payments.bank.service import BankService
 from erp.payments.booking import CardBooking
 from erp.payments.cards import CardCharges
 from erp.payments.cash import CashDesk
+from erp.payments.entity_settings import EntitySettings
 from erp.payments.gateway import PaymentGateway
 from erp.payments.gateways import GatewayRegistry
 from erp.payments.inbox import AWAY, GatewayInbox
@@ -61,7 +62,10 @@ class PaymentsRoom:
         )
         self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
 
-        self.sepa = SepaService(database, clock, crm, self.settlement, finance.corrections, settings)
+        self.entity_settings = EntitySettings(database, clock, crm, settings)
+        self.sepa = SepaService(
+            database, clock, crm, self.settlement, finance.corrections, settings, self.entity_settings
+        )
         self.mandates = MandateService(database, clock, crm)
         self.transfers = RefundTransfers(database, clock, crm, self.settlement)
         identify = Identification(clock, self.settlement, self.sepa)

@@ -12,7 +12,10 @@ class PaymentsSettings:
     alone_up_to_minor: int = 5_000
     """A refund above so many minor units is approved by somebody else than who asked for it."""
     claim_return_fee: bool = True
-    """What a bank takes for a direct debit that comes back is claimed from who was to pay it, on a document."""
+    """What a bank takes for a direct debit that comes back is claimed from who was to pay it, on a document.
+
+    That of legal entities which have not decided about it (PUT /payment-settings).
+    """
     webhook_octets: int = 262_144
     """The largest body of a webhook that is read."""
     bank_file_octets: int = 20_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -150,6 +151,16 @@ refund = Table(
     Index("ix_payments_refund_state", "state", "refund_id"),
 )
 """Money to go back to a customer. `way` is gateway, bank or cash; `state` requested, approved, sent, done, refused."""
+
+entity_settings = Table(
+    "payments_entity_settings",
+    metadata,
+    Column("entity_id", Id, primary_key=True),
+    Column("claim_return_fee", Boolean, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""What a legal entity has decided about its payments; an entity without a row goes by the program's settings."""
 
 bank_account = Table(
     "payments_bank_account",

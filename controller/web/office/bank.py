@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
-from controller.web.office.form import Field, Filled, Form, account, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
-from controller.web.office.payments import READ, WHY, WRITE, others
+from controller.web.office.payments import READ, WHY, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -57,6 +58,16 @@ ACCOUNT = (
     Field("iban", "IBAN", required=True),
     Field("bic", "BIC", hint="may be left empty"),
     Field("creditor_id", "Creditor identifier", hint="for direct debits, such as DE98ZZZ09999999999"),
+    Field("ledger_code", "Account of the ledger", hint="its own, such as 1810; empty: the one all share"),
+)
+FEE = (
+    Field(
+        "claim_return_fee",
+        "Fee of a returned direct debit",
+        required=True,
+        convert=lambda text: text == "yes",
+        choices=(Choice("yes", "claimed from who was to pay"), Choice("no", "borne by us")),
+    ),
 )
 MATCH = (
     account(),
@@ -83,7 +94,8 @@ def _overview(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Bank", page | {"items": rows}, LINES,
             intro="Every line is in the ledger; open ones wait until somebody says what they are.",
             filters=(Filter("state", "State", choices=("open", "matched"), value=state, anything="open"),),
-            nothing="Every line is identified.", links=[Link("Statements", "/bank/statements"), *others("/bank")],
+            nothing="Every line is identified.",
+            links=[Link("Statements", "/bank/statements"), Link("Settings", "/bank/settings")],
             make=Link("Import a file", "/bank/import") if accounts else first,
             make_scope=WRITE, totals=[fact for account in accounts for fact in _balances(account)],
         )  # fmt: skip
@@ -112,7 +124,24 @@ def _overview(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, form, send)
 
+    async def settings_form(visit: Visit) -> Form:
+        decided = await api.get(visit, "/payment-settings")
+        start = "yes" if decided["claim_return_fee"] else "no"
+        fields = [replace(field, start=start) for field in FEE]
+        return Form("Payment settings", fields, Link("Bank", "/bank"), (("decide", "Save"),))
+
+    async def settings(visit: Visit) -> Response:
+        return show(site, visit, await settings_form(visit))
+
+    async def decide(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            await api.put(visit, "/payment-settings", body=filled.body)
+            return RedirectResponse("/bank", status_code=303)
+
+        return await sent(site, visit, await settings_form(visit), send)
+
     return [
+        *both("/bank/settings", WRITE, settings, decide),
         *both("/bank/accounts/new", WRITE, fresh, add),
         WebPage("GET", "/bank", READ, bank),
         WebPage("GET", "/bank/statements", READ, statements),

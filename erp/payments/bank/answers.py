@@ -31,6 +31,9 @@ class FileQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+LedgerCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,8}$")]
+
+
 class BankAccountIn(In):
     """`name` is the holder; `creditor_id` is who we are for direct debits, and may be left empty."""
 
@@ -39,6 +42,13 @@ class BankAccountIn(In):
     bic: Bic = ""
     creditor_id: Annotated[str, StringConstraints(max_length=42)] = ""
     currency: Currency = "EUR"
+    ledger_code: LedgerCode | None = None
+
+
+class LedgerAccountIn(In):
+    """The account of the ledger that stands for a bank account alone; made where it is not there. None: the shared."""
+
+    ledger_code: LedgerCode | None
 
 
 class BankAccountOut(Out):
@@ -50,6 +60,7 @@ class BankAccountOut(Out):
     bic: str
     creditor_id: str
     currency: str
+    ledger_code: str
     last_on: date | None
     closing: MoneyOut
     ledger: MoneyOut
@@ -66,6 +77,7 @@ class BankAccountOut(Out):
             bic=account.bic,
             creditor_id=account.creditor_id,
             currency=account.currency,
+            ledger_code=found.ledger_code,
             last_on=found.last_on,
             closing=MoneyOut.of(found.closing),
             ledger=MoneyOut.of(found.ledger),

@@ -21,13 +21,14 @@ from controller.domain.identity import new_id
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
-from erp.finance import journal, ledger
-from erp.finance.chart import BANK, BANK_LINES, DIRECT_DEBITS
-from erp.finance.journal import Entry
+from erp.finance import ledger
+from erp.finance.chart import BANK_LINES, DIRECT_DEBITS
+from erp.finance.journal import Entry, Posting
 from erp.payments.bank import camt, repository
 from erp.payments.bank.camt import Line, Statement
 from erp.payments.bank.identify import Identification
 from erp.payments.bank.matching import OpenInvoices
+from erp.payments.bank.own import ledger_code
 from erp.payments.bank.repository import NEW, BankAccount
 from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
 from erp.payments.sepa import rows as sepa_rows
@@ -227,7 +228,7 @@ class StatementReader:
             day: date = row["booked_on"]
             booked_on = day if day <= today and (closed is None or day >= closed) else today
             what = f"{row['party'] or row['remittance'] or row['kind']}"[:200]
-            postings = journal.transfer(amount, chart, BANK, BANK_LINES)
+            postings = (Posting(ledger_code(chart, account), amount), Posting(chart.code(BANK_LINES), -amount))
             source = f"bank-line:{row['line_id']}"
             regards = None if booked_on == day else day
             entries.append(Entry(new_id(now), entity.entity_id, now, booked_on, what, source, postings, regards))

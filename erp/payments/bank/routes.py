@@ -18,6 +18,7 @@ from erp.payments.bank.answers import (
     BookIn,
     FileQuery,
     ImportedOut,
+    LedgerAccountIn,
     LineDetailOut,
     LineOut,
     LineQuery,
@@ -67,8 +68,19 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
             currency=body.currency,
             actor=call.actor,
         )
-        (found,) = [p for p in await room.bank.positions() if p.account.bank_account_id == made.bank_account_id]
+        if body.ledger_code is not None:
+            await room.bank.set_ledger_account(made.bank_account_id, body.ledger_code, actor=call.actor)
+        return await position(made.bank_account_id)
+
+    async def position(bank_account_id: str) -> BankAccountOut:
+        (found,) = [p for p in await room.bank.positions() if p.account.bank_account_id == bank_account_id]
         return BankAccountOut.of(found)
+
+    async def set_ledger(call: Call) -> BankAccountOut:
+        bank_account_id = call.path["bank_account_id"]
+        code = call.body_as(LedgerAccountIn).ledger_code
+        await room.bank.set_ledger_account(bank_account_id, code, actor=call.actor)
+        return await position(bank_account_id)
 
     async def read(call: Call) -> ImportedOut:
         raw = await read_xml(call, room.settings.bank_file_octets)
@@ -96,6 +108,15 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
             body=BankAccountIn,
             returns=BankAccountOut,
             status=201,
+        ),
+        Endpoint(
+            "PUT",
+            "/bank-accounts/{bank_account_id}/ledger-account",
+            scope=WRITE,
+            handler=set_ledger,
+            summary="Post a bank account to an account of the ledger of its own, from now on",
+            body=LedgerAccountIn,
+            returns=BankAccountOut,
         ),
         Endpoint(
             "POST",

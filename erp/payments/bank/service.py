@@ -21,23 +21,25 @@ from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger
-from erp.finance.chart import BANK, BANK_LINES
+from erp.finance.chart import BANK, BANK_LINES, Account, Chart
 from erp.finance.errors import ControlAccount, NoSuchAccount
 from erp.finance.journal import Posting
 from erp.finance.settlement import MoneyBack, Settlement
 from erp.payments.bank import repository
 from erp.payments.bank.identify import Identification
 from erp.payments.bank.matching import OpenInvoices, Proposal
+from erp.payments.bank.own import ledger_code, role_of
 from erp.payments.bank.repository import MATCHED, OPEN, BankAccount, BankLine, KeptStatement
-from erp.payments.errors import UnknownLine, WrongState
+from erp.payments.errors import UnknownBankAccount, UnknownLine, WrongState
 from erp.payments.sepa.days import checked_account
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A bank account: the last closing balance, what the ledger says, and what is not identified yet."""
+    """A bank account: the last closing balance, what its ledger account says, and what is not identified yet."""
 
     account: BankAccount
+    ledger_code: str
     last_on: date | None
     closing: Money
     ledger: Money
@@ -93,8 +95,39 @@ class BankService:
             )
         return made
 
+    async def set_ledger_account(self, bank_account_id: str, code: str | None, *, actor: str) -> None:
+        """Post its lines to an account of their own from now on, which is made where it is not there; None: to BANK.
+
+        What was posted before stays where it is. Raises UnknownBankAccount, NoSuchAccount, ControlAccount, WrongState
+        for an account that plays another role, RuleError for one that is no asset.
+        """
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            found = await repository.accounts(conn, bank_account_id=bank_account_id)
+            if not found:
+                raise UnknownBankAccount(f"no bank account {bank_account_id}")
+            (account,) = found
+            chart = await ledger.ensure_chart(conn, account.entity_id)
+            role = role_of(account)
+            if code is not None and code not in chart.accounts:
+                above = chart.account(chart.code(BANK))
+                made = Account(code, f"Bank, {account.iban[-4:]} {account.name}"[:80], above.kind, above.parent)
+                await ledger.add_account(conn, account.entity_id, made)
+            elif code is not None:
+                _require_own(chart, code, role)
+            await ledger.set_role(conn, account.entity_id, None if code == chart.code(BANK) else code, role)
+            await audit.record(
+                conn,
+                now=self._clock.now(),
+                actor=actor,
+                action="bank-account.ledger",
+                subject=f"bank-account:{bank_account_id}",
+                before={"code": ledger_code(chart, account)},
+                after={"code": code or chart.code(BANK)},
+            )
+
     async def positions(self) -> list[Position]:
-        """Every account with its balance at the bank and in the ledger (which holds those of an entity together)."""
+        """Every account with its balance at the bank and in the ledger (where those without their own share one)."""
         async with self._database.read() as conn:
             found = []
             for account in await repository.accounts(conn):
@@ -105,6 +138,7 @@ class BankService:
                 found.append(
                     Position(
                         account,
+                        ledger_code(await ledger.chart(conn, account.entity_id), account),
                         last[0].last_on if last else None,
                         last[0].closing if last else zero,
                         await self._in_ledger(conn, account),
@@ -212,7 +246,8 @@ class BankService:
     async def _in_ledger(self, conn: AsyncConnection, account: BankAccount) -> Money:
         chart = await ledger.chart(conn, account.entity_id)
         span = ledger.Span(account.entity_id, currency=account.currency)
-        found = [b.balance for b in await ledger.balances(conn, span) if b.code == chart.code(BANK)]
+        code = ledger_code(chart, account)
+        found = [b.balance for b in await ledger.balances(conn, span) if b.code == code]
         return found[0] if found else Money.zero(account.currency)
 
     async def _audit(
@@ -227,3 +262,16 @@ class BankService:
         now, subject = self._clock.now(), f"bank-line:{line.line_id}"
         what = {"amount": str(line.amount), **after}
         await audit.record(conn, now=now, actor=actor, action=action, subject=subject, after=what, reason=reason)
+
+
+def _require_own(chart: Chart, code: str, role: str) -> None:
+    """Whether an account of the ledger may stand for one bank account."""
+    found = chart.account(code)
+    if code in chart.headings:
+        raise NoSuchAccount(f"{code} {found.name} is a heading")
+    if found.control is not None:
+        raise ControlAccount(f"{code} {found.name} is the sum of {found.control}")
+    if found.role not in (None, role, BANK):
+        raise WrongState(f"{code} {found.name} is the account for {found.role}: name another", code="ledger-role")
+    if found.kind != chart.account(chart.code(BANK)).kind:
+        raise RuleError(f"{code} {found.name} is of kind {found.kind}: a bank account is an asset", code="ledger-kind")

@@ -8,6 +8,7 @@ from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, InvoiceId
 from controller.domain.money import Money
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from erp.payments import settings_routes
 from erp.payments.answers import ReasonIn
 from erp.payments.bank.answers import (
     CollectIn,
@@ -29,7 +30,13 @@ from erp.payments.sepa.request import drawn, payload
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
-    return [*_mandates(room), *_collections(room), *_transfers(room), *_requests(room)]
+    return [
+        *settings_routes.endpoints(room.entity_settings),
+        *_mandates(room),
+        *_collections(room),
+        *_transfers(room),
+        *_requests(room),
+    ]
 
 
 def _mandates(room: PaymentsRoom) -> list[Endpoint]:

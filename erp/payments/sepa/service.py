@@ -30,6 +30,7 @@ from erp.payments import xml
 from erp.payments.bank import repository as bank
 from erp.payments.bank.matching import OpenInvoice
 from erp.payments.bank.repository import BankAccount
+from erp.payments.entity_settings import EntitySettings
 from erp.payments.errors import UnknownBankAccount, UnknownCollection, WrongState
 from erp.payments.sepa import files, report, rows
 from erp.payments.sepa.days import require_bank_day
@@ -56,6 +57,7 @@ class SepaService:
         settlement: Settlement,
         corrections: CorrectionService,
         settings: PaymentsSettings,
+        decided: EntitySettings,
     ) -> None:
         self._corrections = corrections
         self._database = database
@@ -63,6 +65,7 @@ class SepaService:
         self._crm = crm
         self._settlement = settlement
         self._settings = settings
+        self._decided = decided
 
     async def collect(
         self, bank_account_id: str, collect_on: date, form: str = files.FORMS[0], *, actor: str
@@ -189,7 +192,10 @@ class SepaService:
 
         Damages bear no VAT: nothing was supplied.
         """
-        if self._settings.claim_return_fee and fee.minor > 0:
+        if fee.minor <= 0:
+            return
+        payer = await self._crm.customer_of_in(conn, item.account_id)
+        if (await self._decided.of_in(conn, payer.entity_id)).claim_return_fee:
             wanted = Adjustment(
                 item.account_id, fee, Decimal(0), "Bank fee for a returned direct debit", reason[:200],
                 f"direct-debit-return:{item.item_id}", tax_category="O",

@@ -80,6 +80,10 @@ def test_a_day_of_payments_by_command(ids: dict[str, str], tmp_path: Path) -> No
     assert run("unmatch", line, "--reason", "no") == "open again"
     assert "to identify 10.00 EUR in 1 lines" in run("bank")
     assert paid
+    assert run("ledger", IBAN, "1810") == f"{IBAN} is account 1810"
+    assert run("ledger", IBAN, "1200", fails="sum of receivables") != ""
+    assert run("settings").endswith("claimed")
+    assert run("settings", "--no-claim-return-fee").endswith("borne by us")
 
     written = tmp_path / "debits.xml"
     collection = run("collect", IBAN, "2026-12-07", "--output", str(written)).split()[0]

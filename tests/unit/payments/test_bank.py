@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from controller.domain.errors import RuleError
 from controller.domain.identity import InvoiceId
-from erp.finance.errors import ControlAccount
+from erp.finance.errors import ControlAccount, NoSuchAccount
 from erp.payments.bank import camt as reader
 from erp.payments.bank.matching import creditor_reference
 from erp.payments.bank.reading import Imported
@@ -16,6 +17,7 @@ from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.payments import Till, euro
 
+OTHER_IBAN = "DE89370400440532013000"
 VERSIONS = ["02", "04", "08"]
 _LIMIT = 1_000_000
 
@@ -77,6 +79,34 @@ async def test_a_statement_is_posted_matched_and_the_second_time_no_change(till:
     assert await till.books.trial_balance() == trial
     (position,) = await till.room.bank.positions()
     assert (position.closing, position.unidentified, position.open_lines) == (euro("183.04"), euro("12.34"), 1)
+    await till.assert_sound()
+
+
+async def test_each_bank_account_has_an_account_of_the_ledger_of_its_own_where_it_was_given_one(till: Till) -> None:
+    ours = await bank(till)
+    other = await till.room.bank.add_account(
+        name="Testnetz GmbH", iban=OTHER_IBAN, bic="", creditor_id="", currency="EUR", actor="user:test"
+    )
+    await till.room.bank.set_ledger_account(ours, "1810", actor="user:anna")
+    await read(till, camt("08", Stmt("0.00", [Entry("12.34", [Tx(text="a")], ref="R1")])))
+    await read(till, camt("08", Stmt("0.00", [Entry("5.00", [Tx(text="b")], ref="R2")], iban=OTHER_IBAN)))
+    assert (await till.balance("1810"), await till.balance("1800")) == (1234, 500)
+    found = {p.account.iban: (p.ledger_code, p.ledger, p.closing) for p in await till.room.bank.positions()}
+    assert found == {
+        IBAN: ("1810", euro("12.34"), euro("12.34")), OTHER_IBAN: ("1800", euro("5.00"), euro("5.00")),
+    }  # fmt: skip
+    (flow,) = await till.books.cash_flow(date(2026, 1, 1), date(2026, 12, 31))
+    assert (flow.closing.minor, flow.difference.minor) == (1734, 0)
+    with pytest.raises(WrongState, match="name another"):
+        await till.room.bank.set_ledger_account(other.bank_account_id, "1810", actor="user:anna")
+    for wrong, error in (("1200", ControlAccount), ("1", NoSuchAccount), ("6300", RuleError)):
+        with pytest.raises(error):
+            await till.room.bank.set_ledger_account(ours, wrong, actor="user:anna")
+    await till.room.bank.set_ledger_account(ours, None, actor="user:anna")
+    await till.room.bank.set_ledger_account(other.bank_account_id, "1810", actor="user:anna")
+    assert {p.account.iban: p.ledger_code for p in await till.room.bank.positions()} == {
+        IBAN: "1800", OTHER_IBAN: "1810",
+    }  # fmt: skip
     await till.assert_sound()
 
 

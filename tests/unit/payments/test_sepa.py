@@ -148,6 +148,25 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
     await till.assert_sound()
 
 
+async def test_a_fee_is_not_claimed_where_the_entity_bears_it(till: Till) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    await mandate(till, account, "M-1")
+    invoice = await till.issue(account)
+    decided = await till.room.entity_settings.put(None, claim_return_fee=False, actor="user:anna")
+    assert await till.room.entity_settings.of(decided.entity_id) == decided
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    (item,) = await till.room.sepa.items(made.collection_id)
+    till.clock.move_to(datetime(2026, 12, 10, 9, tzinfo=UTC))
+    back = Entry("-37.70", [Tx(end_to_end=item.item_id, reason="AM04")], ref="R1", on=date(2026, 12, 9))
+    await till.room.statements.read(camt("08", Stmt("0.00", [back], on=date(2026, 12, 9))), "x", actor="user:anna")
+    assert await open_of(till, invoice) == [3570]
+    assert [i.total.minor for i in await till.finance.invoices(Wanted(), limit=9)] == [3570]
+    assert await till.balance("6855") == 200
+    await till.assert_sound()
+
+
 @pytest.mark.parametrize("notice_first", [True, False])
 async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Till, notice_first: bool) -> None:
     ours = await our_account(till)
