@@ -14,6 +14,7 @@ from sqlalchemy import Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import usage_rows
+from billing_bridge.checks import free_hours
 from billing_bridge.checks.reconcile import ANEW, DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
 from billing_bridge.checks.recount import UNKNOWN
 from billing_bridge.checks.tables import reconciliation, recount_day, recount_session
@@ -89,6 +90,10 @@ async def known_of(conn: AsyncConnection, since: date, until: date, zone: ZoneIn
         found[row.day][row.service_id] = replace(known(row.service_id, row.day), billed=row.octets)
     for (service_id, day), charged in (await usage_rows.named(conn, since, until)).items():
         found[day][service_id] = replace(known(service_id, day), charged=charged)
+    for (service_id, day), free in (await free_hours.octets(conn, since, until, zone)).items():
+        # A charge names whole days; what nobody is charged for is taken out of them.
+        own = known(service_id, day)
+        found[day][service_id] = replace(own, free=free, charged=max(0, own.charged - free))
     await _counters(conn, found, since, until)
     await _explain(conn, found, since, until, zone)
     return found

@@ -1,7 +1,7 @@
 """Three counts of one service and day put side by side, and the difference explained. Pure.
 
     counter of the device ── overhead, missing hours, held readings, open sessions ── RADIUS
-    RADIUS ── suspense, given to another service by hand ── billed ── period still open, no price ── charged
+    RADIUS ── suspense, given to another service by hand ── billed ── free hours, open period, no price ── charged
 
 RADIUS and what is billed are two counts of the same octets: nothing but named reasons may lie between them, not one
 octet. A device counts frames and not packets: how much that is, is known from the days before of the same service,
@@ -41,6 +41,7 @@ class Counted:
     believe, `resets` how often the counter began anew. `open_s` are seconds at the end of the day that an open session
     has not accounted for. `suspended` waits,
     `given_away` and `taken_over` were given to or from other services by hand, `from_sources` came from no RADIUS.
+    `free` fell into hours that the plan gives away; `charged` is without them.
     """
 
     service_id: str
@@ -58,6 +59,7 @@ class Counted:
     given_away: int = 0
     taken_over: int = 0
     from_sources: int = 0
+    free: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +180,9 @@ def _explain(reasons: list[Reason], between: str, text: str, octets: int, left: 
 def _billed_and_charged(c: Counted, reasons: list[Reason]) -> None:
     if c.charged == c.billed or not c.billed:
         return
-    text = "not charged: the period is open, or the plan has no price for it" if not c.charged else "charged in part"
-    reasons.append(Reason("billed and charged", text, c.billed - c.charged))
+    between, left = "billed and charged", c.billed - c.charged
+    if c.free:
+        left = _explain(reasons, between, "in hours that the plan gives away", min(c.free, max(0, left)), left)
+    if left:
+        text = "charged in part" if c.charged else "not charged: the period is open, or the plan has no price for it"
+        reasons.append(Reason(between, text, left))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from collectors.netconf.model import OnuState
 from collectors.onus import OnuSightings
 from controller.domain.identity import ServiceId, new_id
 from controller.domain.money import Money
+from controller.domain.price import Band, Flat, Free, Overage, PricePlan
 from controller.domain.service import SpeedProfile
 from controller.domain.units import GB
 from controller.domain.usage import CounterSample
@@ -46,7 +48,7 @@ from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 from tests.support.plans import plan_of
 from tests.support.series import FakeTimeSeries
 
-PLAN = "a" * 32
+PLAN, NIGHTS = "a" * 32, "9" * 32
 
 
 class Access:
@@ -358,6 +360,31 @@ async def test_usage_of_nobody_known_is_explained_by_suspense_and_by_who_got_it(
     assert rows[""].reasons[0].text == "given to another service by hand"
     assert rows[line.service_id].reasons[0].text == "taken over from another service by hand"
     assert all(r.unexplained == 0 for r in rows.values())
+
+
+async def test_octets_in_free_hours_are_explained_as_such(network: Network) -> None:
+    week = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    night, rest = (Band(days=week, until_minute=360),), (Band(days=week, from_minute=360),)
+    fee, over = Flat(code="fee", amount=Decimal(20)), Overage(code="over", price=Decimal("0.50"), bands=rest)
+    plan = PricePlan(prices=(fee, over, Free(code="night", bands=night)))
+    network.world.prices.add(replace(tariff(NIGHTS, "20.00"), plan=plan))
+    line, world = await network.world.activate(NIGHTS), network.world
+    at = [berlin(2026, 9, 2, 4), berlin(2026, 9, 2, 5), berlin(2026, 9, 2, 12), berlin(2026, 9, 2, 13)]
+    network.clock.move_to(berlin(2026, 10, 1, 9))
+    await world.account_for(line, (at[0], 0, 0), (at[1], 0, 3 * GB), (at[2], 0, 3 * GB), (at[3], 0, 5 * GB))
+    day = date(2026, 9, 2)
+    await network.reconciliation.run(day, 1)
+    (open_period,) = await network.reconciliation.page(Wanted(day), None, 10)
+    assert [(r.text, r.octets) for r in open_period.reasons] == [
+        ("in hours that the plan gives away", 3 * GB),
+        ("not charged: the period is open, or the plan has no price for it", 2 * GB),
+    ]
+    await world.launch()
+    await world.bill()
+    await network.reconciliation.run(day, 1)
+    (closed,) = await network.reconciliation.page(Wanted(day), None, 10)
+    assert (closed.billed, closed.charged, closed.unexplained) == (5 * GB, 2 * GB, 0)
+    assert [(r.text, r.octets) for r in closed.reasons] == [("in hours that the plan gives away", 3 * GB)]
 
 
 async def test_the_counter_of_a_port_is_the_third_count_of_a_service_without_an_onu(network: Network) -> None:
