@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, LargeBinary, String, Table, Text, insert, select, text
+from sqlalchemy import Column, LargeBinary, String, Table, Text, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controller.store.many import insert_all
 from controller.store.metadata import BigId, Instant, metadata, to_micros
 
 audit = Table(
@@ -82,7 +83,7 @@ async def record_all(conn: AsyncConnection, changes: Sequence[Change], *, now: d
         }
         previous = _digest(previous, row)
         rows.append(row | {"digest": previous})
-    await conn.execute(insert(audit), rows)
+    await insert_all(conn, audit, rows)
 
 
 async def entries(conn: AsyncConnection, *, before: int | None, limit: int) -> list[dict[str, Any]]:
@@ -91,6 +92,12 @@ async def entries(conn: AsyncConnection, *, before: int | None, limit: int) -> l
     if before is not None:
         query = query.where(audit.c.sequence < before)
     return [dict(row._mapping) for row in await conn.execute(query)]
+
+
+async def about(conn: AsyncConnection, subject: str, action: str, *, limit: int = 50) -> list[dict[str, Any]]:
+    """What was done so to one object, oldest first."""
+    query = select(audit).where(audit.c.object == subject, audit.c.action == action)
+    return [dict(row._mapping) for row in await conn.execute(query.order_by(audit.c.sequence).limit(limit))]
 
 
 async def verify(conn: AsyncConnection) -> list[int]:

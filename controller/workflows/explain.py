@@ -33,6 +33,7 @@ from controller.domain.identity import InvoiceLineId
 from controller.domain.money import Money
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.domain.usage import SessionTotals
+from controller.workflows.explain_corrections import of_adjustment, of_credit, printed_faults
 from controller.workflows.explain_sources import called, measured
 from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
@@ -53,11 +54,14 @@ class RecordEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`steps` is the arithmetic in words, `faults` everything that does not hold."""
+    """`steps` is the arithmetic in words, `faults` everything that does not hold.
+
+    `detail` is what rating made of it, for a credit what it made of the line taken back; None where nothing was rated.
+    """
 
     invoice: Invoice
     line: InvoiceLine
-    detail: ChargeDetail
+    detail: ChargeDetail | None
     steps: tuple[str, ...]
     records: tuple[RecordEvidence, ...]
     faults: tuple[str, ...]
@@ -81,6 +85,23 @@ class Explainer:
         """Raises UnknownInvoiceLine."""
         line = await self._finance.line(InvoiceLineId(line_id))
         invoice = await self._finance.invoice(line.invoice_id)
+        if line.credits_line_id is not None:
+            return await self._credit(invoice, line, line.credits_line_id)
+        if not line.version_id:
+            steps, faults = await of_adjustment(self._finance, invoice, line)
+            return Explanation(invoice, line, None, tuple(steps), (), tuple(faults))
+        return await self._rated(invoice, line)
+
+    async def _credit(self, invoice: Invoice, line: InvoiceLine, line_id: str) -> Explanation:
+        """What it takes back is explained with it."""
+        back = await self.explain(line_id)
+        steps, faults = await of_credit(self._finance, invoice, line, back.line, back.invoice)
+        number = back.invoice.number
+        steps += [f"{number}: {step}" for step in back.steps]
+        faults += [f"{number}: {fault}" for fault in back.faults]
+        return Explanation(invoice, line, back.detail, tuple(steps), back.records, tuple(faults))
+
+    async def _rated(self, invoice: Invoice, line: InvoiceLine) -> Explanation:
         detail = await self._billing.detail(line.charge_id)
         faults = await self._document_faults(invoice, line, detail)
         held = _held(detail, self._zone)
@@ -126,11 +147,7 @@ class Explainer:
             content = await self._finance.content(invoice.invoice_id)
         except DocumentAltered as error:
             return [*faults, str(error)]
-        printed = content["lines"][line.position - 1]
-        shown = (printed["net_minor"], printed["tax_minor"], printed["tax_percent"])
-        if shown != (line.net.minor, line.tax.minor, str(line.tax_percent)):
-            faults.append(f"line {line.line_id}: the document {invoice.number} prints another amount")
-        return faults
+        return faults + printed_faults(line, invoice, content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ def _head(found: Explanation) -> list[str]:
 
 
 def _price(found: Explanation) -> list[str]:
+    if found.detail is None:
+        return ["", "Price: none, it belongs to no offering"]
     tariff = found.detail.tariff
     return [
         "",
@@ -33,8 +35,11 @@ def _price(found: Explanation) -> list[str]:
 
 
 def _arithmetic(found: Explanation) -> list[str]:
+    steps = [f"  {step}" for step in found.steps]
+    if found.detail is None:
+        return ["", "Arithmetic:", *steps]
     period = found.detail.rated.period
-    return ["", f"Arithmetic for {period.first_on} until {period.until_on}:", *(f"  {step}" for step in found.steps)]
+    return ["", f"Arithmetic for {period.first_on} until {period.until_on}:", *steps]
 
 
 def _records(found: Explanation) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from controller.domain.price_text import in_words, usage_words
+from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import Instant, MoneyOut, Out
 from controller.workflows.explain import Explainer, Explanation, RecordEvidence
@@ -19,6 +20,18 @@ class PriceOut(Out):
     monthly_fee: MoneyOut
     beyond: str
     prices: list[str]
+
+    @classmethod
+    def of(cls, tariff: TariffVersion) -> PriceOut:
+        return cls(
+            version_id=tariff.version_id,
+            offering_name=tariff.offering_name,
+            number=tariff.number,
+            effective_on=tariff.effective_on,
+            monthly_fee=MoneyOut(amount=f"{tariff.monthly_fee:f}", currency=tariff.currency),
+            beyond=usage_words(tariff.plan, tariff.currency),
+            prices=[in_words(price, tariff.currency, tariff.plan.cycle) for price in tariff.plan.prices],
+        )
 
 
 class EvidenceOut(Out):
@@ -59,7 +72,10 @@ class EvidenceOut(Out):
 
 
 class ExplanationOut(Out):
-    """`intact` is true when every figure was found again from its evidence; else `faults` names what does not hold."""
+    """`intact` is true when every figure was found again from its evidence; else `faults` names what does not hold.
+
+    `price` is null where the line belongs to no offering: a fee, a goodwill, what a person charged.
+    """
 
     line_id: str
     invoice_id: str
@@ -67,7 +83,7 @@ class ExplanationOut(Out):
     charge_id: str
     description: str
     net: MoneyOut
-    price: PriceOut
+    price: PriceOut | None
     steps: list[str]
     records: list[EvidenceOut]
     intact: bool
@@ -76,8 +92,6 @@ class ExplanationOut(Out):
 
     @classmethod
     def of(cls, found: Explanation) -> ExplanationOut:
-        tariff = found.detail.tariff
-        fee = MoneyOut(amount=f"{tariff.monthly_fee:f}", currency=tariff.currency)
         return cls(
             line_id=found.line.line_id,
             invoice_id=found.invoice.invoice_id,
@@ -85,15 +99,7 @@ class ExplanationOut(Out):
             charge_id=found.line.charge_id,
             description=found.line.description,
             net=MoneyOut.of(found.line.net),
-            price=PriceOut(
-                version_id=tariff.version_id,
-                offering_name=tariff.offering_name,
-                number=tariff.number,
-                effective_on=tariff.effective_on,
-                monthly_fee=fee,
-                beyond=usage_words(tariff.plan, tariff.currency),
-                prices=[in_words(price, tariff.currency, tariff.plan.cycle) for price in tariff.plan.prices],
-            ),
+            price=None if found.detail is None else PriceOut.of(found.detail.tariff),
             steps=list(found.steps),
             records=[EvidenceOut.of(evidence) for evidence in found.records],
             intact=found.intact,

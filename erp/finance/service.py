@@ -19,6 +19,7 @@ from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
 from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceLineId, PaymentId
 from controller.domain.money import Money
+from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger, receipts, repository, run_proof
@@ -167,6 +168,13 @@ class FinanceService:
         if digest(found[0]) != found[1]:
             raise DocumentAltered(f"the content of invoice {invoice_id} is not what was issued")
         return repository.parse_content(found[0])
+
+    async def issued_by(self, invoice_id: InvoiceId) -> tuple[str, datetime] | None:
+        """Who had it issued and when, by the audit log. Raises UnknownInvoice."""
+        invoice = await self.invoice(invoice_id)
+        async with self._database.read() as conn:
+            found = await audit.about(conn, f"invoice:{invoice_id}", f"{invoice.kind}.issue", limit=1)
+        return (found[0]["actor"], found[0]["at"]) if found else None
 
     async def pdf(self, invoice_id: InvoiceId) -> tuple[bytes, bytes]:
         """(PDF, SHA-256), drawn at the first request and kept. Raises UnknownInvoice or DocumentAltered."""

@@ -129,7 +129,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             back=Link(f"Invoice {row['number']}", f"/invoices/{row['invoice_id']}"),
             messages=row["faults"],
             parts=[
-                Part("Price", facts=facts(row, PRICE)),
+                *([Part("Price", facts=facts(row, PRICE))] if row["price"] else []),
                 Part("How it was worked out", text="\n".join(row["steps"])),
                 Part("Usage records", row["records"], RECORDS, "This line is not made of usage."),
             ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,11 +16,15 @@ from billing_bridge.reading import BillingReader
 from billing_bridge.routes import endpoints as billing_endpoints
 from billing_bridge.suspense.routes import endpoints as suspense_endpoints
 from controller.domain.errors import RuleError
+from controller.domain.identity import AccountId
+from controller.domain.money import Money
 from controller.domain.units import GB
 from controller.store.engine import Database
+from controller.workflows.explain_corrections import of_adjustment, of_credit
 from controller.workflows.preview import Previews
 from controller.workflows.routes_bill_runs import endpoints as run_endpoints
 from controller.workflows.routes_billing import endpoints as explanation_endpoints
+from erp.finance.adjustments import Adjustment
 from erp.finance.books_routes import endpoints as books_endpoints
 from erp.finance.routes import endpoints as finance_endpoints
 from erp.finance.tax import Rate
@@ -131,6 +136,68 @@ async def test_a_line_split_by_a_change_of_tax_is_explained_in_each_part(
     for row in lines:
         explained = (await api.get(f"/invoice-lines/{row['line_id']}/explanation")).json()
         assert explained["intact"], explained["faults"]
+
+
+async def test_every_line_of_every_kind_of_document_is_explained(world: BillingWorld, api: httpx2.AsyncClient) -> None:
+    """A part of a usage line is credited, the rest is voided; a fee is charged; a gift has tax in it."""
+    line, _ = await billed(world, api)
+    (found,) = (await api.get("/invoices")).json()["items"]
+    usage = (await world.finance.lines(found["invoice_id"]))[0]
+    corrections = world.finance.corrections
+    part = {usage.line_id: Money.exact("2.50", "EUR")}
+    await corrections.credit(found["invoice_id"], part, reason="outage", reference="o1", actor="user:anna")
+    await corrections.void(found["invoice_id"], reason="wrong address", actor="user:anna")
+    for reference, tax, included in (("a1", "0", False), ("a2", "19", True), ("a3", "19", False)):
+        net = Money.exact("-7.77" if included else "5.55", "EUR")
+        category = "O" if tax == "0" else "S"
+        wanted = Adjustment(
+            AccountId(line.account_id), net, Decimal(tax), "Fee", "a reason", reference, category, included
+        )
+        await corrections.adjust(wanted, actor="user:berta")
+    documents = (await api.get("/invoices")).json()["items"]
+    assert sorted(d["kind"] for d in documents) == ["credit-note"] * 3 + ["invoice"] * 3
+    seen = []
+    for document in documents:
+        for row in (await api.get(f"/invoices/{document['invoice_id']}")).json()["lines"]:
+            answer = await api.get(f"/invoice-lines/{row['line_id']}/explanation")
+            assert answer.status_code == 200, (row, answer.text)
+            explained = answer.json()
+            assert explained["intact"], explained["faults"]
+            seen.append((document["kind"], row["kind"], bool(explained["price"]), len(explained["records"]) > 0))
+            if row["description"].startswith("Credit:"):
+                assert "because: " in explained["steps"][1]
+                assert "user:anna" in explained["steps"][1]
+    assert seen.count(("credit-note", "usage", True, True)) == 2, "credits are explained down to the records"
+    assert seen.count(("credit-note", "recurring", True, False)) == 2
+    assert seen.count(("invoice", "one-off", False, False)) + seen.count(("credit-note", "one-off", False, False)) == 3
+
+
+async def test_a_credit_or_a_fee_that_is_not_what_it_says_has_faults(
+    world: BillingWorld, api: httpx2.AsyncClient
+) -> None:
+    line, _ = await billed(world, api)
+    (found,) = (await api.get("/invoices")).json()["items"]
+    original = await world.finance.invoice(found["invoice_id"])
+    usage = (await world.finance.lines(original.invoice_id))[0]
+    part = {usage.line_id: Money.exact("2.50", "EUR")}
+    corrections = world.finance.corrections
+    note = await corrections.credit(original.invoice_id, part, reason="x", reference="o1", actor="user:anna")
+    (credit,) = await world.finance.lines(note.invoice_id)
+    other = replace(credit, tax_percent=Decimal(7), service_id="0" * 32)
+    _, faults = await of_credit(world.finance, note, other, usage, original)
+    assert [f.partition(": ")[2] for f in faults] == [
+        f"the document {note.number} prints another amount",
+        "its service_id is not that of the line which it takes back",
+        "its tax_percent is not that of the line which it takes back",
+    ]
+    fee = Adjustment(AccountId(line.account_id), Money.exact("5.55", "EUR"), Decimal(19), "Fee", "x", "a1")
+    charged = await corrections.adjust(fee, actor="user:berta")
+    (row,) = await world.finance.lines(charged.invoice_id)
+    _, faults = await of_adjustment(world.finance, charged, replace(row, quantity=Decimal(2)))
+    assert [f.partition(": ")[2] for f in faults] == [
+        "comes to 11.10 EUR, says 5.55 EUR",
+        "its tax comes to 2.11 EUR, says 1.05 EUR",
+    ]
 
 
 async def test_lists_are_paged_without_gap_or_repetition(world: BillingWorld, api: httpx2.AsyncClient) -> None:
