@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -70,11 +72,38 @@ async def paused(conn: AsyncConnection, subscription_id: SubscriptionId) -> list
 
 
 async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInterval]:
-    """The intervals that a row of evidence names."""
+    """The intervals that a row of evidence names; what was given to another service later on is not among them."""
     query = (
         select(usage_interval)
         .where(usage_interval.c.service_id == evidence.service_id, usage_interval.c.day == evidence.day)
         .where(usage_interval.c.interval_id <= evidence.last_interval_id)
         .order_by(usage_interval.c.interval_id)
     )
-    return [to_interval(row) for row in await conn.execute(query)]
+    return _standing([to_interval(row) for row in await conn.execute(query)])
+
+
+def _standing(booked: Sequence[BookedInterval]) -> list[BookedInterval]:
+    """Without those that were taken back, and their reversals."""
+    taken_back = Counter(_content(b, -1) for b in booked if _reverses(b))
+    if not taken_back:
+        return list(booked)
+    found = []
+    for one in booked:
+        key = _content(one, 1)
+        if taken_back[key]:
+            taken_back[key] -= 1
+        elif not _reverses(one):
+            found.append(one)
+    return found
+
+
+def _reverses(booked: BookedInterval) -> bool:
+    return booked.interval.upstream_octets + booked.interval.downstream_octets < 0
+
+
+def _content(booked: BookedInterval, sign: int) -> tuple[object, ...]:
+    i = booked.interval
+    return (
+        booked.source, i.session_key, i.record_ids, i.since, i.until, sign * i.upstream_octets,
+        sign * i.downstream_octets,
+    )  # fmt: skip

@@ -24,6 +24,18 @@ Shares = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """`unrated`: what the bookings count as that are not simply rated, by their places."""
+
+    last_interval_id: int
+    unrated: Mapping[int, str]
+
+    def disposition(self, place: int) -> str:
+        """What the booking in the place of `place` counts as."""
+        return self.unrated.get(place, RATED)
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """`unrated`: what was booked and is not simply rated, by its place, with what it is instead."""
 
@@ -54,14 +66,14 @@ async def book(
     bookings = [booking for parts in by_growth for booking in parts]
     found = await post(conn, bookings, standings, last_interval_id, zone=zone, now=now)
     if not found.unrated:
-        return found
+        return Booked(found.last_interval_id, {})
     unrated: dict[int, Shares] = {}
     place = 0
     for n, parts in enumerate(by_growth):
         sums: dict[str, int] = {}
         for booking in parts:
-            for disposition, octets in found.shares(place, booking.octets).items():
-                sums[disposition] = sums.get(disposition, 0) + octets
+            disposition = found.disposition(place)
+            sums[disposition] = sums.get(disposition, 0) + booking.octets
             place += 1
         if sums.keys() - {RATED}:
             unrated[n] = sums
@@ -76,7 +88,7 @@ async def post(
     *,
     zone: ZoneInfo,
     now: datetime,
-) -> Booked:
+) -> Posted:
     """Add these to the intervals and days of their services, whose standings are held, and settle the days."""
     await repository.add_bookings(conn, bookings, last_interval_id)
     late: dict[str, date] = {}
@@ -87,7 +99,7 @@ async def post(
         if not standings.get(booking.service_id, _UNKNOWN).entitles(booking.day):
             _earliest(unsure, booking)
     await rate_again(conn, late)
-    unrated: dict[int, Shares] = {}
+    unrated: dict[int, str] = {}
     if unsure:
         services, since = sorted(unsure), min(unsure.values())
         await settle(conn, services, zone=zone, now=now, since=since, upto=last_interval_id)
@@ -96,8 +108,8 @@ async def post(
             of_day = items.get((booking.service_id, booking.day), ())
             disposition = counts_as(last_interval_id + 1 + place, of_day)
             if disposition != RATED:
-                unrated[place] = {disposition: booking.octets}
-    return Booked(last_interval_id + len(bookings), unrated)
+                unrated[place] = disposition
+    return Posted(last_interval_id + len(bookings), unrated)
 
 
 def _parts(growth: Growth, standing: Standing, zone: ZoneInfo, source: str | None) -> list[Booking]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from billing_bridge.mediation.moving import Moved
 from billing_bridge.sources.assignments import Assignment
 from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.cdr import PRESETS, CsvMapping
@@ -262,12 +263,33 @@ class IdentifierOut(Out):
         )  # fmt: skip
 
 
+class MovedOut(Out):
+    """Octets that had been booked to one service, and are another's now, or (null) wait for one. `adjusted`: a bill had
+    them already, so the next run credits and charges the difference."""
+
+    from_service_id: str
+    to_service_id: str | None
+    octets: int
+    records: int
+    first_on: date
+    last_on: date
+    adjusted: bool
+
+    @classmethod
+    def of(cls, moved: Moved) -> MovedOut:
+        return cls(
+            from_service_id=moved.from_service, to_service_id=moved.to_service, octets=moved.octets,
+            records=moved.records, first_on=moved.first_on, last_on=moved.last_on, adjusted=moved.adjusted,
+        )  # fmt: skip
+
+
 class GivenOut(IdentifierOut):
-    """`taken_up`: items that left suspense with it. `booked_before`: records of that time that were booked before, as
-    whoever's the identifier was then; they stay so."""
+    """`taken_up`: items that left suspense with it. `booked_before`: records of sources of that time that were taken
+    before; their octets are in `moved` where they are another's now, and their calls stay booked."""
 
     taken_up: int
     booked_before: int
+    moved: list[MovedOut]
 
 
 class IdentifierQuery(PageQuery):

@@ -68,6 +68,11 @@ async def timelines(
     return {name: both[0] for name, both in (await _both(conn, kind, identifiers)).items()}
 
 
+async def both(conn: AsyncConnection, kind: str, name: str) -> tuple[Timeline, Timeline]:
+    """Of one identifier: all that was decided, and what is stronger than RADIUS."""
+    return (await _both(conn, kind, [name])).get(name, ([], []))
+
+
 async def usernames(conn: AsyncConnection, names: Iterable[str]) -> dict[str, tuple[Timeline, Timeline]]:
     """Of usernames: all that was decided, for usage that RADIUS knew nobody for, and what is stronger than RADIUS."""
     return dict(await _both(conn, USERNAME, names))

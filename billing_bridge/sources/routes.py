@@ -28,6 +28,7 @@ from billing_bridge.sources.answers import (
     IdentifierOut,
     IdentifierQuery,
     LedgerOut,
+    MovedOut,
     RecordOut,
     RecordQuery,
     RetireIn,
@@ -196,7 +197,8 @@ def _decisions(sources: SourceService, suspense: SuspenseService) -> list[Endpoi
             reason=body.reason,
         )
         said = IdentifierOut.of(found).model_dump()
-        return GivenOut(**said, taken_up=len(released.items), booked_before=before)
+        moved = [MovedOut.of(one) for one in released.moved]
+        return GivenOut(**said, taken_up=len(released.items), booked_before=before, moved=moved)
 
     async def assignments(call: Call) -> Page:
         query = call.query_as(AssignmentQuery)

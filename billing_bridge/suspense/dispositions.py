@@ -237,18 +237,19 @@ async def fates(
     zone: ZoneInfo,
     upto: int | None = None,
     instead: Mapping[DayKey, Sequence[DayItem]] | None = None,
+    also: Collection[str] = (),
 ) -> dict[RecordKey, str]:
     """What the records of these parts are, by all of their parts with ids up to `upto`.
 
-    `instead` are items of days, in the place of those in the database.
+    `instead` are items of days, in the place of those in the database; `also` services to which parts were given.
     """
-    cut = [part for part in parts if not told[part.of].whole(part)]
+    cut = [part for part in parts if also or not told[part.of].whole(part)]
     records = {part.of for part in parts}
     days = {part.key for part in parts}
     for part in cut:
         first, last = local_date(part.grown_since, zone), local_date(told[part.of].until, zone)
         span = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-        days |= {(service_id, day) for service_id in told[part.of].services for day in span}
+        days |= {(service_id, day) for service_id in {*told[part.of].services, *also} for day in span}
     own = live(p for p in await parts_of(conn, days, upto) if p.of in records)
     items = {**await day_items(conn, {service_id for service_id, _ in days}), **(instead or {})}
     dispositions: dict[RecordKey, set[str]] = defaultdict(set)

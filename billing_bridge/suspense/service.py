@@ -31,6 +31,7 @@ from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownS
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.handover import pieces
+from billing_bridge.mediation.moving import Moved, move
 from billing_bridge.mediation.repository import Held, Position, lock_position, move_position
 from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
@@ -96,6 +97,8 @@ class Released:
 
     state: str
     items: tuple[Item, ...]
+    moved: tuple[Moved, ...] = ()
+    """Usage that had been booked to another service."""
 
     @property
     def octets(self) -> int:
@@ -193,7 +196,8 @@ class SuspenseService:
             taken = await self._found(conn, kind, item.username, at, position, now, actor, only=service_id)
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
-        return Released(MAPPED, taken)
+            moved = await self._move(conn, kind, item.username, at, now, actor, reason)
+        return Released(MAPPED, taken, moved)
 
     async def give(
         self,
@@ -208,7 +212,8 @@ class SuspenseService:
     ) -> tuple[Mapped, Released]:
         """From `since` on the identifier is that of `service_id`, or nobody's; what waits under it is taken up.
 
-        What was booked to another service before the decision stays booked. Raises UnbilledService and Decided.
+        Octets that were booked to another service meanwhile are moved: see mediation.moving. Raises UnbilledService and
+        Decided.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
@@ -230,7 +235,39 @@ class SuspenseService:
             ):
                 raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
             taken = await self._found(conn, kind, name, since, position, now, actor)
-        return Mapped(kind, name, since, service_id, overrides, now, actor), Released(MAPPED, taken)
+            moved = await self._move(conn, kind, name, since, now, actor, reason)
+        return Mapped(kind, name, since, service_id, overrides, now, actor), Released(MAPPED, taken, moved)
+
+    async def _move(
+        self, conn: AsyncConnection, kind: str, name: str, since: datetime, now: datetime, actor: str, reason: str
+    ) -> tuple[Moved, ...]:
+        """Move what was booked under an identifier whose timeline has changed at `since`; each move is audited."""
+        position = await lock_position(conn)
+        timelines = await identifiers.both(conn, kind, name)
+        moved, last_interval_id = await move(
+            conn, kind, name, since, timelines, upto_record=position.record_id,
+            last_interval_id=position.last_interval_id, zone=self._settings.zone, now=now,
+        )  # fmt: skip
+        await move_position(conn, Position(position.record_id, last_interval_id))
+        for one in moved:
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="usage-identifier.move",
+                subject=f"{kind}:{name}"[:160],
+                before={"service_id": one.from_service},
+                after={
+                    "service_id": one.to_service,
+                    "octets": one.octets,
+                    "records": one.records,
+                    "first_on": one.first_on.isoformat(),
+                    "last_on": one.last_on.isoformat(),
+                    "adjusted": one.adjusted,
+                },
+                reason=reason,
+            )
+        return tuple(moved)
 
     async def _found(
         self,

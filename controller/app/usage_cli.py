@@ -111,14 +111,24 @@ def owner(
     since: Annotated[str, typer.Argument(help="An instant with its zone.")],
     reason: Reason,
     service: Annotated[str, typer.Option(help="Id of the service; without one it is nobody's from then on.")] = "",
+    overrides: Annotated[
+        bool, typer.Option("--overrides", help="Stronger than what RADIUS said of a username.")
+    ] = False,
 ) -> None:
-    """Give an identifier to a service from an instant on."""
+    """Give an identifier to a service from an instant on. What another had of it since then is moved."""
     body: Json = {
         "kind": kind, "identifier": identifier, "since": since, "service_id": service or None, "reason": reason,
+        "overrides": overrides,
     }  # fmt: skip
     with opened() as api:
         found = api.post("/usage-identifiers", body)
     print(f"{found['kind']} {found['identifier']} from {found['since']}: {found['service_id'] or 'nobody'}")
+    for one in found["moved"]:
+        late = ", billed already: the next run corrects it" if one["adjusted"] else ""
+        print(
+            f"moved {one['octets']} octets of {one['first_on']} to {one['last_on']} from {one['from_service_id']} "
+            f"to {one['to_service_id'] or 'suspense'}{late}"
+        )
 
 
 @usage_app.command()

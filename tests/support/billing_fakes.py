@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from sqlalchemy import insert
@@ -19,8 +19,10 @@ from controller.domain.tariff import TariffVersion
 from controller.domain.units import GB
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
-from controller.store.usage_log import usage_records
+from controller.store.usage_log import usage_links, usage_records
 from tests.support.plans import plan_of
+
+_COMMITTED = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def tariff(
@@ -103,6 +105,15 @@ def _stored(row: LoggedRecord) -> dict[str, object]:
     return {name: getattr(row, name) for name in same} | instants
 
 
+def _link(first: int, last: int) -> dict[str, object]:
+    """It proves nothing, and says where its records are."""
+    proof = bytes(32)
+    return {
+        "writer": "memory", "number": first, "first_record_id": first, "last_record_id": last,
+        "records": last - first + 1, "previous": proof, "link": proof, "committed_us": to_micros(_COMMITTED),
+    }  # fmt: skip
+
+
 class UsageLogInMemory:
     """A UsageReader over a list; ids are 1, 2, 3 … in order of arrival."""
 
@@ -117,6 +128,7 @@ class UsageLogInMemory:
         if rows:
             async with database.begin() as conn:
                 await conn.execute(insert(usage_records), [_stored(row) for row in rows])
+                await conn.execute(insert(usage_links), [_link(self._stored + 1, len(self.rows))])
             self._stored = len(self.rows)
 
     def append(self, *records: LoggedRecord) -> None:

@@ -1,7 +1,7 @@
 """Every accepted octet is charged, stands in suspense, or was written off by a person, whatever comes in what order.
 
-Usage, activations, changes and terminations, bill runs, releases and lost power are shuffled by hypothesis. Every octet
-costs one cent and nothing is included, so what was charged can be counted in octets.
+Usage, activations, changes and terminations, moves of usernames, bill runs, releases and lost power are shuffled by
+hypothesis. Every octet costs one cent and nothing is included, so what was charged can be counted in octets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from billing_bridge.errors import Decided, NotForThis, UnbilledService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import ledger
+from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.ledger import Hour
 from billing_bridge.suspense.model import CHARGED, NOT_ENTITLED, WAITING, WRITTEN_OFF
 from billing_bridge.suspense.repository import Wanted
@@ -60,6 +61,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("mediate"), lost),
     st.tuples(st.just("bill"), st.sampled_from([30, 60, 90]), lost),
     st.tuples(st.just("map"), st.integers(0, 9), st.integers(0, 1), lost),
+    st.tuples(st.just("move"), st.integers(0, len(SESSIONS) - 1), st.integers(0, 2), hours, lost),
     st.tuples(st.just("charge"), st.integers(0, 9), lost),
     st.tuples(st.just("write-off"), st.integers(0, 9), lost),
 )
@@ -165,6 +167,15 @@ class World:
         except (NotForThis, Decided, UnbilledService):
             return
 
+    async def move(self, session: int, service: int, hour: int) -> None:
+        """Somebody says late whose the username of a session was from an hour on, or that it was nobody's."""
+        to = (*SERVICES, None)[service]
+        with suppress(Decided, UnbilledService):
+            await self.suspense.give(
+                USERNAME, f"user-of-s{session}", START + timedelta(hours=hour), to, overrides=True, actor="user:test",
+                reason="told late",
+            )  # fmt: skip
+
     async def do(self, operation: tuple[object, ...]) -> None:
         name, *rest = operation
         if name == "usage":
@@ -187,6 +198,8 @@ class World:
             await self.mediate()
         elif name == "bill":
             await self.bill(rest[0])
+        elif name == "move":
+            await self.move(*rest)
         else:
             await self.release(name, *rest)
 
