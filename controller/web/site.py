@@ -63,9 +63,28 @@ class WebPage:
 
 @dataclass(frozen=True, slots=True)
 class NavItem:
+    """A place in the navigation. `tabs` are the pages of that place, itself the first of them."""
+
     label: str
     href: str
     scope: str
+    tabs: Sequence[NavItem] = ()
+    needs: str = ""
+    """A path of the API that is read there: a process that does not serve it has no such page."""
+    keeps: str = ""
+    """A parameter of the address that goes with the viewer from tab to tab, such as the day of a statement."""
+    also: Sequence[str] = ()
+    """Other addresses that belong here, by how they begin."""
+
+    def nearness(self, here: str) -> int:
+        """How much of the address `here` is this place's; 0 where it is another's."""
+        own = [self.href, *self.also]
+        mine = max((len(href) for href in own if here == href or here.startswith(f"{href}/")), default=0)
+        return max([mine, *(tab.nearness(here) for tab in self.tabs)])
+
+    def address(self, visit: Visit) -> str:
+        kept = visit.query(self.keeps) if self.keeps else ""
+        return f"{self.href}?{self.keeps}={quote(kept)}" if kept else self.href
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +112,16 @@ class Site:
     def html(self, visit: Visit, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page in the layout, with the viewer's navigation."""
         request = visit.request
+        allowed = [item for item in self.nav if visit.principal.may(item.scope)]
+        place = _nearest(allowed, request.url.path)
+        around = [tab for tab in place.tabs if visit.principal.may(tab.scope)] if place else []
+        tab = _nearest(around, request.url.path)
         content = render(
             template,
             isp_name=self.isp_name,
-            nav=[item for item in self.nav if visit.principal.may(item.scope)],
+            nav=[(item.label, item.href, item is place) for item in allowed],
+            tabs=[(each.label, each.address(visit), each is tab) for each in around] if len(around) > 1 else [],
+            at_tab=tab is not None and tab.href == request.url.path,
             here=request.url.path,
             viewer=visit.principal.actor.partition(":")[2],
             signed_in=visit.principal.actor != "anonymous",
@@ -167,6 +192,12 @@ class Site:
         return self.html(
             visit, "error.html", status=problem.status, problem=problem, title=HTTPStatus(problem.status).phrase
         )
+
+
+def _nearest(items: Sequence[NavItem], here: str) -> NavItem | None:
+    """Where the viewer is, as the address says; None where that is none of `items`."""
+    found = max(items, key=lambda item: item.nearness(here), default=None)
+    return found if found is not None and found.nearness(here) else None
 
 
 _STRANGER = Principal("anonymous", frozenset())

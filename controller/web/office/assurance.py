@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
-from controller.web.office.exceptions import READ, WRITE, others
+from controller.web.office.exceptions import READ, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Chart, Link, Part, detail_page
 from controller.web.site import Site, Visit, WebPage
@@ -84,7 +84,7 @@ def _leakage(site: Site, api: Api) -> Any:
         may = visit.principal.may(WRITE)
         return detail_page(
             site, visit, "Leakage", now, [*columns, Column("As of", "looked_at", "instant")],
-            back=Link("Bills that wait", "/exceptions"), parts=parts, links=others("/leakage"),
+            back=Link("Bills that wait", "/exceptions"), parts=parts,
             actions=[Action("Look now", "/leakage/look")] if may else [],
         )  # fmt: skip
 
@@ -117,7 +117,7 @@ def _reconciliation(site: Site, api: Api) -> Any:
         return detail_page(
             site, visit, "Reconciliation", row, COUNTS if row else (), back=Link("Bills that wait", "/exceptions"),
             parts=parts or [Part("Nothing yet", nothing="The counts of each day are compared in the night after it.")],
-            links=others("/reconciliation"), actions=[Action("Compare now", "/reconciliation/run")] if may else [],
+            actions=[Action("Compare now", "/reconciliation/run")] if may else [],
         )  # fmt: skip
 
     return reconciliation

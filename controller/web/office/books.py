@@ -6,26 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from controller.web.api import address
-from controller.web.office.view import Filter, Link
+from controller.web.office.view import Filter
 from controller.web.site import Visit
 
 READ = "finance:read"
-PAGES = (
-    Link("Trial balance", "/ledger"),
-    Link("Profit and loss", "/ledger/income"),
-    Link("Balance sheet", "/ledger/balance-sheet"),
-    Link("Cash flow", "/ledger/cash-flow"),
-    Link("Receivables", "/ledger/receivables"),
-    Link("Revenue to come", "/ledger/revenue"),
-    Link("Journal", "/ledger/entries"),
-    Link("Entries by hand", "/ledger/proposals"),
-    Link("Periods", "/ledger/periods"),
-)
-
-
-def others(here: str, span: Mapping[str, str]) -> list[Link]:
-    """The other pages of the ledger, of the same last day."""
-    return [Link(p.label, address(p.href, as_of=span.get("as_of", ""))) for p in PAGES if p.href != here]
 
 
 def day(name: str, label: str, value: str = "") -> Filter:

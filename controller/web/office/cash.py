@@ -13,7 +13,7 @@ from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
-from controller.web.office.payments import READ, WRITE, others
+from controller.web.office.payments import READ, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -90,7 +90,7 @@ def _desk(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Cash desk", {"items": rows, "next": None}, TILLS,
             intro="A till is opened and closed with a count; what is missing or too much is booked.",
-            nothing="No till yet.", links=others("/cash"),
+            nothing="No till yet.",
             make=Link("Add a till", "/cash/tills/new"), make_scope=WRITE,
         )  # fmt: skip
 
@@ -164,7 +164,7 @@ def _direct_debits(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Direct debits", page, COLLECTIONS,
             intro="An invoice stands in one file at a time; its payment is booked when the file is sent.",
-            nothing="No direct debit file yet.", links=others("/direct-debits"),
+            nothing="No direct debit file yet.",
             make=Link("Make a file", "/direct-debits/new"), make_scope=WRITE,
         )  # fmt: skip
 

@@ -16,7 +16,6 @@ from controller.web.office.view import Link, Part, detail_page
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "finance:read", "finance:write"
-PAGES = (Link("Notices", "/dunning/notices"), Link("Disputes", "/disputes"), Link("Policies", "/dunning/policies"))
 _NAMES = {"overdue": "Overdue, told nothing yet", "resting": "Left alone for now"}
 _RESTS = {
     "hold": "on hold", "promise": "promised to pay", "plan": "pays by instalments", "collections": "handed over",
@@ -85,7 +84,6 @@ def _board(site: Site, api: Api) -> list[WebPage]:
             title="Dunning",
             board=found,
             columns=columns,
-            links=PAGES,
             last_run=last,
         )
 

@@ -19,11 +19,6 @@ from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "billing:read", "billing:write"
 STATES = ("released", "gone", "all")
-PAGES = (
-    Link("Bills that wait", "/exceptions"),
-    Link("Leakage", "/leakage"),
-    Link("Reconciliation", "/reconciliation"),
-)
 QUEUE = (
     Column("Customer", "customer", link="/exceptions/{exception_id}", sub="why"),
     Column("State", "state", "state", sub="by"),
@@ -66,11 +61,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     return found
 
 
-def others(here: str) -> list[Link]:
-    """The neighbouring pages."""
-    return [link for link in PAGES if link.href != here]
-
-
 def _queue(site: Site, api: Api) -> Any:
     async def queue(visit: Visit) -> Response:
         state, check = visit.query("state"), visit.query("check")
@@ -91,7 +81,6 @@ def _queue(site: Site, api: Api) -> Any:
                 Filter("check", "Check", choices=checks),
             ),
             nothing="No bill waits: all have left.",
-            links=others("/exceptions"),
             totals=[(total["check"].replace("-", " "), _sum(total)) for total in totals if total["state"] == "held"],
         )  # fmt: skip
 

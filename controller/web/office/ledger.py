@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.books import READ, account_at, day, others, span_of, total_of
+from controller.web.office.books import READ, account_at, day, span_of, total_of
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -56,7 +56,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Ledger", {"items": rows, "next": None}, ACCOUNTS,
             filters=(day("since", "From"), day("as_of", "Until")),
             nothing="Nothing was booked.",
-            links=others("/ledger", span),
             totals=[fact for total in found["totals"] for fact in facts({"sum": total}, DIFFERENCE)],
         )  # fmt: skip
 
@@ -75,7 +74,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Filter("currency", "Currency", "EUR"),
             ),
             nothing="Nothing was posted to it.",
-            links=others("", span),
         )  # fmt: skip
 
     async def entries(visit: Visit) -> Response:
@@ -86,7 +84,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Journal", page | {"items": rows}, ENTRIES,
             filters=(day("since", "From"), day("as_of", "Until")),
             nothing="Nothing was booked.",
-            links=others("/ledger/entries", span),
         )  # fmt: skip
 
     async def entry(visit: Visit) -> Response:

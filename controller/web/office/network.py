@@ -88,7 +88,6 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         rows = {"items": [row | health.get(row["device_id"], {}) for row in page["items"]], "next": page["next"]}
         return list_page(
             site, visit, "Devices", rows, fields.DEVICES, nothing="No device is registered yet.",
-            links=[Link("NAS", "/nas")] if visit.principal.may("radius:read") else [],
             make=Link("Register a device", "/devices/new"), make_scope="devices:write",
         )  # fmt: skip
 
@@ -97,10 +96,6 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "NAS", page, fields.NAS, nothing="No NAS is registered: nobody can sign in yet.",
             intro="Who may ask RADIUS.", make=Link("Register a NAS", "/nas/new"), make_scope="radius:write",
-            links=[
-                *([Link("Checks", "/nas/checks")] if api.has("GET", "/nas-checks") else []),
-                *([Link("Weak", "/nas/weak")] if api.has("GET", "/nas/weak") else []),
-            ],
         )  # fmt: skip
 
     async def weak_nas(visit: Visit) -> Response:
@@ -109,7 +104,6 @@ def _device_pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Weak NAS", {"items": rows, "next": page["next"]}, fields.WEAK_NAS,
             nothing="Every NAS signs what it sends.", intro="Who accepts what could be forged (CVE-2024-3596).",
-            links=[Link("NAS", "/nas")],
         )  # fmt: skip
 
     async def device(visit: Visit) -> Response:

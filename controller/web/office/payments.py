@@ -16,14 +16,6 @@ from controller.web.office.view import Action, Filter, Link, Part, detail_page, 
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "finance:read", "finance:write"
-PAGES = (
-    Link("To allocate", "/payments"),
-    Link("Bank", "/bank"),
-    Link("Direct debits", "/direct-debits"),
-    Link("Cash desk", "/cash"),
-    Link("Refunds", "/refunds"),
-    Link("Unknown payers", "/payments/unknown"),
-)
 PAYMENTS = (
     Column("Received", "received_at", "instant", link="/payments/{payment_id}"),
     Column("Customer", "customer", sub="method"),
@@ -92,11 +84,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     return found
 
 
-def others(here: str) -> list[Link]:
-    """The other pages of payments."""
-    return [link for link in PAGES if link.href != here]
-
-
 def _payments(site: Site, api: Api) -> list[WebPage]:
     async def payments(visit: Visit) -> Response:
         all_of_them = visit.query("show") == "all"
@@ -108,7 +95,6 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
             intro="Money that settles nothing yet; what nobody allocates settles the next invoice.",
             filters=(Filter("show", "Show", choices=("all",), anything="to allocate"),),
             nothing="Every payment is applied." if not all_of_them else "Nothing was paid yet.",
-            links=others("/payments"),
         )  # fmt: skip
 
     async def payment(visit: Visit) -> Response:
@@ -213,7 +199,7 @@ def _refunds(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Refunds", page | {"items": rows}, REFUNDS, actions=approve,
             filters=(Filter("state", "State", choices=REFUND_STATES),),
-            nothing="Nobody asked for a refund.", links=others("/refunds"),
+            nothing="Nobody asked for a refund.",
         )  # fmt: skip
 
     async def approve(visit: Visit) -> Response:
@@ -252,7 +238,7 @@ def _unknown(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Unknown payers", {"items": found["payments"], "next": None}, UNKNOWN,
             intro="Card payments that nobody is known to have made; they stand in the ledger by themselves.",
-            nothing="Every card payment is somebody's.", links=others("/payments/unknown"),
+            nothing="Every card payment is somebody's.",
         )  # fmt: skip
 
     async def form(visit: Visit) -> Form:

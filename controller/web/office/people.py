@@ -54,12 +54,12 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             *lines,
             *await pauses.card(api, visit, account_id=account),
             *await family.cards(api, visit, account),
-            *await mandates.card(api, visit, row),
-            *await taxes.card(api, visit, row),
-            *await resale.card(api, visit, row),
             *(card for part in documents for card in invoices_card(part.rows)),
             *documents,
             *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
+            *await mandates.card(api, visit, row),
+            *await taxes.card(api, visit, row),
+            *await resale.card(api, visit, row),
             *await part_of(
                 api, visit, "Orders", "/orders", "orders:read", fields.ORDERS_OF_CUSTOMER, account_id=account
             ),

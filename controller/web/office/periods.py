@@ -7,7 +7,7 @@ from datetime import timedelta
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.books import READ, others
+from controller.web.office.books import READ
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -37,7 +37,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Revenue to come", {"items": rows, "next": None}, REVENUE,
             intro="What was billed or sold ahead, by the month in which it is earned.",
             nothing="Nothing was billed ahead.",
-            links=others("/ledger/revenue", {}),
         )  # fmt: skip
 
     async def periods(visit: Visit) -> Response:

@@ -53,7 +53,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             filters=(Filter("state", "State", choices=("waiting", "posted", "refused")),),
             intro="Above the limit an entry waits until somebody else approves it.",
             nothing="Nothing was proposed.",
-            links=(Link("Journal", "/ledger/entries"),),
             make=Link("New entry", "/ledger/proposals/new"), make_scope=WRITE,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from controller.web.api import Api, address
-from controller.web.office.books import READ, day, others, span_of
+from controller.web.office.books import READ, day, span_of
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import list_page
@@ -46,7 +46,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Receivables", page | {"items": rows}, AGED,
             filters=(day("as_of", "At the end of", totals["as_of"]),),
             nothing="Nobody owes anything.",
-            links=others("/ledger/receivables", span),
             totals=[fact for total in totals["totals"] for fact in facts(total, AGED_TOTALS)],
         )  # fmt: skip
 
@@ -63,7 +62,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, f"Open items of {named['customer']}", {"items": rows, "next": None}, ITEMS,
             filters=(day("as_of", "At the end of", found["as_of"]),),
             nothing="Nothing is open.",
-            links=others("", span),
         )  # fmt: skip
 
     return [

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.books import READ, account_at, day, others, span_of, total_of
+from controller.web.office.books import READ, account_at, day, span_of, total_of
 from controller.web.office.view import Filter
 from controller.web.site import Site, Visit, WebPage
 
@@ -67,9 +67,7 @@ def _statement(
     filters: Sequence[Filter],
     span: Mapping[str, str],
 ) -> Response:
-    return site.html(
-        visit, "statement.html", title=title, intro="", links=others(here, span), filters=filters, sheets=sheets
-    )
+    return site.html(visit, "statement.html", title=title, intro="", filters=filters, sheets=sheets)
 
 
 def _balance_sheet(sheet: Mapping[str, Any], days: Mapping[str, str]) -> dict[str, Any]:

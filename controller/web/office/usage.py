@@ -72,12 +72,11 @@ def _ledger(site: Site, api: Api) -> Any:
         totals = (await api.get(visit, "/usage-ledger/totals"))["totals"]
         if query["source"]:
             totals = [t for t in totals if t["source"] == query["source"]]
-        links = [Link("Sources", "/usage/sources")] if visit.principal.may("billing:read") else []
         return list_page(
             site, visit, "Usage", page | {"items": [row | _amounts(row) for row in page["items"]]}, HOURS,
             intro="What arrived each hour and what became of it: accepted = rated + unrated + suspense + duplicate.",
             filters=(Filter("source", "Source", "its name, such as radius"),),
-            nothing="No usage has arrived yet.", links=links,
+            nothing="No usage has arrived yet.",
             totals=[(name.capitalize(), _whole(totals, name)) for name in ("accepted", *_PARTS)],
         )  # fmt: skip
 
@@ -91,7 +90,7 @@ def _sources(site: Site, api: Api) -> Any:
         return list_page(
             site, visit, "Sources of usage", page, SOURCES,
             intro="Where usage comes from beside RADIUS, and until when it is complete.",
-            nothing="No source is registered: RADIUS needs none.", links=[Link("Usage", "/usage")],
+            nothing="No source is registered: RADIUS needs none.",
         )  # fmt: skip
 
     return sources

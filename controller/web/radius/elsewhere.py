@@ -8,26 +8,11 @@ from typing import Any
 
 from controller.domain.errors import NotFound
 from controller.web.api import Api
-from controller.web.office.view import Filter, Link
+from controller.web.office.view import Filter
 from controller.web.site import Visit
 
 SUBSCRIBER = Filter("q", "Subscriber", "user name or service id")
 _ID = re.compile(r"[0-9a-f]{32}")
-_PAGES = (
-    (Link("Sessions", "/sessions"), "radius:read", "/sessions"),
-    (Link("Pools", "/pools"), "radius:read", "/radius/pools"),
-    (Link("Fair use", "/fair-use"), "radius:read", "/radius/fair-use-steps"),
-    (Link("Quarantine", "/quarantine"), "radius:read", "/quarantine"),
-    (Link("Trace", "/trace"), "radius:read", "/radius/trace"),
-    (Link("Whois", "/whois"), "radius:whois", "/whois"),
-)
-"""Page, scope, and the part of the API without which there is no such page."""
-
-
-def links(api: Api, visit: Visit) -> list[Link]:
-    """The other pages that the viewer may open."""
-    here, may = visit.request.url.path, visit.principal.may
-    return [page for page, scope, path in _PAGES if page.href != here and may(scope) and api.has("GET", path)]
 
 
 async def service_of(api: Api, visit: Visit) -> str | None:

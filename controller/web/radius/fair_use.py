@@ -60,7 +60,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Fair use", {**page} | {"items": [_taken(row) for row in page["items"]]}, fields.STEPS_TAKEN,
             intro="Steps that services took lately: throttled, cut off, and at full speed again.",
             filters=(elsewhere.SUBSCRIBER,),
-            nothing="No service has used up its allowance.", links=elsewhere.links(api, visit),
+            nothing="No service has used up its allowance.",
         )  # fmt: skip
 
     async def one(visit: Visit) -> Response:

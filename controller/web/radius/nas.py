@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.view import Link, list_page
+from controller.web.office.view import list_page
 from controller.web.radius import elsewhere, fields
 from controller.web.site import Site, Visit, WebPage
 
@@ -24,7 +24,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "NAS checks", page | {"items": sorted(told, key=lambda row: row["finding"] == _SOUND)},
             fields.NAS_CHECKS, intro="What the accounting of the last day says. Nothing is turned by itself.",
             nothing="No NAS has sent accounting within the last day.",
-            links=[Link("NAS", "/nas"), *([Link("Weak", "/nas/weak")] if api.has("GET", "/nas/weak") else [])],
         )  # fmt: skip
 
     return [WebPage("GET", "/nas/checks", "radius:read", checks)]

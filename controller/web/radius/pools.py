@@ -61,7 +61,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Pools", page | {"items": [told(row) for row in page["items"]]}, fields.POOLS,
             intro="Addresses that logins are given.", nothing="There is no pool: addresses come from the NAS.",
-            make=Link("New pool", "/pools/new"), make_scope="radius:write", links=elsewhere.links(api, visit),
+            make=Link("New pool", "/pools/new"), make_scope="radius:write",
         )  # fmt: skip
 
     async def one(visit: Visit) -> Response:

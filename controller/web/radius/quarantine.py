@@ -40,7 +40,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Quarantine", page | {"items": rows}, fields.QUARANTINE,
             intro="Octets that were reported and cannot be believed: stored, and neither counted nor billed.",
             filters=(Filter("state", "State", choices=STATES, anything="held"),),
-            nothing="Nothing is held: every report was believed.", links=elsewhere.links(api, visit),
+            nothing="Nothing is held: every report was believed.",
         )  # fmt: skip
 
     async def item(visit: Visit) -> Response:

@@ -42,7 +42,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Filter("q", "Search", "user name, session id or service id"),
                 Filter("state", "State", choices=("live", "ended")),
             ),
-            nothing="No session fits.", actions=end, links=elsewhere.links(api, visit),
+            nothing="No session fits.", actions=end,
         )  # fmt: skip
 
     async def one(visit: Visit) -> Response:

@@ -15,7 +15,6 @@ from starlette.responses import Response, StreamingResponse
 from controller.http.problem import Problem, respond_to
 from controller.web.api import Api
 from controller.web.live import RECHECK_S
-from controller.web.radius import elsewhere
 from controller.web.site import Site, Visit, WebPage
 
 PATH, SCOPE = "/radius/trace", "radius:read"
@@ -30,7 +29,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         seconds = visit.query("seconds")
         return site.html(
             visit, "trace.html", title="Trace", target=visit.query("target"), times=TIMES,
-            seconds=seconds if seconds in TIMES.values() else "300", links=elsewhere.links(api, visit),
+            seconds=seconds if seconds in TIMES.values() else "300",
         )  # fmt: skip
 
     async def stream(visit: Visit) -> Response:

@@ -29,7 +29,7 @@ const headend = {
 };
 
 headend.instants(document);
-document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+document.querySelectorAll("nav [aria-current]").forEach((link) => link.scrollIntoView({ block: "nearest", inline: "center" }));
 document.addEventListener("htmx:after:swap", () => headend.instants(document));
 window.addEventListener("pageshow", () => document.querySelectorAll("form button[disabled]").forEach((button) => { button.disabled = false; }));
 document.addEventListener("submit", (event) => {
