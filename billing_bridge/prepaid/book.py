@@ -39,6 +39,9 @@ from controller.domain.price import Meter
 _WHOLE = Share(1, 1)
 _ACTOR = "system:prepaid"
 _STOP = "stop"
+_WAITING = (State.PENDING, State.SHUT)
+_LOST = {State.WALLED: State.FINAL, State.PENDING: State.ENDED, State.SHUT: State.ENDED}
+"""What becomes of the slices of a line that dials again: its former session is lost."""
 
 
 @dataclass(slots=True)
@@ -102,16 +105,18 @@ class Book:
         for session in self.sessions.values() if station else ():
             if session.station == station:
                 self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
-                session.state = State.FINAL if session.state is State.WALLED else session.state
+                session.state = _LOST.get(session.state, session.state)
         until = now + START_FOLLOWS
         state, got = grant(self._state(now), reservation_id, terms.slice, until)
+        walled = not got and terms.action is FinalAction.GARDEN
+        if got or walled:
+            self.sessions[reservation_id] = Session(
+                reservation_id, self.wallet.service_id, station, nas_id, None, State.SHUT if walled else State.PENDING,
+                0, 0, 0, got, now, None, until, now,
+            )  # fmt: skip
         if not got:
             busy = "" if not state.granted else f"; {state.granted} {self._counted} are reserved for other sessions"
             return NoCredit(terms.action, f"the prepaid balance is used up{busy}")
-        self.sessions[reservation_id] = Session(
-            reservation_id, self.wallet.service_id, station, nas_id, None, State.PENDING, 0, 0, 0, got,
-            now, None, until, now,
-        )  # fmt: skip
         self._record(Kind.RESERVATION, 0, f"reserve:{reservation_id}", now)
         return self._slice(got, terms)
 
@@ -144,7 +149,7 @@ class Book:
                 continue
             at = int(session.expires_at.timestamp() * 1000)
             self._give_back(session, Kind.EXPIRY, f"expire:{session.reservation_id}:{at}", now)
-            if session.state is State.PENDING:
+            if session.state in _WAITING:
                 session.state = State.ENDED
 
     def top_up(self, units: int, worth_minor: int, key: str, now: datetime, *, actor: str) -> None:
@@ -181,7 +186,7 @@ class Book:
         if reading.session_time_s:
             began -= timedelta(seconds=reading.session_time_s)
         waiting = sorted(
-            (s for s in self.sessions.values() if s.state is State.PENDING and s.open),
+            (s for s in self.sessions.values() if s.state in _WAITING and s.expires_at > began),
             key=lambda s: (s.nas_id != reading.nas_id, s.reservation_id),
         )
         if waiting:
@@ -193,7 +198,8 @@ class Book:
                 began, self.wallet.opened_at, now, now,
             )  # fmt: skip
             self.sessions[session.reservation_id] = session
-        session.session_key, session.state, session.seen_until = reading.session_key, State.OPEN, began
+        state = State.WALLED if session.state is State.SHUT else State.OPEN
+        session.session_key, session.state, session.seen_until = reading.session_key, state, began
         session.expires_at = now + self._terms_at(now).validity
         return session
 

@@ -35,6 +35,8 @@ class State(StrEnum):
 
     PENDING = "pending"
     """Its session has not begun."""
+    SHUT = "shut"
+    """Nothing was left for it, and its session begins in the garden."""
     OPEN = "open"
     FINAL = "final"
     """Its session was told to end."""

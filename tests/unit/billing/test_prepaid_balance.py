@@ -296,3 +296,18 @@ async def test_terms_that_tell_no_price_of_what_is_left_are_refused(world: Prepa
 async def test_a_login_of_a_service_without_a_balance_is_refused(world: PrepaidWorld) -> None:
     answer = await world.prepaid.reserve(SERVICE, "line 1", NAS)
     assert answer == NoCredit(FinalAction.DISCONNECT, f"service {SERVICE} is prepaid and has no balance")
+
+
+async def test_a_session_that_begins_in_the_garden_takes_nobodys_slice_and_pays_nothing(world: PrepaidWorld) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
+    await world.later(seconds=1)
+    await world.top_up(MB)
+    await world.prepaid.reserve(SERVICE, "line 2", NAS)
+    await world.later(seconds=1)
+    await world.report("start", session="1")  # of the line in the garden: it was accepted first
+    await world.report("interim", 300_000, session="1")
+    assert await world.amounts() == (MB, MB, 0)
+    await world.report("start", session="2")
+    await world.report("interim", 300_000, session="2")
+    assert await world.amounts() == (700_000, 700_000, 0)
