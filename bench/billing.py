@@ -31,6 +31,7 @@ from billing_bridge.tables import entitlement, subscription, tariff, usage_day
 from controller.app.schema import metadata
 from controller.domain.clock import Clock, MovableClock
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId, new_id
+from controller.domain.ports import ChargeChecker
 from controller.domain.price import Flat, Overage, PricePlan
 from controller.domain.price_text import plan_to_json
 from controller.domain.tariff import TariffVersion
@@ -82,21 +83,8 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
 
 
 async def _measure(url: str, directory: Path, size: int, postgres: Postgres | None = None) -> Result:
-    database = Database(url)
-    async with database.begin() as conn:
-        await conn.run_sync(metadata.create_all)
-    clock = MovableClock(_BILLED)
-    crm = CrmService(database, clock)
-    await crm.ensure_entity(
-        name="Bench GmbH",
-        zone="Europe/Berlin",
-        currency="EUR",
-        locale="de_DE",
-        address="Kabelweg 1\n10115 Berlin",
-        tax_id="DE123456788",
-    )
-    await _subscriptions(database, (await crm.entity()).entity_id, size)
-    jobs, runs = _room(database, clock, crm, directory)
+    database, clock, crm = await site(url, size)
+    jobs, runs = room(database, clock, crm, directory)
     await jobs.launch()
     gc.collect()
     gc.freeze()  # as `headend serve` does
@@ -125,15 +113,35 @@ async def _measure(url: str, directory: Path, size: int, postgres: Postgres | No
     return Result(f"bill run on {name}, per invoice", round(ms, 3), "ms", scale, goal=goal, met=met)
 
 
-def _room(database: Database, clock: Clock, crm: CrmService, directory: Path) -> tuple[Jobs, BillRuns]:
-    """Everything that a bill run needs, as the program puts it together, without checks."""
+async def site(url: str, size: int) -> tuple[Database, Clock, CrmService]:
+    """A database with so many subscriptions and their month of usage, on the day on which they are billed."""
+    database, clock = Database(url), MovableClock(_BILLED)
+    async with database.begin() as conn:
+        await conn.run_sync(metadata.create_all)
+    crm = CrmService(database, clock)
+    await crm.ensure_entity(
+        name="Bench GmbH",
+        zone="Europe/Berlin",
+        currency="EUR",
+        locale="de_DE",
+        address="Kabelweg 1\n10115 Berlin",
+        tax_id="DE123456788",
+    )
+    await _subscriptions(database, (await crm.entity()).entity_id, size)
+    return database, clock, crm
+
+
+def room(
+    database: Database, clock: Clock, crm: CrmService, directory: Path, checker: ChargeChecker | None = None
+) -> tuple[Jobs, BillRuns]:
+    """Everything that a bill run needs, as the program puts it together, without checks where there is no checker."""
     settings, usage, book = BillingSettings(), UsageLogReader(database), RunBook(database, clock)
     finance = FinanceService(database, clock, crm, FinanceSettings())
     billing = BillingService(database, clock, CatalogService(database, clock), settings)
     mediation = MediationService(database, clock, usage, settings)
     certifier = Certifier(database, clock, SecretBox([bytes(32)]), book, finance, usage)
     jobs = Jobs(database.url, directory / "jobs")
-    runs = BillRuns(database, clock, jobs, billing, mediation, finance, usage, certifier=certifier)
+    runs = BillRuns(database, clock, jobs, billing, mediation, finance, usage, certifier=certifier, checker=checker)
     runs.register()
     return jobs, runs
 
@@ -152,7 +160,7 @@ async def help_until_told(url: str, directory: Path) -> None:
     """What the helper does, until its standard input ends."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     database, clock = Database(url), MovableClock(_BILLED)
-    jobs, _ = _room(database, clock, CrmService(database, clock), directory)
+    jobs, _ = room(database, clock, CrmService(database, clock), directory)
     await jobs.launch()
     gc.freeze()
     print("listening", flush=True)

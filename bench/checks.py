@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench import checks_cost
 from bench.checks_corpus import KINDS, Corpus
 from bench.results import Result
 from billing_bridge.checks.detect import detect
@@ -80,7 +81,7 @@ def report(score: Score, seed: int) -> str:
     return "\n".join(lines)
 
 
-def run(_seconds: float, _rounds: int) -> Sequence[Result]:
+def run(_seconds: float, rounds: int) -> Sequence[Result]:
     results = []
     for seed in (TUNED_ON, *HELD_OUT):
         score = judge(Corpus(seed, SIZE, EACH))
@@ -95,4 +96,4 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
             ),
             Result("bill checks: CPU", 1e6 * score.seconds / bills, "µs per bill", scale),
         ]  # fmt: skip
-    return results
+    return [*results, *checks_cost.run(rounds)]
