@@ -90,7 +90,7 @@ class TimelineOut(Out):
                 EntitledOut(
                     subscription_id=entitled.subscription_id,
                     service_id=entitled.service_id,
-                    anchor_day=entitled.calendar.anchor_day,
+                    anchor_day=entitled.calendar.newest_anchor,
                     stretches=[StretchOut.of(each, found.tariffs[each.version_id]) for each in entitled.stretches],
                 )
                 for entitled in found.subscriptions
@@ -102,11 +102,21 @@ class AnchorIn(In):
     """1 … 31 (in shorter months their last day), or 0: each subscription from the day on which it begins."""
 
     anchor_day: Annotated[int, Field(ge=0, le=31)]
+    existing: bool = False
+    """Subscriptions that there are follow, from the end of their present periods."""
+
+
+class ReanchoredOut(Out):
+    """Its next period ends early, on the anchor day, and costs its share of a whole one."""
+
+    subscription_id: str
+    from_on: date
 
 
 class AnchorOut(Out):
     account_id: str
     anchor_day: int
+    changed: list[ReanchoredOut]
 
 
 def endpoints(accounts: AccountBilling) -> list[Endpoint]:
@@ -117,8 +127,10 @@ def endpoints(accounts: AccountBilling) -> list[Endpoint]:
 
     async def anchor(call: Call) -> AnchorOut:
         account_id = AccountId(call.path["account_id"])
-        day = await accounts.set_anchor(account_id, call.body_as(AnchorIn).anchor_day, actor=call.actor)
-        return AnchorOut(account_id=account_id, anchor_day=day)
+        body = call.body_as(AnchorIn)
+        found = await accounts.set_anchor(account_id, body.anchor_day, actor=call.actor, existing=body.existing)
+        changed = [ReanchoredOut(subscription_id=i, from_on=day) for i, day in sorted(found.items())]
+        return AnchorOut(account_id=account_id, anchor_day=body.anchor_day, changed=changed)
 
     return [
         Endpoint(
@@ -135,7 +147,7 @@ def endpoints(accounts: AccountBilling) -> list[Endpoint]:
             "/accounts/{account_id}/anchor-day",
             scope="billing:write",
             handler=anchor,
-            summary="From which day of the month later subscriptions of an account are billed",
+            summary="From which day of the month an account is billed: later subscriptions, or all",
             body=AnchorIn,
             returns=AnchorOut,
         ),

@@ -78,3 +78,7 @@ class UnknownPrepaid(NotFound):
 
 class NotPrepaid(RuleError):
     code = "not-prepaid"
+
+
+class NoAnchor(RuleError):
+    code = "no-anchor"

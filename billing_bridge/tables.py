@@ -114,6 +114,21 @@ account_terms = Table(
 )
 """Accounts whose new subscriptions are not billed from the usual day: 1 … 31, or 0 for the day on which each begins."""
 
+anchor_change = Table(
+    "billing_bridge_anchor_change",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column(
+        "subscription_id", Id, ForeignKey("billing_bridge_subscription.subscription_id"), nullable=False, index=True
+    ),
+    Column("said_on", Date, nullable=False),
+    Column("anchor_day", Integer, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Another anchor for a subscription that there is: it holds from the end of the period in which `said_on` lies."""
+
 payer = Table(
     "billing_bridge_payer",
     metadata,

@@ -1,7 +1,7 @@
 """What an account was and will be entitled to, day by day, as charges are made from it, and the day it is billed from.
 
-Looks and says; nothing here changes a charge. `anchor_day` is for subscriptions that begin later: the periods of those
-that there are stand, since what was charged for them does.
+Looks and says; nothing here changes a charge. `anchor_day` is for subscriptions that begin later. Those that there are
+follow where that is asked for, from the end of their periods: what was charged stands.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import repository, tariff_rows
 from billing_bridge.billing.cycle import Calendar
+from billing_bridge.errors import NoAnchor
 from billing_bridge.rating.proration import DaySpan, Stretch, stretches
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import account_terms
@@ -74,13 +75,20 @@ class AccountBilling:
         shown = [f for f in found if f.stretches]
         return AccountTimeline(days, self._day(self._clock.now()), anchor, shown, tariffs)
 
-    async def set_anchor(self, account_id: AccountId, anchor_day: int, *, actor: str) -> int:
+    async def set_anchor(
+        self, account_id: AccountId, anchor_day: int, *, actor: str, existing: bool = False
+    ) -> dict[SubscriptionId, date]:
         """The day of the month from which later subscriptions are billed: 1 … 31, FROM_ITS_FIRST_DAY for their own.
 
-        Raises NotFound, ValueError.
+        With `existing` those that there are too, from the end of their present periods: returns those that change, each
+        with the first day of which that is true. Raises NotFound, ValueError, and NoAnchor for `existing` ones that
+        would each go back to their own day.
         """
         if anchor_day:
             Calendar(anchor_day)
+        elif existing:
+            raise NoAnchor("subscriptions that there are need a day of the month: 1 to 31")
+        changed: dict[SubscriptionId, date] = {}
         now = self._clock.now()
         async with self._database.begin() as conn:
             await self._accounts.require_in(conn, account_id)
@@ -91,6 +99,9 @@ class AccountBilling:
                 .values(account_id=account_id, **values)
                 .on_conflict_do_update(index_elements=[account_terms.c.account_id], set_=values)
             )
+            if existing:
+                held = await repository.lock_subscriptions(conn, [account_id], self._day)
+                changed = await repository.change_anchor(conn, held, anchor_day, self._day(now), actor=actor, now=now)
             await audit.record(
                 conn,
                 now=now,
@@ -98,9 +109,12 @@ class AccountBilling:
                 action="account.set-anchor",
                 subject=f"account:{account_id}",
                 before={"anchor_day": before},
-                after={"anchor_day": anchor_day},
+                after={
+                    "anchor_day": anchor_day,
+                    "subscriptions": {i: day.isoformat() for i, day in sorted(changed.items())},
+                },
             )
-        return anchor_day
+        return changed
 
     async def _anchor(self, conn: AsyncConnection, account_id: AccountId) -> int:
         query = select(account_terms.c.anchor_day).where(account_terms.c.account_id == account_id)

@@ -138,7 +138,7 @@ def _quantity(found: Due, tariff: TariffVersion) -> tuple[Decimal, str, Decimal]
     if line is not None and not found.before.charges:
         return line.quantity, line.unit, line.unit_price
     if isinstance(price, Flat):
-        return of_days(found.days, found.period.days, _fee(price, found, tariff))
+        return of_days(found.days, found.period.priced_days, _fee(price, found, tariff))
     if isinstance(price, Overage):
         return octets_in(found.octets, price.unit), price.unit, price.price
     if isinstance(price, OneOff):
@@ -170,8 +170,9 @@ def _description(found: Due, tariff: TariffVersion) -> str:
         if percent != WHOLE_FEE:
             label += f", paused at {percent} %"
         credit = credit and price.amount > 0
-        if found.days % found.period.days:
-            of = f"of {found.period.days} days" if not price.each else f"piece-days ÷ {found.period.days}"
+        whole = found.period.priced_days
+        if found.days % whole:
+            of = f"of {whole} days" if not price.each else f"piece-days ÷ {whole}"
             label += f", {abs(found.days)} {of}"
     else:
         credit = credit and found.before.charges > 0
@@ -183,7 +184,7 @@ def _arithmetic(found: Due, rounding: str) -> dict[str, Any]:
     entitled = Money.rounded(line.exact, found.net.currency, rounding).minor if line else 0
     return {
         "rounding": rounding,
-        "period_days": found.period.days,
+        "period_days": found.period.priced_days,
         "entitled_days": held.days if held else 0,
         "spans": [[s.first_on.isoformat(), s.until_on.isoformat()] for s in held.spans] if held else [],
         "entitled_minor": entitled,

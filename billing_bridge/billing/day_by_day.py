@@ -226,7 +226,7 @@ class Counter:
                     one = Stretch(version_id, day, stretch.quantity, stretch.percent)
                     fee, _ = self._fee(Held(version_id, day, (one,), held.since_on), tariff)
                     total += fee * span.days
-        return total / period.days, lines, currency
+        return total / period.priced_days, lines, currency
 
     def _octets(self, subscription: Subscription, charges: Sequence[RatedCharge]) -> None:
         """Where each octet that was read went."""

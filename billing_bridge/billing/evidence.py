@@ -13,7 +13,7 @@ from billing_bridge.billing import pauses, usage_rows
 from billing_bridge.billing.charge_rows import to_charge
 from billing_bridge.billing.model import BookedInterval, DayUsage, Entitlement, PauseEntry, RatedCharge
 from billing_bridge.billing.repository import to_interval
-from billing_bridge.rating.proration import DaySpan
+from billing_bridge.rating.proration import DaySpan, Rest
 from billing_bridge.sources import booked
 from billing_bridge.tables import charge, entitlement, usage_interval
 from controller.domain.identity import ChargeId, OfferingVersionId, OrderId, SubscriptionId
@@ -23,14 +23,18 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
     row = (await conn.execute(select(charge).where(charge.c.charge_id == charge_id))).one_or_none()
     if row is None:
         return None
+    arithmetic = json.loads(row.arithmetic)
+    period = DaySpan(row.period_first_on, row.period_until_on)
+    if arithmetic["period_days"] != period.days:
+        period = Rest(period.first_on, period.until_on, arithmetic["period_days"])
     return RatedCharge(
         to_charge(row),
         row.code,
-        DaySpan(row.period_first_on, row.period_until_on),
+        period,
         row.attempt,
         row.octets,
         row.days,
-        json.loads(row.arithmetic),
+        arithmetic,
         await usage_rows.evidence_of(conn, charge_id),
         await booked.evidence_of(conn, charge_id),
     )

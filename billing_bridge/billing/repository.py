@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, case, or_, select, update
+from sqlalchemy import Row, Select, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,8 @@ from billing_bridge.rating.proration import Change
 from billing_bridge.sources import booked, ports
 from billing_bridge.tables import (
     account_terms,
+    anchor_change,
+    charge,
     entitlement,
     subscription,
     tariff,
@@ -32,8 +34,8 @@ from controller.domain.identity import (
     SubscriptionId,
 )
 from controller.domain.ports import UsageInterval
-from controller.domain.price import Cycle
-from controller.store.many import one_of
+from controller.domain.price import CYCLE_MONTHS, Cycle
+from controller.store.many import insert_all, one_of
 
 _MONTHLY: frozenset[Cycle] = frozenset({"month"})
 
@@ -178,7 +180,11 @@ async def _whole(
     changes = await _changes(conn, ids, day_of)
     paused = await pauses.entries(conn, ids)
     cycles = {i: frozenset(e.cycle for e in found if e.cycle) or _MONTHLY for i, found in changes.items()}
-    calendars = {row.subscription_id: Calendar(row.anchor_day, row.phase_on) for row in rows}
+    anchors = await _anchors(conn, ids)
+    calendars = {
+        row.subscription_id: Calendar(row.anchor_day, row.phase_on, anchors.get(row.subscription_id, ()))
+        for row in rows
+    }
     if since is None:
         since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
     charged = await charge_rows.charged(conn, ids, since)
@@ -206,6 +212,48 @@ async def _whole(
         )
         for row in rows
     ]
+
+
+async def _anchors(conn: AsyncConnection, subscription_ids: Sequence[str]) -> dict[str, tuple[tuple[date, int], ...]]:
+    """Of subscriptions whose anchor was changed, in the order in which that was said."""
+    query = select(anchor_change).where(one_of(conn, anchor_change.c.subscription_id, subscription_ids))
+    found: dict[str, tuple[tuple[date, int], ...]] = {}
+    for row in await conn.execute(query.order_by(anchor_change.c.sequence)):
+        found[row.subscription_id] = (*found.get(row.subscription_id, ()), (row.said_on, row.anchor_day))
+    return found
+
+
+async def change_anchor(
+    conn: AsyncConnection, known: Sequence[Subscription], anchor_day: int, today: date, *, actor: str, now: datetime
+) -> dict[SubscriptionId, date]:
+    """Let these be billed from another day; returns from which day on that shows. They are held.
+
+    Said today, or in the last period that something was charged for: what was charged keeps its period.
+    """
+    ids = [s.subscription_id for s in known]
+    charged = select(charge.c.subscription_id, func.max(charge.c.period_first_on)).where(
+        one_of(conn, charge.c.subscription_id, ids)
+    )
+    last = {row[0]: row[1] for row in await conn.execute(charged.group_by(charge.c.subscription_id))}
+    found: dict[SubscriptionId, date] = {}
+    rows = []
+    for s in known:
+        cycles = s.cycles & CYCLE_MONTHS.keys()
+        if s.calendar.newest_anchor == anchor_day or not cycles:
+            continue
+        said_on = max(today, s.calendar.phase_on, last.get(s.subscription_id, today))
+        rows.append(
+            {
+                "subscription_id": s.subscription_id,
+                "said_on": said_on,
+                "anchor_day": anchor_day,
+                "actor": actor,
+                "at": now,
+            }
+        )
+        found[s.subscription_id] = min(s.calendar.period(said_on, cycle).until_on for cycle in cycles)
+    await insert_all(conn, anchor_change, rows)
+    return found
 
 
 async def mark_rated(conn: AsyncConnection, rated: Sequence[tuple[SubscriptionId, date, date]]) -> None:

@@ -133,7 +133,7 @@ def usage_cost(tariff: TariffVersion, octets: Mapping[str, int], share: Share) -
 def full_share(days: Collection[date], period: DaySpan, pauses: Sequence[Pause]) -> Share:
     """The share of a plan's volumes: days of a pause have none."""
     paused = [pause.span for pause in pauses if pause.percent != _WHOLE]
-    return Share(sum(not any(day in span for span in paused) for day in days), period.days)
+    return Share(sum(not any(day in span for span in paused) for day in days), period.priced_days)
 
 
 def _fees(
@@ -194,7 +194,7 @@ def _fee_of(
     for first, until in pairwise(sorted(ends)):
         percent = min((p.percent for p in pauses if first in p.span), default=_WHOLE)
         total += _raised(price.amount, tariff, began, first) * pieces * (until - first).days * percent / _WHOLE
-    return total / Decimal(period.days)
+    return total / Decimal(period.priced_days)
 
 
 def _window(window: Window, began: date) -> DaySpan:

@@ -291,5 +291,5 @@ def _said(case: Case, key: Key, period: DaySpan, entry: Expected, check: str) ->
     if tariff is not None and key.kind is ChargeKind.RECURRING:
         fees = [p.amount for p in tariff.plan.prices if isinstance(p, Flat) and p.window == Window()]
         regular = sum(fees, Decimal(0))
-        fee = f", {entry.days} of {period.days} days at {regular} {tariff.currency}"
+        fee = f", {entry.days} of {period.priced_days} days at {regular} {tariff.currency}"
     return f"{check.replace('-', ' ')}: {name}, {key.kind.value}, {period.first_on} to {period.until_on}{fee}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 
 from controller.domain.identity import OfferingId, OfferingVersionId
@@ -40,16 +40,32 @@ class DaySpan:
     def days(self) -> int:
         return (self.until_on - self.first_on).days
 
+    @property
+    def priced_days(self) -> int:
+        """The days that a whole fee, or volume, is for, where this is a period."""
+        return self.days
+
     def __contains__(self, day: date) -> bool:
         return self.first_on <= day < self.until_on
 
     def each_day(self) -> Iterable[date]:
-        return (self.first_on + timedelta(days=n) for n in range(self.days))
+        return map(date.fromordinal, range(self.first_on.toordinal(), self.until_on.toordinal()))
 
     def common(self, other: DaySpan) -> DaySpan | None:
         """The days that lie in both; None when there are none."""
         first_on, until_on = max(self.first_on, other.first_on), min(self.until_on, other.until_on)
         return DaySpan(first_on, until_on) if first_on < until_on else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest(DaySpan):
+    """The end of a period of `whole_days`, billed by itself: a share of its fees and volumes."""
+
+    whole_days: int
+
+    @property
+    def priced_days(self) -> int:
+        return self.whole_days
 
 
 ALWAYS = DaySpan(date.min, date.max)

@@ -66,7 +66,7 @@ def _fees(tariff: TariffVersion, held: Held, *, closed: bool) -> Iterator[Line]:
 
 
 def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> Iterator[Line]:
-    share = Share(held.full_days, held.period.days)
+    share = Share(held.full_days, held.period.priced_days)
     days = tuple(held.each_day())
     metered = tariff.plan.metered
     for price in tariff.plan.prices:

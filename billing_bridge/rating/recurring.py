@@ -54,14 +54,14 @@ def flat_lines(price: Flat, tariff: TariffVersion, held: Held) -> list[Line]:
 def _flat_line(price: Flat, tariff: TariffVersion, held: Held, step: _Step, percent: int) -> Line:
     days = _piece_days(step.stretches, each=price.each)
     fee = paused_fee(step.fee, percent)
-    exact = fee * days / held.period.days
-    quantity, unit, unit_price = of_days(days, held.period.days, fee)
+    exact = fee * days / held.period.priced_days
+    quantity, unit, unit_price = of_days(days, held.period.priced_days, fee)
     steps = [f"{s.span.first_on} until {s.span.until_on} (exclusive): {_pieces(s, price)}" for s in step.stretches]
     if step.number:
         steps.append(f"{price.amount} {tariff.currency} raised {step.number} times = {step.fee}")
     if percent != WHOLE_FEE:
         steps.append(f"paused: {percent} % of {step.fee} {tariff.currency} = {fee}")
-    steps.append(f"{fee} {tariff.currency} × {days} ÷ {held.period.days} days = {exact}")
+    steps.append(f"{fee} {tariff.currency} × {days} ÷ {held.period.priced_days} days = {exact}")
     return Line(
         code=line_code(price.code, step.number, percent),
         kind=ChargeKind.RECURRING,
@@ -102,8 +102,8 @@ def discount_line(price: Discount, tariff: TariffVersion, held: Held) -> Line | 
                 steps.append(f"{flat.code}: {paused_fee(step.fee, percent)} {tariff.currency} × {days} days")
     if not spans:
         return None
-    exact = -fee_days * price.percent / (100 * held.period.days)
-    steps.append(f"−{price.percent} % of {fee_days} ÷ {held.period.days} days = {exact}")
+    exact = -fee_days * price.percent / (100 * held.period.priced_days)
+    steps.append(f"−{price.percent} % of {fee_days} ÷ {held.period.priced_days} days = {exact}")
     first, last = min(s.first_on for s in spans), max(s.until_on for s in spans)
     days = len({day for span in spans for day in span.each_day()})
     return Line(

@@ -38,11 +38,17 @@ def timeline(account: Account, since: Day = "", until: Day = "") -> None:
 
 
 @account_app.command()
-def anchor(account: Account, day: Annotated[int, typer.Argument(help="1 to 31, or 0 for the first day.")]) -> None:
+def anchor(
+    account: Account,
+    day: Annotated[int, typer.Argument(help="1 to 31, or 0 for the first day.")],
+    existing: Annotated[bool, typer.Option("--existing", help="Those that there are, too.")] = False,
+) -> None:
     """From which day of the month later subscriptions of the account are billed."""
     with opened() as api:
-        found = api.put(f"/accounts/{account}/anchor-day", {"anchor_day": day})
+        found = api.put(f"/accounts/{account}/anchor-day", {"anchor_day": day, "existing": existing})
     print(f"later subscriptions of {found['account_id']} are billed from day {found['anchor_day'] or 'of their begin'}")
+    for row in found["changed"]:
+        print(f"subscription {row['subscription_id']}: from {row['from_on']} on, the days until then by their share")
 
 
 @account_app.command()
