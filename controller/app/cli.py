@@ -17,19 +17,23 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from controller.app import settings as app_settings
-from controller.app.account_cli import account_app, rerate
+from controller.app.account_cli import rerate
+from controller.app.api_cli import call
 from controller.app.assurance_cli import assurance_app
 from controller.app.auth import AuthService
 from controller.app.auth_model import Role
 from controller.app.billing_cli import billing_app
 from controller.app.catalogue_cli import catalogue_app
+from controller.app.collecting_cli import payments_app
 from controller.app.corrections_cli import tax_app
+from controller.app.customers_cli import customer_app, invoice_app
 from controller.app.dunning_cli import dunning_app
 from controller.app.finance_cli import finance_app
+from controller.app.holding_cli import account_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
-from controller.app.payments_cli import payments_app
 from controller.app.radius_cli import radius_app
+from controller.app.resale_cli import reseller_app
 from controller.app.usage_cli import usage_app
 from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError
@@ -61,7 +65,11 @@ app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
 app.add_typer(billing_app, name="billing")
 app.add_typer(account_app, name="account")
+app.add_typer(customer_app, name="customer")
+app.add_typer(invoice_app, name="invoice")
+app.add_typer(reseller_app, name="reseller")
 app.command()(rerate)
+app.command("api")(call)
 app.add_typer(usage_app, name="usage")
 app.add_typer(import_app, name="import")
 

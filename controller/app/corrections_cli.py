@@ -146,6 +146,42 @@ def place(
 
 
 @tax_app.command()
+def places(account: Account) -> None:
+    """In which tax areas an account is, and since when."""
+    with connected() as api:
+        found = api.get(f"/tax-places/{account}")["places"]
+    table(("area", "since"), [(row["area"], row["since"]) for row in found], left=2)
+
+
+@tax_app.command()
+def exemptions(account: Account) -> None:
+    """The certificates of an account."""
+    with connected() as api:
+        found = api.get(f"/tax-exemptions/{account}")["exemptions"]
+    rows = [(e["first_on"], e["until_on"], e["category"], e["code"], e["reason"]) for e in found]
+    table(("from", "until", "category", "code", "reason"), rows, left=5)
+
+
+@tax_app.command()
+def exempt(
+    account: Account,
+    first: Annotated[str, typer.Option(help="The first day, as the certificate says.")],
+    until: Annotated[str, typer.Option(help="The first day on which it no longer holds.")],
+    reason: Annotated[str, typer.Option(help="Printed on documents and in e-invoices.")],
+    category: Annotated[str, typer.Option(help="E exempt, AE reverse charge, K, G or O.")] = "E",
+    code: Annotated[str, typer.Option(help="Of the VATEX list.")] = "",
+) -> None:
+    """An account is exempt from tax for some days."""
+    body = {
+        "account_id": account, "first_on": first, "until_on": until, "reason": reason, "category": category,
+        "code": code,
+    }  # fmt: skip
+    with connected() as api:
+        made = api.post("/tax-exemptions", body)
+    print(f"{account} is exempt from {made['first_on']} until {made['until_on']}")
+
+
+@tax_app.command()
 def levies() -> None:
     """Communications taxes of the built-in table."""
     with connected() as api:

@@ -49,6 +49,9 @@ def account(account_id: Account, day: Annotated[str, typer.Option(help="At the e
         print(f"  {debt['number']}  since {debt['since']}  {_money(debt['open'])}")
     for step in row["steps"]:
         print(f"  {step['taken_on']}  {step['step']} for {step['invoice']}  {step['notice_state']}")
+    for agreed in row["plans"]:
+        kept = f"ended {agreed['ended_on']}" if agreed["ended_on"] else "kept" if agreed["kept"] else "not kept"
+        print(f"  plan {agreed['plan_id']} of {agreed['made_on']} over {_money(agreed['opening'])}: {kept}")
     for pause in row["pauses"]:
         until = pause["until_on"] or "further notice"
         print(f"  {pause['kind']} {pause['pause_id']} from {pause['first_on']} until {until}: {pause['reason']}")
@@ -106,6 +109,13 @@ def plan(
     with opened() as api:
         made = api.post(f"/dunning/accounts/{account_id}/plans", {"instalments": parts, "reason": reason})
     print(f"{made['plan_id']} over {_money(made['opening'])}")
+
+
+@dunning_app.command("plan-end")
+def plan_end(plan_id: Annotated[str, typer.Argument(help="Of a payment plan.")], reason: Reason) -> None:
+    """A payment plan ends; dunning goes on with what is open."""
+    with opened() as api:
+        api.post(f"/dunning/plans/{plan_id}/end", {"reason": reason})
 
 
 @dunning_app.command()

@@ -73,9 +73,7 @@ def bank() -> None:
 @payments_app.command()
 def ledger(
     iban: Annotated[str, typer.Argument(help="A bank account of ours.")],
-    code: Annotated[
-        str, typer.Argument(help="Its own account of the ledger, such as 1810; 1800 is shared by all.")
-    ],
+    code: Annotated[str, typer.Argument(help="Its own account of the ledger, such as 1810; 1800 is shared by all.")],
 ) -> None:
     """Post the lines of a bank account to an account of the ledger of its own, from now on."""
     with opened() as api:
@@ -223,6 +221,15 @@ def gateway(
     with opened() as api:
         made = api.put(f"/payment-gateways/{name}", {"webhook_secret": webhook_secret, "api_key": api_key})
         print(f"{made['name']}: events go to /api/v1/payment-gateways/{name}/webhook")
+
+
+@payments_app.command()
+def gateways() -> None:
+    """Payment gateways; their secrets are never told."""
+    with opened() as api:
+        for row in api.get("/payment-gateways")["gateways"]:
+            asked = "can be asked" if row["can_be_asked"] else "tells events only"
+            print(f"{row['name']}  {row['kind']} at {row['api_base']}, {asked}, changed {row['updated_at']}")
 
 
 @payments_app.command()

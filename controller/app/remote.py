@@ -109,6 +109,13 @@ class Remote:
     def patch(self, path: str, body: Json) -> Json:
         return self._call("PATCH", path, json=body)
 
+    def raw(self, method: str, path: str, **more: Any) -> bytes:
+        """What a call answers, as it is: JSON or a document."""
+        with _told():
+            answer = self._http.request(method, path, **more)
+        _check(answer)
+        return answer.content
+
     def all(self, path: str, **query: str | int) -> Iterator[Json]:
         """Every item of a list, page by page."""
         after: Json = {}
@@ -142,10 +149,8 @@ class Remote:
                     yield name, json.loads(value)
 
     def _call(self, method: str, path: str, **more: Any) -> Json:
-        with _told():
-            answer = self._http.request(method, path, **more)
-        _check(answer)
-        return dict(answer.json()) if answer.content else {}
+        content = self.raw(method, path, **more)
+        return dict(json.loads(content)) if content else {}
 
 
 @contextmanager

@@ -21,7 +21,7 @@ EURO = {"amount": "59.50", "currency": "EUR"}
 ROW = {
     "account_id": "a1", "days_over": 9, "claimed": EURO, "overdue": EURO, "open": EURO, "rests": [], "due_now": [],
     "next_step": "throttle", "next_on": "2026-12-02", "customer": "Ada", "segment": "standard", "day": "2026-11-24",
-    "stage": "warning", "measure": "none", "debts": [], "steps": [], "pauses": [],
+    "stage": "warning", "measure": "none", "debts": [], "steps": [], "plans": [], "pauses": [],
 }  # fmt: skip
 BOARD = {
     "columns": [{"stage": "warning", "count": 1, "totals": [EURO], "accounts": [ROW]}],
