@@ -18,6 +18,7 @@ from billing_bridge.rating.due import Due, Facts, due
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.settings import BillingSettings
 from controller.domain.identity import BillRunId, SubscriptionId
+from controller.store.turns import in_turns
 
 
 async def assess(
@@ -43,7 +44,7 @@ async def assess(
     corrected = {**await corrections.of_versions(conn, versions), **(tried or {})}
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
     rated = []
-    for s in subscriptions:
+    async for s in in_turns(subscriptions):
         usage = usage_of(s.usage, quarters, s.calls, s.ports)
         facts = Facts(s.changes, tariffs, usage, s.charged, s.pauses, corrected)
         for found in _due(s, facts, today, settings, within):

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import tariff_rows, usage_rows
-from billing_bridge.billing.charges import as_sold, ends_on_of
+from billing_bridge.billing.charges import AsSold, as_sold, ends_on_of
 from billing_bridge.billing.model import RatedCharge
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
@@ -27,7 +27,10 @@ from controller.domain.identity import (
     SubscriptionId,
 )
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from controller.store.many import insert_all, one_of
+
+_UNSOLD: AsSold = {"tax_category": "S", "tax_included": False, "names": (), "product": ProductKind.INTERNET.value}
 
 
 async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
@@ -51,7 +54,8 @@ async def charges_of(
     )
     rows = (await conn.execute(query)).all()
     known = await tariff_rows.tariffs(conn, {row.version_id for row in rows})
-    return [as_sold(to_charge(row), known[OfferingVersionId(row.version_id)]) for row in rows]
+    sold = {version_id: as_sold(tariff) for version_id, tariff in known.items()}
+    return [to_charge(row, sold[row.version_id]) for row in rows]
 
 
 async def charged(
@@ -60,7 +64,7 @@ async def charged(
     """What was charged so far, per subscription and key, of periods that begin on `since` or later."""
     query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
     rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
-    for row in await conn.execute(query.order_by(charge.c.attempt)):
+    for row in (await conn.execute(query.order_by(charge.c.attempt))).all():
         key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id), row.code)
         rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
     return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
@@ -116,7 +120,8 @@ def _charge_row(r: RatedCharge, batch: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def to_charge(row: Row[Any]) -> Charge:
+def to_charge(row: Row[Any], sold: AsSold | None = None) -> Charge:
+    """A charge as it is stored, and (`sold`) as its version says that it stands on documents."""
     return Charge(
         charge_id=ChargeId(row.charge_id),
         bill_run_id=BillRunId(row.bill_run_id),
@@ -137,4 +142,5 @@ def to_charge(row: Row[Any]) -> Charge:
         group=row.heading,
         adjustment=row.adjustment,
         ends_on=ends_on_of(row.arithmetic),
+        **(sold or _UNSOLD),
     )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
 from billing_bridge.rating.codes import price_code, read_code
@@ -37,6 +36,7 @@ def charge_of(
     """The charge for one difference of `subscription`, by the prices of `tariff`."""
     attempt = found.before.charges
     quantity, unit, unit_price = _quantity(found, tariff)
+    ends_on = _ends_on(found, tariff)
     charge = Charge(
         charge_id=charge_id(found, subscription.subscription_id, attempt),
         bill_run_id=bill_run_id,
@@ -55,9 +55,9 @@ def charge_of(
         tax_percent=tariff.tax_percent,
         item=tariff.offering_name,
         adjustment=_corrects(found, subscription),
+        ends_on=ends_on,
+        **as_sold(tariff),
     )
-    ends_on = _ends_on(found, tariff)
-    charge = replace(as_sold(charge, tariff), ends_on=ends_on)
     evidence: tuple[DayUsage, ...] = ()
     calls: list[CallDay] = []
     bins: dict[str, Any] = {}
@@ -69,7 +69,8 @@ def charge_of(
         elif isinstance(price, Percentile):
             bins = {"ports": sorted(subscription.ports.bins), "last_record_id": subscription.ports.last_record_id}
         else:
-            evidence = tuple(u for u in subscription.usage if any(u.counted_on in span for span in spans))
+            days = set(found.held.each_day())
+            evidence = tuple([u for u in subscription.usage if u.counted_on in days])
     arithmetic = (
         _arithmetic(found, rounding)
         | bins
@@ -87,15 +88,23 @@ def charge_of(
     )
 
 
-def as_sold(charge: Charge, tariff: TariffVersion) -> Charge:
-    """With what the version says for documents: its class of tax, whether prices have it in them, and its names."""
-    return replace(
-        charge,
-        tax_category=tariff.tax_category,
-        tax_included=tariff.plan.tax_included,
-        names=tariff.names,
-        product=tariff.kind.value,
-    )
+class AsSold(TypedDict):
+    """What a version says of a charge for documents: its class of tax, whether prices have it in them, its names."""
+
+    tax_category: str
+    tax_included: bool
+    names: tuple[tuple[str, str], ...]
+    product: str
+
+
+def as_sold(tariff: TariffVersion) -> AsSold:
+    """Fields of a charge by the version."""
+    return {
+        "tax_category": tariff.tax_category,
+        "tax_included": tariff.plan.tax_included,
+        "names": tariff.names,
+        "product": tariff.kind.value,
+    }
 
 
 def ends_on_of(arithmetic: str) -> date | None:

@@ -13,6 +13,7 @@ from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.settings import BillingSettings
 from controller.domain.charge import Charge
 from controller.domain.identity import BillRunId
+from controller.store.turns import in_turns
 
 
 async def counted(
@@ -34,7 +35,7 @@ async def counted(
     tariffs = await tariff_rows.tariffs(conn, versions)
     corrected = await corrections.of_versions(conn, versions)
     counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
-    for subscription in subscriptions:
+    async for subscription in in_turns(subscriptions):
         counter.count(subscription, by_subscription[subscription.subscription_id])
     counter.finish()
     counter.tally.read = await usage_rows.octets_of(conn, subscriptions)

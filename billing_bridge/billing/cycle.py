@@ -17,6 +17,7 @@ import calendar
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from billing_bridge.rating.proration import DaySpan, Rest
 from controller.domain.price import CYCLE_MONTHS, Cycle
@@ -61,8 +62,10 @@ class Calendar:
         if months is None:
             first_on = day - timedelta(days=(day - self.phase_on).days % 7)
             return DaySpan(first_on, first_on + timedelta(days=7))
-        phase = self._month(self.phase_on)
-        first = phase + (self._month(day) - phase) // months * months
+        first = self._month(day)
+        if months > 1:
+            phase = self._month(self.phase_on)
+            first = phase + (first - phase) // months * months
         return DaySpan(self._begin(first), self._begin(first + months))
 
     def periods(self, first: date, last: date, cycle: Cycle = "month") -> list[DaySpan]:
@@ -84,8 +87,14 @@ class Calendar:
         return month if day >= self._begin(month) else month - 1
 
     def _begin(self, month: int) -> date:
-        year, month = divmod(month, 12)
-        return date(year, month + 1, min(self.anchor_day, calendar.monthrange(year, month + 1)[1]))
+        return _anchored(month, self.anchor_day)
+
+
+@lru_cache(maxsize=4096)
+def _anchored(month: int, anchor_day: int) -> date:
+    """The anchor day of a month counted from the year 0, or its last day. A bill run asks for a few of them only."""
+    year, month = divmod(month, 12)
+    return date(year, month + 1, min(anchor_day, calendar.monthrange(year, month + 1)[1]))
 
 
 def period_containing(day: date, anchor_day: int = 1) -> DaySpan:

@@ -45,6 +45,7 @@ class Counter:
         self._rounding = rounding
         self._zone = zone
         self._fees: dict[tuple[OfferingVersionId, int, int], tuple[Decimal, int]] = {}
+        self._advances: dict[OfferingVersionId, frozenset[str]] = {}
         self._days: dict[tuple[str, date], tuple[str, int]] = {}
         self.tally = Tally()
         self.closing: list[Recurring] = []
@@ -83,7 +84,10 @@ class Counter:
                 sums.arrears += charge.net.minor
 
     def _advance(self, version_id: OfferingVersionId, code: str) -> bool:
-        return price_code(code) in in_advance(self._tariffs[version_id].plan)
+        known = self._advances.get(version_id)
+        if known is None:
+            known = self._advances[version_id] = in_advance(self._tariffs[version_id].plan)
+        return price_code(code) in known
 
     def _move(self, subscription: Subscription) -> Recurring | None:
         """From what it was to what it is."""

@@ -41,8 +41,8 @@ def cut(intervals: Sequence[BookedInterval], zone: ZoneInfo) -> dict[int, Octets
     quarters: dict[int, Octets] = {}
     for of_day in book.usage("").by_quarter.values():
         for quarter, octets in of_day.items():
-            before = quarters.get(quarter, Octets(0, 0))
-            quarters[quarter] = Octets(before.upstream + octets.upstream, before.downstream + octets.downstream)
+            before = quarters.get(quarter)
+            quarters[quarter] = octets if before is None else _sum(before, octets)
     return quarters
 
 
@@ -53,15 +53,20 @@ def usage_of(
     by_day: dict[date, Octets] = {}
     by_quarter: dict[date, dict[int, Octets]] = {}
     for used in days:
-        before = by_day.get(used.counted_on, Octets(0, 0))
-        by_day[used.counted_on] = Octets(
-            before.upstream + used.upstream_octets, before.downstream + used.downstream_octets
-        )
-        counted = by_quarter.setdefault(used.counted_on, {})
+        day, octets = used.counted_on, Octets(used.upstream_octets, used.downstream_octets)
+        before = by_day.get(day)
+        by_day[day] = octets if before is None else _sum(before, octets)
+        if not quarters:
+            continue
+        counted = by_quarter.setdefault(day, {})
         for quarter, octets in quarters.get((used.service_id, used.day), {}).items():
-            known = counted.get(quarter, Octets(0, 0))
-            counted[quarter] = Octets(known.upstream + octets.upstream, known.downstream + octets.downstream)
+            known = counted.get(quarter)
+            counted[quarter] = octets if known is None else _sum(known, octets)
     return Usage(by_day, by_quarter, [call.for_rating for call in calls], ports.bins)
+
+
+def _sum(one: Octets, other: Octets) -> Octets:
+    return Octets(one.upstream + other.upstream, one.downstream + other.downstream)
 
 
 def _record(booked: BookedInterval) -> OctetRecord:

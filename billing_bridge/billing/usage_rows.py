@@ -39,7 +39,8 @@ async def of_services(
 ) -> Mapping[ServiceId, list[DayUsage]]:
     """Days that count on `since` or later: on themselves, or on the day to which they were released. In order."""
     own = select(*_OF_DAY).where(one_of(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
-    days = [DayUsage(*row) for row in await conn.execute(own.order_by(usage_day.c.service_id, usage_day.c.day))]
+    rows = (await conn.execute(own.order_by(usage_day.c.service_id, usage_day.c.day))).all()
+    days = [DayUsage(*row) for row in rows]
     released = (
         select(*_OF_DAY, suspense.c.counted_on)
         .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))

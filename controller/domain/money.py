@@ -6,7 +6,7 @@ mode, so the places where cents are decided can be found by searching for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -51,6 +51,16 @@ class Money:
         """`amount` major units rounded to the minor unit by a `decimal.ROUND_*` mode: the one rounding."""
         scaled = amount.scaleb(exponent(currency)).quantize(Decimal(1), rounding=rounding)
         return cls(int(scaled), currency)
+
+    @classmethod
+    def sum(cls, parts: Iterable[Money], currency: str) -> Money:
+        """What parts of one currency come to; nothing of it when there are none."""
+        minor = 0
+        for part in parts:
+            if part.currency != currency:
+                raise ValueError(f"cannot combine {currency} with {part.currency}")
+            minor += part.minor
+        return cls(minor, currency)
 
     @property
     def amount(self) -> Decimal:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ARRAY, Dialect, Float, LargeBinary, String, Table, cast, func, literal, select
@@ -52,7 +53,8 @@ async def insert_all(conn: AsyncConnection, table: Table, rows: Sequence[Mapping
     """`insert_rows` of rows that name their values; all name the same. Python-side defaults are not applied."""
     if rows:
         columns = tuple(rows[0])
-        await insert_rows(conn, table, columns, [tuple(row[name] for name in columns) for row in rows])
+        values = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
+        await insert_rows(conn, table, columns, [values(row) for row in rows])
 
 
 def replacing(table: Table, columns: Sequence[str]) -> str:
@@ -102,7 +104,9 @@ def _from_values(table: Table, names: tuple[str, ...], conflict: str, rows: int)
 
 @lru_cache(maxsize=64)
 def _from_arrays(table: Table, names: tuple[str, ...], conflict: str, dialect: Dialect) -> str:
-    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in names)
+    # Without the length of a text: a cast to it cuts silently what is too long, which the column refuses.
+    types = [table.c[name].type.compile(dialect).partition("(")[0] for name in names]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608
 
 

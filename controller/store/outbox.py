@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.events import EVENT_TYPES, Event
 from controller.store.engine import EVENTS, SETTLED, tell
+from controller.store.many import insert_all
 from controller.store.metadata import BigId, Id, Instant, metadata
 
 outbox = Table(
@@ -71,7 +72,7 @@ async def append(conn: AsyncConnection, *events: Event) -> None:
         {"event_id": e.event_id, "name": e.name, "at": e.at, "actor": e.actor, "payload": encode(e)} for e in events
     ]
     if rows:
-        await conn.execute(insert(outbox), rows)
+        await insert_all(conn, outbox, rows)
         tell(conn, EVENTS)
 
 
@@ -151,7 +152,9 @@ async def recent(conn: AsyncConnection, limit: int) -> list[Delivery]:
 
 def encode(event: Event) -> str:
     """An event as JSON; instants as ISO 8601 in UTC."""
-    return json.dumps(dataclasses.asdict(event), default=_iso, separators=(",", ":"))
+    # Events are flat; `dataclasses.asdict` copies each value deeply, and a bill run writes one event for each document.
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    return json.dumps(values, default=_iso, separators=(",", ":"))
 
 
 def decode(name: str, payload: str) -> Event:

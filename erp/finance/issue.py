@@ -106,7 +106,7 @@ def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
         document, number="", issued_on=today, due_on=today, seller=found.seller, buyer=found.buyer, iban=iban
     )
     account_id = found.buyer.account.account_id
-    agreed = sum(document.agreed, Money.zero(document.net.currency))
+    agreed = Money.sum(document.agreed, document.net.currency)
     charges = len({c.charge_id for c in document.charges})
     return Drafted(account_id, charges, agreed, document.net, document.tax, content, fingerprint(content))
 

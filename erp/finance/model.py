@@ -13,7 +13,7 @@ Levies (communications taxes) are other taxes than VAT: computed by an adapter, 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
@@ -63,15 +63,15 @@ class Draft:
     tax: Money
     agreed: tuple[Money, ...]
     levies: tuple[Levy, ...] = ()
+    total: Money = field(init=False)
 
-    @property
-    def total(self) -> Money:
-        return self.net + self.tax
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", self.net + self.tax)
 
     @property
     def vat(self) -> Money:
         """What of the tax is VAT."""
-        return sum((g.tax for g in self.groups), Money.zero(self.net.currency))
+        return Money.sum((g.tax for g in self.groups), self.net.currency)
 
     @property
     def kind(self) -> str:
@@ -185,8 +185,8 @@ def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ())
         told,
         tuple(taxes),
         groups,
-        sum(nets, Money.zero(currency)),
-        sum(taxes, Money.zero(currency)),
+        Money.sum(nets, currency),
+        Money.sum(taxes, currency),
         tuple(c.net for c in charges),
         tuple(levies),
     )
@@ -214,15 +214,17 @@ def _pricing(charge: Charge) -> tuple[bool, Decimal, Decimal]:
 
 def groups_of(charges: Sequence[Charge], taxes: Sequence[Money]) -> tuple[TaxGroup, ...]:
     """BG-23: one for each category, rate and reason."""
-    found: dict[tuple[Decimal, str, str, str], tuple[Money, Money]] = {}
+    found: dict[tuple[Decimal, str, str, str], list[tuple[Money, Money]]] = {}
     for charge, tax in zip(charges, taxes, strict=True):
         key = (charge.tax_percent, charge.exemption, charge.tax_category, charge.exemption_code)
-        net, so_far = found.get(key, (Money.zero(tax.currency), Money.zero(tax.currency)))
-        found[key] = (net + charge.net, so_far + tax)
-    return tuple(
-        TaxGroup(percent, net, tax, reason, category, code)
-        for (percent, reason, category, code), (net, tax) in sorted(found.items(), key=lambda item: item[0])
-    )
+        found.setdefault(key, []).append((charge.net, tax))
+    groups = []
+    for (percent, reason, category, code), amounts in sorted(found.items(), key=lambda item: item[0]):
+        nets, parts = zip(*amounts, strict=True)
+        currency = nets[0].currency
+        net, tax = Money.sum(nets, currency), Money.sum(parts, currency)
+        groups.append(TaxGroup(percent, net, tax, reason, category, code))
+    return tuple(groups)
 
 
 def tax_by_line(nets: Sequence[Money], percent: Decimal, rounding: str) -> tuple[Money, list[Money]]:

@@ -97,6 +97,8 @@ class TaxTable:
 
     def area(self, account_id: str, day: date) -> str:
         """Where an account is on a day; "" where nobody said."""
+        if not self.places:
+            return ""
         known = [p for p in self.places if p.account_id == account_id and p.since <= day]
         return max(known, key=lambda p: p.since).area if known else ""
 

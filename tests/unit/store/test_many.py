@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
 
 from billing_bridge.tables import suspense, usage_interval
 from collectors.tables import session
@@ -40,6 +41,15 @@ async def test_every_row_arrives_however_many_there_are(database: Database, coun
     async with database.read() as conn:
         stored = (await conn.execute(select(usage_interval).order_by(usage_interval.c.interval_id))).all()
     assert [tuple(row) for row in stored] == rows
+
+
+async def test_a_text_that_is_too_long_for_its_column_is_refused_and_not_cut(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite's columns hold texts of any length")
+    row = ("reason", "x" * 65, "anna", "nas", T0, T0 + timedelta(hours=1), 1, 0, "1", T0)
+    with pytest.raises(DataError, match="too long"):
+        async with database.begin() as conn:
+            await insert_rows(conn, suspense, SUSPENSE, [row])
 
 
 async def test_a_row_takes_the_place_of_the_one_with_its_key_and_is_found_by_it(database: Database) -> None:
