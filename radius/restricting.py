@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from prometheus_client import Counter
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
@@ -23,6 +24,7 @@ from controller.domain.service import SpeedProfile
 from controller.store import audit
 from radius import repository as logins
 from radius.accounting.repository import live_sessions
+from radius.accounting.tables import history, sessions
 from radius.authorization import restriction
 from radius.authorization.restriction import Held
 from radius.dynamic.model import Kind, Wanted
@@ -70,6 +72,13 @@ class Restricting:
         """What is taken from these services, or from all; those that have everything are absent."""
         rows: Mapping[str, str] = await logins.restricted(conn, service_ids)
         return {service_id: restriction.stored(text) for service_id, text in rows.items()}
+
+    async def has_had_session(self, conn: AsyncConnection, service_id: str) -> bool:
+        """Whether RADIUS has ever seen the service in use."""
+        for table in (sessions, history):
+            if await conn.scalar(select(table.c.session_key).where(table.c.service_id == service_id).limit(1)):
+                return True
+        return False
 
     async def _write(
         self,

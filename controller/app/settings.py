@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     dunning_hour: int = Field(default=6, ge=0, le=23)
     """From which hour of the day on, in the entity's zone, reminders are sent and lines restricted."""
 
+    dunning_devices: Literal["unseen", "all", "none"] = "unseen"
+    """Whose devices dunning restricts besides their logins: of services that never had a session, of all, of none."""
+
     @field_validator("data_dir", mode="before")
     @classmethod
     def _empty_is_the_default(cls, value: object) -> object:

@@ -69,6 +69,7 @@ from controller.workflows import (
     routes_orders,
     routes_prepaid,
 )
+from controller.workflows.device_measures import DeviceMeasures, Reach
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
@@ -173,6 +174,9 @@ class Program:
             is_off=self.erp.pauses.is_off,
         )
         self.pauses = LinePauses(self.erp.pauses, self.network.radius.subscribers, self.network.radius.sessions)
+        self.measures = DeviceMeasures(
+            base.clock, self.network.provisioning, self.network.radius.restricting, Reach(settings.dunning_devices)
+        )
         self.dunning = DunningWork(
             base.database,
             base.clock,
@@ -183,6 +187,7 @@ class Program:
             pauses=self.erp.pauses,
             zone=ZoneInfo(settings.entity_zone),
             hour=settings.dunning_hour,
+            devices=self.measures,
         )
         self.dunning.register()
         self.opening_disputes = Disputes(self.erp.disputes, self.erp.finance, self.money.explainer)
@@ -337,6 +342,7 @@ class Program:
             ("radius", "radius", self.network.radius.run),
             ("provision", "orders", self.fulfilment.run),
             ("provision", "pauses", self.pauses.run),
+            ("provision", "measures", self.measures.run),
             ("bill", "mediation", self.money.mediation.run),
             ("bill", "prepaid", self.prepaid.counter.run),
             ("bill", "prepayments", self.prepaid.sales.run),

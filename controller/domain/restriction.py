@@ -6,8 +6,10 @@ or fair use has decided about the same service: the strictest of them holds, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from controller.domain.service import SpeedProfile
 
@@ -44,3 +46,20 @@ class Restriction:
 
 
 FREE = Restriction(Measure.NONE)
+
+
+def written(found: Restriction) -> str | None:
+    """As a column keeps it; None for nothing taken."""
+    if found.measure is Measure.NONE:
+        return None
+    profile = None if found.profile is None else asdict(found.profile)
+    return json.dumps({"measure": found.measure.value, "profile": profile}, sort_keys=True)
+
+
+@lru_cache(maxsize=1_024)
+def read(text: str | None) -> Restriction:
+    """What `written` wrote. Equal texts are one object."""
+    if text is None:
+        return FREE
+    said = json.loads(text)
+    return Restriction(Measure(said["measure"]), None if said["profile"] is None else SpeedProfile(**said["profile"]))

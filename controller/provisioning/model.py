@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import CoaOutcome, Plan, Secret
-from controller.domain.service import Attachment, DesiredService, ObservedService
+from controller.domain.restriction import FREE, Measure, Restriction
+from controller.domain.service import Attachment, DesiredService, ObservedService, SpeedProfile
 
 
 class Standing(StrEnum):
@@ -70,6 +71,10 @@ class Device:
     created_at: datetime
 
 
+GARDEN_ON_A_DEVICE = SpeedProfile("dunning-garden", 512_000, 512_000)
+"""Enough to pay, on a device that cannot lead a subscriber anywhere else."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredAttachment:
     """A device that carries a service, and what it was last read to have. `driver_state` is never stored."""
@@ -98,6 +103,24 @@ class StoredService:
     last_error: str | None
     is_bound: bool
     """Whether it holds its serial and VLANs; a service verified to be gone does not."""
+    restriction: Restriction = FREE
+    """What is taken of it on its devices until its account is settled."""
+    restricting_since: datetime | None = None
+    """Since when the devices were not seen yet to be as the restriction, or its end, wants them."""
+
+    @property
+    def enforced(self) -> DesiredService:
+        """What its devices should have: what is desired, less what is taken. No device is a walled garden: a narrow
+        speed stands for it."""
+        if not self.desired.present:
+            return self.desired
+        match self.restriction.measure:
+            case Measure.NONE:
+                return self.desired
+            case Measure.SUSPEND:
+                return replace(self.desired, present=False)
+            case Measure.THROTTLE | Measure.GARDEN:
+                return replace(self.desired, profile=self.restriction.profile or GARDEN_ON_A_DEVICE)
 
     @property
     def device_ids(self) -> tuple[DeviceId, ...]:

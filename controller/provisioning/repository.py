@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -12,8 +12,10 @@ from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, upd
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controller.domain import restriction
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import CoaOutcome
+from controller.domain.restriction import Restriction
 from controller.domain.service import (
     Attachment,
     DesiredService,
@@ -156,6 +158,37 @@ async def _explain_conflict(conn: AsyncConnection, desired: DesiredService) -> N
             raise VlanTaken(f"VLAN {wanted.subscriber_vlan} of device {wanted.device_id} belongs to service {holder}")
 
 
+async def take_turns(conn: AsyncConnection, service_ids: Collection[str]) -> None:
+    """Hold the rows of services until the transaction ends, in one order everywhere; before the audit log's turn."""
+    query = select(service.c.service_id).where(service.c.service_id.in_(sorted(service_ids)))
+    await conn.execute(query.order_by(service.c.service_id).with_for_update())
+
+
+async def put_restriction(conn: AsyncConnection, stored: StoredService, wanted: Restriction, now: datetime) -> None:
+    """A new revision: what a converge finds of the one before is no verdict any more."""
+    values = {
+        "restriction": restriction.written(wanted),
+        "restricting_since": now,
+        "revision": stored.revision + 1,
+        "standing": Standing.PENDING.value,
+        "differences": "[]",
+        "last_error": None,
+    }
+    await conn.execute(update(service).where(service.c.service_id == stored.desired.service_id).values(values))
+
+
+async def restricted(conn: AsyncConnection, service_ids: Collection[str]) -> set[str]:
+    """Those of these services of which something is taken on their devices."""
+    query = select(service.c.service_id).where(service.c.restriction.is_not(None))
+    return set(await conn.scalars(query.where(service.c.service_id.in_(service_ids))))
+
+
+async def restricting(conn: AsyncConnection, limit: int) -> list[StoredService]:
+    """Services whose devices were not seen yet as a restriction, or its end, wants them; the longest waiting first."""
+    query = select(service).where(service.c.restricting_since.is_not(None))
+    return await _services(conn, query.order_by(service.c.restricting_since, service.c.service_id).limit(limit))
+
+
 async def put_verdict(
     conn: AsyncConnection,
     stored: StoredService,
@@ -178,7 +211,7 @@ async def put_verdict(
         "checked_at": now,
     }
     if standing is Standing.VERIFIED:
-        values["verified_at"] = now
+        values |= {"verified_at": now, "restricting_since": None}
     service_id = stored.desired.service_id
     statement = (
         update(service)
@@ -303,6 +336,8 @@ def _stored(row: Row[Any], seen: tuple[StoredAttachment, ...], is_bound: bool) -
         differences=tuple(json.loads(row.differences)),
         last_error=row.last_error,
         is_bound=is_bound,
+        restriction=restriction.read(row.restriction),
+        restricting_since=row.restricting_since,
     )
 
 

@@ -190,6 +190,8 @@ class ServiceOut(Out):
     differences: list[str]
     last_error: str | None
     verified_at: Instant | None
+    measure: str
+    """What dunning takes of it on its devices: none, throttle, garden or suspend."""
 
     @classmethod
     def of(cls, stored: StoredService) -> ServiceOut:
@@ -207,6 +209,7 @@ class ServiceOut(Out):
             differences=list(stored.differences),
             last_error=stored.last_error,
             verified_at=stored.verified_at,
+            measure=stored.restriction.measure.value,
         )
 
 

@@ -9,7 +9,7 @@ transaction is open while a device is spoken to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import DeviceEndpoint, Plan, ServiceDriver, SessionControl, SnmpTarget
+from controller.domain.restriction import Measure, Restriction
 from controller.domain.service import AttachedService, DesiredService, ObservedService
 from controller.provisioning import intent, repository, verify
 from controller.provisioning.devices import DeviceRegistry
@@ -115,6 +116,47 @@ class ProvisioningService:
             await self._desire(conn, replace(stored.desired, present=False), stored, actor)
         return True
 
+    # --- what dunning takes of services on their devices, in the caller's transaction
+
+    async def take_turns(self, conn: AsyncConnection, service_ids: Collection[str]) -> None:
+        """Wait for other writers of these services; before the caller writes to the audit log."""
+        await repository.take_turns(conn, service_ids)
+
+    async def restrict(
+        self, conn: AsyncConnection, service_id: ServiceId, wanted: Restriction, *, actor: str, reason: str
+    ) -> bool:
+        """From now on its devices should have less of it, or all of it again; whether that is new.
+
+        A service that no device of ours carries has nothing to take. Who follows is told by `restricting`.
+        """
+        stored = await repository.find(conn, service_id)
+        if stored is None or not stored.desired.attachments or not stored.desired.present:
+            return False
+        if stored.restriction == wanted:
+            return False
+        now = self._clock.now()
+        await repository.put_restriction(conn, stored, wanted, now)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="service.restrict" if wanted.measure is not Measure.NONE else "service.restore",
+            subject=f"service:{service_id}",
+            before={"measure": stored.restriction.measure.value},
+            after={"measure": wanted.measure.value},
+            reason=reason,
+        )
+        return True
+
+    async def restricted(self, conn: AsyncConnection, service_ids: Collection[str]) -> set[str]:
+        """Those of these services of which something is taken on their devices."""
+        return await repository.restricted(conn, service_ids)
+
+    async def restricting(self, limit: int) -> list[StoredService]:
+        """Services that a converge must still bring to their restriction, or back; the longest waiting first."""
+        async with self._database.read() as conn:
+            return await repository.restricting(conn, limit)
+
     async def _desire(
         self, conn: AsyncConnection, desired: DesiredService, stored: StoredService | None, actor: str
     ) -> None:
@@ -146,7 +188,7 @@ class ProvisioningService:
 
     async def observe(self, service_id: ServiceId) -> StoredService:
         """Read what the service's devices have, and store it. Raises Temporary- or PermanentDeviceError."""
-        for part in (await self.get(service_id)).desired.by_device():
+        for part in (await self.get(service_id)).enforced.by_device():
             endpoint, driver = await self._driver_for(part)
             observed = await driver.observe(endpoint, part)
             async with self._database.begin() as conn:
@@ -155,7 +197,7 @@ class ProvisioningService:
 
     async def plan(self, service_id: ServiceId) -> Sequence[Plan]:
         """What converging the service would send now, device after device."""
-        return await self._plans((await self.get(service_id)).desired)
+        return await self._plans((await self.get(service_id)).enforced)
 
     async def dry_run(self, desired: DesiredService) -> Sequence[Plan]:
         """What providing `desired` would send now; nothing is stored, no device is changed."""
@@ -187,7 +229,7 @@ class ProvisioningService:
         found = _Found()
         with _SECONDS.time():
             try:
-                for part in stored.desired.by_device():
+                for part in stored.enforced.by_device():
                     await self._converge_device(part, stored.revision, found)
                     if found.differences:
                         break
@@ -270,7 +312,7 @@ class ProvisioningService:
         Who wins is not decided here: drift is reported, and a converge would bring the desired state back.
         """
         found = _Found()
-        for part in stored.desired.by_device():
+        for part in stored.enforced.by_device():
             endpoint, driver = await self._driver_for(part)
             observed = await driver.observe(endpoint, part)
             plan = driver.plan(endpoint, part, observed)

@@ -49,6 +49,9 @@ service = Table(
     Column("differences", Text, nullable=False),
     Column("last_error", Text),
     Column("checked_at", Instant),
+    # What dunning takes of it on its devices (JSON), and since when that was not seen on them yet.
+    Column("restriction", Text),
+    Column("restricting_since", Instant, index=True),
     Index("ix_provisioning_service_checked_at", "checked_at"),
 )
 

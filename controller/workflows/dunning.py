@@ -34,10 +34,11 @@ from controller.domain.events import (
     ReceivablesChanged,
     ServiceActivated,
 )
-from controller.domain.identity import AccountId
+from controller.domain.identity import AccountId, ServiceId
 from controller.domain.restriction import FREE, Measure, Restriction
 from controller.store.engine import Database
 from controller.store.jobs import Jobs, RetryPolicy
+from controller.workflows.device_measures import DeviceMeasures
 from erp.dunning.service import ACTOR, DunningService
 from erp.dunning.standing import Standing
 from erp.orders.model import Subscription
@@ -91,6 +92,7 @@ class DunningWork:
         pauses: PauseService,
         zone: ZoneInfo,
         hour: int = 6,
+        devices: DeviceMeasures | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -101,6 +103,7 @@ class DunningWork:
         self._pauses = pauses
         self._zone = zone
         self._hour = hour
+        self._devices = devices
 
     def register(self) -> None:
         """Make the workflow known; before `jobs.launch()`."""
@@ -149,27 +152,37 @@ class DunningWork:
         if any(of.state.restriction != FREE for of in (*standings, *([parent] if parent else []))):
             return False
         lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
-        return not await self._restricting.in_force(conn, [line.service_id for line in lines])
+        return not await self._held(conn, [line.service_id for line in lines])
+
+    async def _held(self, conn: AsyncConnection, service_ids: Sequence[ServiceId]) -> bool:
+        """Whether anything is taken of these services, by RADIUS or on their devices."""
+        if await self._restricting.in_force(conn, service_ids):
+            return True
+        return self._devices is not None and bool(await self._devices.in_force(conn, service_ids))
 
     async def _take_turns(self, conn: AsyncConnection, standings: Sequence[Standing]) -> None:
         """Of everything that is written after this, in the order in which every other writer takes it.
 
-        Accounts (taken before) ─ lines ─ logins ─ audit log ─ events: who holds one waits for later ones only.
+        Accounts (taken before) ─ lines ─ logins ─ services ─ audit log ─ events: who holds one waits for later ones.
         """
         lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
         await self._pauses.take_turn(conn, [line.subscription_id for line in lines])
         await self._restricting.take_turn(conn)
+        if self._devices is not None:
+            await self._devices.take_turns(conn, [line.service_id for line in lines])
 
     async def _enforce(self, conn: AsyncConnection, standing: Standing, of: Standing) -> int:
         """Put in force on an account's lines what the standing `of` says; how many changed."""
         lines = await self._orders.active_in(conn, standing.account_id)
-        held = await self._restricting.in_force(conn, [line.service_id for line in lines])
         wanted = of.state.restriction
-        if not held and wanted == FREE:
+        if wanted == FREE and not await self._held(conn, [line.service_id for line in lines]):
             return 0
         changed, reason = 0, _reason(of, wanted)
         for line in lines:
-            changed += await self._restricting.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
+            taken = await self._restricting.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
+            if self._devices is not None:
+                taken |= await self._devices.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
+            changed += taken
         for line in lines:
             await self._bill_or_not(conn, line, of, wanted)
         if changed:

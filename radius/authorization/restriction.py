@@ -6,18 +6,20 @@ prepaid balance closes it. The strictest holds, and each lifts what is its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 from controller.domain.credit import Standing
-from controller.domain.restriction import FREE, Measure, Restriction
+from controller.domain.restriction import Measure, Restriction, read, written
 from controller.domain.service import SpeedProfile
 from radius.authorization import throttle
 from radius.authorization.throttle import Throttle
 from radius.dynamic.model import Kind, Wanted
+
+
+write, stored = written, read
+"""In and out of the row of the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +29,6 @@ class Held:
     suspended: bool
     barred: bool
     throttle: Throttle | None
-
-
-def write(restriction: Restriction) -> str | None:
-    """As stored in the row of the login; None for nothing."""
-    if restriction.measure is Measure.NONE:
-        return None
-    profile = None if restriction.profile is None else asdict(restriction.profile)
-    return json.dumps({"measure": restriction.measure.value, "profile": profile}, sort_keys=True)
-
-
-@lru_cache(maxsize=1_024)
-def stored(text: str | None) -> Restriction:
-    """From a row. Equal texts are one object."""
-    if text is None:
-        return FREE
-    said = json.loads(text)
-    return Restriction(Measure(said["measure"]), None if said["profile"] is None else SpeedProfile(**said["profile"]))
 
 
 def combined(

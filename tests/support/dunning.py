@@ -20,8 +20,10 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from controller.domain.ports import Secret
+from controller.provisioning.service import ProvisioningService
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
+from controller.workflows.device_measures import DeviceMeasures, Reach
 from controller.workflows.dunning import DunningWork, Look
 from erp.catalog.model import Product
 from erp.catalog.service import CatalogService
@@ -62,7 +64,14 @@ class KeptMail:
 class DunningWorld:
     """Days are told as "today at ten in Berlin"; `night` is what the job does, `deliver` what the bus does."""
 
-    def __init__(self, database: Database, running: RecordingRoom, directory: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        running: RecordingRoom,
+        directory: Path,
+        provisioning: ProvisioningService | None = None,
+        reach: Reach = Reach.UNSEEN,
+    ) -> None:
         self.books = Books(database)
         self.database, self.clock = database, self.books.clock
         self.room = running.room
@@ -76,6 +85,10 @@ class DunningWorld:
         self.orders = OrderService(database, self.clock, box, catalog=self.catalog, inventory=stock)
         self.pauses = PauseService(database, self.clock, crm=self.books.crm)
         self.jobs = Jobs(database.url, directory)
+        self.measures = (
+            None if provisioning is None
+            else DeviceMeasures(self.clock, provisioning, self.room.restricting, reach)
+        )  # fmt: skip
         self.work = DunningWork(
             database,
             self.clock,
@@ -85,6 +98,7 @@ class DunningWorld:
             orders=self.orders,
             pauses=self.pauses,
             zone=BERLIN,
+            devices=self.measures,
         )
 
     def sender(self, process: str = "headend-1") -> NoticeService:
@@ -178,8 +192,13 @@ class DunningWorld:
 
 
 @asynccontextmanager
-async def dunning_world(database: Database, directory: Path) -> AsyncIterator[DunningWorld]:
+async def dunning_world(
+    database: Database,
+    directory: Path,
+    provisioning: ProvisioningService | None = None,
+    reach: Reach = Reach.UNSEEN,
+) -> AsyncIterator[DunningWorld]:
     async with recording_room(database, directory) as running:
-        made = DunningWorld(database, running, directory)
+        made = DunningWorld(database, running, directory, provisioning, reach)
         await made_entity(made.books)
         yield made

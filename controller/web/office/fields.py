@@ -97,6 +97,7 @@ SUBSCRIPTIONS = (
 SERVICE = (
     Column("Service", "service_id", "mono"),
     Column("Standing", "standing", "state"),
+    Column("Taken by dunning", "measure"),
     Column("Profile", "profile_name"),
     Column("Downstream", "downstream_bps", "rate"),
     Column("Upstream", "upstream_bps", "rate"),

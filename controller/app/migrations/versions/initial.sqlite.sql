@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -130,13 +130,13 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -197,9 +197,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -524,9 +524,9 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
@@ -542,9 +542,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -764,9 +764,9 @@ CREATE TABLE dunning_dispute (
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -967,9 +967,9 @@ CREATE TABLE finance_contract (
     CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
 )
 ;;
-CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
-;;
 CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
+;;
+CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
 ;;
 CREATE TRIGGER finance_contract_no_update BEFORE UPDATE ON finance_contract BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted'); END
 ;;
@@ -1028,9 +1028,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
-;;
 CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1076,13 +1076,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1232,15 +1232,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1253,9 +1253,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1337,9 +1337,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1375,8 +1375,6 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
@@ -1384,6 +1382,8 @@ CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (fr
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
+CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1426,9 +1426,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1464,13 +1464,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1495,9 +1495,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1533,11 +1533,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1746,9 +1746,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1851,9 +1851,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -1934,9 +1934,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2029,11 +2029,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2154,11 +2154,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2386,9 +2386,9 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
@@ -2648,11 +2648,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -2752,9 +2752,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2840,13 +2840,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
-;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2896,9 +2896,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_state ON orders_order (state)
-;;
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3013,8 +3013,8 @@ CREATE TABLE orders_pause (
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
