@@ -17,7 +17,6 @@ from radius.authorization import throttle
 from radius.authorization.throttle import Throttle
 from radius.dynamic.model import Kind, Wanted
 
-
 write, stored = written, read
 """In and out of the row of the login."""
 
