@@ -6,6 +6,7 @@ import pytest
 
 from bench.checks import EACH, HELD_OUT, SIZE, judge, report
 from bench.checks_corpus import KINDS, Corpus
+from billing_bridge.checks.detect import NO_BILL, at_stake, detect
 
 BY_USAGE = {
     "two sources summed",
@@ -37,6 +38,23 @@ def test_a_corpus_without_errors_is_not_held() -> None:
     assert score.good > 200
     assert not score.errors
     assert sum(score.held.values()) <= 2, report(score, 6)
+
+
+def test_a_bill_that_was_never_made_is_found_and_whoever_owes_nothing_is_not_asked() -> None:
+    corpus = Corpus(seed=8, size=400, each=0)
+    drafts = [draft for _, draft in corpus.drafts()]
+    quiet, owing = (
+        [d for d in drafts if not d.charges],
+        [d for d in drafts if sum(c.net.minor for c in d.charges) > 100],
+    )
+    assert quiet
+    assert not [d.account_id for d in quiet if detect(d.case(corpus.cohorts))]
+    assert len(owing) > 300
+    for draft in owing:
+        draft.charges = []
+        found = detect(draft.case(corpus.cohorts))
+        assert NO_BILL in {f.check for f in found}, draft.account_id
+        assert at_stake(found, "EUR").minor > 0
 
 
 @pytest.mark.long
