@@ -92,6 +92,19 @@ async def test_balanced_postings_cannot_be_added_to_an_entry_later(database: Dat
             await conn.execute(insert(posting).values(line("a", 4, -50)))
 
 
+async def test_postings_cannot_be_added_to_an_entry_that_the_transaction_does_not_see(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time, who sees what is there")
+    async with database.engine.connect() as old:
+        await old.execution_options(isolation_level="REPEATABLE READ")
+        await old.execute(select(journal_entry))
+        async with database.begin() as conn:
+            await write(conn, "a", 100, -100)
+        with pytest.raises(IntegrityError, match="has 1 postings instead of 0"):
+            await old.execute(insert(posting).values(line("a", 3, 7)))
+        await old.rollback()
+
+
 async def test_posted_rows_are_neither_changed_nor_deleted(database: Database) -> None:
     async with database.begin() as conn:
         await write(conn, "a", 100, -100)
