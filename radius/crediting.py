@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.identity import ServiceId
 from controller.domain.service import SpeedProfile
+from controller.store.many import one_of
 from radius import repository as logins
 from radius.accounting.repository import live_sessions
+from radius.accounting.tables import sessions
 from radius.authorization import restriction
 from radius.dynamic.model import Kind, Wanted
+from radius.pools.owner import station_of
 from radius.quota.evaluation import Changes
 
 _ACTOR = "system:prepaid"
@@ -63,6 +67,12 @@ class Crediting:
         profile = restriction.speed(held, sold)
         wanted = Wanted(Kind.DISCONNECT) if profile is None else Wanted(Kind.RESUME, profile)
         await self._ask(conn, service_id, session_keys, wanted)
+
+    async def stations(self, conn: AsyncConnection, session_keys: Collection[str]) -> dict[str, str]:
+        s = sessions.c
+        query = select(s.session_key, s.calling_station_id, s.nas_port_id, s.nas_id)
+        rows = await conn.execute(query.where(one_of(conn, s.session_key, session_keys)))
+        return {key: station_of(caller, port, nas_id) for key, caller, port, nas_id in rows}
 
     async def follow(self) -> None:
         await self._follow()

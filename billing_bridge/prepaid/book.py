@@ -40,8 +40,6 @@ _WHOLE = Share(1, 1)
 _ACTOR = "system:prepaid"
 _STOP = "stop"
 _WAITING = (State.PENDING, State.SHUT)
-_LOST = {State.WALLED: State.FINAL, State.PENDING: State.ENDED, State.SHUT: State.ENDED}
-"""What becomes of the slices of a line that dials again: its former session is lost."""
 
 
 @dataclass(slots=True)
@@ -105,7 +103,8 @@ class Book:
         for session in self.sessions.values() if station else ():
             if session.station == station:
                 self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
-                session.state = _LOST.get(session.state, session.state)
+                # Its former session is lost, and no top-up brings that back.
+                session.state = State.FINAL if session.state is State.WALLED else session.state
         until = now + START_FOLLOWS
         state, got = grant(self._state(now), reservation_id, terms.slice, until)
         walled = not got and terms.action is FinalAction.GARDEN
@@ -181,16 +180,28 @@ class Book:
         return Slice(octets=got) if both else Slice()
 
     def _bind(self, reading: Reading, now: datetime) -> Session:
-        """The slice of the login that a new session came of: of the same NAS, else the oldest; else none."""
+        """The slice of the login that a new session came of; else none.
+
+        That came before the record did. It is the newest one of the session's station, for a line that dials again has
+        lost the others; where no station tells, the oldest one of the same NAS, else of any.
+        """
         began = reading.event_at
         if reading.session_time_s:
             began -= timedelta(seconds=reading.session_time_s)
         waiting = sorted(
-            (s for s in self.sessions.values() if s.state in _WAITING and s.expires_at > began),
-            key=lambda s: (s.nas_id != reading.nas_id, s.reservation_id),
+            (
+                s
+                for s in self.sessions.values()
+                if s.state in _WAITING and s.heard_at <= reading.received_at < s.expires_at
+            ),
+            key=lambda s: s.reservation_id,
         )
-        if waiting:
-            session = waiting[0]
+        of_line = [s for s in waiting if reading.station and s.station == reading.station]
+        of_nas = [s for s in waiting if s.nas_id == reading.nas_id]
+        others = [s for s in of_nas or waiting if not (s.station and reading.station)]
+        found = [*of_line[-1:], *others]
+        if found:
+            session = found[0]
         else:
             # Ids of the usage log and of reservations never meet: a session key is an id of its own.
             session = Session(

@@ -8,6 +8,7 @@ are not prepaid cost accounting nothing, and this follower a comparison in the d
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -81,9 +82,12 @@ class PrepaidCounter:
             if readings:
                 keys = {r.session_key for r in readings}
                 books = await self._prepaid.locked_all(conn, {r.service_id for r in readings}, keys)
+                known = {s.session_key for book in books.values() for s in book.sessions.values()}
+                stations = await self._prepaid.stations(conn, keys - known)
                 for reading in readings:
                     if reading.service_id in books:
-                        books[reading.service_id].report(reading, now)
+                        found = replace(reading, station=stations.get(reading.session_key, ""))
+                        books[reading.service_id].report(found, now)
                 said = await self._prepaid.keep(conn, list(books.values()), now)
         if said:
             await self._prepaid.follow()

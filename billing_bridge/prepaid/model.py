@@ -130,9 +130,12 @@ class Reading:
     nas_id: str
     service_id: str
     event_at: datetime
+    received_at: datetime
     session_time_s: int | None
     upstream_octets: int | None
     downstream_octets: int | None
+    station: str = ""
+    """Of a session that is new, where accounting knows it."""
 
 
 @dataclass(frozen=True, slots=True)

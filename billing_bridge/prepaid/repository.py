@@ -228,6 +228,11 @@ async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
     ]
 
 
+async def any_unposted(conn: AsyncConnection) -> bool:
+    query = select(day.c.day).where(day.c.earned_minor != day.c.posted_minor).limit(1)
+    return (await conn.execute(query)).first() is not None
+
+
 async def unposted(conn: AsyncConnection, limit: int) -> list[UsedDay]:
     """Days of which more was earned than posted; nobody else posts them while this transaction lasts."""
     query = (
@@ -294,7 +299,7 @@ async def readings(conn: AsyncConnection, after: int, until: int) -> list[Readin
     r = usage_records.c
     query = (
         select(
-            r.record_id, r.kind, r.session_key, r.nas_id, r.service_id, r.event_us, r.session_time_s,
+            r.record_id, r.kind, r.session_key, r.nas_id, r.service_id, r.event_us, r.received_us, r.session_time_s,
             r.upstream_octets, r.downstream_octets,
         )
         .join(wallet, wallet.c.service_id == r.service_id)
@@ -302,8 +307,8 @@ async def readings(conn: AsyncConnection, after: int, until: int) -> list[Readin
         .order_by(r.record_id)
     )  # fmt: skip
     return [
-        Reading(id_, kind, key, nas_id, service_id, from_micros(event_us), *totals)
-        for id_, kind, key, nas_id, service_id, event_us, *totals in await conn.execute(query)
+        Reading(id_, kind, key, nas_id, service_id, from_micros(event_us), from_micros(received_us), *totals)
+        for id_, kind, key, nas_id, service_id, event_us, received_us, *totals in await conn.execute(query)
     ]
 
 

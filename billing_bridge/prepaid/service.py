@@ -6,7 +6,7 @@ of processes, no two reserve the same last octet; and a check of the table refus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -255,6 +255,10 @@ class PrepaidService:
                 await self._access.go_on(conn, service_id, book.told.go_on)
         return True
 
+    async def stations(self, conn: AsyncConnection, session_keys: Collection[str]) -> Mapping[str, str]:
+        """Session → the station that a login asked with, where accounting knows it."""
+        return await self._access.stations(conn, session_keys) if session_keys else {}
+
     async def activated_in(self, conn: AsyncConnection, service_id: ServiceId) -> None:
         """Its login was made, perhaps after its balance."""
         found = await repository.get(conn, service_id)
@@ -284,6 +288,11 @@ class PrepaidService:
         """Newest first."""
         async with self._database.read() as conn:
             return await repository.movements(conn, service_id, before=before, limit=limit)
+
+    async def any_unposted(self) -> bool:
+        """Whether anything was earned that stands in no books yet."""
+        async with self._database.read() as conn:
+            return await repository.any_unposted(conn)
 
     async def unposted_in(self, conn: AsyncConnection, limit: int) -> list[UsedDay]:
         """What was earned and stands in no books yet, held for the caller until its transaction ends."""

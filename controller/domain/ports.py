@@ -480,6 +480,10 @@ class CreditAccess(Protocol[ConnectionT]):
         """These live sessions, which were put into the garden, have units again."""
         ...
 
+    async def stations(self, conn: ConnectionT, session_keys: Collection[str]) -> Mapping[str, str]:
+        """Session → the station that a login asked for it with, where accounting knows one."""
+        ...
+
     async def follow(self) -> None:
         """After the commit: this process's logins are to know at once."""
         ...

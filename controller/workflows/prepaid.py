@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DAYS = 500
-_EVERY_S = 30.0
+_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ class PrepaidSales:
 
     async def post(self) -> bool:
         """Post some of what was earned; whether there may be more."""
+        if not await self._prepaid.any_unposted():
+            return False
         async with self._database.begin() as conn:
             await self._prepayments.lock_in(conn)
             days = await self._prepaid.unposted_in(conn, _DAYS)

@@ -38,6 +38,8 @@ class FakeAccess:
     standing: dict[str, Standing | None] = field(default_factory=dict)
     ended: list[tuple[str, FinalAction]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    known: dict[str, str] = field(default_factory=dict)
+    """Stations of sessions, as accounting knows them."""
 
     async def take_turn(self, conn: Any) -> None: ...
 
@@ -49,6 +51,9 @@ class FakeAccess:
 
     async def go_on(self, conn: Any, service_id: ServiceId, session_keys: Collection[str]) -> None:
         self.resumed += session_keys
+
+    async def stations(self, conn: Any, session_keys: Collection[str]) -> dict[str, str]:
+        return {key: found for key, found in self.known.items() if key in session_keys}
 
     async def follow(self) -> None: ...
 

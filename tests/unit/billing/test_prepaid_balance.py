@@ -305,9 +305,27 @@ async def test_a_session_that_begins_in_the_garden_takes_nobodys_slice_and_pays_
     await world.top_up(MB)
     await world.prepaid.reserve(SERVICE, "line 2", NAS)
     await world.later(seconds=1)
-    await world.report("start", session="1")  # of the line in the garden: it was accepted first
+    world.access.known = {key("1"): "line 1", key("2"): "line 2"}
+    await world.report("start", session="1")
     await world.report("interim", 300_000, session="1")
     assert await world.amounts() == (MB, MB, 0)
     await world.report("start", session="2")
+    await world.report("interim", 300_000, session="2")
+    assert await world.amounts() == (700_000, 700_000, 0)
+
+
+async def test_of_a_line_that_dialled_twice_the_first_record_is_of_the_first_login(world: PrepaidWorld) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    world.access.known = {key("1"): "line 1", key("2"): "line 1"}
+    assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
+    await world.later(seconds=1)
+    await world.report("start", session="1", count=False)
+    await world.report("stop", 50_000, session="1", count=False)
+    await world.later(seconds=1)
+    await world.top_up(MB)
+    await world.prepaid.reserve(SERVICE, "line 1", NAS)
+    await world.later(seconds=1)
+    await world.report("start", session="2")
+    assert await world.amounts() == (MB, MB, 0), "what the first one used in the garden costs nothing"
     await world.report("interim", 300_000, session="2")
     assert await world.amounts() == (700_000, 700_000, 0)
