@@ -100,7 +100,7 @@ async def test_postings_cannot_be_added_to_an_entry_that_the_transaction_does_no
         await old.execute(select(journal_entry))
         async with database.begin() as conn:
             await write(conn, "a", 100, -100)
-        with pytest.raises(IntegrityError, match="has 1 postings instead of 0"):
+        with pytest.raises(IntegrityError):
             await old.execute(insert(posting).values(line("a", 3, 7)))
         await old.rollback()
 
