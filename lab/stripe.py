@@ -42,6 +42,8 @@ class StripeEmulator:
     requests: int = 0
     intents: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
+    moved: dict[str, Json] = field(default_factory=dict)
+    """Balance transactions, each with the payout that it is part of."""
     _answers: dict[str, tuple[str, int, Json]] = field(default_factory=dict)
 
     @property
@@ -50,6 +52,8 @@ class StripeEmulator:
             routes=[
                 Route("/v1/payment_intents", self._intent, methods=["POST"]),
                 Route("/v1/refunds", self._refund, methods=["POST"]),
+                Route("/v1/balance_transactions", self._transactions, methods=["GET"]),
+                Route("/v1/balance_transactions/{transaction}", self._transaction, methods=["GET"]),
             ]
         )
 
@@ -58,6 +62,29 @@ class StripeEmulator:
         made = self._new_intent({"amount": str(amount), "currency": currency}, more)
         self._succeed(made)
         return made
+
+    def settle(self, intent: Json, fee: int, kind: str = "charge") -> Json:
+        """The payment moves the balance, less a fee, which its charge then names; its event."""
+        source = intent["latest_charge"]
+        made = self._moved(intent["amount"], intent["currency"], fee, kind=kind, source=source)
+        charge = {
+            "id": source, "object": "charge", "amount": intent["amount"], "currency": intent["currency"],
+            "payment_intent": intent["id"], "balance_transaction": made["id"],
+        }  # fmt: skip
+        return self.tell("charge.updated", charge)
+
+    def pay_out(self, arrival: int, trace: str | None = None) -> Json:
+        """What the balance holds goes to the bank; its event."""
+        part = [t for t in self.moved.values() if t["payout"] is None]
+        made = {
+            "id": self._id("po"), "object": "payout", "amount": sum(t["net"] for t in part), "status": "paid",
+            "currency": part[0]["currency"], "arrival_date": arrival,
+            "trace_id": None if trace is None else {"status": "supported", "value": trace},
+        }  # fmt: skip
+        part.append(self._moved(-made["amount"], made["currency"], 0, kind="payout", source=made["id"]))
+        for one in part:
+            one["payout"] = made["id"]
+        return self.tell("payout.paid", made)
 
     def dispute(self, intent: Json, fee: int = 1500) -> Json:
         """The payer's bank takes the money back; its event."""
@@ -191,11 +218,37 @@ class StripeEmulator:
         intent.update(status="succeeded", amount_received=intent["amount"], latest_charge=self._id("ch"))
         self.tell("payment_intent.succeeded", intent)
 
-    def _moved(self, amount: int, currency: str, fee: int) -> Json:
-        return {
+    def _moved(self, amount: int, currency: str, fee: int, *, kind: str = "adjustment", source: str = "") -> Json:
+        made: Json = {
             "id": self._id("txn"), "object": "balance_transaction", "amount": amount, "currency": currency, "fee": fee,
-            "net": amount - fee, "type": "adjustment",
+            "net": amount - fee, "type": kind, "reporting_category": "dispute" if kind == "adjustment" else kind,
+            "source": source, "payout": None,
         }  # fmt: skip
+        self.moved[made["id"]] = made
+        return made
+
+    async def _transaction(self, request: Request) -> Response:
+        return self._read(request, self.moved.get(request.path_params["transaction"]))
+
+    async def _transactions(self, request: Request) -> Response:
+        """Pages of two, so that who reads only the first is found out."""
+        found = [t for t in self.moved.values() if t["payout"] == request.query_params.get("payout")]
+        ids = [t["id"] for t in found]
+        after = request.query_params.get("starting_after")
+        begin = 0 if after is None else ids.index(after) + 1
+        data = found[begin : begin + 2]
+        return self._read(request, {"object": "list", "data": data, "has_more": begin + 2 < len(found)})
+
+    def _read(self, request: Request, found: Json | None) -> Response:
+        self.requests += 1
+        if request.headers.get("authorization") != f"Bearer {self.api_key}":
+            return _error(401, "invalid_request_error", "Invalid API Key provided")
+        fault = self.faults.popleft() if self.faults else ""
+        if fault:
+            return _error(int(fault), "api_error", "try again", headers={"Retry-After": "0"})
+        if found is None:
+            return JSONResponse(_refusal("resource_missing", "No such balance transaction"), 404)
+        return JSONResponse(found)
 
     def _id(self, prefix: str) -> str:
         self._made = getattr(self, "_made", 0) + 1

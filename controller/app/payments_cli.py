@@ -246,6 +246,17 @@ def events(
 
 
 @payments_app.command()
+def payouts() -> None:
+    """What gateways sent to our bank, whether it arrived, and whether its transactions make it."""
+    with opened() as api:
+        for row in api.get("/payouts")["payouts"]:
+            print(
+                f"{row['arrival_on']}  {row['payout_id']}  {_money(row['amount'])}  {row['state']}  {row['checked']}  "
+                f"{row['detail']}"
+            )
+
+
+@payments_app.command()
 def retry(event_key: int) -> None:
     """Handle an event again that failed or waits."""
     with opened() as api:

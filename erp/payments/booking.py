@@ -22,10 +22,11 @@ from erp.finance import journal, ledger, receipts
 from erp.finance.chart import BANK_CHARGES, GATEWAY, IN_TRANSIT, UNKNOWN_PAYERS
 from erp.finance.journal import Entry
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
-from erp.payments import card_rows, refund_rows, repository
+from erp.payments import card_rows, fee_rows, refund_rows, repository
+from erp.payments.bank import repository as bank
 from erp.payments.errors import NoGateway, UnknownCardPayment, WrongState
 from erp.payments.repository import BOOKED, STALE, UNKNOWN, WAITING, CardPayment, Dispute, Told
-from erp.payments.stripe.events import Disputed, Fact, Failed, Named, Paid, PaidOut, Refunded, RefundFailed
+from erp.payments.stripe.events import Disputed, Fact, Failed, Named, Paid, PaidOut, Refunded, RefundFailed, Settled
 
 GATEWAY_REFUND = "gw:"
 """How references begin of refunds that a gateway made: its sums are told without those made by bank or in cash."""
@@ -63,6 +64,11 @@ class CardBooking:
                 return await self._disputed(conn, told, fact, actor)
             case PaidOut():
                 return await self._paid_out(conn, told.gateway, fact)
+            case Settled():
+                if fact.transaction_id is None:
+                    return BOOKED, "what it cost is told later"
+                await fee_rows.ask(conn, told.gateway, fact.transaction_id, fact.charge_id, self._clock.now())
+                return BOOKED, f"what it cost is asked for: {fact.transaction_id}"
 
     async def assign(self, name: str, intent_id: str, account_id: AccountId, *, actor: str) -> CardPayment:
         """Say whose payment it was: it is booked to the account, and so are later ones of the same gateway customer.
@@ -217,7 +223,7 @@ class CardBooking:
             await self._settlement.reverse_in(conn, back, actor=actor)
         elif fees:
             source = f"dispute-fee:{fact.dispute_id}#{step}"
-            await self._transfer(conn, told.gateway, fees, BANK_CHARGES, GATEWAY, source, f"Fee of {fact.dispute_id}")
+            await self.transfer(conn, told.gateway, fees, BANK_CHARGES, GATEWAY, source, f"Fee of {fact.dispute_id}")
         made = Dispute(
             told.gateway, fact.dispute_id, fact.intent_id, fact.withdrawn, fact.fees, fact.status, fact.reason,
             told.created_at, fact.final, step,
@@ -231,15 +237,27 @@ class CardBooking:
         booked = await ledger.find_entry(conn, source=source)
         if not fact.failed:
             if booked is None:
-                await self._transfer(conn, name, fact.amount, IN_TRANSIT, GATEWAY, source, f"Payout {fact.payout_id}")
+                await self.transfer(conn, name, fact.amount, IN_TRANSIT, GATEWAY, source, f"Payout {fact.payout_id}")
+                await self._note_payout(conn, name, fact)
                 await repository.wake(conn, name, object_id=fact.payout_id)
             return BOOKED, "on its way to the bank"
         if booked is None:
             return WAITING, f"payout {fact.payout_id} was not booked: there is nothing to take back"
         back = f"payout-failed:{fact.payout_id}"
         if await ledger.find_entry(conn, source=back) is None:
-            await self._transfer(conn, name, -fact.amount, IN_TRANSIT, GATEWAY, back, f"Payout {fact.payout_id} failed")
+            await self.transfer(conn, name, -fact.amount, IN_TRANSIT, GATEWAY, back, f"Payout {fact.payout_id} failed")
+            await fee_rows.change_payout(conn, name, fact.payout_id, state=fee_rows.FAILED)
         return BOOKED, "back at the gateway"
+
+    async def _note_payout(self, conn: AsyncConnection, name: str, fact: PaidOut) -> None:
+        """Its transactions are asked for, and lines of the bank that nobody knew may be it."""
+        now, nothing = self._clock.now(), Money.zero(fact.amount.currency)
+        made = fee_rows.Payout(
+            name, fact.payout_id, fact.amount, fact.arrival_on, fact.trace, fee_rows.SENT, None, fee_rows.ASKED,
+            nothing, "", now,
+        )  # fmt: skip
+        await fee_rows.add_payout(conn, made)
+        await bank.look_again(conn, fact.amount)
 
     async def _assign(self, conn: AsyncConnection, found: CardPayment, account_id: AccountId, actor: str) -> None:
         came = MoneyIn(account_id, found.amount, found.gateway, found.intent_id, found.paid_at, UNKNOWN_PAYERS)
@@ -274,11 +292,12 @@ class CardBooking:
     async def _to_suspense(self, conn: AsyncConnection, made: CardPayment, now: datetime) -> str:
         source = f"card:{made.gateway}:{made.intent_id}"[:80]
         what = f"Payment {made.intent_id} of an unknown payer"
-        return await self._transfer(conn, made.gateway, made.amount, GATEWAY, UNKNOWN_PAYERS, source, what)
+        return await self.transfer(conn, made.gateway, made.amount, GATEWAY, UNKNOWN_PAYERS, source, what)
 
-    async def _transfer(
+    async def transfer(
         self, conn: AsyncConnection, name: str, amount: Money, debit: str, credit: str, source: str, what: str
     ) -> str:
+        """From one account of the gateway's books to another, both by their roles; the entry. Raises NoGateway."""
         found = await repository.gateways(conn, name)
         if not found:
             raise NoGateway(f"no payment gateway {name}")

@@ -38,8 +38,26 @@ class Answer:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class BalanceTransaction:
+    """What moved our balance at the gateway: `amount` less `fee`. `source` is what it is about, such as a charge."""
+
+    transaction_id: str
+    kind: str
+    category: str
+    source: str
+    amount: Money
+    fee: Money
+
+
 class PaymentGateway(Protocol):
     """Raises GatewayDeclined for a clear no, and GatewayUnsure when it is not known whether it happened."""
+
+    async def transaction(self, transaction_id: str) -> BalanceTransaction: ...
+
+    async def transactions_of(self, payout_id: str, after: str | None) -> tuple[list[BalanceTransaction], bool]:
+        """Some of those that a payout is made of, after the one named, and whether there are more."""
+        ...
 
     async def charge(self, wanted: ChargeCard) -> Answer: ...
 

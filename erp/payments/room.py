@@ -21,6 +21,7 @@ from erp.payments.booking import CardBooking
 from erp.payments.cards import CardCharges
 from erp.payments.cash import CashDesk
 from erp.payments.entity_settings import EntitySettings
+from erp.payments.fees import GatewayFees
 from erp.payments.gateway import PaymentGateway
 from erp.payments.gateways import GatewayRegistry
 from erp.payments.inbox import AWAY, GatewayInbox
@@ -60,6 +61,7 @@ class PaymentsRoom:
         self.refunds = RefundService(
             database, clock, self.settlement, self.booking, self.gateways, self._speaks, settings
         )
+        self.fees = GatewayFees(database, clock, self.gateways, self.booking, self._speaks)
         self.cards = CardCharges(database, clock, finance, self.gateways, self._speaks)
 
         self.entity_settings = EntitySettings(database, clock, crm, settings)
@@ -83,6 +85,7 @@ class PaymentsRoom:
         """Go on with what an answer, or a process, was lost over: refunds, charges, bank lines not looked at yet."""
         await self.refunds.resume()
         await self.cards.resume()
+        await self.fees.resume()
         await self.statements.look()
 
     async def _ask_again(self) -> None:

@@ -128,6 +128,42 @@ dispute = Table(
 )
 """What is booked of a dispute, and as of which picture of it. An older picture changes nothing."""
 
+balance_transaction = Table(
+    "payments_balance_transaction",
+    metadata,
+    Column("gateway", String(32), ForeignKey("payments_gateway.name"), primary_key=True),
+    Column("transaction_id", String(255), primary_key=True),
+    Column("source", String(255), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("fee_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("state", String(8), nullable=False, index=True),
+    Column("entry_id", Id),
+    Column("detail", String(300), nullable=False),
+    Column("told_at", Instant, nullable=False),
+)
+"""What moved the balance at a gateway. `state` is asked, known or by-hand; `entry_id` is where its fee was booked."""
+
+payout = Table(
+    "payments_payout",
+    metadata,
+    Column("gateway", String(32), ForeignKey("payments_gateway.name"), primary_key=True),
+    Column("payout_id", String(255), primary_key=True),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("arrival_on", Date, nullable=False),
+    Column("trace", String(255), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("line_id", Id),
+    Column("checked", String(8), nullable=False, index=True),
+    Column("difference_minor", BigInteger, nullable=False),
+    Column("detail", String(300), nullable=False),
+    Column("told_at", Instant, nullable=False),
+    Index("ix_payments_payout_state", "state", "amount_minor"),
+)
+"""Money that a gateway sent to our bank. `state` is sent, arrived (on `line_id`) or failed."""
+
 refund = Table(
     "payments_refund",
     metadata,

@@ -31,6 +31,7 @@ from controller.web.office import (
     orders,
     pauses,
     payments,
+    payouts,
     people,
     periods,
     proposals,
@@ -50,7 +51,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     books = (periods, statements, receivables, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
-    collected = (gateways, mandates, payments, bank, cash)
+    collected = (gateways, mandates, payments, bank, payouts, cash)
     owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
     lists = (network, nas, orders, people, catalog, stock, *owed, usage, waiting, exceptions, assurance)
     rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)

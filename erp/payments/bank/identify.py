@@ -20,7 +20,7 @@ from erp.finance import repository as documents
 from erp.finance.chart import BANK_CHARGES, BANK_LINES, DIRECT_DEBITS, IN_TRANSIT
 from erp.finance.journal import Entry, Posting
 from erp.finance.settlement import MoneyIn, Settlement
-from erp.payments import refund_rows
+from erp.payments import fee_rows, refund_rows
 from erp.payments.bank import repository
 from erp.payments.bank.matching import Match, OpenInvoices
 from erp.payments.bank.repository import MATCHED, NEW, OPEN, BankLine
@@ -87,7 +87,7 @@ class Identification:
                 if item.payment_id is not None and item.amount_minor == line.amount.minor:
                     await self._transfer(conn, line, DIRECT_DEBITS, "collection", item.collection_id, actor)
                     return True
-            return False
+            return await self._match_payout(conn, line, actor)
         if not line.end_to_end:
             return False
         for item in await sepa_rows.items(conn, item_id=line.end_to_end):
@@ -98,6 +98,17 @@ class Identification:
                 await refund_rows.change(conn, refund.refund_id, refund_rows.DONE, self._clock.now())
                 return True
         return False
+
+    async def _match_payout(self, conn: AsyncConnection, line: BankLine, actor: str) -> bool:
+        """What a gateway sent: the line takes it from what is on its way."""
+        (account,) = await repository.accounts(conn, bank_account_id=line.bank_account_id)
+        said = " ".join((line.party, line.remittance, line.reference, line.end_to_end, line.bank_ref))
+        found = await fee_rows.credited(conn, account.entity_id, line.amount, line.booked_on, said)
+        if found is None:
+            return False
+        await self._transfer(conn, line, IN_TRANSIT, "payout", found.payout_id, actor)
+        await fee_rows.change_payout(conn, found.gateway, found.payout_id, state=fee_rows.ARRIVED, line_id=line.line_id)
+        return True
 
     async def _returned(self, conn: AsyncConnection, line: BankLine, item: sepa_rows.Item, actor: str) -> bool:
         fee = Money(-line.amount.minor - item.amount_minor, line.amount.currency)

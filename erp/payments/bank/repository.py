@@ -268,6 +268,12 @@ async def set_match(
     )
 
 
+async def look_again(conn: AsyncConnection, amount: Money) -> None:
+    """Lines of this amount that nobody has identified are new again: something was told that may be them."""
+    where = bank_line.c.state == OPEN, bank_line.c.amount_minor == amount.minor, bank_line.c.currency == amount.currency
+    await conn.execute(update(bank_line).where(*where).values(state=NEW))
+
+
 async def open_invoices(conn: AsyncConnection, entity_id: str, currency: str) -> list[OpenInvoice]:
     """Of an entity in one currency, oldest first."""
     settled = (

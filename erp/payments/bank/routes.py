@@ -10,6 +10,7 @@ from controller.domain.money import Money
 from controller.http.content import read_body
 from controller.http.endpoint import Call, Endpoint, Page
 from controller.http.problem import Problem
+from erp.payments import payout_routes
 from erp.payments.answers import ReasonIn
 from erp.payments.bank.answers import (
     BankAccountIn,
@@ -38,7 +39,7 @@ XML_BODY = {
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
-    return [*_accounts(room), *_lines(room)]
+    return [*_accounts(room), *_lines(room), *payout_routes.endpoints(room.fees)]
 
 
 def parts_of(given: Sequence[PartIn] | None) -> list[tuple[InvoiceId, Money]] | None:

@@ -11,12 +11,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx2
 
 from controller.domain.ports import Secret
 from erp.payments.errors import GatewayDeclined, GatewayUnsure
-from erp.payments.gateway import Answer, ChargeCard, RefundPayment
+from erp.payments.gateway import Answer, BalanceTransaction, ChargeCard, RefundPayment
+from erp.payments.stripe.events import signed_money
 
 API_VERSION = "2024-06-20"
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)
@@ -70,17 +72,31 @@ class StripeGateway:
         )
         return _answer(found)
 
+    async def transaction(self, transaction_id: str) -> BalanceTransaction:
+        return _moved(await self._send("GET", f"/v1/balance_transactions/{quote(transaction_id, safe='')}", {}, {}))
+
+    async def transactions_of(self, payout_id: str, after: str | None) -> tuple[list[BalanceTransaction], bool]:
+        wanted = {"payout": payout_id, "limit": "100"} | ({} if after is None else {"starting_after": after})
+        found = await self._send("GET", f"/v1/balance_transactions?{urlencode(wanted)}", {}, {})
+        data = found.get("data")
+        if not isinstance(data, list):
+            raise GatewayUnsure("the gateway's answer is no list")
+        return [_moved(one) for one in data], found.get("has_more") is True
+
     async def _post(self, path: str, form: Mapping[str, str], key: str) -> Mapping[str, Any]:
-        headers = {
-            "Authorization": f"Bearer {self._key.reveal()}",
-            "Idempotency-Key": key,
-            "Stripe-Version": API_VERSION,
-        }
+        return await self._send("POST", path, form, {"Idempotency-Key": key})
+
+    async def _send(
+        self, method: str, path: str, form: Mapping[str, str], more: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        headers = {"Authorization": f"Bearer {self._key.reveal()}", "Stripe-Version": API_VERSION, **more}
         why = ""
         for pause in (*_PAUSES_S, None):
             wait = pause
             try:
-                answer = await self._client.post(f"{self._base}{path}", data=dict(form), headers=headers)
+                answer = await self._client.request(
+                    method, f"{self._base}{path}", data=dict(form) or None, headers=headers
+                )
             except httpx2.TransportError as error:
                 why = type(error).__name__
             else:
@@ -129,3 +145,20 @@ def _answer(found: Mapping[str, Any]) -> Answer:
     if not isinstance(provider_id, str):
         raise GatewayUnsure("the gateway's answer names no object")
     return Answer(provider_id, _SUCCEEDED.get(status, "failed"), status)
+
+
+def _moved(found: Any) -> BalanceTransaction:
+    """Raises GatewayUnsure for what is no balance transaction as the API documents it."""
+    try:
+        source = found.get("source")
+        about = source.get("id") if isinstance(source, dict) else source
+        return BalanceTransaction(
+            str(found["id"]),
+            str(found["type"]),
+            str(found.get("reporting_category") or ""),
+            about if isinstance(about, str) else "",
+            signed_money(found["amount"], found["currency"]),
+            signed_money(found["fee"], found["currency"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GatewayUnsure(f"the gateway's answer is no balance transaction: {type(error).__name__} {error}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from controller.domain.money import Money
@@ -87,11 +87,21 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class PaidOut:
-    """The gateway sent what it owed to the bank, or with `failed` got it back."""
+    """The gateway sent what it owed to the bank, or with `failed` got it back. `trace` is what the bank may quote."""
 
     payout_id: str
     amount: Money
     failed: bool
+    arrival_on: date
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A charge has moved the balance; the transaction says what that cost. None while the gateway does not know."""
+
+    charge_id: str
+    transaction_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class RefundFailed:
     amount: Money
 
 
-Fact = Paid | Failed | Named | Refunded | RefundFailed | Disputed | PaidOut
+Fact = Paid | Failed | Named | Refunded | RefundFailed | Disputed | PaidOut | Settled
 
 
 def parse(body: bytes) -> tuple[Head, Mapping[str, Any]]:
@@ -158,13 +168,27 @@ def fact(event: Mapping[str, Any]) -> Fact | None:
                 return _disputed(about)
             case "refund.failed":
                 return _refund_failed(about)
-            case "payout.paid":
-                return PaidOut(_word(about["id"]), _money(about["amount"], about["currency"]), failed=False)
-            case "payout.failed":
-                return PaidOut(_word(about["id"]), _money(about["amount"], about["currency"]), failed=True)
+            case "payout.paid" | "payout.failed":
+                return _paid_out(about, _instant(event["created"]), failed=event["type"] == "payout.failed")
+            case "charge.succeeded" | "charge.updated" | "charge.captured":
+                return Settled(_word(about["id"]), _id_of(about.get("balance_transaction")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotAnEvent(f"{event['type']} lacks what the API says it has: {type(error).__name__} {error}") from None
     return None
+
+
+def _paid_out(about: Mapping[str, Any], told_at: datetime, *, failed: bool) -> PaidOut:
+    told = about.get("arrival_date")
+    arrival = told_at if told is None else _instant(told)
+    trace = about.get("trace_id")
+    value = trace.get("value") if isinstance(trace, dict) else None
+    return PaidOut(
+        _word(about["id"]),
+        _money(about["amount"], about["currency"]),
+        failed,
+        arrival.date(),
+        _word(value) if isinstance(value, str) else "",
+    )
 
 
 def _paid(about: Mapping[str, Any], at: datetime) -> Paid:
@@ -275,6 +299,14 @@ def _money(minor: Any, currency: Any) -> Money:
     if isinstance(minor, bool) or not isinstance(minor, int) or not 0 <= minor < 10**15:
         raise ValueError(f"an amount is an integer of minor units, not {minor!r}")
     return Money(minor, _word(currency).upper())
+
+
+def signed_money(minor: Any, currency: Any) -> Money:
+    """The same for what may be negative. Raises ValueError or TypeError."""
+    if isinstance(minor, bool) or not isinstance(minor, int):
+        raise ValueError(f"an amount is an integer of minor units, not {minor!r}")
+    found = _money(abs(minor), currency)
+    return found if minor >= 0 else -found
 
 
 def _instant(seconds: Any) -> datetime:

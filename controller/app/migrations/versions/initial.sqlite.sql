@@ -130,9 +130,9 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
@@ -197,9 +197,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -524,11 +524,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
+;;
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE TABLE store_audit (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -542,9 +542,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -762,9 +762,9 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
@@ -1076,13 +1076,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1232,15 +1232,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
+;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1337,9 +1337,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1375,15 +1375,15 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
-;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1464,13 +1464,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1495,9 +1495,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
-;;
 CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1533,11 +1533,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1746,9 +1746,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1851,9 +1851,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -1864,6 +1864,23 @@ CREATE TABLE billing_bridge_prepaid_used (
     CONSTRAINT pk_billing_bridge_prepaid_used PRIMARY KEY (service_id, terms, period_on),
     CONSTRAINT fk_billing_bridge_prepaid_used_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
+;;
+CREATE TABLE billing_bridge_prepaid_call (
+    service_id VARCHAR(32) NOT NULL,
+    call_id VARCHAR(64) NOT NULL,
+    number VARCHAR(32) NOT NULL,
+    began_at BIGINT NOT NULL,
+    terms BIGINT NOT NULL,
+    period_on DATE NOT NULL,
+    granted_s INTEGER NOT NULL,
+    duration_s INTEGER,
+    debited BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    CONSTRAINT pk_billing_bridge_prepaid_call PRIMARY KEY (service_id, call_id),
+    CONSTRAINT fk_billing_bridge_prepaid_call_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_call_running ON billing_bridge_prepaid_call (expires_at, granted_s)
 ;;
 CREATE TABLE billing_bridge_prepaid_day (
     service_id VARCHAR(32) NOT NULL,
@@ -1934,9 +1951,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2029,11 +2046,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
-;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
+;;
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2152,13 +2169,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2331,9 +2348,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
-;;
 CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2386,11 +2403,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
-;;
 CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
+;;
+CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2407,6 +2424,45 @@ CREATE TABLE payments_dispute (
     CONSTRAINT pk_payments_dispute PRIMARY KEY (gateway, dispute_id),
     CONSTRAINT fk_payments_dispute_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
+;;
+CREATE TABLE payments_balance_transaction (
+    gateway VARCHAR(32) NOT NULL,
+    transaction_id VARCHAR(255) NOT NULL,
+    source VARCHAR(255) NOT NULL,
+    kind VARCHAR(64) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    fee_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    entry_id VARCHAR(32),
+    detail VARCHAR(300) NOT NULL,
+    told_at BIGINT NOT NULL,
+    CONSTRAINT pk_payments_balance_transaction PRIMARY KEY (gateway, transaction_id),
+    CONSTRAINT fk_payments_balance_transaction_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
+CREATE INDEX ix_payments_balance_transaction_state ON payments_balance_transaction (state)
+;;
+CREATE TABLE payments_payout (
+    gateway VARCHAR(32) NOT NULL,
+    payout_id VARCHAR(255) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    arrival_on DATE NOT NULL,
+    trace VARCHAR(255) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    line_id VARCHAR(32),
+    checked VARCHAR(8) NOT NULL,
+    difference_minor BIGINT NOT NULL,
+    detail VARCHAR(300) NOT NULL,
+    told_at BIGINT NOT NULL,
+    CONSTRAINT pk_payments_payout PRIMARY KEY (gateway, payout_id),
+    CONSTRAINT fk_payments_payout_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
+)
+;;
+CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
+;;
+CREATE INDEX ix_payments_payout_state ON payments_payout (state, amount_minor)
 ;;
 CREATE TABLE payments_statement (
     statement_id VARCHAR(32) NOT NULL,
@@ -2648,11 +2704,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -2731,9 +2787,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
-;;
 CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
+;;
+CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -2842,11 +2898,11 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2871,11 +2927,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -2896,9 +2952,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3011,10 +3067,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
-;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+;;
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
