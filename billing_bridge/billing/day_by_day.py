@@ -238,16 +238,18 @@ class Counter:
             return
         plans = stretches(subscription.changes, DaySpan(date.min, date.max), subscription.pauses)
         used: dict[tuple[OfferingVersionId, date], int] = {}
-        fate, key, here = "", None, DaySpan(date.min, date.min)
+        fate, key, first_on, until_on = "", None, date.min, date.min
         for usage in subscription.usage:
             day, place, octets = usage.counted_on, (usage.service_id, usage.day), usage.octets
-            if day not in here:  # days come in order: most of them lie in the period and the plan of the one before
+            # Days come in order: most of them lie in the period and the plan of the one before.
+            if not first_on <= day < until_on:
                 stretch = next((s for s in plans if day in s.span), None)
                 if stretch is None:
                     self._days.setdefault(place, ("unplanned", octets))
                     continue
                 period = subscription.calendar.period(day, self._tariffs[stretch.version_id].plan.cycle)
                 here = stretch.span.common(period) or DaySpan(day, day + _DAY)
+                first_on, until_on = here.first_on, here.until_on
                 key = (stretch.version_id, period.first_on)
                 fate = self._fate(subscription, stretch.version_id, period, charges)
             assert key is not None

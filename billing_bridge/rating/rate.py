@@ -8,7 +8,7 @@ period is over only what is due in advance can be said; usage is None then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
@@ -72,7 +72,7 @@ def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> It
     for price in tariff.plan.prices:
         if isinstance(price, METERED):
             hours = hours_of(price, metered, tariff.plan.holidays)
-            used = sum(counted(price, *_of_day(usage, day, hours)) for day in days)
+            used = sum([counted(price, *octets) for octets in _by_day(usage, days, hours)])
             yield _octet_line(price, used, share, held)
         elif isinstance(price, Percentile):
             yield _burst_line(price, held, usage, zone, share)
@@ -80,12 +80,17 @@ def _used(tariff: TariffVersion, held: Held, zone: ZoneInfo, usage: Usage) -> It
             yield _calls_line(price, held, usage, zone, share)
 
 
-def _of_day(usage: Usage, day: date, hours: Hours | None) -> Octets:
+def _by_day(usage: Usage, days: Iterable[date], hours: Hours | None) -> list[Octets]:
+    """What was used on days, or in the hours of them, in order."""
+    if hours is None:
+        return [usage.by_day[day] for day in days if day in usage.by_day]
+    return [_in_hours(usage, day, hours) for day in days]
+
+
+def _in_hours(usage: Usage, day: date, hours: Hours) -> Octets:
     whole = usage.by_day.get(day)
     if whole is None:
         return Octets(0, 0)
-    if hours is None:
-        return whole
     quarters = usage.by_quarter.get(day, {})
     if sum(o.upstream + o.downstream for o in quarters.values()) != whole.upstream + whole.downstream:
         raise ValueError(f"what was used on {day} is not known by the hour")
