@@ -102,6 +102,7 @@ def test_a_business_line_is_on_the_olt_and_policed_by_the_router(demo: Demo) -> 
 @needs_radclient
 @pytest.mark.parametrize("attribute", ["User-Password", "CHAP-Password"])
 def test_an_experiment_s_subscriber_signs_in_and_with_a_wrong_password_does_not(demo: Demo, attribute: str) -> None:
+    assert demo.json["subscribers"]
     for subscriber in demo.json["subscribers"]:
         right = signs_in(demo, subscriber, subscriber["password"], attribute)
         assert "Received Access-Accept" in right, right + demo.said()

@@ -130,7 +130,7 @@ async def test_200_lines_dial_at_once_and_a_25_gives_126_of_them_an_address(
         answers = await asyncio.gather(*(bras.login(name) for name in names), return_exceptions=True)
         given = [answer.framed_ip for answer in answers if isinstance(answer, Session)]
         assert (len(given), len(set(given))) == (126, 126)
-        assert all(isinstance(answer, Session | Rejected) for answer in answers)
+        assert sum(isinstance(answer, Rejected) for answer in answers) == 74
 
 
 async def test_fair_use_throttles_the_bras_and_a_top_up_frees_it_in_the_middle_of_a_session(
@@ -210,7 +210,8 @@ async def test_a8_two_processes_give_200_logins_126_addresses_and_none_twice(
     answers = await answers_of(tmp_path, *((url(database), pool_id, first, "100") for first in ("1", "101")))
     given = [answer for answer in answers if isinstance(answer, str)]
     assert (len(given), len(set(given))) == (126, 126)
-    assert all("is exhausted" in answer[0] for answer in answers if not isinstance(answer, str))
+    refused = [answer[0] for answer in answers if not isinstance(answer, str)]
+    assert ["is exhausted" in said for said in refused] == [True] * 74
     state = await service.show(pool_id)
     assert (state.held, state.free) == (126, 0)
 

@@ -111,6 +111,7 @@ def test_repeating_the_plan_of_a_day_never_changes_the_price(changes: list[Chang
 @pytest.mark.parametrize("anchor", range(1, 32))
 def test_periods_touch_and_never_drift_from_their_anchor(anchor: int) -> None:
     periods = Calendar(anchor).periods(date(2027, 1, 5), date(2028, 12, 31))
+    assert len(periods) in (24, 25)
     for before, after in pairwise(periods):
         assert before.until_on == after.first_on
     for period in periods:

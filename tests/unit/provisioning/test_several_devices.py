@@ -117,6 +117,7 @@ async def test_drift_on_any_device_is_named(pair: Pair) -> None:
     pair.isp.clock.advance(timedelta(seconds=settings.check_interval_s + 1))
     assert await Reconciler(pair.isp.service, pair.isp.clock, settings).check_due() == 1
     (drifted,) = await pair.isp.service.page(None, 10, "drift")
+    assert drifted.differences
     assert all(difference.startswith("router-1: ") for difference in drifted.differences)
     assert (pair.router.applied, pair.olt.applied) == (1, 1), "drift is reported, not overwritten"
 
