@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from billing_bridge.prepaid.model import Movement, Session
+from billing_bridge.prepaid.model import Movement, PrepaidCall, Session
 from billing_bridge.prepaid.service import PrepaidState
 from controller.http.endpoint import PageQuery
 from controller.http.models import Currency, IdText, In, Instant, MoneyOut, Out
@@ -37,6 +37,40 @@ class CloseIn(In):
 
 class PrepaidQuery(PageQuery):
     account_id: IdText | None = None
+
+
+class CallIn(In):
+    """A call that begins, or goes on: `wanted_s` seconds from its begin. `call_id` is the exchange's."""
+
+    call_id: Annotated[str, StringConstraints(pattern=r"^[\x21-\x2e\x30-\x7e]{1,64}$")]
+    number: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,32}$")]
+    wanted_s: Annotated[int, Field(gt=0, le=86_400)] = 600
+
+
+class CallEndIn(In):
+    duration_s: Annotated[int, Field(ge=0, le=604_800)]
+
+
+class CallOut(Out):
+    """Until `granted_s` from its begin a call may go on; 0 is no. What one that has ended cost is `debited`."""
+
+    call_id: str
+    number: str
+    began_at: Instant
+    granted_s: int
+    duration_s: int | None
+    debited: int
+
+    @classmethod
+    def of(cls, found: PrepaidCall) -> CallOut:
+        return cls(
+            call_id=found.call_id,
+            number=found.number,
+            began_at=found.began_at,
+            granted_s=found.granted_s,
+            duration_s=found.duration_s,
+            debited=found.debited,
+        )
 
 
 class SliceOut(Out):

@@ -22,6 +22,7 @@ from billing_bridge.prepaid.model import (
     START_FOLLOWS,
     Kind,
     Movement,
+    PrepaidCall,
     Reading,
     Segment,
     Session,
@@ -30,10 +31,12 @@ from billing_bridge.prepaid.model import (
     Used,
     Wallet,
 )
+from billing_bridge.prepaid.telephony import Telephony
 from billing_bridge.rating.metered import Share, counted
 from billing_bridge.rating.prepaid import Grant, Prepaid, Units, grant, report
 from controller.domain.clock import local_date
 from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
+from controller.domain.errors import Conflict
 from controller.domain.price import Meter
 
 _WHOLE = Share(1, 1)
@@ -67,6 +70,7 @@ class Book:
         terms: Sequence[Terms],
         used: Mapping[Segment, Used],
         sessions: Iterable[Session],
+        calls: Iterable[PrepaidCall] = (),
         *,
         zone: ZoneInfo,
         rounding: str,
@@ -75,6 +79,7 @@ class Book:
         self.terms = terms
         self.used = dict(used)
         self.sessions = {s.reservation_id: s for s in sessions}
+        self.telephony = Telephony(calls, terms, (wallet.currency, rounding))
         self.days: dict[date, Day] = {}
         self.movements: list[Movement] = []
         self.told = Told()
@@ -141,13 +146,34 @@ class Book:
         elif session.state in (State.OPEN, State.FINAL):
             self._extend(session, f"extend:{reading.record_id}", now)
 
+    def grant_call(self, grant_id: str, call_id: str, number: str, wanted_s: int, now: datetime) -> PrepaidCall:
+        """Seconds for a call, from its begin: as many of those wanted as are affordable beside all else."""
+        if self.wallet.closed_at is not None:
+            raise Conflict("the prepaid balance of the service was closed")
+        self.expire(now)
+        call = self.telephony.begin(self.wallet.service_id, call_id, number, self._segment(now), now)
+        spare = self.wallet.balance - self._held(now)
+        self.telephony.grant(call, wanted_s, spare, self._terms_at(now).validity)
+        self._record(Kind.RESERVATION, 0, f"call:{grant_id}", now)
+        return call
+
+    def end_call(self, call_id: str, duration_s: int, now: datetime) -> PrepaidCall:
+        """Debit a call by what all calls of its period cost together: no cent is rounded twice."""
+        call, is_new = self.telephony.end(call_id, duration_s)
+        if is_new:
+            taken = min(call.debited, max(0, self.wallet.balance - self._held(now)))
+            day = local_date(call.began_at, self._zone)
+            self._take(taken, call.debited - taken, day, f"call-end:{call_id}", None, None, now)
+        return call
+
     def expire(self, now: datetime) -> None:
         """Give back the slices whose validity is over; a session that is heard of again asks again."""
+        for call in self.telephony.lapse(now):
+            self._record(Kind.EXPIRY, 0, f"expire:call:{call.call_id}:{to_key(call.expires_at)}", now)
         for session in self.sessions.values():
             if session.expires_at > now:
                 continue
-            at = int(session.expires_at.timestamp() * 1000)
-            self._give_back(session, Kind.EXPIRY, f"expire:{session.reservation_id}:{at}", now)
+            self._give_back(session, Kind.EXPIRY, f"expire:{session.reservation_id}:{to_key(session.expires_at)}", now)
             if session.state in _WAITING:
                 session.state = State.ENDED
 
@@ -246,7 +272,14 @@ class Book:
         self._take(taken, debit - taken, part.day, key, session, record_id, now)
 
     def _take(
-        self, taken: int, overshoot: int, day: date, key: str, session: Session, record_id: int, now: datetime
+        self,
+        taken: int,
+        overshoot: int,
+        day: date,
+        key: str,
+        session: Session | None,
+        record_id: int | None,
+        now: datetime,
     ) -> None:
         wallet = self.wallet
         left = wallet.balance - taken
@@ -303,14 +336,13 @@ class Book:
         grants = {}
         if segment == self._segment(now):
             grants = {s.reservation_id: Grant(0, s.open, s.expires_at) for s in self.sessions.values()}
-        return Prepaid(
-            price, _WHOLE, self.wallet.currency, self._rounding, self.wallet.balance, known.used, known.debited, grants
-        )
+        balance = self.wallet.balance - self.telephony.held
+        return Prepaid(price, _WHOLE, self.wallet.currency, self._rounding, balance, known.used, known.debited, grants)
 
     def _held(self, now: datetime) -> int:
-        """What the open slices would cost."""
+        """What the open slices and the calls that go on would cost."""
         state = self._state(now)
-        return max(0, state.price_of(state.used + state.granted) - state.debited_minor)
+        return max(0, state.price_of(state.used + state.granted) - state.debited_minor) + self.telephony.held
 
     def _record(
         self,
@@ -338,3 +370,8 @@ class Book:
                 None if session is None else session.session_key, record_id, actor, now,
             )
         )  # fmt: skip
+
+
+def to_key(at: datetime) -> str:
+    """An instant within a key, to the microsecond."""
+    return f"{at:%Y%m%dT%H%M%S.%f}"

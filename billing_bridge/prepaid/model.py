@@ -7,10 +7,11 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from billing_bridge.errors import NotPrepaid
+from billing_bridge.rating.line import Call
 from billing_bridge.rating.prepaid import Units
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.money import Money
-from controller.domain.price import Free, Metered, PricePlan, Volume
+from controller.domain.price import Calls, Free, Metered, PricePlan, Volume
 from controller.domain.tariff import TariffVersion
 
 OCTETS, SECONDS = "octets", "seconds"
@@ -60,6 +61,12 @@ class Terms:
     def price(self) -> Metered | Units:
         """What data costs. Raises NotPrepaid for a tariff that says nothing of it."""
         return Units() if self.tariff is None else price_of_data(self.tariff.plan)
+
+    @property
+    def calls(self) -> Calls | None:
+        """What calls cost; None where none can be made."""
+        prices = () if self.tariff is None else self.tariff.plan.prices
+        return next((p for p in prices if isinstance(p, Calls)), None)
 
 
 def price_of_data(plan: PricePlan) -> Metered:
@@ -118,6 +125,25 @@ class Session:
     free_until: datetime | None
     expires_at: datetime
     heard_at: datetime
+
+
+@dataclass(slots=True)
+class PrepaidCall:
+    """See billing_bridge_prepaid_call."""
+
+    service_id: str
+    call_id: str
+    number: str
+    began_at: datetime
+    terms: int
+    period_on: date
+    granted_s: int
+    duration_s: int | None
+    debited: int
+    expires_at: datetime
+
+    def lasting(self, seconds: int) -> Call:
+        return Call(self.call_id, self.began_at, seconds, self.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from billing_bridge.prepaid.book import Book
 from billing_bridge.prepaid.model import (
     Kind,
     Movement,
+    PrepaidCall,
     Reading,
     Segment,
     Session,
@@ -26,7 +27,7 @@ from billing_bridge.prepaid.model import (
     Used,
     Wallet,
 )
-from billing_bridge.prepaid.tables import day, movement, position, session, terms, used, wallet
+from billing_bridge.prepaid.tables import call, day, movement, position, session, terms, used, wallet
 from billing_bridge.tables import session as mediated
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.identity import OfferingVersionId
@@ -39,6 +40,7 @@ _FOLLOWER = "prepaid"
 _WALLET = tuple(f.name for f in fields(Wallet))
 _SESSION = tuple(f.name for f in fields(Session))
 _MOVEMENT = tuple(f.name for f in fields(Movement) if f.name != "sequence")
+_CALL = tuple(f.name for f in fields(PrepaidCall))
 _USED = ("service_id", "terms", "period_on", "used", "debited")
 _DAY = ("service_id", "day", "debited", "earned_minor")
 _ADD_TO_DAY = (
@@ -149,6 +151,7 @@ async def books(
     conn: AsyncConnection,
     wallets: Mapping[str, Wallet],
     priced: Mapping[str, Sequence[Terms]],
+    since_on: date,
     session_keys: Iterable[str] = (),
     *,
     zone: ZoneInfo,
@@ -167,10 +170,23 @@ async def books(
     segments: dict[str, dict[Segment, Used]] = defaultdict(dict)
     for row in await conn.execute(select(used).where(one_of(conn, used.c.service_id, ids))):
         segments[row.service_id][Segment(row.terms, row.period_on)] = Used(row.used, row.debited)
+    telephony = [i for i in ids if any(t.calls for t in priced[i])]
+    calls = await _calls(conn, telephony, since_on) if telephony else {}
     return {
-        i: Book(found, priced[i], segments[i], sessions[i], zone=zone, rounding=rounding)
+        i: Book(found, priced[i], segments[i], sessions[i], calls.get(i, ()), zone=zone, rounding=rounding)
         for i, found in wallets.items()
     }
+
+
+async def _calls(conn: AsyncConnection, service_ids: Sequence[str], since_on: date) -> dict[str, list[PrepaidCall]]:
+    """Those that go on, and those of the periods from `since_on` on."""
+    query = select(call).where(
+        one_of(conn, call.c.service_id, service_ids), or_(call.c.period_on >= since_on, call.c.granted_s > 0)
+    )
+    found: dict[str, list[PrepaidCall]] = defaultdict(list)
+    for row in await conn.execute(query):
+        found[row.service_id].append(PrepaidCall(**dict(row._mapping)))
+    return dict(found)
 
 
 async def store(conn: AsyncConnection, changed: Iterable[Book]) -> None:
@@ -190,6 +206,8 @@ async def store(conn: AsyncConnection, changed: Iterable[Book]) -> None:
         for at, said in book.used.items()
     ]
     await insert_rows(conn, used, _USED, segments, replacing(used, _USED))
+    calls = [tuple(getattr(c, name) for name in _CALL) for book in books for c in book.telephony.calls.values()]
+    await insert_rows(conn, call, _CALL, calls, replacing(call, _CALL))
     days = [
         (book.wallet.service_id, at, said.debited, said.earned_minor)
         for book in books
@@ -258,9 +276,11 @@ async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
 
 
 async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
-    """Services with a slice whose validity is over."""
-    query = select(session.c.service_id).where(session.c.expires_at <= now, session.c.open > 0)
-    return sorted({row.service_id for row in await conn.execute(query.limit(limit))})
+    """Services with a slice, of a session or a call, whose validity is over."""
+    silent = select(session.c.service_id).where(session.c.expires_at <= now, session.c.open > 0)
+    lost = select(call.c.service_id).where(call.c.expires_at <= now, call.c.granted_s > 0)
+    found = {row.service_id for query in (silent, lost) for row in await conn.execute(query.limit(limit))}
+    return sorted(found)
 
 
 async def forget_sessions(conn: AsyncConnection, heard_before: datetime) -> None:

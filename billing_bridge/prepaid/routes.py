@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing_bridge.prepaid.answers import CloseIn, MovementOut, PrepaidOut, PrepaidQuery
+from billing_bridge.prepaid.answers import CallEndIn, CallIn, CallOut, CloseIn, MovementOut, PrepaidOut, PrepaidQuery
 from billing_bridge.prepaid.service import PrepaidService
 from controller.domain.identity import ServiceId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
@@ -27,7 +27,33 @@ def endpoints(prepaid: PrepaidService) -> list[Endpoint]:
         found = await prepaid.movements(service_id, before=query.last(int), limit=query.limit + 1)
         return Page.of(found, query, lambda moved: (moved.sequence,), MovementOut.of)
 
+    async def grant_call(call: Call) -> CallOut:
+        body, service_id = call.body_as(CallIn), ServiceId(call.path["service_id"])
+        return CallOut.of(await prepaid.grant_call(service_id, body.call_id, body.number, body.wanted_s))
+
+    async def end_call(call: Call) -> CallOut:
+        service_id, duration_s = ServiceId(call.path["service_id"]), call.body_as(CallEndIn).duration_s
+        return CallOut.of(await prepaid.end_call(service_id, call.path["call_id"], duration_s))
+
     return [
+        Endpoint(
+            "POST",
+            "/services/{service_id}/prepaid/calls",
+            scope="usage:write",
+            handler=grant_call,
+            summary="Reserve seconds of a prepaid balance for a call that begins or goes on",
+            body=CallIn,
+            returns=CallOut,
+        ),
+        Endpoint(
+            "POST",
+            "/services/{service_id}/prepaid/calls/{call_id}/end",
+            scope="usage:write",
+            handler=end_call,
+            summary="A call has ended: debit it, once",
+            body=CallEndIn,
+            returns=CallOut,
+        ),
         Endpoint(
             "GET",
             "/prepaid",

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
 from billing_bridge.prepaid import repository
 from billing_bridge.prepaid.book import Book
-from billing_bridge.prepaid.model import OCTETS, SECONDS, Movement, Session, Terms, Wallet, price_of_data
+from billing_bridge.prepaid.model import OCTETS, SECONDS, Movement, PrepaidCall, Session, Terms, Wallet, price_of_data
 from billing_bridge.prepaid.repository import TermsRow, UsedDay
 from billing_bridge.settings import BillingSettings
-from controller.domain.clock import Clock
+from controller.domain.clock import Clock, add_months, local_date
 from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
@@ -214,6 +214,34 @@ class PrepaidService:
         RESERVED.labels("granted" if isinstance(got, Slice) else "refused").inc()
         return got
 
+    # --- by telephone exchanges
+
+    async def grant_call(self, service_id: ServiceId, call_id: str, number: str, wanted_s: int) -> PrepaidCall:
+        """Reserve seconds for a call that begins or goes on: `granted_s` from its begin, 0 where nothing is left.
+
+        Raises UnknownPrepaid, NotPrepaid for a number that the prices do not name, Conflict for a call that has ended.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            book = await self.locked(conn, service_id)
+            made = book.grant_call(new_id(now), call_id, number, wanted_s, now)
+            await self.keep(conn, [book], now)
+        await self._access.follow()
+        return made
+
+    async def end_call(self, service_id: ServiceId, call_id: str, duration_s: int) -> PrepaidCall:
+        """A call has ended after so many seconds: debit it, once.
+
+        Raises UnknownPrepaid, NotFound for a call that nothing was reserved for, Conflict where it ended otherwise.
+        """
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            book = await self.locked(conn, service_id)
+            ended = book.end_call(call_id, duration_s, now)
+            await self.keep(conn, [book], now)
+        await self._access.follow()
+        return ended
+
     # --- by time and the usage log
 
     async def locked(self, conn: AsyncConnection, service_id: str) -> Book:
@@ -332,7 +360,9 @@ class PrepaidService:
         rows = await repository.terms_of(conn, wallets)
         priced = {i: [await self._priced(conn, row) for row in of] for i, of in rows.items()}
         zone, rounding = self._settings.zone, self._settings.rounding
-        return await repository.books(conn, wallets, priced, session_keys, zone=zone, rounding=rounding)
+        today = local_date(self._clock.now(), zone)
+        since_on = add_months(today.replace(day=1), -1)
+        return await repository.books(conn, wallets, priced, since_on, session_keys, zone=zone, rounding=rounding)
 
     async def _priced(self, conn: AsyncConnection, row: TermsRow) -> Terms:
         return row.with_tariff(await self._tariff(conn, row.version_id))

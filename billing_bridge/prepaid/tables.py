@@ -75,6 +75,24 @@ used = Table(
 )
 """Octets or seconds of a month under certain terms, and what they cost by them together."""
 
+call = Table(
+    "billing_bridge_prepaid_call",
+    metadata,
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), primary_key=True),
+    Column("call_id", String(64), primary_key=True),
+    Column("number", String(32), nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("terms", BigInteger, nullable=False),
+    Column("period_on", Date, nullable=False),
+    Column("granted_s", Integer, nullable=False),
+    Column("duration_s", Integer),
+    Column("debited", BigInteger, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index("ix_billing_bridge_prepaid_call_running", "expires_at", "granted_s"),
+)
+"""Calls of prepaid services: `granted_s` is reserved for one that goes on (0 once it is not), `duration_s` known of one
+that has ended."""
+
 day = Table(
     "billing_bridge_prepaid_day",
     metadata,

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -130,13 +130,13 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -197,9 +197,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -526,9 +526,9 @@ CREATE TABLE provisioning_service (
 ;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
-;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -542,9 +542,9 @@ CREATE TABLE store_audit (
     digest BLOB NOT NULL
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -762,11 +762,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
-;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+;;
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -967,9 +967,9 @@ CREATE TABLE finance_contract (
     CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
 )
 ;;
-CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
-;;
 CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
 ;;
 CREATE TRIGGER finance_contract_no_update BEFORE UPDATE ON finance_contract BEGIN SELECT RAISE(ABORT, 'finance_contract: posted rows are never changed or deleted'); END
 ;;
@@ -1076,13 +1076,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
-;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1232,15 +1232,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
-CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
-;;
 CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1253,9 +1253,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1337,9 +1337,9 @@ CREATE TABLE radius_session (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
-;;
 CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
+;;
+CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1375,15 +1375,15 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1464,11 +1464,11 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
@@ -1533,11 +1533,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1746,9 +1746,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1851,9 +1851,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_expires ON billing_bridge_prepaid_session (expires_at, open)
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -1912,9 +1912,9 @@ CREATE TABLE billing_bridge_prepaid_movement (
     CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
-;;
 CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, "key")
+;;
+CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
 ;;
 CREATE TRIGGER billing_bridge_prepaid_movement_immutable_update BEFORE UPDATE ON billing_bridge_prepaid_movement BEGIN SELECT RAISE(ABORT, 'movements of a prepaid balance are only ever added'); END
 ;;
@@ -1951,9 +1951,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2048,9 +2048,9 @@ CREATE TABLE dunning_step (
 ;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2169,13 +2169,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2201,9 +2201,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE TRIGGER finance_payment_no_update BEFORE UPDATE ON finance_payment BEGIN SELECT RAISE(ABORT, 'finance_payment: posted rows are never changed or deleted'); END
 ;;
@@ -2704,11 +2704,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE TRIGGER finance_allocation_no_update BEFORE UPDATE ON finance_allocation BEGIN SELECT RAISE(ABORT, 'finance_allocation: posted rows are never changed or deleted'); END
 ;;
@@ -2808,9 +2808,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
-;;
 CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2896,13 +2896,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
-;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE TRIGGER finance_earning_no_update BEFORE UPDATE ON finance_earning BEGIN SELECT RAISE(ABORT, 'finance_earning: posted rows are never changed or deleted'); END
 ;;
@@ -2927,9 +2927,9 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
@@ -2952,9 +2952,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_state ON orders_order (state)
-;;
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3067,9 +3067,9 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
