@@ -30,7 +30,7 @@ from erp.dunning.service import DunningService, changed
 from erp.dunning.tables import dispute, evidence
 from erp.finance.corrections import CorrectionService
 from erp.finance.crediting import Creditable
-from erp.finance.model import INVOICE
+from erp.finance.model import CLAIMS
 from erp.finance.service import FinanceService
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
@@ -108,7 +108,7 @@ class DisputeService:
         or a refund, and needs no rest from dunning.
         """
         invoice = await self._finance.invoice(request.invoice_id)
-        if invoice.kind != INVOICE:
+        if invoice.kind not in CLAIMS:
             raise DisputeRefused(f"{invoice.number} is a credit note: nothing of it is owed")
         whole = invoice.total
         if request.line_id is not None:

@@ -17,7 +17,7 @@ from erp.crm.tables import account_parent
 from erp.dunning import policy as ladders
 from erp.dunning.model import Agreement, Debt, Disputed, Pause, Policy, Taken
 from erp.dunning.tables import dispute, instalment, notice, pause, plan, plan_invoice, policy, run, segment, step
-from erp.finance.model import INVOICE
+from erp.finance.model import CLAIMS
 from erp.finance.tables import allocation, invoice
 from erp.orders.tables import pause as line_pause
 
@@ -44,7 +44,7 @@ async def debts(conn: AsyncConnection, account_ids: Collection[str], day: date) 
         .join(accounts, accounts.c.account_id == invoice.c.account_id)
         .where(
             one_of(conn, invoice.c.account_id, sorted(account_ids)),
-            invoice.c.kind == INVOICE,
+            invoice.c.kind.in_(CLAIMS),
             invoice.c.currency == accounts.c.currency,
             invoice.c.issued_on <= day,
             left > 0,
@@ -63,7 +63,7 @@ async def debts(conn: AsyncConnection, account_ids: Collection[str], day: date) 
 async def owing(conn: AsyncConnection, day: date, after: str, limit: int) -> list[str]:
     """Accounts with an invoice that was overdue and open at the end of a day, by id, those after `after`."""
     late = select(invoice.c.account_id).where(
-        invoice.c.kind == INVOICE, invoice.c.due_on < day, invoice.c.account_id > after
+        invoice.c.kind.in_(CLAIMS), invoice.c.due_on < day, invoice.c.account_id > after
     )
     query = late.where(invoice.c.total_minor > _settled(day)).distinct().order_by(invoice.c.account_id).limit(limit)
     return list(await conn.scalars(query))

@@ -25,7 +25,7 @@ _AROUND = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """`state` is sent, arrived or failed; `checked` is asked until its transactions are known, then agrees or differs."""
+    """`state` is sent, arrived or failed; `checked` is asked until its transactions are known, agrees or differs."""
 
     gateway: str
     payout_id: str
