@@ -32,6 +32,7 @@ from controller.app.finance_cli import finance_app
 from controller.app.holding_cli import account_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
+from controller.app.prepaid_cli import prepaid_app
 from controller.app.radius_cli import radius_app
 from controller.app.resale_cli import reseller_app
 from controller.app.usage_cli import usage_app
@@ -65,6 +66,7 @@ app.add_typer(assurance_app, name="assurance")
 app.add_typer(dunning_app, name="dunning")
 app.add_typer(billing_app, name="billing")
 app.add_typer(account_app, name="account")
+app.add_typer(prepaid_app, name="prepaid")
 app.add_typer(customer_app, name="customer")
 app.add_typer(invoice_app, name="invoice")
 app.add_typer(reseller_app, name="reseller")

@@ -1,0 +1,87 @@
+"""`headend prepaid`: what it asks of the API, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from controller.app import cli, prepaid_cli
+from controller.app.remote import Place, Remote
+
+SESSION = {"session_key": None, "state": "pending", "reserved": 100, "expires_at": "2026-11-01T12:00:00Z"}
+STATE = {
+    "service_id": "s", "unit": "EUR", "balance": 1_000, "reserved": 250, "standing": "open", "when_empty": "garden",
+    "sessions": [SESSION],
+}  # fmt: skip
+MOVED = {
+    "at": "2026-11-01T12:00:00Z", "kind": "debit", "amount": -5, "reserved_change": -5, "balance_after": 95,
+    "reserved_after": 0, "overshoot": 7,
+}  # fmt: skip
+VERSIONS = [{"number": 1, "version_id": "v1"}, {"number": 2, "version_id": "v2"}]
+ANSWERS = {
+    "/prepaid": {"items": [STATE, STATE | {"unit": "octets", "sessions": []}], "next": None},
+    "/services/s/prepaid": STATE,
+    "/services/s/prepaid/top-ups": STATE,
+    "/services/s/prepaid/close": STATE | {"standing": "closed"},
+    "/services/s/prepaid/movements": {"items": [MOVED], "next": None},
+    "/offerings": {"items": [{"offering_id": "f", "name": "Prepaid", "versions": VERSIONS}], "next": None},
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, object]]:
+    """Method, path and body of every request."""
+    found: list[tuple[str, str, object]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path.removeprefix("/api/v1")
+        found.append((request.method, path, json.loads(request.content) if request.content else None))
+        return httpx2.Response(200, json=ANSWERS[path])
+
+    @contextmanager
+    def opened() -> Iterator[Remote]:
+        with Remote(Place("http://headend", "token"), transport=httpx2.MockTransport(answer)) as api:
+            yield api
+
+    monkeypatch.setattr(prepaid_cli, "opened", opened)
+    return found
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(cli.app, ["prepaid", *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(asked: list[tuple[str, str, object]]) -> None:
+    assert "10.00 EUR, 2.50 EUR reserved: open (when empty: garden)" in run("open", "s", "a", "--plan", "Prepaid")
+    method, path, body = asked[-1]
+    assert (method, path) == ("PUT", "/services/s/prepaid")
+    assert isinstance(body, dict)
+    assert (body["version_id"], body["unit"], body["when_empty"]) == ("v2", "money", "disconnect")
+    run("open", "s", "a", "--unit", "octets", "--slice", "5", "--when-empty", "garden")
+    assert isinstance(asked[-1][2], dict)
+    assert "version_id" not in asked[-1][2]
+    run("top-up", "s", "11.90", "--reference", "shop 1", "--units", "500", "--tax-percent", "19")
+    paid = {"amount": "11.90", "currency": "EUR"}
+    bought = {"paid": paid, "into": "cash", "reference": "shop 1", "units": 500, "tax_percent": "19"}
+    assert asked[-1] == ("POST", "/services/s/prepaid/top-ups", bought)
+    run("top-up", "s", "5.00", "--reference", "shop 2", "--into", "bank")
+    plain = {"paid": {"amount": "5.00", "currency": "EUR"}, "into": "bank", "reference": "shop 2"}
+    assert asked[-1] == ("POST", "/services/s/prepaid/top-ups", plain)
+    assert "closed" in run("close", "s", "--reason", "moved")
+
+
+def test_balances_and_what_moved_them_are_listed(asked: list[tuple[str, str, object]]) -> None:
+    listed = run("list").splitlines()
+    assert "10.00 EUR" in listed[0]
+    assert "1000 octets" in listed[1]
+    shown = run("show", "s")
+    assert "no record yet" in shown
+    assert "100 reserved until 2026-11-01T12:00:00Z" in shown
+    assert "7 beyond the balance" in run("movements", "s")
