@@ -126,4 +126,25 @@ def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: s
     expect(page.locator("dl.facts")).to_contain_text("2027-01-01")
     expect(page.get_by_role("button", name="Close")).to_have_count(0)
     assert_nothing_sticks_out(page)
+    page.get_by_role("link", name="Reopen 2026-12").click()
+    page.get_by_label("Why").fill("a bill came late")
+    page.get_by_role("button", name="Reopen").click()
+    expect(page.get_by_role("row", name="a bill came late")).to_be_visible()
     chromium.assert_clean(address)
+
+
+def test_pictures_show_what_is_owed_by_age_and_the_journal_is_taken_away(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=390, height=900)
+    sign_in(page, address)
+    page.goto(f"{address}/ledger/receivables")
+    picture = page.get_by_role("group", name="By age, EUR")
+    expect(picture.locator("div", has_text="61–90")).to_contain_text("1.047,00 EUR")
+    assert picture.locator("rect.bad").first.get_attribute("width") == "100.00"
+    page.goto(f"{address}/ledger/revenue")
+    expect(page.get_by_role("group", name="Earned by the month, EUR")).to_be_visible()
+    assert_nothing_sticks_out(page)
+    page.goto(f"{address}/ledger/entries?as_of=2026-11-30")
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="CSV").click()
+    assert taken.value.suggested_filename == "journal.csv"
+    assert "2027-01" not in taken.value.path().read_text()

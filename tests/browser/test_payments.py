@@ -180,3 +180,54 @@ def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: 
     page.get_by_role("button", name="Close").click()
     expect(page.locator("dl.facts div", has_text="Difference")).to_contain_text("-0,50 EUR")
     assert_nothing_sticks_out(page)
+
+
+def test_a_receipt_is_written_once_however_often_its_form_is_sent(chromium: Chromium, address: str) -> None:
+    page = chromium.page()
+    sign_in(page, address)
+    page.goto(f"{address}/cash")
+    page.get_by_role("link", name="HQ1").click()
+    shift = page.url
+    page.get_by_role("link", name="Take a payment").click()
+    page.get_by_label("Account").press_sequentially("love")
+    page.locator("datalist option").first.wait_for(state="attached")
+    page.get_by_label("Account").fill(page.locator("datalist option").first.get_attribute("value") or "")
+    page.get_by_label("Amount").fill("12,00")
+    page.evaluate(
+        """async () => {
+            const form = document.querySelector("form.form");
+            const body = new URLSearchParams(new FormData(form));
+            for (let n = 0; n < 2; n += 1) await fetch(form.action, { method: "POST", body });
+        }"""
+    )
+    page.goto(shift)
+    expect(page.locator("tbody tr", has_text="12,00 EUR")).to_have_count(1)
+
+
+def test_a_refund_is_refused_and_a_direct_debit_file_given_up(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=390, height=900)
+    sign_in(page, address)
+    page.locator("#filter-show").select_option("all")
+    page.locator("td a").first.click()
+    page.get_by_role("link", name="Take back").first.click()
+    page.get_by_label("Why").fill("meant the first")
+    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("link", name="Refund").click()
+    page.get_by_label("Amount").fill("5,00")
+    page.get_by_label("Way").select_option("cash")
+    page.get_by_label("Why").fill("overpaid")
+    page.get_by_role("button", name="Ask for the refund").click()
+    page.get_by_role("link", name="Refuse").click()
+    page.get_by_label("Why").fill("it was not")
+    page.get_by_role("button", name="Refuse").click()
+    expect(page.get_by_role("row", name="overpaid")).to_contain_text("refused")
+    expect(page.get_by_role("link", name="Refuse")).to_have_count(0)
+    page.goto(f"{address}/direct-debits/new")
+    page.get_by_label("Bank account").select_option(index=1)
+    page.get_by_label("Collect on").fill("2026-12-07")
+    page.get_by_role("button", name="Make the file").click()
+    page.get_by_role("link", name="Give it up").click()
+    page.get_by_label("Why").fill("wrong day")
+    page.get_by_role("button", name="Give it up").click()
+    expect(page.locator("dl.facts")).to_contain_text("dropped")
+    assert_nothing_sticks_out(page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show, unseen_once
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
-from controller.web.office.payments import READ, WRITE
+from controller.web.office.payments import READ, WHY, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -114,28 +113,33 @@ def _desk(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def currency_of(visit: Visit) -> str:
-        found = (await api.get(visit, "/tills"))["tills"]
-        return str(found[0]["holds"]["currency"]) if found else ""
+        """Of the till that the address names, or the one whose shift it names."""
+        till_id = visit.path.get("till_id")
+        if till_id is None:
+            till_id = (await api.get(visit, "/shifts/{shift_id}", shift_id=visit.path["shift_id"]))["till_id"]
+        tills = (await api.get(visit, "/tills"))["tills"]
+        return next((str(till["holds"]["currency"]) for till in tills if till["till_id"] == till_id), "")
 
     def changing(
         page: str, title: str, button: str, fields: tuple[Field, ...], path: str, back: Link, then: str
     ) -> list[WebPage]:
-        form = Form(title, fields, back, (("do", button),))
+        moves = path.endswith(("/payments", "/transfers"))
+
+        def form() -> Form:
+            return Form(title, (*fields, unseen_once("request")) if moves else fields, back, (("do", button),))
 
         async def fresh(visit: Visit) -> Response:
-            return show(site, visit, form)
+            return show(site, visit, form())
 
         async def change(visit: Visit) -> Response:
             async def send(filled: Filled) -> Response:
                 for part in ("counted", "amount"):
                     if part in filled.body:
                         filled.body[part]["currency"] = await currency_of(visit)
-                if path.endswith(("/payments", "/transfers")):
-                    filled.body["request"] = secrets.token_hex(8)
                 answer = await api.post(visit, path, body=filled.body, **visit.path)
                 return RedirectResponse(then.format_map(answer), status_code=303)
 
-            return await sent(site, visit, form, send)
+            return await sent(site, visit, form(), send)
 
         return both(page, WRITE, fresh, change)
 
@@ -173,9 +177,10 @@ def _direct_debits(site: Site, api: Api) -> list[WebPage]:
         items = await with_customers(api, visit, row["entries"])
         here = f"/direct-debits/{row['collection_id']}"
         may = visit.principal.may(WRITE) and row["state"] == "made"
+        links = [Link("The file", f"{here}/file"), *([Link("Give it up", f"{here}/drop")] if may else [])]
         return detail_page(
             site, visit, f"Direct debits of {row['collect_on']}", row, COLLECTIONS[1:],
-            back=Link("Direct debits", "/direct-debits"), links=[Link("The file", f"{here}/file")],
+            back=Link("Direct debits", "/direct-debits"), links=links,
             actions=[Action("It was sent", f"{here}/send", "Did it go to the bank?")] if may else [],
             parts=[Part("Invoices", items, ITEMS)],
         )  # fmt: skip
@@ -203,7 +208,23 @@ def _direct_debits(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, await form(visit), send)
 
+    def giving_up(visit: Visit) -> Form:
+        back = Link("Direct debits", f"/direct-debits/{visit.path['collection_id']}")
+        intro = "Its invoices are collected by the next file instead."
+        return Form("Give up a direct debit file", (WHY,), back, (("drop", "Give it up"),), intro)
+
+    async def fresh_drop(visit: Visit) -> Response:
+        return show(site, visit, giving_up(visit))
+
+    async def drop(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            await api.post(visit, f"{path}/drop", body=filled.body, collection_id=visit.path["collection_id"])
+            return RedirectResponse(giving_up(visit).back.href, status_code=303)
+
+        return await sent(site, visit, giving_up(visit), send)
+
     return [
+        *both(f"{path}/drop", WRITE, fresh_drop, drop),
         *both("/direct-debits/new", WRITE, fresh, make),
         WebPage("GET", "/direct-debits", READ, collections),
         WebPage("GET", path, READ, collection),

@@ -7,8 +7,10 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from controller.web import templating
 from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.forms import both
 from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
 
@@ -25,7 +27,7 @@ HOLD = (
 )  # fmt: skip
 PROMISE = (Field("pays_on", "Pays by", kind="date", required=True), _WHY)
 SEGMENT = (Field("segment", "Segment", required=True, hint="one that a ladder was written for, or standard"), _WHY)
-DISPUTE_FIELDS = (
+DISPUTED = (
     Field("line_id", "Line", hint="its id, where one line is contested; the invoice's page has it"),
     Field("amount.amount", "Amount with tax", hint="left empty: all that is open of it", convert=decimal),
     Field("reason", "What the customer says", required=True),
@@ -33,7 +35,9 @@ DISPUTE_FIELDS = (
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
-    return _decisions(site, api) if api.has("GET", "/dunning/board") else []
+    if not api.has("GET", "/dunning/board"):
+        return []
+    return [*_decisions(site, api), *_dispute(site, api)]
 
 
 def _decisions(site: Site, api: Api) -> list[WebPage]:
@@ -67,12 +71,6 @@ def _decisions(site: Site, api: Api) -> list[WebPage]:
 
         return send
 
-    async def dispute(visit: Visit, filled: Filled) -> None:
-        if "amount" in filled.body:
-            row = await api.get(visit, "/dunning/accounts/{account_id}", account_id=visit.path["account_id"])
-            filled.body["amount"]["currency"] = row["open"]["currency"]
-        await api.post(visit, "/disputes", body=filled.body)
-
     def ending(visit: Visit) -> Form:
         back = Link("The account", f"/dunning/accounts/{visit.path['account_id']}")
         return Form("Resume dunning", (_WHY,), back, (("end", "Resume"),))
@@ -92,7 +90,37 @@ def _decisions(site: Site, api: Api) -> list[WebPage]:
         *of_account("promise", "A promise to pay", PROMISE, "Promised", to("promises")),
         *of_account("hand-over", "The claim was handed over", (_WHY,), "Handed over", to("hand-over")),
         *of_account("segment", "To another segment", SEGMENT, "Assign", to("segment")),
-        *of_account("dispute", "An amount is contested", DISPUTE_FIELDS, "Open dispute", dispute),
         WebPage("GET", "/dunning/accounts/{account_id}/pauses/{pause_id}/end", WRITE, fresh_end),
         WebPage("POST", "/dunning/accounts/{account_id}/pauses/{pause_id}/end", WRITE, end),
     ]
+
+
+def _dispute(site: Site, api: Api) -> list[WebPage]:
+    async def form(visit: Visit) -> tuple[Form, str]:
+        account_id = visit.path["account_id"]
+        row = await api.get(visit, "/dunning/accounts/{account_id}", account_id=account_id)
+        owed = tuple(
+            Choice(debt["invoice_id"], f"{debt['number']}, {templating.amount(debt['open'])} open")
+            for debt in row["debts"]
+        )
+        which = Field("invoice_id", "Invoice", "choice", required=True, choices=owed)
+        back = Link("The account", f"/dunning/accounts/{account_id}")
+        intro = "Dunning leaves the amount alone until it is resolved; the evidence is frozen as it is now."
+        made = Form("An amount is contested", (which, *DISPUTED), back, (("send", "Open dispute"),), intro)
+        return made, row["open"]["currency"]
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, (await form(visit))[0])
+
+    async def contest(visit: Visit) -> Response:
+        known, currency = await form(visit)
+
+        async def send(filled: Filled) -> Response:
+            if "amount" in filled.body:
+                filled.body["amount"]["currency"] = currency
+            await api.post(visit, "/disputes", body=filled.body)
+            return RedirectResponse(known.back.href, status_code=303)
+
+        return await sent(site, visit, known, send)
+
+    return both("/dunning/accounts/{account_id}/dispute", WRITE, fresh, contest)

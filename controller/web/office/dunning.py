@@ -87,6 +87,11 @@ def _board(site: Site, api: Api) -> list[WebPage]:
             last_run=last,
         )
 
+    async def collections(visit: Visit) -> Response:
+        found = await api.fetch(visit, "/dunning/collections")
+        found.headers["Content-Disposition"] = 'attachment; filename="collections.csv"'
+        return found
+
     async def run(visit: Visit) -> Response:
         await api.post(visit, "/dunning/runs")
         return RedirectResponse("/dunning", status_code=303)
@@ -118,6 +123,7 @@ def _board(site: Site, api: Api) -> list[WebPage]:
     return [
         WebPage("GET", "/dunning", READ, board),
         WebPage("POST", "/dunning/run", WRITE, run),
+        WebPage("GET", "/dunning/collections", READ, collections),
         WebPage("GET", "/dunning/accounts/{account_id}", READ, account),
     ]
 

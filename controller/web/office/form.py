@@ -60,7 +60,8 @@ class Choice:
 class Field:
     """`key` is where the value stands in the body, dotted for nested ones. Left empty, it is left out of the body.
 
-    `kind` is that of an input, or decimal, number, textarea, code (text as it is, many lines) or account.
+    `kind` is that of an input, or decimal, number, textarea, code (text as it is, many lines), account, hidden, or
+    choice where what can be chosen may be nothing.
     """
 
     key: str
@@ -90,6 +91,11 @@ def once() -> Field:
     """A reference of the form's own: sent twice, it does what it does once."""
     start = f"office-{secrets.token_hex(6)}"
     return Field("reference", "Reference", required=True, start=start, hint="the same is done once")
+
+
+def unseen_once(key: str) -> Field:
+    """The same for what is only done once in a form's life: sent twice, it is done once, and nobody sees it."""
+    return Field(key, "", "hidden", start=secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def _shown(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
 def _as_item(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "product": names.get(row["version_id"], row["version_id"]),
-        "href": f"/subscriptions/{row['subscription_id']}",
+        "href": f"/services/{row['service_id']}",
         "reference": row["username"],
         "quantity": 1,
         "state": row["state"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from controller.web.api import Api
+from controller.web.api import Api, address
 from controller.web.office.books import READ, account_at, day, span_of, total_of
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
@@ -40,6 +40,7 @@ ENTRY = (
     Column("Posted", "posted_at", "instant"),
     Column("Document", "document", link="{href}"),
 )
+EXPORTS = (("csv", "CSV"), ("beancount", "Beancount"), ("ledger", "Ledger"))
 LINES = (
     Column("Account", "name", link="/ledger/accounts/{code}", sub="code"),
     Column("Debit", "debit", "money"),
@@ -82,9 +83,17 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         rows = [_with_document(row) | _summed(row) for row in page["items"]]
         return list_page(
             site, visit, "Journal", page | {"items": rows}, ENTRIES,
+            links=[Link(label, address("/ledger/export", format=form, **span)) for form, label in EXPORTS],
             filters=(day("since", "From"), day("as_of", "Until")),
             nothing="Nothing was booked.",
         )  # fmt: skip
+
+    async def export(visit: Visit) -> Response:
+        form, span = visit.query("format"), span_of(visit, "since", "as_of")
+        found = await api.fetch(visit, "/ledger-export", query=span | {"format": form})
+        ending = {"csv": "csv", "ledger": "ledger"}.get(form, "beancount")
+        found.headers["Content-Disposition"] = f'attachment; filename="journal.{ending}"'
+        return found
 
     async def entry(visit: Visit) -> Response:
         row = await api.get(visit, "/journal-entries/{entry_id}", entry_id=visit.path["entry_id"])
@@ -100,6 +109,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/ledger", READ, trial_balance),
         WebPage("GET", "/ledger/accounts/{code}", READ, account),
         WebPage("GET", "/ledger/entries", READ, entries),
+        WebPage("GET", "/ledger/export", READ, export),
         WebPage("GET", "/ledger/entries/{entry_id}", READ, entry),
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from controller.domain.errors import NotFound
 from controller.web.api import Api
 from controller.web.office import write_offs
 from controller.web.office.names import accounts_of, with_customers
@@ -38,7 +39,7 @@ PAYMENTS = (
 INVOICE = (
     *INVOICES[1:],
     Column("Kind", "kind"),
-    Column("Bill run", "bill_run_id", "mono"),
+    Column("Bill run", "bill_run", link="/bill-runs/{bill_run_id}"),
 )
 TOTALS = (
     Column("Invoices", "count", "number"),
@@ -97,7 +98,10 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         invoice_id = visit.path["invoice_id"]
         found = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
         (row,) = await with_customers(api, visit, [found | {"state": state_of(found, visit.now.date())}])
+        row["bill_run"] = await _run_of(api, visit, row)
         credit = Link("Credit or void", f"/invoices/{invoice_id}/credit")
+        pay = Link("Code to pay it", f"/invoices/{invoice_id}/payment-code")
+        to_pay = api.has("GET", "/invoices/{invoice_id}/payment-code") and row["state"] != "paid"
         return detail_page(
             site, visit, f"Invoice {row['number']}", row, INVOICE,
             back=Link("Invoices", "/invoices"),
@@ -105,6 +109,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Link("PDF", f"/invoices/{invoice_id}/pdf"),
                 Link("Factur-X", f"/invoices/{invoice_id}/factur-x"),
                 Link("E-invoice (UBL)", f"/invoices/{invoice_id}/ubl"),
+                *([pay] if to_pay else []),
                 *([credit] if visit.principal.may("finance:write") else []),
                 *write_offs.link(api, visit, found),
             ],
@@ -116,6 +121,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def factur_x(visit: Visit) -> Response:
         return await api.fetch(visit, "/invoices/{invoice_id}/factur-x", invoice_id=visit.path["invoice_id"])
+
+    async def payment_code(visit: Visit) -> Response:
+        return await api.fetch(visit, "/invoices/{invoice_id}/payment-code", invoice_id=visit.path["invoice_id"])
 
     async def ubl(visit: Visit) -> Response:
         return await api.fetch(visit, "/invoices/{invoice_id}/ubl", invoice_id=visit.path["invoice_id"])
@@ -141,6 +149,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/invoices/{invoice_id}/pdf", "finance:read", pdf),
         WebPage("GET", "/invoices/{invoice_id}/factur-x", "finance:read", factur_x),
         WebPage("GET", "/invoices/{invoice_id}/ubl", "finance:read", ubl),
+        WebPage("GET", "/invoices/{invoice_id}/payment-code", "finance:read", payment_code),
         WebPage("GET", "/invoice-lines/{line_id}", "billing:read", explanation),
     ]
 
@@ -153,6 +162,18 @@ async def _wanted(api: Api, visit: Visit) -> dict[str, str | Sequence[str]]:
         return query
     accounts = await accounts_of(api, visit, text)
     return query | {"account_id": accounts} if accounts else query | {"q": text[:40]}
+
+
+async def _run_of(api: Api, visit: Visit, row: Mapping[str, Any]) -> str | None:
+    """What the link to its bill run says; None for a document of no run, such as a correction."""
+    path = "/bill-runs/{bill_run_id}"
+    if not visit.principal.may("billing:read") or not api.has("GET", path):
+        return None
+    try:
+        await api.get(visit, path, bill_run_id=row["bill_run_id"])
+    except NotFound:
+        return None
+    return "the run"
 
 
 def state_of(invoice: Mapping[str, Any], today: date) -> str:

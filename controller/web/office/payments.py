@@ -55,6 +55,7 @@ REFUNDS = (
     Column("Amount", "amount", "money"),
     Column("Asked by", "requested_by"),
     Column("Approved by", "approved_by"),
+    Column("", "refuse", link="/refunds/{refund_id}/refuse"),
 )
 UNKNOWN = (
     Column("Paid", "paid_at", "instant", link="/payments/unknown/{gateway}/{intent_id}"),
@@ -139,7 +140,7 @@ def _allocating(site: Site, api: Api) -> list[WebPage]:
         invoices = (await api.get(visit, "/invoices", query=query))["items"]
         left = found["unapplied"]
         fields = (
-            Field("invoice_id", "Invoice", required=True, choices=[
+            Field("invoice_id", "Invoice", "choice", required=True, choices=[
                 Choice(i["invoice_id"], f"{i['number']}, {i['open']['amount']} {i['open']['currency']} open")
                 for i in invoices
             ]),
@@ -190,6 +191,9 @@ def _refunds(site: Site, api: Api) -> list[WebPage]:
         query = {"state": state if state in REFUND_STATES else "", "after": visit.query("after")}
         page = await api.get(visit, "/refunds", query=query)
         rows = await with_customers(api, visit, page["items"])
+        for row in rows:
+            may_refuse = row["state"] in ("requested", "approved") and visit.principal.may(WRITE)
+            row["refuse"] = "Refuse" if may_refuse else None
 
         def approve(row: Mapping[str, Any]) -> Action | None:
             may = row["state"] == "requested" and visit.principal.may(WRITE)
@@ -205,6 +209,18 @@ def _refunds(site: Site, api: Api) -> list[WebPage]:
     async def approve(visit: Visit) -> Response:
         await api.post(visit, "/refunds/{refund_id}/approve", refund_id=visit.path["refund_id"])
         return RedirectResponse("/refunds", status_code=303)
+
+    refusing = Form("Refuse a refund", (WHY,), Link("Refunds", "/refunds"), (("refuse", "Refuse"),))
+
+    async def fresh_refusal(visit: Visit) -> Response:
+        return show(site, visit, refusing)
+
+    async def refuse(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            await api.post(visit, "/refunds/{refund_id}/refuse", body=filled.body, refund_id=visit.path["refund_id"])
+            return RedirectResponse("/refunds", status_code=303)
+
+        return await sent(site, visit, refusing, send)
 
     def form(visit: Visit) -> Form:
         back = Link("Payment", f"/payments/{visit.path['payment_id']}")
@@ -228,6 +244,7 @@ def _refunds(site: Site, api: Api) -> list[WebPage]:
     return [
         WebPage("GET", "/refunds", READ, refunds),
         WebPage("POST", "/refunds/{refund_id}/approve", WRITE, approve),
+        *both("/refunds/{refund_id}/refuse", WRITE, fresh_refusal, refuse),
         *both("/payments/{payment_id}/refund", WRITE, fresh, ask),
     ]
 

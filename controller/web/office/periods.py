@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
+from controller.web.office.bars import Bars, bars_of
 from controller.web.office.books import READ
+from controller.web.office.form import Field, Filled, Form, sent, show
+from controller.web.office.forms import both
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -37,6 +43,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Revenue to come", {"items": rows, "next": None}, REVENUE,
             intro="What was billed or sold ahead, by the month in which it is earned.",
             nothing="Nothing was billed ahead.",
+            pictures=_by_month(found["months"]),
         )  # fmt: skip
 
     async def periods(visit: Visit) -> Response:
@@ -48,6 +55,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return detail_page(
             site, visit, "Periods", found, PERIODS,
             back=Link("Ledger", "/ledger"),
+            links=_reopening(found, visit),
             actions=[Action(f"Close {month}", f"/ledger/periods/{month}/close", question)] if may else [],
             parts=[Part("Closed and reopened", found["changes"], CHANGES, "Nothing was closed yet.")],
         )  # fmt: skip
@@ -56,8 +64,49 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         await api.post(visit, "/ledger-periods/{month}/close", month=visit.path["month"])
         return RedirectResponse("/ledger/periods", status_code=303)
 
+    def form(visit: Visit) -> Form:
+        month, back = visit.path["month"], Link("Periods", "/ledger/periods")
+        why = Field("reason", "Why", required=True, hint="for the audit log")
+        intro = f"{month} and every month after it can be booked in again, until it is closed again."
+        return Form(f"Reopen {month}", (why,), back, (("reopen", "Reopen"),), intro)
+
+    async def fresh_reopening(visit: Visit) -> Response:
+        return show(site, visit, form(visit))
+
+    async def reopen(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            await api.post(visit, "/ledger-periods/{month}/reopen", body=filled.body, month=visit.path["month"])
+            return RedirectResponse("/ledger/periods", status_code=303)
+
+        return await sent(site, visit, form(visit), send)
+
     return [
+        *both("/ledger/periods/{month}/reopen", "finance:write", fresh_reopening, reopen),
         WebPage("GET", "/ledger/revenue", READ, revenue),
         WebPage("GET", "/ledger/periods", READ, periods),
         WebPage("POST", "/ledger/periods/{month}/close", "finance:write", close),
+    ]
+
+
+def _reopening(found: Mapping[str, Any], visit: Visit) -> list[Link]:
+    """The last month that is closed may be opened again."""
+    if not found["closed_until"] or not visit.principal.may("finance:write"):
+        return []
+    month = f"{date.fromisoformat(found['closed_until']) - _DAY:%Y-%m}"
+    return [Link(f"Reopen {month}", f"/ledger/periods/{month}/reopen")]
+
+
+def _by_month(months: Sequence[Mapping[str, Any]]) -> list[Bars]:
+    """What is earned in each month, of all accounts; a picture for each currency."""
+    sums: dict[str, dict[str, Decimal]] = {}
+    for row in months:
+        of_currency = sums.setdefault(row["planned"]["currency"], {})
+        of_currency[row["month"]] = of_currency.get(row["month"], Decimal(0)) + Decimal(row["planned"]["amount"])
+    return [
+        picture
+        for currency, by_month in sums.items()
+        for picture in bars_of(
+            f"Earned by the month, {currency}",
+            [(month, {"amount": str(amount), "currency": currency}, "plain") for month, amount in by_month.items()],
+        )
     ]

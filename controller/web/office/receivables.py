@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.responses import Response
 
 from controller.web.api import Api, address
+from controller.web.office.bars import Bars, bars_of
 from controller.web.office.books import READ, day, span_of
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
@@ -22,6 +26,7 @@ AGED = (
     Column("Total", "total", "money"),
 )
 AGED_TOTALS = (*AGED[1:], Column("In the ledger", "ledger", "money"))
+_TONES = ("good", "waiting", "waiting", "bad", "bad")
 _BUCKETS = tuple(column.key for column in AGED[1:-1])
 ITEMS = (
     Column("What", "kind", link="{href}", sub="number"),
@@ -46,6 +51,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Receivables", page | {"items": rows}, AGED,
             filters=(day("as_of", "At the end of", totals["as_of"]),),
             nothing="Nobody owes anything.",
+            pictures=[picture for total in totals["totals"] for picture in _ages(total)],
             totals=[fact for total in totals["totals"] for fact in facts(total, AGED_TOTALS)],
         )  # fmt: skip
 
@@ -68,3 +74,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/ledger/receivables", READ, receivables),
         WebPage("GET", "/ledger/receivables/{account_id}", READ, open_items),
     ]
+
+
+def _ages(total: Mapping[str, Any]) -> list[Bars]:
+    aged = [(column.label, total[column.key], tone) for column, tone in zip(AGED[1:6], _TONES, strict=True)]
+    return bars_of(f"By age, {total['total']['currency']}", aged)

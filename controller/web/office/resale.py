@@ -23,6 +23,7 @@ RESELLERS = (
     Column("Reseller", "customer", link="/resellers/{account_id}"),
     Column("Customers today", "customers", "number"),
 )
+RESELLER = (Column("Customer", "customer", link="/customers/{customer_id}"), Column("Month", "month"))
 STATEMENT = (
     Column("Sold, net", "net", "money"),
     Column("Commission", "share", "money"),
@@ -102,7 +103,7 @@ def _statements(site: Site, api: Api) -> list[WebPage]:
         if page["next"]:
             months.append(Link("More customers", f"{here}?month={month}&after={page['next']}"))
         return detail_page(
-            site, visit, f"{row['customer']}, {month}", row, RESELLERS[:0],
+            site, visit, f"Reseller {row['customer']}", row | {"month": month}, RESELLER,
             back=Link("Resellers", "/resellers"), links=months,
             actions=[Action(f"Settle {month}", f"{here}/{month}/settle", question)] if may else [],
             notes=[] if over else [f"{month} is not over: it can be settled from {add_months(first, 1)} on."],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -38,11 +39,17 @@ class Column:
     def numeric(self) -> bool:
         return self.kind in _NUMERIC
 
+    def address(self, row: Mapping[str, Any]) -> str:
+        """Where the cell leads. A value that a person or a device chose stays one part of the address."""
+        if self.link == "{href}":
+            return str(row["href"])
+        return self.link.format_map({name: quote(str(found), safe="") for name, found in row.items()})
+
     def write(self, row: Mapping[str, Any]) -> Markup:
         """The cell's content, escaped."""
         content = write(self.kind, value(row, self.key))
         if self.link and value(row, self.key) is not None:
-            content = Markup('<a href="{}">{}</a>').format(self.link.format_map(row), content)
+            content = Markup('<a href="{}">{}</a>').format(self.address(row), content)
         if self.sub and value(row, self.sub):
             content += Markup('<span class="sub">{}</span>').format(value(row, self.sub))
         return content

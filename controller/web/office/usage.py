@@ -19,7 +19,7 @@ from controller.web.site import Site, Visit, WebPage
 _PARTS = ("rated", "unrated", "suspense", "duplicate")
 HOURS = (
     Column("Hour", "hour", "instant"),
-    Column("Source", "source", link="/usage/sources/{source}"),
+    Column("Source", "source"),
     Column("Accepted", "accepted.records", "number", sub="accepted_amount"),
     Column("Rated", "rated.records", "number", sub="rated_amount"),
     Column("Unrated", "unrated.records", "number", sub="unrated_amount"),

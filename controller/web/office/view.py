@@ -10,6 +10,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from controller.web.api import Api, address
+from controller.web.office.bars import Bars
 from controller.web.office.table import Column, facts
 from controller.web.site import Site, Visit
 
@@ -96,6 +97,7 @@ def list_page(
     make: Link | None = None,
     make_scope: str = "",
     totals: Sequence[tuple[str, Markup]] = (),
+    pictures: Sequence[Bars] = (),
 ) -> Response:
     """A page of an API list; the next page keeps the filters. `make` is offered to whoever has `make_scope`."""
     kept = {f.name: visit.query(f.name) for f in filters}
@@ -114,6 +116,7 @@ def list_page(
         links=links,
         make=make if visit.principal.may(make_scope) else None,
         totals=totals,
+        pictures=pictures,
         newer=address(here, **kept) if visit.query("after") else "",
         older=address(here, **kept, after=page["next"]) if page["next"] else "",
     )

@@ -46,7 +46,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 def link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
     """For an invoice's page: nothing where nothing is open, or for who may not."""
     may = visit.principal.may("finance:write") and api.has("POST", PATH)
-    is_open = row["kind"] == "invoice" and row["open"]["amount"].strip("-0.")
+    is_open = row["kind"] != "credit-note" and row["open"]["amount"].strip("-0.")
     return [Link("Write off", PAGE.format(invoice_id=row["invoice_id"]))] if may and is_open else []
 
 
