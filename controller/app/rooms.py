@@ -157,7 +157,11 @@ class Erp:
             base.database, base.clock, base.box, crm=self.crm, catalog=self.catalog, inventory=self.inventory
         )
         self.finance = FinanceService(
-            base.database, base.clock, self.crm, FinanceSettings(iban=base.settings.iban), _levies(base.settings)
+            base.database,
+            base.clock,
+            self.crm,
+            FinanceSettings(iban=base.settings.iban, debit_note_series=base.settings.debit_note_series),
+            _levies(base.settings),
         )
         self.resale = ResaleService(base.database, base.clock, self.crm, FinanceSettings())
         self.adjusting = Adjusting(base.database, base.clock, self.finance.corrections)

@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     entity_tax_id: str = "DE123456788"
     iban: str = ""
     """Account that customers are asked to pay to, on invoices and in reminders."""
+    debit_note_series: str = ""
+    """Prefix of the numbers of debit notes; empty: they are numbered with the invoices."""
     levy_url: str | None = None
     """Tax service that is asked for communications taxes (docs/finance.md); without one the table of rules decides."""
     levy_token: SecretStr | None = None

@@ -45,7 +45,7 @@ class InvoiceTotalsOut(Out):
 
 
 class InvoiceOut(Out):
-    """An issued document. `kind` is invoice or credit-note; `open` is what is still to be paid."""
+    """An issued document. `kind` is invoice, credit-note or debit-note; `open` is what is still to be paid."""
 
     invoice_id: str
     number: str

@@ -28,10 +28,10 @@ def content_of(
     regards: str = "",
     reason: str = "",
 ) -> dict[str, Any]:
-    """The content of an invoice or credit note.
+    """The content of an invoice, credit note or debit note.
 
-    `prepaid_minor` is what of the total credits had paid already; `regards` is the number of the document that a credit
-    note takes back, and `reason` why.
+    `prepaid_minor` is what of the total credits had paid already; `regards` is the number of the document that a note
+    corrects (several with ", " between), and `reason` why.
     """
     locale = buyer.contact.language.replace("-", "_") or seller.locale
     home = country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()

@@ -22,7 +22,7 @@ from erp.finance.content import canonical, content_of, fingerprint
 from erp.finance.contracts import earning_row
 from erp.finance.deferral import Deferred
 from erp.finance.journal import Entry, Posting
-from erp.finance.model import CREDIT_NOTE, REVENUE, Draft
+from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, REVENUE, Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,14 @@ def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
     """What the document says before it has a number. `today` is not in the fingerprint."""
     document = found.document
     content = content_of(
-        document, number="", issued_on=today, due_on=today, seller=found.seller, buyer=found.buyer, iban=iban
+        document,
+        number="",
+        issued_on=today,
+        due_on=today,
+        seller=found.seller,
+        buyer=found.buyer,
+        iban=iban,
+        **found.about,
     )
     account_id = found.buyer.account.account_id
     agreed = Money.sum(document.agreed, document.net.currency)
@@ -152,7 +159,7 @@ def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: 
 
 def entry_of(issue: Issue, now: datetime) -> Entry:
     assert issue.entry_id is not None
-    what = "Credit note" if issue.document.kind == CREDIT_NOTE else "Invoice"
+    what = {CREDIT_NOTE: "Credit note", DEBIT_NOTE: "Debit note"}.get(issue.document.kind, "Invoice")
     return Entry(
         issue.entry_id,
         issue.seller.entity_id,

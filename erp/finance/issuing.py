@@ -25,7 +25,7 @@ from erp.finance import contracts, deferral, ledger, repository, taxes
 from erp.finance.deferral import deferred
 from erp.finance.issue import Addressed, Issue, earning_rows, entry_of, invoice_row, issued, levy_rows, line_rows
 from erp.finance.levies import LevyAdapter, LevyLine, LevyRequest
-from erp.finance.model import CREDIT_NOTE, Draft, Levy, Open, draft, settle, split_by_account
+from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Draft, Levy, Open, draft, settle, split_by_account
 from erp.finance.settings import FinanceSettings
 from erp.finance.tax import TaxTable
 
@@ -56,6 +56,8 @@ class Issuer:
             found.append(
                 Addressed(draft(taxed, self._settings.tax_rounding), entities[buyer.entity_id], buyer, tuple(taxed))
             )
+        async with self._database.read() as conn:
+            found = [await _with_originals(conn, a) for a in found]
         levied = await self._levies.levies([_request(a, tables[a.seller.entity_id]) for a in found])
         return [self._with_levies(a, levies) for a, levies in zip(found, levied, strict=True)]
 
@@ -117,7 +119,10 @@ class Issuer:
 
     def _series(self, document: Draft, seller: Entity, now: datetime) -> str:
         settings = self._settings
-        prefix = settings.credit_note_series if document.kind == CREDIT_NOTE else settings.invoice_series
+        prefix = {
+            CREDIT_NOTE: settings.credit_note_series,
+            DEBIT_NOTE: settings.debit_note_series,
+        }.get(document.kind) or settings.invoice_series
         return f"{prefix}-{local_date(now, seller.zone_info).year}"
 
     async def _matched(self, conn: AsyncConnection, issues: Sequence[Issue]) -> list[tuple[str, str, int]]:
@@ -196,6 +201,14 @@ def _first(own: Open, wanted: str, invoices: list[Open], credits: list[Open]) ->
     if left:
         credits.append(Open(own.key, left))
     return matched
+
+
+async def _with_originals(conn: AsyncConnection, found: Addressed) -> Addressed:
+    """A note names the documents that it corrects."""
+    if not found.document.corrects:
+        return found
+    numbers = await repository.numbers_of(conn, found.document.charges)
+    return replace(found, about={**found.about, "regards": ", ".join(numbers)}) if numbers else found
 
 
 def _change(issue: Issue) -> audit.Change:

@@ -21,7 +21,9 @@ from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import AccountId, BillRunId, ChargeId, CustomerId, EntityId, InvoiceId, InvoiceLineId
 from controller.domain.money import Money
 
-INVOICE, CREDIT_NOTE = "invoice", "credit-note"
+INVOICE, CREDIT_NOTE, DEBIT_NOTE = "invoice", "credit-note", "debit-note"
+CLAIMS = (INVOICE, DEBIT_NOTE)
+"""Documents by which the customer owes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,15 @@ class Draft:
 
     @property
     def kind(self) -> str:
-        """A document that owes the customer money is a credit note."""
-        return CREDIT_NOTE if self.total.minor < 0 else INVOICE
+        """A document that owes the customer money is a credit note; one that only corrects upwards a debit note."""
+        if self.total.minor < 0:
+            return CREDIT_NOTE
+        return DEBIT_NOTE if self.corrects else INVOICE
+
+    @property
+    def corrects(self) -> bool:
+        """Whether all of it is about what was billed before."""
+        return all(charge.adjustment for charge in self.charges)
 
 
 @dataclass(frozen=True, slots=True)

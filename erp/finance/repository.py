@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Row, ScalarSelect, Select, case, func, insert, literal, not_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controller.domain.charge import Charge
 from controller.domain.identity import (
     AccountId,
     BillRunId,
@@ -116,6 +117,24 @@ async def lines(conn: AsyncConnection, invoice_id: InvoiceId) -> list[InvoiceLin
     query = select(invoice_line, invoice.c.currency).join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
     query = query.where(invoice_line.c.invoice_id == invoice_id).order_by(invoice_line.c.position)
     return [_line(row) for row in await conn.execute(query)]
+
+
+async def numbers_of(conn: AsyncConnection, charges: Sequence[Charge]) -> list[str]:
+    """Numbers of the documents that first billed what these charges correct, oldest first."""
+    wanted = {(c.subscription_id, c.kind.value) for c in charges}
+    line, since = invoice_line.c, min(c.first_on for c in charges)
+    query = (
+        select(invoice.c.number, line.subscription_id, line.kind, line.first_on, line.until_on)
+        .join(invoice, invoice.c.invoice_id == line.invoice_id)
+        .where(line.subscription_id.in_(sorted({i for i, _ in wanted})), ~line.adjustment, line.until_on > since)
+        .order_by(invoice.c.issued_at, invoice.c.invoice_id)
+    )
+    found: dict[str, None] = {}
+    for row in await conn.execute(query):
+        about = [c for c in charges if (c.subscription_id, c.kind.value) == (row.subscription_id, row.kind)]
+        if any(row.first_on < c.until_on and c.first_on < row.until_on for c in about):
+            found[row.number] = None
+    return list(found)
 
 
 async def creditable(conn: AsyncConnection, invoice_id: InvoiceId) -> list[Creditable]:

@@ -14,6 +14,8 @@ class FinanceSettings:
     """Prefix of invoice numbers: INV-2026-000001. A series runs per entity and calendar year, without gaps."""
     credit_note_series: str = "CN"
     """Prefix of credit notes, which have a series of their own."""
+    debit_note_series: str = ""
+    """Prefix of debit notes; empty: they are numbered with the invoices."""
     due_days: int = 14
     """Days from issue until an invoice is due."""
     tax_rounding: str = ROUND_HALF_UP

@@ -83,8 +83,8 @@ def _settlement(inside: Any, document: EInvoice) -> None:
     if document.prepaid:
         _text(sums, "TotalPrepaidAmount", plain(document.prepaid))
     _text(sums, "DuePayableAmount", plain(document.due))
-    if document.regards:
-        _text(_group(inside, "ram:InvoiceReferencedDocument"), "IssuerAssignedID", document.regards)
+    for number in document.preceding:
+        _text(_group(inside, "ram:InvoiceReferencedDocument"), "IssuerAssignedID", number)
 
 
 def _allowance(inside: Any, allowance: Allowance) -> None:

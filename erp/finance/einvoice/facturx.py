@@ -21,7 +21,7 @@ def render(document: EInvoice, pdf: bytes, *, language: str) -> bytes:
     """`language` is a BCP 47 tag of the PDF."""
     from facturx import generate_from_binary  # a third of a second, for who asks for one
 
-    kind = "Credit note" if document.is_credit_note else "Invoice"
+    kind = {"381": "Credit note", "383": "Debit note"}.get(document.type_code, "Invoice")
     made = generate_from_binary(
         _with_colours(pdf),
         cii.render(document),

@@ -116,13 +116,18 @@ class EInvoice:
     allowances: tuple[Allowance, ...] = ()
     prepaid: Decimal = Decimal(0)
     regards: str = ""
-    """BT-25: the number of the document that is credited."""
+    """The numbers of the documents that are corrected, with ", " between."""
     note: str = ""
     """BT-22."""
 
     @property
     def is_credit_note(self) -> bool:
-        return self.type_code == "381"
+        return self.type_code == _TYPES["credit-note"]
+
+    @property
+    def preceding(self) -> tuple[str, ...]:
+        """BT-25: each of the documents that are corrected."""
+        return tuple(number for number in self.regards.split(", ") if number)
 
     @property
     def due(self) -> Decimal:
@@ -150,6 +155,10 @@ class EInvoice:
         return self.buyer.country if any(g.category == INTRA_COMMUNITY for g in self.groups) else ""
 
 
+_TYPES = {"invoice": "380", "credit-note": "381", "debit-note": "383"}
+"""UNTDID 1001, as far as EN 16931 allows it (BR-CL-01). A debit note is an Invoice of UBL."""
+
+
 def of_content(content: Mapping[str, Any]) -> EInvoice:
     """Raises NotAnEInvoice."""
     currency = content["currency"]
@@ -174,7 +183,7 @@ def of_content(content: Mapping[str, Any]) -> EInvoice:
     lines = [line for line, off in zip(told, is_off, strict=True) if not off]
     found = EInvoice(
         number=content["number"],
-        type_code="381" if credit else "380",
+        type_code=_TYPES[content["kind"]],
         issued_on=date.fromisoformat(content["issued_on"]),
         due_on=date.fromisoformat(content["due_on"]),
         currency=currency,

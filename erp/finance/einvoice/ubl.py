@@ -52,8 +52,8 @@ def render(document: EInvoice) -> bytes:
         period = to.group(root, "InvoicePeriod")
         to.text(period, "StartDate", min(line.first_on for line in document.lines).isoformat())
         to.text(period, "EndDate", max(line.last_on for line in document.lines).isoformat())
-    if document.regards:
-        to.text(to.group(to.group(root, "BillingReference"), "InvoiceDocumentReference"), "ID", document.regards)
+    for number in document.preceding:
+        to.text(to.group(to.group(root, "BillingReference"), "InvoiceDocumentReference"), "ID", number)
     registered = "" if document.without_vat else document.seller.tax_number
     _party(to, to.group(root, "AccountingSupplierParty"), document.seller, document.seller.tax_number, registered)
     _party(to, to.group(root, "AccountingCustomerParty"), document.buyer, "", "")

@@ -16,7 +16,7 @@ from billing_bridge.settings import BillingSettings
 from controller.domain.identity import OfferingVersionId
 from controller.domain.units import GB
 from controller.store.engine import Database
-from erp.finance.model import CREDIT_NOTE, INVOICE, Invoice, Wanted
+from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Invoice, Wanted
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 from tests.support.plans import plan_of
@@ -117,7 +117,8 @@ async def test_a_price_that_was_too_low_is_charged_by_a_document_of_its_own(
     prices = (WRONG_PRICE, DEARER_PRICE)
     await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, prices, reason="misprint", actor=ACTOR)
     (note,) = await billed(world)
-    assert (note.kind, note.net.minor) == (INVOICE, 100)
+    assert (note.kind, note.net.minor) == (DEBIT_NOTE, 100)
+    assert (await world.finance.content(note.invoice_id))["regards"] == "INV-2026-000001"
     assert [found.adjustment for found in await world.finance.lines(note.invoice_id)] == [True]
     # Overruled: the first price was right after all.
     await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, (WRONG_PRICE, WRONG_PRICE), reason="", actor=ACTOR)

@@ -139,6 +139,16 @@ def test_a_credit_note_says_what_it_takes_back() -> None:
     assert "Due" not in page
 
 
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [("en", "Debit note INV"), ("de", "Nachberechnung INV"), ("fr", "Note de débit INV"), ("pl", "Nota debetowa INV")],
+)
+def test_a_debit_note_says_what_it_adds_to(language: str, title: str) -> None:
+    (page,) = paper([replace(charge(3000), adjustment=True)], language, regards="INV-2026-000007")
+    assert title in page
+    assert "INV-2026-000007" in page
+
+
 def test_what_is_paid_asks_for_nothing() -> None:
     (page,) = paper([charge(3000)], prepaid_minor=3570)
     assert "has been paid" in page

@@ -61,6 +61,19 @@ def test_an_invoice_and_a_credit_note_of_a_month(net: int) -> None:
     assert (found.net, found.tax, found.total) == (Decimal("30.00"), Decimal("5.70"), Decimal("35.70"))
 
 
+@pytest.mark.parametrize("regards", ["", "INV-2025-000001", "INV-2025-000001, INV-2025-000002"])
+def test_a_debit_note_is_an_invoice_of_type_383_that_names_what_it_corrects(regards: str) -> None:
+    told = content([replace(charge(3000), adjustment=True)]) | {"regards": regards}
+    check(told)
+    found = of_content(told)
+    assert (told["kind"], found.type_code, found.is_credit_note) == ("debit-note", "383", False)
+    xml = ubl.render(found).decode()
+    assert "<cbc:InvoiceTypeCode>383</cbc:InvoiceTypeCode>" in xml
+    assert xml.count("<cac:InvoiceDocumentReference>") == len(found.preceding) == xml.count("INV-2025-00000")
+    assert "383" in cii.render(found).decode()
+    assert of_content(content([charge(3000), replace(charge(500), adjustment=True)])).type_code == "380"
+
+
 def test_a_credited_line_on_an_invoice_has_a_negative_quantity() -> None:
     told = content([charge(4000), replace(charge(-2000), adjustment=True)])
     check(told)
