@@ -28,6 +28,8 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import UnknownBillRun, UnknownHold
+from billing_bridge.sources import ledger
+from billing_bridge.sources.ledger import Hour
 from billing_bridge.suspense import repository as suspended
 from billing_bridge.tables import bill_certificate
 from controller.domain.clock import Clock
@@ -163,6 +165,11 @@ class RunBook:
                 for s in waiting
             ],
         }
+
+    async def usage_ledger(self) -> tuple[list[Hour], list[Hour]]:
+        """(each source over all its hours, the hours that do not add up), in one look."""
+        async with self._database.read() as conn:
+            return await ledger.sums(conn), await ledger.unbalanced(conn)
 
     async def charged(self, bill_run_id: BillRunId) -> dict[str, tuple[int, int]]:
         """(number, sum) of the charges of a run, by currency."""

@@ -1,6 +1,7 @@
 """The certificate of a bill run: what was proved, before the first number was taken and after the last, and signed.
 
-    before   octets read = accounted for · recurring lines = opening + movements + proration + earlier periods
+    before   octets read = accounted for · of every source accepted = rated + unrated + suspense + duplicate
+             recurring lines = opening + movements + proration + earlier periods
              each period by the day · charges = drafts                                      else nothing is issued
     after    drafts less those that wait = documents = lines + tax = journal = what is to be paid · numbers complete
              each document says what its draft said                                         else no certificate
@@ -22,6 +23,7 @@ from billing_bridge.billing.drafts import DraftSums
 from billing_bridge.billing.holds import Hold
 from billing_bridge.billing.model import BillRun
 from billing_bridge.billing.tally import Sums, Tally, proved
+from billing_bridge.sources.ledger import DISPOSITIONS, Hour
 from controller.domain.errors import RuleError
 from controller.store.signing import Signature, key_id, verified
 from erp.finance.run_proof import RunProof, Written
@@ -67,6 +69,19 @@ def before(tally: Tally, charged: Mapping[str, tuple[int, int]], sums: Sequence[
     found.append(Check("charges-drafted", drafted == dict(charged), said))
     said = f"charges stored {_said(rated)}, counted while rating {_said(counted)}"
     found.append(Check("charges-counted", counted == rated, said))
+    return found
+
+
+def conserved(sources: Sequence[Hour], unbalanced: Sequence[Hour]) -> list[Check]:
+    """Whether what every source told is accounted for, hour by hour: calls, flows, counters and RADIUS alike."""
+    found = []
+    for s in sources:
+        wrong = [h.hour.isoformat() for h in unbalanced if h.source == s.source]
+        parts = " + ".join(f"{name} {getattr(s, name)[0]} ({getattr(s, name)[1]})" for name in DISPOSITIONS)
+        said = f"accepted {s.accepted[0]} records ({s.accepted[1]} octets or seconds) = {parts}"
+        if wrong:
+            said += f"; hours that do not add up: {', '.join(wrong[:5])}" + (" …" if len(wrong) > 5 else "")
+        found.append(Check(f"usage-conserved-{s.source}", s.adds_up and not wrong, said))
     return found
 
 
@@ -136,6 +151,7 @@ class Facts:
     agreement: Agreement
     waiting: Sequence[Hold]
     late: Mapping[str, Any]
+    sources: Sequence[Hour]
     checks: Sequence[Check]
     previous_sha256: str
 
@@ -155,6 +171,7 @@ def text_of(facts: Facts) -> str:
         "watermarks": {"usage_records": run.usage_watermark, "events": run.event_watermark},
         "accounts": run.accounts,
         "usage_octets": {"read": tally.read, **tally.octets},
+        "usage_sources": [_source(s) for s in facts.sources],
         "recurring": {c: _recurring(s) for c, s in sorted(tally.sums.items())},
         "drafts": [asdict(s) for s in facts.sums],
         "issued": _plain(facts.proof.written),
@@ -206,6 +223,13 @@ def read(file: str, *, public_key: str = "") -> tuple[dict[str, Any], str]:
         return content, key_id(base64.b64decode(key))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadCertificate(f"this is no certificate of a bill run: {type(error).__name__}: {error}") from None
+
+
+def _source(s: Hour) -> dict[str, Any]:
+    """Records, and octets or seconds, of a source over all its hours."""
+    parts = ("accepted", *DISPOSITIONS)
+    told = {name: {"records": getattr(s, name)[0], "amount": getattr(s, name)[1]} for name in parts}
+    return {"source": s.source, "since": s.hour.isoformat(), **told}
 
 
 def _plain(written: Sequence[Written]) -> list[dict[str, Any]]:

@@ -86,10 +86,11 @@ class Certifier:
 
     async def _before(self, run: BillRun) -> list[certificate.Check]:
         tally, sums = await self._book.tally(run.bill_run_id), await self._book.sums(run.bill_run_id)
+        conserved = certificate.conserved(*await self._book.usage_ledger())
         if run.dry:
             charged = {s.currency: (s.charges, s.agreed) for s in sums}
-            return [c for c in certificate.before(tally, charged, sums) if c.name != "charges-drafted"]
-        return certificate.before(tally, await self._book.charged(run.bill_run_id), sums)
+            return conserved + [c for c in certificate.before(tally, charged, sums) if c.name != "charges-drafted"]
+        return conserved + certificate.before(tally, await self._book.charged(run.bill_run_id), sums)
 
     async def _facts(self, run: BillRun, number: int) -> Facts:
         bill_run_id = run.bill_run_id
@@ -109,6 +110,7 @@ class Certifier:
             agreement=agreement,
             waiting=waiting,
             late=late,
+            sources=(await self._book.usage_ledger())[0],
             checks=[*await self._before(run), *certificate.after(issued, proof, agreement)],
             previous_sha256=await self._book.last_certificate_sha256(),
         )

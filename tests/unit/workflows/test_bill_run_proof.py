@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from billing_bridge.billing import assessment
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import DONE, FAILED, HELD, RatedCharge
 from billing_bridge.errors import UnknownHold
+from billing_bridge.sources import ledger
+from billing_bridge.sources.tables import usage_hour
 from billing_bridge.tables import charge, recurring
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, BillRunId
@@ -235,6 +237,44 @@ async def test_a_run_whose_sums_do_not_agree_issues_nothing(world: BillingWorld,
     (run,) = await world.billing.bill_runs(None, 10)
     assert (run.state, run.documents, check in (run.error or "")) == (FAILED, 0, True)
     assert [await count(world, t) for t in (invoice, series)] == [0, 0]
+
+
+async def test_every_source_is_conserved_in_the_certificate(world: BillingWorld) -> None:
+    await used(world)
+    tally = ledger.Tally()
+    at = world.clock.now()
+    for fate in (ledger.RATED, ledger.UNRATED, ledger.SUSPENSE, ledger.DUPLICATE, ledger.DUPLICATE):
+        tally.accept("pbx", at, fate, 60)
+    async with world.database.begin() as conn:
+        await tally.write(conn)
+    content = await signed(world, await bill(world))
+    told = {s["source"]: s for s in content["usage_sources"]}
+    assert sorted(told) == ["pbx", "radius"]
+    assert {name: told["pbx"][name] for name in ("accepted", *ledger.DISPOSITIONS)} == {
+        "accepted": {"records": 5, "amount": 300}, "rated": {"records": 1, "amount": 60},
+        "unrated": {"records": 1, "amount": 60}, "suspense": {"records": 1, "amount": 60},
+        "duplicate": {"records": 2, "amount": 120},
+    }  # fmt: skip
+    assert told["radius"]["accepted"]["records"] > 0
+    held = {c["name"]: c["holds"] for c in content["checks"] if c["name"].startswith("usage-conserved-")}
+    assert held == {"usage-conserved-pbx": True, "usage-conserved-radius": True}
+
+
+async def test_a_source_whose_hours_do_not_add_up_stops_the_run(world: BillingWorld) -> None:
+    """One hour lacks what another has too much of: their sum agrees, and they do not."""
+    await used(world)
+    tally, at = ledger.Tally(), world.clock.now()
+    for n in (0, 1):
+        tally.accept("pbx", at - timedelta(hours=n), ledger.RATED, 60)
+    async with world.database.begin() as conn:
+        await tally.write(conn)
+        for n, by in ((0, 5), (1, -5)):
+            this = usage_hour.c.source == "pbx", usage_hour.c.hour == ledger.hour_of(at - timedelta(hours=n))
+            more = usage_hour.c.rated_amount + by
+            await conn.execute(update(usage_hour).where(*this).values(rated_amount=more))
+    with pytest.raises(Unproven, match=r"usage-conserved-pbx.*do not add up"):
+        await bill(world)
+    assert await count(world, invoice) == 0
 
 
 async def test_an_engine_that_counts_a_day_too_many_is_found_before_the_first_number(
