@@ -1,0 +1,210 @@
+"""The workflow of a bill run, step by step, and of those who help it; each may run again after a crash.
+
+A run of many batches calls for help: other processes take batches from its queue, and work beside it until none is
+left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from billing_bridge.billing.model import (
+    CERTIFYING,
+    CHECKED,
+    ISSUING,
+    OPEN,
+    PROVING,
+    RATED,
+    RATING,
+    RUNNING,
+    WAITING,
+    BillRun,
+)
+from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.service import BillingService
+from controller.domain.identity import BillRunId
+from controller.store.jobs import Jobs, RetryPolicy
+from controller.workflows.bill_batches import Batches
+from controller.workflows.bill_run_facts import Facts
+from controller.workflows.certify import Certifier
+
+log = structlog.get_logger()
+
+WORKFLOW, HELPER = "bill-run.v1", "bill-run-help.v1"
+QUEUE = "bill-run"
+_HELPERS = 4
+_BATCHES_FOR_EACH = 8
+"""Helpers are called for a run of at least so many batches each; with fewer they would come too late."""
+
+
+async def _waiting(attempt: int, error: Exception) -> None:
+    log.warning("bill_run.database_unavailable", attempt=attempt, error=str(error))
+
+
+# The database is away or undid us for another transaction's sake; what it refuses for good is a bug and fails the run.
+_PATIENT = RetryPolicy(
+    on=(OperationalError, InterfaceError, PoolTimeout), first_wait_s=0.2, longest_wait_s=30.0, waiting=_waiting
+)
+
+
+class BillRunWork:
+    """`workers` batches are worked on at once in this process; without a queue (`alone`) no other process helps."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        billing: BillingService,
+        book: RunBook,
+        batches: Batches,
+        certifier: Certifier,
+        facts: Facts,
+        *,
+        workers: int,
+        alone: bool,
+    ) -> None:
+        self._jobs = jobs
+        self._billing = billing
+        self._book = book
+        self._batches = batches
+        self._certifier = certifier
+        self._facts = facts
+        self._workers = workers
+        self._alone = alone
+
+    def register(self) -> None:
+        """Make the workflows known; before `jobs.launch()`."""
+        self._jobs.register(WORKFLOW, self.run)
+        self._jobs.register(HELPER, self.help)
+        if not self._alone:
+            self._jobs.declare_queue(QUEUE, at_once=1)
+
+    async def run(self, run_id: str) -> int:
+        """The workflow; returns the number of documents. A failure is recorded with the run, and redriven by hand."""
+        bill_run_id = BillRunId(run_id)
+        try:
+            await self._jobs.step("facts", self._facts.wait, bill_run_id, retry=_PATIENT)
+            batches = await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
+            await self._call_for_help(bill_run_id, RATING, batches)
+            await self._jobs.step("rate", self._rate, bill_run_id, retry=_PATIENT)
+            await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
+            documents = None
+            await self._call_for_help(bill_run_id, ISSUING, batches)
+            while documents is None:  # again when an account was let go while the others were certified
+                if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
+                    return 0
+                await self._jobs.step("certify", self._certify, bill_run_id, retry=_PATIENT)
+                documents = await self._jobs.step("finish", self._finish, bill_run_id, retry=_PATIENT)
+        except Exception as error:
+            await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
+            raise
+        return documents
+
+    async def _call_for_help(self, bill_run_id: BillRunId, phase: str, batches: int) -> None:
+        """Other processes may take batches as well. Of a run that goes on later the helpers have long come and gone."""
+        if self._alone:
+            return
+        for number in range(1, min(_HELPERS, batches // _BATCHES_FOR_EACH) + 1):
+            job_id = f"{HELPER}:{bill_run_id}:{phase}:{number}"
+            await self._jobs.enqueue(QUEUE, HELPER, job_id, bill_run_id, phase, number)
+
+    async def help(self, run_id: str, phase: str, number: int) -> None:
+        """The workflow of a helper: work on batches until none is left. What it cannot do, the run itself will meet."""
+        await self._jobs.step("help", self._help, BillRunId(run_id), phase, number)
+
+    async def _help(self, bill_run_id: BillRunId, phase: str, number: int) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        if run.state != RUNNING or run.phase not in (phase, WAITING):
+            return
+        states, work = ((OPEN, RATED), self._prepare) if phase == RATING else ((CHECKED,), self._batches.issue)
+        try:
+            await self._walk(run, states, work, first=number)
+        except Exception as error:
+            log.warning("bill_run.helper_failed", bill_run_id=bill_run_id, error=f"{type(error).__name__}: {error}")
+
+    async def _rate(self, bill_run_id: BillRunId) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        await self._book.set_phase(bill_run_id, RATING)
+        await self._walk(run, (OPEN, RATED), self._prepare)
+
+    async def _prepare(self, run: BillRun, batch: int) -> bool:
+        await self._batches.prepare(run, batch)
+        return True
+
+    async def _prove(self, bill_run_id: BillRunId) -> None:
+        """Before the first number is taken. Raises Unproven."""
+        run = await self._billing.bill_run(bill_run_id)
+        await self._book.set_phase(bill_run_id, PROVING)
+        await self._certifier.prove(run)
+
+    async def _issue(self, bill_run_id: BillRunId) -> bool:
+        """False when the run was held meanwhile: its job ends, and whoever releases it starts the next."""
+        run = await self._billing.bill_run(bill_run_id)
+        if run.dry:
+            return True
+        await self._book.set_phase(bill_run_id, ISSUING)
+        while not await self._walk(run, (CHECKED,), self._batches.issue):
+            if await self._book.stand_still(bill_run_id):
+                log.info("bill_run.held", bill_run_id=bill_run_id)
+                return False
+        return True
+
+    async def _certify(self, bill_run_id: BillRunId) -> None:
+        run = await self._billing.bill_run(bill_run_id)
+        if not run.dry:
+            await self._book.set_phase(bill_run_id, CERTIFYING)
+            await self._certifier.certify(run)
+
+    async def _walk(
+        self,
+        run: BillRun,
+        states: Sequence[str],
+        work: Callable[[BillRun, int], Awaitable[bool]],
+        *,
+        first: int | None = None,
+    ) -> bool:
+        """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
+
+        Each worker begins at another part of the batches and goes round, so that it meets others only at the end. A
+        helper is one worker alone, the `first` of those after the run's own.
+        """
+        numbers = range(self._workers) if first is None else range(self._workers + first - 1, self._workers + first)
+        gone_on, taken = True, set[int]()
+
+        async def worker(number: int) -> None:
+            nonlocal gone_on
+            middle = run.batches * number // (self._workers + _HELPERS)
+            for since, until in ((middle, run.batches), (0, middle)):
+                while gone_on and since < until:
+                    batch = await self._book.next_batch(run.bill_run_id, states, since, until)
+                    if batch is None:
+                        break
+                    since = batch + 1
+                    if batch not in taken:
+                        taken.add(batch)
+                        await self._jobs.ready()
+                        gone_on = await work(run, batch) and gone_on
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in numbers:
+                    group.create_task(worker(number))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the first one ended the others
+        return gone_on
+
+    async def _finish(self, bill_run_id: BillRunId) -> int | None:
+        """The number of documents; None when there are more to issue by now."""
+        if not await self._billing.finish_run(bill_run_id):
+            return None
+        run = await self._billing.bill_run(bill_run_id)
+        log.info("bill_run.done", bill_run_id=bill_run_id, charges=run.charges, documents=run.documents)
+        return run.documents
+
+    async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
+        await self._billing.finish_run(bill_run_id, error=error[:2000])
+        log.error("bill_run.failed", bill_run_id=bill_run_id, error=error)
