@@ -34,7 +34,7 @@ from radius.dynamic import routes as change_routes
 from radius.pools import routes as pool_routes
 from radius.quota import routes as quota_routes
 from radius.room import RadiusRoom
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.http_server import serving
 from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, put_login, recording_room, register
 from tests.support.site import PASSWORD, World
@@ -129,20 +129,19 @@ def fill(page: Page, **values: str) -> None:
 
 
 def send(page: Page, button: str) -> None:
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name=button, exact=True).click()
 
 
 def follow(page: Page, link: str) -> None:
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name=link, exact=True).click()
 
 
-@pytest.mark.parametrize("width", [1440, 390])
 def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
-    chromium: Chromium, address: str, isp: Isp, width: int
+    chromium: Chromium, address: str, isp: Isp
 ) -> None:
-    page = chromium.page(width=width, height=900)
+    page = chromium.page(width=TELEPHONE, height=900)
     page.on("dialog", lambda dialog: dialog.accept())
     sign_in(page, address)
     _a_pool_is_made_and_widened(page)
@@ -153,7 +152,7 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     expect(page.locator("#packets .code", has_text="Access-Accept")).to_have_count(1)
     expect(page.locator("#packets dl > div", has_text="User-Password")).to_contain_text("***")
     expect(page.locator("#packets .code", has_text="Accounting-Response")).to_have_count(1)
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Stop").click()
     _the_address_is_leased_and_found(page, address, session.framed_ip)
     _a_speed_is_changed_and_its_outcome_shown(page, address, isp)
@@ -164,11 +163,11 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
     newest = page.locator("tbody tr").first
     expect(newest.locator("td[data-label='What'] > span")).to_have_text("disconnect")
     expect(newest.locator("td[data-label='NAS says']")).to_have_text("ack")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/nas")
     page.locator("#content").get_by_role("link", name="Checks", exact=True).click()
     expect(page.get_by_role("cell", name="bras")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the forms that were refused
     chromium.assert_clean(address)
 
@@ -192,10 +191,10 @@ def _a_pool_is_made_and_widened(page: Page) -> None:
 def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> None:
     page.goto(f"{address}/pools")
     expect(page.locator("svg.bar")).to_have_attribute("aria-label", "25\u00a0% leased")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     follow(page, "homes")
     expect(page.get_by_role("cell", name=framed)).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/whois")
     fill(page, address=framed, reason="request 17/26", at="noon")
     send(page, "Ask")
@@ -204,7 +203,7 @@ def _the_address_is_leased_and_found(page: Page, address: str, framed: str) -> N
     send(page, "Ask")
     expect(page.locator("dd", has_text="berta")).to_be_visible()
     expect(page.locator("td[data-label='Kind'] > span")).to_have_text("start")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
 def _a_speed_is_changed_and_its_outcome_shown(page: Page, address: str, isp: Isp) -> None:
@@ -222,7 +221,7 @@ def _a_speed_is_changed_and_its_outcome_shown(page: Page, address: str, isp: Isp
     isp.do(isp.bras.interim(session))
     page.reload()
     expect(page.locator("dd", has_text="50 Mbit/s")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
 def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
@@ -231,7 +230,7 @@ def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
     session.downstream_octets += 900 * TB
     isp.do(isp.bras.interim(session))
     page.goto(f"{address}/quarantine")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     follow(page, "berta")
     expect(page.get_by_text("More than the port can have carried")).to_be_visible()
     follow(page, "Dismiss it")
@@ -241,7 +240,7 @@ def _a_leap_is_held_and_dismissed(page: Page, address: str, isp: Isp) -> None:
     send(page, "Dismiss it")
     expect(page.locator("dd", has_text="dismissed")).to_be_visible()
     expect(page.get_by_text("user:admin-user")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     session.downstream_octets -= 900 * TB
 
 
@@ -252,7 +251,7 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
     fill(page, octets="0", downstream_bps="2", upstream_bps="1", cap_octets="50")
     send(page, "Allowance")
     expect(page.locator("dd", has_text="step 1: fair-use")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/sessions?q=berta")
     follow(page, "berta")
     follow(page, "Change speed")
@@ -273,7 +272,7 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
     expect(page.get_by_text("No service has used up its allowance.")).to_be_visible()
     page.get_by_label("Subscriber").fill("berta")
     expect(page.locator("tbody tr")).to_have_count(2)
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
 def test_a_right_that_is_not_there_is_no_link_and_no_page(chromium: Chromium, address: str) -> None:

@@ -61,7 +61,7 @@ async def held(
 
 
 async def test_the_traffic_of_snmpds_loopback_is_in_victoria_metrics(
-    database: Database, snmpd: SnmpDaemon, series: InfluxTimeSeries, victoria_metrics: VictoriaMetrics
+    sqlite_database: Database, snmpd: SnmpDaemon, series: InfluxTimeSeries, victoria_metrics: VictoriaMetrics
 ) -> None:
     v2c, v3 = uuid4().hex, uuid4().hex
     secrets = {"auth_protocol": "SHA", "auth_key": Secret("authentication-key"), "priv_key": Secret("privacy-key-1")}
@@ -71,7 +71,7 @@ async def test_the_traffic_of_snmpds_loopback_is_in_victoria_metrics(
             SnmpTarget(DeviceId(v3), "by v3", "127.0.0.1", snmpd.port, "3", user="reader", **secrets),  # type: ignore[arg-type]
         ]
     )
-    poller, since = Poller(registry, series, HealthStore(database), SystemClock()), datetime.now(UTC)
+    poller, since = Poller(registry, series, HealthStore(sqlite_database), SystemClock()), datetime.now(UTC)
     await poller.poll_now()
     _send_over_loopback(2_000_000)
     async with asyncio.timeout(60):  # the agent renews what it knows of its interfaces every few seconds

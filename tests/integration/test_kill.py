@@ -14,6 +14,7 @@ import pytest
 
 from controller.store.engine import Database
 from tests.support.killing import (
+    FEW_KILLS,
     KILLS,
     kill_again_and_again,
     prove_accounting,
@@ -23,20 +24,21 @@ from tests.support.killing import (
 )
 
 
+@pytest.mark.parametrize("kills", [FEW_KILLS, pytest.param(KILLS, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_a_controller_killed_ten_times_lost_and_doubled_nothing(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+async def test_a_controller_killed_again_and_again_lost_and_doubled_nothing(
+    kind: str, kills: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     seed = seed_of_this_run()
     url = ""
     if kind == "postgresql":
         url = request.getfixturevalue("postgres").create(f"kill{uuid.uuid4().hex}")
     with running(tmp_path, url, seed) as (controller, sender):
-        whiles = kill_again_and_again(controller, sender, random.Random(seed))
+        whiles = kill_again_and_again(controller, sender, random.Random(seed), kills=kills)
         totals = sender.finish()
         print("killed after", " ".join(f"{while_s:.3f}" for while_s in whiles), "s of work")
         database = Database(url or f"sqlite+aiosqlite:///{tmp_path}/data/headend.db")
         try:
-            await prove_accounting(database, read_journal(sender.journal), totals, at_least=KILLS * 10)
+            await prove_accounting(database, read_journal(sender.journal), totals, at_least=kills * 10)
         finally:
             await database.close()

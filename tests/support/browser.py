@@ -37,6 +37,10 @@ PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
+DESK, TELEPHONE = 1440, 390
+"""Pixels that pages are as wide as."""
+
+
 class Chromium:
     """Pages of one browser; what they logged and asked for is kept."""
 
@@ -73,6 +77,17 @@ def assert_nothing_sticks_out(page: Page) -> None:
     """Nobody has to scroll sideways. Measured once the style sheet is there: until then a page may be of any width."""
     page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
+
+
+def assert_fits_both_widths(page: Page) -> None:
+    """The same on a desk and on a telephone, of a page that is open: a long way need not be gone twice."""
+    here = page.viewport_size
+    assert here is not None
+    for width in (DESK, TELEPHONE):
+        page.set_viewport_size({"width": width, "height": here["height"]})
+        page.wait_for_load_state("load")
+        page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
+    page.set_viewport_size(here)
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ SUPPORT = ROOT / "tests" / "support"
 SECRET = "kill-test-secret"
 TOKEN = "kill-test-token-of-enough-length"
 KILLS = 10
+"""How often the long tests kill."""
+FEW_KILLS = 5
 LINES = 48
 
 
@@ -144,11 +146,11 @@ def running(directory: Path, database_url: str, seed: int, lines: int = LINES) -
 
 
 def kill_again_and_again(
-    controller: Controller, sender: Sender, dice: random.Random, longest_s: float = 0.6
+    controller: Controller, sender: Sender, dice: random.Random, longest_s: float = 0.6, kills: int = KILLS
 ) -> list[float]:
-    """Ten times: wait until it answers, let it work for a random while, kill it. Returns the whiles."""
+    """So many times: wait until it answers, let it work for a random while, kill it. Returns the whiles."""
     whiles = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         before = sender.answered_octets()
         wait_for(lambda before=before: sender.answered_octets() > before, "a record is acknowledged")  # type: ignore[misc]
         whiles.append(dice.uniform(0.0, longest_s))
