@@ -36,6 +36,7 @@ _CUSTOMERS = (
 _PAYMENTS = (
     NavItem("To allocate", "/payments", "finance:read"),
     NavItem("Bank", "/bank", "finance:read", needs="/bank-lines"),
+    NavItem("Payouts", "/payouts", "finance:read", needs="/payouts"),
     NavItem("Direct debits", "/direct-debits", "finance:read", needs="/direct-debits"),
     NavItem("Mandates", "/mandates", "finance:read", needs="/mandates"),
     NavItem("Cash desk", "/cash", "finance:read", needs="/tills"),

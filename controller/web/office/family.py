@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -35,6 +36,7 @@ DEPOSITS = (
     Column("Amount", "amount", "money"),
     Column("Taken", "taken_at", "instant", sub="taken_by"),
     Column("Given back", "released_at", "instant"),
+    Column("", "back", link="/deposits/{deposit_id}/release"),
 )
 
 
@@ -108,11 +110,31 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return await sent(site, visit, deposit_form(row), send)
 
     return [
+        *_giving_back(site, api),
         WebPage("GET", PARENT, "crm:write", parent),
         WebPage("POST", PARENT, "crm:write", set_parent),
         WebPage("GET", DEPOSIT, "finance:write", deposit),
         WebPage("POST", DEPOSIT, "finance:write", take),
     ]
+
+
+def _giving_back(site: Site, api: Api) -> list[WebPage]:
+    path = "/deposits/{deposit_id}/release"
+    why = Field("reason", "Why", required=True, hint="for the audit log")
+    intro = "It becomes a payment of the account: open invoices are settled by it, and the rest can be refunded."
+    form = Form("Give a deposit back", (why,), Link("Payments", "/payments"), (("release", "Give back"),), intro)
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, form)
+
+    async def give_back(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            made = await api.post(visit, path, body=filled.body, deposit_id=visit.path["deposit_id"])
+            return RedirectResponse(f"/payments/{made['payment_id']}", status_code=303)
+
+        return await sent(site, visit, form, send)
+
+    return [WebPage("GET", path, "finance:write", fresh), WebPage("POST", path, "finance:write", give_back)]
 
 
 async def cards(api: Api, visit: Visit, account_id: str) -> list[Part]:
@@ -126,5 +148,8 @@ async def cards(api: Api, visit: Visit, account_id: str) -> list[Part]:
     if visit.principal.may("crm:read") and api.has("GET", path):
         page = await api.get(visit, path, query={"limit": "500"}, account_id=account_id)
         found.append(Part("Accounts of this one", page["items"], CHILDREN))
-    found += await part_of(api, visit, "Deposits", "/deposits", "finance:read", DEPOSITS, account_id=account_id)
+    for part in await part_of(api, visit, "Deposits", "/deposits", "finance:read", DEPOSITS, account_id=account_id):
+        may = visit.principal.may("finance:write")
+        rows = [{**row, "back": "Give back" if may and row["released_at"] is None else None} for row in part.rows]
+        found.append(replace(part, rows=rows))
     return [part for part in found if part.rows]

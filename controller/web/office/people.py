@@ -8,7 +8,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import dunning, family, fields, mandates, money, pauses, resale, strip, taxes
+from controller.web.office import dunning, family, fields, mandates, money, next_bill, pauses, resale, strip, taxes
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -50,7 +50,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         )
         names = {line["service_id"]: line["username"] for part in lines for line in part.rows}
         parts = [
-            *await strip.timeline(api, visit, account, names),
+            *await strip.timeline(api, visit, account, names, next_bill.links(api, visit, row)),
             *lines,
             *await pauses.card(api, visit, account_id=account),
             *await family.cards(api, visit, account),

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from controller.web.api import Api
-from controller.web.office.view import Part
+from controller.web.office.view import Link, Part
 from controller.web.site import Visit
 
 _MONTHS_BEFORE, _MONTHS_AFTER = 3, 4
@@ -48,8 +48,10 @@ class Strip:
         return (self.until - self.since).days
 
 
-async def timeline(api: Api, visit: Visit, account_id: str, names: Mapping[str, str]) -> list[Part]:
-    """The card of an account's days; `names` are those of its lines by service."""
+async def timeline(
+    api: Api, visit: Visit, account_id: str, names: Mapping[str, str], links: Sequence[Link] = ()
+) -> list[Part]:
+    """The card of an account's days; `names` are those of its lines by service, `links` what to do about it."""
     path = "/accounts/{account_id}/entitlements"
     if not visit.principal.may("billing:read") or not api.has("GET", path):
         return []
@@ -58,8 +60,8 @@ async def timeline(api: Api, visit: Visit, account_id: str, names: Mapping[str, 
     found = await api.get(visit, path, query=query, account_id=account_id)
     title = "Entitled to, day by day"
     if not found["subscriptions"]:
-        return [Part(title, nothing="Nothing was held in these months.")]
-    return [Part(title, strip=strip_of(found, names))]
+        return [Part(title, nothing="Nothing was held in these months.", links=links)]
+    return [Part(title, strip=strip_of(found, names), links=links)]
 
 
 def strip_of(found: Mapping[str, Any], names: Mapping[str, str]) -> Strip:
