@@ -335,12 +335,13 @@ bill_run = Table(
     Column("finished_at", Instant),
     Column("error", Text),
     Column("waiting_for", Text),
+    Column("contents", Boolean, nullable=False),
     Index("ix_billing_bridge_bill_run_created_at", "created_at", "bill_run_id"),
 )
 """A `dry` run writes no charge, takes no number and makes no document: it leaves drafts, to be looked at.
 
 `preview_id` names the dry run that a run is compared with; with `hold_changed` accounts that differ from it wait.
-`waiting_for`: the sources of usage that are not complete yet.
+`waiting_for`: the sources of usage that are not complete yet. `contents`: what its drafts say is kept.
 """
 
 bill_batch = Table(
@@ -380,7 +381,8 @@ bill_draft = Table(
 )
 """What a document of the run will come to, proved before the first number is taken.
 
-`sha256` is that of what it says without number and dates. Dry runs keep the content too (JSON, deflated).
+`sha256` is that of what it says without number and dates. Dry runs keep the content too (JSON, deflated), until
+they are old or another one has taken their place.
 """
 
 bill_certificate = Table(

@@ -91,6 +91,12 @@ async def set_issued(
     await conn.execute(update(bill_draft).where(*own, done).values(issued=True))
 
 
+async def give_up_contents(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> None:
+    """What the drafts of a batch say; what they come to stays, and their digests."""
+    own = (bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
+    await conn.execute(update(bill_draft).where(*own, bill_draft.c.content.is_not(None)).values(content=None))
+
+
 async def of_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[DraftTotal]:
     query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
     return [_draft(row) for row in await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))]

@@ -182,6 +182,8 @@ class BillRun:
     batches_checked: int = 0
     waiting_for: str | None = None
     """Sources of usage that are not complete yet."""
+    contents: bool = False
+    """What its drafts say is kept: of a dry run, until it is old or another one has taken its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ from controller.store.engine import Database
 
 _ACTOR = "system:billing_bridge"
 _RATE_OVER = timedelta(seconds=30)
+PREVIEWS_KEPT = timedelta(days=35)
+"""A month and some days: the run of a month may be looked at beside its preview until the next one is."""
 _LISTED = 1000
 
 
@@ -263,6 +265,17 @@ class RunBook:
                 return False
             await runs.stand_still(conn, bill_run_id)
         return True
+
+    async def give_up_previews(self, run: BillRun) -> None:
+        """When `run` is done: what the drafts of old dry runs say, and of those in whose place it comes."""
+        async with self._database.read() as conn:
+            outlived = await runs.outlived(conn, run, self._clock.now() - PREVIEWS_KEPT)
+        for bill_run_id, batches in outlived:
+            for batch in range(batches):
+                async with self._database.begin() as conn:
+                    await drafts.give_up_contents(conn, bill_run_id, batch)
+            async with self._database.begin() as conn:
+                await runs.set_without_contents(conn, bill_run_id)
 
     async def progress(self, run: BillRun) -> Progress:
         """By the batches done, and how many of them lately."""

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Row, ScalarSelect, Select, case, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import CHECKED, FAILED, HELD, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
+from billing_bridge.billing.model import CHECKED, DONE, FAILED, HELD, INVOICED, OPEN, QUEUED, RATED, RUNNING, BillRun
 from billing_bridge.tables import bill_batch, bill_run
 from controller.domain.identity import AccountId, BillRunId
 
@@ -35,6 +35,7 @@ async def add(conn: AsyncConnection, run: BillRun) -> None:
             accounts=run.accounts,
             batches=run.batches,
             dry=run.dry,
+            contents=run.dry,
             preview_id=run.preview_id,
             hold_changed=run.hold_changed,
             phase=run.phase,
@@ -165,6 +166,26 @@ async def moved(
     return int(count), first
 
 
+async def outlived(conn: AsyncConnection, run: BillRun, before: datetime) -> list[tuple[BillRunId, int]]:
+    """Dry runs, with the numbers of their batches, whose contents nobody needs once `run` is done.
+
+    Those that ended `before` an instant; and when `run` is one itself, those of the same accounts that were started
+    before it and that no run has for its preview.
+    """
+    old = bill_run.c.finished_at < before
+    if run.dry:
+        other = bill_run.alias()
+        named = select(other.c.bill_run_id).where(other.c.preview_id == bill_run.c.bill_run_id).exists()
+        same = bill_run.c.account_id.is_not_distinct_from(run.account_id)
+        old |= same & (bill_run.c.created_at < run.created_at) & ~named
+    query = select(bill_run.c.bill_run_id, bill_run.c.batches).where(bill_run.c.contents, bill_run.c.state == DONE, old)
+    return [(BillRunId(row.bill_run_id), row.batches) for row in await conn.execute(query)]
+
+
+async def set_without_contents(conn: AsyncConnection, bill_run_id: BillRunId) -> None:
+    await _update(conn, bill_run_id, contents=False)
+
+
 async def reopen(conn: AsyncConnection, bill_run_id: BillRunId, states: Sequence[str] = (FAILED,)) -> bool:
     """One of `states` becomes running again, or queued when its batches were not frozen yet. False in any other."""
     planned = select(bill_batch.c.batch).where(bill_batch.c.bill_run_id == bill_run_id).exists()
@@ -247,4 +268,5 @@ def _run(row: Row[Any]) -> BillRun:
         phase=row.phase,
         batches_checked=int(row.batches_checked or 0),
         waiting_for=row.waiting_for,
+        contents=row.contents,
     )

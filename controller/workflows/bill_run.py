@@ -8,11 +8,12 @@
       step  issue      each batch: documents and postings of the accounts that do not wait
       step  certify    sums of documents, lines, journal and numbers → signed certificate
 
-A dry run ends after its drafts and leaves nothing else. Every step may run again after a crash and then finds what it
-did: batches carry their state, so a step goes on where it stood; an account that has its document of this run is left
-alone. A second run of the same period has no difference to charge. A run that cannot prove its sums is failed and
-issues nothing (more). Holds stop an account, or the whole run, before its next document; whoever releases one starts
-the next job, which issues what is left and certifies again.
+A dry run ends after its drafts and leaves nothing else; what they say is kept until another one of the same accounts
+takes its place, or until it is old. Every step may run again after a crash and then finds what it did: batches carry
+their state, so a step goes on where it stood; an account that has its document of this run is left alone. A second run
+of the same period has no difference to charge. A run that cannot prove its sums is failed and issues nothing (more).
+Holds stop an account, or the whole run, before its next document; whoever releases one starts the next job, which
+issues what is left and certifies again.
 """
 
 from __future__ import annotations
@@ -141,6 +142,11 @@ class BillRuns:
         shown = await self._billing.bill_run(preview_id)
         if not shown.dry or shown.state != DONE:
             raise NoPreview(f"bill run {preview_id} is no dry run that is done")
+        if not shown.contents:
+            raise NoPreview(
+                f"what dry run {preview_id} showed is not kept any more: it is old, or another one has taken its place;"
+                " start the bill run from a newer one"
+            )
         return shown
 
     async def hold(self, bill_run_id: BillRunId, account_id: AccountId, *, reason: str, actor: str) -> Hold:

@@ -102,6 +102,7 @@ class BillRunWork:
         except Exception as error:
             await self._jobs.step("fail", self._fail, bill_run_id, f"{type(error).__name__}: {error}", retry=_PATIENT)
             raise
+        await self._jobs.step("tidy", self._tidy, bill_run_id, retry=_PATIENT)
         return documents
 
     async def _call_for_help(self, bill_run_id: BillRunId, phase: str, batches: int) -> None:
@@ -204,6 +205,9 @@ class BillRunWork:
         run = await self._billing.bill_run(bill_run_id)
         log.info("bill_run.done", bill_run_id=bill_run_id, charges=run.charges, documents=run.documents)
         return run.documents
+
+    async def _tidy(self, bill_run_id: BillRunId) -> None:
+        await self._book.give_up_previews(await self._billing.bill_run(bill_run_id))
 
     async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
         await self._billing.finish_run(bill_run_id, error=error[:2000])

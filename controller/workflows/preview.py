@@ -51,20 +51,26 @@ class Previews:
         return await self._finance.drafts(charges) if charges else []
 
     async def differences(self, run: BillRun, after: tuple[str, str] | None, limit: int) -> list[Difference]:
-        """How a run differs from the preview that it names, by account. Raises Conflict when it names none."""
+        """How a run differs from the preview that it names, by account. Raises Conflict when it names none.
+
+        Of a preview that is not kept any more only the totals are known.
+        """
         if run.preview_id is None:
             raise Conflict(f"bill run {run.bill_run_id} was not started from a preview")
         keys = await self._book.differing(run.bill_run_id, run.preview_id, after, limit)
         accounts = sorted({account_id for account_id, _ in keys})
         shown = _by_key(await self._book.drafts_of(run.preview_id, accounts))
         now = _by_key(await self._book.drafts_of(run.bill_run_id, accounts))
-        contents = await self._contents(run, accounts)
+        kept = (await self._billing.bill_run(run.preview_id)).contents
+        contents = await self._contents(run, accounts) if kept else {}
         return [
             Difference(
                 *key,
                 shown[key].total if key in shown else None,
                 now[key].total if key in now else None,
-                tuple(_changes(shown[key].content or {} if key in shown else {}, contents.get(key, {}))),
+                tuple(_changes(shown[key].content or {} if key in shown else {}, contents.get(key, {})))
+                if kept
+                else (),
             )
             for key in keys
         ]

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, update
 from billing_bridge.billing import assessment
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import DONE, FAILED, HELD, RatedCharge
+from billing_bridge.billing.run_book import PREVIEWS_KEPT
 from billing_bridge.errors import UnknownHold
 from billing_bridge.sources import ledger
 from billing_bridge.sources.tables import usage_hour
@@ -128,6 +129,52 @@ async def test_what_differs_from_the_preview_is_shown_by_account_and_waits(world
         await bill(world, preview_id=run_id)
     with pytest.raises(Conflict, match="not started from a preview"):
         await previews.differences(await world.billing.bill_run(preview_id), None, 10)
+
+
+async def contents(world: BillingWorld, bill_run_id: BillRunId) -> list[bool]:
+    """Of each draft, whether it is known what it says."""
+    return [d.content is not None for d in await world.book.draft_page(bill_run_id, None, 10)]
+
+
+async def test_a_newer_dry_run_takes_the_place_of_an_older_one_that_nothing_was_issued_from(
+    world: BillingWorld,
+) -> None:
+    lines = await used(world)
+    of_one = await bill(world, dry=True, account_id=lines[0].account_id)
+    first = await bill(world, dry=True)
+    totals = [d.total for d in await world.book.draft_page(first, None, 10)]
+    assert await contents(world, first) == [True] * 3
+    world.clock.advance(timedelta(minutes=1))
+    named = await bill(world, dry=True)
+    assert await contents(world, first) == [False] * 3
+    assert [d.total for d in await world.book.draft_page(first, None, 10)] == totals
+    with pytest.raises(NoPreview, match="start the bill run from a newer one"):
+        await bill(world, preview_id=first)
+    await bill(world, preview_id=named)
+    world.clock.advance(timedelta(minutes=1))
+    await bill(world, dry=True)
+    assert [await contents(world, i) for i in (named, of_one)] == [[True] * 3, [True]]
+
+
+async def test_a_preview_is_kept_for_a_month_and_of_an_older_one_only_the_totals_are_compared(
+    world: BillingWorld,
+) -> None:
+    lines = await used(world, 1)
+    preview_id = await bill(world, dry=True)
+    late = world.clock.now() - timedelta(days=2)
+    await world.account_for(lines[0], (late, 6 * GB, 40 * GB))
+    run_id = await bill(world, preview_id=preview_id)
+    previews = Previews(world.billing, world.book, world.finance)
+    run = await world.billing.bill_run(run_id)
+    (found,) = await previews.differences(run, None, 10)
+    assert found.changes
+    world.clock.advance(PREVIEWS_KEPT - timedelta(minutes=1))
+    await bill(world)
+    assert await contents(world, preview_id) == [True]
+    world.clock.advance(timedelta(minutes=2))
+    await bill(world)
+    assert await contents(world, preview_id) == [False]
+    assert await previews.differences(run, None, 10) == [replace(found, changes=())]
 
 
 async def test_the_preview_of_an_account_is_what_it_gets(world: BillingWorld) -> None:

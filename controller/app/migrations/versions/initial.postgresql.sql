@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -132,13 +132,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -158,6 +158,7 @@ CREATE TABLE billing_bridge_bill_run (
     finished_at BIGINT,
     error TEXT,
     waiting_for TEXT,
+    contents BOOLEAN NOT NULL,
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
@@ -199,9 +200,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -340,9 +341,9 @@ CREATE TABLE billing_bridge_source_record (
     CONSTRAINT uq_billing_bridge_source_record_source UNIQUE (source, record_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
-;;
 CREATE INDEX ix_billing_bridge_source_record_source_accepted_at ON billing_bridge_source_record (source, accepted_at)
+;;
+CREATE INDEX ix_billing_bridge_source_record_identifier ON billing_bridge_source_record (identifier_kind, identifier)
 ;;
 CREATE TABLE billing_bridge_call (
     call_id BIGINT NOT NULL,
@@ -457,6 +458,28 @@ CREATE TABLE collectors_onu (
 ;;
 CREATE INDEX ix_collectors_onu_last_seen_at ON collectors_onu (last_seen_at)
 ;;
+CREATE TABLE collectors_bin_life (
+    life VARCHAR(64) NOT NULL,
+    seen_at BIGINT NOT NULL,
+    CONSTRAINT pk_collectors_bin_life PRIMARY KEY (life)
+)
+;;
+CREATE TABLE collectors_open_bin (
+    record_key VARCHAR(96) NOT NULL,
+    life VARCHAR(64) NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    title VARCHAR(120) NOT NULL,
+    identifier VARCHAR(253) NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    upstream_octets BIGINT NOT NULL,
+    downstream_octets BIGINT NOT NULL,
+    CONSTRAINT pk_collectors_open_bin PRIMARY KEY (record_key)
+)
+;;
+CREATE INDEX ix_collectors_open_bin_life ON collectors_open_bin (life)
+;;
 CREATE TABLE app_user (
     user_id VARCHAR(32) NOT NULL,
     name VARCHAR(64) NOT NULL,
@@ -526,11 +549,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
+;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -545,9 +568,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -771,9 +794,9 @@ CREATE TABLE dunning_dispute (
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -786,6 +809,44 @@ CREATE TABLE dunning_run (
     CONSTRAINT pk_dunning_run PRIMARY KEY (day)
 )
 ;;
+CREATE TABLE finance_contract (
+    contract_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    subscription_id VARCHAR(32),
+    reference VARCHAR(60) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_contract PRIMARY KEY (contract_id),
+    CONSTRAINT uq_finance_contract_entity_id UNIQUE (entity_id, reference),
+    CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
+)
+;;
+CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
+;;
+CREATE FUNCTION finance_contract_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_contract_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_frozen()
+;;
+CREATE TABLE finance_recognition (
+    recognition_id BIGSERIAL NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    month DATE NOT NULL,
+    upto BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_recognition PRIMARY KEY (recognition_id)
+)
+;;
+CREATE INDEX ix_finance_recognition_entity_id ON finance_recognition (entity_id, recognition_id)
+;;
+CREATE FUNCTION finance_recognition_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_recognition: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_recognition_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_recognition FOR EACH STATEMENT EXECUTE FUNCTION finance_recognition_frozen()
+;;
 CREATE TABLE finance_account (
     entity_id VARCHAR(32) NOT NULL,
     code VARCHAR(8) NOT NULL,
@@ -797,13 +858,6 @@ CREATE TABLE finance_account (
     CONSTRAINT pk_finance_account PRIMARY KEY (entity_id, code),
     CONSTRAINT fk_finance_account_entity_id_finance_account FOREIGN KEY(entity_id, parent) REFERENCES finance_account (entity_id, code),
     CONSTRAINT uq_finance_account_entity_id UNIQUE (entity_id, role)
-)
-;;
-CREATE TABLE finance_series (
-    entity_id VARCHAR(32) NOT NULL,
-    series VARCHAR(24) NOT NULL,
-    last_number BIGINT NOT NULL,
-    CONSTRAINT pk_finance_series PRIMARY KEY (entity_id, series)
 )
 ;;
 CREATE TABLE finance_journal_entry (
@@ -884,28 +938,21 @@ CREATE TABLE finance_zero (
     CONSTRAINT pk_finance_zero PRIMARY KEY (z)
 )
 ;;
-CREATE TABLE finance_adjustment_due (
+CREATE TABLE finance_resale (
     account_id VARCHAR(32) NOT NULL,
-    reference VARCHAR(200) NOT NULL,
-    net_minor BIGINT NOT NULL,
-    currency VARCHAR(3) NOT NULL,
-    tax_percent VARCHAR(40) NOT NULL,
-    item VARCHAR(200) NOT NULL,
-    reason VARCHAR(400) NOT NULL,
-    tax_category VARCHAR(4) NOT NULL,
-    tax_included BOOLEAN NOT NULL,
-    first_on DATE,
-    subscription_id VARCHAR(32) NOT NULL,
-    names TEXT NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    noted_at BIGINT NOT NULL,
-    next_at BIGINT NOT NULL,
-    attempts INTEGER NOT NULL,
-    detail VARCHAR(300) NOT NULL,
-    CONSTRAINT pk_finance_adjustment_due PRIMARY KEY (account_id, reference)
+    since DATE NOT NULL,
+    reseller_id VARCHAR(32),
+    percent VARCHAR(40) NOT NULL,
+    changed_at BIGINT NOT NULL,
+    changed_by VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_resale PRIMARY KEY (account_id, since)
 )
 ;;
-CREATE INDEX ix_finance_adjustment_due_next_at ON finance_adjustment_due (next_at)
+CREATE INDEX ix_finance_resale_reseller_id ON finance_resale (reseller_id)
+;;
+CREATE FUNCTION finance_resale_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_resale: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_resale_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_resale FOR EACH STATEMENT EXECUTE FUNCTION finance_resale_frozen()
 ;;
 CREATE TABLE finance_levy_rule (
     entity_id VARCHAR(32) NOT NULL,
@@ -976,59 +1023,35 @@ CREATE FUNCTION finance_tax_exemption_frozen() RETURNS trigger LANGUAGE plpgsql 
 ;;
 CREATE TRIGGER finance_tax_exemption_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_tax_exemption FOR EACH STATEMENT EXECUTE FUNCTION finance_tax_exemption_frozen()
 ;;
-CREATE TABLE finance_contract (
-    contract_id VARCHAR(32) NOT NULL,
+CREATE TABLE finance_series (
     entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    last_number BIGINT NOT NULL,
+    CONSTRAINT pk_finance_series PRIMARY KEY (entity_id, series)
+)
+;;
+CREATE TABLE finance_adjustment_due (
     account_id VARCHAR(32) NOT NULL,
-    subscription_id VARCHAR(32),
-    reference VARCHAR(60) NOT NULL,
+    reference VARCHAR(200) NOT NULL,
+    net_minor BIGINT NOT NULL,
     currency VARCHAR(3) NOT NULL,
-    created_at BIGINT NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    item VARCHAR(200) NOT NULL,
+    reason VARCHAR(400) NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    tax_included BOOLEAN NOT NULL,
+    first_on DATE,
+    subscription_id VARCHAR(32) NOT NULL,
+    names TEXT NOT NULL,
     actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_contract PRIMARY KEY (contract_id),
-    CONSTRAINT uq_finance_contract_entity_id UNIQUE (entity_id, reference),
-    CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
+    noted_at BIGINT NOT NULL,
+    next_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    detail VARCHAR(300) NOT NULL,
+    CONSTRAINT pk_finance_adjustment_due PRIMARY KEY (account_id, reference)
 )
 ;;
-CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
-;;
-CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
-;;
-CREATE FUNCTION finance_contract_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_contract_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_frozen()
-;;
-CREATE TABLE finance_recognition (
-    recognition_id BIGSERIAL NOT NULL,
-    entity_id VARCHAR(32) NOT NULL,
-    month DATE NOT NULL,
-    upto BIGINT NOT NULL,
-    at BIGINT NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_recognition PRIMARY KEY (recognition_id)
-)
-;;
-CREATE INDEX ix_finance_recognition_entity_id ON finance_recognition (entity_id, recognition_id)
-;;
-CREATE FUNCTION finance_recognition_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_recognition: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_recognition_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_recognition FOR EACH STATEMENT EXECUTE FUNCTION finance_recognition_frozen()
-;;
-CREATE TABLE finance_resale (
-    account_id VARCHAR(32) NOT NULL,
-    since DATE NOT NULL,
-    reseller_id VARCHAR(32),
-    percent VARCHAR(40) NOT NULL,
-    changed_at BIGINT NOT NULL,
-    changed_by VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_resale PRIMARY KEY (account_id, since)
-)
-;;
-CREATE INDEX ix_finance_resale_reseller_id ON finance_resale (reseller_id)
-;;
-CREATE FUNCTION finance_resale_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_resale: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_resale_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_resale FOR EACH STATEMENT EXECUTE FUNCTION finance_resale_frozen()
+CREATE INDEX ix_finance_adjustment_due_next_at ON finance_adjustment_due (next_at)
 ;;
 CREATE TABLE inventory_item (
     item_id VARCHAR(32) NOT NULL,
@@ -1046,9 +1069,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1098,11 +1121,11 @@ CREATE TABLE payments_refund (
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1271,9 +1294,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1355,9 +1378,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1393,15 +1416,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
-;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1483,11 +1506,11 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
@@ -1514,9 +1537,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1767,9 +1790,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1975,9 +1998,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2075,11 +2098,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2107,6 +2130,36 @@ CREATE TABLE dunning_evidence (
     CONSTRAINT pk_dunning_evidence PRIMARY KEY (dispute_id, line_id),
     CONSTRAINT fk_dunning_evidence_dispute_id_dunning_dispute FOREIGN KEY(dispute_id) REFERENCES dunning_dispute (dispute_id)
 )
+;;
+CREATE TABLE finance_contract_change (
+    contract_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    at_on DATE NOT NULL,
+    added_minor BIGINT NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    created_at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_contract_change PRIMARY KEY (contract_id, version),
+    CONSTRAINT fk_finance_contract_change_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
+)
+;;
+CREATE FUNCTION finance_contract_change_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract_change: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_contract_change_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract_change FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_change_frozen()
+;;
+CREATE TABLE finance_contract_movement (
+    contract_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    billed_minor BIGINT NOT NULL,
+    earned_minor BIGINT NOT NULL,
+    CONSTRAINT pk_finance_contract_movement PRIMARY KEY (contract_id, entry_id),
+    CONSTRAINT fk_finance_contract_movement_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id),
+    CONSTRAINT fk_finance_contract_movement_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE FUNCTION finance_contract_movement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract_movement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_contract_movement_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract_movement FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_movement_frozen()
 ;;
 CREATE TABLE finance_posting (
     entry_id VARCHAR(32) NOT NULL,
@@ -2174,47 +2227,6 @@ CREATE TABLE finance_balance (
     CONSTRAINT fk_finance_balance_amount_finance_zero FOREIGN KEY(amount) REFERENCES finance_zero (z) DEFERRABLE INITIALLY DEFERRED
 )
 ;;
-CREATE TABLE finance_invoice (
-    invoice_id VARCHAR(32) NOT NULL,
-    entity_id VARCHAR(32) NOT NULL,
-    series VARCHAR(24) NOT NULL,
-    sequence BIGINT NOT NULL,
-    number VARCHAR(40) NOT NULL,
-    kind VARCHAR(12) NOT NULL,
-    account_id VARCHAR(32) NOT NULL,
-    customer_id VARCHAR(32) NOT NULL,
-    bill_run_id VARCHAR(32) NOT NULL,
-    entry_id VARCHAR(32),
-    issued_at BIGINT NOT NULL,
-    issued_on DATE NOT NULL,
-    due_on DATE NOT NULL,
-    currency VARCHAR(3) NOT NULL,
-    net_minor BIGINT NOT NULL,
-    tax_minor BIGINT NOT NULL,
-    total_minor BIGINT NOT NULL,
-    content TEXT NOT NULL,
-    content_sha256 BYTEA NOT NULL,
-    draft_sha256 BYTEA NOT NULL,
-    CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
-    CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
-    CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
-    CONSTRAINT uq_finance_invoice_series_sequence UNIQUE (entity_id, series, sequence),
-    CONSTRAINT uq_finance_invoice_number UNIQUE (entity_id, number),
-    CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_invoice_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_invoice FOR EACH STATEMENT EXECUTE FUNCTION finance_invoice_frozen()
-;;
 CREATE TABLE finance_payment (
     payment_id VARCHAR(32) NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
@@ -2240,36 +2252,6 @@ CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_payment_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_frozen()
-;;
-CREATE TABLE finance_contract_change (
-    contract_id VARCHAR(32) NOT NULL,
-    version INTEGER NOT NULL,
-    at_on DATE NOT NULL,
-    added_minor BIGINT NOT NULL,
-    reason VARCHAR(200) NOT NULL,
-    created_at BIGINT NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_contract_change PRIMARY KEY (contract_id, version),
-    CONSTRAINT fk_finance_contract_change_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
-)
-;;
-CREATE FUNCTION finance_contract_change_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract_change: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_contract_change_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract_change FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_change_frozen()
-;;
-CREATE TABLE finance_contract_movement (
-    contract_id VARCHAR(32) NOT NULL,
-    entry_id VARCHAR(32) NOT NULL,
-    billed_minor BIGINT NOT NULL,
-    earned_minor BIGINT NOT NULL,
-    CONSTRAINT pk_finance_contract_movement PRIMARY KEY (contract_id, entry_id),
-    CONSTRAINT fk_finance_contract_movement_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id),
-    CONSTRAINT fk_finance_contract_movement_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE FUNCTION finance_contract_movement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract_movement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_contract_movement_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_contract_movement FOR EACH STATEMENT EXECUTE FUNCTION finance_contract_movement_frozen()
 ;;
 CREATE TABLE finance_deposit (
     deposit_id VARCHAR(32) NOT NULL,
@@ -2330,6 +2312,47 @@ CREATE FUNCTION finance_commission_frozen() RETURNS trigger LANGUAGE plpgsql AS 
 ;;
 CREATE TRIGGER finance_commission_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_commission FOR EACH STATEMENT EXECUTE FUNCTION finance_commission_frozen()
 ;;
+CREATE TABLE finance_invoice (
+    invoice_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    sequence BIGINT NOT NULL,
+    number VARCHAR(40) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    customer_id VARCHAR(32) NOT NULL,
+    bill_run_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32),
+    issued_at BIGINT NOT NULL,
+    issued_on DATE NOT NULL,
+    due_on DATE NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    total_minor BIGINT NOT NULL,
+    content TEXT NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    draft_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
+    CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
+    CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
+    CONSTRAINT uq_finance_invoice_series_sequence UNIQUE (entity_id, series, sequence),
+    CONSTRAINT uq_finance_invoice_number UNIQUE (entity_id, number),
+    CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_invoice_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_invoice FOR EACH STATEMENT EXECUTE FUNCTION finance_invoice_frozen()
+;;
 CREATE TABLE inventory_move (
     sequence BIGSERIAL NOT NULL,
     item_id VARCHAR(32) NOT NULL,
@@ -2370,9 +2393,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2425,11 +2448,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2601,6 +2624,26 @@ CREATE TABLE crm_account (
     CONSTRAINT fk_crm_account_customer_id_crm_customer FOREIGN KEY(customer_id) REFERENCES crm_customer (customer_id)
 )
 ;;
+CREATE TABLE finance_promise (
+    promise_id VARCHAR(32) NOT NULL,
+    contract_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    role VARCHAR(32) NOT NULL,
+    stand_alone_minor BIGINT NOT NULL,
+    share_minor BIGINT NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE,
+    CONSTRAINT pk_finance_promise PRIMARY KEY (promise_id),
+    CONSTRAINT fk_finance_promise_contract_id_finance_contract_change FOREIGN KEY(contract_id, version) REFERENCES finance_contract_change (contract_id, version),
+    CONSTRAINT uq_finance_promise_contract_id UNIQUE (contract_id, version, position)
+)
+;;
+CREATE FUNCTION finance_promise_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_promise: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_promise_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_promise FOR EACH STATEMENT EXECUTE FUNCTION finance_promise_frozen()
+;;
 CREATE TABLE finance_entry_decision (
     proposal_id VARCHAR(32) NOT NULL,
     entry_id VARCHAR(32),
@@ -2615,6 +2658,75 @@ CREATE TABLE finance_entry_decision (
 CREATE FUNCTION finance_entry_decision_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_entry_decision: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_entry_decision_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_decision FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_decision_frozen()
+;;
+CREATE TABLE finance_payment_reversal (
+    reversal_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    reference VARCHAR(140) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
+    at BIGINT NOT NULL,
+    booked_on DATE NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
+    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
+    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
+;;
+CREATE FUNCTION finance_payment_reversal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment_reversal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_payment_reversal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment_reversal FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_reversal_frozen()
+;;
+CREATE TABLE finance_allocation (
+    allocation_id BIGSERIAL NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32),
+    credit_note_id VARCHAR(32),
+    amount_minor BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    applied_on DATE NOT NULL,
+    reverses BIGINT,
+    actor VARCHAR(128),
+    reason VARCHAR(300),
+    CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
+    CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
+    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
+    CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
+    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
+)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_allocation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_allocation FOR EACH STATEMENT EXECUTE FUNCTION finance_allocation_frozen()
+;;
+CREATE TABLE finance_deposit_release (
+    deposit_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    released_at BIGINT NOT NULL,
+    released_by VARCHAR(128) NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    CONSTRAINT pk_finance_deposit_release PRIMARY KEY (deposit_id),
+    CONSTRAINT fk_finance_deposit_release_deposit_id_finance_deposit FOREIGN KEY(deposit_id) REFERENCES finance_deposit (deposit_id),
+    CONSTRAINT fk_finance_deposit_release_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id)
+)
+;;
+CREATE FUNCTION finance_deposit_release_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_deposit_release: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_deposit_release_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_deposit_release FOR EACH STATEMENT EXECUTE FUNCTION finance_deposit_release_frozen()
 ;;
 CREATE TABLE finance_invoice_line (
     line_id VARCHAR(32) NOT NULL,
@@ -2680,95 +2792,6 @@ CREATE FUNCTION finance_document_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 ;;
 CREATE TRIGGER finance_document_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_document FOR EACH STATEMENT EXECUTE FUNCTION finance_document_frozen()
 ;;
-CREATE TABLE finance_payment_reversal (
-    reversal_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32) NOT NULL,
-    kind VARCHAR(16) NOT NULL,
-    reference VARCHAR(140) NOT NULL,
-    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
-    at BIGINT NOT NULL,
-    booked_on DATE NOT NULL,
-    entry_id VARCHAR(32) NOT NULL,
-    reason VARCHAR(300) NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
-    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
-    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
-;;
-CREATE FUNCTION finance_payment_reversal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment_reversal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_payment_reversal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment_reversal FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_reversal_frozen()
-;;
-CREATE TABLE finance_allocation (
-    allocation_id BIGSERIAL NOT NULL,
-    invoice_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32),
-    credit_note_id VARCHAR(32),
-    amount_minor BIGINT NOT NULL,
-    at BIGINT NOT NULL,
-    applied_on DATE NOT NULL,
-    reverses BIGINT,
-    actor VARCHAR(128),
-    reason VARCHAR(300),
-    CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
-    CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
-    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
-    CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
-    CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
-    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
-    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
-)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
-CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_allocation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_allocation FOR EACH STATEMENT EXECUTE FUNCTION finance_allocation_frozen()
-;;
-CREATE TABLE finance_promise (
-    promise_id VARCHAR(32) NOT NULL,
-    contract_id VARCHAR(32) NOT NULL,
-    version INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    name VARCHAR(120) NOT NULL,
-    role VARCHAR(32) NOT NULL,
-    stand_alone_minor BIGINT NOT NULL,
-    share_minor BIGINT NOT NULL,
-    first_on DATE NOT NULL,
-    until_on DATE,
-    CONSTRAINT pk_finance_promise PRIMARY KEY (promise_id),
-    CONSTRAINT fk_finance_promise_contract_id_finance_contract_change FOREIGN KEY(contract_id, version) REFERENCES finance_contract_change (contract_id, version),
-    CONSTRAINT uq_finance_promise_contract_id UNIQUE (contract_id, version, position)
-)
-;;
-CREATE FUNCTION finance_promise_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_promise: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_promise_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_promise FOR EACH STATEMENT EXECUTE FUNCTION finance_promise_frozen()
-;;
-CREATE TABLE finance_deposit_release (
-    deposit_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32) NOT NULL,
-    released_at BIGINT NOT NULL,
-    released_by VARCHAR(128) NOT NULL,
-    reason VARCHAR(200) NOT NULL,
-    CONSTRAINT pk_finance_deposit_release PRIMARY KEY (deposit_id),
-    CONSTRAINT fk_finance_deposit_release_deposit_id_finance_deposit FOREIGN KEY(deposit_id) REFERENCES finance_deposit (deposit_id),
-    CONSTRAINT fk_finance_deposit_release_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id)
-)
-;;
-CREATE FUNCTION finance_deposit_release_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_deposit_release: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_deposit_release_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_deposit_release FOR EACH STATEMENT EXECUTE FUNCTION finance_deposit_release_frozen()
-;;
 CREATE TABLE payments_bank_line (
     line_id VARCHAR(32) NOT NULL,
     bank_account_id VARCHAR(32) NOT NULL,
@@ -2801,9 +2824,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
-;;
 CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
+;;
+CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -2822,9 +2845,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2870,22 +2893,6 @@ CREATE TABLE crm_account_parent (
 ;;
 CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
 ;;
-CREATE TABLE finance_line_levy (
-    line_id VARCHAR(32) NOT NULL,
-    code VARCHAR(40) NOT NULL,
-    name VARCHAR(120) NOT NULL,
-    authority VARCHAR(120) NOT NULL,
-    rate VARCHAR(80) NOT NULL,
-    base_minor BIGINT NOT NULL,
-    tax_minor BIGINT NOT NULL,
-    CONSTRAINT pk_finance_line_levy PRIMARY KEY (line_id, code),
-    CONSTRAINT fk_finance_line_levy_line_id_finance_invoice_line FOREIGN KEY(line_id) REFERENCES finance_invoice_line (line_id)
-)
-;;
-CREATE FUNCTION finance_line_levy_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_line_levy: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_line_levy_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_line_levy FOR EACH STATEMENT EXECUTE FUNCTION finance_line_levy_frozen()
-;;
 CREATE TABLE finance_earning (
     earning_id BIGSERIAL NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
@@ -2911,13 +2918,29 @@ CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
-;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_earning_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_earning FOR EACH STATEMENT EXECUTE FUNCTION finance_earning_frozen()
+;;
+CREATE TABLE finance_line_levy (
+    line_id VARCHAR(32) NOT NULL,
+    code VARCHAR(40) NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    authority VARCHAR(120) NOT NULL,
+    rate VARCHAR(80) NOT NULL,
+    base_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    CONSTRAINT pk_finance_line_levy PRIMARY KEY (line_id, code),
+    CONSTRAINT fk_finance_line_levy_line_id_finance_invoice_line FOREIGN KEY(line_id) REFERENCES finance_invoice_line (line_id)
+)
+;;
+CREATE FUNCTION finance_line_levy_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_line_levy: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_line_levy_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_line_levy FOR EACH STATEMENT EXECUTE FUNCTION finance_line_levy_frozen()
 ;;
 CREATE TABLE orders_subscription (
     subscription_id VARCHAR(32) NOT NULL,
@@ -2961,9 +2984,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3024,9 +3047,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -3087,10 +3110,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
