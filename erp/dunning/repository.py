@@ -18,7 +18,8 @@ from erp.dunning import policy as ladders
 from erp.dunning.model import Agreement, Debt, Disputed, Pause, Policy, Taken
 from erp.dunning.tables import dispute, instalment, notice, pause, plan, plan_invoice, policy, run, segment, step
 from erp.finance.model import CLAIMS
-from erp.finance.tables import allocation, invoice
+from erp.finance.payment_tables import allocation
+from erp.finance.tables import invoice
 from erp.orders.tables import pause as line_pause
 
 _ACCOUNT_LOCK = 0x4845_4144 << 32

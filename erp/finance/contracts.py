@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.charge import Charge
 from controller.domain.identity import AccountId, EntityId, new_id
 from controller.store.many import insert_all
+from erp.finance.contract_tables import contract, contract_change, contract_movement, earning, promise, recognition
 from erp.finance.recognition import Planned, Promise, Slice, cut, planned_as
-from erp.finance.tables import contract, contract_change, contract_movement, earning, promise, recognition
 
 _AT_A_TIME = 5000
 """Ids in one statement: SQLite takes 32,766 parameters."""

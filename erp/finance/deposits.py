@@ -28,8 +28,8 @@ from erp.finance import journal, ledger
 from erp.finance.chart import BANK, CASH, DEPOSITS
 from erp.finance.errors import NotThatMuch, PaymentMismatch, UnknownDeposit, WrongCurrency
 from erp.finance.journal import Entry
+from erp.finance.payment_tables import deposit, deposit_release
 from erp.finance.settlement import MoneyIn, Settlement
-from erp.finance.tables import deposit, deposit_release
 from erp.orders.model import SubscriptionState
 from erp.orders.tables import item, subscription
 

@@ -17,7 +17,7 @@ from controller.domain.money import Money
 from controller.store.many import insert_all
 from erp.finance.chart import Account, Chart, default_accounts
 from erp.finance.journal import AccountBalance, BookedPosting, Entry, PeriodChange, Posting
-from erp.finance.tables import account, journal_entry, period_change, posting
+from erp.finance.journal_tables import account, journal_entry, period_change, posting
 
 _BOOKS_LOCK = 0x4845_4144_0010
 

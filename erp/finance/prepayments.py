@@ -29,7 +29,7 @@ from erp.finance.chart import OUTPUT_TAX, PREPAYMENTS
 from erp.finance.deposits import INTO
 from erp.finance.errors import NotThatMuch, PaymentMismatch, WrongCurrency
 from erp.finance.journal import Entry, Posting
-from erp.finance.tables import prepayment
+from erp.finance.payment_tables import prepayment
 
 _USAGE = "revenue-usage"
 

@@ -24,7 +24,7 @@ from erp.finance import ledger
 from erp.finance.books import BooksService, reversal_source
 from erp.finance.errors import AlreadyDecided, AlreadyReversed, EntryRefused, SameEyes, UnknownProposal
 from erp.finance.journal import Entry, Posting
-from erp.finance.tables import entry_decision, entry_proposal
+from erp.finance.journal_tables import entry_decision, entry_proposal
 
 WAITING, POSTED, REFUSED = "waiting", "posted", "refused"
 

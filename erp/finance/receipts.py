@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId
 from controller.domain.money import Money
-from erp.finance.tables import allocation, payment, payment_reversal
+from erp.finance.payment_tables import allocation, payment, payment_reversal
 
 PAYMENT, WRITE_OFF = "payment", "write-off"
 

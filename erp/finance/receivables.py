@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import EntityId
 from controller.domain.money import Money
-from erp.finance.tables import allocation, invoice, journal_entry, payment, payment_reversal
+from erp.finance.journal_tables import journal_entry
+from erp.finance.payment_tables import allocation, payment, payment_reversal
+from erp.finance.tables import invoice
 
 BUCKETS = ("not_due", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
 

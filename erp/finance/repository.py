@@ -25,7 +25,8 @@ from controller.store.many import insert_all, one_of
 from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
-from erp.finance.tables import allocation, document, invoice, invoice_line, line_levy, payment, payment_reversal, series
+from erp.finance.payment_tables import allocation, payment, payment_reversal
+from erp.finance.tables import document, invoice, invoice_line, line_levy, series
 
 
 async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, count: int) -> int:

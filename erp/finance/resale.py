@@ -32,8 +32,9 @@ from erp.finance.chart import COMMISSIONS, PAYABLES
 from erp.finance.errors import NotOverYet, Settled
 from erp.finance.journal import Entry
 from erp.finance.model import tax_by_line
+from erp.finance.resale_tables import commission, resale
 from erp.finance.settings import FinanceSettings
-from erp.finance.tables import commission, invoice, invoice_line, resale
+from erp.finance.tables import invoice, invoice_line
 
 _FARTHEST_DAYS = 366
 

@@ -13,7 +13,8 @@ from controller.domain.identity import AccountId, BillRunId, InvoiceId
 from controller.domain.money import Money
 from controller.store.many import one_of
 from erp.finance.chart import LEVIES, OUTPUT_TAX, RECEIVABLES
-from erp.finance.tables import account, invoice, invoice_line, posting, series
+from erp.finance.journal_tables import account, posting
+from erp.finance.tables import invoice, invoice_line, series
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from controller.store.many import one_of
 from erp.crm.service import CrmService
 from erp.finance.errors import RateKnown
 from erp.finance.levies import LevyRule, in_order
-from erp.finance.tables import levy_rule, tax_exemption, tax_place, tax_rate
 from erp.finance.tax import Exemption, Place, Rate, TaxTable
+from erp.finance.tax_tables import levy_rule, tax_exemption, tax_place, tax_rate
 
 
 class TaxService:

@@ -14,7 +14,8 @@ from controller.domain.identity import EntityId
 from controller.domain.money import Money
 from erp.crm.tables import account as crm_account
 from erp.crm.tables import customer
-from erp.finance.tables import allocation, invoice, payment
+from erp.finance.payment_tables import allocation, payment
+from erp.finance.tables import invoice
 from erp.payments.bank.matching import OpenInvoice
 from erp.payments.tables import bank_account, bank_file, bank_line, mandate, statement
 

@@ -14,8 +14,8 @@ from controller.store.engine import Database
 from erp.finance.levies import LevyRule
 from tests.support.finance import NOW, Books
 
-OPEN = {"finance_account", "finance_series", "finance_zero", "finance_balance"}
-"""The chart grows, series count, and the last two are SQLite's own check, kept by triggers."""
+OPEN = {"finance_account", "finance_series", "finance_zero", "finance_balance", "finance_adjustment_due"}
+"""The chart grows, series count, two are SQLite's own check, kept by triggers, and what is due is no document yet."""
 FROZEN = sorted(name for name in metadata.tables if name.startswith("finance_") and name not in OPEN)
 
 

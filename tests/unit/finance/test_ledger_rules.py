@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.identity import EntityId
 from controller.store.engine import Database
 from erp.finance import ledger
-from erp.finance.tables import balance, journal_entry, posting
+from erp.finance.journal_tables import balance, journal_entry, posting
 
 ENTITY = EntityId("e" * 32)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
