@@ -158,4 +158,5 @@ async def part_of(
     if not visit.principal.may(scope) or not api.has("GET", path):
         return []
     page = await api.get(visit, path, query={"limit": "100", **query})
-    return [Part(title, page["items"], columns)]
+    more = f", the first {len(page['items'])}" if page["next"] else ""
+    return [Part(f"{title}{more}", page["items"], columns)]
