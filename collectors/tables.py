@@ -58,3 +58,27 @@ onu = Table(
     Column("last_seen_at", Instant, nullable=False, index=True),
 )
 """ONUs that OLTs have shown as present."""
+
+bin_life = Table(
+    "collectors_bin_life",
+    metadata,
+    Column("life", String(64), primary_key=True),
+    Column("seen_at", Instant, nullable=False),
+)
+"""Processes that measure, and when each last wrote what it has."""
+
+open_bin = Table(
+    "collectors_open_bin",
+    metadata,
+    Column("record_key", String(96), primary_key=True),
+    Column("life", String(64), nullable=False, index=True),
+    Column("source", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("title", String(120), nullable=False),
+    Column("identifier", String(253), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("upstream_octets", BigInteger, nullable=False),
+    Column("downstream_octets", BigInteger, nullable=False),
+)
+"""What was measured and billing has not taken yet, as of a few seconds ago."""

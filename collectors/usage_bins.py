@@ -19,6 +19,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(slots=True)
 class _Sum:
+    number: int
     since: datetime
     until: datetime
     upstream_octets: int
@@ -33,6 +34,7 @@ class Bins:
         self._lateness = lateness
         self._open: dict[tuple[str, datetime], _Sum] = {}
         self._ready: list[MeasuredOctets] = []
+        self._changed: set[tuple[str, datetime]] = set()
         self._number = 0
 
     def __len__(self) -> int:
@@ -43,7 +45,8 @@ class Bins:
     ) -> None:
         """Octets of [since, until); one without duration belongs to the bin in which it ends."""
         if until - since > 2 * BIN:
-            self._ready.append(self._record(identifier, _Sum(since, until, upstream_octets, downstream_octets)))
+            whole_of_it = self._sum(since, until, upstream_octets, downstream_octets)
+            self._ready.append(self._record(identifier, whole_of_it))
             return
         whole, begin = (until - since) // _MICROSECOND, since
         given = (0, 0)
@@ -66,23 +69,38 @@ class Bins:
         over = [key for key in self._open if key[1] + BIN + self._lateness <= now]
         found = self._ready + [self._record(key[0], self._open.pop(key)) for key in sorted(over)]
         self._ready = []
+        self._changed.difference_update(over)
         return found
+
+    def changed(self) -> list[MeasuredOctets]:
+        """What is open, or was never handed out, and has changed since this was asked before: as it stands now."""
+        found = self._ready + [self._record(key[0], self._open[key]) for key in sorted(self._changed)]
+        self._changed = set()
+        return found
+
+    def not_kept(self) -> None:
+        """What `changed` said last came to nothing: all that is open is said again."""
+        self._changed = set(self._open)
 
     def _put(
         self, identifier: str, start: datetime, since: datetime, until: datetime, upstream: int, downstream: int
     ) -> None:
         known = self._open.get((identifier, start))
+        self._changed.add((identifier, start))
         if known is None:
-            self._open[identifier, start] = _Sum(since, until, upstream, downstream)
+            self._open[identifier, start] = self._sum(since, until, upstream, downstream)
             return
         known.since, known.until = min(known.since, since), max(known.until, until)
         known.upstream_octets += upstream
         known.downstream_octets += downstream
 
-    def _record(self, identifier: str, found: _Sum) -> MeasuredOctets:
+    def _sum(self, since: datetime, until: datetime, upstream: int, downstream: int) -> _Sum:
         self._number += 1
+        return _Sum(self._number, since, until, upstream, downstream)
+
+    def _record(self, identifier: str, found: _Sum) -> MeasuredOctets:
         return MeasuredOctets(
-            f"{self._life}-{self._number}", identifier, found.since, found.until, found.upstream_octets,
+            f"{self._life}-{found.number}", identifier, found.since, found.until, found.upstream_octets,
             found.downstream_octets,
         )  # fmt: skip
 

@@ -3,7 +3,9 @@
     poll    → growth of an interface (only of ports that somebody gave a service) or of an ONU   ┐
     flow    → octets of a subscriber's address                                                   ┴ bins → intake
 
-Refuses to lose: what billing could not take (its database is away) is told again with the same keys.
+Refuses to lose: what billing could not take (its database is away) is told again with the same keys. What is open is
+kept every few seconds (`usage_journal`): a flow comes over UDP and is acknowledged to nobody, so what was measured
+since the last writing is what a crash costs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collectors.netconf.samples import MEASUREMENT as ONU
 from collectors.snmp.samples import MEASUREMENT as INTERFACE
 from collectors.track import OCTETS
 from collectors.usage_bins import BIN, Bins
+from collectors.usage_journal import UsageJournal
 from controller.domain.clock import Clock
 from controller.domain.errors import HeadendError
 from controller.domain.ports import MeasuredOctets, UsageIntake
@@ -52,7 +55,18 @@ class Outlet:
 class UsageFeed:
     """Run `run` once per process; `counters` and `add` may be called from anything on the same loop."""
 
-    def __init__(self, intake: UsageIntake, clock: Clock, life: str, *, every_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        intake: UsageIntake,
+        clock: Clock,
+        life: str,
+        *,
+        every_s: float = 30.0,
+        journal: UsageJournal | None = None,
+        keep_every_s: float = 5.0,
+    ) -> None:
+        self._journal = journal
+        self._keep_every_s = keep_every_s
         self._intake = intake
         self._clock = clock
         self._every_s = every_s
@@ -81,12 +95,30 @@ class UsageFeed:
 
     async def run(self) -> None:
         """Background task: hand over what is over, for ever."""
+        loop, due_s = asyncio.get_running_loop(), 0.0
         while True:
             try:
-                await self.hand_over()
+                await self.keep()
+                if loop.time() >= due_s:
+                    due_s = loop.time() + self._every_s
+                    await self.hand_over()
             except (HeadendError, SQLAlchemyError, OSError) as error:
                 log.warning("usage_feed.not_taken", error=str(error))
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(self._keep_every_s if self._journal is not None else self._every_s)
+
+    async def keep(self) -> None:
+        """Write what has changed of what billing has not taken. Raises what the database raises."""
+        if self._journal is None:
+            return
+        for outlet in (self.interfaces, self.onus, self.flows):
+            if not (len(outlet.bins) or outlet.pending):
+                continue
+            changed = outlet.bins.changed()
+            try:
+                await self._journal.keep(outlet.source, outlet.kind, outlet.title, changed, self._clock.now())
+            except BaseException:
+                outlet.bins.not_kept()
+                raise
 
     async def stop(self) -> None:
         """Before the database is closed: tell billing of the bins that are still open, too."""
@@ -114,11 +146,29 @@ class UsageFeed:
             while outlet.pending:
                 some = outlet.pending[:_MOST_AT_ONCE]
                 last = len(some) == len(outlet.pending)
-                await self._intake.measured(
-                    outlet.source, outlet.kind, some, title=outlet.title,
-                    complete_until=outlet.complete_until if last else None,
-                )  # fmt: skip
+                await self._tell(
+                    outlet.source, outlet.kind, outlet.title, some, outlet.complete_until if last else None
+                )
                 del outlet.pending[: len(some)]
+        await self._tell_for_others()
+
+    async def _tell(
+        self, source: str, kind: str, title: str, octets: Sequence[MeasuredOctets], complete_until: datetime | None
+    ) -> None:
+        """What is told stands in the journal as it is told until billing has it."""
+        if self._journal is not None:
+            await self._journal.keep(source, kind, title, octets, self._clock.now())
+        await self._intake.measured(source, kind, octets, title=title, complete_until=complete_until)
+        if self._journal is not None:
+            await self._journal.told(octets)
+
+    async def _tell_for_others(self) -> None:
+        """Tell what processes measured that have died since."""
+        while self._journal is not None and (found := await self._journal.left_behind(self._clock.now())):
+            for kept in found:
+                log.warning("usage_feed.left_behind", source=kept.source, records=len(kept.octets))
+                await self._intake.measured(kept.source, kept.kind, kept.octets, title=kept.title, complete_until=None)
+                await self._journal.told(kept.octets)
 
 
 def horizon(now: datetime) -> datetime:

@@ -37,6 +37,7 @@ from collectors.poller import Poller
 from collectors.session_usage import SessionUsage
 from collectors.settings import MqttSettings
 from collectors.usage_feed import UsageFeed
+from collectors.usage_journal import UsageJournal
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
 from controller.domain.identity import AccountId, BillRunId
@@ -293,7 +294,8 @@ class Collection:
 
     def __init__(self, base: Foundation, network: Network, intake: UsageIntake) -> None:
         settings = base.settings
-        self.feed = UsageFeed(intake, base.clock, uuid.uuid4().hex)
+        life = uuid.uuid4().hex
+        self.feed = UsageFeed(intake, base.clock, life, journal=UsageJournal(base.database, life))
         self.ipfix: IpfixCollector | None = None
         if settings.ipfix_port is not None:
             exporters, ours = networks(settings.ipfix_exporters), networks(settings.ipfix_subscribers)

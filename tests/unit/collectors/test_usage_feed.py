@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
+from collectors.tables import open_bin
 from collectors.usage_bins import BIN, Bins, bin_of
 from collectors.usage_feed import UsageFeed
+from collectors.usage_journal import UsageJournal
 from controller.domain.clock import MovableClock
 from controller.domain.errors import HeadendError
 from controller.domain.ports import MeasuredOctets
 from controller.domain.usage import CounterSample
+from controller.store.engine import Database
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 PORT = (("device", "d1"), ("if_name", "ge-0/0/1"), ("if_index", "3"))
@@ -110,3 +114,28 @@ async def test_what_is_still_open_is_told_when_the_program_stops() -> None:
     feed.counters([sample(NOW + timedelta(seconds=30), 7, "in")], 30)
     billing.away = True
     await feed.stop()  # and nothing is raised into a program that ends
+
+
+class Forgetful(UsageJournal):
+    """Its process dies after billing took something, and before that is noted."""
+
+    async def told(self, octets: Sequence[MeasuredOctets]) -> None:
+        raise OSError("killed")
+
+
+async def test_what_billing_had_already_taken_is_told_again_after_a_crash_as_the_very_same_records(
+    database: Database,
+) -> None:
+    clock, billing = MovableClock(NOW), Billing()
+    feed = UsageFeed(billing, clock, "life", journal=Forgetful(database, "life"))
+    feed.onus.bins.add("s1", NOW, NOW + timedelta(seconds=30), 70, 7)
+    await feed.keep()
+    feed.onus.bins.add("s1", NOW + timedelta(seconds=30), NOW + timedelta(seconds=60), 30, 3)  # not kept any more
+    clock.advance(timedelta(minutes=7))
+    with pytest.raises(OSError, match="killed"):
+        await feed.hand_over()
+    clock.advance(timedelta(minutes=6))
+    await UsageFeed(billing, clock, "other", journal=UsageJournal(database, "other")).hand_over()
+    assert [(o.upstream_octets, o.downstream_octets) for o in billing.taken.values()] == [(100, 10)]
+    async with database.read() as conn:
+        assert (await conn.execute(select(open_bin))).all() == []
