@@ -66,6 +66,7 @@ _LEDGER = (
 _USAGE = (
     NavItem("By the hour", "/usage", "usage:read"),
     NavItem("Sources", "/usage/sources", "billing:read", needs="/usage-sources"),
+    NavItem("Prepaid", "/prepaid", "billing:read", needs="/prepaid"),
 )
 _CHECKS = (
     NavItem("Bills that wait", "/exceptions", "billing:read"),

@@ -83,9 +83,10 @@ class PrepaidWorld:
         validity_s: int = 900,
         action: FinalAction = FinalAction.DISCONNECT,
         service: ServiceId = SERVICE,
+        account: AccountId = ACCOUNT,
     ) -> None:
         wanted = NewTerms(None if version is None else OfferingVersionId(version), slice_, validity_s, action)
-        await self.prepaid.open(service, ACCOUNT, unit, "EUR", wanted, actor=ACTOR)
+        await self.prepaid.open(service, account, unit, "EUR", wanted, actor=ACTOR)
 
     async def top_up(self, units: int, worth_minor: int = 0, reference: str = "1") -> None:
         async with self.database.begin() as conn:

@@ -35,6 +35,7 @@ from controller.web.office import (
     payouts,
     people,
     periods,
+    prepaid,
     proposals,
     receivables,
     resale,
@@ -54,7 +55,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, mandates, payments, bank, payouts, cash)
     owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
-    used = (usage, waiting, exceptions, assurance)
+    used = (usage, prepaid, waiting, exceptions, assurance)
     lists = (network, nas, orders, next_bill, people, catalog, stock, *owed, *used)
     rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

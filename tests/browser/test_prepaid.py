@@ -1,0 +1,104 @@
+"""Prepaid services in a real browser, over the real services: a balance is opened, topped up, looked at and closed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from billing_bridge.prepaid import routes as prepaid_routes
+from controller.domain.identity import ServiceId
+from controller.http.endpoint import Endpoint
+from controller.store.engine import Database
+from controller.workflows import routes_prepaid
+from controller.workflows.prepaid import PrepaidSales
+from erp.crm import routes as crm_routes
+from erp.finance.prepayments import Prepayments
+from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.http_server import serving
+from tests.support.isp import Isp
+from tests.support.prepaid import MB, NAS, SERVICE, PrepaidWorld
+from tests.support.site import PASSWORD, World
+
+pytestmark = pytest.mark.browser
+
+OTHER = ServiceId("6" * 32)
+
+
+@pytest.fixture
+def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+    """A balance of Anna's with a session that has used it up, and a service of hers that is not prepaid yet."""
+    shutil.copy(sqlite_template, tmp_path / "headend.db")
+
+    async def build() -> object:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+        isp, world = Isp(database, tmp_path), PrepaidWorld(database)
+        account_id = (await isp.customer()).account.account_id
+        await world.open(slice_=500 * MB, account=account_id)
+        await world.top_up(800 * MB, 840)
+        await world.prepaid.reserve(SERVICE, "line 1", NAS)
+        await world.report("start")
+        for used in (300, 700, 850):
+            await world.later(minutes=5)
+            await world.report("interim", used * MB)
+        await world.log.close()
+        sales = PrepaidSales(database, world.prepaid, Prepayments(world.clock, isp.crm), isp.crm)
+
+        def endpoints(_: Database, __: object) -> list[Endpoint]:
+            rooms = [crm_routes.endpoints(isp.crm), prepaid_routes.endpoints(world.prepaid)]
+            return [endpoint for room in [*rooms, routes_prepaid.endpoints(sales)] for endpoint in room]
+
+        return await World(endpoints=endpoints, clock=world.clock).build(database)
+
+    with serving(build) as url:
+        yield url
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_balance_is_opened_topped_up_looked_at_and_closed(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    page.goto(f"{address}/prepaid")
+    page.get_by_label("Name").fill("admin-user")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/prepaid")
+    assert_nothing_sticks_out(page)
+
+    page.get_by_role("link", name="Anna Muster").click()
+    expect(page.get_by_role("heading", name="Prepaid balance of Anna Muster")).to_be_visible()
+    expect(page.locator(".state").first).to_contain_text("empty")
+    expect(page.get_by_text("used, 50 MB beyond the balance")).to_be_visible()
+    assert_nothing_sticks_out(page)
+
+    page.get_by_role("link", name="Top up").click()
+    page.get_by_role("button", name="Take the money").click()
+    expect(page.get_by_text("needed").first).to_be_visible()
+    page.locator("[name='paid.amount']").fill("11,90")
+    page.locator("[name='units']").fill("1,5")
+    page.locator("[name='tax_percent']").fill("19")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name="Take the money").click()
+    expect(page.locator(".state").first).to_contain_text("active")
+    expect(page.get_by_text("+1.5 GB")).to_be_visible()
+
+    page.get_by_role("link", name="Close").click()
+    page.locator("[name='reason']").fill("moved to a contract")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(".state").first).to_contain_text("closed")
+    expect(page.get_by_role("link", name="Top up")).to_have_count(0)
+
+    page.goto(f"{address}/prepaid/new")
+    page.locator("[name='service_id']").fill(OTHER)
+    page.locator("[name='unit']").select_option("seconds")
+    page.locator("[name='slice']").fill("3600")
+    page.get_by_label("Account").press_sequentially("Anna")
+    page.locator("datalist option").first.wait_for(state="attached")
+    page.get_by_label("Account").fill(page.locator("datalist option").first.get_attribute("value") or "")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_text("No session, and no login.")).to_be_visible()
+    expect(page.get_by_text("3600 s")).to_be_visible()
+    assert_nothing_sticks_out(page)
