@@ -55,6 +55,13 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         shift = await till.room.cash.open(desk.till_id, euro("0.00"), reason="", actor="user:anna")
         await till.room.cash.transfer(shift.shift_id, euro("100.00"), request="f", note="float", actor="user:anna")
 
+        await till.gateway()
+        paid = till.stripe.paid(3000, metadata={"account_id": ada})
+        till.stripe.settle(paid, 150)
+        till.stripe.pay_out(int(till.clock.now().timestamp()))
+        await till.deliver(till.stripe.events[-1])
+        await till.room.inbox.drain()
+
         def endpoints(_: Database, __: object) -> list[Endpoint]:
             rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
             rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
@@ -153,6 +160,26 @@ def test_a_bank_file_is_imported_and_its_lines_identified(
     expect(page.get_by_role("row", name="2026-11-20")).to_contain_text("1.118,90 EUR")
     assert_nothing_sticks_out(page)
     assert [c for c in chromium.complaints if "422" not in c] == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address: str, width: int) -> None:
+    page = chromium.page(width=width, height=900)
+    sign_in(page, address)
+    page.goto(f"{address}/bank")
+    page.get_by_role("link", name="Payouts").first.click()
+    row = page.get_by_role("row", name="po_lab")
+    expect(row).to_contain_text("28,50 EUR")
+    expect(row).to_contain_text("sent")
+    assert_nothing_sticks_out(page)
+    page.goto(f"{address}/bank/settings")
+    page.get_by_label("Fee of a returned direct debit").select_option("no")
+    assert_nothing_sticks_out(page)
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/bank")
+    page.goto(f"{address}/bank/settings")
+    expect(page.get_by_label("Fee of a returned direct debit")).to_have_value("no")
+    chromium.assert_clean(address)
 
 
 @pytest.mark.parametrize("width", [1440, 390])
