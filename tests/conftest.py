@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dbos import Queue
+
 from controller.store.jobs import Jobs
 from tests.support import temporary
 
 temporary.choose()
 Jobs.poll_s = 0.02
+# What a launch goes on with is asked for once a second: tests that launch again and again would wait for little else.
+assert Queue.__init__.__kwdefaults__ is not None
+Queue.__init__.__kwdefaults__["polling_interval_sec"] = 0.1
 
 pytest_plugins = [
     "tests.support.browser",
