@@ -137,13 +137,17 @@ class Book:
         session.upstream_octets, session.downstream_octets, session.seconds = totals
         session.seen_until = max(session.seen_until, reading.event_at)
         session.heard_at = now
+        if self.wallet.closed_at is not None:
+            return
         if session.state is not State.WALLED:
             up, down, seconds = (now_ - then for now_, then in zip(totals, before, strict=True))
             self._charge(session, (up, down, seconds), since, reading, now)
         if reading.kind == _STOP:
             session.state = State.ENDED
             self._give_back(session, Kind.RELEASE, f"stop:{reading.record_id}", now)
-        elif session.state in (State.OPEN, State.FINAL):
+        elif session.state is State.WALLED:
+            self._let_go_on(session, f"extend:{reading.record_id}", now)
+        elif session.state is not State.ENDED:
             self._extend(session, f"extend:{reading.record_id}", now)
 
     def grant_call(self, grant_id: str, call_id: str, number: str, wanted_s: int, now: datetime) -> PrepaidCall:
@@ -182,10 +186,14 @@ class Book:
         self.wallet.balance += units
         self._record(Kind.TOP_UP, units, key, now, actor=actor, worth=worth_minor)
         for session in self.sessions.values():
-            walled = session.state is State.WALLED and session.session_key is not None
-            if walled and self._extend(session, f"{key}:{session.reservation_id}", now):
-                session.free_until = now
-                self.told.go_on.append(str(session.session_key))
+            if session.state is State.WALLED:
+                self._let_go_on(session, f"{key}:{session.reservation_id}", now)
+
+    def close(self, now: datetime) -> None:
+        """Nothing is debited any more; what was reserved is given back."""
+        self.wallet.closed_at = self.wallet.closed_at or now
+        for session in self.sessions.values():
+            self._give_back(session, Kind.RELEASE, f"close:{session.reservation_id}:{to_key(now)}", now)
 
     def follow_terms(self, now: datetime) -> None:
         """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much."""
@@ -256,7 +264,7 @@ class Book:
 
     def _debit(self, session: Session, part: DayPart, key: str, record_id: int, now: datetime) -> None:
         terms = self._terms_at(part.since)
-        segment, price = Segment(terms.sequence, part.day.replace(day=1)), terms.price
+        segment, price = Segment(self._priced_since(terms), part.day.replace(day=1)), terms.price
         octets = (part.upstream_octets, part.downstream_octets)
         quantity = sum(octets) if isinstance(price, Units) else counted(price, *octets)
         if not quantity:
@@ -313,6 +321,12 @@ class Book:
             self.told.ended[session.session_key] = terms.action
         return False
 
+    def _let_go_on(self, session: Session, key: str, now: datetime) -> None:
+        """Out of the garden, if there is a slice for it: what it used in there costs nothing."""
+        if session.session_key is not None and self._extend(session, key, now):
+            session.free_until = now
+            self.told.go_on.append(session.session_key)
+
     def _give_back(self, session: Session, kind: Kind, key: str, now: datetime) -> None:
         if session.open:
             session.open = 0
@@ -327,7 +341,11 @@ class Book:
         return self._state_of(self._segment(now), now)
 
     def _segment(self, now: datetime) -> Segment:
-        return Segment(self._terms_at(now).sequence, local_date(now, self._zone).replace(day=1))
+        return Segment(self._priced_since(self._terms_at(now)), local_date(now, self._zone).replace(day=1))
+
+    def _priced_since(self, terms: Terms) -> int:
+        """The first terms with these prices: what a month includes is not had anew with each change of anything."""
+        return next(t.sequence for t in self.terms if t.version_id == terms.version_id)
 
     def _state_of(self, segment: Segment, now: datetime) -> Prepaid:
         """Slices count where they are going to be used: in the segment of the present."""

@@ -49,7 +49,8 @@ class PrepaidCounter:
             try:
                 await self.catch_up()
             except (DBAPIError, PoolTimeout, OSError) as error:
-                log.warning("prepaid.database_away", error=type(error).__name__)
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                log.error("prepaid.batch_failed", error=f"{type(error).__name__}: {cause}")
             try:
                 await asyncio.wait_for(self._wake.wait(), _POLL_S)
             except TimeoutError:

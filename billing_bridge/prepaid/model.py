@@ -58,6 +58,10 @@ class Terms:
     action: FinalAction
 
     @property
+    def version_id(self) -> str | None:
+        return None if self.tariff is None else self.tariff.version_id
+
+    @property
     def price(self) -> Metered | Units:
         """What data costs. Raises NotPrepaid for a tariff that says nothing of it."""
         return Units() if self.tariff is None else price_of_data(self.tariff.plan)

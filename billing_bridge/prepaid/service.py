@@ -135,24 +135,16 @@ class PrepaidService:
 
         Raises UnknownPrepaid.
         """
-        now = self._clock.now()
         async with self._database.begin() as conn:
-            book = await self.locked(conn, service_id)
-            book.wallet.closed_at = book.wallet.closed_at or now
-            await repository.store(conn, [book])
-            await self._access.take_turn(conn)
-            await self._access.put(conn, service_id, None)
-            await audit.record(
-                conn,
-                now=now,
-                actor=actor,
-                action="prepaid.close",
-                subject=f"service:{service_id}",
-                before={"balance": book.wallet.balance, "unit": book.wallet.unit},
-                reason=reason,
-            )
+            await self._close(conn, await self.locked(conn, service_id), actor, reason)
         await self._access.follow()
         return await self.show(service_id)
+
+    async def terminated_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> None:
+        """The service has ended, and its balance with it; what is left of that stays known."""
+        book = (await self.locked_all(conn, [service_id])).get(service_id)
+        if book is not None and book.wallet.closed_at is None:
+            await self._close(conn, book, actor, "the service has ended")
 
     async def top_up_in(
         self,
@@ -338,6 +330,22 @@ class PrepaidService:
         return await self._tariff(conn, rows[-1].version_id)
 
     # --- how
+
+    async def _close(self, conn: AsyncConnection, book: Book, actor: str, reason: str) -> None:
+        now, service_id = self._clock.now(), ServiceId(book.wallet.service_id)
+        book.close(now)
+        await repository.store(conn, [book])
+        await self._access.take_turn(conn)
+        await self._access.put(conn, service_id, None)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="prepaid.close",
+            subject=f"service:{service_id}",
+            before={"balance": book.wallet.balance, "unit": book.wallet.unit},
+            reason=reason,
+        )
 
     @staticmethod
     def _means_something(book: Book, now: datetime) -> bool:

@@ -123,7 +123,10 @@ def subscriptions(money: Money, erp: Erp, prepaid: Prepaid, dunning: DunningWork
             AccountParentSet: money.billing.on_account_parent_set,
             ItemHeld: money.billing.on_item_held,
         },
-        "prepaid": {ServiceActivated: prepaid.sales.on_service_activated},
+        "prepaid": {
+            ServiceActivated: prepaid.sales.on_service_activated,
+            ServiceTerminated: prepaid.sales.on_service_terminated,
+        },
         "items": {ServiceTerminated: erp.items.on_service_terminated},
         "agreements": {
             ItemHeld: erp.agreements.on_item_held,

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.errors import NotPrepaid
 from billing_bridge.prepaid.service import UNITS, NewTerms, PrepaidService, PrepaidState
 from controller.domain.errors import NotFound, RuleError
-from controller.domain.events import ServiceActivated
+from controller.domain.events import ServiceActivated, ServiceTerminated
 from controller.domain.identity import AccountId, ServiceId
 from controller.domain.money import Money
 from controller.domain.ports import AccountDirectory
@@ -102,6 +102,9 @@ class PrepaidSales:
     async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
         """A balance that was opened before there was a login."""
         await self._prepaid.activated_in(conn, event.service_id)
+
+    async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
+        await self._prepaid.terminated_in(conn, event.service_id, actor=event.actor)
 
     async def run(self) -> None:
         """For ever. A database that is away is logged and tried again."""

@@ -286,6 +286,49 @@ async def test_a_closed_balance_lets_nobody_in_and_opening_it_again_finds_what_w
         await world.open("EUR", version=CHEAP)
 
 
+async def test_after_a_balance_is_closed_its_sessions_go_on_and_pay_nothing(world: PrepaidWorld) -> None:
+    await world.open(slice_=MB)
+    await world.top_up(2 * MB)
+    await world.prepaid.reserve(SERVICE, "line 1", NAS)
+    await world.report("start")
+    await world.prepaid.close(SERVICE, actor=ACTOR, reason="moved to a contract")
+    assert await world.amounts() == (2 * MB, 0, 0)
+    await world.later(minutes=5)
+    await world.report("interim", 90 * MB)
+    assert await world.amounts() == (2 * MB, 0, 0)
+    assert world.access.ended == []
+    await conserved(world)
+
+
+async def test_whoever_was_let_into_the_garden_just_before_a_top_up_goes_on_too(world: PrepaidWorld) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
+    await world.top_up(3 * MB)
+    assert world.access.resumed == [], "its accounting has not begun"
+    await world.later(seconds=1)
+    await world.report("start")
+    assert world.access.resumed == [key("1")]
+    await world.later(minutes=5)
+    await world.report("interim", 500_000)
+    assert await world.amounts() == (2_500_000, MB, 0)
+
+
+async def test_what_a_month_includes_is_not_had_anew_with_other_terms(world: PrepaidWorld) -> None:
+    await world.open("EUR", version=CHEAP, slice_=MB)
+    await world.top_up(1_000)
+    await world.prepaid.reserve(SERVICE, "line 1", NAS)
+    await world.report("start")
+    await world.later(minutes=5)
+    await world.report("interim", MB)
+    await world.open("EUR", version=CHEAP, slice_=2 * MB, action=FinalAction.GARDEN)
+    await world.later(minutes=5)
+    await world.report("interim", 2 * MB)
+    async with world.database.read() as conn:
+        rows = await conn.execute(text("SELECT used, debited FROM billing_bridge_prepaid_used"))
+        assert [tuple(row) for row in rows] == [(2 * MB, 200)]
+    assert await world.amounts() == (800, 200, 0)
+
+
 async def test_terms_that_tell_no_price_of_what_is_left_are_refused(world: PrepaidWorld) -> None:
     with pytest.raises(NotPrepaid, match="has the prices of an offering version"):
         await world.open("EUR")
