@@ -15,7 +15,7 @@ from billing_bridge.rating.line import Line
 from billing_bridge.rating.proration import DaySpan, Held, Stretch, holdings, stretches
 from billing_bridge.rating.rate import in_advance, rate
 from controller.domain.charge import ChargeKind
-from controller.domain.identity import OfferingId, OfferingVersionId, SubscriptionId
+from controller.domain.identity import OfferingId, OfferingVersionId, ServiceId, SubscriptionId
 from controller.domain.money import Money, exponent
 from controller.domain.price import Calls, Cycle, Discount, Flat, Meter, Percentile, PricePlan, Window
 from controller.domain.tariff import TariffVersion
@@ -46,7 +46,7 @@ class Counter:
         self._zone = zone
         self._fees: dict[tuple[OfferingVersionId, int, int], tuple[Decimal, int]] = {}
         self._advances: dict[OfferingVersionId, frozenset[str]] = {}
-        self._days: dict[tuple[str, date], tuple[str, int]] = {}
+        self._days: dict[ServiceId, dict[date, tuple[str, int]]] = {}
         self.tally = Tally()
         self.closing: list[Recurring] = []
 
@@ -62,8 +62,9 @@ class Counter:
 
     def finish(self) -> Tally:
         """After the last subscription. A service that two of them name was used once."""
-        for fate, octets in self._days.values():
-            self.tally.octets[fate] += octets
+        for days in self._days.values():
+            for fate, octets in days.values():
+                self.tally.octets[fate] += octets
         return self.tally
 
     def _lines(self, charges: Sequence[RatedCharge]) -> None:
@@ -238,14 +239,15 @@ class Counter:
             return
         plans = stretches(subscription.changes, DaySpan(date.min, date.max), subscription.pauses)
         used: dict[tuple[OfferingVersionId, date], int] = {}
+        days = self._days.setdefault(subscription.service_id, {})
         fate, key, first_on, until_on = "", None, date.min, date.min
         for usage in subscription.usage:
-            day, place, octets = usage.counted_on, (usage.service_id, usage.day), usage.octets
+            day, octets = usage.counted_on, usage.octets
             # Days come in order: most of them lie in the period and the plan of the one before.
             if not first_on <= day < until_on:
                 stretch = next((s for s in plans if day in s.span), None)
                 if stretch is None:
-                    self._days.setdefault(place, ("unplanned", octets))
+                    days.setdefault(usage.day, ("unplanned", octets))
                     continue
                 period = subscription.calendar.period(day, self._tariffs[stretch.version_id].plan.cycle)
                 here = stretch.span.common(period) or DaySpan(day, day + _DAY)
@@ -253,7 +255,7 @@ class Counter:
                 key = (stretch.version_id, period.first_on)
                 fate = self._fate(subscription, stretch.version_id, period, charges)
             assert key is not None
-            self._days[place] = (fate, octets)
+            days[usage.day] = (fate, octets)
             used[key] = used.get(key, 0) + octets
         for rated in charges:
             self._rated_all(rated, used)

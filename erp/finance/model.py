@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import AccountId, BillRunId, ChargeId, CustomerId, EntityId, InvoiceId, InvoiceLineId
@@ -248,13 +248,13 @@ def _split(amounts: Sequence[Money], part: Decimal, of: Decimal, rounding: str) 
     alike for credits, where rounding down means away from zero.
     """
     currency = amounts[0].currency
-    exact = [n.amount * part / of for n in amounts]
-    whole = Money.rounded(sum((n.amount for n in amounts), Decimal(0)) * part / of, currency, rounding)
-    floors = [Money.rounded(e, currency, ROUND_FLOOR) for e in exact]
-    missing = whole.minor - sum(f.minor for f in floors)
-    order = sorted(range(len(amounts)), key=lambda i: (floors[i].amount - exact[i], i))
+    whole = Money.rounded(Money.sum(amounts, currency).amount * part / of, currency, rounding)
+    (up, over), (down, under) = part.as_integer_ratio(), of.as_integer_ratio()
+    exact = [divmod(amount.minor * up * under, over * down) for amount in amounts]
+    missing = whole.minor - sum([floor for floor, _ in exact])
+    order = sorted(range(len(amounts)), key=lambda i: (-exact[i][1], i))
     raised = set(order[:missing])
-    return whole, [Money(f.minor + (i in raised), currency) for i, f in enumerate(floors)]
+    return whole, [Money(floor + (i in raised), currency) for i, (floor, _) in enumerate(exact)]
 
 
 def split_by_account(charges: Sequence[Charge]) -> Mapping[tuple[AccountId, str], list[Charge]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -29,6 +30,12 @@ def test_tax_of_a_group_is_rounded_once_and_given_to_the_largest_remainders() ->
     tax, parts = tax_by_line([Money(m, "EUR") for m in (333, 333, 334)], Decimal(19), ROUND_HALF_UP)
     assert tax.minor == 190
     assert [p.minor for p in parts] == [63, 63, 64]
+
+
+def test_of_two_equal_remainders_the_earlier_line_gets_the_cent() -> None:
+    """5.16 and 0.40 with 19 % in them, given back: what rounding down leaves of both is 73/119, which is no decimal."""
+    credits = [replace(charge(net), tax_included=True) for net in (-516, -40)]
+    assert [t.minor for t in draft(credits, ROUND_HALF_UP).taxes] == [-82, -7]
 
 
 def test_credits_and_charges_share_a_group() -> None:
