@@ -1,4 +1,4 @@
-"""Amounts side by side, as people would rather look at them: a bar for each, drawn by the server."""
+"""Amounts and counts side by side, as people would rather look at them: a bar for each, drawn by the server."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ class Bars:
 
 def bars_of(title: str, amounts: Sequence[tuple[str, Amount, str]]) -> list[Bars]:
     """A picture of amounts of one currency, each with its label and tone; nothing where there is nothing to compare."""
-    sizes = [abs(Decimal(amount["amount"])) for _, amount, _ in amounts]
-    most = max(sizes, default=Decimal(0))
+    return _drawn(
+        title,
+        [(label, templating.amount(dict(found)), Decimal(found["amount"]), tone) for label, found, tone in amounts],
+    )
+
+
+def bars_of_counts(title: str, counts: Sequence[tuple[str, int, str]]) -> list[Bars]:
+    """The same of how many there are of each."""
+    return _drawn(title, [(label, templating.number(count), Decimal(count), tone) for label, count, tone in counts])
+
+
+def _drawn(title: str, rows: Sequence[tuple[str, str, Decimal, str]]) -> list[Bars]:
+    most = max((abs(size) for _, _, size, _ in rows), default=Decimal(0))
     if not most:
         return []
-    rows = [
-        Bar(label, templating.amount(dict(amount)), float(100 * size / most), tone)
-        for (label, amount, tone), size in zip(amounts, sizes, strict=True)
-    ]
-    return [Bars(title, rows)]
+    return [Bars(title, [Bar(label, words, float(100 * abs(size) / most), tone) for label, words, size, tone in rows])]

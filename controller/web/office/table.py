@@ -40,7 +40,7 @@ class Column:
         return self.kind in _NUMERIC
 
     def address(self, row: Mapping[str, Any]) -> str:
-        """Where the cell leads. A value that a person or a device chose stays one part of the address."""
+        """Where the cell leads, "" for nowhere. A value that somebody chose stays one part of the address."""
         if self.link == "{href}":
             return str(row["href"])
         return self.link.format_map({name: quote(str(found), safe="") for name, found in row.items()})
@@ -48,8 +48,9 @@ class Column:
     def write(self, row: Mapping[str, Any]) -> Markup:
         """The cell's content, escaped."""
         content = write(self.kind, value(row, self.key))
-        if self.link and value(row, self.key) is not None:
-            content = Markup('<a href="{}">{}</a>').format(self.address(row), content)
+        address = self.address(row) if self.link and value(row, self.key) is not None else ""
+        if address:
+            content = Markup('<a href="{}">{}</a>').format(address, content)
         if self.sub and value(row, self.sub):
             content += Markup('<span class="sub">{}</span>').format(value(row, self.sub))
         return content

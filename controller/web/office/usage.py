@@ -11,15 +11,17 @@ from starlette.responses import RedirectResponse, Response
 from controller.domain.units import human_octets
 from controller.web import templating
 from controller.web.api import Api
+from controller.web.office.bars import bars_of_counts
 from controller.web.office.form import Field, Filled, Form, sent, show
 from controller.web.office.table import Column
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
 _PARTS = ("rated", "unrated", "suspense", "duplicate")
+_TONES = {"rated": "good", "unrated": "plain", "suspense": "bad", "duplicate": "plain"}
 HOURS = (
     Column("Hour", "hour", "instant"),
-    Column("Source", "source"),
+    Column("Source", "source", link="{href}"),
     Column("Accepted", "accepted.records", "number", sub="accepted_amount"),
     Column("Rated", "rated.records", "number", sub="rated_amount"),
     Column("Unrated", "unrated.records", "number", sub="unrated_amount"),
@@ -72,15 +74,28 @@ def _ledger(site: Site, api: Api) -> Any:
         totals = (await api.get(visit, "/usage-ledger/totals"))["totals"]
         if query["source"]:
             totals = [t for t in totals if t["source"] == query["source"]]
+        own = await _pages_of_sources(api, visit)
+        rows = [row | _amounts(row) | {"href": own.get(row["source"], "")} for row in page["items"]]
         return list_page(
-            site, visit, "Usage", page | {"items": [row | _amounts(row) for row in page["items"]]}, HOURS,
+            site, visit, "Usage", page | {"items": rows}, HOURS,
             intro="What arrived each hour and what became of it: accepted = rated + unrated + suspense + duplicate.",
             filters=(Filter("source", "Source", "its name, such as radius"),),
             nothing="No usage has arrived yet.",
+            pictures=bars_of_counts("What became of the records", [
+                (name.capitalize(), sum(t[name]["records"] for t in totals), _TONES[name]) for name in _PARTS
+            ]),
             totals=[(name.capitalize(), _whole(totals, name)) for name in ("accepted", *_PARTS)],
         )  # fmt: skip
 
     return ledger
+
+
+async def _pages_of_sources(api: Api, visit: Visit) -> dict[str, str]:
+    """Those that were registered have a page; RADIUS, which needs no registration, has none."""
+    if not visit.principal.may("billing:read"):
+        return {}
+    found = (await api.get(visit, "/usage-sources"))["sources"]
+    return {row["name"]: f"/usage/sources/{row['name']}" for row in found}
 
 
 def _sources(site: Site, api: Api) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.domain.money import Money
-from controller.web.office.bars import bars_of
+from controller.web.office.bars import bars_of, bars_of_counts
 from controller.web.office.form import account_id
 from controller.web.office.instalments import covered, instalments
 from controller.web.office.table import Column
@@ -26,6 +26,10 @@ def test_an_address_of_our_own_making_is_taken_as_it_is() -> None:
     assert 'href="/ledger/accounts/1200?currency=EUR"' in column.write(
         {"name": "Bank", "href": "/ledger/accounts/1200?currency=EUR"}
     )
+
+
+def test_what_has_no_page_is_no_link() -> None:
+    assert "<a" not in Column("Source", "source", link="{href}").write({"source": "radius", "href": ""})
 
 
 @pytest.mark.parametrize(
@@ -97,3 +101,10 @@ def test_bars_are_as_long_as_their_amounts_and_nothing_is_no_picture() -> None:
     ]
     assert bars_of("By age", [("not due", euro("0.00"), "good")]) == []
     assert bars_of("By age", []) == []
+
+
+def test_counts_are_drawn_like_amounts() -> None:
+    (picture,) = bars_of_counts(
+        "Records", [("rated", 3000, "good"), ("suspense", 30, "bad"), ("duplicate", 0, "plain")]
+    )
+    assert [(bar.words, bar.share) for bar in picture.rows] == [("3,000", 100.0), ("30", 1.0), ("0", 0.0)]
