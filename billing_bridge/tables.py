@@ -304,7 +304,7 @@ charge_usage = Table(
     Column("charge_id", Id, ForeignKey("billing_bridge_charge.charge_id"), primary_key=True),
     Column("service_id", Id, nullable=False),
     Column("first_on", Date, nullable=False),
-    Column("until_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False, index=True),
     Column("days", Text, nullable=False),
 )
 """Evidence of a usage charge: of each day the intervals of the service whose id is at most `last_interval_id`.
