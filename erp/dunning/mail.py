@@ -5,6 +5,7 @@ What it says is told in three ways, since each wants another answer: accepted, n
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -61,6 +62,7 @@ class SmtpSettings:
     username: str = ""
     password: Secret | None = None
     timeout_s: float = 30.0
+    """For each part of the conversation to its last octet: the greeting with the login, the envelope, the mail."""
 
     def __post_init__(self) -> None:
         if self.tls not in ("starttls", "implicit", "opportunistic", "none"):
@@ -110,16 +112,18 @@ class SmtpMailer:
 
     async def _open(self, client: aiosmtplib.SMTP) -> None:
         try:
-            await client.connect()
-            if self._settings.username and self._settings.password is not None:
-                await client.login(self._settings.username, self._settings.password.reveal())
+            async with asyncio.timeout(self._settings.timeout_s):
+                await client.connect()
+                if self._settings.username and self._settings.password is not None:
+                    await client.login(self._settings.username, self._settings.password.reveal())
         except (SMTPException, OSError) as error:
             raise NotNow(f"{self._settings.host}: {_words(error)}") from error
 
     async def _hand_over(self, client: aiosmtplib.SMTP, mail: Mail, octets: bytes) -> None:
         try:
-            await client.mail(mail.sender)
-            await client.rcpt(mail.recipient)
+            async with asyncio.timeout(self._settings.timeout_s):
+                await client.mail(mail.sender)
+                await client.rcpt(mail.recipient)
         except SMTPResponseException as error:
             mine = isinstance(error, SMTPSenderRefused)
             raise (Never if error.code >= 500 and not mine else NotNow)(_words(error)) from error
@@ -128,7 +132,8 @@ class SmtpMailer:
         except (SMTPException, OSError) as error:
             raise NotNow(_words(error)) from error
         try:
-            await client.data(octets)
+            async with asyncio.timeout(self._settings.timeout_s):
+                await client.data(octets)
         except SMTPTimeoutError as error:
             raise Unclear(_words(error)) from error
         except SMTPResponseException as error:

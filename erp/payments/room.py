@@ -9,7 +9,7 @@ import httpx2
 import structlog
 
 from controller.domain.clock import Clock
-from controller.domain.errors import RuleError
+from controller.domain.errors import HeadendError
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from erp.crm.service import CrmService
@@ -83,10 +83,12 @@ class PaymentsRoom:
 
     async def resume(self) -> None:
         """Go on with what an answer, or a process, was lost over: refunds, charges, bank lines not looked at yet."""
-        await self.refunds.resume()
-        await self.cards.resume()
-        await self.fees.resume()
-        await self.statements.look()
+        for resumed in (self.refunds.resume, self.cards.resume, self.fees.resume, self.statements.look):
+            try:
+                await resumed()
+            except HeadendError as error:
+                # A gateway without a key, or one that answers nonsense, keeps nothing else from being gone on with.
+                log.warning("payments.not_gone_on_with", what=resumed.__qualname__, error=str(error))
 
     async def _ask_again(self) -> None:
         while True:
@@ -94,8 +96,6 @@ class PaymentsRoom:
                 await self.resume()
             except AWAY as error:
                 log.warning("payments.database_away", error=type(error).__name__)
-            except RuleError as error:
-                log.warning("payments.not_asked_again", error=str(error))
             await asyncio.sleep(self.settings.ask_again_s)
 
     async def close(self) -> None:
@@ -105,4 +105,7 @@ class PaymentsRoom:
     def _speaks(self, gateway: Gateway) -> PaymentGateway:
         if self._client is None:
             self._client = httpx2.AsyncClient(timeout=self.settings.request_timeout_s, trust_env=False)
-        return StripeGateway(self._client, gateway.api_base, self.gateways.api_key(gateway), sleep=self._sleep)
+        return StripeGateway(
+            self._client, gateway.api_base, self.gateways.api_key(gateway), sleep=self._sleep,
+            patience_s=self.settings.request_timeout_s,
+        )  # fmt: skip

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
+from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, EntityId, InvoiceId, new_id
 from controller.domain.money import Money
 from erp.crm import repository as parties
@@ -26,6 +28,8 @@ from erp.payments.bank.matching import Match, OpenInvoices
 from erp.payments.bank.repository import MATCHED, NEW, OPEN, BankLine
 from erp.payments.sepa import rows as sepa_rows
 from erp.payments.sepa.service import SepaService
+
+log = structlog.get_logger()
 
 METHOD = "bank-statement"
 _AT_A_TIME = 20
@@ -53,11 +57,20 @@ class Identification:
             if account.entity_id not in indexes:
                 owed = await repository.open_invoices(conn, account.entity_id, account.currency)
                 indexes[account.entity_id] = OpenInvoices(owed)
-            if await self._match_one(conn, line, indexes[account.entity_id], actor):
+            if await self._try(conn, line, indexes[account.entity_id], actor):
                 count += 1
             else:
                 await repository.set_match(conn, line.line_id, OPEN, "", "", self._clock.now(), actor)
         return len(found), count
+
+    async def _try(self, conn: AsyncConnection, line: BankLine, owed: OpenInvoices, actor: str) -> bool:
+        """One that cannot be booked is left to a person, and keeps no other from being looked at."""
+        try:
+            async with conn.begin_nested():
+                return await self._match_one(conn, line, owed, actor)
+        except RuleError as error:
+            log.warning("bank.line_not_booked", line_id=line.line_id, error=str(error))
+            return False
 
     async def _match_one(self, conn: AsyncConnection, line: BankLine, owed: OpenInvoices, actor: str) -> bool:
         """Book what is certain."""

@@ -7,6 +7,7 @@ what a batch is made of.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -94,9 +95,11 @@ class StatementReader:
         return replace(stored, matched=stored.matched + matched)
 
     async def _store(self, raw: bytes, name: str, actor: str) -> Imported:
-        parsed = camt.parse(raw, self._settings.bank_file_octets)
+        parsed = await self._parsed(raw)
         sha256 = hashlib.sha256(raw).digest()
         now = self._clock.now()
+        has_batch = any(line.kind == "batch" for statement in parsed.statements for line in statement.lines)
+        notices = await self._notices(now) if has_batch else {}
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             known = await repository.find_file(conn, sha256)
@@ -117,13 +120,24 @@ class StatementReader:
                 kept += await self._keep(conn, account, statement, file_id, now, actor)
             if any(line.kind == "batch" for _, statement in fresh for line in statement.lines):
                 for told in await repository.notices(conn, now - _NOTICE_HOLDS):
-                    for notice in camt.parse(told, self._settings.bank_file_octets).statements:
+                    # One that came since they were read, above, is the only one to be read while others wait.
+                    for notice in (notices.get(told) or await self._parsed(told)).statements:
                         account = await self._account_of(conn, notice)
                         kept += await self._detail(conn, account, notice, now, actor)
             what = {"name": name, "statements": len(fresh), "lines": len(kept)}
             subject = f"bank-file:{file_id}"
             await audit.record(conn, now=now, actor=actor, action="bank-file.import", subject=subject, after=what)
         return Imported(file_id, parsed.kind, bool(fresh), len(fresh), len(kept), 0, tuple(notes))
+
+    async def _parsed(self, raw: bytes) -> camt.BankFile:
+        """Large files take seconds: beside the event loop, which answers RADIUS meanwhile. Raises FileRefused."""
+        return await asyncio.to_thread(camt.parse, raw, self._settings.bank_file_octets)
+
+    async def _notices(self, now: datetime) -> dict[bytes, camt.BankFile]:
+        """What notifications said, by their octets; read before the books are locked."""
+        async with self._database.read() as conn:
+            told = await repository.notices(conn, now - _NOTICE_HOLDS)
+        return {raw: await self._parsed(raw) for raw in told}
 
     async def _account_of(self, conn: AsyncConnection, statement: Statement) -> BankAccount:
         found = await repository.accounts(conn, iban=statement.iban)

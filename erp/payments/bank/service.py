@@ -130,9 +130,9 @@ class BankService:
         """Every account with its balance at the bank and in the ledger (where those without their own share one)."""
         async with self._database.read() as conn:
             found = []
+            waiting = await repository.lines(conn, state=OPEN)
             for account in await repository.accounts(conn):
                 last = await repository.statements(conn, account.bank_account_id, 1)
-                waiting = await repository.lines(conn, state=OPEN)
                 own = [line for line in waiting if line.bank_account_id == account.bank_account_id]
                 zero = Money.zero(account.currency)
                 found.append(

@@ -8,6 +8,7 @@ is it GatewayUnsure, and the caller may go on later with the same key: Stripe ke
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from erp.payments.stripe.events import signed_money
 API_VERSION = "2024-06-20"
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 _LONGEST_PAUSE_S = 20.0
+_MAX_ANSWER = 5_000_000
+"""Octets. A list of a hundred balance transactions is some hundred thousand."""
 _SUCCEEDED = {"succeeded": "succeeded", "processing": "pending", "pending": "pending", "requires_capture": "pending"}
 
 
@@ -36,11 +39,14 @@ class StripeGateway:
         api_key: Secret,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        patience_s: float = 20.0,
     ) -> None:
+        """`patience_s` is how long one answer may take to its last octet."""
         self._client = client
         self._base = api_base.rstrip("/")
         self._key = api_key
         self._sleep = sleep
+        self._patience_s = patience_s
 
     async def charge(self, wanted: ChargeCard) -> Answer:
         found = await self._post(
@@ -94,20 +100,33 @@ class StripeGateway:
         for pause in (*_PAUSES_S, None):
             wait = pause
             try:
-                answer = await self._client.request(
-                    method, f"{self._base}{path}", data=dict(form) or None, headers=headers
-                )
-            except httpx2.TransportError as error:
+                # One limit for the whole answer: each octet may come just before the client's own.
+                async with asyncio.timeout(self._patience_s):
+                    answer, content = await self._ask(method, path, form, headers)
+            except (httpx2.TransportError, TimeoutError) as error:
                 why = type(error).__name__
             else:
                 if not _again(answer):
-                    return _read(answer)
+                    return _read(answer, content)
                 why = f"HTTP {answer.status_code}"
                 wait = _pause(answer, pause)
             if pause is None or wait is None:
                 break
             await self._sleep(wait * random.uniform(0.75, 1.25))
         raise GatewayUnsure(f"the gateway does not say what came of {path}: {why}")
+
+    async def _ask(
+        self, method: str, path: str, form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> tuple[httpx2.Response, bytes]:
+        """The answer and its body. Raises GatewayUnsure for one that does not end."""
+        url, data = f"{self._base}{path}", dict(form) or None
+        async with self._client.stream(method, url, data=data, headers=dict(headers)) as answer:
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > _MAX_ANSWER:
+                    raise GatewayUnsure(f"the gateway's answer to {path} is larger than {_MAX_ANSWER} octets")
+            return answer, bytes(content)
 
 
 def _again(answer: httpx2.Response) -> bool:
@@ -124,10 +143,10 @@ def _pause(answer: httpx2.Response, planned: float | None) -> float | None:
     return min(max(planned, float(said)), _LONGEST_PAUSE_S)
 
 
-def _read(answer: httpx2.Response) -> Mapping[str, Any]:
+def _read(answer: httpx2.Response, content: bytes) -> Mapping[str, Any]:
     try:
-        found = answer.json()
-    except ValueError:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
         raise GatewayUnsure(f"the gateway answers HTTP {answer.status_code} with what is not JSON") from None
     if answer.is_success and isinstance(found, dict):
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -86,6 +87,45 @@ async def test_a_connection_that_ends_after_the_mail_leaves_it_unclear() -> None
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(Unclear):
             await mailer(f"smtp://127.0.0.1:{port}").send(mail_to("erika@example.net"))
+
+
+@pytest.mark.parametrize(("after", "said"), [(b"", NotNow), (b"MAIL", NotNow), (b"DATA", Unclear)])
+async def test_a_server_that_never_finishes_an_answer_is_left_in_time(after: bytes, said: type[Exception]) -> None:
+    """Each line comes soon enough for the client; the last of them never comes."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def for_ever(code: bytes) -> None:
+            while True:
+                writer.write(code + b"-one moment\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+        try:
+            if not after:
+                await for_ever(b"220")
+            writer.write(b"220 ready\r\n")
+            while line := await reader.readline():
+                if line.startswith(b"DATA"):
+                    writer.write(b"354 go on\r\n")
+                    await reader.readuntil(b"\r\n.\r\n")
+                if line.startswith(after):
+                    await for_ever(b"250")
+                if not line.startswith(b"DATA"):
+                    writer.write(b"250 OK\r\n")
+        except ConnectionError:
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    impatient = SmtpMailer(replace(SmtpSettings.of_url(f"smtp://127.0.0.1:{port}"), timeout_s=0.3))
+    try:
+        async with asyncio.timeout(10):
+            with pytest.raises(said):
+                await impatient.send(mail_to("erika@example.net"))
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("url", ["http://mail.example.net", "smtp://", "smtp://mail.example.net:0", "smtp://h:99999"])

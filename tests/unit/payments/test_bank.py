@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from controller.domain.errors import RuleError
 from controller.domain.identity import InvoiceId
 from erp.finance.errors import ControlAccount, NoSuchAccount
+from erp.finance.settlement import MoneyIn
 from erp.payments.bank import camt as reader
 from erp.payments.bank.matching import creditor_reference
 from erp.payments.bank.reading import Imported
@@ -244,6 +246,31 @@ async def test_lines_that_nobody_looked_at_before_the_process_died_are_looked_at
     await till.room.resume()
     assert ({line.state for line in await waiting_lines(till)}, await open_of(till, invoice)) == ({"open"}, 0)
     assert await till.room.statements.look() == 0
+
+
+async def test_a_line_that_cannot_be_booked_is_left_open_and_keeps_no_other_waiting(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bank(till)
+    account = await till.account()
+    first, second = [await till.issue(account) for _ in range(2)]
+    real = till.finance.settlement.receive_in
+
+    async def refused(conn: Any, came: MoneyIn, *, actor: str) -> Any:
+        booked = await real(conn, came, actor=actor)
+        if came.apply and came.apply[0][0] == first:
+            raise RuleError("no such thing")
+        return booked
+
+    monkeypatch.setattr(till.finance.settlement, "receive_in", refused)
+    lines = [Entry("35.70", [Tx(text=await number_of(till, i))], ref=i[-4:]) for i in (first, second)]
+    found = await read(till, camt("08", Stmt("0.00", lines)))
+    assert (found.lines, found.matched) == (2, 1)
+    assert [await open_of(till, i) for i in (first, second)] == [3570, 0]
+    (left,) = await waiting_lines(till)
+    assert (left.state, left.amount) == ("open", euro("35.70"))
+    assert await till.balance("1463") == -3570
+    await till.assert_sound()
 
 
 async def test_one_transfer_pays_several_invoices_and_names_of_two_accounts_wait(till: Till) -> None:

@@ -9,23 +9,26 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2
 import pytest
 
 from controller.domain.identity import InvoiceId
 from controller.domain.ports import Secret
 from erp.payments.cards import WantedCharge
 from erp.payments.errors import (
+    GatewayUnsure,
     NoGateway,
     NotAnEvent,
     SignatureRefused,
     WrongState,
 )
 from erp.payments.stripe import signature
+from erp.payments.stripe.client import StripeGateway
 from lab.stripe import DECLINING
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW
 from tests.support.http_server import serving
-from tests.support.payments import API_KEY, WEBHOOK_SECRET, Till, euro
+from tests.support.payments import API_KEY, WEBHOOK_SECRET, Till, euro, no_pause
 
 
 async def open_of(till: Till, invoice_id: InvoiceId) -> int:
@@ -349,6 +352,57 @@ async def test_an_answer_that_is_no_balance_transaction_books_nothing_and_is_ask
             assert await till.balance("6855") == 0
         assert await till.room.fees.resume() == 1
         assert await till.balance("6855") == 150
+
+
+async def test_an_answer_that_never_ends_is_left_in_time_and_one_that_is_too_large_is_not_read() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(1000):
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with httpx2.AsyncClient(timeout=5, trust_env=False) as client, asyncio.timeout(20):
+            slow = StripeGateway(client, f"http://127.0.0.1:{port}", Secret("k"), sleep=no_pause, patience_s=0.2)
+            with pytest.raises(GatewayUnsure, match="TimeoutError"):
+                await slow.transaction("txn_1")
+    finally:
+        server.close()
+    large = httpx2.MockTransport(lambda _: httpx2.Response(200, content=b" " * 6_000_000))
+    async with httpx2.AsyncClient(transport=large) as client:
+        with pytest.raises(GatewayUnsure, match="larger than"):
+            await StripeGateway(client, "http://stripe", Secret("k"), sleep=no_pause).transaction("txn_1")
+
+
+async def test_what_fails_keeps_nothing_else_from_being_gone_on_with(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refund waits for a gateway that lost its key; a charge is asked for all the same."""
+
+    async def no_key() -> int:
+        raise NoGateway("gateway stripe has no API key")
+
+    async def app() -> Any:
+        return till.stripe.app
+
+    with serving(app) as url:
+        await till.gateway(url)
+        paid = till.stripe.paid(5000, metadata={"account_id": await till.account()})
+        till.stripe.settle(paid, 150)
+        await hear(till)
+        monkeypatch.setattr(till.room.refunds, "resume", no_key)
+        no_key.__qualname__ = "RefundService.resume"
+        await till.room.resume()
+    assert await till.balance("6855") == 150
 
 
 async def card(till: Till, method: str = "pm_card_visa") -> tuple[Any, InvoiceId]:
