@@ -51,6 +51,31 @@ def anchor(
         print(f"subscription {row['subscription_id']}: from {row['from_on']} on, the days until then by their share")
 
 
+@account_app.command("contract-notices")
+def contract_notices(
+    state: Annotated[str, typer.Option(help="waiting, sent, withdrawn or uncertain; all without one.")] = "",
+) -> None:
+    """What customers were told before their contracts end or renew."""
+    with opened() as api:
+        for row in api.all("/contract-notices", **({"state": state} if state else {})):
+            print(
+                f"{row['notice_id']}  {row['state']:<9}  {row['subject']}  ends {row['ends_on']}  "
+                f"{row['recipient'] or 'no address'}  {row['words'] or ''}"
+            )
+
+
+@account_app.command("decide-contract-notice")
+def decide_contract_notice(
+    notice_id: Annotated[str, typer.Argument(help="Of an uncertain notice.")],
+    reason: Annotated[str, typer.Option(help="For the audit log.")],
+    arrived: Annotated[bool, typer.Option(help="Whether the customer was told; else it is sent again.")] = True,
+) -> None:
+    """Say what became of an uncertain notice."""
+    with opened() as api:
+        body = {"arrived": arrived, "reason": reason}
+        print(api.post(f"/contract-notices/{notice_id}/decide", body)["state"])
+
+
 @account_app.command()
 def pause(
     subscription: Annotated[str, typer.Argument(help="Id of a line's subscription.")],

@@ -59,6 +59,7 @@ from controller.store.usage_reader import UsageLogReader
 from controller.workflows.assurance_nights import AssuranceNights
 from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
+from controller.workflows.contract_notices import ContractNotices
 from controller.workflows.explain import Explainer
 from controller.workflows.leakage import Leakage
 from controller.workflows.prepaid import PrepaidSales
@@ -183,12 +184,21 @@ class Erp:
         self.dunning = DunningService(base.database, base.clock, self.crm)
         self.disputes = DisputeService(base.database, base.clock, self.dunning, self.finance, self.finance.corrections)
         smtp_url, settings = base.settings.smtp_url, base.settings
+        mailer = None if smtp_url is None else SmtpMailer(SmtpSettings.of_url(smtp_url.get_secret_value()))
+        self.contract_notices = ContractNotices(
+            base.database,
+            base.clock,
+            self.crm,
+            mailer=mailer,
+            sender=settings.mail_from,
+            process=settings.executor_id,
+        )
         self.notices = NoticeService(
             base.database,
             base.clock,
             self.crm,
             self.dunning,
-            mailer=None if smtp_url is None else SmtpMailer(SmtpSettings.of_url(smtp_url.get_secret_value())),
+            mailer=mailer,
             sender=settings.mail_from,
             iban=settings.iban,
             process=settings.executor_id,

@@ -171,3 +171,27 @@ idempotency = Table(
     Column("order_id", Id, nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+
+contract_notice = Table(
+    "orders_contract_notice",
+    metadata,
+    Column("notice_id", Id, primary_key=True),
+    Column("subject", String(48), nullable=False),
+    Column("ends_on", Date, nullable=False),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("recipient", String(254), nullable=False),
+    Column("locale", String(16), nullable=False),
+    Column("title", String(300), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("claimed_by", String(64)),
+    Column("words", String(500)),
+    Column("created_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    UniqueConstraint("subject", "ends_on"),
+    Index("ix_orders_contract_notice_state", "state", "next_at"),
+)
+"""What a customer is told before a contract ends or renews, once for each end. `subject` is "subscription:id" or
+"item:id"; `state` waiting, sending, sent, withdrawn, or uncertain: then a person decides."""

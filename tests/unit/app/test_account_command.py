@@ -32,11 +32,21 @@ DELTA = {
 RERATED = {
     "deltas": [DELTA], "lines": 2, "subscriptions": 1, "charged": [], "credited": [EUR], "bill_run_id": "run-1",
 }  # fmt: skip
+CONTRACT_NOTICE = {
+    "notice_id": "n", "state": "uncertain", "subject": "item:i", "ends_on": "2027-03-12", "recipient": "",
+    "words": "not by mail",
+}  # fmt: skip
 ANSWERS = {
     "/accounts/a/entitlements": {
         "subscriptions": [{"subscription_id": "s", "service_id": "x", "anchor_day": 31, "stretches": [STRETCH]}]
     },
-    "/accounts/a/anchor-day": {"account_id": "a", "anchor_day": 31},
+    "/accounts/a/anchor-day": {
+        "account_id": "a",
+        "anchor_day": 31,
+        "changed": [{"subscription_id": "s", "from_on": "2026-10-01"}],
+    },
+    "/contract-notices": {"items": [CONTRACT_NOTICE], "next": None},
+    "/contract-notices/n/decide": CONTRACT_NOTICE | {"state": "sent"},
     "/subscriptions/s/pauses": PAUSE,
     "/pauses/p/end": PAUSE | {"state": "over"},
     "/pauses": {"items": [PAUSE], "next": None},
@@ -79,6 +89,8 @@ def run(*words: str) -> str:
 
 def test_days_pauses_and_families(asked: list[tuple[str, str, object]]) -> None:
     assert "paused at 25 %" in run("account", "timeline", "a", "--since", "2026-09-01")
+    assert "subscription s: from 2026-10-01 on" in run("account", "anchor", "a", "31", "--existing")
+    assert ("PUT", "/accounts/a/anchor-day", {"anchor_day": 31, "existing": True}) in asked
     assert "from day 31" in run("account", "anchor", "a", "31")
     placed = run("account", "pause", "s", "--first", "2026-12-02", "--until", "2026-12-14", "--reason", "winter")
     assert "2026-12-02 until 2026-12-14 at 0 % of the fees" in placed
@@ -101,3 +113,10 @@ def test_a_month_is_rated_again(asked: list[tuple[str, str, object]]) -> None:
     assert asked[-1] == ("POST", "/reratings", body | {"version_id": "v1", "priced_as": "v2"})
     run("rerate", "--period", "2026-09", "--plan", "f", "--dry-run")
     assert asked[-1] == ("POST", "/reratings", body | {"dry_run": True})
+
+
+def test_notices_of_contracts_are_listed_and_decided(asked: list[tuple[str, str, object]]) -> None:
+    listed = run("account", "contract-notices", "--state", "uncertain")
+    assert "item:i  ends 2027-03-12  no address  not by mail" in listed
+    assert run("account", "decide-contract-notice", "n", "--reason", "phoned") == "sent\n"
+    assert asked[-1] == ("POST", "/contract-notices/n/decide", {"arrived": True, "reason": "phoned"})
