@@ -28,9 +28,12 @@ from billing_bridge.prepaid.model import (
     Wallet,
 )
 from billing_bridge.prepaid.tables import call, day, movement, position, session, terms, used, wallet
+from billing_bridge.tables import entitlement, subscription, tariff
 from billing_bridge.tables import session as mediated
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.identity import OfferingVersionId
+from controller.domain.price import PricePlan
+from controller.domain.price_text import plan_from_json
 from controller.domain.tariff import TariffVersion
 from controller.store.many import insert_rows, one_of, replacing
 from controller.store.metadata import from_micros
@@ -62,9 +65,9 @@ class TermsRow:
     action: FinalAction
     actor: str
 
-    def with_tariff(self, tariff: TariffVersion | None) -> Terms:
+    def with_tariff(self, found: TariffVersion | None) -> Terms:
         return Terms(
-            self.sequence, self.since, tariff, self.slice, timedelta(seconds=self.validity_s), self.action
+            self.sequence, self.since, found, self.slice, timedelta(seconds=self.validity_s), self.action
         )  # fmt: skip
 
 
@@ -124,6 +127,20 @@ def _wallet(row: Any) -> Wallet:
     found = Wallet(**{name: getattr(row, name) for name in _WALLET})
     found.standing = Standing(found.standing)
     return found
+
+
+async def plan_of(conn: AsyncConnection, service_id: str) -> PricePlan | None:
+    """What the service is sold with, as bills know it; None where nothing is."""
+    query = (
+        select(tariff.c.plan)
+        .select_from(subscription.join(entitlement, entitlement.c.subscription_id == subscription.c.subscription_id))
+        .outerjoin(tariff, tariff.c.version_id == entitlement.c.version_id)
+        .where(subscription.c.service_id == service_id)
+        .order_by(entitlement.c.sequence.desc())
+        .limit(1)
+    )
+    found = await conn.scalar(query)
+    return None if found is None else plan_from_json(found)
 
 
 # --- terms ---

@@ -24,6 +24,7 @@ from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
 from controller.domain.ports import CreditAccess, TariffSource, UsageReader
+from controller.domain.price import METERED, Calls, Percentile
 from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
@@ -95,6 +96,7 @@ class PrepaidService:
         async with self._database.begin() as conn:
             await repository.begin_at(conn, watermark)
             await self._check(conn, unit, currency, wanted)
+            await self._check_not_billed(conn, service_id)
             made = Wallet(service_id, account_id, unit, currency, 0, 0, 0, 0, Standing.OUT, now)
             fresh = await repository.add(conn, made)
             before = (await repository.lock(conn, [service_id]))[service_id]
@@ -361,6 +363,15 @@ class PrepaidService:
         price_of_data(tariff.plan)
         if not tariff.currency == unit == currency:
             raise NotPrepaid(f"the prices are in {tariff.currency}, and the balance would be in {unit} ({currency})")
+
+    @staticmethod
+    async def _check_not_billed(conn: AsyncConnection, service_id: str) -> None:
+        """What is used is paid once: not in advance, and on a bill of the plan the service was sold with."""
+        plan = await repository.plan_of(conn, service_id)
+        prices = () if plan is None else plan.prices
+        codes = ", ".join(p.code for p in prices if isinstance(p, (*METERED, Percentile, Calls)))
+        if codes:
+            raise NotPrepaid(f"the plan of service {service_id} bills usage too ({codes}): sell it one that does not")
 
     async def _books(
         self, conn: AsyncConnection, wallets: Mapping[str, Wallet], session_keys: Iterable[str] = ()

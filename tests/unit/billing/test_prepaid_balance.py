@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 
+from billing_bridge.billing.tariff_rows import put_tariff
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
 from billing_bridge.prepaid.model import SECONDS, Kind
+from billing_bridge.tables import entitlement, subscription
 from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import ServiceId
 from controller.store.engine import Database
-from tests.support.prepaid import ACTOR, CHEAP, DEAR, MB, NAS, SERVICE, PrepaidWorld, key
+from tests.support.billing_fakes import tariff
+from tests.support.prepaid import ACCOUNT, ACTOR, CHEAP, DEAR, MB, NAS, NOW, SERVICE, PrepaidWorld, key
 
 
 @pytest.fixture
@@ -372,3 +375,24 @@ async def test_of_a_line_that_dialled_twice_the_first_record_is_of_the_first_log
     assert await world.amounts() == (MB, MB, 0), "what the first one used in the garden costs nothing"
     await world.report("interim", 300_000, session="2")
     assert await world.amounts() == (700_000, 700_000, 0)
+
+
+@pytest.mark.parametrize("included", [None, MB])
+async def test_a_service_whose_plan_bills_usage_is_not_made_prepaid(world: PrepaidWorld, included: int | None) -> None:
+    sold = tariff("7" * 32, "9.90", included=included)
+    async with world.database.begin() as conn:
+        await put_tariff(conn, sold)
+        line = {"subscription_id": "8" * 32, "account_id": ACCOUNT, "service_id": SERVICE}
+        days = {"anchor_day": 1, "phase_on": date(2026, 11, 1), "rate_from_on": date(2026, 11, 1)}
+        await conn.execute(insert(subscription).values(**line, **days))
+        await conn.execute(
+            insert(entitlement).values(
+                subscription_id="8" * 32, at=NOW, version_id=sold.version_id, quantity=1, event_id="9" * 32,
+                event_name="service.activated", order_id="9" * 32,
+            )
+        )  # fmt: skip
+    if included is None:
+        await world.open()
+        return
+    with pytest.raises(NotPrepaid, match=r"bills usage too \(data\)"):
+        await world.open()
