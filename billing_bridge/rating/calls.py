@@ -9,7 +9,7 @@ call that was not answered costs nothing; one to a number that no destination fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -82,12 +82,6 @@ def counted(duration_s: int, destination: Destination) -> int:
         return 0
     beyond = max(0, duration_s - destination.first_s)
     return destination.first_s + -(-beyond // destination.next_s) * destination.next_s
-
-
-def unfit(destinations: Sequence[Destination]) -> list[str]:
-    """Prefixes that stand twice."""
-    prefixes = [d.prefix for d in destinations]
-    return sorted({p for p in prefixes if prefixes.count(p) > 1})
 
 
 def destination_of(price: Calls, number: str) -> Destination | None:
