@@ -95,7 +95,7 @@ def _overview(site: Site, api: Api) -> list[WebPage]:
             intro="Every line is in the ledger; open ones wait until somebody says what they are.",
             filters=(Filter("state", "State", choices=("open", "matched"), value=state, anything="open"),),
             nothing="Every line is identified.",
-            links=[Link("Statements", "/bank/statements"), Link("Payouts", "/payouts"), Link("Settings", "/bank/settings")],
+            links=[Link("Statements", "/bank/statements"), Link("Settings", "/bank/settings")],
             make=Link("Import a file", "/bank/import") if accounts else first,
             make_scope=WRITE, totals=[fact for account in accounts for fact in _balances(account)],
         )  # fmt: skip

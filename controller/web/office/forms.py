@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from controller.web.api import Api
 from controller.web.office import nas
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show, whole
-from controller.web.office.view import Link
+from controller.web.office.view import Link, Row
 from controller.web.site import Site, Visit, WebPage
 
 
@@ -138,6 +138,34 @@ def _payment_pages(site: Site, api: Api) -> list[WebPage]:
         return await sent(site, visit, known, send)
 
     return both("/customers/{customer_id}/payment", "finance:write", fresh, record)
+
+
+def of_customer(
+    site: Site, api: Api, what: str, scope: str, make: Callable[[Row], Form], send: Callable[[Visit, Filled, Row], Any]
+) -> list[WebPage]:
+    """A form at `what` below a customer's page, which is where it leads back to. `make` is given the customer."""
+
+    async def customer(visit: Visit) -> Row:
+        found: Row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
+        return found
+
+    async def fresh(visit: Visit) -> Response:
+        return show(site, visit, make(await customer(visit)))
+
+    async def change(visit: Visit) -> Response:
+        row = await customer(visit)
+
+        async def through(filled: Filled) -> Response:
+            await send(visit, filled, row)
+            return RedirectResponse(back_to(row).href, status_code=303)
+
+        return await sent(site, visit, make(row), through)
+
+    return both(f"/customers/{{customer_id}}/{what}", scope, fresh, change)
+
+
+def back_to(customer: Row) -> Link:
+    return Link(customer["name"], f"/customers/{customer['customer_id']}")
 
 
 def both(path: str, scope: str, fresh: Callable[..., Any], send: Callable[..., Any]) -> list[WebPage]:

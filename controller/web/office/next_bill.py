@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from controller.domain.money import Money
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, sent, show, whole
-from controller.web.office.forms import both
+from controller.web.office.form import Choice, Field, Filled, Form, whole
+from controller.web.office.forms import back_to, of_customer
 from controller.web.office.table import Column
-from controller.web.office.view import Link, Part, detail_page
+from controller.web.office.view import Link, Part, Row, detail_page
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "billing:read", "billing:write"
@@ -60,7 +60,7 @@ def _preview(site: Site, api: Api) -> Any:
         found = (await api.get(visit, PREVIEW, account_id=row["account_id"]))["documents"]
         return detail_page(
             site, visit, f"What {row['name']} would be billed now", row, WHOSE,
-            back=Link(row["name"], f"/customers/{row['customer_id']}"),
+            back=back_to(row),
             notes=["Nothing is issued by looking."],
             parts=[part for document in found for part in _document(document)]
             or [Part("Invoice", nothing="Nothing: all that is due has been billed.")],
@@ -81,22 +81,11 @@ def _wire(minor: int, currency: str) -> dict[str, str]:
 
 
 def _day(site: Site, api: Api) -> list[WebPage]:
-    async def form(visit: Visit) -> tuple[Form, str]:
-        row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
-        back = Link(row["name"], f"/customers/{row['customer_id']}")
+    def form(row: Row) -> Form:
         intro = "In a month that is too short it is its last day."
-        return Form(f"Billing day of {row['name']}", DAY, back, (("set", "Set"),), intro), row["account_id"]
+        return Form(f"Billing day of {row['name']}", DAY, back_to(row), (("set", "Set"),), intro)
 
-    async def fresh(visit: Visit) -> Response:
-        return show(site, visit, (await form(visit))[0])
+    async def set_day(visit: Visit, filled: Filled, row: Row) -> None:
+        await api.put(visit, ANCHOR, body=filled.body, account_id=row["account_id"])
 
-    async def set_day(visit: Visit) -> Response:
-        known, account_id = await form(visit)
-
-        async def send(filled: Filled) -> Response:
-            await api.put(visit, ANCHOR, body=filled.body, account_id=account_id)
-            return RedirectResponse(known.back.href, status_code=303)
-
-        return await sent(site, visit, known, send)
-
-    return both("/customers/{customer_id}/billing-day", WRITE, fresh, set_day)
+    return of_customer(site, api, "billing-day", WRITE, form, set_day)

@@ -11,11 +11,11 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.domain.clock import add_months
 from controller.web.api import Api
-from controller.web.office.form import Field, Filled, Form, account, decimal, sent, show
-from controller.web.office.forms import both
+from controller.web.office.form import Field, Filled, Form, account, decimal
+from controller.web.office.forms import back_to, of_customer
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
-from controller.web.office.view import Action, Link, Part, detail_page, list_page
+from controller.web.office.view import Action, Link, Part, Row, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "finance:read", "finance:write"
@@ -128,26 +128,15 @@ def _statements(site: Site, api: Api) -> list[WebPage]:
 
 
 def _assigning(site: Site, api: Api) -> list[WebPage]:
-    async def form(visit: Visit) -> tuple[Form, str]:
-        row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
-        back = Link(row["name"], f"/customers/{row['customer_id']}")
+    def form(row: Row) -> Form:
         intro = "From that day on the share of every document of the account is the reseller's."
-        return Form(f"Whose customer {row['name']} is", ASSIGN, back, (("assign", "Assign"),), intro), row["account_id"]
+        return Form(f"Whose customer {row['name']} is", ASSIGN, back_to(row), (("assign", "Assign"),), intro)
 
-    async def fresh(visit: Visit) -> Response:
-        return show(site, visit, (await form(visit))[0])
+    async def assign(visit: Visit, filled: Filled, row: Row) -> None:
+        body = {"reseller_id": None, **filled.body}
+        await api.put(visit, "/accounts/{account_id}/reseller", body=body, account_id=row["account_id"])
 
-    async def assign(visit: Visit) -> Response:
-        known, account_id = await form(visit)
-
-        async def send(filled: Filled) -> Response:
-            body = {"reseller_id": None, **filled.body}
-            await api.put(visit, "/accounts/{account_id}/reseller", body=body, account_id=account_id)
-            return RedirectResponse(known.back.href, status_code=303)
-
-        return await sent(site, visit, known, send)
-
-    return both("/customers/{customer_id}/reseller", WRITE, fresh, assign)
+    return of_customer(site, api, "reseller", WRITE, form, assign)
 
 
 async def _statement(api: Api, visit: Visit, each: Mapping[str, Any]) -> list[Part]:

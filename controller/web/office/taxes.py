@@ -11,9 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
-from controller.web.office.forms import both
+from controller.web.office.forms import back_to, both, of_customer
 from controller.web.office.table import Column
-from controller.web.office.view import Link, Part, list_page
+from controller.web.office.view import Link, Part, Row, list_page
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "finance:read", "finance:write"
@@ -152,24 +152,13 @@ def _adding(site: Site, api: Api, page: str, path: str, form: Form) -> list[WebP
 
 def _of_account(site: Site, api: Api) -> list[WebPage]:
     def of_account(what: str, path: str, title: str, fields: Sequence[Field], button: str) -> list[WebPage]:
-        async def form(visit: Visit) -> tuple[Form, str]:
-            row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
-            back = Link(row["name"], f"/customers/{row['customer_id']}")
-            return Form(f"{title} of {row['name']}", fields, back, (("add", button),)), row["account_id"]
+        def form(row: Row) -> Form:
+            return Form(f"{title} of {row['name']}", fields, back_to(row), (("add", button),))
 
-        async def fresh(visit: Visit) -> Response:
-            return show(site, visit, (await form(visit))[0])
+        async def add(visit: Visit, filled: Filled, row: Row) -> None:
+            await api.post(visit, path, body=filled.body | {"account_id": row["account_id"]})
 
-        async def add(visit: Visit) -> Response:
-            known, account_id = await form(visit)
-
-            async def send(filled: Filled) -> Response:
-                await api.post(visit, path, body=filled.body | {"account_id": account_id})
-                return RedirectResponse(known.back.href, status_code=303)
-
-            return await sent(site, visit, known, send)
-
-        return both(f"/customers/{{customer_id}}/{what}", WRITE, fresh, add)
+        return of_customer(site, api, what, WRITE, form, add)
 
     return [
         *of_account("tax-area", "/tax-places", "Tax area", PLACE, "Move"),
