@@ -129,7 +129,10 @@ class AttributeOut(BaseModel):
 
 def endpoints(access: AccessService) -> list[Endpoint]:
     """Below /api/v1."""
+    return [*_of_services(access), *_of_offerings(access), *_of_dictionaries()]
 
+
+def _of_services(access: AccessService) -> list[Endpoint]:
     async def show(call: Call) -> AccessOut:
         return _out(await access.show(call.path["service_id"]))
 
@@ -157,32 +160,7 @@ def endpoints(access: AccessService) -> list[Endpoint]:
         service_id, reason = call.path["service_id"], call.body_as(ReasonIn).reason
         return _suspension(service_id, False, await access.resume(service_id, actor=call.actor, reason=reason))
 
-    async def offerings(call: Call) -> Page:
-        query = call.query_as(PageQuery)
-        rows = await access.offerings(after=query.last(str), limit=query.rows)
-        return Page.of(
-            rows, query, lambda row: (row[0],), lambda row: OfferingTermsOut(profile_name=row[0], terms=_terms(row[1]))
-        )
-
-    async def offering(call: Call) -> OfferingTermsOut:
-        name = call.path["profile_name"]
-        return OfferingTermsOut(profile_name=name, terms=_terms(await access.offering(name)))
-
-    async def put_offering(call: Call) -> OfferingTermsOut:
-        name = call.path["profile_name"]
-        await access.put_offering(name, call.body_as(TermsIn).model_dump(), actor=call.actor)
-        return await offering(call)
-
-    async def vendors(_call: Call) -> Page:
-        kinds = sorted(reply.VENDORS.values(), key=lambda kind: kind.name)
-        return Page([VendorOut(name=kind.name, class_proves_speed=kind.class_proves_speed) for kind in kinds], None)
-
-    async def attributes(call: Call) -> Page:
-        query = call.query_as(DictionaryQuery)
-        found = lookup.find(query.q)[: query.limit]
-        return Page([AttributeOut(**{n: getattr(a, n) for n in AttributeOut.model_fields}) for a in found], None)
-
-    service, one_offering = "/services/{service_id}", "/radius/offerings/{profile_name}"
+    service = "/services/{service_id}"
     return [
         Endpoint("GET", f"{service}/access", "radius:read", show, "How a service logs in", returns=AccessOut),
         Endpoint(
@@ -220,6 +198,28 @@ def endpoints(access: AccessService) -> list[Endpoint]:
             returns=SuspensionOut,
             body=ReasonIn,
         ),
+    ]
+
+
+def _of_offerings(access: AccessService) -> list[Endpoint]:
+    async def offerings(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        rows = await access.offerings(after=query.last(str), limit=query.rows)
+        return Page.of(
+            rows, query, lambda row: (row[0],), lambda row: OfferingTermsOut(profile_name=row[0], terms=_terms(row[1]))
+        )
+
+    async def offering(call: Call) -> OfferingTermsOut:
+        name = call.path["profile_name"]
+        return OfferingTermsOut(profile_name=name, terms=_terms(await access.offering(name)))
+
+    async def put_offering(call: Call) -> OfferingTermsOut:
+        name = call.path["profile_name"]
+        await access.put_offering(name, call.body_as(TermsIn).model_dump(), actor=call.actor)
+        return await offering(call)
+
+    one_offering = "/radius/offerings/{profile_name}"
+    return [
         Endpoint(
             "GET",
             "/radius/offerings",
@@ -247,6 +247,20 @@ def endpoints(access: AccessService) -> list[Endpoint]:
             returns=OfferingTermsOut,
             body=TermsIn,
         ),
+    ]
+
+
+def _of_dictionaries() -> list[Endpoint]:
+    async def vendors(_call: Call) -> Page:
+        kinds = sorted(reply.VENDORS.values(), key=lambda kind: kind.name)
+        return Page([VendorOut(name=kind.name, class_proves_speed=kind.class_proves_speed) for kind in kinds], None)
+
+    async def attributes(call: Call) -> Page:
+        query = call.query_as(DictionaryQuery)
+        found = lookup.find(query.q)[: query.limit]
+        return Page([AttributeOut(**{n: getattr(a, n) for n in AttributeOut.model_fields}) for a in found], None)
+
+    return [
         Endpoint(
             "GET",
             "/radius/vendors",
