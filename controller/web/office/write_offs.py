@@ -14,7 +14,8 @@ from controller.web.office.forms import both
 from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
 
-PAGE, PATH = "/invoices/{invoice_id}/write-off", "/invoices/{invoice_id}/write-off"
+PATH = "/invoices/{invoice_id}/write-off"
+"""Of the page, and of the API."""
 _TAX = (
     Choice("no", "stays owed: the whole of it is a loss"),
     Choice("yes", "is given back by the tax office: only the net is a loss"),
@@ -40,14 +41,14 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, form, send)
 
-    return both(PAGE, "finance:write", fresh, give_up) if api.has("POST", PATH) else []
+    return both(PATH, "finance:write", fresh, give_up) if api.has("POST", PATH) else []
 
 
 def link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
     """For an invoice's page: nothing where nothing is open, or for who may not."""
     may = visit.principal.may("finance:write") and api.has("POST", PATH)
     is_open = row["kind"] != "credit-note" and row["open"]["amount"].strip("-0.")
-    return [Link("Write off", PAGE.format(invoice_id=row["invoice_id"]))] if may and is_open else []
+    return [Link("Write off", PATH.format(invoice_id=row["invoice_id"]))] if may and is_open else []
 
 
 def _form(row: Mapping[str, Any]) -> Form:
