@@ -7,6 +7,7 @@ the invoice again. Each step may be repeated after a crash: items that were book
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -144,7 +145,8 @@ class SepaService:
 
         Raises FileRefused, UnknownCollection.
         """
-        told = report.parse(raw, self._settings.bank_file_octets)
+        # Beside the event loop, which answers RADIUS meanwhile: a file may be large.
+        told = await asyncio.to_thread(report.parse, raw, self._settings.bank_file_octets)
         count = 0
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
