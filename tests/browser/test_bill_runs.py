@@ -20,7 +20,7 @@ from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, berlin
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
 
@@ -68,9 +68,8 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/bill-runs")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     expect(page.get_by_text("Nothing was billed yet.")).to_be_visible()
     page.get_by_role("link", name="Bill run …").first.click()
@@ -78,7 +77,7 @@ def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium,
 
     expect(page.get_by_text("What it would come to")).to_be_visible(timeout=20_000)
     expect(page.get_by_text("Grace Hopper & Söhne GmbH")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
     page.get_by_role("link", name="Issue what is shown …").click()
     page.get_by_label("Hold first, because").fill("the board wants to see it")
@@ -91,7 +90,7 @@ def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium,
     page.get_by_role("button", name="Let go").click()
     expect(page.get_by_text("Certificate 1, signed by key")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("row", name="documents-say-their-drafts")).to_contain_text("proved")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     with page.expect_download() as download:
         page.get_by_role("link", name="Certificate", exact=True).click()
     assert "headend-bill-run-certificate" in Path(download.value.path()).read_text()

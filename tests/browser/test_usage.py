@@ -20,7 +20,7 @@ from billing_bridge.suspense.service import SuspenseService
 from controller.domain.clock import MovableClock
 from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
 
@@ -61,11 +61,8 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_the_ledger_leads_to_a_source_whose_watermark_a_person_moves(
-    chromium: Chromium, address: str, width: int
-) -> None:
-    page = chromium.page(width=width, height=900)
+def test_the_ledger_leads_to_a_source_whose_watermark_a_person_moves(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     page.goto(f"{address}/usage")
     page.get_by_label("Name").fill("billing-user")
     page.get_by_label("Password").fill(PASSWORD)
@@ -76,19 +73,19 @@ def test_the_ledger_leads_to_a_source_whose_watermark_a_person_moves(
     expect(row).to_contain_text("190 s")
     expect(page.locator("dl.totals div", has_text="Accepted")).to_contain_text("6")
     expect(page.locator("dl.totals div", has_text="Duplicate")).to_contain_text("3")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     row.get_by_role("link", name="msc-berlin").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Source msc-berlin")
     expect(page.get_by_role("row", name="calls-0901-again.csv")).to_contain_text("3")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Nothing more comes").click()
     page.get_by_label("Complete until").fill("2026-09-01T00:00:00+02:00")
     page.get_by_label("Why").fill("the switch is empty")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Say so").click()
     page.wait_for_url("**/usage/sources/msc-berlin")
     expect(page.locator("dl", has_text="Complete until")).to_contain_text("14 h 30 min ago")
     page.goto(f"{address}/suspense?reason=absurd")
     expect(page.get_by_role("row", name="absurd")).to_contain_text("lasts 123456 s")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     chromium.assert_clean(address)
