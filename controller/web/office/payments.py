@@ -107,12 +107,14 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
         links = [Link("Allocate", f"/payments/{payment_id}/allocate")] if rest else []
         if may and found["kind"] == "payment" and api.has("GET", "/refunds"):
             links.append(Link("Refund", f"/payments/{payment_id}/refund"))
+        # A loss taken back by its match would be money that nobody has paid.
+        matches = [_match(m, may and found["kind"] == "payment") for m in found["allocations"]]
         kind = "Write-off for" if found["kind"] == "write-off" else "Payment of"
         return detail_page(
             site, visit, f"{kind} {row['customer']}", row, PAYMENT,
             back=Link("Payments", "/payments"), links=links,
             parts=[
-                Part("Settles", [_match(m, may) for m in found["allocations"]], MATCHES, "It settles nothing."),
+                Part("Settles", matches, MATCHES, "It settles nothing."),
                 *([Part("Went back", found["reversals"], BACK)] if found["reversals"] else []),
             ],
         )  # fmt: skip
