@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation import repository
-from billing_bridge.mediation.attribution import DayPart, split_by_day
+from billing_bridge.mediation.attribution import DayPart
 from billing_bridge.mediation.booking import post
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.repository import Booking, Held, Standing
@@ -47,6 +47,7 @@ from billing_bridge.suspense.dispositions import (
     fates,
     live,
     parts_of,
+    shares_of,
     told_of,
 )
 from billing_bridge.suspense.model import NO_SERVICE
@@ -228,20 +229,8 @@ def _cut(part: Part, told: Told, timelines: tuple[Timeline, Timeline], since: da
     every, strong = timelines
     timeline = strong if told.by_radius else every
     cuts = [at for at in changes_within(timeline, part.since, part.until) if at >= since]
-    whole = split_by_day(
-        part.grown_since,
-        told.until,
-        told.upstream_octets,
-        told.downstream_octets,
-        zone,
-        [part.since, part.until, *cuts],
-    )
-    own = [p for p in whole if part.since <= p.since and p.until <= part.until and p.day == part.day]
-    if _sum(own) != (part.upstream_octets, part.downstream_octets):
-        # A part that was itself cut from a part that waited: its own shares say.
-        own = split_by_day(part.since, part.until, part.upstream_octets, part.downstream_octets, zone, cuts)
     pieces = []
-    for piece in own:
+    for piece in shares_of(part, told, cuts, zone):
         if not piece.upstream_octets and not piece.downstream_octets:
             continue
         at = piece.until if part.since == part.until else piece.since
@@ -250,10 +239,6 @@ def _cut(part: Part, told: Told, timelines: tuple[Timeline, Timeline], since: da
     if all(now_of == part.service_id for now_of, _ in pieces):
         return None
     return _Cut(part, pieces)
-
-
-def _sum(parts: Sequence[DayPart]) -> tuple[int, int]:
-    return sum(p.upstream_octets for p in parts), sum(p.downstream_octets for p in parts)
 
 
 def _bills(decided_source: str | None, source: str) -> bool:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.mediation.attribution import DayPart, split_by_day
 from billing_bridge.sources import identifiers
 from billing_bridge.sources.identifiers import SERVICE, USERNAME
 from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally, fate
@@ -117,6 +118,16 @@ def live(parts: Iterable[Part]) -> list[Part]:
         else:
             kept.append(part)
     return kept
+
+
+def shares_of(part: Part, told: Told, cuts: Sequence[datetime], zone: ZoneInfo) -> list[DayPart]:
+    """The part in pieces, as shares of all that its record added: each can be computed from the record alone. Pure."""
+    also = [part.since, part.until, *cuts]
+    whole = split_by_day(part.grown_since, told.until, told.upstream_octets, told.downstream_octets, zone, also)
+    own = [p for p in whole if part.since <= p.since and p.until <= part.until]
+    if sum(p.upstream_octets + p.downstream_octets for p in own) == part.octets:
+        return own
+    return split_by_day(part.since, part.until, part.upstream_octets, part.downstream_octets, zone, cuts)
 
 
 async def day_items(

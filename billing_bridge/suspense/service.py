@@ -13,9 +13,9 @@ that has changed since it was read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -42,7 +42,17 @@ from billing_bridge.sources.model import SECOND_SOURCE
 from billing_bridge.sources.release import BELIEVABLE, Release, amount
 from billing_bridge.sources.repository import set_states
 from billing_bridge.suspense import repository
-from billing_bridge.suspense.dispositions import Part, count_records, day_items, fates, recount, told_of
+from billing_bridge.suspense.dispositions import (
+    Part,
+    RecordKey,
+    Told,
+    count_records,
+    day_items,
+    fates,
+    recount,
+    shares_of,
+    told_of,
+)
 from billing_bridge.suspense.model import (
     ACCEPTED,
     CHARGED,
@@ -318,8 +328,9 @@ class SuspenseService:
         rest: list[Held] = []
         logged = [item for item in taken if item.source is None]
         found: dict[int, set[str]] = {item.suspense_id: set() for item in logged}
+        said = await told_of(conn, [_part(i, self._settings.zone) for i in logged if i.grown_since is not None])
         for item in logged:
-            for part in pieces(_growth(item), timeline, None, self._settings.zone):
+            for part in _pieces(item, timeline, said, self._settings.zone):
                 if part.service_id is None:
                     rest.append(Held(part, item.reason, item.username or "", item.nas_id or "", item.accepted_at))
                     found[item.suspense_id].add(SUSPENSE)
@@ -467,6 +478,23 @@ def _growth(item: Item) -> Growth:
         item.record_ids,
         grown_since=item.grown_since,
     )
+
+
+def _pieces(item: Item, timeline: Timeline, told: Mapping[RecordKey, Told], zone: ZoneInfo) -> list[Growth]:
+    """An item by whose it is. Of a part of a record the pieces are shares of the whole."""
+    growth, part = _growth(item), _part(item, zone)
+    said = told.get(part.of) if item.grown_since is not None else None
+    cuts = identifiers.changes_within(timeline, item.since, item.until)
+    if said is None or not cuts:
+        return pieces(growth, timeline, None, zone)
+    return [
+        replace(
+            growth, service_id=owner(timeline, p.since), since=p.since, until=p.until,
+            upstream_octets=p.upstream_octets, downstream_octets=p.downstream_octets,
+        )
+        for p in shares_of(part, said, cuts, zone)
+        if p.upstream_octets or p.downstream_octets
+    ]  # fmt: skip
 
 
 def _part(item: Item, zone: ZoneInfo) -> Part:

@@ -207,3 +207,17 @@ async def test_a_day_without_a_plan_is_counted_once_whatever_is_decided_about_it
     assert await counted(world) == {"accepted": (2, 1000), "unrated": (1, 500), "suspense": (1, 500)}
     await world.suspense.write_off(second.suspense_id, actor="user:anna", reason="a gift")
     assert await counted(world) == {"accepted": (2, 1000), "unrated": (2, 1000)}
+
+
+async def test_a_part_that_waited_and_is_cut_again_is_shared_as_its_record_says(world: BillingWorld) -> None:
+    """6 octets in four hours: the second hour has 2 of them, and not a third of the 5 of the last three."""
+    first, last = await world.activate(DATA), await world.activate(DATA)
+    await give(world, first, berlin(2026, 9, 1, 9), overrides=False)
+    await give(world, None, berlin(2026, 9, 1, 11), overrides=False)
+    await world.account_for(first, (berlin(2026, 9, 1, 10), 0, 0), (berlin(2026, 9, 1, 14), 0, 6), unmapped=True)
+    await world.mediation.catch_up(await world.usage.watermark())
+    assert await used(world, first) == (0, 1)
+    await give(world, last, NOON, overrides=False)
+    (waits,) = await world.suspense.page(Wanted(), 0, 9)
+    assert (await used(world, last), waits.item.octets) == ((0, 3), 2)
+    assert await counted(world) == {"accepted": (2, 6), "rated": (0, 4), "unrated": (1, 0), "suspense": (1, 2)}
