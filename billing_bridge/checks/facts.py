@@ -21,7 +21,8 @@ from billing_bridge.checks.case import Case, Cohort, Holding, Key, Limits, Month
 from billing_bridge.checks.history import cohort_of
 from billing_bridge.checks.tables import reconciliation
 from billing_bridge.rating.line import Octets
-from billing_bridge.tables import charge, entitlement, subscription, tariff, usage_day, usage_interval
+from billing_bridge.suspense.dispositions import live, parts_of
+from billing_bridge.tables import charge, entitlement, subscription, tariff, usage_day
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.errors import NotFound
@@ -296,17 +297,14 @@ async def _measured(conn: AsyncConnection, services: Sequence[str], since: date)
 
 
 async def largest_intervals(conn: AsyncConnection, service_id: str, day: date, most: int = 3) -> list[Record]:
-    """The intervals with the most octets of a day, with the records of the usage log behind them."""
-    i = usage_interval.c
-    octets = i.upstream_octets + i.downstream_octets
-    query = select(usage_interval).where(i.service_id == service_id, i.day == day).order_by(octets.desc()).limit(most)
+    """The intervals with the most octets of a day, with the records behind them; none that was given to another."""
+    found = sorted(live(await parts_of(conn, [(service_id, day)])), key=lambda part: (-part.octets, part.interval_id))
     return [
         Record(
             "interval",
-            str(row.interval_id),
-            f"{row.since:%Y-%m-%d %H:%M} to {row.until:%H:%M} UTC:"
-            f" {human_octets(row.upstream_octets + row.downstream_octets)},"
-            f" log records {row.record_ids}",
+            str(part.interval_id),
+            f"{part.since:%Y-%m-%d %H:%M} to {part.until:%H:%M} UTC: {human_octets(part.octets)},"
+            f" log records {','.join(map(str, part.record_ids))}",
         )
-        for row in await conn.execute(query)
+        for part in found[:most]
     ]

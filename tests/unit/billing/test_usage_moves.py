@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from billing_bridge.checks.facts import largest_intervals
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import ledger
 from billing_bridge.sources.identifiers import USERNAME
@@ -102,6 +103,9 @@ async def test_what_was_booked_since_the_instant_is_the_new_ones_and_what_spans_
     assert (moved.octets, moved.records, moved.adjusted) == (67 + 667 + 50 + 500, 2, False)
     assert await used(world, old) == (33, 333)
     assert await used(world, new) == (67 + 50, 667 + 500)
+    async with world.database.read() as conn:  # what a finding names as the most that was used
+        (named,) = await largest_intervals(conn, old.service_id, date(2026, 9, 1))
+    assert named.detail.startswith("2026-09-01 09:30 to 10:00 UTC: 366 ")
     assert await counted(world) == {"accepted": (3, 1650), "rated": (2, 1650), "unrated": (1, 0)}
     (entry,) = await moves(world)
     assert (entry["actor"], entry["reason"]) == ("user:anna", "moved at noon, told late")
