@@ -83,9 +83,11 @@ class UdpUpstream:
         self._secret = secret
         self._strict = strict
         self._channels: dict[int, list[_Channel]] = {auth_port: [], acct_port: []}
+        self._opening = asyncio.Lock()
 
     async def ask(self, code: int, attributes: Attributes, timeout_s: float) -> Reply:
-        channel = await self._channel(self._ports[code == ACCOUNTING_REQUEST])
+        async with asyncio.timeout(timeout_s):  # a name has to be looked up
+            channel = await self._channel(self._ports[code == ACCOUNTING_REQUEST])
         identifier = channel.free.pop()
         try:
             sealed = Sealed.make(code, identifier, attributes, self._secret, strict=self._strict)
@@ -107,18 +109,22 @@ class UdpUpstream:
             channels.clear()
 
     async def _channel(self, port: int) -> _Channel:
+        """One with a free identifier, which the caller takes before anybody else has a turn."""
         channels = self._channels[port]
-        for channel in channels:
-            if channel.free:
-                return channel
-        if len(channels) >= _MAX_SOCKETS:
-            raise PeerError("overload", f"{_MAX_SOCKETS * 256} requests wait for {self._host}")
-        family = socket.AF_INET6 if ":" in self._host else 0
-        _, channel = await asyncio.get_running_loop().create_datagram_endpoint(
-            _Channel, remote_addr=(self._host, port), family=family
-        )
-        channels.append(channel)
-        return channel
+        while True:
+            for channel in channels:
+                if channel.free:
+                    return channel
+            async with self._opening:  # else each of a burst would open a socket of its own
+                if any(channel.free for channel in channels):
+                    continue
+                if len(channels) >= _MAX_SOCKETS:
+                    raise PeerError("overload", f"{_MAX_SOCKETS * 256} requests wait for {self._host}")
+                family = socket.AF_INET6 if ":" in self._host else 0
+                _, channel = await asyncio.get_running_loop().create_datagram_endpoint(
+                    _Channel, remote_addr=(self._host, port), family=family
+                )
+                channels.append(channel)
 
 
 class _Channel(asyncio.DatagramProtocol):

@@ -40,7 +40,7 @@ from radius.proxy.router import Forwarding, Router
 from radius.proxy.routes import endpoints
 from radius.proxy.service import ProxyService
 from radius.proxy.settings import PoolSettings
-from radius.proxy.upstream import Reply, Sealed
+from radius.proxy.upstream import Reply, Sealed, UdpUpstream
 from tests.support.api import api_client
 from tests.support.radius import FakeRecorder, nas, secret_box
 
@@ -513,3 +513,21 @@ async def test_who_cannot_answer_is_followed_by_the_next_and_dead_is_only_who_is
     assert (reply.code, who) == (ACCESS_ACCEPT, "isp-b-2")
     assert pools.members[0].health.is_alive == lives
     assert [name for name, _ in shown] == list(names)
+
+
+async def test_a_burst_to_a_home_server_shares_sockets_of_256_identifiers_each() -> None:
+    sources: set[int] = set()
+
+    class Mute(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            sources.add(addr[1])
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Mute, local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    upstream = UdpUpstream("127.0.0.1", port, port, SharedSecret(b"home"), strict=False)
+    asked = [upstream.ask(STATUS_SERVER, [], 0.3) for _ in range(400)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {TimeoutError}
+    assert len(sources) == 2
+    upstream.close()
+    transport.close()
