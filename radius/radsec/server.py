@@ -37,6 +37,7 @@ class RadsecServer:
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._connections: set[Connection] = set()
+        self._handshaking = 0
         self.port = 0
 
     def __len__(self) -> int:
@@ -96,12 +97,14 @@ class RadsecServer:
                 log.warning("radius.radsec.accept", error=str(error))
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._connections) >= self._settings.max_connections:
+            # Whoever never ends his handshake takes a place as well, as long as that may last.
+            if len(self._connections) + self._handshaking >= self._settings.max_connections:
                 opened.close()
                 self._services.counters.count(None, 0, "tls-overload")
                 continue
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._handshaking += 1
             self._spawn(self._handshake(opened, address[0]))
 
     async def _handshake(self, opened: socket.socket, address: str) -> None:
@@ -116,6 +119,8 @@ class RadsecServer:
             opened.close()
             self._services.counters.count(None, 0, "tls-handshake")
             log.info("radius.radsec.handshake", peer_ip=address, problem=str(error) or type(error).__name__)
+        finally:
+            self._handshaking -= 1
 
     async def _watch(self) -> None:
         while True:

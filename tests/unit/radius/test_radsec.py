@@ -71,8 +71,10 @@ def pki(tmp_path: Path) -> Pki:
 
 
 @asynccontextmanager
-async def serving(database: Database, directory: Path, certificates: Path) -> AsyncIterator[RunningRoom]:
-    radsec = RadsecSettings(directory=certificates, port=0, recheck_s=0.05)
+async def serving(
+    database: Database, directory: Path, certificates: Path, *, max_connections: int = 100
+) -> AsyncIterator[RunningRoom]:
+    radsec = RadsecSettings(directory=certificates, port=0, recheck_s=0.05, max_connections=max_connections)
     async with running_room(database, directory, replace(EPHEMERAL, radsec=radsec)) as running:
         nas = (await running.room.nas.list(after=None, limit=1))[0]
         change = NasChange(tls_identity="dns:bng.example.net", require_message_authenticator=True)
@@ -197,6 +199,23 @@ async def test_files_that_cannot_be_used_leave_the_former_ones_in_force(database
         (directory / "server.pem").write_text("half a file")
         upstream = client(running, pki.directory("client", pki.client()))
         assert (await upstream.ask(STATUS_SERVER, [], 5)).code == ACCESS_ACCEPT
+        upstream.close()
+
+
+async def test_whoever_never_ends_a_handshake_takes_a_place_until_he_goes(database: Database, pki: Pki) -> None:
+    async with serving(database, pki.root, pki.server(), max_connections=2) as running:
+        assert running.room.transports.radsec is not None
+        address = ("localhost", running.room.transports.radsec.port)
+        mute = [await asyncio.open_connection(*address) for _ in range(2)]
+        reader, writer = await asyncio.open_connection(*address)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b"", "it is hung up on"
+        assert running.room.counters.total("tls-overload") == 1
+        for _, other in (*mute, (reader, writer)):
+            other.close()
+        await until(lambda: running.room.counters.total("tls-handshake") == 2)
+        upstream = client(running, pki.directory("client", pki.client()))
+        assert (await upstream.ask(ACCESS_REQUEST, LOGIN, 5)).code == ACCESS_ACCEPT
         upstream.close()
 
 
