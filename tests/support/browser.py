@@ -79,7 +79,7 @@ _SETTLED = """async (patience) => {
   while (over() > 0 && performance.now() < until) await new Promise((frame) => requestAnimationFrame(frame));
   return over();
 }"""
-"""Charts are drawn again for a new width, a frame or two later. wait_for_function needs eval, which our pages forbid."""
+"""A chart is drawn again for a new width, a frame or two later. Our pages forbid the eval of wait_for_function."""
 
 
 def assert_nothing_sticks_out(page: Page) -> None:
