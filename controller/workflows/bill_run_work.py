@@ -7,7 +7,8 @@ left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -170,25 +171,20 @@ class BillRunWork:
     ) -> bool:
         """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
 
-        Each worker begins at another part of the batches and goes round, so that it meets others only at the end. A
-        helper is one worker alone, the `first` of those after the run's own.
+        Each worker begins with a part of the batches of its own. A helper is one worker alone, the `first` of those
+        after the run's own.
         """
         numbers = range(self._workers) if first is None else range(self._workers + first - 1, self._workers + first)
         gone_on, taken = True, set[int]()
 
         async def worker(number: int) -> None:
             nonlocal gone_on
-            middle = run.batches * number // (self._workers + _HELPERS)
-            for since, until in ((middle, run.batches), (0, middle)):
-                while gone_on and since < until:
-                    batch = await self._book.next_batch(run.bill_run_id, states, since, until)
-                    if batch is None:
-                        break
-                    since = batch + 1
-                    if batch not in taken:
-                        taken.add(batch)
-                        await self._jobs.ready()
-                        gone_on = await work(run, batch) and gone_on
+            parts = self._workers + _HELPERS
+            own = range(run.batches * number // parts, run.batches * (number + 1) // parts)
+            while gone_on and (batch := await next_batch(self._book, run, states, own, taken)) is not None:
+                taken.add(batch)
+                await self._jobs.ready()
+                gone_on = await work(run, batch) and gone_on
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -212,3 +208,21 @@ class BillRunWork:
     async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
         await self._billing.finish_run(bill_run_id, error=error[:2000])
         log.error("bill_run.failed", bill_run_id=bill_run_id, error=error)
+
+
+async def next_batch(
+    book: RunBook, run: BillRun, states: Sequence[str], own: range, taken: Collection[int]
+) -> int | None:
+    """A batch in one of these states that was not `taken`: of the worker's `own`, else from a random one on.
+
+    What another process is at work on is in its old state until that is done. Workers of two processes that came to the
+    same batch would go on side by side, and each do all that the other does.
+    """
+    anywhere = random.randrange(max(run.batches, 1))
+    for since, until in ((own.start, own.stop), (anywhere, run.batches), (0, anywhere)):
+        first = since
+        while first < until and (batch := await book.next_batch(run.bill_run_id, states, first, until)) is not None:
+            if batch not in taken:
+                return batch
+            first = batch + 1
+    return None
