@@ -18,7 +18,7 @@ from billing_bridge.rating.line import Line, Octets, Usage
 from billing_bridge.rating.metered import Share, cost, counted
 from billing_bridge.rating.percentile import burst
 from billing_bridge.rating.proration import DaySpan, Held
-from billing_bridge.rating.recurring import discount_line, flat_lines, one_off_line
+from billing_bridge.rating.recurring import PRICE_PLACES, discount_line, flat_lines, one_off_line
 from controller.domain.charge import ChargeKind
 from controller.domain.price import METERED, Calls, Discount, Flat, Metered, OneOff, Percentile, PricePlan
 from controller.domain.price_hours import Hours, hours_of
@@ -108,12 +108,17 @@ def _octet_line(price: Metered, used: int, share: Share, held: Held) -> Line:
         exact=found.exact,
         quantity=found.quantity,
         unit=found.unit,
-        unit_price=found.exact if found.unit_price is None else found.unit_price,
+        unit_price=_shown(found.exact) if found.unit_price is None else found.unit_price,
         octets=found.octets,
         spans=held.spans,
         steps=(f"used {used} octets", *found.steps),
         figures={"used_octets": used, "included_octets": found.included},
     )
+
+
+def _shown(exact: Decimal) -> Decimal:
+    """As a document prints it: a share of a period has no end of digits, and a stored price has one."""
+    return exact if exact == exact.quantize(PRICE_PLACES) else exact.quantize(PRICE_PLACES).normalize()
 
 
 def _burst_line(price: Percentile, held: Held, usage: Usage, zone: ZoneInfo, share: Share) -> Line:
@@ -125,7 +130,7 @@ def _burst_line(price: Percentile, held: Held, usage: Usage, zone: ZoneInfo, sha
         exact=found.exact,
         quantity=Decimal(1),
         unit="period",
-        unit_price=found.exact,
+        unit_price=_shown(found.exact),
         spans=held.spans,
         steps=found.steps,
         figures={
@@ -149,7 +154,7 @@ def _calls_line(price: Calls, held: Held, usage: Usage, zone: ZoneInfo, share: S
         exact=found.exact,
         quantity=Decimal(1),
         unit="period",
-        unit_price=found.exact,
+        unit_price=_shown(found.exact),
         spans=spans,
         steps=(
             f"{len(found.rated)} calls, {sum(r.counted_s for r in found.rated)} s by increments",
