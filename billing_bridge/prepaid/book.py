@@ -104,7 +104,6 @@ class Book:
         terms = self._terms_at(now)
         if self.wallet.closed_at is not None:
             return NoCredit(FinalAction.DISCONNECT, "the prepaid balance of the service was closed")
-        self.expire(now)
         for session in self.sessions.values() if station else ():
             if session.station == station:
                 self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
@@ -154,7 +153,6 @@ class Book:
         """Seconds for a call, from its begin: as many of those wanted as are affordable beside all else."""
         if self.wallet.closed_at is not None:
             raise Conflict("the prepaid balance of the service was closed")
-        self.expire(now)
         call = self.telephony.begin(self.wallet.service_id, call_id, number, self._segment(now), now)
         spare = self.wallet.balance - self._held(now)
         self.telephony.grant(call, wanted_s, spare, self._terms_at(now).validity)
@@ -171,7 +169,10 @@ class Book:
         return call
 
     def expire(self, now: datetime) -> None:
-        """Give back the slices whose validity is over; a session that is heard of again asks again."""
+        """Give back the slices whose validity is over; a session that is heard of again asks again.
+
+        Only once the log is debited: a session whose reports wait there is not silent.
+        """
         for call in self.telephony.lapse(now):
             self._record(Kind.EXPIRY, 0, f"expire:call:{call.call_id}:{to_key(call.expires_at)}", now)
         for session in self.sessions.values():

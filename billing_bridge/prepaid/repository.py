@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,7 +27,7 @@ from billing_bridge.prepaid.model import (
     Used,
     Wallet,
 )
-from billing_bridge.prepaid.tables import call, day, movement, position, session, terms, used, wallet
+from billing_bridge.prepaid.tables import GRANTED, HELD, call, day, movement, position, session, terms, used, wallet
 from billing_bridge.tables import entitlement, subscription, tariff
 from billing_bridge.tables import session as mediated
 from controller.domain.credit import FinalAction, Standing
@@ -294,8 +294,8 @@ async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
 
 async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:
     """Services with a slice, of a session or a call, whose validity is over."""
-    silent = select(session.c.service_id).where(session.c.expires_at <= now, session.c.open > 0)
-    lost = select(call.c.service_id).where(call.c.expires_at <= now, call.c.granted_s > 0)
+    silent = select(session.c.service_id).where(session.c.expires_at <= now, text(f"({HELD})"))
+    lost = select(call.c.service_id).where(call.c.expires_at <= now, text(GRANTED))
     found = {row.service_id for query in (silent, lost) for row in await conn.execute(query.limit(limit))}
     return sorted(found)
 

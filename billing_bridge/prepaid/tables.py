@@ -7,6 +7,11 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, In
 from controller.store.metadata import BigId, Id, Instant, metadata
 from controller.store.triggers import refuse_changes
 
+HELD = "open > 0 OR state IN ('pending', 'shut')"
+"""Slices that time takes back: those that hold something, and those whose session has not begun."""
+GRANTED = "granted_s > 0"
+"""Calls that go on."""
+
 wallet = Table(
     "billing_bridge_prepaid",
     metadata,
@@ -59,7 +64,7 @@ session = Table(
     Column("free_until", Instant),
     Column("expires_at", Instant, nullable=False),
     Column("heard_at", Instant, nullable=False),
-    Index("ix_billing_bridge_prepaid_session_expires", "expires_at", "open"),
+    Index("ix_billing_bridge_prepaid_session_held", "expires_at", sqlite_where=text(HELD), postgresql_where=text(HELD)),
 )
 """A slice and the session it is for: `session_key` is NULL until its first accounting record. The totals are what is
 counted of it, `open` what it may still use; what it used before `free_until` costs nothing."""
@@ -88,7 +93,9 @@ call = Table(
     Column("duration_s", Integer),
     Column("debited", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),
-    Index("ix_billing_bridge_prepaid_call_running", "expires_at", "granted_s"),
+    Index(
+        "ix_billing_bridge_prepaid_call_held", "expires_at", sqlite_where=text(GRANTED), postgresql_where=text(GRANTED)
+    ),
 )
 """Calls of prepaid services: `granted_s` is reserved for one that goes on (0 once it is not), `duration_s` known of one
 that has ended."""

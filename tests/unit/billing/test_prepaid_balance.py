@@ -150,6 +150,8 @@ async def test_a_line_that_dials_again_gets_what_it_had_and_a_login_without_a_st
     assert await world.prepaid.reserve(SERVICE, "line 1", NAS) == Slice(octets=MB)
     assert isinstance(await world.prepaid.reserve(SERVICE, "line 2", NAS), NoCredit)
     await world.later(seconds=61)
+    assert isinstance(await world.prepaid.reserve(SERVICE, "line 2", NAS), NoCredit), "its reports may wait in the log"
+    await world.counter.catch_up()
     assert isinstance(await world.prepaid.reserve(SERVICE, "line 2", NAS), Slice)
     await conserved(world)
 
@@ -358,6 +360,18 @@ async def test_a_session_that_begins_in_the_garden_takes_nobodys_slice_and_pays_
     await world.report("start", session="2")
     await world.report("interim", 300_000, session="2")
     assert await world.amounts() == (700_000, 700_000, 0)
+
+
+async def test_logins_whose_sessions_never_began_are_forgotten_even_those_that_hold_nothing(
+    world: PrepaidWorld,
+) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    for _ in range(3):
+        assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
+    assert len((await world.prepaid.show(SERVICE)).sessions) == 3
+    await world.later(seconds=61)
+    await world.counter.catch_up()
+    assert (await world.prepaid.show(SERVICE)).sessions == []
 
 
 async def test_of_a_line_that_dialled_twice_the_first_record_is_of_the_first_login(world: PrepaidWorld) -> None:
