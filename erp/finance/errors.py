@@ -11,6 +11,7 @@ RuleError
 │             RateKnown            a class of tax changes once on a day
 │             ContractMismatch     the reference or subscription is another contract's
 │             AlreadyTakenBack     an allocation is taken back once
+│             WriteOffStands       a loss that was booked is no money that could be matched anew or sent back
 ├── NotThatMuch                    more than is open, unapplied or left
 ├── NeedsApproval                  an entry that one person may not post alone
 ├── SameEyes                       who proposed an entry does not approve it
@@ -85,6 +86,10 @@ class AlreadyReversed(Conflict):
 
 class AlreadyTakenBack(Conflict):
     code = "already-taken-back"
+
+
+class WriteOffStands(Conflict):
+    code = "write-off-stands"
 
 
 class UnknownAllocation(NotFound):

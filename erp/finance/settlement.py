@@ -31,6 +31,7 @@ from erp.finance.errors import (
     UnknownAllocation,
     UnknownInvoice,
     UnknownPayment,
+    WriteOffStands,
     WrongCurrency,
 )
 from erp.finance.journal import Entry, Posting, without_zeros
@@ -160,7 +161,7 @@ class Settlement:
     async def unapply(self, allocation_id: int, *, actor: str, reason: str) -> Payment:
         """Take a match back: the invoice is open again by it, and the money unapplied.
 
-        Raises UnknownAllocation, also for the match of a credit note, and AlreadyTakenBack.
+        Raises UnknownAllocation, also for the match of a credit note, AlreadyTakenBack, WriteOffStands.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
@@ -173,6 +174,7 @@ class Settlement:
                 raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
             assert row.payment_id is not None
             made = await self._payment(conn, row.payment_id)
+            _refuse_write_off(made)
             entity = await self._entity(conn, made.entity_id)
             await self._take_back(conn, row, now, entity, actor, reason)
             what = {"allocation_id": allocation_id, "invoice_id": row.invoice_id, "minor": row.amount_minor}
@@ -183,11 +185,13 @@ class Settlement:
         """Book that money of a payment went back; (reversal, whether it is new).
 
         What of it was unapplied goes first, then the latest matches are taken back: their invoices are open again, as
-        far as no other credit of the account settles them at once. Raises UnknownPayment, NotThatMuch, PaymentMismatch.
+        far as no other credit of the account settles them at once. Raises UnknownPayment, NotThatMuch, PaymentMismatch,
+        WriteOffStands.
         """
         now = self._clock.now()
         await ledger.lock_books(conn)
         found = await self._payment(conn, back.payment_id)
+        _refuse_write_off(found)
         known = await receipts.find_reversal(conn, back.kind, back.reference)
         if known is not None:
             if (known.payment_id, known.amount) != (back.payment_id, back.amount):
@@ -390,6 +394,12 @@ class Settlement:
         found = await parties.find_entity(conn, entity_id)
         assert found is not None, "a customer's entity is a foreign key"
         return found
+
+
+def _refuse_write_off(made: Payment) -> None:
+    """Its match set free would be money that nobody paid, while the loss and its tax stay booked."""
+    if made.kind == WRITE_OFF:
+        raise WriteOffStands("a write-off stays: what is paid after all is booked as a payment of its own")
 
 
 def _entry(made: Payment, entity: Entity, now: datetime, what: str, postings: Sequence[Posting]) -> Entry:

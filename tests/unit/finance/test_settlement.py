@@ -15,7 +15,7 @@ from controller.domain.money import Money
 from controller.store import outbox
 from erp.finance import receivables
 from erp.finance.chart import BANK, GATEWAY
-from erp.finance.errors import AlreadyTakenBack, NotThatMuch, PaymentMismatch, UnknownInvoice
+from erp.finance.errors import AlreadyTakenBack, NotThatMuch, PaymentMismatch, UnknownInvoice, WriteOffStands
 from erp.finance.settlement import MoneyBack, MoneyIn
 from tests.support.finance import NOW, Books
 
@@ -146,6 +146,19 @@ async def test_what_is_written_off_is_a_loss_less_its_tax_and_never_more_than_is
     assert await balance(books, "1200") == 0
     with pytest.raises(NotThatMuch):
         await books.finance.settlement.write_off(owed, None, relieve_tax=True, reason="again", actor="user:anna")
+
+
+async def test_a_write_off_becomes_no_money_that_could_settle_or_be_sent_back(books: Books) -> None:
+    account = await books.account()
+    owed = await books.issue(account)
+    settlement = books.finance.settlement
+    made = await settlement.write_off(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna")
+    rows, _ = await books.finance.matches(made.payment_id)
+    with pytest.raises(WriteOffStands):
+        await settlement.unapply(rows[0].allocation_id, actor="user:anna", reason="he paid after all")
+    with pytest.raises(WriteOffStands):
+        await give_back(books, made.payment_id, "1.00", "r", "", "refund")
+    assert (await open_of(books, owed), await balance(books, "1200")) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
