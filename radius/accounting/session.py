@@ -346,11 +346,6 @@ def begin(record: AccountingRecord, lives: Sequence[Session], session_key: str, 
     )
 
 
-def has_seen(session: Session, record: AccountingRecord) -> bool:
-    """Whether this very datagram is among the session's newest."""
-    return record.packet_sha256[:_DIGEST_OCTETS] in session.recent
-
-
 def observe(
     session: Session, record: AccountingRecord, fastest: Fastest = port_speed, *, by_port: bool = False
 ) -> Observed | None:
