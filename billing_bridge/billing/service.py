@@ -74,7 +74,7 @@ _READINGS = 3
 
 
 class BillingService:
-    """Implements ports.ChargeReader."""
+    """Rates what is due, batch by batch of a run, and keeps what it came to."""
 
     def __init__(
         self, database: Database, clock: Clock, tariffs: TariffSource[AsyncConnection], settings: BillingSettings

@@ -266,12 +266,6 @@ class UsageReader(Protocol):
         ...
 
 
-class TextPublisher(Protocol):
-    """Live updates for pages: fire and forget, bounded, never a source of truth."""
-
-    def publish(self, topic: str, payload: dict[str, object]) -> None: ...
-
-
 ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
 
@@ -329,12 +323,6 @@ class DeviceHealth:
     valid_until: datetime
     detail: str
     uptime_s: int | None = None
-
-
-class ChargeReader(Protocol):
-    """Rated charges, read by batch as ChargesRated announces them."""
-
-    async def charges(self, bill_run_id: BillRunId, batch: int) -> Sequence[Charge]: ...
 
 
 @dataclass(frozen=True, slots=True)

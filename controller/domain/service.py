@@ -9,7 +9,6 @@ Direction is the subscriber's: downstream towards the subscriber, upstream from 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar
 
 from controller.domain.identity import DeviceId, ServiceId
@@ -140,12 +139,3 @@ class ObservedService:
     details: dict[str, str] = field(default_factory=dict)
     driver_state: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What the same driver's `plan` needs of its own reading; opaque to everyone else and never stored."""
-
-
-class ServiceState(StrEnum):
-    """Life of a service (TMF638 words)."""
-
-    RESERVED = "reserved"
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    TERMINATED = "terminated"

@@ -23,7 +23,7 @@ class TooManySubscribers(Exception):
 
 
 class Stream:
-    """A TextPublisher (controller.domain.ports) with its watchers, inside one process and one event loop."""
+    """Live updates for pages, inside one process and one event loop: bounded, never a source of truth."""
 
     def __init__(self, *, max_subscribers: int = MAX_SUBSCRIBERS, patience: int = PATIENCE) -> None:
         self._subscriptions: set[Subscription] = set()

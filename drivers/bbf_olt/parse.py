@@ -11,7 +11,6 @@ from controller.domain.service import ObservedService
 from drivers.bbf_olt.model import (
     CONTAINERS,
     GEM,
-    NC,
     SHAPING,
     SUBIF,
     TAGGING,
@@ -86,13 +85,6 @@ def pack(answers: Iterable[Element]) -> str:
 
 def unpack(text: str) -> list[Element]:
     return list(etree.fromstring(text))
-
-
-def data_of(xml: bytes | str) -> Element:
-    """The <data> element of a reply, or a <config> as a recording holds it."""
-    root = etree.fromstring(xml.encode() if isinstance(xml, str) else xml)
-    found = root if etree.QName(root).localname in ("data", "config") else root.find(f"{{{NC}}}data")
-    return found
 
 
 def _ports(objects: dict[Key, Element]) -> dict[str, PonPort]:

@@ -105,10 +105,6 @@ class HierarchyService:
         async with self._database.read() as conn:
             return [_relation(row) for row in await conn.execute(query)]
 
-    async def relation_on(self, account_id: AccountId, day: date) -> Relation | None:
-        """The one that holds on a day."""
-        return next((r for r in reversed(await self.relations(account_id)) if r.since <= day), None)
-
     async def children(
         self, parent_id: AccountId, on: date | None, *, after: str | None = None, limit: int
     ) -> Sequence[Child]:

@@ -15,10 +15,6 @@ from __future__ import annotations
 from controller.domain.errors import Conflict, NotFound, RuleError
 
 
-class UnknownPolicy(NotFound):
-    code = "unknown-dunning-policy"
-
-
 class UnknownPause(NotFound):
     code = "unknown-dunning-pause"
 

@@ -28,10 +28,6 @@ def name_of(element: Any) -> str:
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
-def namespace_of(element: Any) -> str:
-    return etree.QName(element).namespace or "" if isinstance(element.tag, str) else ""
-
-
 def all_of(element: Any, path: str) -> list[Any]:
     """Descendants by local names: "Bal/Tp/CdOrPrtry/Cd"."""
     found = [element]

@@ -138,11 +138,6 @@ def _signed_request(code: int, identifier: int, attributes: Attributes, secret: 
     return head + hashlib.md5(head + ZERO16 + body + secret).digest() + body
 
 
-def dynauth_request(code: int, identifier: int, attributes: Attributes, secret: bytes) -> bytes:
-    """A CoA- or Disconnect-Request (RFC 5176 §2.3), as a dynamic authorization client would send it."""
-    return _signed_request(code, identifier, attributes, secret)
-
-
 def decode(datagram: bytes) -> Packet:
     """Raises BadPacket when lengths do not fit together (RFC 2865 §3)."""
     if len(datagram) < 20:

@@ -99,9 +99,6 @@ class Bras:
         """Begin session ids at `serial` instead of announcing a first boot: for a NAS that keeps no state."""
         self._serial = serial
 
-    def add_line(self, line: Line) -> None:
-        self.lines[line.username] = line
-
     def session_of(self, username: str) -> Session | None:
         return self._by_username.get(username)
 
