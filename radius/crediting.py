@@ -22,11 +22,9 @@ from radius import repository as logins
 from radius.accounting.repository import live_sessions
 from radius.accounting.tables import sessions
 from radius.authorization import restriction
-from radius.dynamic.model import Kind, Wanted
+from radius.dynamic.model import PREPAID, Kind, Wanted
 from radius.pools.owner import station_of
 from radius.quota.evaluation import Changes
-
-_ACTOR = "system:prepaid"
 
 
 class Crediting:
@@ -82,4 +80,4 @@ class Crediting:
     ) -> None:
         for session in await live_sessions(conn, service_id):
             if session.session_key in session_keys:
-                await self._changes.enqueue(conn, session, wanted, actor=_ACTOR)
+                await self._changes.enqueue(conn, session, wanted, actor=PREPAID)

@@ -44,7 +44,7 @@ from radius.quota.evaluation import Evaluation
 from radius.quota.service import QuotaService
 from radius.realms import RealmService
 from radius.reporting import Reporting
-from radius.restricting import Restricting
+from radius.restricting import Restricting, WithoutCredit
 from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
@@ -153,9 +153,10 @@ class RadiusRoom:
         self.traces = Traces(database, clock, self._watch)
         self.speeds = SessionSpeed(database, clock, self.sessions)
 
-    def use_credit(self, control: CreditControl) -> None:
-        """Who grants slices of prepaid balances; before `start`."""
+    def use_credit(self, control: CreditControl, without_credit: WithoutCredit | None = None) -> None:
+        """Who grants slices of prepaid balances, and knows whose are used up; before `start`."""
         self._admission.credit = Credit(control)
+        self.restricting.without_credit = without_credit
 
     def _watch(self, traces: Traces | None) -> None:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""

@@ -16,7 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
 from billing_bridge.prepaid import repository
 from billing_bridge.prepaid.book import Book
-from billing_bridge.prepaid.model import OCTETS, SECONDS, Movement, PrepaidCall, Session, Terms, Wallet, price_of_data
+from billing_bridge.prepaid.model import (
+    OCTETS,
+    SECONDS,
+    Movement,
+    PrepaidCall,
+    Session,
+    State,
+    Terms,
+    Wallet,
+    price_of_data,
+)
 from billing_bridge.prepaid.repository import TermsRow, UsedDay
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock, add_months, local_date
@@ -287,6 +297,14 @@ class PrepaidService:
         if found is not None and found.closed_at is None:
             await self._access.take_turn(conn)
             await self._access.put(conn, service_id, found.standing)
+
+    async def without_credit(self, conn: AsyncConnection, service_id: str) -> set[str]:
+        """The sessions of a service that nothing is left for: in the garden, or told to end."""
+        found = await repository.get(conn, service_id)
+        if found is None or found.closed_at is not None:
+            return set()
+        rows = await repository.sessions_of(conn, service_id)
+        return {row.session_key for row in rows if row.session_key and row.state in (State.WALLED, State.FINAL)}
 
     # --- to look at
 

@@ -393,7 +393,7 @@ class Prepaid:
         )
         self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
         self.sales = PrepaidSales(base.database, self.balances, Prepayments(base.clock, erp.crm), erp.crm)
-        network.radius.use_credit(self.balances)
+        network.radius.use_credit(self.balances, self.balances.without_credit)
 
 
 class Assurance:

@@ -44,6 +44,9 @@ class State(StrEnum):
     GONE = "gone"
 
 
+PREPAID = "system:prepaid"
+"""Who asks single sessions of a service into the garden: the others may have credit."""
+
 OPEN = (State.WAITING, State.ACKNOWLEDGED)
 FAILED = (State.REFUSED, State.GIVEN_UP)
 

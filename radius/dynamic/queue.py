@@ -26,7 +26,7 @@ from controller.domain.identity import new_id
 from controller.domain.ports import CoaOutcome, SessionRate
 from controller.store.engine import Database, tell
 from radius.dynamic import model, repository
-from radius.dynamic.model import Change, Kind, Patience, State, Wanted
+from radius.dynamic.model import PREPAID, Change, Kind, Patience, State, Wanted
 from radius.dynamic.reach import Reach
 from radius.dynamic.repository import Asked
 from radius.ports import LiveSession
@@ -227,6 +227,8 @@ class ChangeQueue:
         """Why the change is not wanted any more though nobody replaced it; None where it still is."""
         if self._is_suspended is None or change.service_id is None or change.wanted.kind is Kind.DISCONNECT:
             return None
+        if change.wanted.kind is Kind.SUSPEND and change.requested_by == PREPAID:
+            return None  # of this session alone: a top-up replaces it
         suspended = await self._is_suspended(change.service_id)
         if suspended != (change.wanted.kind is Kind.SUSPEND):
             return "the service was suspended meanwhile" if suspended else "the service was resumed meanwhile"

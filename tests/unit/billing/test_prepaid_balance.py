@@ -181,6 +181,23 @@ async def test_in_the_garden_nothing_costs_and_a_top_up_lets_the_session_go_on(w
     await conserved(world)
 
 
+async def test_of_a_service_with_credit_the_sessions_that_have_none_are_known(world: PrepaidWorld) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    await world.top_up(2 * MB)
+    for session in "12":
+        await world.prepaid.reserve(SERVICE, f"line {session}", NAS)
+        await world.report("start", session=session)
+    await world.later(seconds=60)
+    await world.report("interim", MB)
+    async with world.database.begin() as conn:
+        assert world.access.standing[SERVICE] is Standing.OPEN
+        assert await world.prepaid.without_credit(conn, SERVICE) == {key("1")}
+        assert await world.prepaid.without_credit(conn, "0" * 32) == set()
+    await world.prepaid.close(SERVICE, actor=ACTOR, reason="x")
+    async with world.database.begin() as conn:
+        assert await world.prepaid.without_credit(conn, SERVICE) == set()
+
+
 async def test_money_is_debited_by_the_price_of_the_hour_and_earned_to_the_cent(world: PrepaidWorld) -> None:
     await world.open("EUR", version=CHEAP, slice_=MB)
     await world.top_up(1_000, 840)

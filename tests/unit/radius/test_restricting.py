@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from controller.domain.credit import Standing
 from controller.domain.restriction import FREE, Measure, Restriction
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
+from radius.accounting.repository import live_sessions
 from radius.authorization import restriction, throttle
 from radius.authorization.restriction import Held
 from radius.authorization.throttle import Throttle
@@ -172,3 +174,40 @@ def test_a_live_session_is_asked_for_what_it_is_not(was: Held, now: Held, wanted
 
 def test_without_a_garden_whoever_belongs_there_is_disconnected() -> None:
     assert restriction.asked(NOTHING, Held(True, False, None), GOLD, has_garden=False) == Wanted(Kind.DISCONNECT)
+
+
+async def test_a_session_without_prepaid_credit_stays_in_the_garden_while_another_one_gets_its_speed(
+    database: Database, tmp_path: Path
+) -> None:
+    spent: set[str] = set()
+
+    async def without_credit(_conn: object, _service_id: str) -> set[str]:
+        return spent
+
+    async with world(database, tmp_path) as (bras, _, running):
+        await begun(bras)
+        await bras.account(1, (await bras.login()).get(Attr.CLASS) or b"", session=b"s2")
+        running.room.restricting.without_credit = without_credit
+        async with database.begin() as conn:
+            await repository.update_subscriber(conn, "anna", credit=Standing.OPEN.value)
+            both = {session.acct_session_id: session for session in await live_sessions(conn, SERVICE)}
+            spent.add(both[b"s2"].session_key)
+            walled = Wanted(Kind.SUSPEND)
+            await running.room.sessions.changes.enqueue(conn, both[b"s2"], walled, actor="system:prepaid")
+        await running.room.sessions.changes.work()
+        (closing,) = bras.changes
+        await bras.account(3, closing.get(Attr.CLASS) or b"", 10, session=b"s2")
+
+        await restrict(running, database, THROTTLED)
+        await restrict(running, database, FREE)
+        sent = [change.get(Attr.ACCT_SESSION_ID) for change in bras.changes]
+        assert sent == [b"s2", b"s1", b"s1"], "dunning opens no garden of prepaid"
+
+        spent.clear()
+        await restrict(running, database, THROTTLED)
+        (opening,) = (c for c in bras.changes[3:] if c.get(Attr.ACCT_SESSION_ID) == b"s2")
+        assert (class_of(opening), opening.vendor(14988, 19)) == (SLOW.name, b"subscribers"), "not its speed alone"
+        spent.add(both[b"s2"].session_key)
+        await restrict(running, database, SUSPENDED)
+        ended = {c.get(Attr.ACCT_SESSION_ID) for c in bras.changes if c.code == DISCONNECT_REQUEST}
+        assert ended == {b"s1", b"s2"}
