@@ -88,12 +88,12 @@ async def intervals(conn: AsyncConnection, evidence: DayUsage) -> list[BookedInt
 
 def _standing(booked: Sequence[BookedInterval]) -> list[BookedInterval]:
     """Without those that were taken back, and their reversals."""
-    taken_back = Counter(_content(b, -1) for b in booked if _reverses(b))
+    taken_back = Counter(content(b, -1) for b in booked if _reverses(b))
     if not taken_back:
         return list(booked)
     found = []
     for one in booked:
-        key = _content(one, 1)
+        key = content(one, 1)
         if taken_back[key]:
             taken_back[key] -= 1
         elif not _reverses(one):
@@ -105,7 +105,8 @@ def _reverses(booked: BookedInterval) -> bool:
     return booked.interval.upstream_octets + booked.interval.downstream_octets < 0
 
 
-def _content(booked: BookedInterval, sign: int) -> tuple[object, ...]:
+def content(booked: BookedInterval, sign: int) -> tuple[object, ...]:
+    """What an interval and its reversal have in common, with the octets times `sign`."""
     i = booked.interval
     return (
         booked.source, i.session_key, i.record_ids, i.since, i.until, sign * i.upstream_octets,

@@ -17,6 +17,7 @@ from billing_bridge.billing import (
     charge_rows,
     evidence,
     holds,
+    moved,
     pauses,
     payers,
     recurring,
@@ -34,7 +35,9 @@ from billing_bridge.billing.model import (
     QUEUED,
     BillRun,
     ChargeDetail,
+    RatedCharge,
 )
+from billing_bridge.billing.moved import Moved
 from billing_bridge.billing.repository import Entry
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
@@ -335,6 +338,11 @@ class BillingService:
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
         tariff = versions[priced_as]
         return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, measured, told)
+
+    async def moved(self, rated: RatedCharge) -> list[Moved]:
+        """What another service got of it after it was charged, and what it takes back of the charge before it."""
+        async with self._database.read() as conn:
+            return await moved.of_charge(conn, rated)
 
     async def owners(
         self, names: Iterable[str], service_ids: Iterable[str]

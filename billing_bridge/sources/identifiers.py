@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Row, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -120,6 +121,12 @@ async def put(
     return found
 
 
+async def entries(conn: AsyncConnection, kind: str, name: str) -> list[Mapped]:
+    """All that was ever decided about one identifier, in order of time."""
+    own = select(identifier).where(identifier.c.kind == kind, identifier.c.identifier == name)
+    return [_mapped(row) for row in await conn.execute(own.order_by(identifier.c.since))]
+
+
 async def page(
     conn: AsyncConnection, kind: str | None, name: str | None, after: tuple[str, str, datetime] | None, limit: int
 ) -> list[Mapped]:
@@ -132,7 +139,8 @@ async def page(
         query = query.where(identifier.c.identifier == name)
     if after is not None:
         query = query.where(tuple_(*keys) > after)
-    return [
-        Mapped(r.kind, r.identifier, r.since, r.service_id, r.overrides, r.mapped_at, r.mapped_by)
-        for r in await conn.execute(query)
-    ]
+    return [_mapped(row) for row in await conn.execute(query)]
+
+
+def _mapped(row: Row[Any]) -> Mapped:
+    return Mapped(row.kind, row.identifier, row.since, row.service_id, row.overrides, row.mapped_at, row.mapped_by)

@@ -10,7 +10,7 @@ and priced again, and compared with what the line says. Every difference is a fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from types import MappingProxyType
@@ -34,6 +34,7 @@ from controller.domain.money import Money
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.domain.usage import SessionTotals
 from controller.workflows.explain_corrections import of_adjustment, of_credit, printed_faults
+from controller.workflows.explain_moves import of_moves
 from controller.workflows.explain_sources import called, measured
 from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
@@ -112,7 +113,9 @@ class Explainer:
             names = {r.username for r in records.values()}
             services = {r.service_id for r in records.values() if r.service_id is not None}
             owners, began = await self._billing.owners(names, services)
-            added = added_up(logged, records, self._zone, owners, began)
+            moves = await self._billing.moved(detail.rated)
+            once_theirs = {m.booked.interval_id for m in moves if m.was_theirs}
+            added = added_up(logged, records, self._zone, owners, began, once_theirs)
             faults += _record_faults(ids, records) + added.faults
             faults += list(await self._usage.verify_chain(ids)) if ids else []
             others, other_faults = measured([b for b in detail.intervals if b.source is not None], detail.told)
@@ -122,6 +125,7 @@ class Explainer:
             faults += [f"record {i} of a port: its digest does not cover what is stored" for i in detail.ports.altered]
             usage = added.usage(detail.rated.evidence, self._zone, calls, detail.ports)
             steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone), call_steps)
+            steps += await of_moves(self._finance, moves, line.charge_id)
             evidence = tuple(added.evidence)
         else:
             steps, wrong = _fee_steps(detail, held, _line(detail, held, Usage(), self._zone))
@@ -191,11 +195,13 @@ def added_up(
     zone: ZoneInfo,
     owners: Mapping[str, Timeline] = MappingProxyType({}),
     began: Mapping[str, datetime] = MappingProxyType({}),
+    once_theirs: Collection[int] = (),
 ) -> AddedUp:
     """Recompute every interval from the records it names. A difference is a fault naming the record.
 
     An interval is the service's that its record names; or by decision of a person about the username (`owners`); or
-    another's, where it ends before the record's service `began`: the session changed hands.
+    another's, where it ends before the record's service `began`: the session changed hands; or it was (`once_theirs`)
+    by a decision of which a later one took it back.
     """
     octets: dict[date, int] = {}
     by_record: dict[int, tuple[int, int]] = {}
@@ -211,7 +217,7 @@ def added_up(
                 f"record {last.record_id}: adds {upstream}/{downstream} octets up/down on {booked.day}, "
                 f"charged were {booked.interval.upstream_octets}/{booked.interval.downstream_octets}"
             )
-        if not _is_theirs(booked, last, owners, began):
+        if booked.interval_id not in once_theirs and not _is_theirs(booked, last, owners, began):
             faults.append(f"record {last.record_id}: belongs to service {last.service_id}")
         again = replace(booked.interval, upstream_octets=upstream, downstream_octets=downstream)
         right.append(replace(booked, interval=again))

@@ -73,6 +73,13 @@ async def get_invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice |
     return _invoice(row) if row else None
 
 
+async def of_charge(conn: AsyncConnection, charge_id: str) -> Invoice | None:
+    """The document on which a charge stands: all its parts are on one."""
+    on = select(invoice_line.c.invoice_id).where(invoice_line.c.charge_id == charge_id)
+    row = (await conn.execute(_invoices().where(invoice.c.invoice_id.in_(on)))).one_or_none()
+    return _invoice(row) if row else None
+
+
 async def page(
     conn: AsyncConnection, wanted: Wanted, today: date, after: tuple[int, str] | None, limit: int
 ) -> list[Invoice]:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
-from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceLineId, PaymentId
+from controller.domain.identity import AccountId, BillRunId, ChargeId, InvoiceId, InvoiceLineId, PaymentId
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
@@ -140,6 +140,11 @@ class FinanceService:
         if found is None:
             raise UnknownInvoiceLine(f"no invoice line {line_id}")
         return found
+
+    async def of_charge(self, charge_id: ChargeId) -> Invoice | None:
+        """The document that a charge stands on; None before it was issued."""
+        async with self._database.read() as conn:
+            return await repository.of_charge(conn, charge_id)
 
     async def invoices(
         self, wanted: Wanted | None = None, *, after: tuple[int, str] | None = None, limit: int

@@ -146,6 +146,44 @@ async def test_usage_that_was_billed_is_credited_to_one_and_charged_to_the_other
     assert await counted(world) == {"accepted": (3, 26 * GB), "rated": (2, 26 * GB), "unrated": (1, 0)}
 
 
+async def test_a_line_is_judged_by_what_held_when_it_was_billed_and_names_what_was_moved_since(
+    world: BillingWorld,
+) -> None:
+    """alice's records name `old`; `new` was billed by a decision that another one overrode afterwards."""
+    old, new, last = [await world.activate(DATA) for _ in range(3)]
+    await give(world, new, berlin(2026, 9, 5))
+    for told in ((berlin(2026, 9, 6), 0, 0), (berlin(2026, 9, 10), 0, 12 * GB), (berlin(2026, 9, 20), 0, 26 * GB)):
+        world.clock.move_to(told[0])
+        await mediated(world, old, told)
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    await world.launch()
+    ((invoice, billed),) = await usage_lines(world, new, await world.bill())
+    world.clock.move_to(berlin(2026, 10, 9, 9))
+    (moved,) = (await give(world, last, berlin(2026, 9, 10))).moved
+    assert (moved.from_service, moved.octets, moved.adjusted) == (new.service_id, 14 * GB, True)
+    said = (
+        f"username alice was given to service {last.service_id} from 2026-09-09T22:00:00+00:00 on by user:anna "
+        "at 2026-10-09T07:00:00+00:00"
+    )
+
+    async def told_of(line: InvoiceLine) -> str:
+        explained = await world.explainer.explain(line.line_id)
+        assert explained.intact, explained.faults
+        (step,) = [step for step in explained.steps if "were reversed" in step]
+        assert f"{14 * GB} octets were reversed (interval " in step
+        return step
+
+    assert (await told_of(billed)).endswith(f"{said}; no bill knows of it yet: the next bill run corrects it")
+    run_id = await world.bill()
+    ((credit, taken_back),) = await usage_lines(world, new, run_id)
+    ((_, charged),) = await usage_lines(world, last, run_id)
+    assert (await told_of(billed)).endswith(f"{said}; credited by {credit.number}")
+    assert (await told_of(taken_back)).endswith(f"{said}; billed by {invoice.number} and taken back here")
+    explained = await world.explainer.explain(charged.line_id)
+    assert explained.intact, explained.faults
+    assert not [step for step in explained.steps if "reversed" in step]
+
+
 async def test_what_is_nobodys_from_an_instant_on_waits_and_is_taken_up_by_whoever_it_is_given_to(
     world: BillingWorld,
 ) -> None:
