@@ -15,6 +15,7 @@ RuleError
 ├── NotThatMuch                    more than is open, unapplied or left
 ├── NeedsApproval                  an entry that one person may not post alone
 ├── SameEyes                       who proposed an entry does not approve it
+├── OwnReseller                    an account would have a share of what it is sold itself
 ├── LevyLoop                       a levy would be levied on itself
 ├── OverCredit                     more would be taken back than the line says
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
@@ -42,6 +43,10 @@ class UnknownDeposit(NotFound):
 
 class Settled(Conflict):
     code = "settled"
+
+
+class OwnReseller(RuleError):
+    code = "own-reseller"
 
 
 class NotOverYet(RuleError):

@@ -29,7 +29,7 @@ from erp.crm.model import Customer
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger
 from erp.finance.chart import COMMISSIONS, PAYABLES
-from erp.finance.errors import NotOverYet, Settled
+from erp.finance.errors import NotOverYet, OwnReseller, Settled
 from erp.finance.journal import Entry
 from erp.finance.model import tax_by_line
 from erp.finance.resale_tables import commission, resale
@@ -101,7 +101,11 @@ class ResaleService:
         since: date | None = None,
         actor: str,
     ) -> Resale:
-        """From the local day `since` (None: today) on. Raises NoAccount, Settled, and Settled for a day said before."""
+        """From the local day `since` (None: today) on.
+
+        Raises NoAccount, Settled, also for a day said before, and OwnReseller for an account that would get a share of
+        what it is sold itself, or of what is sold to whom it is a customer of.
+        """
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
@@ -110,6 +114,8 @@ class ResaleService:
                 await self._crm.customer_of_in(conn, reseller_id)
             today = local_date(now, customer.account.zone_info)
             made = Resale(account_id, since or today, reseller_id, percent, now, actor)
+            if reseller_id is not None:
+                await _refuse_cycle(conn, account_id, reseller_id, made.since)
             await self._refuse(conn, made, today)
             await conn.execute(insert(resale).values({name: getattr(made, name) for name in Resale.__slots__}))
             await audit.record(
@@ -285,6 +291,27 @@ class ResaleService:
             raise Settled(
                 f"{last:%Y-%m} is settled: whose customer the account is can change from {add_months(last, 1)}"
             )
+
+
+async def _refuse_cycle(conn: AsyncConnection, account_id: AccountId, reseller_id: AccountId, since: date) -> None:
+    """Follow who is whose customer on the days for which this would be said."""
+    later = select(func.min(resale.c.since)).where(resale.c.account_id == account_id, resale.c.since > since)
+    waiting = [(reseller_id, since, await conn.scalar(later) or date.max)]
+    seen = set(waiting)
+    while waiting:
+        found, first_on, until_on = waiting.pop()
+        if found == account_id:
+            way = "it is the account itself" if found == reseller_id else f"it is a customer of account {account_id}"
+            raise OwnReseller(f"account {reseller_id} cannot be the reseller of account {account_id}: {way}")
+        rows = list(await conn.execute(select(resale).where(resale.c.account_id == found).order_by(resale.c.since)))
+        ends = [row.since for row in rows[1:]] + [date.max]
+        above = {
+            (AccountId(row.reseller_id), max(first_on, row.since), min(until_on, end))
+            for row, end in zip(rows, ends, strict=False)
+            if row.reseller_id is not None and max(first_on, row.since) < min(until_on, end)
+        }
+        waiting += above - seen
+        seen |= above
 
 
 async def _documents(

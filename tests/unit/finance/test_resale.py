@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from controller.domain.money import Money
-from erp.finance.errors import NotOverYet, Settled
+from erp.finance.errors import NotOverYet, OwnReseller, Settled
 from erp.finance.resale import ResaleService
 from erp.finance.settings import FinanceSettings
 from tests.support.finance import Books
@@ -95,3 +95,18 @@ async def test_resellers_are_listed_with_the_customers_that_are_theirs_today(
     await resale.assign(a, None, Decimal(0), since=date(2026, 12, 2), actor=ACTOR)
     books.clock.move_to(datetime(2026, 12, 3, 9, tzinfo=UTC))
     assert [(r.account_id, r.customers) for r in await resale.resellers()] == [(first, 1), (second, 1)]
+
+
+async def test_nobody_is_its_own_reseller_also_not_by_way_of_others(books: Books, resale: ResaleService) -> None:
+    a, b, c = [await books.account(name) for name in "ABC"]
+    with pytest.raises(OwnReseller, match="the account itself"):
+        await resale.assign(a, a, Decimal(10), actor=ACTOR)
+    await resale.assign(a, b, Decimal(10), actor=ACTOR)
+    await resale.assign(b, c, Decimal(10), actor=ACTOR)
+    with pytest.raises(OwnReseller, match=f"is a customer of account {c}"):
+        await resale.assign(c, a, Decimal(10), actor=ACTOR)
+    assert await resale.assignments(c) == []
+    await resale.assign(b, None, Decimal(0), since=date(2026, 12, 1), actor=ACTOR)
+    await resale.assign(c, a, Decimal(10), since=date(2026, 12, 1), actor=ACTOR)
+    with pytest.raises(OwnReseller):
+        await resale.assign(b, c, Decimal(10), since=date(2026, 12, 15), actor=ACTOR)
