@@ -79,20 +79,23 @@ async def evidence_of(conn: AsyncConnection, charge_id: str) -> tuple[DayUsage, 
     return () if row is None else tuple(_unpacked(row.service_id, row.days))
 
 
-async def named(conn: AsyncConnection, since: date, until: date) -> dict[tuple[ServiceId, date], int]:
-    """Octets that charges name, by service and day of [since, until).
+async def named(conn: AsyncConnection, since: date, until: date) -> dict[tuple[ServiceId, date], DayUsage]:
+    """What charges name, by service and day of [since, until).
 
-    Of several charges for a day (a correction after the first) the last one names all of its octets.
+    Of several charges for a day (a correction after the first) the last one names all of its octets: perhaps fewer
+    than the first, where some of them were given to another service.
     """
     query = select(charge_usage.c.service_id, charge_usage.c.days).where(
         charge_usage.c.first_on < until, charge_usage.c.until_on > since
     )
-    found: dict[tuple[ServiceId, date], int] = {}
+    found: dict[tuple[ServiceId, date], DayUsage] = {}
     async for row in await conn.stream(query):
         for used in _unpacked(row.service_id, row.days):
             if since <= used.day < until:
                 key = (used.service_id, used.day)
-                found[key] = max(found.get(key, 0), used.octets)
+                before = found.get(key)
+                if before is None or before.last_interval_id < used.last_interval_id:
+                    found[key] = used
     return found
 
 

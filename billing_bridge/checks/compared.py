@@ -14,7 +14,7 @@ from sqlalchemy import Row, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import usage_rows
-from billing_bridge.checks import free_hours
+from billing_bridge.checks import free_hours, moved_usage
 from billing_bridge.checks.reconcile import ANEW, DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
 from billing_bridge.checks.recount import UNKNOWN
 from billing_bridge.checks.tables import reconciliation, recount_day, recount_session
@@ -88,8 +88,14 @@ async def known_of(conn: AsyncConnection, since: date, until: date, zone: ZoneIn
     query = select(usage_day.c.service_id, usage_day.c.day, octets.label("octets"))
     for row in await conn.execute(query.where(usage_day.c.day >= since, usage_day.c.day < until)):
         found[row.day][row.service_id] = replace(known(row.service_id, row.day), billed=row.octets)
-    for (service_id, day), charged in (await usage_rows.named(conn, since, until)).items():
-        found[day][service_id] = replace(known(service_id, day), charged=charged)
+    named = await usage_rows.named(conn, since, until)
+    for (service_id, day), used in named.items():
+        found[day][service_id] = replace(known(service_id, day), charged=used.octets)
+    differing = {c.service_id for by in found.values() for c in by.values() if c.charged != c.billed}
+    upto = {key: used.last_interval_id for key, used in named.items()}
+    moved = await moved_usage.since_billed(conn, differing, upto, since, until)
+    for (service_id, day), (away, here) in moved.items():
+        found[day][service_id] = replace(known(service_id, day), moved_away=away, moved_here=here)
     for (service_id, day), free in (await free_hours.octets(conn, since, until, zone)).items():
         # A charge names whole days; what nobody is charged for is taken out of them.
         own = known(service_id, day)

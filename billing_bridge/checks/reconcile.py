@@ -1,7 +1,7 @@
 """Three counts of one service and day put side by side, and the difference explained. Pure.
 
     counter of the device ── overhead, missing hours, held readings, open sessions ── RADIUS
-    RADIUS ── suspense, given to another service by hand ── billed ── free hours, open period, no price ── charged
+    RADIUS ── suspense, given to another service by hand ── billed ── moved since, free hours, open, no price ── charged
 
 RADIUS and what is billed are two counts of the same octets: nothing but named reasons may lie between them, not one
 octet. A device counts frames and not packets: how much that is, is known from the days before of the same service,
@@ -24,6 +24,8 @@ PRIOR_SLACK = 0.04
 """Of an overhead that nothing is known of: small packets may double it."""
 LEAST_SLACK = 0.005
 """Between polls and interims lie seconds of the day that the two count on different days."""
+MOVED_AWAY = "given to another service after the bill: a run credits what it cost"
+MOVED_HERE = "given to it after the bill: a run charges what it costs"
 MISSING = "hours without a sample"
 ANEW = "the counter began anew"
 _SIGMAS = 5 * 1.4826
@@ -41,7 +43,8 @@ class Counted:
     believe, `resets` how often the counter began anew. `open_s` are seconds at the end of the day that an open session
     has not accounted for. `suspended` waits,
     `given_away` and `taken_over` were given to or from other services by hand, `from_sources` came from no RADIUS.
-    `free` fell into hours that the plan gives away; `charged` is without them.
+    `free` fell into hours that the plan gives away; `charged` is without them. `moved_away`
+    and `moved_here` went to or came from other services after the day was billed: `billed` has that already.
     """
 
     service_id: str
@@ -60,6 +63,8 @@ class Counted:
     taken_over: int = 0
     from_sources: int = 0
     free: int = 0
+    moved_away: int = 0
+    moved_here: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +183,13 @@ def _explain(reasons: list[Reason], between: str, text: str, octets: int, left: 
 
 
 def _billed_and_charged(c: Counted, reasons: list[Reason]) -> None:
-    if c.charged == c.billed or not c.billed:
-        return
     between, left = "billed and charged", c.billed - c.charged
+    if c.moved_away:
+        left = _explain(reasons, between, MOVED_AWAY, -c.moved_away, left)
+    if c.moved_here:
+        left = _explain(reasons, between, MOVED_HERE, c.moved_here, left)
+    if not left or not c.billed:
+        return
     if c.free:
         left = _explain(reasons, between, "in hours that the plan gives away", min(c.free, max(0, left)), left)
     if left:

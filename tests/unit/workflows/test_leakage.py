@@ -15,9 +15,10 @@ from sqlalchemy import insert, update
 from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.compared import Wanted
 from billing_bridge.checks.leakage import BILLED_NOT_LIVE, LIVE_NOT_BILLED, Leak
-from billing_bridge.checks.reconcile import DIFFERS, EXPLAINED
+from billing_bridge.checks.reconcile import DIFFERS, EXPLAINED, MOVED_AWAY, MOVED_HERE
 from billing_bridge.checks.recount import Recount
 from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.tables import usage_day
 from collectors.netconf.model import OnuState
@@ -385,6 +386,40 @@ async def test_octets_in_free_hours_are_explained_as_such(network: Network) -> N
     (closed,) = await network.reconciliation.page(Wanted(day), None, 10)
     assert (closed.billed, closed.charged, closed.unexplained) == (5 * GB, 2 * GB, 0)
     assert [(r.text, r.octets) for r in closed.reasons] == [("in hours that the plan gives away", 3 * GB)]
+
+
+async def test_usage_moved_after_the_bill_is_a_reason_until_the_next_run_has_corrected_it(network: Network) -> None:
+    world, clock, day = network.world, network.clock, date(2026, 9, 29)
+    old, new = await world.activate(PLAN), await world.activate(PLAN)
+    at = [berlin(2026, 9, 29, 10), berlin(2026, 9, 29, 12), berlin(2026, 9, 29, 14), berlin(2026, 9, 29, 16)]
+    clock.move_to(at[-1])
+    await world.account_for(old, (at[0], 0, 0), (at[1], 0, 12 * GB), (at[2], 0, 16 * GB), (at[3], 0, 30 * GB))
+    clock.move_to(berlin(2026, 10, 1, 2))
+    await world.launch()
+    await world.bill()
+
+    async def looked() -> dict[str, tuple[int, int, list[tuple[str, int]]]]:
+        await network.reconciliation.run(day, 1)
+        found = await network.reconciliation.page(Wanted(day), None, 10)
+        assert not [r for r in found if r.unexplained]
+        own = "billed and charged"
+        return {r.service_id: (r.billed, r.charged, [(w.text, w.octets) for w in r.reasons if w.between == own])
+                for r in found}  # fmt: skip
+
+    assert await looked() == {old.service_id: (30 * GB, 30 * GB, [])}
+    clock.move_to(berlin(2026, 10, 1, 9))
+    await world.suspense.give(
+        USERNAME, "alice", berlin(2026, 9, 29, 13), new.service_id, overrides=True, actor="user:anna", reason="late",
+    )  # fmt: skip
+    assert await looked() == {
+        old.service_id: (14 * GB, 30 * GB, [(MOVED_AWAY, -16 * GB)]),
+        new.service_id: (16 * GB, 0, [(MOVED_HERE, 16 * GB)]),
+    }
+    await world.bill()
+    assert await looked() == {
+        old.service_id: (14 * GB, 14 * GB, []),
+        new.service_id: (16 * GB, 16 * GB, []),
+    }
 
 
 async def test_the_counter_of_a_port_is_the_third_count_of_a_service_without_an_onu(network: Network) -> None:
