@@ -8,6 +8,7 @@ RuleError
 ├── Ahead                           usage cannot be complete for a time that has not come
 ├── NotTheSamePlan                  a price is corrected by another version of the same shape
 ├── NotPrepaid                      a plan by which nothing can be paid in advance, or a balance of another kind
+├── PaidTwice                       what is used would be taken from a balance and stand on a bill
 └── NotForThis                      this cannot be done with usage held for that reason
 """
 
@@ -74,6 +75,10 @@ class Ahead(RuleError):
 
 class UnknownPrepaid(NotFound):
     code = "unknown-prepaid"
+
+
+class PaidTwice(RuleError):
+    code = "paid-twice"
 
 
 class NotPrepaid(RuleError):

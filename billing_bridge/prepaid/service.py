@@ -6,14 +6,14 @@ of processes, no two reserve the same last octet; and a check of the table refus
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.errors import NotPrepaid, UnknownPrepaid
+from billing_bridge.errors import NotPrepaid, PaidTwice, UnknownPrepaid
 from billing_bridge.prepaid import repository
 from billing_bridge.prepaid.book import Book
 from billing_bridge.prepaid.model import (
@@ -34,7 +34,7 @@ from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
 from controller.domain.ports import CreditAccess, TariffSource, UsageReader
-from controller.domain.price import METERED, Calls, Percentile
+from controller.domain.price import METERED, Calls, Percentile, PricePlan
 from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
@@ -46,6 +46,10 @@ OVERSHOOT = Counter(
 UNITS = (OCTETS, SECONDS)
 MOST = 2**53
 """Of any balance: what JSON carries exactly, and a sum of two fits its column."""
+
+
+Ordered = Callable[[AsyncConnection, str], Awaitable[Collection[OfferingVersionId]]]
+"""What a service is sold with, and what open orders are going to sell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class PrepaidService:
         self._access = access
         self._settings = settings
         self._versions: dict[str, TariffVersion] = {}
+        self.ordered: Ordered | None = None
+        """None where nobody takes orders."""
 
     # --- by people
 
@@ -298,6 +304,15 @@ class PrepaidService:
             await self._access.take_turn(conn)
             await self._access.put(conn, service_id, found.standing)
 
+    async def refuse_plan(self, conn: AsyncConnection, service_id: ServiceId, tariff: TariffVersion) -> None:
+        """Before a service is sold these prices. Raises PaidTwice where it is prepaid and they bill usage."""
+        found, codes = await repository.get(conn, service_id), _usage_of(tariff.plan)
+        if codes and found is not None and found.closed_at is None:
+            raise PaidTwice(
+                f"service {service_id} is prepaid, and {tariff.offering_name} bills usage too ({codes}):"
+                " sell it a plan that does not, or close its balance first"
+            )
+
     async def without_credit(self, conn: AsyncConnection, service_id: str) -> set[str]:
         """The sessions of a service that nothing is left for: in the garden, or told to end."""
         found = await repository.get(conn, service_id)
@@ -382,14 +397,16 @@ class PrepaidService:
         if not tariff.currency == unit == currency:
             raise NotPrepaid(f"the prices are in {tariff.currency}, and the balance would be in {unit} ({currency})")
 
-    @staticmethod
-    async def _check_not_billed(conn: AsyncConnection, service_id: str) -> None:
-        """What is used is paid once: not in advance, and on a bill of the plan the service was sold with."""
+    async def _check_not_billed(self, conn: AsyncConnection, service_id: ServiceId) -> None:
+        """What is used is paid once: not in advance, and on a bill of the plan the service was, or is being, sold."""
         plan = await repository.plan_of(conn, service_id)
-        prices = () if plan is None else plan.prices
-        codes = ", ".join(p.code for p in prices if isinstance(p, (*METERED, Percentile, Calls)))
-        if codes:
-            raise NotPrepaid(f"the plan of service {service_id} bills usage too ({codes}): sell it one that does not")
+        ordered = await self.ordered(conn, service_id) if self.ordered is not None else ()
+        plans = [tariff.plan for version in sorted(ordered) if (tariff := await self._tariff(conn, version))]
+        for found in plans if plan is None else (plan, *plans):
+            if codes := _usage_of(found):
+                raise NotPrepaid(
+                    f"the plan of service {service_id} bills usage too ({codes}): sell it one that does not"
+                )
 
     async def _books(
         self, conn: AsyncConnection, wallets: Mapping[str, Wallet], session_keys: Iterable[str] = ()
@@ -411,3 +428,8 @@ class PrepaidService:
         if version_id not in self._versions:
             self._versions[version_id] = await self._tariffs.tariff_in(conn, version_id)
         return self._versions[version_id]
+
+
+def _usage_of(plan: PricePlan) -> str:
+    """The codes of the prices by which bills count use; the empty text where none does."""
+    return ", ".join(p.code for p in plan.prices if isinstance(p, (*METERED, Percentile, Calls)))

@@ -96,6 +96,7 @@ from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
+from erp.orders.repository import versions_of_service as ordered_versions
 from erp.orders.sales import OrderedSales
 from erp.orders.service import OrderService
 from erp.payments.room import PaymentsRoom
@@ -391,6 +392,8 @@ class Prepaid:
         self.balances = PrepaidService(
             base.database, base.clock, base.usage, erp.catalog, network.radius.crediting, settings
         )
+        self.balances.ordered = ordered_versions
+        erp.placement.refuse_tariff = self.balances.refuse_plan
         self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
         self.sales = PrepaidSales(base.database, self.balances, Prepayments(base.clock, erp.crm), erp.crm)
         network.radius.use_credit(self.balances, self.balances.without_credit)

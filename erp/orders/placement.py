@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -122,8 +123,15 @@ class _Draft:
     tariff: TariffVersion
 
 
+RefuseTariff = Callable[[AsyncConnection, ServiceId, TariffVersion], Awaitable[None]]
+"""Raises a RuleError for prices with which this service, which exists, cannot be sold."""
+
+
 class OrderPlacement:
     """Takes orders. What happens to them afterwards is `OrderService`'s and the fulfilment workflow's."""
+
+    refuse_tariff: RefuseTariff | None = None
+    """How else services are paid is not known to orders."""
 
     def __init__(
         self,
@@ -202,6 +210,8 @@ class OrderPlacement:
         tariff = await sold(conn, self._catalog, request.offer, customer, now)
         if tariff.version_id == before.version_id:
             raise NothingToChange(f"the subscription has version {tariff.number} of {tariff.offering_name} already")
+        if self.refuse_tariff is not None:
+            await self.refuse_tariff(conn, subscription.service_id, tariff)
         return _Draft(Action.MODIFY, subscription, customer, before, tariff)
 
     async def _draft_add(self, conn: AsyncConnection, request: AddRequest, now: datetime) -> _Draft:

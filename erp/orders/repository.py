@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, union, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.domain.identity import AccountId, OrderId, SubscriptionId
+from controller.domain.identity import AccountId, OfferingVersionId, OrderId, SubscriptionId
 from controller.domain.service import Attachment, attachment_of
 from controller.store.many import one_of
 from erp.orders.model import (
@@ -26,6 +26,8 @@ from erp.orders.model import (
     Transition,
 )
 from erp.orders.tables import attachment, idempotency, line, order, secret, step, subscription, transition
+
+_ENDED = SubscriptionState.TERMINATED.value
 
 
 async def add_subscription(conn: AsyncConnection, made: Subscription) -> None:
@@ -170,6 +172,15 @@ async def find_order(conn: AsyncConnection, order_id: OrderId, *, lock: bool = F
 
 async def open_order_of(conn: AsyncConnection, subscription_id: SubscriptionId) -> OrderId | None:
     return await conn.scalar(select(order.c.order_id).where(order.c.open_subscription_id == subscription_id))
+
+
+async def versions_of_service(conn: AsyncConnection, service_id: str) -> set[OfferingVersionId]:
+    """What a service is sold with, and what open orders are going to sell it."""
+    sold = select(subscription.c.version_id)
+    held = sold.where(subscription.c.service_id == service_id, subscription.c.state != _ENDED)
+    asked = select(line.c.version_id).join(order, order.c.order_id == line.c.order_id)
+    asked = asked.where(line.c.service_id == service_id, order.c.open_subscription_id.is_not(None))
+    return {OfferingVersionId(version_id) for version_id in await conn.scalars(union(held, asked))}
 
 
 async def list_orders(

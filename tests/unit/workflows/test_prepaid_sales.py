@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
-from billing_bridge.errors import NotPrepaid
+from billing_bridge.errors import NotPrepaid, PaidTwice
 from billing_bridge.prepaid.model import OCTETS
-from billing_bridge.prepaid.service import NewTerms
+from billing_bridge.prepaid.service import NewTerms, PrepaidService
+from billing_bridge.settings import BillingSettings
 from controller.domain.credit import FinalAction
 from controller.domain.errors import NotFound, RuleError
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId
 from controller.domain.money import Money
 from controller.store.engine import Database
+from controller.store.usage_reader import UsageLogReader
 from controller.workflows.prepaid import PrepaidSales, TopUp
+from erp.catalog.model import Product
 from erp.finance.books import BooksService
 from erp.finance.errors import PaymentMismatch, WrongCurrency
 from erp.finance.prepayments import Prepayments
-from tests.support.isp import Isp
+from erp.orders.placement import ModifyRequest, Offer
+from erp.orders.repository import versions_of_service
+from erp.orders.tables import order, subscription
+from tests.support.isp import TERMS, Isp
+from tests.support.plans import plan_of
 from tests.support.prepaid import ACTOR, CHEAP, MB, NAS, SERVICE, PrepaidWorld
 
 
@@ -132,3 +142,33 @@ async def test_units_need_the_tax_that_was_paid_with_them_and_an_account_that_ex
         await world.sales.open(ServiceId("7" * 32), AccountId("e" * 32), OCTETS, "EUR", wanted, actor=ACTOR)
     with pytest.raises(NotFound, match="no service"):
         await world.sales.open(ServiceId("x"), world.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_prepaid_service_is_not_sold_a_plan_that_bills_usage(world: SalesWorld, closed: bool) -> None:
+    isp, settings = world.isp, BillingSettings(zone=ZoneInfo("Europe/Berlin"))
+    prepaid = PrepaidService(
+        isp.database, isp.clock, UsageLogReader(isp.database), isp.catalog, world.prepaid.access, settings
+    )
+    prepaid.ordered, isp.placement.refuse_tariff = versions_of_service, prepaid.refuse_plan
+    line = (await isp.placement.place(await isp.add_request(), actor=ACTOR)).subscription
+    async with isp.database.begin() as conn:
+        await conn.execute(update(subscription).values(state="active"))
+        await conn.execute(update(order).values(open_subscription_id=None))
+    wanted = NewTerms(None, MB, 900, FinalAction.GARDEN)
+    await prepaid.open(line.service_id, line.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+    if closed:
+        await prepaid.close(line.service_id, actor=ACTOR, reason="pays by bill")
+    sold = replace(TERMS, plan=plan_of("9.90", included=MB))
+    metered = (await isp.catalog.create_offering(Product("Metered"), sold, actor=ACTOR)).offering_id
+    change = ModifyRequest(line.subscription_id, Offer(metered))
+    if closed:
+        assert (await isp.placement.place(change, actor=ACTOR)).order.is_open
+        with pytest.raises(NotPrepaid, match="bills usage too"):
+            await prepaid.open(line.service_id, line.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+        return
+    for ask in (isp.placement.preview(change), isp.placement.place(change, actor=ACTOR)):
+        with pytest.raises(PaidTwice, match="close its balance first"):
+            await ask
+    flat = ModifyRequest(line.subscription_id, Offer(await isp.offering("Faster", 250)))
+    assert (await isp.placement.place(flat, actor=ACTOR)).order.is_open
