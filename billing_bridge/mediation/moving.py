@@ -14,6 +14,7 @@ what was only compared with another source stays where it was compared.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -52,11 +53,14 @@ from billing_bridge.suspense.dispositions import (
 )
 from billing_bridge.suspense.model import NO_SERVICE
 from controller.domain.clock import local_date
+from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import usage_links, usage_records
 
 _EARLIER = timedelta(days=1)
 """How far the clock of a NAS, and so the instant of a record, may be ahead of its arrival here."""
+_AT_ONCE = 50_000
+"""Records of the usage log read in one statement, while nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,52 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """Records of a username from `since` on, up to `upto_record` of the usage log, and the services that they name.
+
+    What mediation has passed is never changed, so it can be read before anybody is kept waiting.
+    """
+
+    name: str
+    since: datetime
+    upto_record: int
+    records: frozenset[int]
+    services: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Cut:
     """A booked part, and by whose it is now its pieces."""
 
     part: Part
     pieces: Sequence[tuple[str | None, DayPart]]
+
+
+async def read_ahead(database: Database, kind: str, name: str, since: datetime) -> Ahead | None:
+    """What `move` will need of the usage log, which has no index by username: read piece by piece, up to the position.
+
+    None where it needs none of it. The caller holds nothing. Mediation goes on meanwhile: what it takes up after this,
+    `move` reads itself.
+    """
+    if kind != OF_RADIUS:
+        return None
+    async with database.read() as conn:
+        # In this order: a record that the position has passed is among those of which the first is asked for.
+        upto = (await repository.read_position(conn)).record_id
+        first = await _first_record(conn, since)
+    records: set[int] = set()
+    services: set[str] = set()
+    start = upto + 1 if first is None else first
+    while start <= upto:
+        end = min(start + _AT_ONCE - 1, upto)
+        async with database.read() as conn:
+            await _logged(conn, name, start, end, records, services)
+            now_at = (await repository.read_position(conn)).record_id
+        start = end + 1
+        if now_at - end > _AT_ONCE:
+            upto = now_at
+        await asyncio.sleep(0)
+    return Ahead(name, since, upto, frozenset(records), frozenset(services))
 
 
 async def move(
@@ -87,6 +132,7 @@ async def move(
     since: datetime,
     timelines: tuple[Timeline, Timeline],
     *,
+    ahead: Ahead | None,
     upto_record: int,
     last_interval_id: int,
     zone: ZoneInfo,
@@ -94,13 +140,12 @@ async def move(
 ) -> tuple[list[Moved], int]:
     """Move what was booked under the identifier from `since` on; returns that, and the last interval.
 
-    `timelines` are all that was decided, and what is stronger than RADIUS. Reads the usage log from a day before
-    `since` up to `upto_record`: it has no index by username, and such a decision is rare. The caller holds the
-    position.
+    `timelines` are all that was decided, and what is stronger than RADIUS. Reads the usage log from where `ahead` ends
+    up to `upto_record`; from a day before `since`, where it is of something else. The caller holds the position.
     """
     every, _ = timelines
     end = min((at for at, _ in every if at > since), default=None)
-    records, services = await _records(conn, kind, name, since, upto_record)
+    records, services = await _records(conn, kind, name, since, ahead, upto_record)
     services |= {service_id for _, service_id in every if service_id is not None}
     if not records:
         return [], last_interval_id
@@ -197,31 +242,44 @@ class _Move:
 
 
 async def _records(
-    conn: AsyncConnection, kind: str, name: str, since: datetime, upto_record: int
+    conn: AsyncConnection, kind: str, name: str, since: datetime, ahead: Ahead | None, upto_record: int
 ) -> tuple[set[RecordKey], set[str]]:
     """Records that the identifier may be in at `since` or later, and services that they name."""
     query = select(record.c.source, record.c.record_id).where(
         record.c.identifier_kind == kind, record.c.identifier == name, record.c.until >= since
     )
     found: set[RecordKey] = {(row.source, row.record_id) for row in await conn.execute(query)}
-    services: set[str] = set()
     if kind != OF_RADIUS:
-        return found, services
+        return found, set()
+    if ahead is not None and ahead.name == name and ahead.since <= since:
+        records, services, first = set(ahead.records), set(ahead.services), ahead.upto_record + 1
+    else:
+        records, services = set(), set()
+        first = await _first_record(conn, since) or upto_record + 1
+    if first <= upto_record:
+        await _logged(conn, name, first, upto_record, records, services)
+    return found | {(RADIUS, record_id) for record_id in records}, services
+
+
+async def _first_record(conn: AsyncConnection, since: datetime) -> int | None:
+    """The first record that may tell of `since`; None when none came since."""
     links = select(func.min(usage_links.c.first_record_id)).where(
         usage_links.c.committed_us >= to_micros(since - _EARLIER)
     )
-    first = await conn.scalar(links)
-    if first is None:
-        return found, services
+    found: int | None = await conn.scalar(links)
+    return found
+
+
+async def _logged(
+    conn: AsyncConnection, name: str, first: int, last: int, records: set[int], services: set[str]
+) -> None:
+    """Add the records of the username among these of the usage log, and the services that they name."""
     r = usage_records.c
-    logged = select(r.record_id, r.service_id).where(
-        r.record_id >= first, r.record_id <= upto_record, r.username == name
-    )
-    for row in await conn.execute(logged):
-        found.add((RADIUS, row.record_id))
+    query = select(r.record_id, r.service_id).where(r.record_id >= first, r.record_id <= last, r.username == name)
+    for row in await conn.execute(query):
+        records.add(row.record_id)
         if row.service_id is not None:
             services.add(row.service_id)
-    return found, services
 
 
 def _cut(part: Part, told: Told, timelines: tuple[Timeline, Timeline], since: datetime, zone: ZoneInfo) -> _Cut | None:

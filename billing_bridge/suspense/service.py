@@ -31,7 +31,7 @@ from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownS
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.handover import pieces
-from billing_bridge.mediation.moving import Moved, move
+from billing_bridge.mediation.moving import Ahead, Moved, move, read_ahead
 from billing_bridge.mediation.repository import Held, Position, lock_position, move_position
 from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
@@ -187,13 +187,14 @@ class SuspenseService:
         `since` is cut there. Raises UnknownSuspense, UnbilledService, NotForThis and Decided.
         """
         now = self._clock.now()
+        ahead = await self._ahead(suspense_id, since)
         async with self._database.begin() as conn:
             item = await _get(conn, suspense_id)
             if item.reason != NO_SERVICE:
                 _refuse(item, "mapped: its service is known")
             if not item.username:
                 _refuse(item, "mapped: its records name nobody")
-            at = min(item.since, item.until) if since is None else since
+            at = _begins(item) if since is None else since
             if at > item.until:
                 raise NotForThis(f"this usage ended at {item.until.isoformat()}: map it from then or earlier on")
             after = {"username": item.username, "service_id": service_id, "since": at.isoformat()}
@@ -206,7 +207,7 @@ class SuspenseService:
             taken = await self._found(conn, kind, item.username, at, position, now, actor, only=service_id)
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
-            moved = await self._move(conn, kind, item.username, at, now, actor, reason)
+            moved = await self._move(conn, kind, item.username, at, ahead, now, actor, reason)
         return Released(MAPPED, taken, moved)
 
     async def give(
@@ -226,6 +227,7 @@ class SuspenseService:
         Decided.
         """
         now = self._clock.now()
+        ahead = await read_ahead(self._database, kind, name, since)
         async with self._database.begin() as conn:
             await audit.record(
                 conn,
@@ -245,17 +247,34 @@ class SuspenseService:
             ):
                 raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
             taken = await self._found(conn, kind, name, since, position, now, actor)
-            moved = await self._move(conn, kind, name, since, now, actor, reason)
+            moved = await self._move(conn, kind, name, since, ahead, now, actor, reason)
         return Mapped(kind, name, since, service_id, overrides, now, actor), Released(MAPPED, taken, moved)
 
+    async def _ahead(self, suspense_id: int, since: datetime | None) -> Ahead | None:
+        """What mapping this item will read of the usage log. Raises UnknownSuspense."""
+        async with self._database.read() as conn:
+            item = await _get(conn, suspense_id)
+            if item.reason != NO_SERVICE or not item.username:
+                return None
+            kind = await self._release.kind(conn, item)
+        return await read_ahead(self._database, kind, item.username, _begins(item) if since is None else since)
+
     async def _move(
-        self, conn: AsyncConnection, kind: str, name: str, since: datetime, now: datetime, actor: str, reason: str
+        self,
+        conn: AsyncConnection,
+        kind: str,
+        name: str,
+        since: datetime,
+        ahead: Ahead | None,
+        now: datetime,
+        actor: str,
+        reason: str,
     ) -> tuple[Moved, ...]:
         """Move what was booked under an identifier whose timeline has changed at `since`; each move is audited."""
         position = await lock_position(conn)
         timelines = await identifiers.both(conn, kind, name)
         moved, last_interval_id = await move(
-            conn, kind, name, since, timelines, upto_record=position.record_id,
+            conn, kind, name, since, timelines, ahead=ahead, upto_record=position.record_id,
             last_interval_id=position.last_interval_id, zone=self._settings.zone, now=now,
         )  # fmt: skip
         await move_position(conn, Position(position.record_id, last_interval_id))
@@ -518,6 +537,10 @@ def _worth(item: Item, tariff: TariffVersion, rounding: str) -> Money:
     if item.duration_s is not None:
         return worth_of_calls(1, item.duration_s, tariff, rounding)
     return worth(item.octets, tariff, rounding)
+
+
+def _begins(item: Item) -> datetime:
+    return min(item.since, item.until)
 
 
 def _owners(item: Item, timeline: Timeline) -> set[str | None]:

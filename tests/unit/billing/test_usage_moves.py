@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from billing_bridge.checks.facts import largest_intervals
+from billing_bridge.mediation import moving
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import ledger
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.intake import Intake
 from billing_bridge.sources.model import Fact, Source
+from billing_bridge.suspense import service
 from billing_bridge.suspense.repository import Wanted
 from billing_bridge.suspense.service import Released
 from controller.domain.money import Money
@@ -218,6 +220,31 @@ async def test_a_mapping_that_only_fills_in_leaves_what_radius_knew_where_it_is(
     await mediated(world, old, (berlin(2026, 9, 1, 13), 0, 0), (berlin(2026, 9, 1, 14), 0, 1000))
     assert (await give(world, new, NOON, overrides=False)).moved == ()
     assert await used(world, old) == (0, 1000)
+
+
+async def test_what_is_mediated_while_the_log_is_read_is_moved_once_with_what_was_before(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = await world.activate(DATA), await world.activate(DATA)
+    await mediated(
+        world, old, (berlin(2026, 9, 1, 13), 0, 0), (berlin(2026, 9, 1, 14), 0, 1000),
+        (berlin(2026, 9, 1, 15), 0, 1500),
+    )  # fmt: skip
+    monkeypatch.setattr(moving, "_AT_ONCE", 1)
+    seen: list[int] = []
+
+    async def reading(*args: Any) -> moving.Ahead:
+        ahead = await moving.read_ahead(*args)
+        assert ahead is not None
+        await mediated(world, old, (berlin(2026, 9, 1, 16), 0, 1800))
+        seen.append(len(ahead.records))
+        return ahead
+
+    monkeypatch.setattr(service, "read_ahead", reading)
+    (moved,) = (await give(world, new, NOON)).moved
+    assert (seen, moved.octets, moved.records) == ([3], 1800, 3)
+    assert (await used(world, old), await used(world, new)) == ((0, 0), (0, 1800))
+    assert await counted(world) == {"accepted": (4, 1800), "rated": (3, 1800), "unrated": (1, 0)}
 
 
 async def test_octets_of_another_source_are_moved_too(world: BillingWorld) -> None:
