@@ -48,10 +48,15 @@ def take_back(allocation_id: int, reason: Reason) -> None:
 
 @payments_app.command("write-off")
 def write_off(
-    invoice_id: str, reason: Reason, amount: str = "", currency: Currency = "EUR", relieve_tax: bool = False
+    invoice_id: str,
+    reason: Reason,
+    amount: str = "",
+    currency: Currency = "EUR",
+    relieve_tax: bool = False,
+    reference: str = "",
 ) -> None:
-    """Give up what is open of an invoice, or a part of it."""
-    body: Json = {"reason": reason, "relieve_tax": relieve_tax}
+    """Give up what is open of an invoice, or a part of it. The same reference again is the same write-off."""
+    body: Json = {"reason": reason, "relieve_tax": relieve_tax, "reference": reference or None}
     if amount:
         body["amount"] = _amount(amount, currency)
     with opened() as api:

@@ -233,15 +233,26 @@ class Settlement:
         return made, True
 
     async def write_off(
-        self, invoice_id: InvoiceId, amount: Money | None, *, relieve_tax: bool, reason: str, actor: str
+        self,
+        invoice_id: InvoiceId,
+        amount: Money | None,
+        *,
+        relieve_tax: bool,
+        reason: str,
+        actor: str,
+        reference: str | None = None,
     ) -> Payment:
         """Give up what is open of an invoice, or a part of it: a loss, less the tax in it where the law gives it back.
 
-        Raises UnknownInvoice, NotThatMuch beyond what is open. The invoice stays as it was issued.
+        The same `reference` again is the same write-off. Raises PaymentMismatch when it then names another invoice or
+        amount, UnknownInvoice, NotThatMuch beyond what is open. The invoice stays as it was issued.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
+            known = None if reference is None else await receipts.find_payment(conn, WRITE_OFF, reference)
+            if known is not None:
+                return _same_write_off(known, invoice_id, amount)
             owed = await self._invoice(conn, invoice_id)
             left = Money(owed.open_minor, owed.total.currency)
             given_up = left if amount is None else amount
@@ -252,7 +263,7 @@ class Settlement:
             tax = tax_share(given_up, owed.tax, owed.total) if relieve_tax else Money.zero(given_up.currency)
             made = Payment(
                 PaymentId(new_id(now)), owed.entity_id, owed.account_id, given_up, WRITE_OFF,
-                new_id(now), now, now, new_id(now), actor, kind=WRITE_OFF,
+                reference or new_id(now), now, now, new_id(now), actor, kind=WRITE_OFF,
             )  # fmt: skip
             postings = without_zeros(
                 (
@@ -394,6 +405,16 @@ class Settlement:
         found = await parties.find_entity(conn, entity_id)
         assert found is not None, "a customer's entity is a foreign key"
         return found
+
+
+def _same_write_off(known: Payment, invoice_id: InvoiceId, amount: Money | None) -> Payment:
+    """A write-off stays as it was matched, so what it settles is what was asked for."""
+    is_same = [settled for settled, _ in known.applied] == [invoice_id] and amount in (None, known.amount)
+    if known.kind != WRITE_OFF or not is_same:
+        raise PaymentMismatch(
+            f"{known.method} {known.reference} was booked as {known.amount}, perhaps of another invoice"
+        )
+    return known
 
 
 def _refuse_write_off(made: Payment) -> None:

@@ -15,6 +15,7 @@ from erp.finance.receipts import Allocation, Reversal
 from erp.finance.service import FinanceService
 
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True)]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[\x21-\x7e]+$")]
 
 
 class ApplyIn(In):
@@ -27,9 +28,11 @@ class TakeBackIn(In):
 
 
 class WriteOffIn(In):
-    """All that is open, or `amount`. `relieve_tax`: the law gives the tax of a lost claim back."""
+    """All that is open, or `amount`. `relieve_tax`: the law gives the tax of a lost claim back. The same `reference`
+    again is the same write-off."""
 
     reason: Reason
+    reference: Reference | None = None
     amount: MoneyIn | None = None
     relieve_tax: bool = False
 
@@ -126,6 +129,7 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
             body.amount.money() if body.amount else None,
             relieve_tax=body.relieve_tax,
             reason=body.reason,
+            reference=body.reference,
             actor=call.actor,
         )
         return await detail(made.payment_id)

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show, unseen_once
 from controller.web.office.forms import both
 from controller.web.office.view import Link
 from controller.web.site import Site, Visit, WebPage
@@ -59,6 +59,7 @@ def _form(row: Mapping[str, Any]) -> Form:
                   hint=f"left empty: all of the {templating.amount(row['open'])} that are open"),
             Field("relieve_tax", "The tax in it", start="no", choices=_TAX, convert=lambda text: text == "yes"),
             Field("reason", "Why", required=True, hint="such as insolvent; for the audit log"),
+            unseen_once("reference"),
         ),
         Link(f"Invoice {row['number']}", f"/invoices/{row['invoice_id']}"),
         (("give-up", "Write off"),),

@@ -16,6 +16,7 @@ from controller.store import outbox
 from erp.finance import receivables
 from erp.finance.chart import BANK, GATEWAY
 from erp.finance.errors import AlreadyTakenBack, NotThatMuch, PaymentMismatch, UnknownInvoice, WriteOffStands
+from erp.finance.receipts import Payment
 from erp.finance.settlement import MoneyBack, MoneyIn
 from tests.support.finance import NOW, Books
 
@@ -146,6 +147,28 @@ async def test_what_is_written_off_is_a_loss_less_its_tax_and_never_more_than_is
     assert await balance(books, "1200") == 0
     with pytest.raises(NotThatMuch):
         await books.finance.settlement.write_off(owed, None, relieve_tax=True, reason="again", actor="user:anna")
+
+
+async def test_a_write_off_sent_twice_under_its_reference_is_done_once(books: Books) -> None:
+    account = await books.account()
+    owed, other = [await books.issue(account) for _ in range(2)]
+
+    async def give_up(invoice_id: InvoiceId, amount: str | None, reference: str | None) -> Payment:
+        part = None if amount is None else euro(amount)
+        return await books.finance.settlement.write_off(
+            invoice_id, part, relieve_tax=True, reason="insolvent", actor="user:anna", reference=reference
+        )
+
+    first, again = [await give_up(owed, "5.00", "w-1") for _ in range(2)]
+    assert (first.payment_id, first.amount, await open_of(books, owed)) == (again.payment_id, euro("5.00"), 3070)
+    for invoice_id, amount in ((other, "5.00"), (owed, "5.01")):
+        with pytest.raises(PaymentMismatch, match="w-1 was booked as"):
+            await give_up(invoice_id, amount, "w-1")
+    rest = [await give_up(owed, None, "w-2") for _ in range(2)]
+    assert ({made.payment_id for made in rest}, await open_of(books, owed)) == ({rest[0].payment_id}, 0)
+    for _ in range(2):
+        await give_up(other, "1.00", None)
+    assert await open_of(books, other) == 3370, "without a reference each is its own"
 
 
 async def test_a_write_off_becomes_no_money_that_could_settle_or_be_sent_back(books: Books) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.domain.money import Money
+from controller.web.office import write_offs
 from controller.web.office.bars import bars_of, bars_of_counts
 from controller.web.office.form import account_id
 from controller.web.office.instalments import covered, instalments
@@ -108,3 +109,12 @@ def test_counts_are_drawn_like_amounts() -> None:
         "Records", [("rated", 3000, "good"), ("suspense", 30, "bad"), ("duplicate", 0, "plain")]
     )
     assert [(bar.words, bar.share) for bar in picture.rows] == [("3,000", 100.0), ("30", 1.0), ("0", 0.0)]
+
+
+def test_every_form_that_writes_off_has_a_reference_of_its_own() -> None:
+    row = {"number": "INV-1", "invoice_id": "i", "open": {"amount": "5.00", "currency": "EUR"}}
+    first, second = [
+        next(field for field in write_offs._form(row).fields if field.key == "reference") for _ in range(2)
+    ]
+    assert (first.kind, len(first.start)) == ("hidden", 16)
+    assert first.start != second.start
