@@ -3,7 +3,8 @@
     put ─► many in one commit ─► stored() ─► Accounting-Response to the NAS
                   │
                   └─ run: claim what is due ─► home server ─ answered ─► gone
-                                                           └ not      ─► due again, later and later
+                                            │              └ not      ─► due again, later and later
+                                            └ fits into no packet ─► set aside: kept, and never due again
 
 Delivery is at least once, and in the order of arrival within a session while the home server answers. Rows are claimed
 for a while, so that those of a process that was killed go on with another. What was delayed here says so in
@@ -15,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
@@ -39,7 +42,20 @@ log = structlog.get_logger()
 _ACCT_DELAY_TIME = int(Attr.ACCT_DELAY_TIME)
 _ACCT_SESSION_ID = int(Attr.ACCT_SESSION_ID)
 
+_NEVER_FITS = frozenset({"length", "attribute-length"})
+"""Why no request could be made of a record: it has no room for what we add, or for an attribute that is hidden."""
+
+SET_ASIDE = Counter("headend_radius_mirror_set_aside", "Accounting that fits into no packet, by realm.", ["realm"])
+
 Stored = Callable[[], None]
+
+
+class Fate(Enum):
+    """What came of a record."""
+
+    SENT = "sent"
+    LATER = "later"
+    SET_ASIDE = "set-aside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +178,20 @@ class Mirror:
         sessions: dict[bytes, list[Waiting]] = {}
         for row in rows:
             sessions.setdefault(_session(row), []).append(row)
-        answered = await asyncio.gather(*(self._send_in_order(group) for group in sessions.values()))
-        sent = {mirror_id for group in answered for mirror_id in group}
-        await self._settle(rows, sent)
+        tried = await asyncio.gather(*(self._send_in_order(group) for group in sessions.values()))
+        await self._settle(rows, {mirror_id: fate for group in tried for mirror_id, fate in group.items()})
         return len(rows)
 
-    async def _send_in_order(self, group: list[Waiting]) -> list[str]:
+    async def _send_in_order(self, group: list[Waiting]) -> dict[str, Fate]:
         """One session's records, one after the other, until one is not taken."""
-        sent: list[str] = []
+        fates: dict[str, Fate] = {}
         for row in group:
-            if not await self._send_one(row):
+            fates[row.mirror_id] = await self._send_one(row)
+            if fates[row.mirror_id] is Fate.LATER:
                 break
-            sent.append(row.mirror_id)
-        return sent
+        return fates
 
-    async def _send_one(self, row: Waiting) -> bool:
+    async def _send_one(self, row: Waiting) -> Fate:
         packet = _packet(row)
         late_s = (to_micros(self._clock.now()) - row.received_us) // 1_000_000
         attributes = [*_delayed(list(packet.attributes()), late_s), self._state()]
@@ -185,24 +200,30 @@ class Mirror:
                 row.pool, ACCOUNTING_REQUEST, attributes, _session(row), budget_s=self.settings.try_s
             )
         except TimeoutError:
-            return False
+            return Fate.LATER
         except PeerError as error:
             log.error("radius.mirror.cannot-be-sent", realm=row.realm, mirror_id=row.mirror_id, problem=str(error))
-            return False
+            return Fate.SET_ASIDE if error.reason in _NEVER_FITS else Fate.LATER
         if reply.code != ACCOUNTING_RESPONSE:
             log.warning("radius.mirror.refused", server=server, realm=row.realm, code=reply.code)
-        return reply.code == ACCOUNTING_RESPONSE
+        return Fate.SENT if reply.code == ACCOUNTING_RESPONSE else Fate.LATER
 
-    async def _settle(self, rows: list[Waiting], sent: set[str]) -> None:
-        kept = [row for row in rows if row.mirror_id not in sent]
+    async def _settle(self, rows: list[Waiting], fates: Mapping[str, Fate]) -> None:
+        sent = sorted(mirror_id for mirror_id, fate in fates.items() if fate is Fate.SENT)
+        aside = [row for row in rows if fates.get(row.mirror_id) is Fate.SET_ASIDE]
+        kept = [row for row in rows if fates.get(row.mirror_id, Fate.LATER) is Fate.LATER]
         now_us = to_micros(self._clock.now())
         async with self._database.begin() as conn:
             if sent:
-                await repository.sent(conn, sorted(sent))
+                await repository.sent(conn, sent)
+            if aside:
+                await repository.set_aside(conn, [row.mirror_id for row in aside])
             for attempts in {row.attempts for row in kept}:
                 wait_s = min(self.settings.last_retry_s, self.settings.first_retry_s * 2 ** min(attempts, 10))
                 ids = [row.mirror_id for row in kept if row.attempts == attempts]
                 await repository.postpone(conn, ids, now_us + int(wait_s * 1e6))
+        for row in aside:
+            SET_ASIDE.labels(row.realm).inc()
 
 
 def _packet(row: Waiting) -> Packet:

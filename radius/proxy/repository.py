@@ -77,6 +77,9 @@ async def index(conn: AsyncConnection, table: Table, *, after: str | None, limit
 
 # --- the mirror's queue ---
 
+_NEVER_US = 2**62
+"""When a record is due that fits into no packet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -126,7 +129,18 @@ async def postpone(conn: AsyncConnection, mirror_ids: list[str], due_us: int) ->
     )
 
 
+async def set_aside(conn: AsyncConnection, mirror_ids: list[str]) -> None:
+    """Keep records that can never be sent, out of the way of all others."""
+    await postpone(conn, mirror_ids, _NEVER_US)
+
+
 async def backlog(conn: AsyncConnection) -> dict[str, tuple[int, datetime | int | None]]:
     """Pool → how many wait, and when the oldest of them arrived (UTC microseconds)."""
     query = select(mirror.c.pool, func.count(), func.min(mirror.c.received_us)).group_by(mirror.c.pool)
-    return {row[0]: (row[1], row[2]) for row in await conn.execute(query)}
+    return {row[0]: (row[1], row[2]) for row in await conn.execute(query.where(mirror.c.due_us < _NEVER_US))}
+
+
+async def aside(conn: AsyncConnection) -> dict[str, int]:
+    """Pool → how many were set aside."""
+    query = select(mirror.c.pool, func.count()).where(mirror.c.due_us >= _NEVER_US).group_by(mirror.c.pool)
+    return {row[0]: row[1] for row in await conn.execute(query)}

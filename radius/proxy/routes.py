@@ -73,11 +73,12 @@ class RealmOut(BaseModel):
 
 
 class BacklogOut(BaseModel):
-    """Accounting that waits to be sent on."""
+    """Accounting that waits to be sent on. `set_aside` is kept beside it: it fits into no packet with what we add."""
 
     pool: str
     records: int
     oldest_received_at: datetime | None
+    set_aside: int
 
 
 def endpoints(proxy: ProxyService) -> list[Endpoint]:
@@ -110,11 +111,12 @@ def endpoints(proxy: ProxyService) -> list[Endpoint]:
         await proxy.drop_realm(call.path["realm"], actor=call.actor)
 
     async def backlog(call: Call) -> Page:
-        found = await proxy.backlog()
-        shown = [
-            BacklogOut(pool=pool, records=count, oldest_received_at=datetime.fromtimestamp(oldest_us / 1e6, UTC))
-            for pool, (count, oldest_us) in sorted(found.items())
-        ]
+        found, aside = await proxy.backlog(), await proxy.aside()
+        shown = []
+        for pool in sorted(found.keys() | aside.keys()):
+            count, oldest_us = found.get(pool, (0, None))
+            oldest = None if oldest_us is None else datetime.fromtimestamp(oldest_us / 1e6, UTC)
+            shown.append(BacklogOut(pool=pool, records=count, oldest_received_at=oldest, set_aside=aside.get(pool, 0)))
         return Page(shown, None)
 
     def _server(row: dict[str, Any]) -> HomeServerOut:

@@ -91,6 +91,11 @@ class ProxyService:
         async with self._database.read() as conn:
             return await repository.backlog(conn)
 
+    async def aside(self) -> dict[str, int]:
+        """Pool → accounting records that are kept, and fit into no packet that could be sent on."""
+        async with self._database.read() as conn:
+            return await repository.aside(conn)
+
     def health(self) -> dict[str, Member]:
         """How the home servers fare, as this process sees it."""
         return {member.server.name: member for member in self._pools.members}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from controller.domain.clock import MovableClock
 from controller.domain.errors import NotFound, PeerError, RuleError
@@ -32,7 +33,8 @@ from radius.protocol.outstanding import Identifiers
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.server import Decision, Deferred
 from radius.protocol.stream import Frames
-from radius.proxy.mirror import Mirror, MirrorSettings
+from radius.proxy import repository as proxy_rows
+from radius.proxy.mirror import SET_ASIDE, Mirror, MirrorSettings
 from radius.proxy.model import MIRROR, PROXY, Health, HomeServer, Route, Routes, loop_of, order
 from radius.proxy.pools import Pools
 from radius.proxy.repository import kinds
@@ -337,6 +339,7 @@ class AnsweringUpstream:
     async def ask(self, code: int, attributes: Attributes, timeout_s: float) -> Reply:
         if not self.takes:
             raise TimeoutError
+        Sealed.make(code, 0, attributes, SharedSecret(b"s3cret-of-home"), strict=False)
         if code != STATUS_SERVER:
             self.taken.append(attributes)
         return Reply(ACCOUNTING_RESPONSE, [])
@@ -357,8 +360,8 @@ class Queueing:
         self.mirror = Mirror(database, self.clock, self.pools, lambda: (33, MARK), MirrorSettings(first_retry_s=2))
         self.stored: list[int] = []
 
-    def put(self, number: int, session: bytes = b"s") -> None:
-        attributes = [(44, session), (46, number.to_bytes(4, "big"))]
+    def put(self, number: int, session: bytes = b"s", more: Attributes | None = None) -> None:
+        attributes = [(44, session), (46, number.to_bytes(4, "big")), *(more or [])]
         route = Route("r", "b")
         self.mirror.put(route, attributes, to_micros(self.clock.now()), lambda: self.stored.append(number))
 
@@ -400,6 +403,24 @@ async def test_what_is_not_taken_is_tried_later_and_says_how_late_it_is(database
     assert await site.mirror.send() == 1
     assert (41, (60).to_bytes(4, "big")) in site.upstream.taken[0]
     assert (33, MARK) in site.upstream.taken[0]
+
+
+async def test_a_record_that_fits_into_no_packet_is_set_aside_and_later_ones_go_on(database: Database) -> None:
+    site = Queueing(database)
+    site.put(1)
+    site.put(2, more=[(18, bytes(253))] * 15 + [(18, bytes(233))])
+    site.put(3)
+    await site.mirror.store()
+    set_aside = SET_ASIDE.labels("r")._value.get()
+    with capture_logs() as said:
+        assert await site.mirror.send() == 3
+        assert site.numbers() == [1, 3], "our Proxy-State has no room beside the second"
+        site.clock.move_to(NOW + timedelta(days=30))
+        assert await site.mirror.send() == 0
+    assert [line["event"] for line in said] == ["radius.mirror.cannot-be-sent"]
+    assert SET_ASIDE.labels("r")._value.get() - set_aside == 1
+    async with database.read() as conn:
+        assert (await proxy_rows.backlog(conn), await proxy_rows.aside(conn)) == ({}, {"b": 1})
 
 
 async def test_rows_of_a_killed_process_go_on_with_another(database: Database) -> None:
