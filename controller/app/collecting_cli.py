@@ -81,7 +81,7 @@ def refunds(
 def chargebacks() -> None:
     """Card payments that the cardholder's bank took back."""
     with opened() as api:
-        for row in api.get("/payment-disputes")["disputes"]:
+        for row in api.all("/payment-disputes"):
             ended = "decided" if row["final"] else "open"
             print(f"{row['dispute_id']}  {ended}, {row['status']}  {money(row['withdrawn'])}  {row['reason']}")
 

@@ -273,7 +273,7 @@ def retry(event_key: int) -> None:
 def unknown() -> None:
     """Card payments that nobody is known to have made."""
     with opened() as api:
-        for row in api.get("/unknown-card-payments")["payments"]:
+        for row in api.all("/unknown-card-payments"):
             print(f"{row['gateway']}  {row['intent_id']}  {_money(row['amount'])}  {row['paid_at']}  {row['payer']}")
 
 

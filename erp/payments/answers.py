@@ -116,10 +116,6 @@ class CardPaymentOut(Out):
         )
 
 
-class CardPaymentsOut(Out):
-    payments: list[CardPaymentOut]
-
-
 class AssignIn(In):
     account_id: IdText
 
@@ -148,10 +144,6 @@ class DisputeOut(Out):
             told_at=found.told_at,
             final=found.final,
         )
-
-
-class DisputesOut(Out):
-    disputes: list[DisputeOut]
 
 
 class ChargeIn(In):

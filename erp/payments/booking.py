@@ -92,15 +92,15 @@ class CardBooking:
         assert stored is not None
         return stored
 
-    async def unknown_payers(self, limit: int) -> list[CardPayment]:
-        """Payments that nobody is known to have made, oldest first."""
+    async def unknown_payers(self, limit: int, after: tuple[int, str, str] | None = None) -> list[CardPayment]:
+        """Payments that nobody is known to have made, oldest first; `after` as the repository has it."""
         async with self._database.read() as conn:
-            return await repository.unknown_payers(conn, limit)
+            return await repository.unknown_payers(conn, limit, after)
 
-    async def disputes(self, limit: int) -> list[Dispute]:
-        """Open ones first."""
+    async def disputes(self, limit: int, after: tuple[int, int, str, str] | None = None) -> list[Dispute]:
+        """Open ones first; `after` as the repository has it."""
         async with self._database.read() as conn:
-            return await repository.disputes(conn, limit)
+            return await repository.disputes(conn, limit, after)
 
     async def _paid(self, conn: AsyncConnection, name: str, fact: Paid, actor: str) -> tuple[str, str]:
         await ledger.lock_books(conn)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, EntityId, PaymentId
 from controller.domain.money import Money
+from controller.store.metadata import from_micros
 from erp.finance.ledger import upsert
 from erp.payments.stripe.events import Head
 from erp.payments.tables import card_payment, dispute, event, gateway, gateway_customer
@@ -207,11 +208,17 @@ async def get_card_payment(
     return None if row is None else _card_payment(row)
 
 
-async def unknown_payers(conn: AsyncConnection, limit: int) -> list[CardPayment]:
-    """Oldest first."""
-    query = select(card_payment).where(card_payment.c.account_id.is_(None))
-    rows = await conn.execute(query.order_by(card_payment.c.paid_at, card_payment.c.intent_id).limit(limit))
-    return [_card_payment(row) for row in rows]
+async def unknown_payers(
+    conn: AsyncConnection, limit: int, after: tuple[int, str, str] | None = None
+) -> list[CardPayment]:
+    """Oldest first; `after` is (paid_at in microseconds, gateway, intent) of the last one seen."""
+    c = card_payment.c
+    query = select(card_payment).where(c.account_id.is_(None)).order_by(c.paid_at, c.gateway, c.intent_id)
+    if after is not None:
+        paid_us, *key = after
+        later = and_(c.paid_at == from_micros(paid_us), tuple_(c.gateway, c.intent_id) > tuple_(*key))
+        query = query.where(or_(c.paid_at > from_micros(paid_us), later))
+    return [_card_payment(row) for row in await conn.execute(query.limit(limit))]
 
 
 async def add_card_payment(conn: AsyncConnection, made: CardPayment, suspense_entry_id: str | None) -> None:
@@ -266,10 +273,16 @@ async def get_dispute(conn: AsyncConnection, name: str, dispute_id: str) -> Disp
     return None if row is None else _dispute(row)
 
 
-async def disputes(conn: AsyncConnection, limit: int) -> list[Dispute]:
-    """Those still open first, then the newest."""
-    query = select(dispute).order_by(dispute.c.final, dispute.c.told_at.desc(), dispute.c.dispute_id).limit(limit)
-    return [_dispute(row) for row in await conn.execute(query)]
+async def disputes(conn: AsyncConnection, limit: int, after: tuple[int, int, str, str] | None = None) -> list[Dispute]:
+    """Those still open first, then the newest; `after` is (final, told_at in microseconds, gateway, id) of the last."""
+    c = dispute.c
+    query = select(dispute).order_by(c.final, c.told_at.desc(), c.gateway, c.dispute_id)
+    if after is not None:
+        final, told_us, *key = after
+        same = and_(c.told_at == from_micros(told_us), tuple_(c.gateway, c.dispute_id) > tuple_(*key))
+        older = and_(c.final == final, or_(c.told_at < from_micros(told_us), same))
+        query = query.where(or_(c.final > final, older))
+    return [_dispute(row) for row in await conn.execute(query.limit(limit))]
 
 
 async def put_dispute(conn: AsyncConnection, made: Dispute) -> None:

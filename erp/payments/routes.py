@@ -5,16 +5,15 @@ from __future__ import annotations
 from controller.domain.identity import AccountId, InvoiceId, PaymentId
 from controller.domain.ports import Secret
 from controller.http.content import read_body
-from controller.http.endpoint import PUBLIC, Call, Endpoint, Page
+from controller.http.endpoint import PUBLIC, Call, Endpoint, Page, PageQuery
 from controller.http.problem import Problem
+from controller.store.metadata import to_micros
 from erp.payments.answers import (
     AssignIn,
     AttemptOut,
     CardPaymentOut,
-    CardPaymentsOut,
     ChargeIn,
     DisputeOut,
-    DisputesOut,
     EventCountOut,
     EventCountsOut,
     EventOut,
@@ -34,7 +33,6 @@ from erp.payments.errors import GatewayUnsure, NotAnEvent, SignatureRefused
 from erp.payments.refunds import WantedRefund
 from erp.payments.room import PaymentsRoom
 
-_MOST = 500
 READ, WRITE = "finance:read", "finance:write"
 
 
@@ -135,9 +133,10 @@ def _gateways(room: PaymentsRoom) -> list[Endpoint]:
 
 
 def _cards(room: PaymentsRoom) -> list[Endpoint]:
-    async def unknown(_call: Call) -> CardPaymentsOut:
-        found = await room.booking.unknown_payers(_MOST)
-        return CardPaymentsOut(payments=[CardPaymentOut.of(p) for p in found])
+    async def unknown(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        found = await room.booking.unknown_payers(query.rows, query.last_key(int, str, str))
+        return Page.of(found, query, lambda p: (to_micros(p.paid_at), p.gateway, p.intent_id), CardPaymentOut.of)
 
     async def assign(call: Call) -> CardPaymentOut:
         account_id = AccountId(call.body_as(AssignIn).account_id)
@@ -145,8 +144,12 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
         await room.inbox.drain()
         return CardPaymentOut.of(found)
 
-    async def disputes(_call: Call) -> DisputesOut:
-        return DisputesOut(disputes=[DisputeOut.of(d) for d in await room.booking.disputes(_MOST)])
+    async def disputes(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        found = await room.booking.disputes(query.rows, query.last_key(int, int, str, str))
+        return Page.of(
+            found, query, lambda d: (int(d.final), to_micros(d.told_at), d.gateway, d.dispute_id), DisputeOut.of
+        )
 
     async def charge(call: Call) -> AttemptOut:
         body = call.body_as(ChargeIn)
@@ -167,7 +170,9 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
             scope=READ,
             handler=unknown,
             summary="Card payments that nobody is known to have made, oldest first",
-            returns=CardPaymentsOut,
+            query=PageQuery,
+            returns=CardPaymentOut,
+            paged=True,
         ),
         Endpoint(
             "POST",
@@ -184,7 +189,9 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
             scope=READ,
             handler=disputes,
             summary="Disputes of card payments, open ones first",
-            returns=DisputesOut,
+            query=PageQuery,
+            returns=DisputeOut,
+            paged=True,
         ),
         Endpoint(
             "POST",

@@ -122,9 +122,9 @@ def _told(site: Site, api: Api) -> list[WebPage]:
         return RedirectResponse("/payments/events", status_code=303)
 
     async def chargebacks(visit: Visit) -> Response:
-        found = (await api.get(visit, "/payment-disputes"))["disputes"]
+        found = await api.get(visit, "/payment-disputes", query={"after": visit.query("after")})
         return list_page(
-            site, visit, "Chargebacks", {"items": found, "next": None}, CHARGEBACKS,
+            site, visit, "Chargebacks", found, CHARGEBACKS,
             intro="Card payments that the cardholder's bank took back, until it is decided.",
             nothing="Nobody has taken a card payment back.",
         )  # fmt: skip

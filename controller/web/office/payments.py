@@ -253,9 +253,9 @@ def _refunds(site: Site, api: Api) -> list[WebPage]:
 
 def _unknown(site: Site, api: Api) -> list[WebPage]:
     async def unknown(visit: Visit) -> Response:
-        found = await api.get(visit, "/unknown-card-payments")
+        found = await api.get(visit, "/unknown-card-payments", query={"after": visit.query("after")})
         return list_page(
-            site, visit, "Unknown payers", {"items": found["payments"], "next": None}, UNKNOWN,
+            site, visit, "Unknown payers", found, UNKNOWN,
             intro="Card payments that nobody is known to have made; they stand in the ledger by themselves.",
             nothing="Every card payment is somebody's.",
         )  # fmt: skip

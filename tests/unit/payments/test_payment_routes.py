@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -154,3 +155,34 @@ async def test_a_bank_file_a_direct_debit_and_a_day_at_the_till(till: Till, api:
     closed = await api.post(f"/shifts/{shift['shift_id']}/close", json=zero | {"reason": "stolen"})
     assert closed.json()["difference"]["amount"] == "-5.00"
     await till.assert_sound()
+
+
+async def test_unknown_payers_and_disputes_are_pages_without_a_gap_or_an_end_that_nobody_told(
+    till: Till, api: httpx2.AsyncClient
+) -> None:
+    await till.gateway()
+    account = await till.account()
+    unknown = [till.stripe.paid(1000 + n, receipt_email="x@example.net")["id"] for n in range(5)]
+    disputes = [till.stripe.dispute(till.stripe.paid(1000, metadata={"account_id": account})) for _ in range(5)]
+    for won in disputes[1:3]:
+        till.stripe.close_dispute(won, won=True)
+    for event in till.stripe.events:
+        await till.deliver(event | {"created": 1_790_000_000 + event["created"] % 2})
+    while await till.room.inbox.drain():
+        pass
+
+    async def pages(path: str, key: str) -> list[list[str]]:
+        found, after = [], None
+        while True:
+            answer = await api.get(path, params={"limit": 2} | ({"after": after} if after else {}))
+            found.append([row[key] for row in answer.json()["items"]])
+            after = answer.json()["next"]
+            if after is None:
+                return found
+
+    listed = await pages("/unknown-card-payments", "intent_id")
+    assert [len(page) for page in listed] == [2, 2, 1]
+    assert sorted(itertools.chain(*listed)) == sorted(unknown)
+    listed = await pages("/payment-disputes", "dispute_id")
+    assert sorted(itertools.chain(*listed)) == sorted(d["id"] for d in disputes)
+    assert {*listed[1][1:], *listed[2]} == {d["id"] for d in disputes[1:3]}, "open ones first"
