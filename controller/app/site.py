@@ -29,6 +29,10 @@ _SESSIONS = (
     NavItem("Trace", "/trace", "radius:read", needs="/radius/trace"),
     NavItem("Whois", "/whois", "radius:whois", needs="/whois"),
 )
+_ORDERS = (
+    NavItem("Orders", "/orders", "orders:read"),
+    NavItem("Contract notices", "/contract-notices", "orders:read", needs="/contract-notices"),
+)
 _CUSTOMERS = (
     NavItem("Customers", "/customers", "crm:read"),
     NavItem("Resellers", "/resellers", "finance:read", needs="/resellers"),
@@ -87,7 +91,7 @@ _DEVICES = (
 NAVIGATION = (
     NavItem("Network", "/noc", noc_pages.SCOPE),
     NavItem("Sessions", "/sessions", "radius:read", _SESSIONS, also=("/services",)),
-    NavItem("Orders", "/orders", "orders:read"),
+    NavItem("Orders", "/orders", "orders:read", _ORDERS),
     NavItem("Customers", "/customers", "crm:read", _CUSTOMERS, also=("/items",)),
     NavItem("Invoices", "/invoices", "finance:read", also=("/invoice-lines",)),
     NavItem("Payments", "/payments", "finance:read", _PAYMENTS, also=("/allocations",)),

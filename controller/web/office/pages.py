@@ -10,6 +10,7 @@ from controller.web.office import (
     bill_runs,
     cash,
     catalog,
+    contract_notices,
     corrections,
     decisions,
     disputes,
@@ -56,6 +57,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     collected = (gateways, mandates, payments, bank, payouts, cash)
     owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
     used = (usage, prepaid, waiting, exceptions, assurance)
-    lists = (network, nas, orders, next_bill, people, catalog, stock, *owed, *used)
+    lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
     rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]
