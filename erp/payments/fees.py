@@ -5,7 +5,8 @@
                           net sum is the amount of the payout, or the difference is shown
 
 A gateway is asked while no transaction is open; what it answers is booked in one with the note that it was. Fees of
-disputes are booked with the dispute. What we do not know how to book is kept, and shown as left to a person.
+disputes are booked with the dispute, as its events list them. What we do not know how to book is kept, and said to be
+left to a person.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from controller.domain.money import Money
 from controller.store.engine import Database
 from erp.finance import ledger
 from erp.finance.chart import BANK_CHARGES, GATEWAY
-from erp.payments import fee_rows
+from erp.payments import fee_rows, repository
 from erp.payments.booking import CardBooking
 from erp.payments.errors import GatewayDeclined, GatewayUnsure
 from erp.payments.fee_rows import BY_HAND, KNOWN, Payout
@@ -118,12 +119,24 @@ class GatewayFees:
         if await fee_rows.is_known(conn, name, found.transaction_id):
             return
         fee, state, detail = cost_of(found)
+        if found.fee and found.category.startswith("dispute"):
+            state, detail = await _with_its_dispute(conn, name, found)
+        if state == BY_HAND:
+            log.warning("payments.fee_by_hand", gateway=name, transaction=found.transaction_id, detail=detail)
         entry_id = None
         if fee:
             source = f"gateway-fee:{name}:{found.transaction_id}"[:80]
             what = f"Fee of {found.source or found.transaction_id}"
             entry_id = await self._booking.transfer(conn, name, fee, BANK_CHARGES, GATEWAY, source, what)
         await fee_rows.put(conn, name, found, state, entry_id, detail, now)
+
+
+async def _with_its_dispute(conn: AsyncConnection, name: str, found: BalanceTransaction) -> tuple[str, str]:
+    """Whether the dispute's events told its fees; where they listed no transactions, a person books what is missing."""
+    dispute = await repository.get_dispute(conn, name, found.source)
+    if dispute is None or dispute.fees:
+        return KNOWN, "booked with its dispute"
+    return BY_HAND, f"no fee is booked with dispute {found.source}: book its {found.fee} by hand"
 
 
 def cost_of(found: BalanceTransaction) -> tuple[Money, str, str]:

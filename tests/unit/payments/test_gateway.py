@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from controller.domain.identity import InvoiceId
 from controller.domain.ports import Secret
@@ -302,6 +303,31 @@ async def test_fees_are_booked_once_and_a_payout_is_what_its_transactions_make(t
         await till.room.fees.resume()
         assert await till.balance("6855") == 1945
     await till.assert_sound()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_fee_that_no_event_of_its_dispute_listed_is_left_to_a_person(till: Till, listed: bool) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    with serving(app) as url:
+        await till.gateway(url)
+        paid = till.stripe.paid(9000, metadata={"account_id": await till.account()})
+        till.stripe.settle(paid, 0)
+        dispute = till.stripe.dispute(paid | {"amount": 1000}, fee=1500)
+        till.stripe.moved[dispute["balance_transactions"][0]["id"]]["source"] = dispute["id"]
+        if not listed:
+            till.stripe.events[-1]["data"]["object"] = dispute | {"balance_transactions": []}
+        till.stripe.pay_out(int(datetime(2026, 11, 20, tzinfo=UTC).timestamp()))
+        await hear(till)
+        await hear(till)
+        await till.room.fees.resume()
+    async with till.database.read() as conn:
+        query = text("SELECT state, detail FROM payments_balance_transaction WHERE fee_minor = 1500")
+        ((state, detail),) = (await conn.execute(query)).all()
+    assert await till.balance("6855") == (1500 if listed else 0)
+    words = "booked with its dispute" if listed else f"dispute {dispute['id']}: book its 15.00 EUR by hand"
+    assert (state, words in detail) == ("known" if listed else "by-hand", True)
 
 
 @pytest.mark.parametrize("line_first", [True, False])
