@@ -36,6 +36,7 @@ from controller.domain.identity import first_id
 from controller.domain.ports import LoggedRecord, UsageReader
 from controller.store.courtesy import Courtesy
 from controller.store.engine import USAGE, Database
+from controller.store.waking import woken
 
 log = structlog.get_logger()
 
@@ -95,11 +96,7 @@ class MediationService:
 
     async def _woken(self) -> bool:
         """Wait for a commit of this process, or for the time to look anyway; whether there was a commit."""
-        try:
-            await asyncio.wait_for(self._wakeup.wait(), self._settings.poll_s)
-        except TimeoutError:
-            return False
-        return True
+        return await woken(self._wakeup, self._settings.poll_s)
 
     async def step(self) -> bool:
         """Book one batch; False when there was nothing new."""

@@ -21,6 +21,7 @@ from billing_bridge.prepaid.service import PrepaidService
 from controller.domain.clock import Clock
 from controller.domain.ports import UsageReader
 from controller.store.engine import USAGE, Database
+from controller.store.waking import woken
 
 log = structlog.get_logger()
 
@@ -51,10 +52,7 @@ class PrepaidCounter:
             except (DBAPIError, PoolTimeout, OSError) as error:
                 cause = error.orig if isinstance(error, DBAPIError) else error
                 log.error("prepaid.batch_failed", error=f"{type(error).__name__}: {cause}")
-            try:
-                await asyncio.wait_for(self._wake.wait(), _POLL_S)
-            except TimeoutError:
-                continue
+            await woken(self._wake, _POLL_S)
 
     async def catch_up(self) -> None:
         """Debit all that the log has, then give back the slices whose validity is over."""

@@ -24,6 +24,7 @@ from controller.domain.errors import Conflict, NotFound
 from controller.domain.events import Event
 from controller.store import audit, outbox
 from controller.store.engine import EVENTS, Database
+from controller.store.waking import woken
 
 log = structlog.get_logger()
 
@@ -131,10 +132,7 @@ class Bus:
                 log.warning("bus.database_unavailable", subscriber=subscriber, error=str(error))
                 more = False
             if not more:
-                try:
-                    await asyncio.wait_for(wakeup.wait(), POLL_S)
-                except TimeoutError:
-                    continue
+                await woken(wakeup, POLL_S)
 
     async def _deliver_batch(self, subscriber: str) -> bool:
         """Handle up to BATCH events; True when there was any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
@@ -23,6 +22,7 @@ from controller.domain.events import (
 from controller.domain.identity import BillRunId
 from controller.store import outbox
 from controller.store.engine import SETTLED, Database
+from controller.store.waking import woken
 
 log = structlog.get_logger()
 
@@ -74,9 +74,7 @@ class Facts:
     async def _look_again(self) -> bool:
         """Wait for a commit of a subscriber, but not for long; False when none came."""
         self._committed.clear()
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(self._committed.wait(), _LOOK_AGAIN_S)
-        return False
+        return await woken(self._committed, _LOOK_AGAIN_S)
 
     async def _await_sources(self, run: BillRun, sources: SourceService) -> None:
         """Every source of usage that is awaited has told all that this run bills, or the run says which has not.

@@ -55,7 +55,8 @@ class NetconfTransport:
         session.answered = 0
         job = asyncio.get_running_loop().run_in_executor(self._threads, _use, session, work)
         try:
-            result = await asyncio.wait_for(asyncio.shield(job), self._settings.session_timeout_s)
+            async with asyncio.timeout(self._settings.session_timeout_s):
+                result = await asyncio.shield(job)
             self._keep_idle(session)
             return result
         except TimeoutError:

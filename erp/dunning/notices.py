@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import Clock, local_date
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from controller.store.waking import woken
 from erp.crm.service import CrmService
 from erp.dunning import letter, letter_pdf, notice_rows, repository
 from erp.dunning.errors import NoticeSettled, UnknownNotice
@@ -83,10 +84,7 @@ class NoticeService:
                     log.warning("dunning.notices_stalled", error=str(error))
                 healthy, busy = False, False
             if not busy:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
-                except TimeoutError:
-                    continue
+                await woken(self._wake, _POLL_S)
 
     async def work(self) -> bool:
         """Look after what is due, once. Whether there was anything."""

@@ -22,6 +22,7 @@ from controller.domain.clock import Clock
 from controller.domain.errors import RuleError
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.waking import woken
 from erp.payments import repository
 from erp.payments.booking import CardBooking
 from erp.payments.errors import SignatureRefused, UnknownCardPayment, WrongState
@@ -84,10 +85,7 @@ class GatewayInbox:
                     pass
             except AWAY as error:
                 log.warning("payments.database_away", error=type(error).__name__)
-            try:
-                await asyncio.wait_for(self._stored.wait(), self._settings.poll_s)
-            except TimeoutError:
-                continue
+            await woken(self._stored, self._settings.poll_s)
 
     async def drain(self) -> int:
         """Handle everything that can be handled now; how many events were. For tests and clean stops."""

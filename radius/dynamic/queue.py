@@ -25,6 +25,7 @@ from controller.domain.errors import NotFound
 from controller.domain.identity import new_id
 from controller.domain.ports import CoaOutcome, SessionRate
 from controller.store.engine import Database, tell
+from controller.store.waking import woken
 from radius.dynamic import model, repository
 from radius.dynamic.model import PREPAID, Change, Kind, Patience, State, Wanted
 from radius.dynamic.reach import Reach
@@ -142,10 +143,7 @@ class ChangeQueue:
                 healthy, busy = False, False
             if not busy:
                 self._wake.clear()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
-                except TimeoutError:
-                    continue
+                await woken(self._wake, _POLL_S)
 
     async def work(self) -> bool:
         """Look after what is due, once. Whether there was anything."""

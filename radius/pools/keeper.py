@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from controller.domain.clock import Clock
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
+from controller.store.waking import woken
 from radius.pools import lease as rules
 from radius.pools import repository
 
@@ -67,10 +68,7 @@ class LeaseKeeper:
             except SQLAlchemyError as error:
                 log.warning("radius.pools.database_away", error=type(error).__name__)
                 sweep_at_s = 0.0
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._interval_s)
-            except TimeoutError:
-                continue
+            await woken(self._wake, self._interval_s)
 
     async def follow(self) -> None:
         """Settle the leases of the sessions that were told of."""

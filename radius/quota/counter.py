@@ -21,6 +21,7 @@ from controller.domain.clock import Clock
 from controller.store.engine import USAGE, Database
 from controller.store.metadata import to_micros
 from controller.store.usage_reader import UsageLogReader
+from controller.store.waking import woken
 from radius.authorization.throttle import Throttle
 from radius.quota import repository
 from radius.quota.evaluation import Evaluation, write_login
@@ -62,10 +63,7 @@ class QuotaCounter:
                 await self._look_after()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("radius.quota.database_away", error=type(error).__name__)
-            try:
-                await asyncio.wait_for(self._wake.wait(), _POLL_S)
-            except TimeoutError:
-                continue
+            await woken(self._wake, _POLL_S)
 
     async def catch_up(self) -> None:
         """Count all that the log has, then end the periods that are over."""
