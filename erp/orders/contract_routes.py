@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 
-from controller.domain.identity import ItemId, SubscriptionId
+from controller.domain.identity import AccountId, ItemId, SubscriptionId
 from controller.domain.price_text import contract_words
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import In, MoneyOut, Out
 from erp.orders.contracts import ContractService, Standing
 from erp.orders.item_routes import Day
+
+_MOST = 100
+"""Lines, and items, of an account whose contracts are told at once."""
 
 
 class ContractQuery(In):
@@ -54,6 +57,16 @@ class ContractOut(Out):
         )
 
 
+class HeldContractOut(ContractOut):
+    """`held_id` is the subscription or the item."""
+
+    held_id: str
+
+
+class AccountContractsOut(Out):
+    contracts: list[HeldContractOut]
+
+
 def endpoints(contracts: ContractService) -> list[Endpoint]:
     async def of_subscription(call: Call) -> ContractOut:
         on = call.query_as(ContractQuery).on
@@ -63,7 +76,20 @@ def endpoints(contracts: ContractService) -> list[Endpoint]:
         on = call.query_as(ContractQuery).on
         return ContractOut.of(await contracts.of_item(ItemId(call.path["item_id"]), on))
 
+    async def of_account(call: Call) -> AccountContractsOut:
+        found = await contracts.of_account(AccountId(call.path["account_id"]), _MOST)
+        rows = [HeldContractOut(held_id=key, **dict(ContractOut.of(standing))) for key, standing in found.items()]
+        return AccountContractsOut(contracts=rows)
+
     return [
+        Endpoint(
+            "GET",
+            "/accounts/{account_id}/contracts",
+            scope="orders:read",
+            handler=of_account,
+            summary="What binds an account today: its first 100 lines and items each, and what leaving them would cost",
+            returns=AccountContractsOut,
+        ),
         Endpoint(
             "GET",
             "/subscriptions/{subscription_id}/contract",

@@ -43,14 +43,17 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def items(visit: Visit) -> Response:
         customer = await _customer(api, visit)
         names = await _products(api, visit)
-        rows = []
-        for row in await _held(api, visit, customer["account_id"]):
-            contract = None if row["ended_at"] else await _contract(api, visit, "/items/{item_id}/contract", row)
-            rows.append(_shown(row, names) | _bound(contract) | {"href": f"/items/{row['item_id']}"})
-        for row in await _lines(api, visit, customer["account_id"]):
-            path = "/subscriptions/{subscription_id}/contract"
-            contract = await _contract(api, visit, path, row) if row["state"] == "active" else None
-            rows.append(_as_item(row, names) | _bound(contract))
+        account_id = customer["account_id"]
+        told = await api.get(visit, "/accounts/{account_id}/contracts", account_id=account_id)
+        contracts = {row["held_id"]: row for row in told["contracts"]}
+        rows = [
+            _shown(row, names) | _bound(contracts.get(row["item_id"])) | {"href": f"/items/{row['item_id']}"}
+            for row in await _held(api, visit, account_id)
+        ]
+        rows += [
+            _as_item(row, names) | _bound(contracts.get(row["subscription_id"]))
+            for row in await _lines(api, visit, account_id)
+        ]
         here = f"/customers/{customer['customer_id']}"
         return list_page(
             site, visit, f"Products and contracts of {customer['name']}", {"items": rows, "next": None}, ITEMS,
@@ -62,7 +65,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def item(visit: Visit) -> Response:
         row = await api.get(visit, "/items/{item_id}", item_id=visit.path["item_id"])
         shown = _shown(row, await _products(api, visit))
-        contract = await _contract(api, visit, "/items/{item_id}/contract", row)
+        contract = await _contract(api, visit, row)
         parts = []
         if contract is not None:
             parts = [
@@ -122,11 +125,10 @@ async def _lines(api: Api, visit: Visit, account_id: str) -> list[dict[str, Any]
     return found
 
 
-async def _contract(api: Api, visit: Visit, path: str, row: Mapping[str, Any]) -> dict[str, Any] | None:
+async def _contract(api: Api, visit: Visit, row: Mapping[str, Any]) -> dict[str, Any] | None:
     """None where the price binds nobody."""
-    key = "item_id" if "item_id" in row else "subscription_id"
     try:
-        found: dict[str, Any] = await api.get(visit, path, **{key: row[key]})
+        found: dict[str, Any] = await api.get(visit, "/items/{item_id}/contract", item_id=row["item_id"])
     except Exception as error:
         problem = from_error(error)
         if problem is None or problem.code != "no-contract":

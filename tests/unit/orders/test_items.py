@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from billing_bridge.billing.service import BillingService
 from billing_bridge.settings import BillingSettings
@@ -17,7 +18,7 @@ from controller.domain.charge import Charge
 from controller.domain.clock import MovableClock
 from controller.domain.events import ItemHeld, ServiceTerminated
 from controller.domain.identity import AccountId, ItemId, OfferingId, OrderId, ServiceId, SubscriptionId, new_id
-from controller.domain.price import ProductKind
+from controller.domain.price import Contract, ProductKind
 from controller.domain.price_text import plan_from_data
 from controller.domain.service import SpeedProfile
 from controller.store import outbox
@@ -26,6 +27,8 @@ from erp.catalog.model import Product, VersionTerms
 from erp.catalog.service import CatalogService
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
+from erp.orders import contract_routes, repository, tables
+from erp.orders.contracts import ContractService
 from erp.orders.errors import (
     BadTime,
     KeyReused,
@@ -36,7 +39,9 @@ from erp.orders.errors import (
     NothingToChange,
 )
 from erp.orders.items import Item, ItemRequest, ItemService
+from erp.orders.model import Subscription, SubscriptionState
 from erp.orders.selling import Offer
+from tests.support.api import api_client
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ACTOR = "user:test"
@@ -212,3 +217,43 @@ async def test_items_of_a_line_end_with_it(database: Database) -> None:
     await world.bus.drain()
     assert (await world.items.item(item.item_id)).ended_at == now
     assert [str(c.net.amount) for c in await world.bill(2026, 4, 17)] == ["-15.00"]
+
+
+async def test_what_binds_an_account_is_told_at_once_as_one_by_one(database: Database) -> None:
+    world = World(database)
+    account = await world.account()
+    contracts = ContractService(database, world.clock, crm=world.crm, catalog=world.catalog, items=world.items)
+    plan = replace(plan_from_data({"prices": [flat("10.00")]}), contract=Contract(term_months=24))
+    bound = await world.offering("Router", ProductKind.RENTAL, flat("10.00"), plan=plan)
+    free = await world.offering("TV", ProductKind.TV, flat("30.00"))
+    router = await world.add(account, "r", bound, on=date(2026, 3, 1))
+    await world.add(account, "t", free)
+    ended = await world.add(account, "e", bound)
+    await world.items.end(ended.item_id, date(2026, 3, 13), actor=ACTOR)
+    line, reserved = [
+        Subscription(
+            SubscriptionId(number * 32), account, ServiceId(number * 32), router.version_id,
+            SubscriptionState.RESERVED, f"line-{number}", None, (), world.clock.now(),
+        )
+        for number in "12"
+    ]  # fmt: skip
+    async with database.begin() as conn:
+        for made in (line, reserved):
+            await repository.add_subscription(conn, made)
+        begun = {"state": "active", "activated_at": world.clock.now()}
+        await conn.execute(
+            update(tables.subscription)
+            .where(tables.subscription.c.subscription_id == line.subscription_id)
+            .values(begun)
+        )
+    one_by_one = {
+        router.item_id: await contracts.of_item(router.item_id, None),
+        line.subscription_id: await contracts.of_subscription(line.subscription_id, None),
+    }
+    assert await contracts.of_account(account, 100) == one_by_one
+    assert await contracts.of_account(await world.account(), 100) == {}
+    async with api_client(contract_routes.endpoints(contracts)) as client:
+        shown = (await client.get(f"/accounts/{account}/contracts")).json()["contracts"]
+        single = (await client.get(f"/items/{router.item_id}/contract")).json()
+    assert {row["held_id"] for row in shown} == set(one_by_one)
+    assert single | {"held_id": router.item_id} in shown
