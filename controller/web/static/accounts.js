@@ -15,10 +15,12 @@ for (const input of document.querySelectorAll("input[data-accounts]")) {
       return option;
     }));
   };
-  input.addEventListener("input", () => {
+  const typed = () => {
     clearTimeout(waiting);
     const text = input.value.trim();
     /* What was chosen ends in its id. */
     if (text.length >= 2 && !text.endsWith(")")) waiting = setTimeout(() => look(text).catch(() => input.list.replaceChildren()), 200);
-  });
+  };
+  input.addEventListener("input", typed);
+  typed(); /* Somebody may have been faster than this script. */
 }
