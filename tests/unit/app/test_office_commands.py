@@ -126,7 +126,7 @@ def test_anything_else_is_asked_of_the_api_as_it_is(ids: dict[str, str], tmp_pat
     found = json.loads(said("api", "GET", "/invoices", "state=open", "limit:=1"))
     assert [row["invoice_id"] for row in found["items"]] == [ids["invoice"]]
     lines = said("api", "GET", "/api/v1/customers", "--all").splitlines()
-    assert {json.loads(line)["name"] for line in lines} == {"Ada Lovelace", "Radio Hopper"} and len(lines) == 2
+    assert sorted(json.loads(line)["name"] for line in lines) == ["Ada Lovelace", "Radio Hopper"]
     paid = said(
         "api", "POST", "/payments", f"account_id={ids['account']}", "amount.amount=35.70", "amount.currency=EUR",
         "reference=by hand",
