@@ -11,6 +11,7 @@ from sqlalchemy import Select, Table, func, select
 from controller.store.engine import Database
 from controller.store.many import total
 from controller.store.metadata import from_micros, to_micros
+from controller.store.turns import in_turns
 from radius.accounting.session import LIVE
 from radius.accounting.tables import history, sessions
 from radius.tables import subscriber
@@ -60,7 +61,7 @@ class LiveAccess:
                     r.downstream_bps,
                     r.updated_at,
                 )
-                for r in await conn.execute(query.order_by(s.username))
+                async for r in in_turns(await conn.execute(query.order_by(s.username)))
             ]
 
     async def carried(self, since: datetime) -> list[Carried]:
@@ -68,7 +69,7 @@ class LiveAccess:
         found: dict[tuple[str, str | None], Carried] = {}
         async with self._database.read() as conn:
             for table in (history, sessions):
-                for row in await conn.execute(_carried(table, to_micros(since))):
+                async for row in in_turns(await conn.execute(_carried(table, to_micros(since)))):
                     one = Carried(
                         row.username,
                         row.service_id,

@@ -1,10 +1,14 @@
-"""Rows of leakage: what the last look found, in its order, and what it came to on each day."""
+"""Rows of leakage: what the last look found, in its order, and what it came to on each day.
+
+A look of a hundred thousand rows is written piece by piece, so that nobody waits for the database meanwhile. It counts
+as the last look once its day stands in the other table; what a crash left of one is never read, and deleted later.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -17,7 +21,7 @@ from billing_bridge.checks.tables import leak, leak_day
 from controller.domain.money import Money
 from controller.store.many import insert_rows, replacing
 
-_LEAK = ("side", "rank", "looked_at", "body")
+_LEAK = ("looked_at", "side", "rank", "body")
 _DAY = ("day", "side", "currency", "items", "per_day_minor", "looked_at")
 
 
@@ -40,30 +44,60 @@ class Ranked:
     looked_at: datetime
 
 
-async def put(conn: AsyncConnection, day: date, found: Sequence[Leak], currency: str, now: datetime) -> None:
-    """In the place of the look before, and of the sums of the same day. Two that look at once leave one look whole."""
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A look as it is kept: `rows` of (side, rank, body), `sums` by side and currency of (items, minor units a day)."""
+
+    rows: Sequence[tuple[str, int, str]]
+    sums: Mapping[tuple[str, str], tuple[int, int]]
+
+
+def noted(found: Sequence[Leak], currency: str) -> Noted:
+    """Pure, and a second of arithmetic where there is much."""
     ranks: Counter[str] = Counter()
     rows = []
+    sums = {(side, currency): (0, 0) for side in SIDES}
     for one in found:
         ranks[one.side] += 1
-        rows.append((one.side, ranks[one.side], now, json.dumps(_to_json(one))))
-    await conn.execute(delete(leak))
-    await insert_rows(conn, leak, _LEAK, rows, replacing(leak, _LEAK))
-    await conn.execute(delete(leak).where(leak.c.looked_at != now))
-    sums = {(side, currency): [0, 0] for side in SIDES}
-    for one in found:
-        of = sums.setdefault((one.side, one.per_day.currency), [0, 0])
-        of[0] += 1
-        of[1] += one.per_day.minor
-    days = [(day, side, code, items, minor, now) for (side, code), (items, minor) in sums.items()]
+        rows.append((one.side, ranks[one.side], json.dumps(_to_json(one))))
+        items, minor = sums.get((one.side, one.per_day.currency), (0, 0))
+        sums[one.side, one.per_day.currency] = (items + 1, minor + one.per_day.minor)
+    return Noted(rows, sums)
+
+
+async def add(conn: AsyncConnection, now: datetime, rows: Sequence[tuple[str, int, str]]) -> None:
+    """Some of the rows of the look at `now`."""
+    await insert_rows(conn, leak, _LEAK, [(now, *row) for row in rows], replacing(leak, _LEAK))
+
+
+async def end(conn: AsyncConnection, day: date, look: Noted, now: datetime) -> None:
+    """All rows are there: this is the last look, and what it came to are the sums of the day."""
+    for side in SIDES:
+        # Of another look at the very same instant.
+        await forget(conn, now, side, sum(items for (of, _), (items, _) in look.sums.items() if of == side))
+    days = [(day, side, code, items, minor, now) for (side, code), (items, minor) in look.sums.items()]
     await conn.execute(delete(leak_day).where(leak_day.c.day == day))
     await insert_rows(conn, leak_day, _DAY, days, replacing(leak_day, _DAY))
     await conn.execute(delete(leak_day).where(leak_day.c.day == day, leak_day.c.looked_at != now))
 
 
+async def given_up(conn: AsyncConnection, before: datetime) -> list[tuple[datetime, str, int]]:
+    """(looked at, side, highest rank) of looks before, but for the last one."""
+    last = await last_look(conn)
+    query = select(leak.c.looked_at, leak.c.side, func.max(leak.c.rank)).where(leak.c.looked_at < before)
+    rows = await conn.execute(query.group_by(leak.c.looked_at, leak.c.side))
+    return [(looked_at, side, most) for looked_at, side, most in rows if looked_at != last]
+
+
+async def forget(conn: AsyncConnection, looked_at: datetime, side: str, above: int) -> None:
+    """Delete the rows of a look beyond a rank."""
+    await conn.execute(delete(leak).where(leak.c.looked_at == looked_at, leak.c.side == side, leak.c.rank > above))
+
+
 async def page(conn: AsyncConnection, side: str, after: int, limit: int) -> list[Ranked]:
     """What the last look found on a side, the dearest first."""
-    query = select(leak).where(leak.c.side == side, leak.c.rank > after).order_by(leak.c.rank).limit(limit)
+    of_look = (leak.c.looked_at == await last_look(conn), leak.c.side == side, leak.c.rank > after)
+    query = select(leak).where(*of_look).order_by(leak.c.rank).limit(limit)
     return [Ranked(row.rank, _leak(json.loads(row.body)), row.looked_at) for row in await conn.execute(query)]
 
 

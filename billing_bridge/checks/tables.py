@@ -68,12 +68,12 @@ difference; `overhead_ppm` by how much the counter was above RADIUS, in milliont
 leak = Table(
     "billing_bridge_leak",
     metadata,
+    Column("looked_at", Instant, primary_key=True),
     Column("side", String(16), primary_key=True),
     Column("rank", Integer, primary_key=True, autoincrement=False),
-    Column("looked_at", Instant, nullable=False),
     Column("body", Text, nullable=False),
 )
-"""What the last look found, on each side from 1, the dearest; `body` is JSON: see checks.leak_rows."""
+"""What a look found, on each side from 1, the dearest; `body` is JSON: see checks.leak_rows."""
 
 leak_day = Table(
     "billing_bridge_leak_day",

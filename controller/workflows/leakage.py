@@ -38,7 +38,9 @@ from controller.domain.money import Money
 from controller.domain.ports import AccessMap
 from controller.domain.price import ProductKind
 from controller.domain.units import human_octets
+from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
+from controller.store.turns import in_turns
 from erp.catalog.errors import NotInForce
 from erp.catalog.service import CatalogService
 from erp.inventory.model import StockItem, StockState
@@ -56,6 +58,12 @@ _RECENT = timedelta(days=2)
 _REMEMBERED = timedelta(days=60)
 """How far back a line that fell silent is looked for."""
 _PAGE = 500
+_WRITTEN = 1_000
+"""Rows of a look in one transaction."""
+_UNFINISHED = timedelta(hours=1)
+"""A look that is older and not the last one is no longer being written."""
+_SHARE = 0.02
+"""What writing a look may take of a processor that answers all the time."""
 
 
 class Leakage:
@@ -123,20 +131,36 @@ class Leakage:
 
     async def _note(self) -> list[Leak]:
         now, found = self._clock.now(), await self.look()
+        look = await asyncio.to_thread(leak_rows.noted, found, self._currency)
+        courtesy = Courtesy(_SHARE)
+        for first in range(0, len(look.rows), _WRITTEN):
+            async with courtesy, self._database.begin() as conn:
+                await leak_rows.add(conn, now, look.rows[first : first + _WRITTEN])
         async with self._database.begin() as conn:
-            await leak_rows.put(conn, local_date(now, self._zone), found, self._currency, now)
+            await leak_rows.end(conn, local_date(now, self._zone), look, now)
+        await self._forget(now - _UNFINISHED, courtesy)
         for side in SIDES:
-            own = [leak for leak in found if leak.side == side]
-            _ITEMS.labels(side).set(len(own))
-            sums: dict[str, Money] = {self._currency: Money.zero(self._currency)}
-            for leak in own:
-                sums[leak.per_day.currency] = (
-                    sums.get(leak.per_day.currency, Money.zero(leak.per_day.currency)) + leak.per_day
-                )
-            for currency, money in sums.items():
-                _PER_DAY.labels(side, currency).set(float(money.amount))
-            log.info("leakage.noted", side=side, items=len(own), per_day=[str(m) for m in sums.values()])
+            sums = {code: (items, minor) for (of, code), (items, minor) in look.sums.items() if of == side}
+            per_day = [Money(minor, code) for code, (_, minor) in sums.items()]
+            items = sum(count for count, _ in sums.values())
+            _ITEMS.labels(side).set(items)
+            for money in per_day:
+                _PER_DAY.labels(side, money.currency).set(float(money.amount))
+            log.info(
+                "leakage.noted",
+                side=side,
+                items=sum(items for items, _ in sums.values()),
+                per_day=[str(m) for m in per_day],
+            )
         return found
+
+    async def _forget(self, before: datetime, courtesy: Courtesy) -> None:
+        async with self._database.read() as conn:
+            given_up = await leak_rows.given_up(conn, before)
+        for looked_at, side, most in given_up:
+            for above in range(most - most % _WRITTEN, -1, -_WRITTEN):
+                async with courtesy, self._database.begin() as conn:
+                    await leak_rows.forget(conn, looked_at, side, above)
 
     async def page(self, side: str, after: int, limit: int) -> list[Ranked]:
         """What the last look found. Where nobody ever looked, this is the first look: an empty list would be a lie."""
@@ -169,7 +193,7 @@ class Leakage:
                 login.is_open,
                 login.downstream_bps,
             )
-            for login in await self._radius.logins()
+            async for login in in_turns(await self._radius.logins())
         ]
         found += [
             Sight(
@@ -180,7 +204,7 @@ class Leakage:
                 now if carried.is_live else carried.last_at,
                 f"{human_octets(carried.octets)}, {'live now' if carried.is_live else 'ended'}",
             )
-            for carried in await self._radius.carried(now - _REMEMBERED)
+            async for carried in in_turns(await self._radius.carried(now - _REMEMBERED))
         ]
         stock = await self._stock()
         services: dict[str, ServiceId | str | None] = dict(await self._access.services_by_onu())
