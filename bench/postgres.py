@@ -33,6 +33,7 @@ class Postgres:
         if os.geteuid() == 0:
             identity = {"user": "postgres", "group": "postgres", "extra_groups": []}
             shutil.chown(directory, "postgres", "postgres")
+            directory.parent.chmod(directory.parent.stat().st_mode | 0o011)  # a temporary directory lets nobody through
         data, self.port = directory / "data", free_port()
         initdb = [
             str(programs / "initdb"),
