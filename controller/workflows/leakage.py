@@ -146,12 +146,7 @@ class Leakage:
             _ITEMS.labels(side).set(items)
             for money in per_day:
                 _PER_DAY.labels(side, money.currency).set(float(money.amount))
-            log.info(
-                "leakage.noted",
-                side=side,
-                items=sum(items for items, _ in sums.values()),
-                per_day=[str(m) for m in per_day],
-            )
+            log.info("leakage.noted", side=side, items=items, per_day=[str(money) for money in per_day])
         return found
 
     async def _forget(self, before: datetime, courtesy: Courtesy) -> None:
