@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
+from billing_bridge.checks import leak_rows
 from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.compared import Wanted
 from billing_bridge.checks.leakage import BILLED_NOT_LIVE, LIVE_NOT_BILLED, Leak
 from billing_bridge.checks.reconcile import DIFFERS, EXPLAINED, MOVED_AWAY, MOVED_HERE
 from billing_bridge.checks.recount import Recount
+from billing_bridge.checks.tables import leak
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.tables import compared as usage_compared
@@ -277,6 +279,21 @@ async def test_the_first_reader_looks_where_nobody_ever_did(network: Network) ->
     (looked,) = (await network.leaks(LIVE_NOT_BILLED)).values()
     assert found.leak == looked, "what is kept is what was found"
     assert found.looked_at == network.clock.now()
+
+
+async def test_a_look_that_a_crash_cut_off_is_never_read_and_goes_with_a_later_one(network: Network) -> None:
+    await network.login("by-hand", "f" * 32)
+    await network.leakage.note()
+    cut_off_at = network.clock.now() + timedelta(minutes=1)
+    async with network.database.begin() as conn:
+        await leak_rows.add(conn, cut_off_at, [(LIVE_NOT_BILLED, rank, "cut off") for rank in range(1, 2502)])
+    (found,) = await network.leakage.page(LIVE_NOT_BILLED, 0, 10)
+    assert (found.leak.title, found.looked_at) == ("by-hand", network.clock.now())
+    network.clock.advance(timedelta(hours=2))
+    await network.leakage.note()
+    async with network.database.read() as conn:
+        kept = (await conn.execute(select(leak.c.looked_at, leak.c.rank))).all()
+    assert [tuple(row) for row in kept] == [(network.clock.now(), 1)], "of the two before nothing is left"
 
 
 async def test_a_look_by_hand_before_the_night_does_not_spare_the_night(network: Network) -> None:
