@@ -67,10 +67,10 @@ class Issuer:
         return replace(found, document=draft(found.taxed, self._settings.tax_rounding, levies))
 
     async def issue_in(
-        self, conn: AsyncConnection, bill_run_id: BillRunId, todo: Sequence[Addressed], now: datetime, actor: str
+        self, conn: AsyncConnection, bill_run_id: BillRunId, due: Sequence[Addressed], now: datetime, actor: str
     ) -> list[Issue]:
         """Number, write, post, settle and tell. The caller holds the lock of the books."""
-        issues = await self._numbered(conn, todo, now)
+        issues = await self._numbered(conn, due, now)
         matched = await self._matched(conn, issues)
         await self._write(conn, bill_run_id, issues, matched, now)
         days = {f"invoice:{i.invoice_id}": i.issued_on(now) for i in issues}
@@ -82,14 +82,14 @@ class Issuer:
         await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return issues
 
-    async def _numbered(self, conn: AsyncConnection, todo: Sequence[Addressed], now: datetime) -> list[Issue]:
+    async def _numbered(self, conn: AsyncConnection, due: Sequence[Addressed], now: datetime) -> list[Issue]:
         """Give each document its postings and the next number of its series."""
-        entity_ids = sorted({a.seller.entity_id for a in todo})
+        entity_ids = sorted({a.seller.entity_id for a in due})
         charts = {entity_id: await ledger.ensure_chart(conn, entity_id) for entity_id in entity_ids}
-        contract_of = await contracts.of_subscriptions(conn, [c for a in todo for c in a.document.charges])
+        contract_of = await contracts.of_subscriptions(conn, [c for a in due for c in a.document.charges])
         positions = await contracts.positions(conn, set(contract_of.values()))
         by_series: dict[tuple[EntityId, str], list[Addressed]] = {}
-        for a in todo:
+        for a in due:
             by_series.setdefault((a.seller.entity_id, self._series(a.document, a.seller, now)), []).append(a)
         issues = []
         for (entity_id, series), members in sorted(by_series.items()):

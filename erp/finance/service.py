@@ -89,14 +89,14 @@ class FinanceService:
         async with self._database.read() as conn:
             known = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
         # Before the lock: who levies communications may be asked over the network.
-        todo = await self._issuer.addressed([c for c in charges if (c.account_id, c.net.currency) not in known])
-        others = [] if proved is None else [a for a in todo if proved.get(a.key) != (a.document.net, a.document.tax)]
+        due = await self._issuer.addressed([c for c in charges if (c.account_id, c.net.currency) not in known])
+        others = [] if proved is None else [a for a in due if proved.get(a.key) != (a.document.net, a.document.tax)]
         differing = {a.key: Differing(*a.key, a.document.net, a.document.tax) for a in others}
-        todo = [a for a in todo if a.key not in differing]
+        due = [a for a in due if a.key not in differing]
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             done = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
-            issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in todo if a.key not in done], now, actor)
+            issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in due if a.key not in done], now, actor)
         return [issue.invoice_id for issue in issues], list(differing.values())
 
     async def proof(self, bill_run_id: BillRunId) -> RunProof:

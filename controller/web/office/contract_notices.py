@@ -24,7 +24,7 @@ NOTICES = (
     Column("Free from", "ends_on"),
     Column("State", "state", "state"),
     Column("What became of it", "words"),
-    Column("To do", "todo", link="{href}"),
+    Column("To do", "decision", link="{href}"),
 )
 REASON = (Field("reason", "Why", required=True, hint="for the audit log"),)
 _MOST = "500"
@@ -67,8 +67,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
 def _to_do(visit: Visit, row: dict[str, Any]) -> dict[str, str | None]:
     if row["state"] != "uncertain" or not visit.principal.may(WRITE):
-        return {"todo": None, "href": ""}
-    return {"todo": "Decide", "href": address(DECIDE.format_map(row), account_id=row["account_id"])}
+        return {"decision": None, "href": ""}
+    return {"decision": "Decide", "href": address(DECIDE.format_map(row), account_id=row["account_id"])}
 
 
 def _form() -> Form:

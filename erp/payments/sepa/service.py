@@ -100,10 +100,10 @@ class SepaService:
         while True:
             async with self._database.begin() as conn:
                 await ledger.lock_books(conn)
-                todo = await rows.items(conn, collection_id=collection_id, state=WAITING, limit=_AT_A_TIME)
-                for item in todo:
+                waiting = await rows.items(conn, collection_id=collection_id, state=WAITING, limit=_AT_A_TIME)
+                for item in waiting:
                     await self._pay(conn, found, item, actor)
-                if not todo:
+                if not waiting:
                     if found.state != "sent":
                         await rows.set_collection(conn, collection_id, "sent", self._clock.now())
                         subject = f"collection:{collection_id}"

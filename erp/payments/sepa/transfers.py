@@ -47,21 +47,21 @@ class RefundTransfers:
                 raise UnknownBankAccount(f"no bank account {bank_account_id}")
             account = accounts[0]
             require_bank_day(execute_on, local_date(now, (await self._crm.entity(account.entity_id)).zone_info) - _DAY)
-            todo = await refund_rows.refunds(conn, way="bank", states=(refund_rows.APPROVED,), limit=10_000)
-            todo = [r for r in todo if r.amount.currency == account.currency]
-            if not todo:
+            due = await refund_rows.refunds(conn, way="bank", states=(refund_rows.APPROVED,), limit=10_000)
+            due = [r for r in due if r.amount.currency == account.currency]
+            if not due:
                 raise RuleError("no refund by bank is approved and not sent", code="nothing-to-transfer")
             file_id = new_id(now)
-            wanted = [Transfer(r.refund_id, r.amount, Party(r.creditor, r.iban), f"Refund: {r.reason}") for r in todo]
+            wanted = [Transfer(r.refund_id, r.amount, Party(r.creditor, r.iban), f"Refund: {r.reason}") for r in due]
             content = files.transfers(file_id, now, Party(account.name, account.iban, account.bic), execute_on, wanted)
-            total = sum((r.amount for r in todo), Money.zero(account.currency))
+            total = sum((r.amount for r in due), Money.zero(account.currency))
             await rows.add_transfer_file(
                 conn,
                 {
                     "file_id": file_id,
                     "bank_account_id": bank_account_id,
                     "message_id": file_id,
-                    "items": len(todo),
+                    "items": len(due),
                     "total_minor": total.minor,
                     "currency": total.currency,
                     "sha256": hashlib.sha256(content).digest(),
@@ -70,14 +70,14 @@ class RefundTransfers:
                     "actor": actor,
                 },
             )
-            for refund in todo:
+            for refund in due:
                 back = MoneyBack(
                     refund.payment_id, refund.amount, "refund", f"bank:{refund.refund_id}", IN_TRANSIT, refund.reason
                 )
                 await self._settlement.reverse_in(conn, back, actor=actor)
                 await refund_rows.change(conn, refund.refund_id, refund_rows.SENT, now, file_id=file_id)
             subject = f"transfer-file:{file_id}"
-            after = {"total": str(total), "items": len(todo)}
+            after = {"total": str(total), "items": len(due)}
             await audit.record(conn, now=now, actor=actor, action="transfer-file.make", subject=subject, after=after)
         return file_id
 
