@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,8 @@ from controller.store.metadata import from_micros
 from controller.store.usage_log import usage_records
 
 _FOLLOWER = "prepaid"
+_PAYING_LOCK = 0x4845_4201
+"""With a service, the pair of keys of an advisory lock: who decides how the service is paid takes turns there."""
 _WALLET = tuple(f.name for f in fields(Wallet))
 _SESSION = tuple(f.name for f in fields(Session))
 _MOVEMENT = tuple(f.name for f in fields(Movement) if f.name != "sequence")
@@ -83,6 +86,18 @@ class UsedDay:
 
 
 # --- wallets ---
+
+
+async def take_turn(conn: AsyncConnection, service_id: str) -> None:
+    """Wait for whoever else decides how this service is paid: what is read after this holds until the end.
+
+    An order and an opening write rows of different rooms, so neither would meet the other at a row; SQLite has one
+    writer in any case.
+    """
+    if conn.dialect.name == "postgresql":
+        of_service = int.from_bytes(sha256(service_id.encode()).digest()[:4], signed=True)
+        lock = text("SELECT pg_advisory_xact_lock(CAST(:what AS integer), CAST(:of AS integer))")
+        await conn.execute(lock, {"what": _PAYING_LOCK, "of": of_service})
 
 
 async def lock(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, Wallet]:

@@ -305,9 +305,15 @@ class PrepaidService:
             await self._access.put(conn, service_id, found.standing)
 
     async def refuse_plan(self, conn: AsyncConnection, service_id: ServiceId, tariff: TariffVersion) -> None:
-        """Before a service is sold these prices. Raises PaidTwice where it is prepaid and they bill usage."""
-        found, codes = await repository.get(conn, service_id), _usage_of(tariff.plan)
-        if codes and found is not None and found.closed_at is None:
+        """Before a service is sold these prices. Raises PaidTwice where it is prepaid and they bill usage.
+
+        Nobody makes it prepaid until the caller's transaction has ended.
+        """
+        if not (codes := _usage_of(tariff.plan)):
+            return
+        await repository.take_turn(conn, service_id)
+        found = await repository.get(conn, service_id)
+        if found is not None and found.closed_at is None:
             raise PaidTwice(
                 f"service {service_id} is prepaid, and {tariff.offering_name} bills usage too ({codes}):"
                 " sell it a plan that does not, or close its balance first"
@@ -399,6 +405,7 @@ class PrepaidService:
 
     async def _check_not_billed(self, conn: AsyncConnection, service_id: ServiceId) -> None:
         """What is used is paid once: not in advance, and on a bill of the plan the service was, or is being, sold."""
+        await repository.take_turn(conn, service_id)
         plan = await repository.plan_of(conn, service_id)
         ordered = await self.ordered(conn, service_id) if self.ordered is not None else ()
         plans = [tariff.plan for version in sorted(ordered) if (tariff := await self._tariff(conn, version))]

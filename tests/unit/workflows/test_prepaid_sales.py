@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid, PaidTwice
 from billing_bridge.prepaid.model import OCTETS
-from billing_bridge.prepaid.service import NewTerms, PrepaidService
+from billing_bridge.prepaid.service import NewTerms, PrepaidService, PrepaidState
 from billing_bridge.settings import BillingSettings
 from controller.domain.credit import FinalAction
 from controller.domain.errors import NotFound, RuleError
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId
 from controller.domain.money import Money
+from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.prepaid import PrepaidSales, TopUp
@@ -27,7 +31,8 @@ from erp.catalog.model import Product
 from erp.finance.books import BooksService
 from erp.finance.errors import PaymentMismatch, WrongCurrency
 from erp.finance.prepayments import Prepayments
-from erp.orders.placement import ModifyRequest, Offer
+from erp.orders.model import Subscription
+from erp.orders.placement import ModifyRequest, Offer, Placed
 from erp.orders.repository import versions_of_service
 from erp.orders.tables import order, subscription
 from tests.support.isp import TERMS, Isp
@@ -144,31 +149,106 @@ async def test_units_need_the_tax_that_was_paid_with_them_and_an_account_that_ex
         await world.sales.open(ServiceId("x"), world.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
 
 
+class Selling:
+    """A line that was sold by a flat rate, an order of a plan that bills its usage, and a balance to open for it."""
+
+    def __init__(self, world: SalesWorld) -> None:
+        isp, settings = world.isp, BillingSettings(zone=ZoneInfo("Europe/Berlin"))
+        self.placement, self.database = isp.placement, isp.database
+        self.prepaid = PrepaidService(
+            isp.database, isp.clock, UsageLogReader(isp.database), isp.catalog, world.prepaid.access, settings
+        )
+        self.prepaid.ordered, isp.placement.refuse_tariff = versions_of_service, self.prepaid.refuse_plan
+        self.line: Subscription
+        self.change: ModifyRequest
+
+    async def begin(self, isp: Isp) -> None:
+        self.line = (await isp.placement.place(await isp.add_request(), actor=ACTOR)).subscription
+        async with isp.database.begin() as conn:
+            await conn.execute(update(subscription).values(state="active"))
+            await conn.execute(update(order).values(open_subscription_id=None))
+        sold = replace(TERMS, plan=plan_of("9.90", included=MB))
+        metered = (await isp.catalog.create_offering(Product("Metered"), sold, actor=ACTOR)).offering_id
+        self.change = ModifyRequest(self.line.subscription_id, Offer(metered))
+
+    async def open(self) -> PrepaidState:
+        wanted = NewTerms(None, MB, 900, FinalAction.GARDEN)
+        return await self.prepaid.open(self.line.service_id, self.line.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+
+    async def place(self) -> Placed:
+        return await self.placement.place(self.change, actor=ACTOR)
+
+
+@pytest.fixture
+async def selling(world: SalesWorld) -> Selling:
+    made = Selling(world)
+    await made.begin(world.isp)
+    return made
+
+
 @pytest.mark.parametrize("closed", [False, True])
-async def test_a_prepaid_service_is_not_sold_a_plan_that_bills_usage(world: SalesWorld, closed: bool) -> None:
-    isp, settings = world.isp, BillingSettings(zone=ZoneInfo("Europe/Berlin"))
-    prepaid = PrepaidService(
-        isp.database, isp.clock, UsageLogReader(isp.database), isp.catalog, world.prepaid.access, settings
-    )
-    prepaid.ordered, isp.placement.refuse_tariff = versions_of_service, prepaid.refuse_plan
-    line = (await isp.placement.place(await isp.add_request(), actor=ACTOR)).subscription
-    async with isp.database.begin() as conn:
-        await conn.execute(update(subscription).values(state="active"))
-        await conn.execute(update(order).values(open_subscription_id=None))
-    wanted = NewTerms(None, MB, 900, FinalAction.GARDEN)
-    await prepaid.open(line.service_id, line.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+async def test_a_prepaid_service_is_not_sold_a_plan_that_bills_usage(
+    world: SalesWorld, selling: Selling, closed: bool
+) -> None:
+    isp, line = world.isp, selling.line
+    await selling.open()
     if closed:
-        await prepaid.close(line.service_id, actor=ACTOR, reason="pays by bill")
-    sold = replace(TERMS, plan=plan_of("9.90", included=MB))
-    metered = (await isp.catalog.create_offering(Product("Metered"), sold, actor=ACTOR)).offering_id
-    change = ModifyRequest(line.subscription_id, Offer(metered))
-    if closed:
-        assert (await isp.placement.place(change, actor=ACTOR)).order.is_open
+        await selling.prepaid.close(line.service_id, actor=ACTOR, reason="pays by bill")
+        assert (await selling.place()).order.is_open
         with pytest.raises(NotPrepaid, match="bills usage too"):
-            await prepaid.open(line.service_id, line.account_id, OCTETS, "EUR", wanted, actor=ACTOR)
+            await selling.open()
         return
-    for ask in (isp.placement.preview(change), isp.placement.place(change, actor=ACTOR)):
+    for ask in (isp.placement.preview(selling.change), selling.place()):
         with pytest.raises(PaidTwice, match="close its balance first"):
             await ask
     flat = ModifyRequest(line.subscription_id, Offer(await isp.offering("Faster", 250)))
     assert (await isp.placement.place(flat, actor=ACTOR)).order.is_open
+
+
+@pytest.mark.parametrize("first", ["order", "balance"])
+async def test_an_order_and_a_balance_at_the_same_instant_do_not_pass_each_other(selling: Selling, first: str) -> None:
+    """Two connections: the first has looked and has not committed when the second one comes."""
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    refuse, ordered = selling.prepaid.refuse_plan, versions_of_service
+
+    async def refuse_and_wait(conn: AsyncConnection, service_id: ServiceId, tariff: TariffVersion) -> None:
+        await refuse(conn, service_id, tariff)
+        looked.set()
+        await go_on.wait()
+
+    async def look_and_wait(conn: AsyncConnection, service_id: str) -> set[OfferingVersionId]:
+        found = await ordered(conn, service_id)
+        looked.set()
+        await go_on.wait()
+        return found
+
+    if first == "order":
+        selling.placement.refuse_tariff = refuse_and_wait
+    else:
+        selling.prepaid.ordered = look_and_wait
+    both: list[Coroutine[Any, Any, Any]] = [selling.place(), selling.open()]
+    begun, other = both if first == "order" else reversed(both)
+    earlier = asyncio.create_task(begun)
+    async with asyncio.timeout(10):
+        await looked.wait()
+        later = asyncio.create_task(other)
+        await waits_or_ends(selling.database, later)
+        go_on.set()
+        await earlier
+        with pytest.raises(NotPrepaid if first == "order" else PaidTwice):
+            await later
+
+
+async def waits_or_ends(database: Database, task: asyncio.Task[Any]) -> None:
+    """Until the task is through, or waits for somebody else's lock. SQLite has one writer: it waits there."""
+    if database.is_sqlite:
+        await asyncio.wait([task], timeout=0.05)
+        return
+    waiting = text(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE d.datname = current_database() AND NOT l.granted AND l.locktype = 'advisory' AND l.objsubid = 2"
+    )
+    while not task.done():
+        async with database.read() as conn:
+            if await conn.scalar(waiting):
+                return
