@@ -10,7 +10,7 @@ things shall be and may be repeated: it then only asks sessions that are not so,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -35,15 +35,9 @@ from radius.vendors.terms import GARDEN_PROFILE
 
 RESTRICTED = Counter("headend_radius_restrictions", "Measures of dunning put into force, by measure.", ["measure"])
 
-WithoutCredit = Callable[[AsyncConnection, str], Awaitable[Collection[str]]]
-"""The live sessions of a service that no prepaid credit is left for: in the garden, or told to end."""
-
 
 class Restricting:
     """`changes` keeps what live sessions shall be. Without a garden, who is put into it has no session."""
-
-    without_credit: WithoutCredit | None = None
-    """None where nobody keeps prepaid balances."""
 
     def __init__(self, clock: Clock, changes: Changes, *, has_garden: bool) -> None:
         self._clock = clock
@@ -112,16 +106,12 @@ class Restricting:
 
     async def _tell(self, conn: AsyncConnection, row: dict[str, Any], was: Held, actor: str) -> None:
         now, sold = restriction.of_row(row), _sold(row)
-        spent: Collection[str] = ()
-        if self.without_credit is not None and row["credit"] is not None:
-            spent = await self.without_credit(conn, row["service_id"])
         for session in await live_sessions(conn, row["service_id"]):
             wanted = restriction.asked(was, now, sold, has_garden=self._has_garden)
             if wanted is None:
                 wanted = self._late(session, now, sold)
-            if wanted is None or (session.session_key in spent and wanted.kind is not Kind.DISCONNECT):
-                continue
-            await self._changes.enqueue(conn, session, _out_of_garden(session, wanted), actor=actor)
+            if wanted is not None:
+                await self._changes.enqueue(conn, session, wanted, actor=actor)
 
     def _late(self, session: LiveSession, now: Held, sold: SpeedProfile) -> Wanted | None:
         """What a session is asked that was authorised before the measure; a NAS that returns no Class is believed."""
@@ -137,13 +127,6 @@ class Restricting:
         if profile is None:
             return Wanted(Kind.DISCONNECT)
         return None if mark.profile_name == profile.name else Wanted(Kind.SPEED, profile)
-
-
-def _out_of_garden(session: LiveSession, wanted: Wanted) -> Wanted:
-    """A speed alone does not open the walls of a session that its Class shows in the garden."""
-    mark = read_class(session.last_class)
-    is_walled = mark is not None and mark.profile_name == GARDEN_PROFILE
-    return Wanted(Kind.RESUME, wanted.profile) if is_walled and wanted.kind is Kind.SPEED else wanted
 
 
 def _sold(row: Mapping[str, Any]) -> SpeedProfile:

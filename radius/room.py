@@ -26,6 +26,7 @@ from radius.coa import CoaClient
 from radius.counters import Counters, RadiusCollector
 from radius.crediting import Crediting
 from radius.dynamic.port import DynamicPort
+from radius.dynamic.queue import WithoutCredit
 from radius.dynamic.relay import Relay
 from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
@@ -44,7 +45,7 @@ from radius.quota.evaluation import Evaluation
 from radius.quota.service import QuotaService
 from radius.realms import RealmService
 from radius.reporting import Reporting
-from radius.restricting import Restricting, WithoutCredit
+from radius.restricting import Restricting
 from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
@@ -156,7 +157,7 @@ class RadiusRoom:
     def use_credit(self, control: CreditControl, without_credit: WithoutCredit | None = None) -> None:
         """Who grants slices of prepaid balances, and knows whose are used up; before `start`."""
         self._admission.credit = Credit(control)
-        self.restricting.without_credit = without_credit
+        self.sessions.changes.without_credit = without_credit
 
     def _watch(self, traces: Traces | None) -> None:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""

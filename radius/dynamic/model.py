@@ -83,6 +83,11 @@ class Wanted:
     kind: Kind
     profile: SpeedProfile | None = None
 
+    @property
+    def gives_speed(self) -> bool:
+        """Whether a session in the garden would be out of it, as far as its speed goes."""
+        return self.kind in (Kind.SPEED, Kind.RESUME)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -123,6 +128,14 @@ class Change:
 
     def closed(self, state: State, now: datetime, words: str | None) -> Change:
         return replace(self, state=state, closed_at=now, words=words)
+
+
+def out_of_garden(wanted: Wanted, former: Change | None, *, is_walled: bool) -> Wanted:
+    """A speed alone does not open the walls: neither of a session that stands there, nor of one that was about to be
+    let out. `former` is what is open of the session."""
+    if wanted.kind is Kind.SPEED and (is_walled or (former is not None and former.wanted.kind is Kind.RESUME)):
+        return Wanted(Kind.RESUME, wanted.profile)
+    return wanted
 
 
 def after_answer(

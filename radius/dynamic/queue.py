@@ -11,7 +11,7 @@ never by how much it shall change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -32,6 +32,7 @@ from radius.dynamic.reach import Reach
 from radius.dynamic.repository import Asked
 from radius.ports import LiveSession
 from radius.protocol.nas import Nas
+from radius.vendors.mark import read_class
 from radius.vendors.terms import GARDEN_PROFILE
 
 log = structlog.get_logger()
@@ -44,6 +45,8 @@ FALLBACKS = Counter(
 Observe = Callable[[LiveSession, Nas, Change], SessionRate | None]
 """The evidence of the newest accounting record of a session, where it came after the change was asked for."""
 IsSuspended = Callable[[str], Awaitable[bool]]
+WithoutCredit = Callable[[AsyncConnection, str], Awaitable[Collection[str]]]
+"""The live sessions of a service that no prepaid credit is left for: in the garden, or told to end."""
 
 _CLAIM = timedelta(seconds=60)
 """Longer than all transmissions of one request: whoever holds a claim has answered by then, or is dead."""
@@ -56,6 +59,9 @@ _KEPT = timedelta(days=30)
 
 class ChangeQueue:
     """`ask` may be called from any task of any process; `run` by every process that sends CoA."""
+
+    without_credit: WithoutCredit | None = None
+    """None where nobody keeps prepaid balances. Nobody but prepaid opens the garden to these sessions."""
 
     def __init__(
         self,
@@ -97,8 +103,8 @@ class ChangeQueue:
             return None
         session, nas = found
         change = await self._write(session, wanted, actor, claimed=True)
-        if change is None:
-            return CoaOutcome("nak", None, "nothing was sent: the session is being ended")
+        if isinstance(change, str):
+            return CoaOutcome("nak", None, f"nothing was sent: {change}")
         return await self._send(change, session, nas)
 
     async def enqueue(self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, *, actor: str) -> None:
@@ -154,7 +160,7 @@ class ChangeQueue:
 
     # --- one change
 
-    async def _write(self, session: LiveSession, wanted: Wanted, actor: str, *, claimed: bool) -> Change | None:
+    async def _write(self, session: LiveSession, wanted: Wanted, actor: str, *, claimed: bool) -> Change | str:
         for last in (False, True):
             try:
                 async with self._database.begin() as conn:
@@ -166,15 +172,18 @@ class ChangeQueue:
 
     async def _replace(
         self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, actor: str, *, claimed: bool
-    ) -> Change | None:
-        """Put the change in the place of what was open; None where the session is being ended and shall still be."""
+    ) -> Change | str:
+        """Put the change in the place of what was open; or say why the session is not to be asked for it."""
         now = self._clock.now()
         former = await repository.open_change(conn, session.session_key)
+        wanted = model.out_of_garden(wanted, former, is_walled=_is_walled(session))
+        if wanted.gives_speed and actor != PREPAID and await self._is_spent(conn, session):
+            return "no prepaid credit is left for the session; top its balance up to let it out of the garden"
         if former is not None and former.wanted == wanted and not former.by_disconnect:
             return await self._once_more(conn, former, now, claimed=claimed)
         if former is not None:
             if former.wanted.kind is Kind.DISCONNECT and wanted.kind is not Kind.DISCONNECT:
-                return None
+                return "the session is being ended"
             words = f"superseded by {wanted.kind.value}" + (f" {wanted.profile.name}" if wanted.profile else "")
             await self._put(conn, former.closed(State.SUPERSEDED, now, words))
         made = Change(
@@ -194,6 +203,11 @@ class ChangeQueue:
         )
         await repository.add(conn, made)
         return made
+
+    async def _is_spent(self, conn: AsyncConnection, session: LiveSession) -> bool:
+        if self.without_credit is None or session.service_id is None:
+            return False
+        return session.session_key in await self.without_credit(conn, session.service_id)
 
     async def _once_more(self, conn: AsyncConnection, change: Change, now: datetime, *, claimed: bool) -> Change:
         """The same is asked for again: no waiting for its time."""
@@ -284,3 +298,9 @@ class ChangeQueue:
     async def _forget(self) -> None:
         async with self._database.begin() as conn:
             await repository.forget(conn, self._clock.now() - _KEPT)
+
+
+def _is_walled(session: LiveSession) -> bool:
+    """Whether its newest record shows it in the garden."""
+    mark = read_class(session.last_class)
+    return mark is not None and mark.profile_name == GARDEN_PROFILE

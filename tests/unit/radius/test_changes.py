@@ -17,7 +17,7 @@ from controller.domain.ports import CoaOutcome
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius.coa import CoaClient
-from radius.dynamic.model import Change, Kind, Patience, State, Wanted
+from radius.dynamic.model import PREPAID, Change, Kind, Patience, State, Wanted
 from radius.dynamic.repository import Asked
 from radius.ports import LiveSession
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST
@@ -333,3 +333,37 @@ async def running(process: SessionController) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_who_was_about_to_be_let_out_of_the_garden_is_let_out_at_the_speed_asked_for_since(
+    database: Database,
+) -> None:
+    world = World.of(database, TIMEOUT)
+    process = world.controller()
+    await process.open_garden(KEY, GOLD)
+    world.clock.advance(timedelta(seconds=1))
+    await process.change_speed(KEY, SILVER)
+    assert (await newest(process)).wanted == Wanted(Kind.RESUME, SILVER)
+    world.report(GARDEN_PROFILE)
+    for ask in (process.close_garden(KEY), process.change_speed(KEY, GOLD)):
+        world.clock.advance(timedelta(seconds=1))
+        await ask
+    assert (await newest(process)).wanted == Wanted(Kind.RESUME, GOLD), "its Class shows it there"
+
+
+async def test_nobody_but_prepaid_lets_a_session_out_that_no_credit_is_left_for(database: Database) -> None:
+    world = World.of(database)
+    process = world.controller()
+
+    async def without_credit(_conn: object, _service_id: str) -> set[str]:
+        return {KEY}
+
+    process.changes.without_credit = without_credit
+    for asked in (process.change_speed(KEY, SILVER), process.open_garden(KEY, GOLD)):
+        outcome = await asked
+        assert (outcome.result, "no prepaid credit" in outcome.detail) == ("nak", True)
+    assert world.client.sent == []
+    assert (await process.close_garden(KEY)).result == "ack"
+    world.clock.advance(timedelta(seconds=1))
+    await process.open_garden(KEY, GOLD, actor=PREPAID)
+    assert (await newest(process)).wanted == Wanted(Kind.RESUME, GOLD)

@@ -18,10 +18,10 @@ from controller.domain.identity import ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter
+from radius.accounting.repository import SessionFilter, live_sessions
 from radius.authorization.admission import Admission
 from radius.authorization.policy import Policy
-from radius.dynamic.model import State
+from radius.dynamic.model import PREPAID, Kind, State, Wanted
 from radius.dynamic.repository import Asked
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
@@ -38,7 +38,8 @@ from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet, attribute
 from radius.protocol.server import Decision
 from radius.room import RadiusRoom
-from radius.vendors.mark import class_value
+from radius.vendors.mark import class_value, read_class
+from radius.vendors.terms import GARDEN_PROFILE
 from tests.support.accounting import accounting
 from tests.support.radius import EPHEMERAL, GOLD, SECRET, secret_box
 from tests.support.recorder import NOW, SERVICE, RecorderBench
@@ -384,6 +385,38 @@ async def test_a_plan_change_does_not_free_a_throttled_session(world: QuotaWorld
     )
     await world.room.quota.top_up(SERVICE, 20 * GB, reference="order 1", actor="user:test")
     assert await control.sessions_on_plan(SERVICE) == [session.session_key]
+
+
+async def test_a_session_without_prepaid_credit_stays_in_the_garden_whatever_fair_use_does(world: QuotaWorld) -> None:
+    """The service has credit for its other session: its login is open, and only this session is walled."""
+    await world.room.quota.put_allowance(SERVICE, CAP, actor="user:test")
+    await world.account("start")
+    await world.account("start", session=b"0002")
+    rows = await world.bench.sessions.find(SessionFilter(is_live=True), before=None, limit=3)
+    (walled,) = [row.session_key for row in rows if row.acct_session_id == b"0002"]
+
+    async def without_credit(_conn: object, service_id: str) -> set[str]:
+        return {walled} if service_id == SERVICE else set()
+
+    changes = world.room.sessions.changes
+    changes.without_credit = without_credit
+    async with world.database.begin() as conn:
+        (session,) = [s for s in await live_sessions(conn, SERVICE) if s.session_key == walled]
+        await changes.enqueue(conn, session, Wanted(Kind.SUSPEND), actor=PREPAID)
+    await world.account("interim", 11 * GB, at=60)
+    await world.pursue()
+    await world.room.quota_counter.look_after()
+    await world.pursue()
+    told = {packet.get(Attr.ACCT_SESSION_ID): packet for packet in world.dac.requests}
+    assert len(world.dac.requests) == 2
+    assert read_class(told[b"0002"].get(Attr.CLASS)).profile_name == GARDEN_PROFILE  # type: ignore[union-attr]
+    assert told[b"0001"].vendor(MIKROTIK, MIKROTIK_RATE_LIMIT) == b"1M/2M"
+
+    await world.account("interim", 11 * GB, at=90, profile=SLOW)
+    await world.account("interim", 6 * GB, at=90, session=b"0002", profile=SpeedProfile(GARDEN_PROFILE, 1, 1))
+    await world.pursue()
+    ended = {packet.get(Attr.ACCT_SESSION_ID) for packet in world.dac.requests[2:] if packet.code != COA_REQUEST}
+    assert ended == {b"0001", b"0002"}, "nothing is left of the volume either"
 
 
 async def test_records_of_others_are_not_read_out_of_the_database(world: QuotaWorld) -> None:

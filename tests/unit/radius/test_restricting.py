@@ -187,7 +187,7 @@ async def test_a_session_without_prepaid_credit_stays_in_the_garden_while_anothe
     async with world(database, tmp_path) as (bras, _, running):
         await begun(bras)
         await bras.account(1, (await bras.login()).get(Attr.CLASS) or b"", session=b"s2")
-        running.room.restricting.without_credit = without_credit
+        running.room.sessions.changes.without_credit = without_credit
         async with database.begin() as conn:
             await repository.update_subscriber(conn, "anna", credit=Standing.OPEN.value)
             both = {session.acct_session_id: session for session in await live_sessions(conn, SERVICE)}
