@@ -60,6 +60,7 @@ class SiteLimits:
     usage: Decimal
     other: Decimal
     changed_by: str = ""
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ async def change(conn: AsyncConnection, exception_id: str, **values: Any) -> Non
 async def limits(conn: AsyncConnection) -> dict[str, SiteLimits]:
     """By currency, where this site has said something."""
     rows = await conn.execute(select(check_limit).order_by(check_limit.c.currency))
-    return {r.currency: SiteLimits(r.currency, r.four_eyes, r.usage, r.other, r.changed_by) for r in rows}
+    return {r.currency: SiteLimits(r.currency, r.four_eyes, r.usage, r.other, r.changed_by, r.changed_at) for r in rows}
 
 
 async def put_limits(conn: AsyncConnection, limits: SiteLimits, now: datetime, actor: str) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from billing_bridge.checks.case import Finding, Record
 from billing_bridge.checks.queue import SiteLimits, Waiter, Wanted
-from billing_bridge.checks.service import ChecksService
+from billing_bridge.checks.service import ChecksService, as_written
+from controller.domain.errors import RuleError
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=300, strip_whitespace=True)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 Amount = Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=4)]
-Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 class ExceptionQuery(PageQuery):
@@ -147,11 +150,13 @@ class LimitsIn(In):
     """Major units of the currency. Bills with more than `four_eyes` at stake are let go by two people.
 
     `usage` is the least deviation from what history expects that holds a bill, `other` that of every other check.
+    `reason` goes into the audit log.
     """
 
     four_eyes: Amount
     usage: Amount
     other: Amount
+    reason: Annotated[str, StringConstraints(max_length=300, strip_whitespace=True)] = ""
 
 
 class LimitsOut(Out):
@@ -162,20 +167,54 @@ class LimitsOut(Out):
     usage: str
     other: str
     changed_by: str
+    changed_at: Instant | None
 
     @classmethod
     def of(cls, found: SiteLimits) -> LimitsOut:
         return cls(
             currency=found.currency,
-            four_eyes=f"{found.four_eyes:f}",
-            usage=f"{found.usage:f}",
-            other=f"{found.other:f}",
+            four_eyes=as_written(found.four_eyes),
+            usage=as_written(found.usage),
+            other=as_written(found.other),
             changed_by=found.changed_by,
+            changed_at=found.changed_at,
         )
 
 
 class LimitsList(Out):
     limits: list[LimitsOut]
+
+
+class LimitsBeforeOut(Out):
+    four_eyes: str
+    usage: str
+    other: str
+
+
+class LimitsChangeOut(Out):
+    """From what to what. `before` the first change stood the defaults (null where that was not written down)."""
+
+    at: Instant
+    actor: str
+    before: LimitsBeforeOut | None
+    after: LimitsBeforeOut
+    reason: str
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> LimitsChangeOut:
+        return cls(
+            at=entry["at"],
+            actor=entry["actor"],
+            before=None if entry["before"] is None else LimitsBeforeOut.model_validate_json(entry["before"]),
+            after=LimitsBeforeOut.model_validate_json(entry["after"]),
+            reason=entry["reason"] or "",
+        )
+
+
+class LimitsWithChangesOut(LimitsOut):
+    """`changes` of the audit log, newest first."""
+
+    changes: list[LimitsChangeOut]
 
 
 def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
@@ -223,10 +262,15 @@ def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
     async def limits(_call: Call) -> LimitsList:
         return LimitsList(limits=[LimitsOut.of(found) for found in await checks.site_limits(currency)])
 
+    async def show_limits(call: Call) -> LimitsWithChangesOut:
+        found, changes = await checks.limits_of(_currency(call))
+        told = [LimitsChangeOut.of(entry) for entry in changes]
+        return LimitsWithChangesOut(**LimitsOut.of(found).model_dump(), changes=told)
+
     async def put_limits(call: Call) -> LimitsOut:
         body = call.body_as(LimitsIn)
-        made = SiteLimits(call.path["currency"], body.four_eyes, body.usage, body.other)
-        return LimitsOut.of(await checks.put_limits(made, actor=call.actor))
+        made = SiteLimits(_currency(call), body.four_eyes, body.usage, body.other)
+        return LimitsOut.of(await checks.put_limits(made, actor=call.actor, reason=body.reason or None))
 
     one = "/exceptions/{exception_id}"
     return [
@@ -263,7 +307,19 @@ def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
             summary="Limits of the checks of bills, by currency", returns=LimitsList,
         ),
         Endpoint(
+            "GET", "/check-limits/{currency}", scope="billing:read", handler=show_limits,
+            summary="Limits of the checks of bills in a currency, and who changed them", returns=LimitsWithChangesOut,
+        ),
+        Endpoint(
             "PUT", "/check-limits/{currency}", scope="admin:write", handler=put_limits,
             summary="Set the limits of the checks of bills in a currency", body=LimitsIn, returns=LimitsOut,
         ),
     ]  # fmt: skip
+
+
+def _currency(call: Call) -> str:
+    """Raises RuleError: what is no code of a currency would be kept, and hold for nothing."""
+    found = call.path["currency"]
+    if not _CURRENCY.fullmatch(found):
+        raise RuleError(f"{found!r} is no ISO 4217 code such as EUR", code="currency")
+    return found

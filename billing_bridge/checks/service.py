@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -47,6 +48,7 @@ _HELD = Counter("headend_billing_bridge_bills_held", "Bills that wait for a pers
 _WAITING = Gauge("headend_billing_bridge_exceptions", "Bills that wait, by state", ["state"])
 _ACTOR = "system:billing_bridge"
 
+_CHANGE, _MOST_CHANGES = "check-limit.change", 1000
 DEFAULTS = SiteLimits("", four_eyes=Decimal(100), usage=Limits().usage, other=Limits().other)
 """Where the site has said nothing: a hundred of the currency is what one person may let go."""
 
@@ -196,22 +198,32 @@ class ChecksService:
             known[currency] = replace(DEFAULTS, currency=currency)
         return [known[c] for c in sorted(known)]
 
-    async def put_limits(self, limits: SiteLimits, *, actor: str) -> SiteLimits:
-        """For bills that are looked at or released from now on."""
+    async def limits_of(self, currency: str) -> tuple[SiteLimits, list[dict[str, Any]]]:
+        """What holds in one currency, and how it came about: entries of the audit log, newest first."""
+        async with self._database.read() as conn:
+            found = (await queue.limits(conn)).get(currency, replace(DEFAULTS, currency=currency))
+            changes = await audit.about(conn, f"check-limit:{currency}", _CHANGE, limit=_MOST_CHANGES)
+        return found, changes[::-1]
+
+    async def put_limits(self, limits: SiteLimits, *, actor: str, reason: str | None = None) -> SiteLimits:
+        """For bills that are looked at or released from now on; the same again changes nothing."""
         now = self._clock.now()
         async with self._database.begin() as conn:
             before = (await queue.limits(conn)).get(limits.currency)
+            if before is not None and _shown(before) == _shown(limits):
+                return before
             await queue.put_limits(conn, limits, now, actor)
             await audit.record(
                 conn,
                 now=now,
                 actor=actor,
-                action="check-limit.change",
+                action=_CHANGE,
                 subject=f"check-limit:{limits.currency}",
-                before=None if before is None else _shown(before),
+                before=_shown(before or DEFAULTS),
                 after=_shown(limits),
+                reason=reason,
             )
-        return replace(limits, changed_by=actor)
+        return replace(limits, changed_by=actor, changed_at=now)
 
     async def _look(self, conn: AsyncConnection, batch: RatedBatch, case: Case) -> Waiter | None:
         findings = detect(case)
@@ -326,4 +338,10 @@ def _sentence(waiter: Waiter) -> str:
 
 
 def _shown(limits: SiteLimits) -> dict[str, object]:
-    return {"four_eyes": str(limits.four_eyes), "usage": str(limits.usage), "other": str(limits.other)}
+    """As the audit log and the API write them: 5 is what 5.0000 is."""
+    return {name: as_written(getattr(limits, name)) for name in ("four_eyes", "usage", "other")}
+
+
+def as_written(limit: Decimal) -> str:
+    """Without the zeros that the database adds: 5, 0.02."""
+    return f"{limit.normalize():f}"

@@ -66,6 +66,33 @@ def refuse(bill: Bill, reason: Reason) -> None:
 
 
 @assurance_app.command()
+def limits() -> None:
+    """From what on a deviation holds a bill, and above what at stake two people let it go."""
+    with opened() as api:
+        for row in api.get("/check-limits")["limits"]:
+            by = f"{row['changed_by']} at {row['changed_at']}" if row["changed_by"] else "nobody: the defaults hold"
+            print(
+                f"{row['currency']}  two people above {row['four_eyes']}, held from {row['usage']} of usage on, "
+                f"from {row['other']} of all else  set by {by}"
+            )
+
+
+@assurance_app.command("limits-set")
+def limits_set(
+    currency: Annotated[str, typer.Argument(help="Such as EUR.")],
+    four_eyes: Annotated[str, typer.Option(help="Above so much at stake two people let a bill go.")],
+    usage: Annotated[str, typer.Option(help="Least deviation of usage that holds a bill.")],
+    other: Annotated[str, typer.Option(help="Least deviation of everything else.")],
+    reason: Reason,
+) -> None:
+    """Set the limits of the checks of bills in a currency, from now on."""
+    body = {"four_eyes": four_eyes, "usage": usage, "other": other, "reason": reason}
+    with opened() as api:
+        row = api.put(f"/check-limits/{currency}", body)
+    print(f"{row['currency']}: two people above {row['four_eyes']}, usage {row['usage']}, all else {row['other']}")
+
+
+@assurance_app.command()
 def leakage(
     side: Annotated[Literal["live-not-billed", "billed-not-live"], typer.Argument(help="Which list.")],
     now: Annotated[bool, typer.Option("--now", help="Look now; else what the last look of a night has found.")] = False,

@@ -74,6 +74,7 @@ _USAGE = (
 )
 _CHECKS = (
     NavItem("Bills that wait", "/exceptions", "billing:read"),
+    NavItem("Limits", "/check-limits", "billing:read", needs="/check-limits"),
     NavItem("Leakage", "/leakage", "billing:read", needs="/leakage"),
     NavItem("Reconciliation", "/reconciliation", "billing:read", needs="/reconciliation"),
 )

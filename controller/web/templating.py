@@ -96,8 +96,8 @@ def amount(value: dict[str, str]) -> str:
 
 
 def number(value: int | Decimal) -> str:
-    """A count with its thousands separated."""
-    return str(format_decimal(value, locale=entity_locale.get()))
+    """A count or an exact figure with its thousands separated."""
+    return str(format_decimal(value, locale=entity_locale.get(), decimal_quantization=False))
 
 
 def _volume(value: int) -> str:

@@ -22,6 +22,7 @@ from controller.web.office import (
     instalments,
     items,
     ledger,
+    limits,
     lines,
     mandates,
     money,
@@ -56,7 +57,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, mandates, payments, bank, payouts, cash)
     owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
-    used = (usage, prepaid, waiting, exceptions, assurance)
+    used = (usage, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
     rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
     return [page for room in rooms for page in room.pages(site, api)]

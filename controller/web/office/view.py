@@ -78,6 +78,8 @@ class Part:
     chart: Chart | None = None
     strip: object | None = None
     """A strip of days (office.strip)."""
+    pictures: Sequence[Bars] = ()
+    """Bars, above all else."""
     links: Sequence[Link] = ()
     """What can be done about it, beside the title."""
 

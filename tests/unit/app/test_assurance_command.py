@@ -38,6 +38,9 @@ DAY = {
     "day": "2026-11-19", "services": 2, "differing": 1, "radius_octets": 4 * 10**12, "counter_octets": 0,
     "billed_octets": 3_960_000_000_000,
 }  # fmt: skip
+LIMIT = {
+    "currency": "EUR", "four_eyes": "100", "usage": "3", "other": "0.02", "changed_by": "", "changed_at": None,
+}  # fmt: skip
 ROW = {"day": "2026-11-19", "service_id": "e1", "unexplained_octets": 4 * 10**10, "reasons": []}
 
 
@@ -51,6 +54,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         found.append((f"{request.method} {path}", json.loads(request.content) if request.content else None))
         if request.method == "POST":
             return httpx2.Response(200, json={"days": [DAY]} if path == "/reconciliation" else BILL)
+        if path.startswith("/check-limits"):
+            return httpx2.Response(200, json=LIMIT if request.method == "PUT" else {"limits": [LIMIT]})
         if path == "/exceptions/x1":
             return httpx2.Response(200, json=BILL)
         side = request.url.params.get("side")
@@ -95,3 +100,11 @@ def test_a_difference_without_a_reason_is_an_exit_status(asked: list[tuple[str, 
     assert "2 services, 1 unexplained" in told
     assert "e1: 40 GB unexplained" in told
     assert asked[0] == ("POST /reconciliation", {"days": 1, "day": "2026-11-19"})
+
+
+def test_limits_are_told_and_set(asked: list[tuple[str, Any]]) -> None:
+    assert "EUR  two people above 100, held from 3 of usage on, from 0.02 of all else  set by nobody" in run("limits")
+    words = ("--four-eyes", "100", "--usage", "3", "--other", "0.02", "--reason", "agreed")
+    assert "EUR: two people above 100" in run("limits-set", "EUR", *words)
+    body = {"four_eyes": "100", "usage": "3", "other": "0.02", "reason": "agreed"}
+    assert asked[-1] == ("PUT /check-limits/EUR", body)

@@ -341,3 +341,14 @@ async def test_the_queue_over_http(office: Office, api: httpx2.AsyncClient) -> N
     assert (await api.get("/exceptions/" + "0" * 32)).status_code == 404
     (limit,) = (await api.get("/check-limits")).json()["limits"]
     assert limit["four_eyes"] == "5"
+    again = {"four_eyes": "7.50", "usage": "3", "other": "0.02", "reason": "two of us are ill"}
+    for _ in range(2):  # the same twice is one change
+        assert (await api.put("/check-limits/EUR", json=again)).json()["four_eyes"] == "7.5"
+    told = (await api.get("/check-limits/EUR")).json()
+    assert [(c["before"]["four_eyes"], c["after"]["four_eyes"], c["reason"]) for c in told["changes"]] == [
+        ("5", "7.5", "two of us are ill"),
+        ("100", "5", ""),
+    ]
+    assert (await api.get("/check-limits/CHF")).json()["changes"] == []
+    for currency in ("eur", "EURO", "€€€"):
+        assert (await api.put(f"/check-limits/{currency}", json=again)).json()["code"] == "currency"
