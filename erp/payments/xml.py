@@ -41,6 +41,12 @@ def one(element: Any, path: str) -> Any | None:
     return found[0] if found else None
 
 
+def texts(element: Any, path: str) -> list[str]:
+    """Every text at this path, each once."""
+    found = (str(each.text or "").strip() for each in all_of(element, path))
+    return list(dict.fromkeys(said for said in found if said))
+
+
 def text(element: Any, *paths: str) -> str:
     """The text of the first of these paths that has any."""
     for path in paths:

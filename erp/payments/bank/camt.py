@@ -4,6 +4,7 @@
                         a batch whose transactions add up: a line for each (and one for charges that the bank kept)
                         a batch told as a sum: one line
     opening + entries   must be the closing balance, or the file is refused
+    a page of several   is a statement of its own, between balances that banks call booked or interim
 
 Versions differ in where things stand (a status as text or as code, a party beside or below its role), not in what they
 mean, so each thing is looked for in each of its places.
@@ -91,15 +92,14 @@ def _statement(found: Any, kind: str) -> Statement:
     iban = re.sub(r"\s", "", xml.text(found, "Acct/Id/IBAN", "Acct/Id/Othr/Id")).upper()
     if not ident or not iban:
         raise FileRefused(f"{where}: an id and an account are needed")
-    balances = {xml.text(b, "Tp/CdOrPrtry/Cd", "Tp/CdOrPrtry/Prtry"): b for b in reversed(xml.all_of(found, "Bal"))}
+    page = xml.text(found, "StmtPgntn/PgNb")
+    if page and (page != "1" or xml.text(found, "StmtPgntn/LastPgInd") == "false"):
+        ident = f"{ident[:130]}/{page}"
     entries = xml.all_of(found, "Ntry")
     currency = xml.text(found, "Acct/Ccy") or _currency(found, entries)
     opening = closing = None
     if kind == "camt.053":
-        first = balances.get("OPBD", balances.get("PRCD"))
-        last = balances.get("CLBD")
-        if first is None or last is None:
-            raise FileRefused(f"{where}: the opening or the closing balance is missing")
+        first, last = _balances(found, where)
         opening, closing = _signed(first, where), _signed(last, where)
         first_on, last_on = _day(first, where, "Dt"), _day(last, where, "Dt")
     lines: list[Line] = []
@@ -121,6 +121,22 @@ def _statement(found: Any, kind: str) -> Statement:
         if opening + moved != closing:
             raise FileRefused(f"{where}: {opening} and entries of {moved} are {opening + moved}, not {closing}")
     return Statement(ident[:140], iban, currency, first_on, last_on, opening, closing, tuple(lines))
+
+
+def _balances(found: Any, where: str) -> tuple[Any, Any]:
+    """The opening and the closing one; a page in the middle has interim ones (ITBD) instead, the opening one first."""
+    by_type: dict[str, list[Any]] = {}
+    for balance in xml.all_of(found, "Bal"):
+        by_type.setdefault(xml.text(balance, "Tp/CdOrPrtry/Cd", "Tp/CdOrPrtry/Prtry"), []).append(balance)
+    first = by_type.get("OPBD") or by_type.get("PRCD")
+    last = by_type.get("CLBD")
+    interim = by_type.get("ITBD", [])
+    if first is None and interim:
+        first, interim = interim[:1], interim[1:]
+    last = last or interim[-1:]
+    if not first or not last:
+        raise FileRefused(f"{where}: the opening or the closing balance is missing")
+    return first[0], last[0]
 
 
 def _currency(found: Any, entries: Sequence[Any]) -> str:
@@ -199,15 +215,15 @@ def _told(detail: Any, came_in: bool, info: str) -> dict[str, Any]:
     returned = xml.text(detail, "RtrInf/Rsn/Cd", "RtrInf/Rsn/Prtry")
     if returned and not came_in:
         role = "Dbtr"  # the other side of a direct debit that comes back is still who was to pay it
-    remittance = " ".join(str(u.text).strip() for u in xml.all_of(detail, "RmtInf/Ustrd") if u.text) or info
-    structured = xml.text(detail, "RmtInf/Strd/CdtrRefInf/Ref")
+    free = (*xml.texts(detail, "RmtInf/Ustrd"), *xml.texts(detail, "RmtInf/Strd/AddtlRmtInf"))
+    structured = xml.texts(detail, "RmtInf/Strd/CdtrRefInf/Ref") or xml.texts(detail, "RmtInf/Strd/RfrdDocInf/Nb")
     return {
         "end_to_end": _given(xml.text(detail, "Refs/EndToEndId"))[:70],
-        "reference": structured[:140],
+        "reference": " ".join(structured)[:140],
         "batch": _given(xml.text(detail, "Refs/PmtInfId", "Refs/MsgId"))[:70],
         "bank_ref": _given(xml.text(detail, "Refs/AcctSvcrRef", "Refs/TxId"))[:70],
         "return_reason": returned[:8],
-        "remittance": remittance[:1000],
+        "remittance": (" ".join(free) or info)[:1000],
         "party": xml.text(detail, f"RltdPties/{role}/Nm", f"RltdPties/{role}/Pty/Nm")[:140],
         "party_iban": re.sub(r"\s", "", xml.text(detail, f"RltdPties/{role}Acct/Id/IBAN"))[:34],
     }

@@ -81,7 +81,7 @@ class Identification:
             return True
         if line.amount.minor < 0:
             return False
-        certain = owed.certain(line.amount, line.reference, line.remittance)
+        certain = owed.certain(line.amount, line.reference, f"{line.end_to_end} {line.remittance}")
         if certain is None:
             return False
         await self.receive(conn, line, AccountId(certain.account_id), await self._parts(conn, certain), actor)

@@ -65,7 +65,7 @@ class OpenInvoices:
         self._by_number = {plain(i.number): i for i in self._all}
         lengths = {(len(n), _head(n)) for n in self._by_number}
         # Numbers of one series have one shape: letters, then digits. The text is searched for these shapes only.
-        self._shapes = [re.compile(rf"{head}\d{{{length - len(head)}}}(?!\d)") for length, head in sorted(lengths)]
+        self._shapes = [_shape(head, length - len(head)) for length, head in sorted(lengths)]
         self._by_amount: dict[int, list[OpenInvoice]] = {}
         for invoice in self._all:
             self._by_amount.setdefault(invoice.left.minor, []).append(invoice)
@@ -110,11 +110,10 @@ class OpenInvoices:
                 self._left[invoice_id] -= part
 
     def _named(self, text: str) -> list[OpenInvoice]:
-        squeezed = plain(text)
         found: dict[str, OpenInvoice] = {}
         for shape in self._shapes:
-            for hit in shape.finditer(squeezed):
-                invoice = self._by_number.get(hit.group())
+            for hit in shape.finditer(text.upper()):
+                invoice = self._by_number.get(plain(hit.group()))
                 if invoice is not None:
                     found.setdefault(invoice.invoice_id, invoice)
         return list(found.values())
@@ -146,6 +145,11 @@ def alike(one: str, other: str) -> float:
     """How alike two names are, 0 to 1, whichever way their words are turned round."""
     first, second = (" ".join(sorted(re.findall(r"\w+", name.casefold()))) for name in (one, other))
     return SequenceMatcher(None, first, second).ratio() if first and second else 0.0
+
+
+def _shape(head: str, digits: int) -> re.Pattern[str]:
+    """A number with anything but letters and digits in it, and no further digit right behind it: a date may follow."""
+    return re.compile(r"[^A-Z0-9]*".join([*head, *[r"[0-9]"] * digits]) + r"(?![0-9])")
 
 
 def _head(number: str) -> str:

@@ -168,12 +168,34 @@ class StatementReader:
                 f"entry {twice[0].bank_ref} of statement {statement.ident} stands in an earlier statement already",
                 code="entry-known",
             )
-        before = await repository.closing_before(conn, account.bank_account_id, statement.first_on)
         assert statement.opening is not None, "a statement has balances"
+        await self._check_overlap(conn, account, statement)
+        before = await repository.closing_before(conn, account.bank_account_id, statement.first_on)
         if before is not None and before != statement.opening.minor:
             closed = Money(before, account.currency)
             return [f"{statement.ident} opens with {statement.opening}, the one before closed with {closed}"]
         return []
+
+    async def _check_overlap(self, conn: AsyncConnection, account: BankAccount, statement: Statement) -> None:
+        """Refuse entries without a bank's reference that a statement of the same days has told, word for word.
+
+        Statements that follow each other within a day do so by their balances; what repeats one does not.
+        """
+        assert statement.opening is not None
+        assert statement.closing is not None
+        others = await repository.overlapping(conn, account.bank_account_id, statement.first_on, statement.last_on)
+        opening, closing = statement.opening.minor, statement.closing.minor
+        follows = any(opening == ended or closing == began for began, ended in others.values())
+        if not others or (follows and (opening, closing) not in others.values()):
+            return
+        told = await repository.told_without_ref(conn, list(others))
+        for line in statement.lines:
+            said = line.booked_on, line.amount.minor, line.end_to_end, line.remittance
+            if not line.bank_ref and said in told:
+                raise WrongState(
+                    f"an entry of {line.amount} of statement {statement.ident} stands in an earlier statement already",
+                    code="entry-known",
+                )
 
     async def _add_file(
         self,

@@ -185,6 +185,23 @@ async def seen_refs(conn: AsyncConnection, bank_account_id: str, refs: Sequence[
     return found
 
 
+async def overlapping(
+    conn: AsyncConnection, bank_account_id: str, first_on: date, last_on: date
+) -> dict[str, tuple[int, int]]:
+    """Opening and closing balance of the statements that have a day in common with these."""
+    query = select(statement.c.statement_id, statement.c.opening_minor, statement.c.closing_minor).where(
+        statement.c.bank_account_id == bank_account_id, statement.c.first_on <= last_on, statement.c.last_on >= first_on
+    )
+    return {row.statement_id: (row.opening_minor, row.closing_minor) for row in await conn.execute(query)}
+
+
+async def told_without_ref(conn: AsyncConnection, statement_ids: Sequence[str]) -> set[tuple[date, int, str, str]]:
+    """(day, amount, end-to-end id, text) of lines of statements to which the bank gave no reference."""
+    what = bank_line.c.booked_on, bank_line.c.amount_minor, bank_line.c.end_to_end, bank_line.c.remittance
+    query = select(*what).where(bank_line.c.statement_id.in_(statement_ids), bank_line.c.bank_ref == "")
+    return {(day, minor, end_to_end, said) for day, minor, end_to_end, said in await conn.execute(query)}
+
+
 async def add_statement(conn: AsyncConnection, values: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
     await conn.execute(insert(statement).values(values))
     if lines:

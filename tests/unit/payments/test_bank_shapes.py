@@ -1,0 +1,107 @@
+"""Habits of banks: pages of a statement, statements issued anew, and the places where payers put a number."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from erp.payments.bank.matching import creditor_reference
+from erp.payments.bank.reading import Imported
+from erp.payments.errors import WrongState
+from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
+from tests.support.payments import Till, euro
+
+
+@pytest.fixture
+async def bank(till: Till) -> Till:
+    till.clock.move_to(datetime(2026, 11, 21, 9, tzinfo=UTC))
+    await till.room.bank.add_account(
+        name="Testnetz GmbH", iban=IBAN, bic="BYLADEM1001", creditor_id="", currency="EUR", actor="user:test"
+    )
+    return till
+
+
+async def read(till: Till, raw: bytes) -> Imported:
+    return await till.room.statements.read(raw, "statement.xml", actor="user:anna")
+
+
+def page(number: int, last: str, statement: Stmt, opens: str, closes: str) -> bytes:
+    """A page of a statement, between balances of these kinds."""
+    raw = camt("08", statement).replace(b"<Cd>OPBD<", f"<Cd>{opens}<".encode())
+    raw = raw.replace(b"<Cd>CLBD<", f"<Cd>{closes}<".encode())
+    pages = f"</Id><StmtPgntn><PgNb>{number}</PgNb><LastPgInd>{last}</LastPgInd></StmtPgntn><ElctrncSeqNb>"
+    return raw.replace(b"</Id><ElctrncSeqNb>", pages.encode())
+
+
+async def test_pages_of_a_statement_are_kept_each_once(bank: Till) -> None:
+    pages = [
+        page(1, "false", Stmt("100.00", [Entry("7.00", ref="1")]), "OPBD", "ITBD"),
+        page(2, "false", Stmt("107.00", [Entry("9.00", ref="2")]), "ITBD", "ITBD"),
+        page(3, "true", Stmt("116.00", [Entry("4.00")]), "ITBD", "CLBD"),
+    ]
+    found = [await read(bank, raw) for raw in [*pages, *pages]]
+    assert [(f.lines, f.notes) for f in found if f.is_new] == [(1, ()), (1, ()), (1, ())]
+    kept = {s.ident: s.closing for s in await bank.room.bank.statements(limit=9)}
+    assert kept == {
+        "2026-11-20/1": euro("107.00"), "2026-11-20/2": euro("116.00"), "2026-11-20/3": euro("120.00"),
+    }  # fmt: skip
+    assert await bank.balance("1800") == 2000
+
+
+async def test_a_statement_issued_anew_under_another_id_is_refused_though_its_entries_have_no_reference(
+    bank: Till,
+) -> None:
+    entries = [Entry("5.00", [Tx(text="rent", name="X")]), Entry("-5.00", [Tx(text="back", name="X")])]
+    for number, told in enumerate((entries[:1], entries)):
+        first = Stmt("10.00", told, ident=f"first-{number}", on=date(2026, 11, 18 + number))
+        await read(bank, camt("02", first))
+        anew = Stmt("10.00", told, ident=f"anew-{number}", on=date(2026, 11, 18 + number))
+        with pytest.raises(WrongState, match="stands in an earlier statement"):
+            await read(bank, camt("02", anew))
+    week = Stmt("4.00", [Entry("2.00"), entries[0]], ident="week", on=date(2026, 11, 18))
+    with pytest.raises(WrongState, match=r"an entry of 5\.00 EUR"):
+        await read(bank, camt("02", week))
+    assert await bank.balance("1800") == 500
+
+
+async def test_statements_of_one_day_that_follow_each_other_may_say_the_same(bank: Till) -> None:
+    twice = [Entry("5.00", [Tx(text="coffee", name="X")])]
+    for number, opening in enumerate(("10.00", "15.00", "20.00")):
+        assert (await read(bank, camt("02", Stmt(opening, twice, ident=f"part {number}")))).lines == 1
+    assert await bank.balance("1800") == 1500
+
+
+@pytest.mark.parametrize(
+    "habit",
+    ["{a} 20.11.2026", "{a} 2026-11-20 / {b}, 12", "EREF+{x}SVWZ+ {a}", "document", "end to end", "two references"],
+)
+async def test_an_invoice_is_found_wherever_its_payers_bank_put_its_number(bank: Till, habit: str) -> None:
+    account = await bank.account()
+    first, second = await bank.issue(account), await bank.issue(account)
+    a, b = [(await bank.finance.invoice(i)).number for i in (first, second)]
+    told = Tx(text=habit.format(a=a, b=b, x="X1"), name="Somebody")
+    raw = camt("08", Stmt("0.00", [Entry("71.40", [told], ref="1")]))
+    named = {
+        "document": f"<Strd><RfrdDocInf><Nb>{a}</Nb></RfrdDocInf></Strd>",
+        "two references": "".join(
+            f"<Strd><CdtrRefInf><Ref>{creditor_reference(n)}</Ref></CdtrRefInf></Strd>" for n in (a, b)
+        ),
+    }.get(habit)
+    if named:
+        raw = raw.replace(f"<Ustrd>{habit}</Ustrd>".encode(), named.encode())
+    if habit == "end to end":
+        raw = raw.replace(b"NOTPROVIDED", a.encode())
+    assert (await read(bank, raw)).matched == 1
+    assert (await bank.finance.invoice(first)).open_minor == 0
+    left = (await bank.finance.invoice(second)).open_minor
+    assert left == (0 if "{b}" in habit or habit == "two references" else 3570)
+
+
+@pytest.mark.parametrize("text", ["{a}1", "{a}0 20.11.2026", "{short}", "{a} {other}"])
+async def test_what_may_be_another_number_waits_for_a_person(bank: Till, text: str) -> None:
+    a = (await bank.finance.invoice(await bank.issue(await bank.account()))).number
+    other = (await bank.finance.invoice(await bank.issue(await bank.account()))).number
+    said = text.format(a=a, short=a[:-1], other=other)
+    raw = camt("08", Stmt("0.00", [Entry("35.70", [Tx(text=said, name="Nobody known")], ref="1")]))
+    assert (await read(bank, raw)).matched == 0
