@@ -1,7 +1,10 @@
 # Two commands do all: `make run` starts a small living ISP, `make test` runs every test.
 # Everything needed is installed by the project's own files into .venv and node_modules.
 
-PYTHON ?= python3
+ifndef PYTHON
+PYTHON := $(shell tools/python)
+endif
+export PYTHON
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
