@@ -1,7 +1,8 @@
 """Once a night: the sums of leakage are noted, and the counts of the last days compared.
 
-Due from 02:30 in the zone of the legal entity, and at once for whoever was not running then. What was looked at since
-is not looked at again, so several processes and restarts do no harm.
+Due from 02:30 in the zone of the legal entity; whoever was not running then makes up for it, though not at once: after
+a start, every NAS that found nobody asks again. What was looked at since is not looked at again, so several processes
+and restarts do no harm.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 _DUE = time(2, 30)
 _LOOK_EVERY_S = 300.0
+_AFTER_START_S = 900.0
 
 
 class AssuranceNights:
@@ -35,6 +37,7 @@ class AssuranceNights:
 
     async def run(self) -> None:
         """Background task."""
+        await asyncio.sleep(_AFTER_START_S)
         while True:
             try:
                 await self.once()
