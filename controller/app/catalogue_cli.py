@@ -34,11 +34,16 @@ def show_all() -> None:
             )
 
 
+On = Annotated[str, typer.Option(help="Only what somebody new gets on that day, in each currency: 2026-11-01.")]
+
+
 @catalogue_app.command()
-def show(offering: Offering) -> None:
+def show(offering: Offering, on: On = "") -> None:
     """Every version of one offering, with its prices."""
     with opened() as api:
         row = offering_of(api, offering)
+        if on:
+            row = row | {"versions": api.get(f"/offerings/{row['offering_id']}/prices", on=on)["versions"]}
     print(f"{row['name']} ({row['kind']})  {row['description']}")
     for version in row["versions"]:
         used = "in use" if version["used_at"] else "not sold yet"

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from controller.domain.errors import RuleError
-from controller.domain.money import Money, exponent
+from controller.domain.money import Money, exponent, is_currency
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 
@@ -22,6 +22,12 @@ def _to_utc(at: datetime) -> datetime:
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
         raise ValueError(f"instants lie between {_FIRST_YEAR} and {_LAST_YEAR}")
     return at.astimezone(UTC)
+
+
+def _in_use(code: str) -> str:
+    if not is_currency(code):
+        raise ValueError(f"{code} is no currency of ISO 4217 that is in use")
+    return code
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
@@ -35,7 +41,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whit
 
 ShortText = Annotated[str, StringConstraints(max_length=300)]
 
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_in_use)]
 """ISO 4217."""
 
 RateBps = Annotated[int, Field(gt=0, le=10**13)]

@@ -68,15 +68,24 @@ class Offering:
     versions: tuple[Version, ...]
 
 
-def in_force(versions: Iterable[TariffVersion], on: date) -> TariffVersion:
+def in_force(versions: Iterable[TariffVersion], on: date, currency: str | None = None) -> TariffVersion:
     """The version for who subscribes on day `on`: the latest effective date not after it, of equals the newest.
 
-    Raises NotInForce when none is effective yet.
+    Each currency has a history of its own: who pays in `currency` gets the version in it. Where there is none yet it is
+    one of another, which the caller may refuse. Raises NotInForce when none at all is effective yet.
     """
     effective = [version for version in versions if version.effective_on <= on]
     if not effective:
         raise NotInForce(f"no version is in force on {on.isoformat()}")
-    return max(effective, key=lambda version: (version.effective_on, version.number))
+    own = [version for version in effective if version.currency == currency]
+    return max(own or effective, key=lambda version: (version.effective_on, version.number))
+
+
+def each_in_force(versions: Iterable[TariffVersion], on: date) -> list[TariffVersion]:
+    """The version in force on day `on` in each currency, by currency; none where nothing is sold yet."""
+    known = list(versions)
+    currencies = sorted({version.currency for version in known if version.effective_on <= on})
+    return [in_force(known, on, currency) for currency in currencies]
 
 
 def check_terms(terms: VersionTerms, kind: ProductKind) -> None:

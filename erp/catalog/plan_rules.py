@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from babel.numbers import is_currency
-
-from controller.domain.money import exponent
+from controller.domain.money import exponent, is_currency
 from controller.domain.price import (
     DAY_MINUTES,
     METERED,
@@ -59,7 +57,7 @@ def check_plan(plan: PricePlan, currency: str, kind: ProductKind) -> None:
 
 def _wrong(plan: PricePlan, currency: str, kind: ProductKind) -> Iterator[str]:
     if not is_currency(currency):
-        yield f"currency: {currency} is not in ISO 4217"
+        yield f"currency: {currency} is no currency of ISO 4217 that is in use"
     if len(plan.prices) > _MOST_PRICES:
         yield f"a plan has at most {_MOST_PRICES} prices"
     codes = [price.code for price in plan.prices]

@@ -16,7 +16,7 @@ from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import Currency, In, Instant, MoneyOut, Name, Out, RateBps, ShortText
-from erp.catalog.model import Offering, Product, Version, VersionTerms, profile_name
+from erp.catalog.model import Offering, Product, Version, VersionTerms, each_in_force, profile_name
 from erp.catalog.service import CatalogService
 
 Percent = Annotated[Decimal, Field(ge=0, le=100, max_digits=6, decimal_places=3, examples=["19"])]
@@ -189,6 +189,18 @@ class OfferingOut(Out):
         )
 
 
+class InForceQuery(In):
+    on: Annotated[date, Field(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
+
+
+class InForceOut(Out):
+    """The version that somebody new gets on a day, in each currency; none where nothing was sold yet."""
+
+    offering_id: str
+    on: date
+    versions: list[VersionOut]
+
+
 def endpoints(catalog: CatalogService) -> list[Endpoint]:
     async def create(call: Call) -> OfferingOut:
         body = call.body_as(OfferingIn)
@@ -208,6 +220,13 @@ def endpoints(catalog: CatalogService) -> list[Endpoint]:
 
     async def show(call: Call) -> OfferingOut:
         return OfferingOut.of(await catalog.offering(OfferingId(call.path["offering_id"])))
+
+    async def prices(call: Call) -> InForceOut:
+        on = call.query_as(InForceQuery).on
+        found = await catalog.offering(OfferingId(call.path["offering_id"]))
+        chosen = {v.version_id for v in each_in_force((v.tariff for v in found.versions), on)}
+        versions = [VersionOut.of(v) for v in found.versions if v.tariff.version_id in chosen]
+        return InForceOut(offering_id=found.offering_id, on=on, versions=versions)
 
     return [
         Endpoint(
@@ -237,6 +256,15 @@ def endpoints(catalog: CatalogService) -> list[Endpoint]:
             handler=show,
             summary="One offering with all its versions",
             returns=OfferingOut,
+        ),
+        Endpoint(
+            "GET",
+            "/offerings/{offering_id}/prices",
+            scope="catalog:read",
+            handler=prices,
+            summary="The price in force on a day, in each currency",
+            query=InForceQuery,
+            returns=InForceOut,
         ),
         Endpoint(
             "POST",

@@ -92,16 +92,18 @@ class CatalogService:
             raise NoVersion(f"no offering version {version_id}")
         return found
 
-    async def in_force(self, offering_id: OfferingId, on: date) -> TariffVersion:
-        """The version a new subscriber gets on day `on`. Raises NoOffering, NotInForce."""
+    async def in_force(self, offering_id: OfferingId, on: date, currency: str | None = None) -> TariffVersion:
+        """The version for who subscribes on day `on`, in `currency` if there is one. Raises NoOffering, NotInForce."""
         async with self._database.read() as conn:
-            return await self.in_force_in(conn, offering_id, on)
+            return await self.in_force_in(conn, offering_id, on, currency)
 
-    async def in_force_in(self, conn: AsyncConnection, offering_id: OfferingId, on: date) -> TariffVersion:
+    async def in_force_in(
+        self, conn: AsyncConnection, offering_id: OfferingId, on: date, currency: str | None = None
+    ) -> TariffVersion:
         versions = await repository.tariffs(conn, offering_id)
         if not versions:
             raise NoOffering(f"no offering {offering_id}")
-        return in_force(versions, on)
+        return in_force(versions, on, currency)
 
     async def mark_used_in(self, conn: AsyncConnection, version_id: OfferingVersionId, now: datetime) -> None:
         """In the transaction of an order: the version can no longer be changed by anyone."""

@@ -75,7 +75,7 @@ class Agreements:
         if tariff.plan.contract is None or not tariff.plan.parts or await is_sold(conn, event.item_id):
             return
         parts = [
-            (part, await self._catalog.in_force_in(conn, OfferingId(part.offering_id), signed_on))
+            (part, await self._catalog.in_force_in(conn, OfferingId(part.offering_id), signed_on, tariff.currency))
             for part in tariff.plan.parts
         ]
         wanted = Signing(

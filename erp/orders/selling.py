@@ -33,7 +33,7 @@ async def sold(
         tariff = await catalog.tariff_in(conn, offer.version_id)
     else:
         assert offer.offering_id is not None
-        tariff = await catalog.in_force_in(conn, offer.offering_id, today)
+        tariff = await catalog.in_force_in(conn, offer.offering_id, today, customer.account.currency)
     if tariff.effective_on > today:
         raise NotInForce(f"version {tariff.number} is sold from {tariff.effective_on.isoformat()} on")
     if tariff.currency != customer.account.currency:

@@ -36,6 +36,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, object]]:
     def answer(request: httpx2.Request) -> httpx2.Response:
         path = request.url.path.removeprefix("/api/v1")
         found.append((request.method, path, json.loads(request.content) if request.content else None))
+        if path.endswith("/prices"):
+            assert request.url.params["on"] == "2026-11-01"
+            return httpx2.Response(200, json={"versions": [{**VERSION, "number": 7}]})
         if request.method == "GET":
             return httpx2.Response(200, json={"items": [FIBRE], "next": None})
         return httpx2.Response(200, json=TRIAL if path.endswith("trial") else FIBRE)
@@ -61,6 +64,7 @@ def test_offerings_and_their_prices_are_listed(asked: list[object]) -> None:
     assert "not sold yet" in shown
     assert "39.90 EUR a month" in shown
     assert "24 months" in shown
+    assert "version 7" in run("show", "Fibre 100", "--on", "2026-11-01")
 
 
 def test_a_version_is_tried_and_then_added(asked: list[object], tmp_path: Path) -> None:

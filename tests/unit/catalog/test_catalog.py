@@ -15,7 +15,7 @@ from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
 from erp.catalog import tables
 from erp.catalog.errors import BadVersion, NameTaken, NoOffering, NotInForce, NoVersion
-from erp.catalog.model import Product, VersionTerms, in_force, profile_name
+from erp.catalog.model import Product, VersionTerms, each_in_force, in_force, profile_name
 from erp.catalog.service import CatalogService
 from tests.support.plans import plan_of
 
@@ -45,6 +45,24 @@ async def test_subscribers_keep_their_version_while_new_ones_get_the_new_price(d
     assert (first.number, second.number) == (1, 2)
     with pytest.raises(NotInForce):
         await catalog.in_force(made.offering_id, date(2026, 8, 31))
+
+
+async def test_each_currency_has_a_price_in_force_of_its_own(database: Database) -> None:
+    catalog = catalog_on(database)
+    made = await catalog.create_offering(Product("Fibre 100"), TERMS, actor="user:t")
+    francs = dataclasses.replace(TERMS, effective_on=date(2026, 11, 1), currency="CHF")
+    made = await catalog.add_version(made.offering_id, francs, actor="user:t")
+    euro, franc = (version.tariff for version in made.versions)
+    later = date(2026, 12, 1)
+    assert await catalog.in_force(made.offering_id, later, "EUR") == euro, "a price in francs ends no price in euro"
+    assert await catalog.in_force(made.offering_id, later, "CHF") == franc
+    assert await catalog.in_force(made.offering_id, later, "USD") == franc, (
+        "what is sold at all, for whoever refuses it"
+    )
+    tariffs = [version.tariff for version in made.versions]
+    assert each_in_force(tariffs, later) == [franc, euro]
+    assert each_in_force(tariffs, date(2026, 10, 1)) == [euro]
+    assert each_in_force(tariffs, date(2026, 8, 1)) == []
 
 
 async def test_the_database_refuses_to_change_or_delete_a_version_in_use(database: Database) -> None:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, RootModel, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -350,3 +350,11 @@ def test_a_pointer_names_the_field_as_it_was_sent_and_not_the_variant_it_was_tak
     with pytest.raises(Problem) as refused:
         parse_body(json.dumps(body).encode(), "application/json", model)
     assert [error.pointer for error in refused.value.errors] == [pointer]
+
+
+def test_only_currencies_that_are_paid_with_are_taken() -> None:
+    for code in ("EUR", "CHF", "JPY", "KWD"):
+        assert MoneyIn(amount="1", currency=code).money().currency == code
+    for code in ("ABC", "DEM", "XAU", "XXX"):
+        with pytest.raises(ValidationError, match=f"{code} is no currency"):
+            MoneyIn(amount="1", currency=code)
