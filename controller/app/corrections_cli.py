@@ -82,9 +82,31 @@ def waiting_adjustments() -> None:
     with connected() as api:
         found = api.get("/adjustments/waiting")["adjustments"]
     rows = [
-        (a["account_id"], a["item"], a["noted_at"], money(a["net"]), str(a["attempts"]), a["detail"]) for a in found
+        (a["account_id"], a["reference"], a["item"], a["noted_at"], money(a["net"]), str(a["attempts"]), a["detail"])
+        for a in found
     ]
-    table(("account", "what", "since", "net", "tries", "the last came to"), rows, left=3)
+    table(("account", "reference", "what", "since", "net", "tries", "the last came to"), rows, left=4)
+
+
+@finance_app.command("try-adjustments")
+def try_adjustments() -> None:
+    """Ask the tax service now for the adjustments that wait."""
+    with connected() as api:
+        told = api.post("/adjustments/waiting/try")
+    print(f"{told['issued']} issued, {told['waiting']} wait")
+
+
+@finance_app.command("withdraw-adjustment")
+def withdraw_adjustment(
+    account: Account,
+    reference: Annotated[str, typer.Argument(help="As waiting-adjustments tells it.")],
+    reason: Annotated[str, typer.Option(help="For the audit log.")],
+) -> None:
+    """Issue an adjustment that waits no more."""
+    with connected() as api:
+        body = {"account_id": account, "reference": reference, "reason": reason}
+        made = api.post("/adjustments/waiting/withdraw", body)
+    print(f"{made['item']} of {money(made['net'])} is withdrawn")
 
 
 @finance_app.command()

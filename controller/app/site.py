@@ -50,6 +50,10 @@ _PAYMENTS = (
     NavItem("Chargebacks", "/payments/chargebacks", "finance:read", needs="/payment-disputes"),
     NavItem("Gateways", "/payments/gateways", "finance:read", needs="/payment-gateways"),
 )
+_BILL_RUNS = (
+    NavItem("Bill runs", "/bill-runs", "billing:read"),
+    NavItem("Waiting adjustments", "/adjustments", "finance:read", needs="/adjustments/waiting"),
+)
 _DUNNING = (
     NavItem("Board", "/dunning", "finance:read"),
     NavItem("Notices", "/dunning/notices", "finance:read", needs="/dunning/notices"),
@@ -96,7 +100,7 @@ NAVIGATION = (
     NavItem("Customers", "/customers", "crm:read", _CUSTOMERS, also=("/items",)),
     NavItem("Invoices", "/invoices", "finance:read", also=("/invoice-lines",)),
     NavItem("Payments", "/payments", "finance:read", _PAYMENTS, also=("/allocations",)),
-    NavItem("Bill runs", "/bill-runs", "billing:read"),
+    NavItem("Bill runs", "/bill-runs", "billing:read", _BILL_RUNS),
     NavItem("Dunning", "/dunning", "finance:read", _DUNNING),
     NavItem("Ledger", "/ledger", "finance:read", _LEDGER),
     NavItem("Usage", "/usage", "usage:read", _USAGE),

@@ -44,20 +44,22 @@ class Adjusting:
         async with self._database.read() as conn:
             return await adjustments.noted(conn, limit)
 
-    async def once(self) -> int:
-        """Issue what is due; how many were. A service that is away is asked no further this time."""
+    async def withdraw(self, account_id: str, reference: str, *, reason: str, actor: str) -> Noted:
+        """It is not issued any more. Raises UnknownAdjustment."""
+        return await self._corrections.withdraw_noted(account_id, reference, reason=reason, actor=actor)
+
+    async def once(self, *, at_once: bool = False) -> int:
+        """Issue what is due, or `at_once` what waits; how many were. A service that is away is asked no further."""
         async with self._database.read() as conn:
-            due = await adjustments.noted(conn, _BATCH, at=self._clock.now())
+            due = await adjustments.noted(conn, _BATCH, at=None if at_once else self._clock.now())
         made = 0
         for found in due:
             try:
-                await self._corrections.issue_noted(found)
+                made += await self._corrections.issue_noted(found) is not None
             except HeadendError as error:
                 await self._put_off(found, error)
                 if isinstance(error, LevyUnavailable):
                     break
-            else:
-                made += 1
         async with self._database.read() as conn:
             _waiting.set(await adjustments.waiting(conn))
         return made

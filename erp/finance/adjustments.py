@@ -17,6 +17,8 @@ from controller.domain.money import Money
 from erp.finance.ledger import upsert
 from erp.finance.tables import adjustment_due as due
 
+_WAITS = due.c.withdrawn_at.is_(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
@@ -43,6 +45,7 @@ class Noted:
     wanted: Adjustment
     actor: str
     noted_at: datetime
+    next_at: datetime
     attempts: int
     detail: str
 
@@ -73,7 +76,7 @@ async def note(conn: AsyncConnection, wanted: Adjustment, now: datetime, actor: 
 
 async def noted(conn: AsyncConnection, limit: int, *, at: datetime | None = None) -> list[Noted]:
     """The longest waiting first; with `at`, those whose next attempt is due by then."""
-    query = select(due).order_by(due.c.noted_at, due.c.account_id, due.c.reference).limit(limit)
+    query = select(due).where(_WAITS).order_by(due.c.noted_at, due.c.account_id, due.c.reference).limit(limit)
     if at is not None:
         query = query.where(due.c.next_at <= at)
     return [_noted(row) for row in await conn.execute(query)]
@@ -81,7 +84,19 @@ async def noted(conn: AsyncConnection, limit: int, *, at: datetime | None = None
 
 async def waiting(conn: AsyncConnection) -> int:
     """How many are noted and not issued."""
-    return int(await conn.scalar(select(func.count()).select_from(due)) or 0)
+    return int(await conn.scalar(select(func.count()).select_from(due).where(_WAITS)) or 0)
+
+
+async def find(conn: AsyncConnection, account_id: str, reference: str) -> Noted | None:
+    """One that waits, kept from anybody else's hands until the transaction ends."""
+    this = (due.c.account_id == account_id, due.c.reference == reference, _WAITS)
+    row = (await conn.execute(select(due).where(*this).with_for_update())).one_or_none()
+    return None if row is None else _noted(row)
+
+
+async def withdraw(conn: AsyncConnection, found: Noted, now: datetime) -> None:
+    """It is not issued any more. The row stays: the same noted again is known."""
+    await conn.execute(update(due).where(_this(found.wanted)).values(withdrawn_at=now))
 
 
 async def issued(conn: AsyncConnection, found: Noted) -> None:
@@ -113,4 +128,4 @@ def _noted(row: Row[Any]) -> Noted:
         row.subscription_id,
         tuple((language, name) for language, name in names),
     )
-    return Noted(wanted, row.actor, row.noted_at, row.attempts, row.detail)
+    return Noted(wanted, row.actor, row.noted_at, row.next_at, row.attempts, row.detail)

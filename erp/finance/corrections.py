@@ -36,7 +36,7 @@ from erp.crm.service import CrmService
 from erp.finance import adjustments, ledger, repository
 from erp.finance.adjustments import Adjustment, Noted
 from erp.finance.crediting import Creditable, credit_of, credit_run, document_of
-from erp.finance.errors import OverCredit, UnknownInvoice, UnknownInvoiceLine, WrongCurrency
+from erp.finance.errors import OverCredit, UnknownAdjustment, UnknownInvoice, UnknownInvoiceLine, WrongCurrency
 from erp.finance.issue import Addressed
 from erp.finance.issuing import Issuer, entity_of
 from erp.finance.model import Invoice
@@ -134,13 +134,38 @@ class CorrectionService:
         drafted, run = await self._adjusting(wanted)
         await self._adjust(conn, wanted, drafted, run, actor)
 
-    async def issue_noted(self, found: Noted) -> Invoice:
-        """Issue what `adjust_in` noted. Raises what `adjust` does."""
+    async def issue_noted(self, found: Noted) -> Invoice | None:
+        """Issue what `adjust_in` noted; None where it was withdrawn or issued meanwhile. Raises what `adjust` does."""
         drafted, run = await self._adjusting(found.wanted)
         async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            if await adjustments.find(conn, found.wanted.account_id, found.wanted.reference) is None:
+                return None
             made = await self._adjust(conn, found.wanted, drafted, run, found.actor)
             await adjustments.issued(conn, found)
             return made
+
+    async def withdraw_noted(self, account_id: str, reference: str, *, reason: str, actor: str) -> Noted:
+        """What waits is not issued any more. Raises UnknownAdjustment, also for one that was issued meanwhile."""
+        now = self._clock.now()
+        async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
+            found = await adjustments.find(conn, account_id, reference)
+            if found is None:
+                raise UnknownAdjustment(
+                    f"no adjustment {reference} of account {account_id} waits: look at its invoices"
+                )
+            await adjustments.withdraw(conn, found, now)
+            await audit.record(
+                conn,
+                now=now,
+                actor=actor,
+                action="account.withdraw-adjustment",
+                subject=f"account:{account_id}",
+                before={"reference": reference, "net": str(found.wanted.net), "item": found.wanted.item},
+                reason=reason,
+            )
+        return found
 
     async def _adjusting(self, wanted: Adjustment) -> tuple[Addressed, BillRunId]:
         buyer = await self._crm.customer_of(wanted.account_id)

@@ -2,7 +2,7 @@
 
 RuleError
 ├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract,
-│             UnknownAllocation, UnknownDeposit
+│             UnknownAllocation, UnknownDeposit, UnknownAdjustment
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
 │             AccountExists        the code is taken
 │             Settled              a reseller was paid for that day, or it was said before whose it is
@@ -39,6 +39,10 @@ class UnknownInvoiceLine(NotFound):
 
 class UnknownDeposit(NotFound):
     code = "unknown-deposit"
+
+
+class UnknownAdjustment(NotFound):
+    code = "unknown-adjustment"
 
 
 class Settled(Conflict):

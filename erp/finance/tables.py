@@ -127,8 +127,11 @@ adjustment_due = Table(
     Column("next_at", Instant, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),
     Column("detail", String(300), nullable=False),
+    Column("withdrawn_at", Instant),
 )
-"""An adjustment that waits for a tax service; gone when its document is issued. `names` is JSON: language, name."""
+"""An adjustment that waits for a tax service; gone when its document is issued. `names` is JSON: language, name.
+
+One that was withdrawn stays, so that an event that is told again does not note it again."""
 
 line_levy = Table(
     "finance_line_levy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controller.web.api import Api
 from controller.web.office import (
     accounts,
+    adjustments,
     assurance,
     bank,
     bill_runs,
@@ -56,7 +57,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     books = (periods, statements, receivables, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, mandates, payments, bank, payouts, cash)
-    owed = (money, write_offs, *collected, *dunned, *books, taxes, resale)
+    owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
     used = (usage, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
     rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)

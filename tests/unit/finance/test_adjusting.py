@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -122,6 +123,43 @@ async def test_an_answer_that_comes_octet_by_octet_ends_in_time(books: Books) ->
             (told,) = (await api.get("/adjustments/waiting")).json()["adjustments"]
     assert (told["account_id"], told["attempts"], told["net"]["amount"]) == (account, 1, "5.00")
     assert told["detail"] == "the tax service does not answer: TimeoutError"
+
+
+async def test_what_waits_is_withdrawn_for_good_or_tried_at_once(books: Books) -> None:
+    account, peer = await books.account(), Peer()
+    async with service(books, peer, patience_s=0.3) as finance:
+        adjusting = Adjusting(books.database, books.clock, finance.corrections)
+
+        async def note(reference: str) -> None:
+            async with books.database.begin() as conn:
+                told = replace(wanted(account), reference=reference)
+                await finance.corrections.adjust_in(conn, told, actor="system:x")
+
+        await note("late-fee:1")
+        await note("late-fee:2")
+        assert await adjusting.once() == 0
+        async with api_client(adjusting_routes.endpoints(adjusting), clock=books.clock) as api:
+            body = {"account_id": account, "reference": "late-fee:1", "reason": "goodwill"}
+            path = "/adjustments/waiting/withdraw"
+            assert (await api.post(path, json=body)).json()["item"] == "Late fee"
+            assert (await api.post(path, json=body)).json()["code"] == "unknown-adjustment"
+            await note("late-fee:1")  # the event is told again
+            peer.mute = False
+            assert (await api.post("/adjustments/waiting/try")).json() == {"issued": 1, "waiting": 0}
+    assert await books.numbers() == ["INV-2026-000001"]
+
+
+async def test_what_is_withdrawn_while_the_tax_service_is_asked_is_not_issued(books: Books) -> None:
+    account, peer = await books.account(), Peer()
+    async with service(books, peer, patience_s=30) as finance:
+        adjusting = Adjusting(books.database, books.clock, finance.corrections)
+        async with books.database.begin() as conn:
+            await finance.corrections.adjust_in(conn, wanted(account), actor="system:x")
+        peer.mute = False
+        (found,) = await adjusting.noted(10)
+        await adjusting.withdraw(account, "late-fee:1", reason="goodwill", actor="user:anna")
+        assert await finance.corrections.issue_noted(found) is None
+    assert await books.numbers() == []
 
 
 async def test_what_cannot_be_issued_is_not_noted_and_nothing_is_noted_where_nobody_is_asked(books: Books) -> None:

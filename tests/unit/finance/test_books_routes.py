@@ -215,7 +215,7 @@ def test_corrections_and_taxes_from_the_command_line(served: dict[str, str]) -> 
     assert waits[0] in run(finance_app, "proposals")
     small = run(finance_app, "post", "Rent", "6300=20", "1800=-20", "--reference", "s").split()
     assert run(finance_app, "reverse", small[3], "paid twice").split()[1] == "posted:"
-    assert run(finance_app, "waiting-adjustments").split()[:2] == ["account", "what"]
+    assert run(finance_app, "waiting-adjustments").split()[:2] == ["account", "reference"]
     same = CliRunner().invoke(finance_app, ["approve", waits[0]])
     assert (same.exit_code, "somebody else" in same.output) == (2, True)
     assert run(finance_app, "refuse", waits[0], *why).endswith(" refused\n")

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -132,13 +132,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -549,11 +549,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
+CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
-CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -568,9 +568,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -794,9 +794,9 @@ CREATE TABLE dunning_dispute (
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -823,9 +823,9 @@ CREATE TABLE finance_contract (
     CONSTRAINT uq_finance_contract_subscription_id UNIQUE (subscription_id)
 )
 ;;
-CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
-;;
 CREATE INDEX ix_finance_contract_subscription_id ON finance_contract (subscription_id)
+;;
+CREATE INDEX ix_finance_contract_account_id ON finance_contract (account_id)
 ;;
 CREATE FUNCTION finance_contract_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_contract: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -1048,6 +1048,7 @@ CREATE TABLE finance_adjustment_due (
     next_at BIGINT NOT NULL,
     attempts INTEGER NOT NULL,
     detail VARCHAR(300) NOT NULL,
+    withdrawn_at BIGINT,
     CONSTRAINT pk_finance_adjustment_due PRIMARY KEY (account_id, reference)
 )
 ;;
@@ -1069,9 +1070,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
-;;
 CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1119,13 +1120,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1273,15 +1274,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1416,15 +1417,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
-;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1468,9 +1469,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1506,13 +1507,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1575,11 +1576,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
+;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1958,9 +1959,9 @@ CREATE TABLE billing_bridge_prepaid_movement (
     CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_b_59bf FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
-;;
 CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, key)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
 ;;
 CREATE OR REPLACE FUNCTION billing_bridge_prepaid_movement_immutable() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'movements of a prepaid balance are only ever added' USING ERRCODE = 'integrity_constraint_violation'; END $$ LANGUAGE plpgsql
 ;;
@@ -2098,11 +2099,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2245,9 +2246,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
-;;
 CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
+;;
+CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2343,11 +2344,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2393,9 +2394,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
-;;
 CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2448,9 +2449,9 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT fk_payments_card_attempt_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
-;;
 CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
+CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
@@ -2505,9 +2506,9 @@ CREATE TABLE payments_payout (
     CONSTRAINT fk_payments_payout_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_payout_state ON payments_payout (state, amount_minor)
-;;
 CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
+;;
+CREATE INDEX ix_payments_payout_state ON payments_payout (state, amount_minor)
 ;;
 CREATE TABLE payments_statement (
     statement_id VARCHAR(32) NOT NULL,
@@ -2526,9 +2527,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
-;;
 CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
+;;
+CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
 ;;
 CREATE FUNCTION payments_statement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_statement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2705,9 +2706,9 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
@@ -2847,9 +2848,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2916,13 +2917,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2961,11 +2962,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3011,9 +3012,9 @@ CREATE TABLE orders_contract_notice (
     CONSTRAINT fk_orders_contract_notice_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id)
 )
 ;;
-CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
-;;
 CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
+;;
+CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3053,9 +3054,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -3137,10 +3138,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
