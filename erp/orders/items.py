@@ -171,6 +171,11 @@ class ItemService:
         same = wanted.version_id == has.version_id if wanted.version_id else wanted.offering_id == has.offering_id
         if not same or known.subscription_id != request.subscription_id:
             raise KeyReused(f"reference {request.reference} belongs to item {known.item_id}, which is another product")
+        if known.changed_at == known.held_since and known.quantity != request.quantity:
+            raise KeyReused(
+                f"reference {request.reference} belongs to item {known.item_id}, of which {known.quantity} are held: "
+                "change the item"
+            )
         return known
 
     async def _end(self, conn: AsyncConnection, before: Item, at: datetime, actor: str) -> Item:

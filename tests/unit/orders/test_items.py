@@ -172,6 +172,8 @@ async def test_what_is_no_item_or_not_theirs_is_refused(database: Database) -> N
     await world.add(account, "tv", tv)
     with pytest.raises(KeyReused):
         await world.add(account, "tv", music)
+    with pytest.raises(KeyReused, match="of which 1 are held"):
+        await world.add(account, "tv", tv, quantity=5)
     with pytest.raises(NoItem):
         await world.items.item(ItemId("f" * 32))
     assert [i.reference for i in await world.items.items(account, None, 10)] == ["tv"]
