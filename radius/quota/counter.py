@@ -35,6 +35,8 @@ _SERVICES = 500
 _MEMORY = timedelta(days=100)
 _LATELY = timedelta(minutes=10)
 _POLL_S = 1.0
+_REST_S = 0.5
+"""Between two looks at the log, which is written to a hundred times in that time: all of it in one transaction."""
 _LOOK_AFTER_S = 15.0
 
 Changed = Callable[[], Awaitable[None]]
@@ -63,6 +65,7 @@ class QuotaCounter:
                 await self._look_after()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("radius.quota.database_away", error=type(error).__name__)
+            await asyncio.sleep(_REST_S)
             await woken(self._wake, _POLL_S)
 
     async def catch_up(self) -> None:
