@@ -25,3 +25,8 @@ IPFIX_UNREADABLE = Counter(
     "headend_collectors_ipfix_unreadable_sets_total", "Data sets that came before their template"
 )
 IPFIX_LOST = Counter("headend_collectors_ipfix_lost_records_total", "Records that a gap in sequence numbers tells of")
+IPFIX_UNTOLD = Counter(
+    "headend_collectors_ipfix_untold_records_total",
+    "Flow records whose octets were not taken: absurd, or without a count since the last record",
+    ["reason"],
+)

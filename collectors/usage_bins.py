@@ -15,6 +15,10 @@ from controller.domain.ports import MeasuredOctets
 BIN = timedelta(seconds=300)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_AHEAD = timedelta(hours=1)
+"""A bin that begins later is of a clock that is wrong: it is handed out, and billing holds it."""
+_MOST = 2**62
+"""Octets of one record and direction: more than that makes another record, because integers of 64 bits end soon."""
 
 
 @dataclass(slots=True)
@@ -65,8 +69,8 @@ class Bins:
                 return
 
     def closed(self, now: datetime) -> list[MeasuredOctets]:
-        """Records of the bins that are over; each is handed out once."""
-        over = [key for key in self._open if key[1] + BIN + self._lateness <= now]
+        """Records of the bins that are over, and of those that a wrong clock put far ahead; each is handed out once."""
+        over = [key for key in self._open if key[1] + BIN + self._lateness <= now or key[1] - _AHEAD > now]
         found = self._ready + [self._record(key[0], self._open.pop(key)) for key in sorted(over)]
         self._ready = []
         self._changed.difference_update(over)
@@ -87,6 +91,9 @@ class Bins:
     ) -> None:
         known = self._open.get((identifier, start))
         self._changed.add((identifier, start))
+        if known is not None and max(known.upstream_octets + upstream, known.downstream_octets + downstream) > _MOST:
+            self._ready.append(self._record(identifier, known))
+            known = None
         if known is None:
             self._open[identifier, start] = self._sum(since, until, upstream, downstream)
             return

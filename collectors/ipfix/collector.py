@@ -3,7 +3,8 @@
 Only exporters in the networks that the site names are heard: a datagram's source is all that vouches for it. A message
 that comes twice (UDP repeats) counts once, by its domain, sequence number and export time; a jump of the sequence
 number says how many records were lost on the way, and is counted, because octets that were lost are not billed twice
-but missing.
+but missing. Templates, sequence numbers and repetitions are those of an exporting process, which is an address and a
+port (§8, §10.3.4): two processes on one box number their records and templates each from its own beginning.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from collectors import metrics
-from collectors.ipfix.flows import Network, carried, system_started, within
+from collectors.ipfix.flows import Network, carried, system_started, untold, within
 from collectors.ipfix.message import Message, Templates, decode
 from collectors.usage_feed import Outlet, horizon
 from controller.domain.clock import Clock
@@ -31,15 +32,20 @@ _REMEMBERED = 256
 _MOST_OPEN = 2_000_000
 """Bins kept open at most: addresses × bins."""
 _SEQUENCES = 2**32
+_MOST_PROCESSES = 4_096
+"""Exporting processes kept at most: the one that was heard longest ago goes first."""
+_GONE = timedelta(days=1)
+"""A box that says nothing for so long is gone, and holds the watermark no more."""
 
 
 @dataclass(slots=True)
 class Exporter:
+    """One exporting process."""
+
     templates: Templates = field(default_factory=Templates)
     seen: OrderedDict[tuple[int, int, datetime], None] = field(default_factory=OrderedDict)
     next_sequence: dict[int, int] = field(default_factory=dict)
     started_at: dict[int, datetime] = field(default_factory=dict)
-    heard_at: datetime | None = None
 
 
 class IpfixCollector(asyncio.DatagramProtocol):
@@ -50,7 +56,8 @@ class IpfixCollector(asyncio.DatagramProtocol):
         self._clock = clock
         self._allowed = exporters
         self._ours = ours
-        self._exporters: dict[str, Exporter] = {}
+        self._exporters: OrderedDict[tuple[str, int], Exporter] = OrderedDict()
+        self._heard_at: dict[str, datetime] = {}
         self._transport: asyncio.DatagramTransport | None = None
 
     async def open(self, host: str, port: int) -> int:
@@ -73,7 +80,11 @@ class IpfixCollector(asyncio.DatagramProtocol):
         if not within(address, self._allowed):
             metrics.IPFIX_MESSAGES.labels("stranger").inc()
             return
-        exporter = self._exporters.setdefault(str(address), Exporter())
+        process = str(address), addr[1]
+        exporter = self._exporters.setdefault(process, Exporter())
+        self._exporters.move_to_end(process)
+        if len(self._exporters) > _MOST_PROCESSES:
+            self._exporters.popitem(last=False)
         try:
             message = decode(data, exporter.templates)
         except PeerError as error:
@@ -81,6 +92,10 @@ class IpfixCollector(asyncio.DatagramProtocol):
             log.warning("ipfix.malformed", exporter=str(address), error=str(error))
             return
         self._take(exporter, message)
+        now = self._clock.now()
+        self._heard_at[str(address)] = now
+        self._heard_at = {box: at for box, at in self._heard_at.items() if now - at < _GONE}
+        self._outlet.complete_until = horizon(min(self._heard_at.values()))
 
     def _take(self, exporter: Exporter, message: Message) -> None:
         key = message.domain, message.sequence, message.exported_at
@@ -92,12 +107,12 @@ class IpfixCollector(asyncio.DatagramProtocol):
             if len(exporter.seen) > _REMEMBERED:
                 exporter.seen.popitem(last=False)
         self._count(exporter, message)
-        now = self._clock.now()
-        exporter.heard_at = now
         for record in message.records:
             started = system_started(record)
             if started is not None:
                 exporter.started_at[message.domain] = started
+            if (reason := untold(record)) is not None:
+                metrics.IPFIX_UNTOLD.labels(reason).inc()
             for flow in carried(record, message.exported_at, exporter.started_at.get(message.domain), self._ours):
                 if len(self._outlet.bins) >= _MOST_OPEN:
                     metrics.USAGE_DROPPED.labels(self._outlet.source).inc()
@@ -105,8 +120,6 @@ class IpfixCollector(asyncio.DatagramProtocol):
                 self._outlet.bins.add(
                     flow.address, flow.since, flow.until, flow.upstream_octets, flow.downstream_octets
                 )
-        heard = [e.heard_at for e in self._exporters.values() if e.heard_at is not None]
-        self._outlet.complete_until = horizon(min(heard))
 
     def _count(self, exporter: Exporter, message: Message) -> None:
         metrics.IPFIX_MESSAGES.labels("ok").inc()

@@ -5,7 +5,8 @@
     both                         → both, each of its own subscriber; a biflow's reverse octets the other way round
 
 Times are those of the flow where the record tells them, else of the export. Octets are the deltas since the flow's
-last record (octetDeltaCount); totals since its begin would count twice and are not read.
+last record (octetDeltaCount); totals since its begin would count twice and are not read. What cannot be told of a flow
+is said with a reason, so that it can be counted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _NTP_EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
 _OCTETS, _REVERSE_OCTETS = (0, 1), (REVERSE, 1)
 _SOURCES, _DESTINATIONS = ((0, 8), (0, 27)), ((0, 12), (0, 28))
 _SYSTEM_STARTED = (0, 160)
+_OTHER_COUNTS = ((0, 85), (0, 23), (0, 171), (0, 231), (0, 232))
+"""octetTotalCount, the counts after the box, and those of initiator and responder."""
+_MOST_OCTETS = 2**60
+"""Of one flow record. No port carries that, and sums of what is stored would not fit."""
 _LONGEST = timedelta(hours=2)
 """A flow record that covers more is not believed in its begin: exporters report long flows every half hour at most."""
 
@@ -52,7 +57,20 @@ def within(address: Address, ours: Iterable[Network]) -> bool:
 def system_started(record: Record) -> datetime | None:
     """When the exporter's uptime began, where the record tells (systemInitTimeMilliseconds)."""
     told = record.get(_SYSTEM_STARTED)
-    return None if not told else _EPOCH + timedelta(milliseconds=_whole(told))
+    try:
+        return None if not told else _EPOCH + timedelta(milliseconds=_whole(told))
+    except OverflowError:
+        return None
+
+
+def untold(record: Record) -> str | None:
+    """Why the octets of a flow record are not taken ("absurd", "no-delta"); None when they are, or are no flow's."""
+    octets, reverse = _whole(record.get(_OCTETS, b"")), _whole(record.get(_REVERSE_OCTETS, b""))
+    if max(octets, reverse) > _MOST_OCTETS:
+        return "absurd"
+    if _OCTETS not in record and _REVERSE_OCTETS not in record and any(found in record for found in _OTHER_COUNTS):
+        return "no-delta"
+    return None
 
 
 def carried(
@@ -61,7 +79,7 @@ def carried(
     """What the record says of our subscribers; nothing for options, and for flows of others."""
     octets, reverse = _whole(record.get(_OCTETS, b"")), _whole(record.get(_REVERSE_OCTETS, b""))
     source, destination = _address(record, _SOURCES), _address(record, _DESTINATIONS)
-    if source is None or destination is None or not (octets or reverse):
+    if source is None or destination is None or not (octets or reverse) or max(octets, reverse) > _MOST_OCTETS:
         return []
     since, until = _times(record, exported_at, system_started(record) or started_at)
     found = []

@@ -102,6 +102,8 @@ def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Fields]]
         if template_id < _FIRST_DATA_SET:
             if not any(content[at - 4 :]):
                 return  # padding
+            if template_id in (_TEMPLATES, _OPTIONS) and not count:
+                continue  # all are withdrawn (§8.1), which UDP does not have: what is announced anew replaces them
             raise PeerError("template", f"has the id {template_id}")
         if options and count:
             at += 2  # how many of them are scope

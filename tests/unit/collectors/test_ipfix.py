@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors import metrics
 from collectors.ipfix.collector import IpfixCollector
 from collectors.ipfix.flows import Carried, carried, networks
 from collectors.ipfix.message import REVERSE, Templates, decode
 from collectors.usage_bins import Bins
-from collectors.usage_feed import Outlet
+from collectors.usage_feed import Outlet, horizon
 from controller.domain.clock import MovableClock
 from controller.domain.errors import PeerError
 
@@ -89,6 +90,64 @@ def test_uptimes_count_from_when_the_exporter_says_that_it_started() -> None:
     (record,) = outlet.bins.closed(NOW + timedelta(minutes=10))
     assert (record.since, record.until) == (NOW - timedelta(seconds=120), NOW - timedelta(seconds=10))
     assert (record.upstream_octets, record.downstream_octets) == (10, 0)
+
+
+def collecting() -> tuple[IpfixCollector, Outlet]:
+    outlet = Outlet("ipfix", "", "address", Bins("x", lateness=timedelta(0)), [])
+    clock = MovableClock(NOW)
+    return IpfixCollector(outlet, clock, exporters=networks("127.0.0.0/8"), ours=OURS), outlet
+
+
+def test_two_exporting_processes_on_one_box_have_templates_and_numbers_of_their_own() -> None:
+    collector, outlet = collecting()
+    turned = template(256, ((12, 4), (8, 4), *FIELDS[2:]))
+    first = message(template(), (256, flow("100.64.0.1", "8.8.8.8", 5)))
+    second = message(turned, (256, flow("8.8.8.8", "100.64.0.2", 7)))
+    for datagram, port in ((first, 4000), (second, 4001), (first, 4000)):
+        collector.datagram_received(datagram, ("127.0.0.1", port))
+    collector.datagram_received(message((256, flow("100.64.0.1", "8.8.8.8", 11)), sequence=1), ("127.0.0.1", 4000))
+    found = {r.identifier: (r.upstream_octets, r.downstream_octets) for r in outlet.bins.closed(NOW)}
+    found |= {r.identifier: (r.upstream_octets, r.downstream_octets) for r in outlet.bins.closed(NOW + timedelta(1))}
+    assert found == {"100.64.0.1": (16, 0), "100.64.0.2": (7, 0)}
+
+
+def test_an_absurd_record_costs_itself_alone_and_totals_are_counted_as_untold() -> None:
+    collector, outlet = collecting()
+    wide = template(256, ((8, 4), (12, 4), (1, 8)))
+    totals = template(257, ((8, 4), (12, 4), (85, 8)))
+    started = template(258, ((160, 8),))
+    ends = ipaddress.ip_address("100.64.0.1").packed + ipaddress.ip_address("8.8.8.8").packed
+    before = {reason: metrics.IPFIX_UNTOLD.labels(reason)._value.get() for reason in ("absurd", "no-delta")}
+    collector.datagram_received(message(wide, totals, started), ("127.0.0.1", 1))
+    records = ends + struct.pack("!Q", 2**64 - 1) + ends + struct.pack("!Q", 1200)
+    init = 258, struct.pack("!Q", 2**64 - 1)
+    collector.datagram_received(
+        message(init, (256, records), (257, ends + struct.pack("!Q", 9)), sequence=1), ("127.0.0.1", 1)
+    )
+    (record,) = outlet.bins.closed(NOW + timedelta(hours=1))
+    assert record.upstream_octets == 1200
+    after = {reason: metrics.IPFIX_UNTOLD.labels(reason)._value.get() for reason in before}
+    assert after == {reason: count + 1 for reason, count in before.items()}
+
+
+def test_a_box_that_went_away_holds_the_watermark_for_a_day() -> None:
+    outlet = Outlet("ipfix", "", "address", Bins("x"), [])
+    clock = MovableClock(NOW)
+    collector = IpfixCollector(outlet, clock, exporters=networks("127.0.0.0/8"), ours=OURS)
+    collector.datagram_received(message(template()), ("127.0.0.1", 1))
+    clock.move_to(NOW + timedelta(hours=23))
+    collector.datagram_received(message(template()), ("127.0.0.2", 1))
+    assert outlet.complete_until == horizon(NOW)
+    clock.move_to(NOW + timedelta(hours=25))
+    collector.datagram_received(message(template()), ("127.0.0.2", 2))
+    assert outlet.complete_until == horizon(NOW + timedelta(hours=25))
+
+
+def test_data_beside_a_withdrawal_of_all_templates_is_read() -> None:
+    templates = Templates()
+    decode(message(template()), templates)
+    withdrawal = 2, struct.pack("!HH", 2, 0)
+    assert len(decode(message(withdrawal, (256, flow("100.64.0.1", "8.8.8.8", 1))), templates).records) == 1
 
 
 def test_data_before_its_template_cannot_be_read_and_is_counted() -> None:

@@ -68,6 +68,17 @@ def test_every_octet_is_handed_out_once(told: list[tuple[int, int, int, int]]) -
     assert all(o.until - o.since > 2 * BIN or bin_of(o.since) + BIN >= o.until for o in found)
 
 
+def test_what_a_wrong_clock_put_far_ahead_is_told_now_and_no_record_outgrows_an_integer() -> None:
+    bins = Bins("life")
+    bins.add("a", NOW + timedelta(days=80), NOW + timedelta(days=80, seconds=1), 7, 0)
+    for _ in range(5):
+        bins.add("b", NOW, NOW + timedelta(seconds=1), 2**60, 2**60)
+    assert [record.upstream_octets for record in bins.changed()] == [2**62, 7, 2**60]
+    ahead, *rest = [r for r in bins.closed(NOW) if r.identifier == "a"]
+    assert (ahead.upstream_octets, rest) == (7, [])
+    assert sum(r.upstream_octets for r in bins.closed(NOW + timedelta(hours=1))) == 2**60
+
+
 async def test_ports_with_a_service_are_told_and_what_billing_lost_is_told_again_with_its_keys() -> None:
     clock, billing = MovableClock(NOW), Billing()
     feed = UsageFeed(billing, clock, "life")
