@@ -15,7 +15,7 @@ from billing_bridge.billing import evidence
 from billing_bridge.billing.model import BookedInterval, DayUsage
 from billing_bridge.rating.book import OctetBook, OctetRecord, micros
 from billing_bridge.rating.line import Octets, Usage
-from billing_bridge.sources.booked import BookedCall
+from billing_bridge.sources.booked import BookedCall, standing
 from billing_bridge.sources.ports import Ports
 
 DayOf = tuple[str, date]
@@ -49,7 +49,7 @@ def cut(intervals: Sequence[BookedInterval], zone: ZoneInfo) -> dict[int, Octets
 def usage_of(
     days: Sequence[DayUsage], quarters: Quarters, calls: Sequence[BookedCall] = (), ports: Ports = _NO_PORTS
 ) -> Usage:
-    """What counts on which day: on itself, or on the one to which it was released."""
+    """What counts on which day: on itself, or on the one to which it was released; and the calls that stand."""
     by_day: dict[date, Octets] = {}
     by_quarter: dict[date, dict[int, Octets]] = {}
     for used in days:
@@ -62,7 +62,7 @@ def usage_of(
         for quarter, octets in quarters.get((used.service_id, used.day), {}).items():
             known = counted.get(quarter)
             counted[quarter] = octets if known is None else _sum(known, octets)
-    return Usage(by_day, by_quarter, [call.for_rating for call in calls], ports.bins)
+    return Usage(by_day, by_quarter, [call.for_rating for call in standing(calls)], ports.bins)
 
 
 def _sum(one: Octets, other: Octets) -> Octets:

@@ -4,7 +4,8 @@
     decision                        n + 1: a reversal of one of them, and its parts anew
     charge 2    intervals up to m   without both: the difference is credited
 
-An interval is taken back by a reversal of a higher id, so which charge knew of it follows from the ids alone.
+An interval, or a call, is taken back by a reversal of a higher id, so which charge knew of it follows from the ids
+alone; and by which decision from what each move noted of its ids (sources.moves).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -21,7 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.billing import evidence, usage_rows
 from billing_bridge.billing.model import BookedInterval, DayUsage, RatedCharge
 from billing_bridge.billing.repository import to_interval
-from billing_bridge.sources import identifiers
+from billing_bridge.sources import booked as calls
+from billing_bridge.sources import identifiers, moves
+from billing_bridge.sources.assignments import CALLS, OCTETS
+from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.identifiers import USERNAME, Mapped, changes_within, owner
 from billing_bridge.sources.tables import record
 from billing_bridge.tables import charge, usage_interval
@@ -35,13 +38,13 @@ _Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An interval that `billed_by` was made for, and the reversal that took it back afterwards.
+    """An interval or a call that `billed_by` was made for, and the reversal that took it back afterwards.
 
-    `decision` is whose word it was (None: nobody's that is known); `was_theirs`: by what was said before it, or by the
-    record itself, the interval was the service's. `corrected_by` is the first charge that knows of the reversal.
+    `decision` is by whose word it was (None: nobody's that is known); `was_theirs`: by what was said before it, or by
+    the record itself, it was the service's. `corrected_by` is the first charge that knows of the reversal.
     """
 
-    booked: BookedInterval
+    booked: BookedInterval | BookedCall
     reversal_id: int
     billed_by: ChargeId
     corrected_by: ChargeId | None
@@ -51,55 +54,81 @@ class Moved:
 
 async def of_charge(conn: AsyncConnection, rated: RatedCharge) -> list[Moved]:
     """What was moved away of this charge since it was made, and of the one before it what this one takes back."""
-    if not rated.evidence and not rated.attempt:
+    if not rated.evidence and not rated.calls and not rated.attempt:
         return []
     chain = await _chain(conn, rated)
-    at = next(n for n, (charge_id, _) in enumerate(chain) if charge_id == rated.charge.charge_id)
-    found = await _taken_back(conn, chain, at)
+    at, own = chain.index(rated.charge.charge_id), rated.charge.charge_id
+    octets, calls = await _taken_back(conn, chain, at), await _calls_taken_back(conn, chain, at)
     if at:
-        own = rated.charge.charge_id
-        found += [pair for pair in await _taken_back(conn, chain, at - 1) if pair[3] == own]
-    return await _judged(conn, found)
+        octets += [pair for pair in await _taken_back(conn, chain, at - 1) if pair[3] == own]
+        calls += [pair for pair in await _calls_taken_back(conn, chain, at - 1) if pair[3] == own]
+    return await _judged(conn, octets) + await _of_calls(conn, calls)
 
 
-async def _chain(conn: AsyncConnection, rated: RatedCharge) -> list[tuple[ChargeId, datetime]]:
-    """The charges for the same, in order, and when each was made."""
+async def _chain(conn: AsyncConnection, rated: RatedCharge) -> list[ChargeId]:
+    """The charges for the same, in order."""
     c = charge.c
-    query = select(c.charge_id, c.created_at).where(
+    query = select(c.charge_id).where(
         c.subscription_id == rated.charge.subscription_id,
         c.period_first_on == rated.period.first_on,
         c.version_id == rated.charge.version_id,
         c.kind == rated.charge.kind.value,
         c.code == rated.code,
     )
-    return [(ChargeId(row.charge_id), row.created_at) for row in await conn.execute(query.order_by(c.attempt))]
+    return [ChargeId(charge_id) for charge_id in await conn.scalars(query.order_by(c.attempt))]
 
 
-_Pair = tuple[BookedInterval, int, ChargeId, ChargeId | None, datetime]
-"""Interval, reversal, the charge it was billed by and the one that knows better, and when it was billed."""
+_Pair = tuple[BookedInterval, int, ChargeId, ChargeId | None]
+"""Interval, reversal, the charge it was billed by and the one that knows better."""
+_CallPair = tuple[BookedCall, int, ChargeId, ChargeId | None]
 
 
-async def _taken_back(conn: AsyncConnection, chain: Sequence[tuple[ChargeId, datetime]], at: int) -> list[_Pair]:
-    charge_id, made_at = chain[at]
+async def _taken_back(conn: AsyncConnection, chain: Sequence[ChargeId], at: int) -> list[_Pair]:
     later: list[tuple[ChargeId, dict[object, int]]] | None = None
     found: list[_Pair] = []
-    for day in await usage_rows.evidence_of(conn, charge_id):
+    for day in await usage_rows.evidence_of(conn, chain[at]):
         reversals = await _reversals(conn, day)
         if not reversals:
             continue
         if later is None:
-            later = [(i, await _upto(conn, i)) for i, _ in chain[at + 1 :]]
+            later = [(i, await _upto(conn, i)) for i in chain[at + 1 :]]
         waiting = defaultdict(list)
         for reversal in reversed(reversals):
             waiting[evidence.content(reversal, -1)].append(reversal.interval_id)
         for booked in await evidence.intervals(conn, day):
             own = waiting[evidence.content(booked, 1)]
             if own:
-                reversal_id, key = own.pop(), (day.service_id, day.day)
-                # A day that a later charge does not name had nothing left when it was made.
-                knows = next((i for i, upto in later if upto.get(key, reversal_id) >= reversal_id), None)
-                found.append((booked, reversal_id, charge_id, knows, made_at))
+                reversal_id = own.pop()
+                knows = _knows(later, (day.service_id, day.day), reversal_id)
+                found.append((booked, reversal_id, chain[at], knows))
     return found
+
+
+async def _calls_taken_back(conn: AsyncConnection, chain: Sequence[ChargeId], at: int) -> list[_CallPair]:
+    later: list[tuple[ChargeId, dict[object, int]]] | None = None
+    found: list[_CallPair] = []
+    for day in await calls.evidence_of(conn, chain[at]):
+        reversals = await calls.reversals(conn, day)
+        if not reversals:
+            continue
+        if later is None:
+            later = [(i, await _upto_call(conn, i)) for i in chain[at + 1 :]]
+        billed = {c.record_id: c for c in await calls.of_day(conn, day)}
+        for reversal in reversals:
+            own = billed.pop(reversal.record_id, None)
+            if own is not None:
+                knows = _knows(later, (day.service_id, day.day), reversal.call_id)
+                found.append((own, reversal.call_id, chain[at], knows))
+    return found
+
+
+def _knows(later: Sequence[tuple[ChargeId, Mapping[object, int]]], key: object, reversal_id: int) -> ChargeId | None:
+    """The first of these charges that knows of a reversal. A day that it does not name had nothing left by then."""
+    return next((i for i, upto in later if upto.get(key, reversal_id) >= reversal_id), None)
+
+
+async def _upto_call(conn: AsyncConnection, charge_id: ChargeId) -> dict[object, int]:
+    return {(d.service_id, d.day): d.last_call_id for d in await calls.evidence_of(conn, charge_id)}
 
 
 async def _upto(conn: AsyncConnection, charge_id: ChargeId) -> dict[object, int]:
@@ -118,40 +147,39 @@ async def _reversals(conn: AsyncConnection, day: DayUsage) -> list[BookedInterva
     return [to_interval(row) for row in await conn.execute(query.order_by(i.interval_id))]
 
 
+async def _of_calls(conn: AsyncConnection, pairs: Sequence[_CallPair]) -> list[Moved]:
+    decisions = await moves.decisions_of(conn, CALLS, [reversal_id for _, reversal_id, _, _ in pairs])
+    return [Moved(booked, n, by, knows, decisions.get(n), True) for booked, n, by, knows in pairs]
+
+
 async def _judged(conn: AsyncConnection, pairs: Sequence[_Pair]) -> list[Moved]:
     if not pairs:
         return []
+    decisions = await moves.decisions_of(conn, OCTETS, [reversal_id for _, reversal_id, _, _ in pairs])
     names = await _names(conn, [pair[0] for pair in pairs])
     said = {
         identifier: sorted(await identifiers.entries(conn, *identifier), key=lambda e: e.mapped_at)
         for identifier in {named for named, _ in names.values()}
     }
     found = []
-    for booked, reversal_id, billed_by, knows, made_at in pairs:
+    for booked, reversal_id, billed_by, knows in pairs:
         name, told = names.get((booked.source, booked.interval.record_ids[-1]), (None, None))
-        decision, theirs = whose(booked, told, said[name] if name else (), made_at)
+        decision = decisions.get(reversal_id)
+        theirs = was_theirs(booked, told, said[name] if name else (), decision)
         found.append(Moved(booked, reversal_id, billed_by, knows, decision, theirs))
     return found
 
 
-def whose(
-    booked: BookedInterval, told: str | None, entries: Sequence[Mapped], billed_at: datetime
-) -> tuple[Mapped | None, bool]:
-    """(the decision that moved it, whether it was its service's before that). Pure.
+def was_theirs(booked: BookedInterval, told: str | None, entries: Sequence[Mapped], decision: Mapped | None) -> bool:
+    """Whether an interval was its service's until `decision` moved it. Pure.
 
     `told` is the service that the record names, `entries` all decisions about its identifier as they were made.
     """
     own = booked.interval.service_id
-    theirs = told is None or told == own
-    known: list[Mapped] = []
-    for entry in entries:
-        before = _owners(booked, known)
-        known.append(entry)
-        after = _owners(booked, known)
-        theirs = theirs or own in before
-        if entry.mapped_at >= billed_at and after != before and after - {own}:
-            return entry, theirs
-    return None, theirs or own in _owners(booked, known)
+    if told is None or told == own:
+        return True
+    before = [e for e in entries if decision is None or (e != decision and e.mapped_at <= decision.mapped_at)]
+    return any(own in _owners(booked, before[:n]) for n in range(1, len(before) + 1))
 
 
 def _owners(booked: BookedInterval, entries: Iterable[Mapped]) -> set[str | None]:

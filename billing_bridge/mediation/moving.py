@@ -35,6 +35,7 @@ from billing_bridge.sources.comparing import compare
 from billing_bridge.sources.identifiers import USERNAME as OF_RADIUS
 from billing_bridge.sources.identifiers import Timeline, changes_within, decided, owner
 from billing_bridge.sources.ledger import RADIUS, SUSPENSE, UNRATED, Tally
+from billing_bridge.sources.moves import Moved
 from billing_bridge.sources.repository import Waiting
 from billing_bridge.sources.repository import suspend as suspend_sourced
 from billing_bridge.sources.tables import record
@@ -61,19 +62,6 @@ _EARLIER = timedelta(days=1)
 """How far the clock of a NAS, and so the instant of a record, may be ahead of its arrival here."""
 _AT_ONCE = 50_000
 """Records of the usage log read in one statement, while nobody waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Octets that went from one service to another (None: to nobody). `adjusted`: a bill had them already."""
-
-    from_service: str
-    to_service: str | None
-    octets: int
-    records: int
-    first_on: date
-    last_on: date
-    adjusted: bool
 
 
 @dataclass(frozen=True, slots=True)

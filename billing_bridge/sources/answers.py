@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from billing_bridge.mediation.moving import Moved
 from billing_bridge.sources.assignments import Assignment
 from billing_bridge.sources.booked import BookedCall
 from billing_bridge.sources.cdr import PRESETS, CsvMapping
@@ -16,6 +15,7 @@ from billing_bridge.sources.comparing import Said
 from billing_bridge.sources.identifiers import Mapped
 from billing_bridge.sources.ledger import Hour
 from billing_bridge.sources.model import Report, Source
+from billing_bridge.sources.moves import Moved
 from billing_bridge.sources.repository import Stored
 from controller.domain.errors import RuleError
 from controller.http.endpoint import PageQuery
@@ -264,12 +264,14 @@ class IdentifierOut(Out):
 
 
 class MovedOut(Out):
-    """Octets that had been booked to one service, and are another's now, or (null) wait for one. `adjusted`: a bill had
-    them already, so the next run credits and charges the difference."""
+    """Octets, or calls of so many seconds, that had been booked to one service and are another's now, or (null) wait
+    for one. `adjusted`: a bill had them already, so the next run credits and charges the difference."""
 
     from_service_id: str
     to_service_id: str | None
     octets: int
+    calls: int
+    duration_s: int
     records: int
     first_on: date
     last_on: date
@@ -279,13 +281,14 @@ class MovedOut(Out):
     def of(cls, moved: Moved) -> MovedOut:
         return cls(
             from_service_id=moved.from_service, to_service_id=moved.to_service, octets=moved.octets,
-            records=moved.records, first_on=moved.first_on, last_on=moved.last_on, adjusted=moved.adjusted,
+            calls=moved.calls, duration_s=moved.duration_s, records=moved.records, first_on=moved.first_on,
+            last_on=moved.last_on, adjusted=moved.adjusted,
         )  # fmt: skip
 
 
 class GivenOut(IdentifierOut):
     """`taken_up`: items that left suspense with it. `booked_before`: records of sources of that time that were taken
-    before; their octets are in `moved` where they are another's now, and their calls stay booked."""
+    before; what of them is another's now is in `moved`."""
 
     taken_up: int
     booked_before: int
@@ -338,7 +341,8 @@ class CallQuery(PageQuery):
 
 
 class CallOut(Out):
-    """An answered call that was booked to a service. `record_id` is the record of its source."""
+    """An answered call that was booked to a service. `record_id` is the record of its source. Below zero `duration_s`
+    takes it back: it is another service's, by what was decided later."""
 
     call_id: int
     day: date

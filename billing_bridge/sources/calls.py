@@ -7,7 +7,7 @@ not matter which came first, the call or the activation. A call without a price 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ from billing_bridge.sources.booked import BookedCall, all_of
 from billing_bridge.sources.ledger import RATED, SUSPENSE, Tally
 from billing_bridge.sources.model import NO_PRICE
 from billing_bridge.sources.repository import Waiting
-from billing_bridge.sources.tables import call, record
+from billing_bridge.sources.tables import record
 from billing_bridge.suspense.model import ENTITLED, NOT_ENTITLED, WAITING, WRITTEN_OFF, detail_of, nearest
 from billing_bridge.suspense.settle import rate_again, read_timelines
 from billing_bridge.tables import suspense
@@ -39,23 +39,22 @@ async def settle_calls(
     zone: ZoneInfo,
     now: datetime,
     tally: Tally,
-    calls: Sequence[BookedCall] | None = None,
+    calls: Sequence[BookedCall],
 ) -> set[int]:
-    """Put the calls of these services into or out of suspense; returns the records that wait then.
+    """Put calls of these services into or out of suspense; returns the records that wait then.
 
-    `calls` are those that are new; None looks at all that the services ever had, after a change of a timeline.
+    `calls` are those that are new, or all that stand after a change of a timeline.
     """
-    if calls is None:
-        calls = await all_of(conn, service_ids)
     if not calls:
         return set()
     plans = (await read_timelines(conn, service_ids, zone)).plans
     known = await tariffs(conn, {s.version_id for stretches in plans.values() for s in stretches})
-    items = await _items(conn, calls)
+    items = await items_of(conn, calls)
     waiting: dict[int, Waiting] = {}
     released: list[Row[Any]] = []
     again: dict[str, date] = {}
-    accepted = await _accepted(conn, calls)
+    records = await _records(conn, [c.record_id for c in calls])
+    accepted = {record_id: row.accepted_at for record_id, row in records.items()}
     for booked in calls:
         item = items.get(booked.record_id)
         held = _held(booked, plans.get(booked.service_id, ()), known)
@@ -84,19 +83,14 @@ async def settle_calls(
 async def change_of_timeline(conn: AsyncConnection, service_id: str, *, zone: ZoneInfo, now: datetime) -> None:
     """After an entry of a timeline: every call of the service stands where it belongs, and the ledger says so."""
     tally = Tally()
-    before = {
-        row.record_id: row
-        for row in await conn.execute(
-            select(record.c.record_id, record.c.source, record.c.accepted_at, record.c.state, call.c.duration_s)
-            .join(call, call.c.record_id == record.c.record_id)
-            .where(call.c.service_id == service_id)
-        )
-    }
-    if not before:
+    own = {c.record_id: c for c in await all_of(conn, [service_id])}
+    if not own:
         return
-    for record_id in await settle_calls(conn, [service_id], zone=zone, now=now, tally=tally):
+    before = await _records(conn, own)
+    waiting = await settle_calls(conn, [service_id], zone=zone, now=now, tally=tally, calls=list(own.values()))
+    for record_id in waiting:
         row = before[record_id]
-        tally.move(row.source, row.accepted_at, row.state, SUSPENSE, row.duration_s)
+        tally.move(row.source, row.accepted_at, row.state, SUSPENSE, own[record_id].duration_s)
     await tally.write(conn)
 
 
@@ -115,7 +109,7 @@ def _held(
     return NO_PRICE, detail, holding[0]
 
 
-async def _items(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int, Row[Any]]:
+async def items_of(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int, Row[Any]]:
     """What waits, or was written off, of these calls for want of a plan or a price."""
     found: dict[int, Row[Any]] = {}
     ids = [c.record_id for c in calls]
@@ -129,12 +123,14 @@ async def _items(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int
     return found
 
 
-async def _accepted(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[int, datetime]:
-    found: dict[int, datetime] = {}
-    ids = [c.record_id for c in calls]
+async def _records(conn: AsyncConnection, record_ids: Iterable[int]) -> dict[int, Row[Any]]:
+    """When they came, and what they are in the ledger."""
+    found: dict[int, Row[Any]] = {}
+    ids, r = sorted(record_ids), record.c
     for start in range(0, len(ids), 500):
-        query = select(record.c.record_id, record.c.accepted_at).where(record.c.record_id.in_(ids[start : start + 500]))
-        found |= {row.record_id: row.accepted_at for row in await conn.execute(query)}
+        query = select(r.record_id, r.source, r.accepted_at, r.state)
+        rows = await conn.execute(query.where(r.record_id.in_(ids[start : start + 500])))
+        found |= {row.record_id: row for row in rows}
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.mediation.attribution import split_by_day
@@ -19,6 +19,8 @@ from controller.store.many import insert_rows
 
 _COLUMNS = ("service_id", "day", "source", "upstream_octets", "downstream_octets", "calls", "duration_s", "records")
 _SUMS = _COLUMNS[3:]
+_STANDING = func.sum(case((call.c.duration_s < 0, -1), else_=1))
+"""Calls, without those that were taken back."""
 _ADD = "ON CONFLICT (service_id, day, source) DO UPDATE SET " + ", ".join(
     f"{name} = {compared.name}.{name} + excluded.{name}" for name in _SUMS
 )
@@ -72,13 +74,14 @@ async def said(conn: AsyncConnection, service_id: str, since_on: date, until_on:
         for row in await conn.execute(select(usage_day).where(*days))
     ]
     calls = (
-        select(call.c.day, call.c.source, func.count().label("calls"), func.sum(call.c.duration_s).label("seconds"))
+        select(call.c.day, call.c.source, _STANDING.label("calls"), func.sum(call.c.duration_s).label("seconds"))
         .where(call.c.service_id == service_id, call.c.day >= since_on, call.c.day < until_on)
         .group_by(call.c.day, call.c.source)
     )
     found += [
         Said(service_id, row.day, row.source, 0, 0, int(row.calls), int(row.seconds), True)
         for row in await conn.execute(calls)
+        if row.calls
     ]
     others = select(compared).where(
         compared.c.service_id == service_id, compared.c.day >= since_on, compared.c.day < until_on

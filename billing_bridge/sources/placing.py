@@ -37,13 +37,17 @@ from controller.domain.ports import AddressHolders
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A fact (or the part of one that waited) with the record it is from. `believed`: a person said that it is true."""
+    """A fact (or the part of one that waited) with the record it is from. `believed`: a person said that it is true.
+
+    `turn` is that of a call which is booked again (billing_bridge_call).
+    """
 
     record_id: int
     accepted_at: datetime
     fact: Fact
     grown_since: datetime | None = None
     believed: bool = False
+    turn: int = 0
 
 
 @dataclass(slots=True)
@@ -232,6 +236,7 @@ class Placing:
                         source.name,
                         one.record_id,
                         late,
+                        one.turn,
                     )
                 )
         await add_calls(conn, booked)

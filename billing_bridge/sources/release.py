@@ -11,9 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.mediation.repository import Position
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import repository
+from billing_bridge.sources.assignments import CALLS
+from billing_bridge.sources.booked import next_turns
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.ledger import SUSPENSE, Tally
 from billing_bridge.sources.model import ABSURD, CLOCK_JUMP, CONFLICT, MALFORMED, NEGATIVE, Source
+from billing_bridge.sources.moves import Moved
+from billing_bridge.sources.moving_calls import move_calls
 from billing_bridge.sources.placing import Arrived, Placing
 from billing_bridge.suspense.model import NO_SERVICE
 from billing_bridge.suspense.repository import Item
@@ -35,6 +39,13 @@ def amount(item: Item) -> int:
 class Release:
     def __init__(self, settings: BillingSettings, holders: AddressHolders | None = None) -> None:
         self._placing = Placing(settings.zone, holders)
+        self._zone = settings.zone
+
+    async def move_calls(
+        self, conn: AsyncConnection, kind: str, name: str, since: datetime, *, now: datetime, actor: str
+    ) -> list[Moved]:
+        """See billing_bridge.sources.moving_calls."""
+        return await move_calls(conn, self._placing, kind, name, since, zone=self._zone, now=now, actor=actor)
 
     async def kind(self, conn: AsyncConnection, item: Item) -> str:
         """What kind of identifier the item has."""
@@ -67,6 +78,7 @@ class Release:
     ) -> int:
         stored = {s.record_id: s for s in await repository.records(conn, (i.source_record_id or 0 for i in items))}
         arrived = []
+        turns = await next_turns(conn, sorted(stored)) if source.measure == CALLS else {}
         for item in items:
             one = stored[item.source_record_id or 0]
             assert one.fact is not None, "what cannot be read is not taken up"
@@ -77,7 +89,8 @@ class Release:
                     downstream_octets=item.downstream_octets,
                 )  # fmt: skip
             believed = item.reason in BELIEVABLE
-            arrived.append(Arrived(one.record_id, one.accepted_at, fact, item.grown_since, believed))
+            turn = turns.get(one.record_id, 0)
+            arrived.append(Arrived(one.record_id, one.accepted_at, fact, item.grown_since, believed, turn))
         ids = await repository.lock_ids(conn)
         placed, last_interval_id, after = await self._placing.place(
             conn, source, arrived, last_interval_id=last_interval_id, ids=ids, now=now, tally=tally

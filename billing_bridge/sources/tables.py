@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Date,
     ForeignKey,
@@ -104,11 +105,30 @@ call = Table(
     Column("duration_s", BigInteger, nullable=False),
     Column("number", String(64), nullable=False),
     Column("source", String(64), nullable=False),
-    Column("record_id", BigInteger, nullable=False, unique=True),
+    Column("record_id", BigInteger, nullable=False),
     Column("adjustment", Boolean, nullable=False),
+    Column("turn", Integer, nullable=False),
+    UniqueConstraint("record_id", "turn"),
+    CheckConstraint("(turn % 2 = 0) = (duration_s > 0)", name="turn"),
     Index("ix_billing_bridge_call_service_id_day", "service_id", "day", "call_id"),
 )
-"""Answered calls of a service, by the local day on which they began. Ids only ever rise, in order of booking."""
+"""Answered calls of a service, by the local day on which they began. Ids only ever rise, in order of booking.
+
+`turn` counts what became of a record: 0 is its call as it was booked first, an odd one takes back the one before (its
+`duration_s` is below zero), the next is its call again, booked to another service."""
+
+move = Table(
+    "billing_bridge_usage_move",
+    metadata,
+    Column("measure", String(8), primary_key=True),
+    Column("last_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("identifier", String(253), nullable=False),
+    Column("since", Instant, nullable=False),
+)
+"""Bookings of intervals ("octets") or calls, first to last, that gave usage to whoever it was by this entry of a
+timeline of billing_bridge_identifier."""
 
 charge_calls = Table(
     "billing_bridge_charge_calls",

@@ -31,7 +31,7 @@ from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownS
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.handover import pieces
-from billing_bridge.mediation.moving import Ahead, Moved, move, read_ahead
+from billing_bridge.mediation.moving import Ahead, read_ahead
 from billing_bridge.mediation.repository import Held, Position, lock_position, move_position
 from billing_bridge.mediation.repository import suspend as hold
 from billing_bridge.settings import BillingSettings
@@ -39,6 +39,7 @@ from billing_bridge.sources import identifiers
 from billing_bridge.sources.identifiers import Mapped, Timeline, owner
 from billing_bridge.sources.ledger import RADIUS, SUSPENSE, UNRATED, Tally, fate
 from billing_bridge.sources.model import SECOND_SOURCE
+from billing_bridge.sources.moves import Moved
 from billing_bridge.sources.release import BELIEVABLE, Release, amount
 from billing_bridge.sources.repository import set_states
 from billing_bridge.suspense import repository
@@ -65,6 +66,7 @@ from billing_bridge.suspense.model import (
     worth,
     worth_of_calls,
 )
+from billing_bridge.suspense.moving import move_booked
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
 from controller.domain.clock import Clock, local_date
@@ -186,7 +188,7 @@ class SuspenseService:
         Usage of that identifier that comes later, still without a service, is booked to it too. What began before
         `since` is cut there. Raises UnknownSuspense, UnbilledService, NotForThis and Decided.
         """
-        now = self._clock.now()
+        now, zone = self._clock.now(), self._settings.zone
         ahead = await self._ahead(suspense_id, since)
         async with self._database.begin() as conn:
             item = await _get(conn, suspense_id)
@@ -207,7 +209,9 @@ class SuspenseService:
             taken = await self._found(conn, kind, item.username, at, position, now, actor, only=service_id)
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
-            moved = await self._move(conn, kind, item.username, at, ahead, now, actor, reason)
+            moved = await move_booked(
+                conn, self._release, kind, item.username, at, ahead, zone=zone, now=now, actor=actor, reason=reason
+            )
         return Released(MAPPED, taken, moved)
 
     async def give(
@@ -223,10 +227,9 @@ class SuspenseService:
     ) -> tuple[Mapped, Released]:
         """From `since` on the identifier is that of `service_id`, or nobody's; what waits under it is taken up.
 
-        Octets that were booked to another service meanwhile are moved: see mediation.moving. Raises UnbilledService and
-        Decided.
+        What was booked to another service meanwhile is moved: see suspense.moving. Raises UnbilledService and Decided.
         """
-        now = self._clock.now()
+        now, zone = self._clock.now(), self._settings.zone
         ahead = await read_ahead(self._database, kind, name, since)
         async with self._database.begin() as conn:
             await audit.record(
@@ -247,7 +250,9 @@ class SuspenseService:
             ):
                 raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
             taken = await self._found(conn, kind, name, since, position, now, actor)
-            moved = await self._move(conn, kind, name, since, ahead, now, actor, reason)
+            moved = await move_booked(
+                conn, self._release, kind, name, since, ahead, zone=zone, now=now, actor=actor, reason=reason
+            )
         return Mapped(kind, name, since, service_id, overrides, now, actor), Released(MAPPED, taken, moved)
 
     async def _ahead(self, suspense_id: int, since: datetime | None) -> Ahead | None:
@@ -258,45 +263,6 @@ class SuspenseService:
                 return None
             kind = await self._release.kind(conn, item)
         return await read_ahead(self._database, kind, item.username, _begins(item) if since is None else since)
-
-    async def _move(
-        self,
-        conn: AsyncConnection,
-        kind: str,
-        name: str,
-        since: datetime,
-        ahead: Ahead | None,
-        now: datetime,
-        actor: str,
-        reason: str,
-    ) -> tuple[Moved, ...]:
-        """Move what was booked under an identifier whose timeline has changed at `since`; each move is audited."""
-        position = await lock_position(conn)
-        timelines = await identifiers.both(conn, kind, name)
-        moved, last_interval_id = await move(
-            conn, kind, name, since, timelines, ahead=ahead, upto_record=position.record_id,
-            last_interval_id=position.last_interval_id, zone=self._settings.zone, now=now,
-        )  # fmt: skip
-        await move_position(conn, Position(position.record_id, last_interval_id))
-        for one in moved:
-            await audit.record(
-                conn,
-                now=now,
-                actor=actor,
-                action="usage-identifier.move",
-                subject=f"{kind}:{name}"[:160],
-                before={"service_id": one.from_service},
-                after={
-                    "service_id": one.to_service,
-                    "octets": one.octets,
-                    "records": one.records,
-                    "first_on": one.first_on.isoformat(),
-                    "last_on": one.last_on.isoformat(),
-                    "adjusted": one.adjusted,
-                },
-                reason=reason,
-            )
-        return tuple(moved)
 
     async def _found(
         self,

@@ -125,8 +125,9 @@ def owner(
     print(f"{found['kind']} {found['identifier']} from {found['since']}: {found['service_id'] or 'nobody'}")
     for one in found["moved"]:
         late = ", billed already: the next run corrects it" if one["adjusted"] else ""
+        what = f"{one['calls']} calls of {one['duration_s']} s" if one["calls"] else f"{one['octets']} octets"
         print(
-            f"moved {one['octets']} octets of {one['first_on']} to {one['last_on']} from {one['from_service_id']} "
+            f"moved {what} of {one['first_on']} to {one['last_on']} from {one['from_service_id']} "
             f"to {one['to_service_id'] or 'suspense'}{late}"
         )
 

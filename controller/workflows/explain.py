@@ -114,7 +114,7 @@ class Explainer:
             services = {r.service_id for r in records.values() if r.service_id is not None}
             owners, began = await self._billing.owners(names, services)
             moves = await self._billing.moved(detail.rated)
-            once_theirs = {m.booked.interval_id for m in moves if m.was_theirs}
+            once_theirs = {m.booked.interval_id for m in moves if m.was_theirs and isinstance(m.booked, BookedInterval)}
             added = added_up(logged, records, self._zone, owners, began, once_theirs)
             faults += _record_faults(ids, records) + added.faults
             faults += list(await self._usage.verify_chain(ids)) if ids else []

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from billing_bridge.billing.model import BookedInterval
 from billing_bridge.billing.moved import Moved
+from billing_bridge.sources.booked import BookedCall
 from controller.domain.identity import ChargeId
 from erp.finance.service import FinanceService
 
@@ -35,12 +37,20 @@ async def of_moves(finance: FinanceService, moves: Sequence[Moved], charge_id: C
 
 
 def _what(own: Sequence[Moved]) -> str:
-    octets = sum(m.booked.interval.upstream_octets + m.booked.interval.downstream_octets for m in own)
-    pairs = [f"{m.booked.interval_id} by {m.reversal_id}" for m in own[:_NAMED]]
-    more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
     days: list[date] = sorted({m.booked.day for m in own})
     when = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{when}  {octets} octets were reversed (interval {', '.join(pairs)}{more})"
+    intervals = [m.booked for m in own if isinstance(m.booked, BookedInterval)]
+    calls = [m.booked for m in own if isinstance(m.booked, BookedCall)]
+    if calls:
+        what = f"{len(calls)} calls of {sum(c.duration_s for c in calls)} s were reversed (call"
+        ids = [c.call_id for c in calls]
+    else:
+        octets = sum(b.interval.upstream_octets + b.interval.downstream_octets for b in intervals)
+        what = f"{octets} octets were reversed (interval"
+        ids = [b.interval_id for b in intervals]
+    pairs = [f"{i} by {m.reversal_id}" for i, m in zip(ids, own, strict=True)]
+    more = f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
+    return f"{when}  {what} {', '.join(pairs[:_NAMED])}{more})"
 
 
 def _whose(move: Moved) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,29 @@ async def test_a_line_is_judged_by_what_held_when_it_was_billed_and_names_what_w
     explained = await world.explainer.explain(charged.line_id)
     assert explained.intact, explained.faults
     assert not [step for step in explained.steps if "reversed" in step]
+
+
+async def test_of_several_decisions_the_one_is_named_that_moved_what_was_billed(world: BillingWorld) -> None:
+    """The first only fills in where RADIUS knew nobody, and moved nothing; the last ones moved other usage."""
+    old, wrong, new = [await world.activate(DATA) for _ in range(3)]
+    for told in ((berlin(2026, 9, 6), 0, 0), (berlin(2026, 9, 10), 0, 12 * GB), (berlin(2026, 9, 20), 0, 26 * GB)):
+        world.clock.move_to(told[0])
+        await mediated(world, old, told)
+    world.clock.move_to(berlin(2026, 10, 1, 2))
+    await world.launch()
+    ((_, billed),) = await usage_lines(world, old, await world.bill())
+    at = berlin(2026, 10, 9, 9)
+    for hours, (to, since, overrides) in enumerate((
+        (wrong, berlin(2026, 9, 8), False), (new, berlin(2026, 9, 10), True), (old, berlin(2026, 9, 9), True),
+        (wrong, berlin(2026, 9, 15), True),
+    )):  # fmt: skip
+        world.clock.move_to(at + timedelta(hours=hours))
+        await give(world, to, since, overrides=overrides)
+    explained = await world.explainer.explain(billed.line_id)
+    assert explained.intact, explained.faults
+    (step,) = [step for step in explained.steps if "were reversed" in step]
+    assert f"{14 * GB} octets" in step
+    assert f"given to service {new.service_id} from 2026-09-09T22:00:00+00:00 on by user:anna at 2026-10-09T08" in step
 
 
 async def test_what_is_nobodys_from_an_instant_on_waits_and_is_taken_up_by_whoever_it_is_given_to(
