@@ -12,6 +12,7 @@ Levies (communications taxes) are other taxes than VAT: computed by an adapter, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -24,6 +25,7 @@ from controller.domain.money import Money
 INVOICE, CREDIT_NOTE, DEBIT_NOTE = "invoice", "credit-note", "debit-note"
 CLAIMS = (INVOICE, DEBIT_NOTE)
 """Documents by which the customer owes something."""
+_DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +260,17 @@ def _split(amounts: Sequence[Money], part: Decimal, of: Decimal, rounding: str) 
 
 
 def split_by_account(charges: Sequence[Charge]) -> Mapping[tuple[AccountId, str], list[Charge]]:
-    """Charges per document: one for each account and currency, in order of appearance."""
+    """Charges per document: one for each account and currency, in order of appearance, headings in their own."""
     found: dict[tuple[AccountId, str], list[Charge]] = {}
     for charge in charges:
         found.setdefault((charge.account_id, charge.net.currency), []).append(charge)
-    return found
+    return {key: sorted(own, key=_heading) if any(c.group for c in own) else own for key, own in found.items()}
+
+
+def _heading(charge: Charge) -> tuple[bool, list[str | int], str]:
+    """Lines without a heading come first; site 9 before site 10. The paper has the same order as the stored lines."""
+    parts: list[str | int] = [int(p) if n % 2 else p.casefold() for n, p in enumerate(_DIGITS.split(charge.group))]
+    return bool(charge.group), parts, charge.group
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,22 @@ async def test_an_issued_invoice_is_an_e_invoice(books: Books) -> None:
     assert faults("cii", get_facturx_xml_from_pdf(pdf, check_xsd=False)[1]) == []
 
 
+async def test_sites_stand_on_a_consolidated_bill_in_the_order_of_their_names_however_they_were_charged(
+    books: Books,
+) -> None:
+    account = await books.account()
+    groups = ["Site 10", "site 9", "", "Site 10", "Werk 2b", "Werk 2"]
+    charges = [books.charge(account, f"{n}.00", group=group) for n, group in enumerate(groups, 1)]
+    (invoice_id,) = await books.finance.issue(BillRunId("run"), charges)
+    lines = await books.finance.lines(invoice_id)
+    assert [str(line.net.amount) for line in lines] == ["3.00", "2.00", "1.00", "4.00", "6.00", "5.00"]
+    _, xml = await books.finance.ubl(invoice_id)
+    told = re.findall(rb"<cac:InvoiceLine>.*?ID>(\d)<.*?LineExtensionAmount[^>]*>(\d)\.00<", xml, re.S)
+    assert told == [(b"1", b"3"), (b"2", b"2"), (b"3", b"1"), (b"4", b"4"), (b"5", b"6"), (b"6", b"5")]
+    content = await books.finance.content(invoice_id)
+    assert [line["group"] for line in content["lines"]] == ["", "site 9", "Site 10", "Site 10", "Werk 2", "Werk 2b"]
+
+
 async def test_an_altered_document_is_not_handed_out(books: Books) -> None:
     made = await books.issue(await books.account())
     async with books.database.begin() as conn:
@@ -192,7 +208,7 @@ async def test_bill_run_over_many_accounts_resumes_without_doubles(database: Dat
             charges = await world.billing.charges(run.bill_run_id, batch)
             for _ in range(2):
                 await world.finance.issue(run.bill_run_id, charges)
-            await world.billing.set_invoiced(run.bill_run_id, batch, len(charges))
+            await world.book.set_invoiced(run.bill_run_id, batch, {}, ())
     found = await world.finance.invoices(Wanted(bill_run_id=run.bill_run_id), limit=100)
     assert len(found) == 7
     assert {i.total.minor for i in found} == {3570}
