@@ -36,7 +36,14 @@ from erp.crm.service import CrmService
 from erp.finance import adjustments, ledger, repository
 from erp.finance.adjustments import Adjustment, Noted
 from erp.finance.crediting import Creditable, credit_of, credit_run, document_of
-from erp.finance.errors import OverCredit, UnknownAdjustment, UnknownInvoice, UnknownInvoiceLine, WrongCurrency
+from erp.finance.errors import (
+    OverCredit,
+    ReferenceTaken,
+    UnknownAdjustment,
+    UnknownInvoice,
+    UnknownInvoiceLine,
+    WrongCurrency,
+)
 from erp.finance.issue import Addressed
 from erp.finance.issuing import Issuer, entity_of
 from erp.finance.model import Invoice
@@ -69,8 +76,11 @@ class CorrectionService:
     ) -> Invoice:
         """A credit note over some lines: of each a net amount, or None for all that is left of it.
 
-        Raises UnknownInvoice, UnknownInvoiceLine, OverCredit, WrongCurrency.
+        The same reference again is the same credit note. Raises UnknownInvoice, UnknownInvoiceLine, OverCredit,
+        WrongCurrency, ReferenceTaken where the reference was used for something else.
         """
+        if reference == VOID and wanted:
+            raise ReferenceTaken(f"{VOID} is the reference of what takes back a whole document: choose another")
         run = credit_run(invoice_id, reference)
         now = self._clock.now()
         async with self._database.begin() as conn:
@@ -78,6 +88,7 @@ class CorrectionService:
             original = await _invoice(conn, invoice_id)
             known = await repository.find_of_run(conn, run)
             if known is not None:
+                await _require_same_credit(conn, known, wanted)
                 return known
             lines = {c.line.line_id: c for c in await repository.creditable(conn, invoice_id)}
             if reference == VOID:
@@ -117,10 +128,17 @@ class CorrectionService:
         return await self.credit(invoice_id, {}, reason=reason, reference=VOID, actor=actor)
 
     async def adjust(self, wanted: Adjustment, *, actor: str) -> Invoice:
-        """A document over one line that belongs to no offering. Raises NoAccount, WrongCurrency, LevyUnavailable."""
+        """A document over one line that belongs to no offering; the same reference again is the same document.
+
+        Raises NoAccount, WrongCurrency, LevyUnavailable, ReferenceTaken where the reference says something else.
+        """
         drafted, run = await self._adjusting(wanted)
         async with self._database.begin() as conn:
-            return await self._adjust(conn, wanted, drafted, run, actor)
+            made = await self._adjust(conn, wanted, drafted, run, actor)
+            (line,) = await repository.lines(conn, made.invoice_id)
+            if (line.agreed, line.item) != (wanted.net, wanted.item):
+                raise ReferenceTaken(f"{wanted.reference} is {made.number} over {line.item}, {line.agreed}")
+            return made
 
     async def adjust_in(self, conn: AsyncConnection, wanted: Adjustment, *, actor: str) -> None:
         """The same for who acts on an event, in its transaction; where a tax service is asked, `Adjusting` issues it.
@@ -228,6 +246,16 @@ async def _invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
     if found is None:
         raise UnknownInvoice(f"no invoice {invoice_id}")
     return found
+
+
+async def _require_same_credit(
+    conn: AsyncConnection, known: Invoice, wanted: Mapping[InvoiceLineId, Money | None]
+) -> None:
+    """Whether an earlier credit note is what is asked for now. What "all that was left" came to then is not asked."""
+    given = {line.credits_line_id: -line.net for line in await repository.lines(conn, known.invoice_id)}
+    other = any(net is not None and net != given.get(line_id) for line_id, net in wanted.items())
+    if wanted and (other or set(wanted) != set(given)):
+        raise ReferenceTaken(f"the reference is that of {known.number}, which takes back something else")
 
 
 def _require(

@@ -4,6 +4,7 @@ RuleError
 ├── NotFound  UnknownInvoice, UnknownPayment, UnknownInvoiceLine, UnknownEntry, UnknownContract,
 │             UnknownAllocation, UnknownDeposit, UnknownAdjustment
 ├── Conflict  PaymentMismatch      the same reference, but another amount or account
+│             ReferenceTaken       the same reference, but another credit or adjustment
 │             AccountExists        the code is taken
 │             Settled              a reseller was paid for that day, or it was said before whose it is
 │             PeriodClosed         the books are closed up to a later day
@@ -79,6 +80,10 @@ class ContractMismatch(Conflict):
 
 class PaymentMismatch(Conflict):
     code = "payment-mismatch"
+
+
+class ReferenceTaken(Conflict):
+    code = "reference-taken"
 
 
 class AccountExists(Conflict):

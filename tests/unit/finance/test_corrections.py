@@ -19,7 +19,7 @@ from erp.finance.adjustments import Adjustment
 from erp.finance.crediting import Creditable, credit_of
 from erp.finance.einvoice import cii, ubl
 from erp.finance.einvoice.model import of_content
-from erp.finance.errors import OverCredit, UnknownInvoiceLine, WrongCurrency
+from erp.finance.errors import OverCredit, ReferenceTaken, UnknownInvoiceLine, WrongCurrency
 from erp.finance.model import InvoiceLine, Levy
 from erp.finance.tables import invoice_line
 from tests.support.api import api_client
@@ -55,6 +55,10 @@ async def test_parts_of_a_line_are_credited_until_nothing_is_left(books: Books) 
     assert await credit(books, made, line_id, "10.00", "a") == euro("-11.90")
     assert await balances(books) == {"1200": 2380, "4400": -1000, "3900": -1000, "3806": -380}
     assert await credit(books, made, line_id, "10.00", "a") == euro("-11.90")  # the same again is the same
+    with pytest.raises(ReferenceTaken, match="CN-2026-000001"):
+        await credit(books, made, line_id, "10.01", "a")
+    with pytest.raises(ReferenceTaken, match="choose another"):
+        await credit(books, made, line_id, "1.00", "void")
     with pytest.raises(OverCredit, match=r"20\.00 EUR are left of 30\.00 EUR, not 20\.01 EUR"):
         await credit(books, made, line_id, "20.01", "b")
     assert await credit(books, made, line_id, None, "c") == euro("-23.80")
@@ -215,6 +219,8 @@ async def test_an_adjustment_is_a_document_of_its_own(books: Books) -> None:
     note = await books.corrections.adjust(given_back, actor="user:anna")
     assert (note.kind, note.net, note.tax) == ("credit-note", euro("-10.00"), euro("-1.90"))
     assert (await books.corrections.adjust(given_back, actor="user:anna")).invoice_id == note.invoice_id
+    with pytest.raises(ReferenceTaken, match=r"g1 is CN-2026-000001 over Goodwill, -11\.90 EUR"):
+        await books.corrections.adjust(replace(given_back, net=euro("-119.00")), actor="user:anna")
     charged = Adjustment(account, euro("5.00"), Decimal(0), "Damaged router", "returned broken", "g2", "O")
     made = await books.corrections.adjust(charged, actor="user:anna")
     told = of_content(await books.finance.content(made.invoice_id))
