@@ -92,12 +92,41 @@ def charge(
     invoice_id: str,
     customer: Annotated[str, typer.Argument(help="The gateway's customer, such as cus_….")],
     method: Annotated[str, typer.Argument(help="The card that was left there, such as pm_….")],
+    reference: Annotated[str, typer.Option(help="Yours: the same again is the same charge.")] = "",
 ) -> None:
     """Charge a card that a customer left with a gateway what is open of an invoice."""
     body = {"gateway": gateway, "invoice_id": invoice_id, "customer": customer, "method": method}
+    if reference:
+        body["reference"] = reference
     with opened() as api:
         made = api.post("/card-charges", body)
     print(f"{made['attempt_id']}  {made['state']}: {made['detail']}".rstrip(": "))
+
+
+@payments_app.command()
+def charges(
+    account: Annotated[str, typer.Option(help="Id of an account; else everybody's.")] = "",
+    state: Annotated[
+        Literal["asked", "unsure", "pending", "paid", "failed"] | None, typer.Option(help="Which.")
+    ] = None,
+) -> None:
+    """Cards that were to be charged, newest first, and what came of it."""
+    query = ({"account_id": account} if account else {}) | ({"state": state} if state else {})
+    with opened() as api:
+        for row in api.all("/card-charges", **query):
+            what = f"{row['state']}: {row['detail']}".rstrip(": ")
+            print(
+                f"{row['attempt_id']}  {row['asked_at']}  {money(row['amount'])}  account {row['account_id']}  {what}"
+            )
+
+
+@payments_app.command("saved-cards")
+def saved_cards(account: Account) -> None:
+    """Cards that an account left with gateways, to charge again."""
+    with opened() as api:
+        for row in api.get(f"/accounts/{account}/saved-cards")["cards"]:
+            last = f"{row['state']} at {row['last_at']}" if row["state"] else "never charged"
+            print(f"{row['gateway']}  {row['customer']}  {row['method'] or '-'}  {last}")
 
 
 @payments_app.command("charge-repeat")

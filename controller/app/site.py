@@ -46,6 +46,7 @@ _PAYMENTS = (
     NavItem("Cash desk", "/cash", "finance:read", needs="/tills"),
     NavItem("Refunds", "/refunds", "finance:read", needs="/refunds"),
     NavItem("Unknown payers", "/payments/unknown", "finance:read", needs="/unknown-card-payments"),
+    NavItem("Card charges", "/payments/charges", "finance:read", needs="/card-charges"),
     NavItem("Card events", "/payments/events", "finance:read", needs="/payment-events"),
     NavItem("Chargebacks", "/payments/chargebacks", "finance:read", needs="/payment-disputes"),
     NavItem("Gateways", "/payments/gateways", "finance:read", needs="/payment-gateways"),

@@ -125,7 +125,7 @@ BAD = frozenset(
 WAITING = frozenset(
     {
         "inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended",
-        "waiting", "released", "throttle", "garden", "sending",
+        "waiting", "released", "throttle", "garden", "sending", "asked", "unsure",
     }
 )  # fmt: skip
 SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}

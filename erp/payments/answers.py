@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from controller.domain.money import Money
 from controller.http.endpoint import PageQuery
 from controller.http.models import IdText, In, Instant, MoneyIn, MoneyOut, Out
-from erp.payments.card_rows import CardAttempt
+from erp.payments.card_rows import CardAttempt, SavedCard
 from erp.payments.refund_rows import Refund
 from erp.payments.repository import CardPayment, Dispute, Gateway, Told
 
@@ -154,6 +154,14 @@ class ChargeIn(In):
     customer: ProviderId
     method: ProviderId
     amount: MoneyIn | None = None
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)] | None = None
+    """The caller's: the same again is the same charge."""
+
+
+class AttemptQuery(PageQuery):
+    account_id: IdText | None = None
+    invoice_id: IdText | None = None
+    state: Literal["asked", "unsure", "pending", "paid", "failed"] | None = None
 
 
 class AttemptOut(Out):
@@ -164,11 +172,15 @@ class AttemptOut(Out):
     account_id: str
     invoice_id: str | None
     amount: MoneyOut
+    customer: str
+    method: str
     state: str
     intent_id: str | None
     detail: str
     asked_at: Instant
+    asked_by: str
     changed_at: Instant
+    reference: str | None
 
     @classmethod
     def of(cls, made: CardAttempt) -> AttemptOut:
@@ -178,12 +190,35 @@ class AttemptOut(Out):
             account_id=made.account_id,
             invoice_id=made.invoice_id,
             amount=MoneyOut.of(made.amount),
+            customer=made.customer,
+            method=made.method,
             state=made.state,
             intent_id=made.intent_id,
             detail=made.detail,
             asked_at=made.asked_at,
+            asked_by=made.actor,
             changed_at=made.changed_at,
+            reference=made.reference,
         )
+
+
+class SavedCardOut(Out):
+    """A card that was charged before, and what the last charge came to. `method` null: only its holder is known."""
+
+    gateway: str
+    customer: str
+    method: str | None
+    state: str | None
+    detail: str
+    last_at: Instant
+
+    @classmethod
+    def of(cls, found: SavedCard) -> SavedCardOut:
+        return cls(**{name: getattr(found, name) for name in cls.model_fields})
+
+
+class SavedCardsOut(Out):
+    cards: list[SavedCardOut]
 
 
 class RefundIn(In):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, InvoiceId
 from controller.domain.money import Money
-from erp.payments.tables import card_attempt
+from erp.payments.tables import card_attempt, gateway_customer
+
+UNDECIDED = ("asked", "unsure", "pending")
+"""States in which the money may still come."""
+_MOST_LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,19 @@ class CardAttempt:
     asked_at: datetime
     changed_at: datetime
     actor: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCard:
+    """A card that was charged before, and what the last charge came to; without `method` only its holder is known."""
+
+    gateway: str
+    customer: str
+    method: str | None
+    state: str | None
+    detail: str
+    last_at: datetime
 
 
 async def add(conn: AsyncConnection, made: CardAttempt) -> None:
@@ -49,6 +67,7 @@ async def add(conn: AsyncConnection, made: CardAttempt) -> None:
             asked_at=made.asked_at,
             changed_at=made.changed_at,
             actor=made.actor,
+            reference=made.reference,
         )
     )
 
@@ -77,37 +96,72 @@ async def set_by_intent(
     return changed.rowcount > 0
 
 
+async def in_flight(conn: AsyncConnection, invoice_id: InvoiceId, currency: str) -> Money:
+    """What of an invoice is being charged, and neither paid nor refused yet."""
+    query = select(func.coalesce(func.sum(card_attempt.c.amount_minor), 0)).where(
+        card_attempt.c.invoice_id == invoice_id, card_attempt.c.state.in_(UNDECIDED)
+    )
+    return Money(int(await conn.scalar(query) or 0), currency)
+
+
+async def by_reference(conn: AsyncConnection, reference: str) -> CardAttempt | None:
+    row = (await conn.execute(select(card_attempt).where(card_attempt.c.reference == reference))).one_or_none()
+    return None if row is None else _attempt(row)
+
+
+async def saved(conn: AsyncConnection, account_id: str) -> list[SavedCard]:
+    """Cards of an account that were charged, the last one first, then customers of gateways that never were."""
+    found: dict[tuple[str, str, str | None], SavedCard] = {}
+    for made in await attempts(conn, account_id=account_id, limit=_MOST_LOOKED_AT):
+        card = SavedCard(made.gateway, made.customer, made.method, made.state, made.detail, made.changed_at)
+        found.setdefault((made.gateway, made.customer, made.method), card)
+    known = {(gateway, customer) for gateway, customer, _ in found}
+    query = select(gateway_customer).where(gateway_customer.c.account_id == account_id)
+    for row in await conn.execute(query.order_by(gateway_customer.c.since.desc())):
+        if (row.gateway, row.customer) not in known:
+            found[row.gateway, row.customer, None] = SavedCard(row.gateway, row.customer, None, None, "", row.since)
+    return list(found.values())
+
+
 async def attempts(
     conn: AsyncConnection,
     *,
     attempt_id: str | None = None,
     account_id: str | None = None,
+    invoice_id: str | None = None,
     states: tuple[str, ...] = (),
+    before: str | None = None,
     limit: int = 50,
 ) -> list[CardAttempt]:
-    """Newest first."""
+    """Newest first; `before` is the id of the last one seen."""
     query = select(card_attempt).order_by(card_attempt.c.attempt_id.desc()).limit(limit)
     if attempt_id is not None:
         query = query.where(card_attempt.c.attempt_id == attempt_id)
     if account_id is not None:
         query = query.where(card_attempt.c.account_id == account_id)
+    if invoice_id is not None:
+        query = query.where(card_attempt.c.invoice_id == invoice_id)
     if states:
         query = query.where(card_attempt.c.state.in_(states))
-    return [
-        CardAttempt(
-            row.attempt_id,
-            row.gateway,
-            AccountId(row.account_id),
-            None if row.invoice_id is None else InvoiceId(row.invoice_id),
-            Money(row.amount_minor, row.currency),
-            row.customer,
-            row.method,
-            row.state,
-            row.intent_id,
-            row.detail,
-            row.asked_at,
-            row.changed_at,
-            row.actor,
-        )
-        for row in await conn.execute(query)
-    ]
+    if before is not None:
+        query = query.where(card_attempt.c.attempt_id < before)
+    return [_attempt(row) for row in await conn.execute(query)]
+
+
+def _attempt(row: Row[Any]) -> CardAttempt:
+    return CardAttempt(
+        row.attempt_id,
+        row.gateway,
+        AccountId(row.account_id),
+        None if row.invoice_id is None else InvoiceId(row.invoice_id),
+        Money(row.amount_minor, row.currency),
+        row.customer,
+        row.method,
+        row.state,
+        row.intent_id,
+        row.detail,
+        row.asked_at,
+        row.changed_at,
+        row.actor,
+        row.reference,
+    )

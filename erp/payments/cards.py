@@ -6,17 +6,22 @@ What came of it is told by the gateway's events, and booked there alone; the ans
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
-from controller.domain.errors import RuleError
+from controller.domain.errors import Conflict, RuleError
 from controller.domain.identity import AccountId, InvoiceId, new_id
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
+from erp.finance import ledger
+from erp.finance import repository as documents
+from erp.finance.errors import UnknownInvoice
 from erp.finance.service import FinanceService
 from erp.payments import card_rows, repository
-from erp.payments.card_rows import CardAttempt
+from erp.payments.card_rows import CardAttempt, SavedCard
 from erp.payments.errors import GatewayDeclined, GatewayUnsure, UnknownCardPayment
 from erp.payments.gateway import ChargeCard
 from erp.payments.gateways import GatewayRegistry
@@ -35,6 +40,8 @@ class WantedCharge:
     customer: str
     method: str
     amount: Money | None = None
+    reference: str | None = None
+    """The caller's: the same again is the same charge."""
 
 
 class CardCharges:
@@ -50,30 +57,52 @@ class CardCharges:
         self._speaks = speaks
 
     async def charge(self, wanted: WantedCharge, *, actor: str) -> CardAttempt:
-        """Raises UnknownInvoice, NoGateway, RuleError. A decline and an answer that did not come are states of it."""
+        """Raises UnknownInvoice, NoGateway, RuleError, Conflict. A decline and no answer are states of the charge.
+
+        What is being charged and not decided yet counts as paid here: no invoice is charged twice by a form sent twice.
+        """
         gateway = await self._registry.get(wanted.gateway)
-        owed = await self._finance.invoice(wanted.invoice_id)
-        left = Money(owed.open_minor, owed.total.currency)
-        amount = wanted.amount or left
-        if amount.currency != left.currency or not 0 < amount.minor <= left.minor:
-            raise RuleError(f"{left} of invoice {owed.number} are open", code="not-that-much")
+        self._speaks(gateway)  # a gateway without a key is refused before anything is noted
         now = self._clock.now()
-        made = CardAttempt(
-            new_id(now), gateway.name, AccountId(owed.account_id), owed.invoice_id, amount, wanted.customer,
-            wanted.method, "asked", None, "", now, now, actor,
-        )  # fmt: skip
         async with self._database.begin() as conn:
-            await card_rows.add(conn, made)
-            await repository.note_customer(conn, gateway.name, wanted.customer, made.account_id, now, actor)
-            await audit.record(
-                conn,
-                now=now,
-                actor=actor,
-                action="card.charge",
-                subject=f"card-attempt:{made.attempt_id}",
-                after={"invoice_id": owed.invoice_id, "amount": str(amount), "gateway": gateway.name},
-            )
-        return await self._ask(made, f"Invoice {owed.number}")
+            await ledger.lock_books(conn)
+            known = await card_rows.by_reference(conn, wanted.reference) if wanted.reference else None
+            if known is not None:
+                return _same(known, wanted)
+            made, number = await self._note(conn, gateway.name, wanted, now, actor)
+        return await self._ask(made, f"Invoice {number}")
+
+    async def _note(
+        self, conn: AsyncConnection, gateway: str, wanted: WantedCharge, now: datetime, actor: str
+    ) -> tuple[CardAttempt, str]:
+        """Keep what is about to be asked; the number of its invoice."""
+        owed = await documents.get_invoice(conn, wanted.invoice_id)
+        if owed is None:
+            raise UnknownInvoice(f"no invoice {wanted.invoice_id}")
+        account_id, left = AccountId(owed.account_id), Money(owed.open_minor, owed.total.currency)
+        asked = await card_rows.in_flight(conn, owed.invoice_id, left.currency)
+        amount = wanted.amount or left - asked
+        if amount.currency != left.currency or not 0 < amount.minor <= left.minor - asked.minor:
+            being = f", {asked} of it are being charged: see what became of that" if asked.minor else ""
+            raise RuleError(f"{left} of invoice {owed.number} are open{being}", code="not-that-much")
+        whose = await repository.account_of_customer(conn, gateway, wanted.customer)
+        if whose not in (None, account_id):
+            raise RuleError(f"{wanted.customer} of {gateway} is account {whose}'s, the invoice is not", code="card")
+        made = CardAttempt(
+            new_id(now), gateway, account_id, owed.invoice_id, amount, wanted.customer, wanted.method, "asked", None,
+            "", now, now, actor, wanted.reference,
+        )  # fmt: skip
+        await card_rows.add(conn, made)
+        await repository.note_customer(conn, gateway, wanted.customer, account_id, now, actor)
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="card.charge",
+            subject=f"card-attempt:{made.attempt_id}",
+            after={"invoice_id": owed.invoice_id, "amount": str(amount), "gateway": gateway},
+        )
+        return made, owed.number
 
     async def repeat(self, attempt_id: str) -> CardAttempt:
         """Ask again for one whose answer did not come: under the same key, so that it is charged once."""
@@ -99,10 +128,20 @@ class CardCharges:
             raise UnknownCardPayment(f"no card payment {attempt_id} was asked for")
         return found[0]
 
-    async def attempts(self, *, account_id: str | None, limit: int) -> list[CardAttempt]:
-        """Newest first."""
+    async def attempts(
+        self, *, account_id: str | None, invoice_id: str | None, state: str | None, before: str | None, limit: int
+    ) -> list[CardAttempt]:
+        """Newest first; `before` is the id of the last one seen."""
+        states = (state,) if state else ()
         async with self._database.read() as conn:
-            return await card_rows.attempts(conn, account_id=account_id, limit=limit)
+            return await card_rows.attempts(
+                conn, account_id=account_id, invoice_id=invoice_id, states=states, before=before, limit=limit
+            )
+
+    async def saved(self, account_id: str) -> list[SavedCard]:
+        """Cards that an account left with gateways, as far as we have heard of them."""
+        async with self._database.read() as conn:
+            return await card_rows.saved(conn, account_id)
 
     async def _ask(self, made: CardAttempt, description: str) -> CardAttempt:
         gateway = await self._registry.get(made.gateway)
@@ -125,3 +164,12 @@ class CardCharges:
                 conn, made.attempt_id, "paid" if booked else state, "" if booked else detail, now, intent_id
             )
         return await self.attempt(made.attempt_id)
+
+
+def _same(known: CardAttempt, wanted: WantedCharge) -> CardAttempt:
+    """The charge that was asked for under this reference before. Raises Conflict where it was another."""
+    told = (wanted.gateway, wanted.invoice_id, wanted.customer, wanted.method)
+    same = told == (known.gateway, known.invoice_id, known.customer, known.method)
+    if not same or wanted.amount not in (None, known.amount):
+        raise Conflict(f"reference {wanted.reference} was that of another charge: choose a new one")
+    return known

@@ -11,6 +11,7 @@ from controller.store.metadata import to_micros
 from erp.payments.answers import (
     AssignIn,
     AttemptOut,
+    AttemptQuery,
     CardPaymentOut,
     ChargeIn,
     DisputeOut,
@@ -25,6 +26,8 @@ from erp.payments.answers import (
     RefundIn,
     RefundOut,
     RefundQuery,
+    SavedCardOut,
+    SavedCardsOut,
     StoredOut,
     amount_of,
 )
@@ -154,8 +157,20 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
     async def charge(call: Call) -> AttemptOut:
         body = call.body_as(ChargeIn)
         invoice_id = InvoiceId(body.invoice_id)
-        wanted = WantedCharge(body.gateway, invoice_id, body.customer, body.method, amount_of(body.amount))
+        amount = amount_of(body.amount)
+        wanted = WantedCharge(body.gateway, invoice_id, body.customer, body.method, amount, body.reference)
         return AttemptOut.of(await room.cards.charge(wanted, actor=call.actor))
+
+    async def attempts(call: Call) -> Page:
+        query = call.query_as(AttemptQuery)
+        found = await room.cards.attempts(
+            account_id=query.account_id, invoice_id=query.invoice_id, state=query.state, before=query.last(str),
+            limit=query.rows,
+        )  # fmt: skip
+        return Page.of(found, query, lambda a: (a.attempt_id,), AttemptOut.of)
+
+    async def saved(call: Call) -> SavedCardsOut:
+        return SavedCardsOut(cards=[SavedCardOut.of(c) for c in await room.cards.saved(call.path["account_id"])])
 
     async def attempt(call: Call) -> AttemptOut:
         return AttemptOut.of(await room.cards.attempt(call.path["attempt_id"]))
@@ -202,6 +217,24 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
             body=ChargeIn,
             returns=AttemptOut,
             status=201,
+        ),
+        Endpoint(
+            "GET",
+            "/card-charges",
+            scope=READ,
+            handler=attempts,
+            summary="Cards that were to be charged, newest first, and what came of it",
+            query=AttemptQuery,
+            returns=AttemptOut,
+            paged=True,
+        ),
+        Endpoint(
+            "GET",
+            "/accounts/{account_id}/saved-cards",
+            scope=READ,
+            handler=saved,
+            summary="Cards that an account left with gateways, as far as they were charged or told before",
+            returns=SavedCardsOut,
         ),
         Endpoint(
             "GET",

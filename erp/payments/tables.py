@@ -108,8 +108,11 @@ card_attempt = Table(
     Column("asked_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("actor", String(128), nullable=False),
+    Column("reference", String(80), unique=True),
 )
-"""A card that was to be charged: kept before the gateway is asked, its id is the key under which it is asked."""
+"""A card that was to be charged: kept before the gateway is asked, its id is the key under which it is asked.
+
+`reference` is the caller's: the same again is the same charge."""
 
 dispute = Table(
     "payments_dispute",

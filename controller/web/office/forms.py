@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,25 +141,33 @@ def _payment_pages(site: Site, api: Api) -> list[WebPage]:
 
 
 def of_customer(
-    site: Site, api: Api, what: str, scope: str, make: Callable[[Row], Form], send: Callable[[Visit, Filled, Row], Any]
+    site: Site,
+    api: Api,
+    what: str,
+    scope: str,
+    make: Callable[[Visit, Row], Awaitable[Form]],
+    send: Callable[[Visit, Filled, Row], Awaitable[str | None]],
 ) -> list[WebPage]:
-    """A form at `what` below a customer's page, which is where it leads back to. `make` is given the customer."""
+    """A form at `what` below a customer's page, which is where it leads back to, or where `send` says.
+
+    `make` is given the customer.
+    """
 
     async def customer(visit: Visit) -> Row:
         found: Row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
         return found
 
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, make(await customer(visit)))
+        return show(site, visit, await make(visit, await customer(visit)))
 
     async def change(visit: Visit) -> Response:
         row = await customer(visit)
 
         async def through(filled: Filled) -> Response:
-            await send(visit, filled, row)
-            return RedirectResponse(back_to(row).href, status_code=303)
+            then = await send(visit, filled, row)
+            return RedirectResponse(then or back_to(row).href, status_code=303)
 
-        return await sent(site, visit, make(row), through)
+        return await sent(site, visit, await make(visit, row), through)
 
     return both(f"/customers/{{customer_id}}/{what}", scope, fresh, change)
 

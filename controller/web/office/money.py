@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from controller.domain.errors import NotFound
 from controller.web.api import Api
-from controller.web.office import write_offs
+from controller.web.office import card_charges, write_offs
 from controller.web.office.names import accounts_of, with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
@@ -111,6 +111,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 Link("E-invoice (UBL)", f"/invoices/{invoice_id}/ubl"),
                 *([pay] if to_pay else []),
                 *([credit] if visit.principal.may("finance:write") else []),
+                *card_charges.link(api, visit, row),
                 *write_offs.link(api, visit, found),
             ],
             parts=[Part("Lines", row["lines"], LINES)],

@@ -81,7 +81,7 @@ def _wire(minor: int, currency: str) -> dict[str, str]:
 
 
 def _day(site: Site, api: Api) -> list[WebPage]:
-    def form(row: Row) -> Form:
+    async def form(_visit: Visit, row: Row) -> Form:
         intro = "In a month that is too short it is its last day."
         return Form(f"Billing day of {row['name']}", DAY, back_to(row), (("set", "Set"),), intro)
 

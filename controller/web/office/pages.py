@@ -9,6 +9,7 @@ from controller.web.office import (
     assurance,
     bank,
     bill_runs,
+    card_charges,
     cash,
     catalog,
     contract_notices,
@@ -56,7 +57,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     books = (periods, statements, receivables, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
-    collected = (gateways, mandates, payments, bank, payouts, cash)
+    collected = (gateways, card_charges, mandates, payments, bank, payouts, cash)
     owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
     used = (usage, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)

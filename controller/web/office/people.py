@@ -8,7 +8,19 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import dunning, family, fields, mandates, money, next_bill, pauses, resale, strip, taxes
+from controller.web.office import (
+    card_charges,
+    dunning,
+    family,
+    fields,
+    mandates,
+    money,
+    next_bill,
+    pauses,
+    resale,
+    strip,
+    taxes,
+)
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
@@ -57,6 +69,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             *(card for part in documents for card in invoices_card(part.rows)),
             *documents,
             *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
+            *await card_charges.card(api, visit, row),
             *await mandates.card(api, visit, row),
             *await taxes.card(api, visit, row),
             *await resale.card(api, visit, row),

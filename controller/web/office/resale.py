@@ -128,7 +128,7 @@ def _statements(site: Site, api: Api) -> list[WebPage]:
 
 
 def _assigning(site: Site, api: Api) -> list[WebPage]:
-    def form(row: Row) -> Form:
+    async def form(_visit: Visit, row: Row) -> Form:
         intro = "From that day on the share of every document of the account is the reseller's."
         return Form(f"Whose customer {row['name']} is", ASSIGN, back_to(row), (("assign", "Assign"),), intro)
 

@@ -152,7 +152,7 @@ def _adding(site: Site, api: Api, page: str, path: str, form: Form) -> list[WebP
 
 def _of_account(site: Site, api: Api) -> list[WebPage]:
     def of_account(what: str, path: str, title: str, fields: Sequence[Field], button: str) -> list[WebPage]:
-        def form(row: Row) -> Form:
+        async def form(_visit: Visit, row: Row) -> Form:
             return Form(f"{title} of {row['name']}", fields, back_to(row), (("add", button),))
 
         async def add(visit: Visit, filled: Filled, row: Row) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
+from controller.domain.errors import Conflict, RuleError
 from controller.domain.identity import InvoiceId
 from controller.domain.ports import Secret
 from erp.payments.cards import WantedCharge
@@ -434,8 +436,51 @@ async def test_what_fails_keeps_nothing_else_from_being_gone_on_with(
 async def card(till: Till, method: str = "pm_card_visa") -> tuple[Any, InvoiceId]:
     account = await till.account()
     invoice = await till.issue(account)
-    made = await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", method), actor="user:anna")
+    made = await till.room.cards.charge(
+        WantedCharge("stripe", invoice, f"cus_{account[-9:]}", method), actor="user:anna"
+    )
     return made, invoice
+
+
+async def test_a_charge_that_is_asked_for_twice_is_made_once(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    account = await till.account()
+    invoice = await till.issue(account)
+    wanted = WantedCharge("stripe", invoice, "cus_9", "pm_card_visa", euro("10.00"), "form-1")
+
+    async def charge(wanted: WantedCharge) -> str:
+        return (await till.room.cards.charge(wanted, actor="user:anna")).attempt_id
+
+    with serving(app) as url:
+        await till.gateway(url)
+        first, again = await asyncio.gather(charge(wanted), charge(wanted))
+        assert first == again
+        with pytest.raises(Conflict, match="another charge"):
+            await charge(replace(wanted, amount=euro("11.00")))
+        with pytest.raises(RuleError, match=r"35\.70 EUR .* are open, 10\.00 EUR of it are being charged"):
+            await charge(replace(wanted, amount=euro("25.71"), reference=None))
+        await charge(replace(wanted, amount=None, reference=None))  # the rest
+        with pytest.raises(RuleError, match="being charged"):
+            await charge(replace(wanted, amount=None, reference="form-2"))
+        other = await till.issue(await till.account())
+        with pytest.raises(RuleError, match="the invoice is not"):
+            await charge(replace(wanted, invoice_id=other, reference=None))
+        await hear(till)
+    assert (await open_of(till, invoice), len(till.stripe.intents)) == (0, 2)
+    (card,) = await till.room.cards.saved(account)
+    assert (card.customer, card.method, card.state) == ("cus_9", "pm_card_visa", "paid")
+
+
+async def test_a_gateway_without_a_key_is_refused_and_nothing_is_noted(till: Till) -> None:
+    secret = Secret(WEBHOOK_SECRET)
+    await till.room.gateways.put("stripe", webhook_secret=secret, api_key=None, api_base="http://x", actor="user:test")
+    account = await till.account()
+    invoice = await till.issue(account)
+    with pytest.raises(NoGateway, match="no API key"):
+        await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", "pm_1"), actor="user:anna")
+    assert await till.room.cards.saved(account) == []
 
 
 async def hear(till: Till) -> None:
