@@ -27,7 +27,8 @@ Kind = Literal["username", "address", "phone", "port", "service"]
 Measure = Literal["octets", "calls"]
 Preset = Literal["asterisk", "freeswitch", "sip", "octets"]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=253, strip_whitespace=True)]
-_Count = Annotated[int, Field(ge=-(10**18), le=10**18)]
+_Count = Annotated[int, Field(strict=True, ge=-(10**18), le=10**18)]
+"""A number and nothing that looks like one: true is no octet."""
 _Lateness = Annotated[int, Field(ge=0, le=31 * 86_400)]
 
 

@@ -3,8 +3,8 @@
     mapping + text → a Fact or an Unreadable per line, each with its line number
 
 One record is one line, so a broken quote costs one record and not the rest of the file. A duration that is missing is
-no zero. Local times are those of `zone`; of the hour that comes twice a year the first is meant, and one that does not
-exist is unreadable. Numbers become E.164 digits by the prefixes of the country.
+no zero. Local times are those of `zone`; of the hour that comes twice a year the one that the duration bears out, else
+the first, and one that does not exist is unreadable. Numbers become E.164 digits by the prefixes of the country.
 
 `PRESETS` are the layouts that are documented publicly: Asterisk's cdr_csv, FreeSWITCH's mod_cdr_csv (template
 "example"), and a CSV with a header, as SIP switches with accounting in a database export it.
@@ -15,19 +15,20 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from billing_bridge.sources import wall_time
 from billing_bridge.sources.model import Fact, Told, Unreadable
+from billing_bridge.sources.wall_time import Durations, NoTime, Times
 
 _LONGEST_LINE = 4_000
 _LONGEST_KEY = 190
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-_SECONDS = re.compile(r"(-?[0-9]{1,18})(?:\.[0-9]+)?")
 Column = Annotated[str, Field(max_length=60)]
 
 
@@ -60,6 +61,9 @@ class CsvMapping(BaseModel):
 
     `start` is where charging begins (the answer), `fallback` where `start` is empty: a call that nobody answered.
     `key` columns together are the idempotency key; without any, the whole line is, and two equal lines are one.
+    `time` is how instants are written ("format": as `time_format` says, in the letters of strptime). `date` is the
+    column of the day where the others hold times of day; an end before its begin is then of the next day. `durations`
+    are seconds, milliseconds or "clock" (0:01:05), and `decimal` is what stands before a fraction.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +79,11 @@ class CsvMapping(BaseModel):
     upstream: Column = ""
     downstream: Column = ""
     key: tuple[Column, ...] = ()
-    time: Literal["iso", "epoch", "epoch-ms"] = "iso"
+    time: Times = "iso"
+    time_format: str = Field(default="", max_length=60)
+    date: Column = ""
+    durations: Durations = "seconds"
+    decimal: str = Field(default=".", pattern=r"^[.,]$")
     zone: str = "UTC"
     numbers: Numbers = Numbers()
     answered: Column = ""
@@ -99,6 +107,12 @@ class CsvMapping(BaseModel):
                 raise ValueError(f"not among the columns: {', '.join(unknown)}")
         if bool(self.answered) != bool(self.answered_values):
             raise ValueError("answered and answered_values belong together")
+        if (self.time == "format") != bool(self.time_format):
+            raise ValueError('time_format belongs to the time "format"')
+        if self.time_format:
+            wall_time.check_format(self.time_format)
+        if self.date and self.time not in ("iso", "format"):
+            raise ValueError("an epoch has no date in another column")
         return self
 
     @property
@@ -106,7 +120,7 @@ class CsvMapping(BaseModel):
         """The columns that it reads."""
         one = (
             self.identifier, self.start, self.fallback, self.end, self.duration, self.number, self.upstream,
-            self.downstream, self.answered,
+            self.downstream, self.answered, self.date,
         )  # fmt: skip
         return tuple(dict.fromkeys(name for name in (*one, *self.key) if name))
 
@@ -190,17 +204,10 @@ def _fact(line: str, number: int, names: list[str], mapping: CsvMapping, *, phon
     if len(cells) > len(names) or any(name not in _OPTIONAL_TAIL for name in names[len(cells) :]):
         raise _Wrong(f"{len(cells)} fields, where {len(names)} are expected")
     row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
-    zone = ZoneInfo(mapping.zone)
     answered = not mapping.answered or row[mapping.answered] in mapping.answered_values
-    began = row[mapping.start] or (row.get(mapping.fallback, "") if mapping.fallback else "")
-    since = _instant(began, mapping, zone, mapping.start)
-    if mapping.start and not row[mapping.start]:
+    since, until, duration = _when(row, mapping)
+    if mapping.start and not _time_of(row, mapping.start, mapping):
         answered = False
-    duration = _whole(row[mapping.duration], mapping.duration, _SECONDS) if mapping.duration else 0
-    if mapping.end and row[mapping.end]:
-        until = _instant(row[mapping.end], mapping, zone, mapping.end)
-    else:
-        until = since + timedelta(seconds=max(0, min(duration, 10**9)))
     if not answered:
         duration = 0
     called = mapping.numbers.e164(row[mapping.number]) if mapping.number else ""
@@ -216,8 +223,8 @@ def _fact(line: str, number: int, names: list[str], mapping: CsvMapping, *, phon
         since=since,
         until=until,
         content=line,
-        upstream_octets=_whole(row[mapping.upstream], mapping.upstream, _WHOLE) if mapping.upstream else 0,
-        downstream_octets=_whole(row[mapping.downstream], mapping.downstream, _WHOLE) if mapping.downstream else 0,
+        upstream_octets=_whole(row[mapping.upstream], mapping.upstream) if mapping.upstream else 0,
+        downstream_octets=_whole(row[mapping.downstream], mapping.downstream) if mapping.downstream else 0,
         duration_s=duration,
         number=called[:64],
     )
@@ -231,29 +238,46 @@ def _key(line: str, row: Mapping[str, str], mapping: CsvMapping) -> str:
     return key if len(key) <= _LONGEST_KEY else f"key:{sha256(key.encode()).hexdigest()}"
 
 
-def _whole(text: str, name: str, form: re.Pattern[str]) -> int:
-    if not form.fullmatch(text):
+def _whole(text: str, name: str) -> int:
+    if not _WHOLE.fullmatch(text):
         raise _Wrong(f"{name} {text!r} is no whole number" if text else f"{name} is missing")
-    return int(text.partition(".")[0])
+    return int(text)
 
 
-def _instant(text: str, mapping: CsvMapping, zone: ZoneInfo, name: str) -> datetime:
+def _when(row: Mapping[str, str], mapping: CsvMapping) -> tuple[datetime, datetime, int]:
+    """Begin, end, and the duration in seconds (0 where the file has none)."""
+    start, zone = mapping.start, ZoneInfo(mapping.zone)
+    if not _time_of(row, start, mapping) and mapping.fallback:
+        start = mapping.fallback if _time_of(row, mapping.fallback, mapping) else start
+    begins = _instants(row, start, mapping, zone)
+    duration = None
+    if mapping.duration:
+        try:
+            duration = wall_time.seconds(row[mapping.duration], mapping.durations, mapping.decimal)
+        except NoTime as wrong:
+            raise _Wrong(
+                f"{mapping.duration} {wrong}" if row[mapping.duration] else f"{mapping.duration} is missing"
+            ) from None
+    if mapping.end and _time_of(row, mapping.end, mapping):
+        ends = _instants(row, mapping.end, mapping, zone)
+        since, until = wall_time.span(begins, ends, duration, next_day=bool(mapping.date))
+    else:
+        since, until = begins[0], begins[0] + timedelta(seconds=max(0, min(duration or 0, 10**9)))
+    return since, until, duration or 0
+
+
+def _time_of(row: Mapping[str, str], name: str, mapping: CsvMapping) -> str:
+    """What stands there. An epoch of 0 is how a switch writes that there was none."""
+    text = row.get(name, "")
+    return "" if mapping.time in ("epoch", "epoch-ms") and text.strip("0.") == "" else text
+
+
+def _instants(row: Mapping[str, str], name: str, mapping: CsvMapping, zone: ZoneInfo) -> tuple[datetime, ...]:
+    text = _time_of(row, name, mapping)
     if not text:
         raise _Wrong(f"{name} is missing")
+    whole = f"{row[mapping.date]} {text}" if mapping.date else text
     try:
-        if mapping.time != "iso":
-            seconds = int(text.partition(".")[0])
-            found = datetime.fromtimestamp(seconds / 1000 if mapping.time == "epoch-ms" else seconds, UTC)
-        else:
-            found = datetime.fromisoformat(text)
-            if found.tzinfo is None:
-                local = found.replace(tzinfo=zone)
-                found = local.astimezone(UTC)
-                if found.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
-                    raise _Wrong(f"{name} {text!r} does not exist in {mapping.zone}: the clock was put forward over it")
-            found = found.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise _Wrong(f"{name} {text!r} is no instant") from None
-    if not 1970 <= found.year < 2200:
-        raise _Wrong(f"{name} {text!r} is no instant of our time")
-    return found
+        return wall_time.instants(whole, mapping.time, mapping.time_format, zone)
+    except NoTime as wrong:
+        raise _Wrong(f"{name} {wrong}") from None
