@@ -354,12 +354,14 @@ bill_batch = Table(
     Column("charges", Integer, nullable=False),
     Column("documents", Integer, nullable=False),
     Column("totals", Text),
+    Column("parts", LargeBinary),
     Column("moved_at", Instant),
     Index("ix_billing_bridge_bill_batch_state", "bill_run_id", "state", "batch"),
 )
 """A frozen list of accounts (comma-separated ids). State: open, rated, checked, invoiced.
 
-`totals` is the JSON of what rating counted in it, for the certificate. `moved_at` is when it reached its state, by the
+`totals` is the JSON of what rating counted in it, for the certificate; `parts` the same of each account that can be
+rated again alone (JSON, deflated), while any of them waits. `moved_at` is when it reached its state, by the
 clock on the wall: how fast the run goes is a matter of that, not of the instant that is billed.
 """
 
@@ -382,7 +384,26 @@ bill_draft = Table(
 """What a document of the run will come to, proved before the first number is taken.
 
 `sha256` is that of what it says without number and dates. Dry runs keep the content too (JSON, deflated), until
-they are old or another one has taken their place.
+they are old or another one has taken their place; other runs that of accounts that wait.
+"""
+
+bill_rated_again = Table(
+    "billing_bridge_bill_rated_again",
+    metadata,
+    Column("bill_run_id", Id, ForeignKey("billing_bridge_bill_run.bill_run_id"), primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("rated_at", Instant, nullable=False),
+    Column("released_by", String(128), nullable=False),
+    Column("release_reason", Text, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("after", LargeBinary),
+    Column("outcome", String(16)),
+)
+"""An account that waited and was let go was rated again: what its documents came to `before` and `after` it.
+
+Both are JSON, deflated, a draft for each currency. `outcome` is unchanged, changed, or held (what changed has findings
+of its own); NULL, like `after`, while it is being done.
 """
 
 bill_certificate = Table(
@@ -420,11 +441,13 @@ bill_hold = Table(
     Column("released_at", Instant),
     Column("released_by", String(128)),
     Column("release_reason", Text),
+    Column("to_rate", Boolean, nullable=False),
     Index("ix_billing_bridge_bill_hold_released_at", "released_at", "held_at"),
 )
 """Why the documents of an account wait in a run: for a finding of the checks ("check") or by decision ("person").
 
-They wait while any row of the account is not released. `account_id` "" stands for every account of the run.
+They wait while any row of the account is not released, or `to_rate`: released, and not yet rated again. `account_id` ""
+stands for every account of the run.
 """
 
 refuse_changes(bill_certificate, "a certificate is never changed or deleted")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, delete, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import tariff_rows, usage_rows
@@ -16,7 +16,8 @@ from billing_bridge.billing.model import RatedCharge
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
-from billing_bridge.tables import charge
+from billing_bridge.sources.tables import charge_calls
+from billing_bridge.tables import charge, charge_usage
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import (
     AccountId,
@@ -30,6 +31,15 @@ from controller.domain.money import Money
 from controller.domain.price import ProductKind
 from controller.store.many import insert_all, one_of
 
+_KEY = (
+    charge.c.subscription_id,
+    charge.c.period_first_on,
+    charge.c.version_id,
+    charge.c.kind,
+    charge.c.code,
+)
+_OF_ATTEMPT = {"charge_id", "attempt", "batch", "created_at"}
+_EVER = datetime.max.replace(tzinfo=UTC)
 _UNSOLD: AsSold = {"tax_category": "S", "tax_included": False, "names": (), "product": ProductKind.INTERNET.value}
 
 
@@ -59,15 +69,71 @@ async def charges_of(
 
 
 async def charged(
-    conn: AsyncConnection, subscription_ids: Sequence[str], since: date
+    conn: AsyncConnection, subscription_ids: Sequence[str], since: date, without: Collection[str] = ()
 ) -> dict[str, dict[DueKey, Charged]]:
-    """What was charged so far, per subscription and key, of periods that begin on `since` or later."""
+    """What was charged so far, per subscription and key, of periods that begin on `since` or later.
+
+    `without` are charges that are not counted.
+    """
     query = select(charge).where(charge.c.subscription_id.in_(subscription_ids), charge.c.period_first_on >= since)
+    if without:
+        query = query.where(not_(one_of(conn, charge.c.charge_id, without)))
     rows: dict[str, dict[DueKey, list[Row[Any]]]] = {}
     for row in (await conn.execute(query.order_by(charge.c.attempt))).all():
         key = DueKey(ChargeKind(row.kind), row.period_first_on, OfferingVersionId(row.version_id), row.code)
         rows.setdefault(row.subscription_id, {}).setdefault(key, []).append(row)
     return {i: {key: _sum(charges) for key, charges in by_key.items()} for i, by_key in rows.items()}
+
+
+async def withdraw(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
+    """Delete charges that stand on no document, with their evidence."""
+    ids = [row.charge_id for row in rows]
+    for table in (charge_usage, charge_calls, charge):
+        await conn.execute(delete(table).where(one_of(conn, table.c.charge_id, ids)))
+
+
+async def rows_of(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[str]) -> Sequence[Row[Any]]:
+    """Charges of a run to some accounts, as they are stored."""
+    query = select(charge).where(charge.c.bill_run_id == bill_run_id, one_of(conn, charge.c.account_id, accounts))
+    return (await conn.execute(query)).all()
+
+
+async def built_upon(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> set[str]:
+    """Those of `rows`, which are of one run, that a charge of another run is the difference to."""
+    ids = sorted({row.subscription_id for row in rows})
+    query = select(charge.c.attempt, *_KEY).where(
+        one_of(conn, charge.c.subscription_id, ids), charge.c.bill_run_id != (rows[0].bill_run_id if rows else "")
+    )
+    later: dict[tuple[Any, ...], int] = {}
+    for attempt, *key in await conn.execute(query):
+        later[tuple(key)] = max(attempt, later.get(tuple(key), 0))
+    return {row.charge_id for row in rows if later.get(_key(row), -1) > row.attempt}
+
+
+async def same(conn: AsyncConnection, rows: Sequence[Row[Any]], rated: Sequence[RatedCharge]) -> bool:
+    """Whether what is stored says what was rated, and names the same evidence."""
+    kept = {_said(row._asdict()): row.charge_id for row in rows}
+    if len(kept) != len(rated):
+        return False
+    for r in rated:
+        charge_id = kept.get(_said(_charge_row(r, 0, _EVER)))
+        if charge_id is None:
+            return False
+        if r.charge.kind is ChargeKind.USAGE and (
+            await usage_rows.evidence_of(conn, charge_id) != r.evidence
+            or await booked.evidence_of(conn, charge_id) != list(r.calls)
+        ):
+            return False
+    return True
+
+
+def _said(values: dict[str, Any]) -> tuple[Any, ...]:
+    """A row without what tells one attempt from another."""
+    return tuple(values[name] for name in sorted(values.keys() - _OF_ATTEMPT))
+
+
+def _key(row: Row[Any]) -> tuple[Any, ...]:
+    return tuple(getattr(row, column.name) for column in _KEY)
 
 
 def _sum(charges: Sequence[Row[Any]]) -> Charged:
@@ -81,6 +147,7 @@ def _sum(charges: Sequence[Row[Any]]) -> Charged:
         octets=sum(row.octets for row in charges),
         days=sum(row.days for row in charges),
         charges=len(charges),
+        attempts=1 + max(row.attempt for row in charges),
         span=span,
         given_back=frozenset(span.each_day()) - days if span else frozenset(),
     )

@@ -34,7 +34,7 @@ def charge_of(
     found: Due, subscription: Subscription, tariff: TariffVersion, bill_run_id: BillRunId, rounding: str
 ) -> RatedCharge:
     """The charge for one difference of `subscription`, by the prices of `tariff`."""
-    attempt = found.before.charges
+    attempt = found.before.attempts
     quantity, unit, unit_price = _quantity(found, tariff)
     ends_on = _ends_on(found, tariff)
     charge = Charge(

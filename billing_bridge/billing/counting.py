@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, corrections, recurring, tariff_rows, usage_rows
+from billing_bridge.billing import assessment, corrections, payers, recurring, tariff_rows, usage_rows
 from billing_bridge.billing.day_by_day import Counter
 from billing_bridge.billing.model import RatedCharge, Subscription
+from billing_bridge.billing.parts import Before, Part, sum_of, together
+from billing_bridge.billing.tally import Recurring, Tally
 from billing_bridge.settings import BillingSettings
 from controller.domain.charge import Charge
-from controller.domain.identity import BillRunId
+from controller.domain.identity import BillRunId, SubscriptionId
 from controller.store.turns import in_turns
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Charges, what was counted of them part by part, and what the fees come to now."""
+
+    rated: list[RatedCharge]
+    parts: list[Part]
+    closing: list[Recurring]
+
+    @property
+    def tally(self) -> Tally:
+        return sum_of(self.parts)
 
 
 async def counted(
@@ -22,24 +38,43 @@ async def counted(
     bill_run_id: BillRunId,
     today: date,
     settings: BillingSettings,
-) -> tuple[list[RatedCharge], Counter]:
+) -> Counted:
     """The charges due as of the local day `today`, and what they were made of."""
     rated = await assessment.assess(conn, subscriptions, bill_run_id, today, settings)
+    opening = await recurring.of_subscriptions(conn, [s.subscription_id for s in subscriptions])
+    return await count(conn, subscriptions, rated, opening, today, settings)
+
+
+async def count(
+    conn: AsyncConnection,
+    subscriptions: Sequence[Subscription],
+    rated: Sequence[RatedCharge],
+    opening: Mapping[SubscriptionId, Recurring],
+    today: date,
+    settings: BillingSettings,
+) -> Counted:
+    """What `rated` charges were made of; `opening` are the fees of when each subscription was last billed."""
     by_subscription: dict[str, list[RatedCharge]] = {s.subscription_id: [] for s in subscriptions}
     for charge in rated:
         by_subscription[charge.charge.subscription_id].append(charge)
-    opening = await recurring.of_subscriptions(conn, list(by_subscription))
     versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
     versions |= {key.version_id for s in subscriptions for key in s.charged}
     versions |= {found.version_id for found in opening.values()}
     tariffs = await tariff_rows.tariffs(conn, versions)
     corrected = await corrections.of_versions(conn, versions)
+    read = await usage_rows.octets_of(conn, subscriptions)
     counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
-    async for subscription in in_turns(subscriptions):
-        counter.count(subscription, by_subscription[subscription.subscription_id])
-    counter.finish()
-    counter.tally.read = await usage_rows.octets_of(conn, subscriptions)
-    return rated, counter
+    paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
+    found = []
+    async for accounts, own in in_turns(together(subscriptions, paying)):
+        async for s in in_turns(own):
+            counter.count(s, by_subscription[s.subscription_id])
+        before = {
+            s.subscription_id: Before(s.rate_from_on, s.usage_billed_until_on, opening.get(s.subscription_id))
+            for s in own
+        }
+        found.append(Part(accounts, before, counter.take(read)))
+    return Counted(list(rated), found, counter.closing)
 
 
 def in_order(rated: Sequence[RatedCharge]) -> list[Charge]:

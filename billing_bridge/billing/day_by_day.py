@@ -26,7 +26,7 @@ _HALF = Decimal("0.5")
 
 
 class Counter:
-    """Counts one batch. `opening` are the fees of each subscription when it was last billed."""
+    """Counts one batch, part by part. `opening` are the fees of each subscription when it was last billed."""
 
     def __init__(
         self,
@@ -60,12 +60,15 @@ class Counter:
                 self._periods(subscription, cycle, charges, closing)
             self._octets(subscription, charges)
 
-    def finish(self) -> Tally:
-        """After the last subscription. A service that two of them name was used once."""
-        for days in self._days.values():
+    def take(self, read: Mapping[ServiceId, int]) -> Tally:
+        """What was counted since the last time; `read` are the octets of services. One that two name was used once."""
+        found, self.tally = self.tally, Tally()
+        for service_id, days in self._days.items():
+            found.read += read.get(service_id, 0)
             for fate, octets in days.values():
-                self.tally.octets[fate] += octets
-        return self.tally
+                found.octets[fate] += octets
+        self._days = {}
+        return found
 
     def _lines(self, charges: Sequence[RatedCharge]) -> None:
         self.tally.charges += len(charges)

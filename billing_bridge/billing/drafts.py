@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Row, delete, func, literal, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge.billing.holds import STANDS, WHOLE_RUN
 from billing_bridge.billing.model import DraftTotal
-from billing_bridge.tables import bill_draft, charge
+from billing_bridge.tables import bill_draft, bill_hold, charge
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
 from controller.store.many import insert_rows, one_of
@@ -47,33 +48,36 @@ class DraftSums:
 async def put(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, found: Sequence[DraftTotal]) -> None:
     """The drafts of a batch, in the place of those it had."""
     await conn.execute(delete(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch))
-    rows = [
-        (
-            bill_run_id,
-            d.account_id,
-            d.net.currency,
-            batch,
-            d.charges,
-            d.agreed.minor,
-            d.net.minor,
-            d.tax.minor,
-            d.sha256,
-            False,
-            None if d.content is None else zlib.compress(json.dumps(d.content).encode(), 1),
-        )
-        for d in found
-    ]
-    await insert_rows(conn, bill_draft, _COLUMNS, rows)
+    await insert_rows(conn, bill_draft, _COLUMNS, [_row(bill_run_id, batch, d) for d in found])
 
 
-async def replace(conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
-    """Other sums for documents that have a draft."""
-    for d in found:
-        await conn.execute(
-            update(bill_draft)
-            .where(*_key(bill_run_id, d.account_id, d.net.currency))
-            .values(net_minor=d.net.minor, tax_minor=d.tax.minor, sha256=d.sha256)
-        )
+def _row(bill_run_id: BillRunId, batch: int, d: DraftTotal) -> tuple[Any, ...]:
+    return (
+        bill_run_id,
+        d.account_id,
+        d.net.currency,
+        batch,
+        d.charges,
+        d.agreed.minor,
+        d.net.minor,
+        d.tax.minor,
+        d.sha256,
+        False,
+        None if d.content is None else zlib.compress(json.dumps(d.content).encode(), 1),
+    )
+
+
+async def put_again(
+    conn: AsyncConnection,
+    bill_run_id: BillRunId,
+    batch: int,
+    accounts: Sequence[AccountId],
+    found: Sequence[DraftTotal],
+) -> None:
+    """The drafts of some accounts, none of which has its document, in the place of those they had."""
+    own = (bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, accounts))
+    await conn.execute(delete(bill_draft).where(*own))
+    await insert_rows(conn, bill_draft, _COLUMNS, [_row(bill_run_id, batch, d) for d in found])
 
 
 async def set_issued(
@@ -113,6 +117,19 @@ async def batches_of(conn: AsyncConnection, bill_run_id: BillRunId, account_id: 
     """The batches in which an account has drafts: one, or none."""
     query = select(bill_draft.c.batch).where(
         bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.account_id == account_id
+    )
+    return list(await conn.scalars(query.distinct()))
+
+
+async def left(conn: AsyncConnection, bill_run_id: BillRunId) -> list[int]:
+    """The batches with drafts that have no document, though nothing holds them."""
+    waits = select(bill_hold.c.source).where(
+        bill_hold.c.bill_run_id == bill_run_id,
+        bill_hold.c.account_id.in_((bill_draft.c.account_id, WHOLE_RUN)),
+        STANDS,
+    )
+    query = select(bill_draft.c.batch).where(
+        bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.issued.is_(False), ~waits.exists()
     )
     return list(await conn.scalars(query.distinct()))
 

@@ -1,7 +1,8 @@
 """Rows of holds: which accounts of a bill run wait for a decision, why, and who let them go.
 
 A hold has a source, and each source releases its own: a person cannot wave through what a check found by releasing
-the hold of another person. An account waits while any of its holds, or one of the whole run, stands.
+the hold of another person. An account waits while any of its holds, or one of the whole run, stands, and then until it
+was rated again: what was wrong may have been mended meanwhile.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import DONE
-from billing_bridge.tables import bill_draft, bill_hold, bill_run
+from billing_bridge.tables import bill_hold
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import Waiting
 
 CHECK, PERSON, PREVIEW, PROOF = "check", "person", "preview", "proof"
 """Found by the checks; decided by somebody; not what the preview said; not what was proved before the first number."""
 WHOLE_RUN = AccountId("")
+STANDS = or_(bill_hold.c.released_at.is_(None), bill_hold.c.to_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,13 @@ class Hold:
     released_at: datetime | None = None
     released_by: str | None = None
     release_reason: str | None = None
+    to_rate: bool = False
+    """Released, and the account was not rated again since."""
 
     @property
     def stands(self) -> bool:
-        return self.released_at is None
+        """Whether the account waits for it."""
+        return self.released_at is None or self.to_rate
 
 
 async def of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> list[Hold]:
@@ -52,15 +56,44 @@ async def of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> list[Hold]:
 
 async def standing(conn: AsyncConnection, bill_run_id: BillRunId) -> set[AccountId]:
     """Accounts that wait; WHOLE_RUN among them when all do."""
-    query = select(bill_hold.c.account_id).where(
-        bill_hold.c.bill_run_id == bill_run_id, bill_hold.c.released_at.is_(None)
-    )
+    query = select(bill_hold.c.account_id).where(bill_hold.c.bill_run_id == bill_run_id, STANDS)
     return {AccountId(i) for i in await conn.scalars(query)}
 
 
-async def find(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId, source: str) -> Hold | None:
-    row = (await conn.execute(select(bill_hold).where(*_key(bill_run_id, account_id, source)))).one_or_none()
-    return _hold(row) if row else None
+async def is_held(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> bool:
+    """Whether somebody still has to let the account, or the whole run, go."""
+    query = select(bill_hold.c.source).where(
+        bill_hold.c.bill_run_id == bill_run_id,
+        bill_hold.c.account_id.in_((account_id, WHOLE_RUN)),
+        bill_hold.c.released_at.is_(None),
+    )
+    return await conn.scalar(query.limit(1)) is not None
+
+
+async def to_rate(
+    conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId | None = None
+) -> dict[AccountId, Hold]:
+    """Accounts that nobody holds any more and that wait to be rated again, each with the hold that was released last.
+
+    In order of account; with `account_id` that one alone.
+    """
+    still = bill_hold.alias()
+    held = select(still.c.source).where(
+        still.c.bill_run_id == bill_run_id,
+        still.c.account_id.in_((bill_hold.c.account_id, WHOLE_RUN)),
+        still.c.released_at.is_(None),
+    )
+    query = select(bill_hold).where(bill_hold.c.bill_run_id == bill_run_id, bill_hold.c.to_rate, ~held.exists())
+    if account_id is not None:
+        query = query.where(bill_hold.c.account_id == account_id)
+    rows = await conn.execute(query.order_by(bill_hold.c.account_id, bill_hold.c.released_at))
+    return {AccountId(row.account_id): _hold(row) for row in rows}
+
+
+async def rated(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> None:
+    """The account was rated again: it does not wait for that any more."""
+    own = (bill_hold.c.bill_run_id == bill_run_id, bill_hold.c.account_id == account_id)
+    await conn.execute(update(bill_hold).where(*own, bill_hold.c.to_rate).values(to_rate=False))
 
 
 async def add_found(
@@ -85,6 +118,7 @@ async def add_found(
             "reason": reason,
             "held_at": now,
             "held_by": actor,
+            "to_rate": False,
         }
         for account_id, reason in reasons.items()
         if account_id not in known
@@ -102,6 +136,7 @@ async def put(conn: AsyncConnection, hold: Hold) -> None:
         "released_at": None,
         "released_by": None,
         "release_reason": None,
+        "to_rate": False,
     }
     key = _key(hold.bill_run_id, hold.account_id, hold.source)
     changed = await conn.execute(update(bill_hold).where(*key).values(**values))
@@ -119,36 +154,15 @@ async def release(
     now: datetime,
     actor: str,
     reason: str,
+    rate_again: bool,
 ) -> bool:
-    """Whether a standing hold was released."""
+    """Whether a standing hold was released; with `rate_again` the account waits until it was rated again."""
     changed = await conn.execute(
         update(bill_hold)
         .where(*_key(bill_run_id, account_id, source), bill_hold.c.released_at.is_(None))
-        .values(released_at=now, released_by=actor, release_reason=reason)
+        .values(released_at=now, released_by=actor, release_reason=reason, to_rate=rate_again)
     )
     return bool(changed.rowcount)
-
-
-async def forgotten(conn: AsyncConnection) -> list[tuple[BillRunId, AccountId]]:
-    """Accounts without a standing hold that had one, of runs that are done, and still have no document."""
-    still = bill_hold.alias()
-    stands = select(still.c.source).where(
-        still.c.bill_run_id == bill_hold.c.bill_run_id,
-        still.c.account_id.in_((bill_hold.c.account_id, WHOLE_RUN)),
-        still.c.released_at.is_(None),
-    )
-    query = (
-        select(bill_hold.c.bill_run_id, bill_hold.c.account_id)
-        .join(
-            bill_draft,
-            (bill_draft.c.bill_run_id == bill_hold.c.bill_run_id) & (bill_draft.c.account_id == bill_hold.c.account_id),
-        )
-        .join(bill_run, bill_run.c.bill_run_id == bill_hold.c.bill_run_id)
-        .where(bill_hold.c.released_at.is_not(None), bill_draft.c.issued.is_(False), ~stands.exists())
-        .where(bill_run.c.state == DONE, bill_run.c.dry.is_(False))
-        .distinct()
-    )
-    return [(BillRunId(row.bill_run_id), AccountId(row.account_id)) for row in await conn.execute(query)]
 
 
 def _key(bill_run_id: BillRunId, account_id: AccountId, source: str) -> tuple[Any, ...]:
@@ -170,4 +184,5 @@ def _hold(row: Row[Any]) -> Hold:
         row.released_at,
         row.released_by,
         row.release_reason,
+        row.to_rate,
     )

@@ -29,6 +29,14 @@ async def of_subscriptions(conn: AsyncConnection, ids: Iterable[str]) -> dict[Su
     }
 
 
+async def billed_since(conn: AsyncConnection, bill_run_id: BillRunId, ids: Iterable[str]) -> set[str]:
+    """Subscriptions that another run has billed after this one."""
+    query = select(recurring.c.subscription_id).where(
+        one_of(conn, recurring.c.subscription_id, ids), recurring.c.bill_run_id != bill_run_id
+    )
+    return set(await conn.scalars(query))
+
+
 async def put(conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[Recurring]) -> None:
     """What they are now."""
     rows = [(r.subscription_id, r.currency, r.version_id, r.quantity, r.minor, bill_run_id) for r in found]

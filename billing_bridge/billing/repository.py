@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -86,6 +86,20 @@ class Entry:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AsFound:
+    """What a run had found that is gone over again: (rate from, usage billed until) by subscription.
+
+    `without` are charges that are not looked at.
+    """
+
+    marks: Mapping[str, tuple[date, date | None]] = field(default_factory=dict)
+    without: Collection[str] = ()
+
+    def mark(self, row: Row[Any]) -> tuple[date, date | None]:
+        return self.marks.get(row.subscription_id) or _mark(row)
+
+
 async def put_subscription(conn: AsyncConnection, event: Entry, anchor_day: int, on: date) -> None:
     """Make the subscription known, or let what it owes be computed again from the day `on`.
 
@@ -135,7 +149,7 @@ async def add_entitlement(conn: AsyncConnection, event: Entry) -> None:
 
 
 async def lock_subscriptions(
-    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date]
+    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], found: AsFound | None = None
 ) -> list[Subscription]:
     """The accounts' subscriptions with all that decides what they owe, held until the transaction ends.
 
@@ -144,7 +158,16 @@ async def lock_subscriptions(
     rows = (await conn.execute(_of(accounts).with_for_update())).all()
     if not rows:
         return []
-    return await _whole(conn, rows, day_of, None)
+    return await _whole(conn, rows, day_of, None, found or AsFound())
+
+
+async def marks(conn: AsyncConnection, accounts: Sequence[str]) -> dict[SubscriptionId, tuple[date, date | None]]:
+    """(rate from, usage billed until) of the accounts' subscriptions as they stand."""
+    return {SubscriptionId(r.subscription_id): _mark(r) for r in await conn.execute(_of(accounts))}
+
+
+def _mark(row: Row[Any]) -> tuple[date, date | None]:
+    return row.rate_from_on, row.usage_billed_until_on
 
 
 async def read_subscriptions(
@@ -152,7 +175,7 @@ async def read_subscriptions(
 ) -> list[Subscription]:
     """The same for who only looks; with usage and charges from `since` on, or (None) as `lock_subscriptions`."""
     rows = (await conn.execute(_of(accounts))).all()
-    return await _whole(conn, rows, day_of, since) if rows else []
+    return await _whole(conn, rows, day_of, since, AsFound()) if rows else []
 
 
 async def accounts_with(conn: AsyncConnection, offering_id: OfferingId) -> list[AccountId]:
@@ -173,7 +196,11 @@ def _of(accounts: Sequence[str]) -> Select[Any]:
 
 
 async def _whole(
-    conn: AsyncConnection, rows: Sequence[Row[Any]], day_of: Callable[[datetime], date], since: date | None
+    conn: AsyncConnection,
+    rows: Sequence[Row[Any]],
+    day_of: Callable[[datetime], date],
+    since: date | None,
+    found: AsFound,
 ) -> list[Subscription]:
     """With charges and usage since a day, or (None) since the earliest period that must be rated again."""
     ids = [row.subscription_id for row in rows]
@@ -185,9 +212,10 @@ async def _whole(
         row.subscription_id: Calendar(row.anchor_day, row.phase_on, anchors.get(row.subscription_id, ()))
         for row in rows
     }
+    rate_from = {r.subscription_id: min(found.mark(r)[0], r.rate_from_on) for r in rows}
     if since is None:
-        since = min(calendars[r.subscription_id].earliest(r.rate_from_on, cycles[r.subscription_id]) for r in rows)
-    charged = await charge_rows.charged(conn, ids, since)
+        since = min(calendars[i].earliest(rate_from[i], cycles[i]) for i in ids)
+    charged = await charge_rows.charged(conn, ids, since, found.without)
     services = [row.service_id for row in rows]
     usage = await usage_rows.of_services(conn, services, since)
     calls = await booked.of_services(conn, services, since)
@@ -198,8 +226,8 @@ async def _whole(
             AccountId(row.account_id),
             ServiceId(row.service_id),
             calendars[row.subscription_id],
-            row.rate_from_on,
-            row.usage_billed_until_on,
+            rate_from[row.subscription_id],
+            found.mark(row)[1],
             [entry.change for entry in changes[row.subscription_id]],
             max((entry.sequence for entry in changes[row.subscription_id]), default=0),
             charged.get(row.subscription_id, {}),

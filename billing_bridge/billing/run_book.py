@@ -139,16 +139,37 @@ class RunBook:
             for source, found in waiting:
                 await holds.add_found(conn, bill_run_id, [found], source=source, now=self._clock.now(), actor=_ACTOR)
             await drafts.set_issued(conn, bill_run_id, batch, issued)
-            await runs.set_invoiced(conn, bill_run_id, batch, len(issued))
+            frozen = await runs.lock_batch(conn, bill_run_id, batch)
+            waits = not (await holds.standing(conn, bill_run_id)).isdisjoint(frozen.account_ids)
+            left = waits or not all(d.issued for d in await drafts.of_batch(conn, bill_run_id, batch))
+            await runs.set_invoiced(conn, bill_run_id, batch, len(issued), complete=not left)
 
-    async def released(self, bill_run_id: BillRunId, source: str) -> set[AccountId]:
-        """Accounts with a hold of this source that somebody ended."""
-        return {h.account_id for h in await self.holds(bill_run_id) if h.source == source and not h.stands}
+    async def still(
+        self, conn: AsyncConnection, bill_run_id: BillRunId, batch: int, known: Mapping[tuple[AccountId, str], bytes]
+    ) -> set[tuple[AccountId, str]]:
+        """Which of these (account, currency: digest of the draft) may be issued in this transaction.
 
-    async def redraft(self, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
-        """What these documents come to by now."""
+        Until it ends nobody rates an account of the batch again. Who waits by now, or has another draft, may not.
+        """
+        await runs.lock_batch(conn, bill_run_id, batch)
+        waiting = await holds.standing(conn, bill_run_id)
+        if WHOLE_RUN in waiting:
+            return set()
+        now = {(d.account_id, d.net.currency): d.sha256 for d in await drafts.of_batch(conn, bill_run_id, batch)}
+        return {key for key, sha256 in known.items() if key[0] not in waiting and now.get(key) == sha256}
+
+    async def left_over(self, bill_run_id: BillRunId) -> int:
+        """How many batches have drafts without a document that nothing holds."""
+        async with self._database.read() as conn:
+            return len(await drafts.left(conn, bill_run_id))
+
+    async def left(self, bill_run_id: BillRunId) -> bool:
+        """Whether there are such batches; they are to be issued again."""
         async with self._database.begin() as conn:
-            await drafts.replace(conn, bill_run_id, found)
+            batches = await drafts.left(conn, bill_run_id)
+            if batches:
+                await runs.issue_again(conn, bill_run_id, batches)
+        return bool(batches)
 
     async def late(self, bill_run_id: BillRunId) -> dict[str, Any]:
         """What came too late for the run it belongs to, and what waits for a decision."""
@@ -222,7 +243,10 @@ class RunBook:
         now = self._clock.now()
         async with self._database.begin() as conn:
             run = await runs.lock(conn, bill_run_id)
-            if not await holds.release(conn, bill_run_id, account_id, source, now=now, actor=actor, reason=reason):
+            rate_again = account_id != WHOLE_RUN and not (run is None or run.dry)
+            if not await holds.release(
+                conn, bill_run_id, account_id, source, now=now, actor=actor, reason=reason, rate_again=rate_again
+            ):
                 raise UnknownHold(f"bill run {bill_run_id} holds {account_id or 'all of it'} for no {source}")
             await audit.record(
                 conn,
@@ -233,28 +257,14 @@ class RunBook:
                 after={"account_id": account_id or "all", "source": source},
                 reason=reason,
             )
-            return run is not None and await self._issue_again(conn, run, account_id)
+            return run is not None and await self._go_on(conn, run, account_id)
 
-    async def go_on(self, bill_run_id: BillRunId, account_id: AccountId) -> bool:
-        """After the last hold of an account was ended elsewhere: True when the run has something to go on with."""
-        async with self._database.begin() as conn:
-            run = await runs.lock(conn, bill_run_id)
-            return run is not None and await self._issue_again(conn, run, account_id)
-
-    async def forgotten(self) -> list[tuple[BillRunId, AccountId]]:
-        """Accounts that were let go by a process that died before it could go on with them."""
-        async with self._database.read() as conn:
-            return await holds.forgotten(conn)
-
-    async def _issue_again(self, conn: AsyncConnection, run: BillRun, account_id: AccountId) -> bool:
-        standing = await holds.standing(conn, run.bill_run_id)
-        if run.dry or WHOLE_RUN in standing or account_id in standing:
+    async def _go_on(self, conn: AsyncConnection, run: BillRun, account_id: AccountId) -> bool:
+        """Let a run that has ended go on, when nobody holds the account, or all of it, any more."""
+        if run.dry or await holds.is_held(conn, run.bill_run_id, account_id):
             return False
-        everybody = account_id == WHOLE_RUN
-        batches = None if everybody else await drafts.batches_of(conn, run.bill_run_id, account_id)
-        if batches == []:
-            return False  # an account without a charge: nothing waited but the question why
-        await runs.issue_again(conn, run.bill_run_id, batches)
+        if account_id == WHOLE_RUN:
+            await runs.issue_again(conn, run.bill_run_id, None)
         return await runs.reopen(conn, run.bill_run_id, (DONE, HELD))
 
     async def stand_still(self, bill_run_id: BillRunId) -> bool:

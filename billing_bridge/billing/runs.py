@@ -21,6 +21,7 @@ class Batch:
     state: str
     charges: int
     documents: int
+    parts: bytes | None
 
 
 async def add(conn: AsyncConnection, run: BillRun) -> None:
@@ -103,7 +104,8 @@ async def freeze(conn: AsyncConnection, bill_run_id: BillRunId, batches: Sequenc
 async def lock_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> Batch:
     query = select(bill_batch).where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch)
     row = (await conn.execute(query.with_for_update())).one()
-    return Batch(tuple(AccountId(i) for i in row.account_ids.split(",")), row.state, row.charges, row.documents)
+    accounts = tuple(AccountId(i) for i in row.account_ids.split(","))
+    return Batch(accounts, row.state, row.charges, row.documents, row.parts)
 
 
 async def accounts_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[AccountId]:
@@ -126,16 +128,39 @@ async def next_batch(
     return found
 
 
-async def set_rated(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, charges: int, totals: str) -> None:
-    await _update_batch(conn, bill_run_id, batch, state=RATED, charges=charges, totals=totals)
+async def set_rated(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int, charges: int, totals: str, parts: bytes
+) -> None:
+    await _update_batch(conn, bill_run_id, batch, state=RATED, charges=charges, totals=totals, parts=parts)
+
+
+async def set_rated_again(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int, charges: int, totals: str, parts: bytes
+) -> None:
+    """The same of a batch of which one part was rated again."""
+    own = (bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch)
+    await conn.execute(update(bill_batch).where(*own).values(charges=charges, totals=totals, parts=parts))
+
+
+async def batch_of(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> int | None:
+    """The batch into which an account was frozen; None for one that only pays for others, or is not in the run."""
+    query = select(bill_batch.c.batch).where(
+        bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.account_ids.contains(account_id, autoescape=True)
+    )
+    found: int | None = await conn.scalar(query.limit(1))
+    return found
 
 
 async def set_checked(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, **values: Any) -> None:
     await _update_batch(conn, bill_run_id, batch, state=CHECKED, **values)
 
 
-async def set_invoiced(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, documents: int) -> None:
-    await _update_batch(conn, bill_run_id, batch, state=INVOICED, documents=documents)
+async def set_invoiced(
+    conn: AsyncConnection, bill_run_id: BillRunId, batch: int, documents: int, *, complete: bool
+) -> None:
+    """With `complete` nothing of the batch waits, and nothing of it will be rated again."""
+    done: dict[str, Any] = {"parts": None} if complete else {}
+    await _update_batch(conn, bill_run_id, batch, state=INVOICED, documents=documents, **done)
 
 
 async def issue_again(conn: AsyncConnection, bill_run_id: BillRunId, batches: Sequence[int] | None) -> None:

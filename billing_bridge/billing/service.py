@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.billing import (
     assessment,
     charge_rows,
+    drafts,
     evidence,
     holds,
     moved,
@@ -38,7 +39,9 @@ from billing_bridge.billing.model import (
     RatedCharge,
 )
 from billing_bridge.billing.moved import Moved
+from billing_bridge.billing.parts import packed
 from billing_bridge.billing.repository import Entry
+from billing_bridge.billing.second_rating import SecondRating
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
 from billing_bridge.mediation.repository import beginnings, lock_position
@@ -86,6 +89,7 @@ class BillingService:
         self._clock = clock
         self._tariffs = tariffs
         self._settings = settings
+        self.second = SecondRating(database, clock, settings)
 
     async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
         """Open the timeline: the fee is due from the local day of verification."""
@@ -190,13 +194,14 @@ class BillingService:
                 return await charge_rows.charges_of(conn, bill_run_id, batch)
             for _ in range(_READINGS):
                 subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
-                rated, counter = await counted(conn, subscriptions, bill_run_id, today, self._settings)
-                if counter.tally.all_read:
+                found = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+                rated, tally = found.rated, found.tally
+                if tally.all_read:
                     break
             await charge_rows.add_charges(conn, batch, rated, now)
             await repository.mark_rated(conn, [assessment.after(s, today) for s in subscriptions])
-            await recurring.put(conn, bill_run_id, counter.closing)
-            await runs.set_rated(conn, bill_run_id, batch, len(rated), counter.tally.to_json())
+            await recurring.put(conn, bill_run_id, found.closing)
+            await runs.set_rated(conn, bill_run_id, batch, len(rated), tally.to_json(), packed(found.parts))
             if rated:
                 event = ChargesRated(
                     event_id=new_id(now),
@@ -231,8 +236,8 @@ class BillingService:
         self, conn: AsyncConnection, accounts: Sequence[AccountId], bill_run_id: BillRunId, today: date
     ) -> tuple[Sequence[Charge], Tally]:
         subscriptions = await repository.read_subscriptions(conn, accounts, self._day, None)
-        rated, counter = await counted(conn, subscriptions, bill_run_id, today, self._settings)
-        return in_order(rated), counter.tally
+        found = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+        return in_order(found.rated), found.tally
 
     def _instant(self, as_of: datetime | None) -> datetime:
         """Raises FutureBillRun."""
@@ -252,11 +257,6 @@ class BillingService:
         async with self._database.read() as conn:
             return await charge_rows.charges_of(conn, bill_run_id, accounts=accounts)
 
-    async def set_invoiced(self, bill_run_id: BillRunId, batch: int, documents: int) -> None:
-        """Finance has issued the documents of this batch."""
-        async with self._database.begin() as conn:
-            await runs.set_invoiced(conn, bill_run_id, batch, documents)
-
     async def note_waiting(self, bill_run_id: BillRunId, what: str | None) -> None:
         """Tell what a run waits for; None when it does not any more."""
         async with self._database.begin() as conn:
@@ -268,10 +268,7 @@ class BillingService:
         async with self._database.begin() as conn:
             run = await runs.lock(conn, bill_run_id)
             assert run is not None
-            if (
-                not (error or run.dry)
-                and await runs.next_batch(conn, bill_run_id, (CHECKED,), 0, run.batches) is not None
-            ):
+            if not (error or run.dry) and await self._more_to_issue(conn, run):
                 return False
             await runs.finish(conn, bill_run_id, FAILED if error else DONE, now, error)
             await audit.record(
@@ -284,6 +281,12 @@ class BillingService:
                 reason=error,
             )
         return True
+
+    async def _more_to_issue(self, conn: AsyncConnection, run: BillRun) -> bool:
+        """Whether somebody was let go, or a batch was looked at again, since the last document."""
+        if await runs.next_batch(conn, run.bill_run_id, (CHECKED,), 0, run.batches) is not None:
+            return True
+        return bool(await holds.to_rate(conn, run.bill_run_id) or await drafts.left(conn, run.bill_run_id))
 
     async def reopen_run(self, bill_run_id: BillRunId, *, actor: str) -> None:
         """Let a failed run go on; its batches stand as they were. Raises Conflict for one that is not failed."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -81,6 +81,9 @@ class Sums:
         return self.recurring + self.arrears + self.usage + self.one_off
 
 
+_SUMS = tuple(f.name for f in fields(Sums))
+
+
 @dataclass(slots=True)
 class Tally:
     """Of a batch, or of a whole run. `octets` are by fate; `read` is what was read, counted by the database."""
@@ -109,8 +112,9 @@ class Tally:
     def add(self, other: Tally) -> None:
         for currency, found in other.sums.items():
             own = self.of(currency)
-            for name, value in asdict(found).items():
-                setattr(own, name, getattr(own, name) + value)
+            for name in _SUMS:
+                if value := getattr(found, name):
+                    setattr(own, name, getattr(own, name) + value)
         for fate, octets in other.octets.items():
             self.octets[fate] += octets
         self.read += other.read
@@ -119,16 +123,29 @@ class Tally:
         self.faults = [*self.faults, *other.faults][:_FAULTS_KEPT]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), default=str, separators=(",", ":"))
+        """What is zero is left out."""
+        told = {
+            "sums": {
+                currency: {name: value for name in _SUMS if (value := getattr(sums, name))}
+                for currency, sums in self.sums.items()
+            },
+            "octets": {fate: octets for fate, octets in self.octets.items() if octets},
+            "read": self.read,
+            "charges": self.charges,
+            "faults": self.faults,
+            "faulty": self.faulty,
+        }
+        return json.dumps(told, default=str, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Tally:
         found: dict[str, Any] = json.loads(text)
         sums = {
-            currency: Sums(**values | {name: Decimal(values[name]) for name in ("proration", "earlier")})
+            currency: Sums(**values | {name: Decimal(values.get(name, 0)) for name in ("proration", "earlier")})
             for currency, values in found.pop("sums").items()
         }
-        return cls(sums=sums, **found)
+        octets = dict.fromkeys(FATES, 0) | found.pop("octets")
+        return cls(sums=sums, octets=octets, **found)
 
 
 def proved(tally: Tally) -> Iterable[tuple[str, bool, str]]:

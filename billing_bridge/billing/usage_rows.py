@@ -57,14 +57,18 @@ async def of_services(
     return {service_id: list(found) for service_id, found in groupby(days, attrgetter("service_id"))}
 
 
-async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> int:
-    """What the services used on the days that these were read with, added up by the database."""
+async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> dict[ServiceId, int]:
+    """What each service used on the days that these were read with, added up by the database."""
     used = {s.service_id: s.usage for s in subscriptions if s.usage}
     since = min((u.day for usage in used.values() for u in usage if u.released_to is None), default=date.max)
-    released = sum(u.octets for usage in used.values() for u in usage if u.day < since)
+    found = {service_id: sum(u.octets for u in usage if u.day < since) for service_id, usage in used.items()}
     total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
-    query = select(total).where(one_of(conn, usage_day.c.service_id, sorted(used)))
-    return released + int(await conn.scalar(query.where(usage_day.c.day >= since)) or 0)
+    query = select(usage_day.c.service_id, total).where(
+        one_of(conn, usage_day.c.service_id, sorted(used)), usage_day.c.day >= since
+    )
+    for service_id, octets in await conn.execute(query.group_by(usage_day.c.service_id)):
+        found[service_id] += int(octets)
+    return found
 
 
 async def add_evidence(conn: AsyncConnection, rated: Sequence[RatedCharge]) -> None:

@@ -38,6 +38,7 @@ class Waiter:
     findings: tuple[Finding, ...]
     found_at: datetime
     created_by: str
+    number: int = 1
     assigned_to: str | None = None
     released_by: str | None = None
     released_at: datetime | None = None
@@ -82,6 +83,7 @@ async def add(conn: AsyncConnection, waiters: Sequence[Waiter]) -> None:
                 "exception_id": w.exception_id,
                 "bill_run_id": w.bill_run_id,
                 "account_id": w.account_id,
+                "number": w.number,
                 "batch": w.batch,
                 "state": w.state,
                 "currency": w.net.currency,
@@ -100,9 +102,10 @@ async def add(conn: AsyncConnection, waiters: Sequence[Waiter]) -> None:
 async def of_accounts(
     conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
 ) -> dict[AccountId, Waiter]:
-    """What the run has found of these accounts already."""
+    """What the run has found of these accounts last."""
     query = select(exception).where(exception.c.bill_run_id == bill_run_id, exception.c.account_id.in_(accounts))
-    return {AccountId(row.account_id): _waiter(row) for row in await conn.execute(query)}
+    rows = await conn.execute(query.order_by(exception.c.number))
+    return {AccountId(row.account_id): _waiter(row) for row in rows}
 
 
 async def asked_before(
@@ -154,6 +157,12 @@ async def totals(conn: AsyncConnection) -> list[tuple[str, str, int, Money]]:
 
 async def undone(conn: AsyncConnection) -> list[Waiter]:
     """Bills that were let go and whose hold still stands."""
+    later = exception.alias()
+    looked_at_since = select(later.c.number).where(
+        later.c.bill_run_id == exception.c.bill_run_id,
+        later.c.account_id == exception.c.account_id,
+        later.c.number > exception.c.number,
+    )
     query = (
         select(exception)
         .join(
@@ -164,7 +173,7 @@ async def undone(conn: AsyncConnection) -> list[Waiter]:
                 bill_hold.c.source == CHECK,
             ),
         )
-        .where(exception.c.state == GONE, bill_hold.c.released_at.is_(None))
+        .where(exception.c.state == GONE, bill_hold.c.released_at.is_(None), ~looked_at_since.exists())
     )
     return [_waiter(row) for row in await conn.execute(query)]
 
@@ -240,6 +249,7 @@ def _waiter(row: Row[Any]) -> Waiter:
         tuple(_finding(f) for f in json.loads(row.findings)),
         row.found_at,
         row.created_by,
+        row.number,
         row.assigned_to,
         row.released_by,
         row.released_at,

@@ -5,8 +5,9 @@
                └────refuse────────┘
 
 Implements ports.ChargeChecker. What was found once in a run stays found: a batch that is checked again after a crash
-makes no second exception. Every step is in the audit log with the money that was at stake; who may approve is decided
-by who did what with this bill, not by rank.
+makes no second exception. A bill that is gone is rated again before it leaves; when it is another one by then and has
+findings of its own, it waits once more, as an exception of its own. Every step is in the audit log with the money that
+was at stake; who may approve is decided by who did what with this bill, not by rank.
 """
 
 from __future__ import annotations
@@ -84,14 +85,18 @@ class ChecksService:
             run = await runs.get(conn, batch.bill_run_id)
             created_by, found = run.actor if run else _ACTOR, []
             for case in cases:
-                waiter = None if case.account_id in known else await self._look(conn, batch, case)
+                before = known.get(case.account_id)
+                if before is not None and not (batch.again and before.state == GONE):
+                    continue
+                waiter = await self._look(conn, batch, case)
                 if waiter is not None:
-                    found.append(replace(waiter, created_by=created_by))
+                    number = before.number + 1 if before else 1
+                    found.append(replace(waiter, created_by=created_by, number=number))
                 await asyncio.sleep(0)  # a batch takes tens of milliseconds; logins of the same process need not wait
         if not batch.dry:
             _CHECKED.inc(len(cases))
             await self._hold(found)
-        standing = [w for w in (*known.values(), *found) if w.state != GONE]
+        standing = [w for w in {**known, **{w.account_id: w for w in found}}.values() if w.state != GONE]
         return [Waiting(w.account_id, _sentence(w)) for w in standing]
 
     async def watch(self) -> None:
@@ -145,7 +150,10 @@ class ChecksService:
         return replace(waiter, assigned_to=to)
 
     async def release(self, exception_id: str, *, actor: str, reason: str) -> Waiter:
-        """Let the bill go as it is, or, above the limit, ask another person to. Raises UnknownException, Conflict."""
+        """Let the bill go, or, above the limit, ask another person to. Raises UnknownException, Conflict.
+
+        It leaves as it is, but for what was mended since: it is rated again, and what is another bill is checked again.
+        """
         now = self._clock.now()
         async with self._database.begin() as conn:
             waiter = await _get(conn, exception_id, lock=True)
@@ -254,7 +262,7 @@ class ChecksService:
         async with self._database.begin() as conn:
             # Another process may have checked the same batch meanwhile: what it wrote stands.
             known = await queue.of_accounts(conn, found[0].bill_run_id, [w.account_id for w in found])
-            new = [w for w in found if w.account_id not in known]
+            new = [w for w in found if w.account_id not in known or known[w.account_id].number < w.number]
             if new:
                 await queue.add(conn, new)
             for waiter in new:

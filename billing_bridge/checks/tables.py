@@ -12,6 +12,7 @@ exception = Table(
     Column("exception_id", Id, primary_key=True),
     Column("bill_run_id", Id, nullable=False),
     Column("account_id", Id, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("state", String(12), nullable=False),
     Column("currency", String(3), nullable=False),
@@ -28,11 +29,12 @@ exception = Table(
     Column("approved_by", String(128)),
     Column("approved_at", Instant),
     Column("approval_reason", Text),
-    UniqueConstraint("bill_run_id", "account_id"),
+    UniqueConstraint("bill_run_id", "account_id", "number"),
     Index("ix_billing_bridge_exception_state", "state", "exception_id"),
 )
 """One bill that waits. held → (released → ) gone; `released` waits for a second person. `findings` is JSON,
-`created_by` who started the run, `checks` the names of the findings for lists."""
+`created_by` who started the run, `checks` the names of the findings for lists. A bill that was let go and rated again
+may wait once more, with the next `number`: only the last one of an account and run decides."""
 
 check_limit = Table(
     "billing_bridge_check_limit",

@@ -39,7 +39,7 @@ class DueKey:
 class Charged:
     """What was charged for one key so far: the sum, how many charges, and the days they named.
 
-    `given_back` are days within `span` that were credited again.
+    `given_back` are days within `span` that were credited again; `attempts` the number that the next charge has.
     """
 
     net_minor: int = 0
@@ -48,6 +48,7 @@ class Charged:
     charges: int = 0
     span: DaySpan | None = None
     given_back: frozenset[date] = frozenset()
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,19 @@ def differences(run_id: RunId) -> None:
     sys.exit(1 if found else 0)
 
 
+@billing_app.command("rated-again")
+def rated_again(run_id: RunId) -> None:
+    """Who waited, was let go and rated again: by whom and why, and what has changed until it left."""
+    with opened() as api:
+        for row in api.all(f"/bill-runs/{run_id}/rated-again"):
+            by = f"released by {row['released_by']}: {row['release_reason']}"
+            print(f"{row['account_id']}  {row['rated_at']}  {row['outcome']}  {by}")
+            for document in row["documents"]:
+                print(f"    {_money(document['shown'])} → {_money(document['now'])}")
+                for change in document["changes"]:
+                    print(f"    {change['where']}: {change['shown']} → {change['now']}")
+
+
 @billing_app.command()
 def hold(run_id: RunId, reason: Reason, account: Account = "") -> None:
     """Let an account of a run, or all of it, wait before its next document."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from controller.domain.charge import Charge
-from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
+from controller.domain.credit import FinalAction, NoCredit, Prolonged, Slice, Standing
 from controller.domain.identity import AccountId, BillRunId, DeviceId, OfferingVersionId, ServiceId
 from controller.domain.service import AttachedService, ObservedService, SpeedProfile
 from controller.domain.tariff import TariffVersion
@@ -330,7 +330,8 @@ class RatedBatch:
     """The accounts of one batch of a bill run with what they are charged, in order of account and period.
 
     `account_ids` are all that were rated, those among them too for which nothing was due.
-    `dry` batches are a preview: nothing of them is stored, and no document will be made of them.
+    `dry` batches are a preview: nothing of them is stored, and no document will be made of them. Those that were rated
+    `again` are not what was looked at before: what somebody has let go of them is looked at once more.
     """
 
     bill_run_id: BillRunId
@@ -339,6 +340,7 @@ class RatedBatch:
     account_ids: Sequence[AccountId]
     charges: Sequence[Charge]
     dry: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +468,10 @@ class CreditAccess(Protocol[ConnectionT]):
 
     async def go_on(self, conn: ConnectionT, service_id: ServiceId, session_keys: Collection[str]) -> None:
         """These live sessions, which were put into the garden, have units again."""
+        ...
+
+    async def prolong(self, conn: ConnectionT, service_id: ServiceId, sessions: Mapping[str, Prolonged]) -> None:
+        """These live sessions may come further than their NAS was told. One that holds no such limit is not asked."""
         ...
 
     async def stations(self, conn: ConnectionT, session_keys: Collection[str]) -> Mapping[str, str]:

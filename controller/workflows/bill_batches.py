@@ -1,18 +1,21 @@
 """The work of a bill run on one batch of accounts: rate and draft it, have it checked, issue what does not wait.
 
 Each may be called again after a crash, and by several processes at once: a batch is locked while it is rated, numbers
-are taken under the lock of the books, and what is there already is left as it is.
+are taken under the lock of the books, and what is there already is left as it is. Who was let go is rated again first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from billing_bridge.billing.again_book import AgainBook
+from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
 from billing_bridge.billing.holds import CHECK, PREVIEW, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import BillRun, DraftTotal
 from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.second_rating import NotAlone
 from billing_bridge.billing.service import BillingService
-from controller.domain.charge import Charge
 from controller.domain.identity import AccountId
 from controller.domain.money import Money
 from controller.domain.ports import ChargeChecker, RatedBatch, Waiting
@@ -21,9 +24,17 @@ from erp.finance.service import FinanceService
 
 
 class Batches:
-    def __init__(self, billing: BillingService, book: RunBook, finance: FinanceService, checker: ChargeChecker) -> None:
+    def __init__(
+        self,
+        billing: BillingService,
+        book: RunBook,
+        again: AgainBook,
+        finance: FinanceService,
+        checker: ChargeChecker,
+    ) -> None:
         self._billing = billing
         self._book = book
+        self._again = again
         self._finance = finance
         self._checker = checker
 
@@ -33,45 +44,65 @@ class Batches:
             charges, tally = await self._billing.rate_dry(run.bill_run_id, batch)
         else:
             charges, tally = await self._billing.rate(run.bill_run_id, batch), None
-        drafts = [_total(d, keep=run.dry) for d in await self._finance.drafts(charges)] if charges else []
+        drafted = await self._finance.drafts(charges) if charges else []
         accounts = await self._billing.accounts_of(run.bill_run_id, batch)
         everybody = tuple(dict.fromkeys([*accounts, *(c.account_id for c in charges)]))
         rated = RatedBatch(run.bill_run_id, batch, run.as_of, everybody, charges, run.dry)
         waiting = [(CHECK, found) for found in await self._checker.check(rated)]
         if run.preview_id and run.hold_changed:
-            waiting += [(PREVIEW, found) for found in await self._changed(run, batch, drafts)]
+            waiting += [(PREVIEW, found) for found in await self._changed(run, batch, [_total(d) for d in drafted])]
+        waits = {found.account_id for _, found in waiting}
+        drafts = [_total(d, keep=run.dry or d.account_id in waits) for d in drafted]
         await self._book.set_checked(run.bill_run_id, batch, drafts, waiting, tally)
+
+    async def again(self, run: BillRun, account_id: AccountId) -> None:
+        """Rate, draft and check an account that was let go: what is issued is what is true by now."""
+        try:
+            second = await self._billing.second.rate(run, account_id, self._finance.documented)
+        except NotAlone as error:
+            await self._again.block(run.bill_run_id, account_id, str(error))
+            return
+        if second is None:
+            return
+        # Others of its part that were let go too have their own turn, and the drafts that they were held with.
+        let_go = {*await self._again.let_go(run.bill_run_id)} - {account_id}
+        second = replace(second, accounts=tuple(i for i in second.accounts if i not in let_go))
+        charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
+        drafted = await self._finance.drafts(charges) if charges else []
+        begun = await self._again.begun(run.bill_run_id, account_id)
+        shown = {(d.account_id, d.net.currency): d.sha256 for d in begun.before}
+        now = {(d.account_id, d.net.currency): d.sha256 for d in drafted if d.account_id == account_id}
+        waiting: list[tuple[str, Waiting]] = []
+        outcome = UNCHANGED
+        if now != shown:
+            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, second.accounts, charges, again=True)
+            waiting = [(CHECK, found) for found in await self._checker.check(batch)]
+            outcome = HELD_AGAIN if any(found.account_id == account_id for _, found in waiting) else CHANGED
+        drafts = [_total(d, keep=d.account_id == account_id) for d in drafted]
+        await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome)
 
     async def issue(self, run: BillRun, batch: int) -> bool:
         """The documents of a batch; False when the whole run waits, and nothing was done."""
-        waiting = await self._book.waiting(run.bill_run_id)
+        bill_run_id = run.bill_run_id
+        waiting = await self._book.waiting(bill_run_id)
         if WHOLE_RUN in waiting:
             return False
-        charges = [c for c in await self._billing.charges(run.bill_run_id, batch) if c.account_id not in waiting]
-        drafts = {(d.account_id, d.net.currency): d for d in await self._book.drafts(run.bill_run_id, batch)}
-        await self._prove_again(run, charges, drafts)
+        drafts = {(d.account_id, d.net.currency): d for d in await self._book.drafts(bill_run_id, batch)}
+        charges = [c for c in await self._billing.charges(bill_run_id, batch) if c.account_id not in waiting]
+        known = {key: d.sha256 for key, d in drafts.items()}
         proved = {key: (d.net, d.tax) for key, d in drafts.items()}
-        _, differing = await self._finance.issue_proved(run.bill_run_id, charges, proved)
+        _, differing = await self._finance.issue_proved(
+            bill_run_id, charges, proved, still=lambda conn: self._book.still(conn, bill_run_id, batch, known)
+        )
         accounts = sorted({account_id for account_id, _ in drafts})
-        issued = await self._finance.documents_of(run.bill_run_id, accounts)
+        issued = await self._finance.documents_of(bill_run_id, accounts)
         await self._book.set_invoiced(
-            run.bill_run_id,
+            bill_run_id,
             batch,
             {(i.account_id, i.net.currency): i.draft_sha256 for i in issued},
             [(PROOF, _differs(d, proved.get((d.account_id, d.currency)))) for d in differing],
         )
         return True
-
-    async def _prove_again(
-        self, run: BillRun, charges: Sequence[Charge], drafts: dict[tuple[AccountId, str], DraftTotal]
-    ) -> None:
-        """What somebody let go although it is not what was proved is drafted as it is now."""
-        let_go = await self._book.released(run.bill_run_id, PROOF)
-        own = [c for c in charges if c.account_id in let_go]
-        if own:
-            fresh = [_total(d, keep=False) for d in await self._finance.drafts(own)]
-            await self._book.redraft(run.bill_run_id, fresh)
-            drafts.update({(d.account_id, d.net.currency): d for d in fresh})
 
     async def _changed(self, run: BillRun, batch: int, drafts: Sequence[DraftTotal]) -> list[Waiting]:
         """Accounts whose documents are not those of the preview."""
@@ -86,7 +117,7 @@ class Batches:
         ]
 
 
-def _total(found: Drafted, *, keep: bool) -> DraftTotal:
+def _total(found: Drafted, *, keep: bool = False) -> DraftTotal:
     content = found.content if keep else None
     return DraftTotal(found.account_id, found.charges, found.agreed, found.net, found.tax, found.sha256, content)
 

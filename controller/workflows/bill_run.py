@@ -4,6 +4,7 @@
       step  facts      events up to the watermark are handled, usage up to the watermark is mediated
       step  plan       accounts are frozen into batches
       step  rate       each batch: charges (and ChargesRated) → drafts → checks, which may let accounts wait
+      step  again      each account that was let go: charges, drafts and checks by what is known now
       step  prove      sums of drafts, charges, usage and movements; before the first number is taken
       step  issue      each batch: documents and postings of the accounts that do not wait
       step  certify    sums of documents, lines, journal and numbers → signed certificate
@@ -13,7 +14,7 @@ takes its place, or until it is old. Every step may run again after a crash and 
 their state, so a step goes on where it stood; an account that has its document of this run is left alone. A second run
 of the same period has no difference to charge. A run that cannot prove its sums is failed and issues nothing (more).
 Holds stop an account, or the whole run, before its next document; whoever releases one starts the next job, which
-issues what is left and certifies again.
+rates the account again, proves, issues what is left and certifies again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 
+from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.holds import PERSON, Hold
 from billing_bridge.billing.model import DONE, FAILED, BillRun
 from billing_bridge.billing.run_book import RunBook
@@ -84,14 +86,16 @@ class BillRuns:
         self._finance = finance
         self._usage = usage
         self.book = RunBook(database, clock)
+        self.again = AgainBook(database, clock)
         alone = database.is_sqlite  # one process alone writes to it, one transaction at a time
         self._work = BillRunWork(
             jobs,
             billing,
             self.book,
-            Batches(billing, self.book, finance, checker or NothingWaits()),
+            Batches(billing, self.book, self.again, finance, checker or NothingWaits()),
             certifier,
-            Facts(database, billing, mediation, sources, subscriber),
+            self.again,
+            Facts(database, billing, mediation, usage, sources, subscriber),
             workers=1 if alone else workers,
             alone=alone,
         )
@@ -165,8 +169,6 @@ class BillRuns:
 
     async def resume(self) -> None:
         """Start what was recorded, but whose job was not yet: the process died in between. After `jobs.launch()`."""
-        for bill_run_id, account_id in await self.book.forgotten():
-            await self.book.go_on(bill_run_id, account_id)
         for bill_run_id in await self._billing.unfinished_runs():
             await self._start_next(bill_run_id)
 

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue, RootModel
 
+from billing_bridge.billing.again_rows import RatedAgain
 from billing_bridge.billing.holds import Hold
 from billing_bridge.billing.model import BillRun, DraftTotal
 from billing_bridge.billing.run_book import Progress
 from controller.http.endpoint import PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
-from controller.workflows.preview import Difference
+from controller.workflows.preview import Difference, between
 from erp.finance.issue import Drafted
 
 
@@ -154,8 +155,45 @@ class DifferenceOut(Out):
         )
 
 
+class RatedAgainQuery(PageQuery):
+    """With `account_id` those of one account alone."""
+
+    account_id: IdText | None = None
+
+
+class RatedAgainOut(Out):
+    """An account that waited, was let go and then rated again, and how its documents differ from those that waited.
+
+    `outcome`: `unchanged`; `changed`, and it left; `held`, because the checks had something against what it had become;
+    `blocked`, because it could not be rated alone: then it waits, and leaves as it was when it is let go once more.
+    """
+
+    account_id: str
+    number: int
+    rated_at: Instant
+    released_by: str
+    release_reason: str
+    outcome: str
+    documents: list[DifferenceOut]
+
+    @classmethod
+    def of(cls, found: RatedAgain) -> RatedAgainOut:
+        return cls(
+            account_id=found.account_id,
+            number=found.number,
+            rated_at=found.rated_at,
+            released_by=found.released_by,
+            release_reason=found.release_reason,
+            outcome=found.outcome or "",
+            documents=[DifferenceOut.of(each) for each in between(found.before, found.after)],
+        )
+
+
 class HoldOut(Out):
-    """`account_id` is null for a hold of the whole run. It stands until `released_at`."""
+    """`account_id` is null for a hold of the whole run. It stands until `released_at`, and `to_rate` until then.
+
+    An account that is released waits until it was rated again: see `rated-again`.
+    """
 
     account_id: str | None
     source: str
@@ -165,6 +203,7 @@ class HoldOut(Out):
     released_at: Instant | None
     released_by: str | None
     release_reason: str | None
+    to_rate: bool
 
     @classmethod
     def of(cls, hold: Hold) -> HoldOut:
@@ -177,6 +216,7 @@ class HoldOut(Out):
             released_at=hold.released_at,
             released_by=hold.released_by,
             release_reason=hold.release_reason,
+            to_rate=hold.to_rate,
         )
 
 

@@ -20,6 +20,7 @@ from controller.domain.events import (
     ServiceTerminated,
 )
 from controller.domain.identity import BillRunId
+from controller.domain.ports import UsageReader
 from controller.store import outbox
 from controller.store.engine import SETTLED, Database
 from controller.store.waking import woken
@@ -49,12 +50,14 @@ class Facts:
         database: Database,
         billing: BillingService,
         mediation: MediationService,
+        usage: UsageReader,
         sources: SourceService | None,
         subscriber: str,
     ) -> None:
         self._database = database
         self._billing = billing
         self._mediation = mediation
+        self._usage = usage
         self._sources = sources
         self._subscriber = subscriber
         self._committed = asyncio.Event()
@@ -63,13 +66,25 @@ class Facts:
     async def wait(self, bill_run_id: BillRunId) -> None:
         """Until all of it is there. Raises EntitlementsParked, UsageIncomplete: then the run is redriven by hand."""
         run = await self._billing.bill_run(bill_run_id)
-        while await self._entitlements_pending(run.event_watermark):
-            if not await self._look_again():
-                log.info("bill_run.waiting_for_events", bill_run_id=bill_run_id, event_watermark=run.event_watermark)
-        await self._refuse_parked(run.event_watermark)
+        await self._told(bill_run_id, run.event_watermark)
         await self._mediation.catch_up(run.usage_watermark)
         if self._sources is not None:
             await self._await_sources(run, self._sources)
+
+    async def catch_up(self, bill_run_id: BillRunId) -> None:
+        """Until all is there that is known now, of whoever is rated again. Raises EntitlementsParked."""
+        usage_watermark = await self._usage.watermark()
+        async with self._database.read() as conn:
+            newest = await outbox.recent(conn, 1)
+        await self._told(bill_run_id, newest[0].position if newest else 0)
+        await self._mediation.catch_up(usage_watermark)
+
+    async def _told(self, bill_run_id: BillRunId, event_watermark: int) -> None:
+        """Until billing has handled every event up to the watermark that begins, changes or ends a line."""
+        while await self._entitlements_pending(event_watermark):
+            if not await self._look_again():
+                log.info("bill_run.waiting_for_events", bill_run_id=bill_run_id, event_watermark=event_watermark)
+        await self._refuse_parked(event_watermark)
 
     async def _look_again(self) -> bool:
         """Wait for a commit of a subscriber, but not for long; False when none came."""

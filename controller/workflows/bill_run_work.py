@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.model import (
     CERTIFYING,
     CHECKED,
@@ -63,6 +64,7 @@ class BillRunWork:
         book: RunBook,
         batches: Batches,
         certifier: Certifier,
+        again: AgainBook,
         facts: Facts,
         *,
         workers: int,
@@ -73,6 +75,7 @@ class BillRunWork:
         self._book = book
         self._batches = batches
         self._certifier = certifier
+        self._again = again
         self._facts = facts
         self._workers = workers
         self._alone = alone
@@ -92,10 +95,11 @@ class BillRunWork:
             batches = await self._jobs.step("plan", self._billing.plan_run, bill_run_id, retry=_PATIENT)
             await self._call_for_help(bill_run_id, RATING, batches)
             await self._jobs.step("rate", self._rate, bill_run_id, retry=_PATIENT)
-            await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
             documents = None
-            await self._call_for_help(bill_run_id, ISSUING, batches)
-            while documents is None:  # again when an account was let go while the others were certified
+            while documents is None:  # again when an account was let go meanwhile
+                await self._jobs.step("again", self._rate_again, bill_run_id, retry=_PATIENT)
+                await self._jobs.step("prove", self._prove, bill_run_id, retry=_PATIENT)
+                await self._call_for_help(bill_run_id, ISSUING, batches)
                 if not await self._jobs.step("issue", self._issue, bill_run_id, retry=_PATIENT):
                     return 0
                 await self._jobs.step("certify", self._certify, bill_run_id, retry=_PATIENT)
@@ -137,6 +141,16 @@ class BillRunWork:
         await self._batches.prepare(run, batch)
         return True
 
+    async def _rate_again(self, bill_run_id: BillRunId) -> None:
+        """Who was let go, by what is known at this moment: what was wrong may have been mended since."""
+        let_go = await self._again.let_go(bill_run_id)
+        if let_go:
+            await self._facts.catch_up(bill_run_id)
+        run = await self._billing.bill_run(bill_run_id)
+        for account_id in let_go:
+            await self._jobs.ready()
+            await self._batches.again(run, account_id)
+
     async def _prove(self, bill_run_id: BillRunId) -> None:
         """Before the first number is taken. Raises Unproven."""
         run = await self._billing.bill_run(bill_run_id)
@@ -149,7 +163,7 @@ class BillRunWork:
         if run.dry:
             return True
         await self._book.set_phase(bill_run_id, ISSUING)
-        while not await self._walk(run, (CHECKED,), self._batches.issue):
+        while not await self._walk(run, (CHECKED,), self._batches.issue) or await self._book.left(bill_run_id):
             if await self._book.stand_still(bill_run_id):
                 log.info("bill_run.held", bill_run_id=bill_run_id)
                 return False

@@ -4,7 +4,7 @@
              recurring lines = opening + movements + proration + earlier periods
              each period by the day · charges = drafts                                      else nothing is issued
     after    drafts less those that wait = documents = lines + tax = journal = what is to be paid · numbers complete
-             each document says what its draft said                                         else no certificate
+             each document says what its draft said · nothing else is left                  else no certificate
 
 The file is JSON: the signed text as it was signed, and the Ed25519 signature over its octets. `read` checks it without
 a controller. Sums are integer minor units; exact ones have decimals.
@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from billing_bridge.billing.again_rows import RatedAgain
 from billing_bridge.billing.drafts import DraftSums
 from billing_bridge.billing.holds import Hold
 from billing_bridge.billing.model import BillRun
@@ -29,7 +30,8 @@ from controller.store.signing import Signature, key_id, verified
 from erp.finance.run_proof import RunProof, Written
 
 VERSION = 1
-_HELD_LISTED = 1000
+LISTED = 1000
+"""Accounts that are named, of those that wait and of those that were rated again."""
 _PLACES = Decimal("0.000001")
 
 
@@ -85,9 +87,12 @@ def conserved(sources: Sequence[Hour], unbalanced: Sequence[Hour]) -> list[Check
     return found
 
 
-def after(sums: Sequence[DraftSums], proof: RunProof, agreement: Agreement) -> list[Check]:
-    """What must hold when all documents are written; `sums` are of the drafts whose accounts do not wait."""
-    found = []
+def after(sums: Sequence[DraftSums], proof: RunProof, agreement: Agreement, left: int) -> list[Check]:
+    """What must hold when all documents are written; `sums` are of the drafts that have theirs.
+
+    `left` are batches with drafts that have none and wait for nobody.
+    """
+    found = [Check("all-else-issued", not left, f"{left} batches with drafts that neither wait nor have a document")]
     written = {w.currency: w for w in proof.written}
     for s in sums:
         w = written.get(s.currency, Written(s.currency, 0, 0, 0, 0))
@@ -150,6 +155,7 @@ class Facts:
     proof: RunProof
     agreement: Agreement
     waiting: Sequence[Hold]
+    again: Sequence[RatedAgain]
     late: Mapping[str, Any]
     sources: Sequence[Hour]
     checks: Sequence[Check]
@@ -179,10 +185,10 @@ def text_of(facts: Facts) -> str:
             "accounts": len({h.account_id for h in facts.waiting}),
             "drafts": _difference(facts.sums, facts.issued),
             "listed": [
-                {"account_id": h.account_id, "source": h.source, "reason": h.reason}
-                for h in facts.waiting[:_HELD_LISTED]
+                {"account_id": h.account_id, "source": h.source, "reason": h.reason} for h in facts.waiting[:LISTED]
             ],
         },
+        "rated_again": [_again(a) for a in facts.again],
         "numbers": [asdict(n) for n in facts.proof.numbers],
         "documents_sha256": facts.agreement.sha256,
         "late": dict(facts.late),
@@ -190,6 +196,18 @@ def text_of(facts: Facts) -> str:
         "previous_sha256": facts.previous_sha256,
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _again(found: RatedAgain) -> dict[str, Any]:
+    """Who waited and was let go: what it came to then, and when it was rated again."""
+    return {
+        "account_id": found.account_id,
+        "released_by": found.released_by,
+        "reason": found.release_reason,
+        "outcome": found.outcome,
+        "before": {d.net.currency: {"net": d.net.minor, "tax": d.tax.minor} for d in found.before},
+        "after": {d.net.currency: {"net": d.net.minor, "tax": d.tax.minor} for d in found.after},
+    }
 
 
 def same_documents(file: str, facts: Facts) -> bool:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import structlog
 from prometheus_client import Counter
 
+from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.model import BillRun, DraftTotal
 from billing_bridge.billing.run_book import RunBook
 from controller.domain.clock import Clock
@@ -42,6 +43,7 @@ class Certifier:
         self._database = database
         self._clock = clock
         self._book = book
+        self._again = AgainBook(database, clock)
         self._finance = finance
         self._usage = usage
         self._signer = Signer(box, clock, PURPOSE)
@@ -96,6 +98,7 @@ class Certifier:
         bill_run_id = run.bill_run_id
         sums, issued = await self._book.sums(bill_run_id), await self._book.sums(bill_run_id, issued=True)
         proof, agreement = await self._finance.proof(bill_run_id), await self._agreement(bill_run_id)
+        left = await self._book.left_over(bill_run_id)
         waiting = [h for h in await self._book.holds(bill_run_id) if h.stands]
         late = await self._book.late(bill_run_id)
         late["records_after_the_watermark"] = await self._usage.watermark() - run.usage_watermark
@@ -109,9 +112,10 @@ class Certifier:
             proof=proof,
             agreement=agreement,
             waiting=waiting,
+            again=await self._again.rated_again(bill_run_id, None, certificate.LISTED),
             late=late,
             sources=(await self._book.usage_ledger())[0],
-            checks=[*await self._before(run), *certificate.after(issued, proof, agreement)],
+            checks=[*await self._before(run), *certificate.after(issued, proof, agreement, left)],
             previous_sha256=await self._book.last_certificate_sha256(),
         )
 

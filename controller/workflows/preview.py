@@ -89,6 +89,21 @@ class Previews:
         return found
 
 
+def between(before: Sequence[DraftTotal], after: Sequence[DraftTotal]) -> list[Difference]:
+    """How documents of an account differ from what they were, currency by currency; of the same nothing changes.
+
+    Where it is not kept what they said, only totals are compared.
+    """
+    shown, now = _by_key(before), _by_key(after)
+    found = []
+    for key in sorted({*shown, *now}):
+        old, new = shown.get(key), now.get(key)
+        known = all(d is None or d.content is not None for d in (old, new))
+        changes = _changes((old and old.content) or {}, (new and new.content) or {}) if known else ()
+        found.append(Difference(*key, old.total if old else None, new.total if new else None, tuple(changes)))
+    return found
+
+
 def _by_key(drafts: Sequence[DraftTotal]) -> dict[tuple[AccountId, str], DraftTotal]:
     return {(d.account_id, d.net.currency): d for d in drafts}
 

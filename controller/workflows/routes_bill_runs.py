@@ -31,6 +31,8 @@ from controller.workflows.bill_run_answers import (
     PreviewQuery,
     PreviewsOut,
     ProgressOut,
+    RatedAgainOut,
+    RatedAgainQuery,
     ReleaseIn,
     RunWithProgressOut,
 )
@@ -145,6 +147,16 @@ def _of_outcome(answers: _Answers) -> list[Endpoint]:
         ),
         Endpoint(
             "GET",
+            f"{_ONE}/rated-again",
+            _READ,
+            answers.rated_again,
+            "Who was rated again after waiting, who let them go, and what has changed",
+            query=RatedAgainQuery,
+            returns=RatedAgainOut,
+            paged=True,
+        ),
+        Endpoint(
+            "GET",
             f"{_ONE}/certificates",
             _READ,
             answers.certificates,
@@ -247,6 +259,14 @@ class _Answers:
         run = await self._billing.bill_run(_run_of(call))
         found = await self._previews.differences(run, query.last_key(str, str), query.rows)
         return Page.of(found, query, lambda d: (str(d.account_id), d.currency), DifferenceOut.of)
+
+    async def rated_again(self, call: Call) -> Page:
+        query = call.query_as(RatedAgainQuery)
+        await self._billing.bill_run(_run_of(call))
+        found = await self._runs.again.rated_again(
+            _run_of(call), query.last_key(str, int), query.rows, query.account_id
+        )
+        return Page.of(found, query, lambda a: (str(a.account_id), a.number), RatedAgainOut.of)
 
     async def holds(self, call: Call) -> HoldsOut:
         await self._billing.bill_run(_run_of(call))

@@ -68,6 +68,19 @@ DIFFERENCES = (
     Column("Now", "now", "money"),
     Column("What differs", "changed"),
 )
+RATED_AGAIN = (
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("It waited with", "shown", "money"),
+    Column("It has become", "now", "money"),
+    Column("Since", "rated_at", "instant", sub="by"),
+    Column("Outcome", "said", sub="changed"),
+)
+OUTCOMES = {
+    "unchanged": "as it was",
+    "changed": "another bill, which left",
+    "held": "another bill, which waits",
+    "blocked": "could not be rated alone, waits",
+}
 CHECKS = (
     Column("Proved", "name", "mono"),
     Column("Result", "state", "state"),
@@ -104,7 +117,8 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def show_run(visit: Visit) -> Response:
         row = await api.get(visit, ONE, bill_run_id=visit.path["bill_run_id"])
-        parts = [*await _waiting(visit, row), *await _certificate(visit), *await _documents(visit, row)]
+        again = await rated_again(api, visit, row["bill_run_id"])
+        parts = [*await _waiting(visit, row), *again, *await _certificate(visit), *await _documents(visit, row)]
         return site.html(
             visit, "bill_run.html", title=_named(row)["what"], row=row, facts=facts(_named(row), RUN),
             back=Link("Bill runs", PLACE), parts=parts, actions=_actions(visit, row), links=_links(row),
@@ -128,7 +142,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         rows = [
             h | {
                 "who": names.get(h["account_id"]) or h["account_id"] or "the whole run",
-                "state": "released" if h["released_at"] else "waiting",
+                "state": "waiting" if h["to_rate"] or not h["released_at"] else "released",
             }
             for h in found
         ]  # fmt: skip
@@ -214,6 +228,21 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     ]
 
 
+async def rated_again(api: Api, visit: Visit, bill_run_id: str, account_id: str = "") -> list[Part]:
+    """Who waited, was let go and rated again, and what became of the bill; of a run, or of one account in it."""
+    query = {"limit": "50"} | ({"account_id": account_id} if account_id else {})
+    found = (await api.get(visit, f"{ONE}/rated-again", query=query, bill_run_id=bill_run_id))["items"]
+    rows = [
+        row | {
+            "shown": document["shown"], "now": document["now"], "said": OUTCOMES[row["outcome"]],
+            "by": f"let go by {row['released_by']}: {row['release_reason']}",
+            "changed": ", ".join(c["where"] for c in document["changes"])[:200] or None,
+        }
+        for row in found for document in row["documents"] or [{"shown": None, "now": None, "changes": ()}]
+    ]  # fmt: skip
+    return [Part("Rated again before it left", await with_customers(api, visit, rows), RATED_AGAIN)] if rows else []
+
+
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     what = "Preview" if row["dry"] else "Bill run"
     return dict(row) | {"what": f"{what} of one account" if row["account_id"] else what}
@@ -276,6 +305,6 @@ def _decide_form(visit: Visit, verb: str) -> Form:
     ))  # fmt: skip
     return Form(
         "Let go", (whose, source, reason), back, (("release", "Let go"),),
-        "What waited is issued at once, unless something else holds it. Findings of the checks are let go in the queue "
-        "of exceptions.",
+        "What waited is issued at once, unless something else holds it; an account is rated again first, by what is "
+        "known now. Findings of the checks are let go in the queue of exceptions.",
     )  # fmt: skip

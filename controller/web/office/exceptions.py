@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.web import templating
 from controller.web.api import Api
+from controller.web.office.bill_runs import rated_again
 from controller.web.office.form import Field, Filled, Form, sent, show
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column
@@ -42,10 +43,15 @@ BILL = (
 RECORDS = (Column("Kind", "what"), Column("What it says", "detail"), Column("Id", "ref", "mono"))
 REASON = (Field("reason", "Why", required=True, hint="for the audit log"),)
 VERBS = {
-    "release": "Release this bill as it is",
+    "release": "Release this bill",
     "approve": "Approve what another person released",
     "refuse": "Send it back to the queue",
 }
+_AGAIN = (
+    "It is rated again by what is known now, so what was mended since is right on it. If it is another bill by then, "
+    "the checks look at it once more."
+)
+EXPLAINED = {"release": _AGAIN, "approve": _AGAIN}
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -101,7 +107,8 @@ def _bill(site: Site, api: Api) -> Any:
                 actions = [Action("I look at it", f"{here}/assign")]
         if may and row["state"] == "released":
             links = [Link("Approve", f"{here}/approve"), Link("Send back", f"{here}/refuse")]
-        parts = [part for finding in row["findings"] for part in _finding(finding)]
+        parts = await rated_again(api, visit, row["bill_run_id"], row["account_id"])
+        parts += [part for finding in row["findings"] for part in _finding(finding)]
         return detail_page(
             site, visit, f"Bill of {row['customer']}", row, BILL, back=Link("Bills that wait", "/exceptions"),
             parts=parts, links=links, actions=actions,
@@ -178,7 +185,7 @@ def _decision(site: Site, api: Api, verb: str) -> list[WebPage]:
 
     def form(visit: Visit) -> Form:
         back = Link("The bill", f"/exceptions/{visit.path['exception_id']}")
-        return Form(VERBS[verb], REASON, back, ((verb, verb.capitalize()),))
+        return Form(VERBS[verb], REASON, back, ((verb, verb.capitalize()),), EXPLAINED.get(verb, ""))
 
     async def fresh(visit: Visit) -> Response:
         return show(site, visit, form(visit))

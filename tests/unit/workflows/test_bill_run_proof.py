@@ -264,8 +264,7 @@ async def test_an_account_let_go_by_a_process_that_died_is_gone_on_with(world: B
     lines = await used(world)
     world.suspicious.suspects = {lines[0].account_id}  # type: ignore[attr-defined]
     run_id = await bill(world)
-    async with world.database.begin() as conn:
-        await conn.execute(text("UPDATE billing_bridge_bill_hold SET released_at = 1, released_by = 'user:anna'"))
+    await world.book.release(run_id, lines[0].account_id, CHECK, reason="a school", actor="user:anna")
     await world.runs.resume()
     await world.jobs.wait(f"bill-run.v1:{run_id}:1")
     assert await count(world, invoice) == 3

@@ -1,0 +1,108 @@
+"""What becomes of accounts that were let go and rated again: other drafts, perhaps another hold, and a trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing_bridge.billing import again_rows, drafts, holds, runs
+from billing_bridge.billing.again_rows import BLOCKED, RatedAgain
+from billing_bridge.billing.holds import PROOF, Hold
+from billing_bridge.billing.model import DraftTotal
+from billing_bridge.billing.second_rating import Second
+from controller.domain.clock import Clock
+from controller.domain.identity import AccountId, BillRunId
+from controller.domain.ports import Waiting
+from controller.store import audit
+from controller.store.engine import Database
+
+_ACTOR = "system:billing_bridge"
+
+
+class AgainBook:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def let_go(self, bill_run_id: BillRunId) -> list[AccountId]:
+        """Accounts that were released and wait to be rated again."""
+        async with self._database.read() as conn:
+            return list(await holds.to_rate(conn, bill_run_id))
+
+    async def set_rated_again(
+        self,
+        bill_run_id: BillRunId,
+        account_id: AccountId,
+        second: Second,
+        found: Sequence[DraftTotal],
+        waiting: Sequence[tuple[str, Waiting]],
+        outcome: str,
+    ) -> None:
+        """What the documents of an account that was let go come to by now, and who waits again."""
+        now = self._clock.now()
+        own = [d for d in found if d.account_id == account_id]
+        async with self._database.begin() as conn:
+            await runs.lock_batch(conn, bill_run_id, second.batch)
+            if account_id not in await holds.to_rate(conn, bill_run_id, account_id):
+                return  # another process was faster
+            await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, found)
+            await holds.rated(conn, bill_run_id, account_id)
+            for source, found_now in waiting:
+                made = Hold(bill_run_id, found_now.account_id, source, found_now.reason, now, _ACTOR)
+                await holds.put(conn, made)
+            begun = await again_rows.begun(conn, bill_run_id, account_id)
+            await again_rows.end(conn, bill_run_id, account_id, own, outcome)
+            await runs.issue_again(conn, bill_run_id, [second.batch])
+            await self._audit(conn, bill_run_id, begun, own, outcome)
+
+    async def rated_again(
+        self, bill_run_id: BillRunId, after: tuple[str, int] | None, limit: int, account_id: str | None = None
+    ) -> list[RatedAgain]:
+        """Accounts that were rated again after they had waited, in order of account and number."""
+        async with self._database.read() as conn:
+            return await again_rows.page(conn, bill_run_id, after, limit, account_id)
+
+    async def begun(self, bill_run_id: BillRunId, account_id: AccountId) -> RatedAgain:
+        """What was let go, of an account that is being rated again."""
+        async with self._database.read() as conn:
+            return await again_rows.begun(conn, bill_run_id, account_id)
+
+    async def block(self, bill_run_id: BillRunId, account_id: AccountId, why: str) -> None:
+        """An account that was let go cannot be rated alone: it waits again, and says what can be done."""
+        now = self._clock.now()
+        reason = (
+            f"It was let go, but cannot be rated again: {why}. Let it go once more to have it issued as it was proved;"
+            " the next bill run charges the difference."
+        )
+        async with self._database.begin() as conn:
+            let_go = (await holds.to_rate(conn, bill_run_id, account_id)).get(account_id)
+            if let_go is None:
+                return
+            before = await drafts.of_accounts(conn, bill_run_id, [account_id])
+            await again_rows.begin(conn, let_go, before, now)
+            begun = await again_rows.begun(conn, bill_run_id, account_id)
+            await holds.rated(conn, bill_run_id, account_id)
+            await holds.put(conn, Hold(bill_run_id, account_id, PROOF, reason, now, _ACTOR))
+            await again_rows.end(conn, bill_run_id, account_id, before, BLOCKED)
+            await self._audit(conn, bill_run_id, begun, before, BLOCKED)
+
+    async def _audit(
+        self,
+        conn: AsyncConnection,
+        bill_run_id: BillRunId,
+        begun: RatedAgain,
+        after: Sequence[DraftTotal],
+        outcome: str,
+    ) -> None:
+        account_id = begun.account_id
+        await audit.record(
+            conn,
+            now=self._clock.now(),
+            actor=begun.released_by,
+            action="bill-run.rate-again",
+            subject=f"bill-run:{bill_run_id}",
+            before={"account_id": account_id, "totals": [str(d.total) for d in begun.before]},
+            after={"account_id": account_id, "totals": [str(d.total) for d in after], "outcome": outcome},
+            reason=begun.release_reason,
+        )

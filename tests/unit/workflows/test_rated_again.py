@@ -1,0 +1,353 @@
+"""An account that waited is rated again when it is let go: what is issued is what is true then; on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from billing_bridge.billing.again_rows import BLOCKED, CHANGED, HELD_AGAIN, UNCHANGED
+from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
+from billing_bridge.billing.model import DONE
+from billing_bridge.billing.rerating import Reratings
+from billing_bridge.billing.run_book import RunBook
+from billing_bridge.settings import BillingSettings
+from billing_bridge.sources.identifiers import USERNAME
+from billing_bridge.tables import bill_batch, charge
+from controller.domain.identity import AccountId, BillRunId
+from controller.domain.ports import RatedBatch, Waiting
+from controller.domain.units import GB
+from controller.store import audit
+from controller.store.engine import Database
+from controller.workflows import certificate
+from erp.crm.hierarchy import HierarchyService
+from erp.finance.model import Wanted
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
+
+FIBRE, FASTER, RIGHT = "a" * 32, "b" * 32, "c" * 32
+PRICES = [
+    tariff(FIBRE, "30.00", included=10 * GB, overage="1.00"),
+    tariff(FASTER, "60.00", name="Fibre 500"),
+    replace(
+        tariff(RIGHT, "25.00", included=10 * GB, overage="1.00"), offering_id=tariff(FIBRE, "0").offering_id, number=2
+    ),
+]
+
+
+class Net:
+    """A ChargeChecker that lets accounts wait which are charged as much as it is told, or more."""
+
+    def __init__(self) -> None:
+        self.limit = 10**9
+        self.seen: list[RatedBatch] = []
+        self.meanwhile: Callable[[], Any] | None = None
+
+    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
+        self.seen.append(batch)
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        sums: dict[AccountId, int] = {}
+        for made in batch.charges:
+            sums[made.account_id] = sums.get(made.account_id, 0) + made.net.minor
+        return [Waiting(i, f"It comes to {minor}.") for i, minor in sums.items() if minor >= self.limit]
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
+    checker = Net()
+    made = BillingWorld(database, tmp_path, PRICES, berlin(2026, 9, 1, 10), accounts_per_batch=5, checker=checker)
+    made.net = checker  # type: ignore[attr-defined]
+    await made.entity()
+    await made.launch()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def two(world: BillingWorld) -> tuple[Line, Line]:
+    """Of September, one line used 12 GB: 2.00 above its fee; the other 110 GB, which are 100.00."""
+    lines = await world.activate(FIBRE), await world.activate(FIBRE)
+    for line, gb, at in zip(lines, (12, 110), (berlin(2026, 9, 2, 10), berlin(2026, 9, 12, 10)), strict=True):
+        for told in ((at, 0, 0), (at + timedelta(days=3), 0, gb * GB)):
+            world.clock.move_to(told[0])
+            await world.account_for(line, told)
+    world.clock.move_to(berlin(2026, 10, 1, 6))
+    world.net.limit = 15_800  # type: ignore[attr-defined]
+    return lines
+
+
+async def held(world: BillingWorld) -> tuple[BillRunId, Line]:
+    """A run in which the dear one of two waits."""
+    _, dear = await two(world)
+    run = BillRunId(await world.bill())
+    assert await world.book.waiting(run) == {dear.account_id}
+    return run, dear
+
+
+async def let_go(world: BillingWorld, run: BillRunId, line: Line, n: int = 1, source: str = CHECK) -> None:
+    await world.runs.release(run, line.account_id, source, reason="it was mended", actor="user:bert")
+    await world.jobs.wait(f"bill-run.v1:{run}:{n}")
+
+
+async def nets(world: BillingWorld, line: Line, run: str | None = None) -> list[int]:
+    """Of the documents of the line's account, oldest first."""
+    wanted = Wanted(account_ids=[line.account_id], bill_run_id=run)
+    return [i.net.minor for i in reversed(await world.finance.invoices(wanted, limit=100))]
+
+
+async def certified(world: BillingWorld, run: BillRunId) -> dict[str, Any]:
+    content = certificate.read((await world.certifier.certificates(run))[-1])[0]
+    assert all(check["holds"] for check in content["checks"])
+    return content
+
+
+async def intact(world: BillingWorld, line: Line) -> None:
+    """Every line of every document of the account is found again from its evidence."""
+    for found in await world.finance.invoices(Wanted(account_ids=[line.account_id]), limit=100):
+        for each in await world.finance.lines(found.invoice_id):
+            explained = await world.explainer.explain(each.line_id)
+            assert explained.intact, (each.description, explained.faults)
+
+
+async def correct_price(world: BillingWorld, month: date) -> None:
+    correct = Reratings(world.database, world.clock, BillingSettings(zone=BERLIN))
+    await correct.apply(PRICES[0].offering_id, month, (PRICES[0], PRICES[2]), reason="", actor="user:anna")
+
+
+async def test_usage_that_was_somebody_elses_is_not_on_the_bill_that_waited_for_it(world: BillingWorld) -> None:
+    other = await world.activate(FASTER)
+    run, dear = await held(world)
+    (draft,) = [d for d in await world.book.draft_page(run, None, 10) if not d.issued]
+    assert draft.net.minor == 3000 + 3000 + 10_000
+    await world.suspense.give(
+        USERNAME, "alice", berlin(2026, 9, 9), other.service_id, overrides=True, actor="user:anna", reason="told late"
+    )
+    await let_go(world, run, dear)
+    assert await nets(world, dear, run) == [3000 + 3000]
+    (again,) = await world.runs.again.rated_again(run, None, 10)
+    assert (again.outcome, again.released_by, again.release_reason) == (CHANGED, "user:bert", "it was mended")
+    assert ([d.net.minor for d in again.before], [d.net.minor for d in again.after]) == ([16_000], [6000])
+    assert (again.before[0].sha256, again.before[0].content is None) == (draft.sha256, False)
+    (issued,) = [d async for d in world.finance.each_document(run) if d.account_id == dear.account_id]
+    assert issued.draft_sha256 == again.after[0].sha256
+    await intact(world, dear)
+    async with world.database.read() as conn:
+        told = [e for e in await audit.entries(conn, before=None, limit=50) if e["action"] == "bill-run.rate-again"]
+    assert [(e["actor"], e["reason"]) for e in told] == [("user:bert", "it was mended")]
+    assert await nets(world, dear, await world.bill()) == [], "nothing is left for the next run"
+
+
+async def test_the_certificate_says_who_let_go_what_and_its_sums_are_those_of_what_is_issued(
+    world: BillingWorld,
+) -> None:
+    run, dear = await held(world)
+    await correct_price(world, date(2026, 9, 1))
+    await let_go(world, run, dear)
+    content = await certified(world, run)
+    assert content["number"] == 2
+    (again,) = content["rated_again"]
+    assert (again["account_id"], again["released_by"], again["outcome"]) == (dear.account_id, "user:bert", CHANGED)
+    assert again["before"] == {"EUR": {"net": 16_000, "tax": 3040}}
+    assert again["after"] == {"EUR": {"net": 15_500, "tax": 2945}}, "September at 25.00, October at 30.00"
+    euro = content["recurring"]["EUR"]
+    assert (euro["opening"], euro["movements"]["new"], euro["closing"]) == (0, 6000, 6000)
+    assert (euro["lines_before_proration"], euro["recurring_lines"]) == (6000, 3000 * 3 + 2500)
+    octets = content["usage_octets"]
+    assert octets["read"] == 122 * GB == sum(octets[fate] for fate in octets if fate != "read")
+    assert content["issued"][0]["net"] == 15_500 + 6200
+    assert content["waiting"]["accounts"] == 0
+
+
+async def test_late_usage_and_a_change_of_plan_are_on_the_bill_that_waited_meanwhile(world: BillingWorld) -> None:
+    run, dear = await held(world)
+    world.clock.move_to(berlin(2026, 10, 3, 9))
+    await world.account_for(dear, (berlin(2026, 9, 20, 9), 0, 111 * GB))
+    await world.change(dear, FIBRE, FASTER)
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    await let_go(world, run, dear)
+    october = -(-3000 * 2 // 31) + round(6000 * 29 / 31)  # 2 days of the old plan, 29 of the new
+    (net,) = await nets(world, dear, run)
+    assert abs(net - (3000 + 10_100 + october)) <= 1
+    await intact(world, dear)
+    await certified(world, run)
+
+
+async def test_a_bill_that_is_as_it_was_leaves_with_the_digest_that_was_looked_at(world: BillingWorld) -> None:
+    run, dear = await held(world)
+    (draft,) = [d for d in await world.book.draft_page(run, None, 10) if not d.issued]
+    looked = len(world.net.seen)  # type: ignore[attr-defined]
+    await let_go(world, run, dear)
+    assert len(world.net.seen) == looked, "somebody has seen this very bill"  # type: ignore[attr-defined]
+    (issued,) = [d async for d in world.finance.each_document(run) if d.account_id == dear.account_id]
+    assert issued.draft_sha256 == draft.sha256
+    (again,) = await world.runs.again.rated_again(run, None, 10)
+    assert again.outcome == UNCHANGED
+    async with world.database.read() as conn:
+        assert await conn.scalar(select(func.count()).where(bill_batch.c.parts.is_not(None))) == 0
+
+
+async def test_another_bill_that_is_wrong_too_waits_once_more(world: BillingWorld) -> None:
+    run, dear = await held(world)
+    await world.account_for(dear, (berlin(2026, 9, 20, 9), 0, 210 * GB))
+    await let_go(world, run, dear)
+    assert await nets(world, dear, run) == []
+    (hold,) = [h for h in await world.book.holds(run) if h.stands]
+    assert (hold.source, hold.reason) == (CHECK, "It comes to 26000.")
+    assert (await world.billing.bill_run(run)).state == DONE
+    await let_go(world, run, dear, 2)
+    assert await nets(world, dear, run) == [26_000]
+    assert [a.outcome for a in await world.runs.again.rated_again(run, None, 10)] == [HELD_AGAIN, UNCHANGED]
+    assert [a["outcome"] for a in (await certified(world, run))["rated_again"]] == [HELD_AGAIN, UNCHANGED]
+
+
+async def test_what_another_run_has_credited_meanwhile_is_not_credited_twice(world: BillingWorld) -> None:
+    """The next run charges the difference to the bill that waits; both documents together say what is true."""
+    run, dear = await held(world)
+    await correct_price(world, date(2026, 9, 1))
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    world.clock.move_to(berlin(2026, 11, 1, 6))
+    second = await world.bill()
+    assert await nets(world, dear, second) == [3000 - 500]
+    await let_go(world, run, dear)
+    assert sum(await nets(world, dear)) == 2500 + 10_000 + 3000 + 3000
+    await intact(world, dear)
+    await certified(world, run)
+    assert await nets(world, dear, await world.bill()) == []
+
+
+async def test_a_later_change_is_not_lost_between_the_bill_that_waited_and_the_next_run(world: BillingWorld) -> None:
+    run, dear = await held(world)
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    world.clock.move_to(berlin(2026, 11, 1, 6))
+    await world.bill()
+    await correct_price(world, date(2026, 9, 1))
+    await correct_price(world, date(2026, 11, 1))
+    await let_go(world, run, dear)
+    await world.bill()
+    assert sum(await nets(world, dear)) == 2500 + 10_000 + 3000 + 2500
+    await intact(world, dear)
+
+
+async def test_what_is_done_twice_after_a_crash_doubles_nothing(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies after the charges were replaced, and after the checks: both are gone through again."""
+    run, dear = await held(world)
+    await correct_price(world, date(2026, 9, 1))
+    real, deaths = world.runs.again.set_rated_again, [1, 2]
+
+    async def dies(*args: Any) -> None:
+        if deaths:
+            deaths.pop()
+            raise RuntimeError("killed")
+        await real(*args)
+
+    monkeypatch.setattr(world.runs.again, "set_rated_again", dies)
+    await world.runs.release(run, dear.account_id, CHECK, reason="it was mended", actor="user:bert")
+    for n in (1, 2):
+        with pytest.raises(RuntimeError, match="killed"):
+            await world.jobs.wait(f"bill-run.v1:{run}:{n}")
+        assert dear.account_id in await world.book.waiting(run)
+        await world.runs.redrive(run, actor="user:bert")
+    await world.jobs.wait(f"bill-run.v1:{run}:3")
+    assert await nets(world, dear, run) == [15_500]
+    (again,) = await world.runs.again.rated_again(run, None, 10)
+    assert ([d.net.minor for d in again.before], [d.net.minor for d in again.after]) == ([16_000], [15_500])
+    async with world.database.read() as conn:
+        assert await conn.scalar(select(func.sum(charge.c.net_minor))) == 15_500 + 6200
+    await certified(world, run)
+
+
+async def test_who_is_let_go_while_the_others_are_issued_is_not_forgotten(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch is at work when the hold ends: it would be called done, and the account would wait for ever."""
+    _, dear = await two(world)
+    real = RunBook.set_invoiced
+    released = False
+
+    async def slow(self: RunBook, bill_run_id: BillRunId, *args: Any) -> None:
+        nonlocal released
+        if not released:
+            released = True
+            await world.runs.book.release(
+                bill_run_id, dear.account_id, CHECK, reason="it was mended", actor="user:bert"
+            )
+        await real(self, bill_run_id, *args)
+
+    monkeypatch.setattr(RunBook, "set_invoiced", slow)
+    run = BillRunId(await world.bill())
+    assert await nets(world, dear, run) == [16_000]
+    assert (await world.billing.bill_run(run)).state == DONE
+    await certified(world, run)
+
+
+async def test_a_process_that_is_behind_issues_nothing_that_was_rated_again(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what it has read of a batch and its documents, an account of it is held, let go and rated again."""
+    cheap, _ = await two(world)
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    real = world.finance.issue_proved
+    run_id = ""
+
+    async def behind(bill_run_id: BillRunId, *args: Any, **more: Any) -> Any:
+        nonlocal run_id
+        if not run_id:
+            run_id = bill_run_id
+            await world.runs.hold(bill_run_id, cheap.account_id, reason="a call", actor="user:anna")
+            await world.book.release(bill_run_id, cheap.account_id, "person", reason="mended", actor="user:anna")
+            await correct_price(world, date(2026, 9, 1))
+            await world.runs._work._batches.again(  # what the process of the run does meanwhile
+                await world.billing.bill_run(bill_run_id), cheap.account_id
+            )
+        return await real(bill_run_id, *args, **more)
+
+    monkeypatch.setattr(world.finance, "issue_proved", behind)
+    await world.bill()
+    assert await nets(world, cheap) == [2500 + 3000 + 200]
+    await intact(world, cheap)
+
+
+async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
+    """The parent's bill waits and the child's has left; then the child's own period is corrected."""
+    hierarchy = HierarchyService(world.database, world.clock)
+    parent, child = await world.customer("Holding AG"), await world.customer("Site 1")
+    line = await world.activate(FIBRE, child)
+    mine = Line(parent, line.subscription_id, line.service_id, line.session_key)
+    at = berlin(2026, 9, 12, 10)
+    await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), 0, 12 * GB))
+    world.clock.move_to(berlin(2026, 9, 30, 9))
+    await hierarchy.set_parent(child, parent, billed_to_parent=True, heading="Site 1", actor="user:anna")
+    await world.bus.drain()
+    world.clock.move_to(berlin(2026, 10, 1, 6))
+    run = BillRunId(await _held_by_hand(world, parent))
+    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
+    await correct_price(world, date(2026, 9, 1))
+    await let_go(world, run, mine, 2, "person")
+    (hold,) = [h for h in await world.book.holds(run) if h.stands]
+    assert (hold.account_id, hold.source) == (parent, PROOF)
+    assert "document of account" in hold.reason
+    await let_go(world, run, mine, 3, PROOF)
+    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [3000])
+    assert [a.outcome for a in await world.runs.again.rated_again(run, None, 10)] == [BLOCKED, UNCHANGED]
+    await world.bill()
+    assert sum(await nets(world, line)) == 2700
+    await intact(world, line)
+
+
+async def _held_by_hand(world: BillingWorld, account_id: AccountId) -> str:
+    run = await world.runs.start(as_of=None, account_id=None, actor="user:test", hold="wait")
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    await world.runs.hold(run.bill_run_id, account_id, reason="a call", actor="user:anna")
+    await world.book.release(run.bill_run_id, WHOLE_RUN, "person", reason="go", actor="user:anna")
+    await world.runs.resume()
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}:1")
+    return run.bill_run_id
