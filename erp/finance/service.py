@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
 from controller.domain.clock import Clock, local_date
@@ -45,6 +46,8 @@ from erp.finance.settings import FinanceSettings
 from erp.finance.settlement import MoneyIn, Settlement
 
 _ACTOR = "system:finance"
+Still = Callable[[AsyncConnection], Awaitable[Collection[tuple[AccountId, str]]]]
+"""Accounts and currencies whose documents may be written, asked under the lock of the books."""
 
 
 class FinanceService:
@@ -80,9 +83,13 @@ class FinanceService:
         charges: Sequence[Charge],
         proved: Mapping[tuple[AccountId, str], tuple[Money, Money]] | None,
         *,
+        still: Still | None = None,
         actor: str = _ACTOR,
     ) -> tuple[list[InvoiceId], list[Differing]]:
-        """`issue`, but only what comes to the net and tax that were proved; the others take no number."""
+        """`issue`, but only what comes to the net and tax that were proved; the others take no number.
+
+        `still` is asked in the transaction that writes the documents, which of them may be written.
+        """
         if not charges:
             return [], []
         now = self._clock.now()
@@ -95,9 +102,18 @@ class FinanceService:
         due = [a for a in due if a.key not in differing]
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
+            if still is not None:
+                may = await still(conn)
+                due = [a for a in due if a.key in may]
             done = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
             issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in due if a.key not in done], now, actor)
         return [issue.invoice_id for issue in issues], list(differing.values())
+
+    async def documented(
+        self, conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
+    ) -> set[AccountId]:
+        """Which of these accounts have a document of a bill run, read in the caller's transaction."""
+        return {AccountId(i) for i, _ in await repository.invoiced_accounts(conn, bill_run_id, accounts)}
 
     async def proof(self, bill_run_id: BillRunId) -> RunProof:
         """What was written of a bill run, added up by the database."""
