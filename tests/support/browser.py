@@ -100,14 +100,27 @@ def assert_fits_both_widths(page: Page) -> None:
     page.set_viewport_size(here)
 
 
-@pytest.fixture
-def chromium() -> Iterator[Chromium]:
-    """A browser for one test. Its driver ends with it: while it runs, it holds this thread's event loop."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for the tests of a file, as its start takes longer than most of them.
+
+    Its driver ends with it: while it runs, it holds this thread's event loop, so none of them is asynchronous.
+    """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            yield Chromium(browser)
+            yield browser
         finally:
             browser.close()
+
+
+@pytest.fixture
+def chromium(browser: Browser) -> Iterator[Chromium]:
+    """A browser for one test: nothing of another's is in its pages, cookies or cache."""
+    try:
+        yield Chromium(browser)
+    finally:
+        for context in list(browser.contexts):
+            context.close()
