@@ -8,13 +8,13 @@ Both commit with the movement of the balance they follow from, so a killed proce
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
-from controller.domain.credit import FinalAction, Standing
+from controller.domain.credit import FinalAction, Prolonged, Standing
 from controller.domain.identity import ServiceId
 from controller.domain.service import SpeedProfile
 from controller.store.many import one_of
@@ -22,9 +22,10 @@ from radius import repository as logins
 from radius.accounting.repository import live_sessions
 from radius.accounting.tables import sessions
 from radius.authorization import restriction
-from radius.dynamic.model import PREPAID, Kind, Wanted
+from radius.dynamic.model import PREPAID, Kind, Limit, Wanted
 from radius.pools.owner import station_of
 from radius.quota.evaluation import Changes
+from radius.vendors import reply
 
 
 class Crediting:
@@ -65,6 +66,19 @@ class Crediting:
         profile = restriction.speed(held, sold)
         wanted = Wanted(Kind.DISCONNECT) if profile is None else Wanted(Kind.RESUME, profile)
         await self._ask(conn, service_id, session_keys, wanted)
+
+    async def prolong(self, conn: AsyncConnection, service_id: ServiceId, found: Mapping[str, Prolonged]) -> None:
+        """Volume only where the vendor has a limit of volume that the login was told."""
+        for session in await live_sessions(conn, service_id):
+            further = found.get(session.session_key)
+            nas = None if further is None else await logins.get_nas(conn, session.nas_id)
+            if further is None or nas is None:
+                continue
+            until = further.until
+            if until.octets is not None and not reply.vendor(nas.vendor).volume_limit(until.octets):
+                continue
+            limit = Limit(until.octets, until.seconds, further.instead_of)
+            await self._changes.enqueue(conn, session, Wanted(Kind.LIMIT, limit=limit), actor=PREPAID)
 
     async def stations(self, conn: AsyncConnection, session_keys: Collection[str]) -> dict[str, str]:
         s = sessions.c

@@ -45,7 +45,8 @@ class Recorder(Protocol):
 class LiveSession:
     """A live session as CoA needs it. `last_class` and `last_rate` are what the newest accounting record carried.
 
-    `last_class` is the raw Class value (see radius.vendors.rfc), `last_rate` the text of the vendor's rate attribute
+    `session_time_s` and `octets` of both directions are its totals by then, `heard_at` when that came. `last_class` is
+    the raw Class value (see radius.vendors.rfc), `last_rate` the text of the vendor's rate attribute
     such as Mikrotik-Rate-Limit, `evidence_at` the arrival of the record that carried them. `interim_s`: how often it
     reports.
     """
@@ -60,6 +61,9 @@ class LiveSession:
     last_rate: str | None
     evidence_at: datetime | None
     interim_s: int = 0
+    session_time_s: int = 0
+    octets: int = 0
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from billing_bridge.prepaid.telephony import Telephony
 from billing_bridge.rating.metered import Share, counted
 from billing_bridge.rating.prepaid import Grant, Prepaid, Units, grant, report
 from controller.domain.clock import local_date
-from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
+from controller.domain.credit import FinalAction, NoCredit, Prolonged, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.price import Meter
 
@@ -59,6 +59,7 @@ class Told:
 
     ended: dict[str, FinalAction] = field(default_factory=dict)
     go_on: list[str] = field(default_factory=list)
+    prolonged: dict[str, Prolonged] = field(default_factory=dict)
 
 
 class Book:
@@ -117,11 +118,14 @@ class Book:
                 reservation_id, self.wallet.service_id, station, nas_id, None, State.SHUT if walled else State.PENDING,
                 0, 0, 0, got, now, None, until, now,
             )  # fmt: skip
+        said = self._slice(got, terms)
+        if got:
+            self.sessions[reservation_id].nas_limit = said.octets or said.seconds or 0
         if not got:
             busy = "" if not state.granted else f"; {state.granted} {self._counted} are reserved for other sessions"
             return NoCredit(terms.action, f"the prepaid balance is used up{busy}")
         self._record(Kind.RESERVATION, 0, f"reserve:{reservation_id}", now)
-        return self._slice(got, terms)
+        return said
 
     def report(self, reading: Reading, now: datetime) -> None:
         """Debit what a record says that is new; keep a live session's slice long enough."""
@@ -183,12 +187,16 @@ class Book:
                 session.state = State.ENDED
 
     def top_up(self, units: int, worth_minor: int, key: str, now: datetime, *, actor: str) -> None:
-        """More of it, for `worth_minor` net; sessions in the garden get a slice and go on."""
+        """More of it, for `worth_minor` net; sessions in the garden get a slice and go on, and those whose NAS would
+        end them at what was left of it before may come further."""
         self.wallet.balance += units
         self._record(Kind.TOP_UP, units, key, now, actor=actor, worth=worth_minor)
         for session in self.sessions.values():
             if session.state is State.WALLED:
                 self._let_go_on(session, f"{key}:{session.reservation_id}", now)
+            elif session.state is State.OPEN and session.nas_limit:
+                self._renew(session, now)
+                self._record(Kind.RESERVATION, 0, f"{key}:{session.reservation_id}", now, session=session)
 
     def close(self, now: datetime) -> None:
         """Nothing is debited any more; what was reserved is given back."""
@@ -307,11 +315,8 @@ class Book:
     def _extend(self, session: Session, key: str, now: datetime) -> bool:
         """Whether the session may go on. It asks for a new slice when half of the old one is used."""
         terms = self._terms_at(now)
-        until = now + terms.validity
-        if session.open * 2 <= terms.slice:
-            _, got = grant(self._state(now), session.reservation_id, terms.slice, until)
-            session.open = got or session.open
-        session.expires_at = until
+        self._renew(session, now)
+        session.expires_at = now + terms.validity
         if session.open:
             session.state = State.OPEN
             self._record(Kind.RESERVATION, 0, key, now, session=session)
@@ -321,6 +326,20 @@ class Book:
             session.state = State.WALLED if walled else State.FINAL
             self.told.ended[session.session_key] = terms.action
         return False
+
+    def _renew(self, session: Session, now: datetime) -> None:
+        """A new slice once half of the old one is used; a NAS that holds a limit is to let the session come so far."""
+        terms = self._terms_at(now)
+        if session.open * 2 > terms.slice:
+            return
+        _, got = grant(self._state(now), session.reservation_id, terms.slice, now + terms.validity)
+        session.open = got or session.open
+        until = session.total(self.wallet.unit) + session.open
+        if session.session_key is not None and 0 < session.nas_limit < until:
+            timed = self.wallet.unit == SECONDS
+            most = Slice(seconds=until) if timed else Slice(octets=until)
+            self.told.prolonged[session.session_key] = Prolonged(most, session.nas_limit)
+            session.nas_limit = until
 
     def _let_go_on(self, session: Session, key: str, now: datetime) -> None:
         """Out of the garden, if there is a slice for it: what it used in there costs nothing."""

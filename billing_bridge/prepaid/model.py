@@ -129,6 +129,11 @@ class Session:
     free_until: datetime | None
     expires_at: datetime
     heard_at: datetime
+    nas_limit: int = 0
+
+    def total(self, unit: str) -> int:
+        """What its NAS counts of it since its begin."""
+        return self.seconds if unit == SECONDS else self.upstream_octets + self.downstream_octets
 
 
 @dataclass(slots=True)

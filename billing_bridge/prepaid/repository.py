@@ -374,7 +374,7 @@ async def begin_with_what_was(conn: AsyncConnection, service_id: str, now: datet
     known = [
         (
             row.session_key, service_id, "", "", row.session_key, State.OPEN.value, row.upstream_octets,
-            row.downstream_octets, 0, 0, row.seen_until, now, now + validity, now,
+            row.downstream_octets, 0, 0, row.seen_until, now, now + validity, now, 0,
         )
         for row in await conn.execute(query)
     ]  # fmt: skip

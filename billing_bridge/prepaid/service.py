@@ -278,8 +278,14 @@ class PrepaidService:
         for book in books:
             for moved in book.movements:
                 OVERSHOOT.labels(book.wallet.unit).inc(moved.overshoot)
-        if not changed:
-            return False
+        if changed:
+            await self._put_into_force(conn, changed)
+        for book in books:
+            if book.told.prolonged:
+                await self._access.prolong(conn, ServiceId(book.wallet.service_id), book.told.prolonged)
+        return bool(changed)
+
+    async def _put_into_force(self, conn: AsyncConnection, changed: Sequence[tuple[Book, Standing]]) -> None:
         await self._access.take_turn(conn)
         for book, standing in changed:
             service_id = ServiceId(book.wallet.service_id)
@@ -291,7 +297,6 @@ class PrepaidService:
                     await self._access.end(conn, service_id, ended, action)
             if book.told.go_on:
                 await self._access.go_on(conn, service_id, book.told.go_on)
-        return True
 
     async def stations(self, conn: AsyncConnection, session_keys: Collection[str]) -> Mapping[str, str]:
         """Session → the station that a login asked with, where accounting knows it."""

@@ -64,10 +64,12 @@ session = Table(
     Column("free_until", Instant),
     Column("expires_at", Instant, nullable=False),
     Column("heard_at", Instant, nullable=False),
+    Column("nas_limit", BigInteger, nullable=False, server_default="0"),
     Index("ix_billing_bridge_prepaid_session_held", "expires_at", sqlite_where=text(HELD), postgresql_where=text(HELD)),
 )
 """A slice and the session it is for: `session_key` is NULL until its first accounting record. The totals are what is
-counted of it, `open` what it may still use; what it used before `free_until` costs nothing."""
+counted of it, `open` what it may still use; what it used before `free_until` costs nothing. `nas_limit` is how far its
+NAS was told to let it come since its begin, in octets of both directions or seconds; 0 where it was told nothing."""
 
 used = Table(
     "billing_bridge_prepaid_used",

@@ -37,6 +37,15 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Prolonged:
+    """How far a live session may come, counted from its begin, where the NAS holds a limit: `until` octets of both
+    directions or seconds, in place of `instead_of`."""
+
+    until: Slice
+    instead_of: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoCredit:
     """Nothing is left to reserve (DIAMETER_CREDIT_LIMIT_REACHED, RFC 8506 §9.1); `reason` is for operators."""
 

@@ -397,4 +397,7 @@ def _live_session(row: Row[Any]) -> LiveSession:
         last_rate=row.last_rate,
         evidence_at=None if row.evidence_us is None else from_micros(row.evidence_us),
         interim_s=row.interim_s,
+        session_time_s=row.session_time_s or 0,
+        octets=row.upstream_octets + row.downstream_octets,
+        heard_at=from_micros(row.last_seen_us),
     )

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     DISCONNECT = "disconnect"
+    LIMIT = "limit"
+    """A limit of time or volume that the NAS itself holds."""
 
 
 class State(StrEnum):
@@ -77,11 +79,27 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How far a session may come since its begin, by its NAS: octets of both directions, or seconds. `before`: how far
+    it might until now; a session that is seen beyond that proves that the NAS has taken over another one."""
+
+    octets: int | None
+    seconds: int | None
+    before: int
+
+    def used(self, octets: int, seconds: int) -> int:
+        """Of a session's totals the one that is limited."""
+        return seconds if self.octets is None else octets
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a session shall be: `profile` is the speed of SPEED and RESUME."""
+    """What a session shall be: `profile` is the speed of SPEED and RESUME; `limit` that of LIMIT, and of those two
+    where both are wanted at once."""
 
     kind: Kind
     profile: SpeedProfile | None = None
+    limit: Limit | None = None
 
     @property
     def gives_speed(self) -> bool:
@@ -130,12 +148,22 @@ class Change:
         return replace(self, state=state, closed_at=now, words=words)
 
 
-def out_of_garden(wanted: Wanted, former: Change | None, *, is_walled: bool) -> Wanted:
-    """A speed alone does not open the walls: neither of a session that stands there, nor of one that was about to be
-    let out. `former` is what is open of the session."""
-    if wanted.kind is Kind.SPEED and (is_walled or (former is not None and former.wanted.kind is Kind.RESUME)):
-        return Wanted(Kind.RESUME, wanted.profile)
-    return wanted
+def beside(wanted: Wanted, former: Change | None, *, is_walled: bool) -> Wanted:
+    """What is wanted now, of a session of which `former` is open: what that wanted and this does not undo stays wanted.
+
+    A speed alone does not open the walls: neither of a session that stands there, nor of one that was about to be let
+    out. A limit and a speed are wanted together.
+    """
+    was = None if former is None or former.by_disconnect else former.wanted
+    if wanted.kind is Kind.SPEED and (is_walled or (was is not None and was.kind is Kind.RESUME)):
+        wanted = replace(wanted, kind=Kind.RESUME)
+    if was is None:
+        return wanted
+    if wanted.kind is Kind.LIMIT:
+        assert wanted.limit is not None, "a limit is wanted"
+        limit = wanted.limit if was.limit is None else replace(wanted.limit, before=was.limit.before)
+        return replace(was if was.gives_speed else wanted, limit=limit)
+    return replace(wanted, limit=was.limit) if wanted.gives_speed else wanted
 
 
 def after_answer(
@@ -160,14 +188,18 @@ def after_look(
     *,
     is_live: bool,
     seen: SessionRate | None,
+    used: tuple[int, int],
     garden_name: str | None,
     interim_s: int,
     may_disconnect: bool,
 ) -> Change:
-    """What was observed of an acknowledged change makes of it. `seen` is evidence from after `asked_at`."""
+    """What was observed of an acknowledged change makes of it. `seen` is evidence from after `asked_at`, `used` the
+    totals of the session in octets and seconds."""
     assert change.asked_at is not None, "an acknowledged change was asked for"
     if not is_live:
         return ended(change, now)
+    if change.wanted.kind is Kind.LIMIT and not change.by_disconnect:
+        return _look_at_limit(change, now, used, interim_s)
     if change.ends_session:
         if seen is None or now < change.asked_at + timedelta(seconds=30):
             return _look_later(change, now, patience, interim_s, may_disconnect)
@@ -177,7 +209,8 @@ def after_look(
     wrong = _difference(change.wanted, seen, garden_name)
     at = seen.observed_at.isoformat(timespec="seconds")
     if wrong is None:
-        return change.closed(State.PROVED, now, f"seen at {at}: {seen.source}")
+        beside = "" if change.wanted.limit is None else "; its limit was acknowledged with it"
+        return change.closed(State.PROVED, now, f"seen at {at}: {seen.source}{beside}")
     if seen.observed_at < change.asked_at + timedelta(seconds=patience.settle_s):
         return _look_later(change, now, patience, interim_s, may_disconnect)
     return _again(change, now, patience, f"acknowledged, but at {at} {wrong} ({seen.source})", may_disconnect)
@@ -189,6 +222,9 @@ def ended(change: Change, now: datetime) -> Change:
         return change.closed(State.PROVED, now, "the session has ended")
     if change.by_disconnect:
         return change.closed(State.PROVED, now, f"{change.words}; the session has ended")
+    if change.wanted.kind is Kind.LIMIT:
+        words = "the session ended before it was seen beyond its former limit; its next login gets a slice of its own"
+        return change.closed(State.GONE, now, words)
     return change.closed(State.GONE, now, "the session ended; its next login has the new state")
 
 
@@ -211,6 +247,9 @@ def _told(change: Change, what: str) -> str:
 def _failed(change: Change, state: State, now: datetime, words: str, may_disconnect: bool) -> Change:
     """The end of it, or the beginning of the harder means where the policy has it."""
     words = _told(change, words)
+    if change.wanted.kind is Kind.LIMIT:
+        # It ends by itself, at its former limit: nobody is served by its ending earlier.
+        return change.closed(state, now, f"{words}; the session ends at its former limit, and dials again")
     if may_disconnect and not change.ends_session:
         return replace(change, state=State.WAITING, by_disconnect=True, tries=0, next_at=now, words=words)
     return change.closed(state, now, words)
@@ -220,6 +259,17 @@ def _again(change: Change, now: datetime, patience: Patience, why: str, may_disc
     if change.tries >= patience.tries:
         return _failed(change, State.GIVEN_UP, now, f"{why}; given up after {change.tries} requests", may_disconnect)
     return replace(change, state=State.WAITING, next_at=now + patience.wait(change.tries), words=_told(change, why))
+
+
+def _look_at_limit(change: Change, now: datetime, used: tuple[int, int], interim_s: int) -> Change:
+    """However long it takes: who uses nothing comes to no limit."""
+    limit = change.wanted.limit
+    assert limit is not None, "a limit is wanted"
+    total = limit.used(*used)
+    if total <= limit.before:
+        return replace(change, next_at=now + timedelta(seconds=max(30, interim_s)))
+    unit = "s" if limit.octets is None else "octets"
+    return change.closed(State.PROVED, now, f"seen at {total} {unit}, beyond its former limit of {limit.before}")
 
 
 def _look_later(change: Change, now: datetime, patience: Patience, interim_s: int, may_disconnect: bool) -> Change:

@@ -176,7 +176,7 @@ class ChangeQueue:
         """Put the change in the place of what was open; or say why the session is not to be asked for it."""
         now = self._clock.now()
         former = await repository.open_change(conn, session.session_key)
-        wanted = model.out_of_garden(wanted, former, is_walled=_is_walled(session))
+        wanted = model.beside(wanted, former, is_walled=_is_walled(session))
         if wanted.gives_speed and actor != PREPAID and await self._is_spent(conn, session):
             return "no prepaid credit is left for the session; top its balance up to let it out of the garden"
         if former is not None and former.wanted == wanted and not former.by_disconnect:
@@ -184,6 +184,8 @@ class ChangeQueue:
         if former is not None:
             if former.wanted.kind is Kind.DISCONNECT and wanted.kind is not Kind.DISCONNECT:
                 return "the session is being ended"
+            if former.wanted.kind is Kind.SUSPEND and wanted.kind is Kind.LIMIT:
+                return "the session is being put into the garden"
             words = f"superseded by {wanted.kind.value}" + (f" {wanted.profile.name}" if wanted.profile else "")
             await self._put(conn, former.closed(State.SUPERSEDED, now, words))
         made = Change(
@@ -247,7 +249,7 @@ class ChangeQueue:
         return None
 
     async def _send(self, change: Change, session: LiveSession, nas: Nas) -> CoaOutcome:
-        outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect)
+        outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect, now=self._clock.now())
         after = model.after_answer(
             change, outcome, self._clock.now(), self._patience, may_disconnect=nas.disconnect_when_refused
         )
@@ -263,6 +265,7 @@ class ChangeQueue:
             self._patience,
             is_live=True,
             seen=self._observe(session, nas, change),
+            used=(session.octets, session.session_time_s),
             garden_name=GARDEN_PROFILE,
             interim_s=max(session.interim_s, nas.interim_interval_s),
             may_disconnect=nas.disconnect_when_refused,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 from controller.domain.identity import NasId
 from controller.domain.ports import CoaOutcome
@@ -10,13 +11,14 @@ from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius import repository
 from radius.authorization import terms
+from radius.authorization.plan import ServiceTerms
 from radius.coa import CoaClient
-from radius.dynamic.model import Kind, Wanted
+from radius.dynamic.model import Kind, Limit, Wanted
 from radius.dynamic.visited import operator_of
 from radius.ports import LiveSession, Sessions
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
 from radius.protocol.nas import DISCONNECT, FILTER, RATE, Nas
-from radius.protocol.packet import attribute
+from radius.protocol.packet import attribute, integer_attribute
 from radius.vendors import reply
 from radius.vendors.model import Vendor
 from radius.vendors.terms import Filters, Garden
@@ -25,13 +27,15 @@ FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
 
 
+_TIMEOUT = int(Attr.SESSION_TIMEOUT)
 _NEEDS = {
     Kind.SPEED: frozenset({RATE}),
     Kind.SUSPEND: frozenset({FILTER}),
     Kind.RESUME: frozenset({RATE, FILTER}),
     Kind.DISCONNECT: frozenset({DISCONNECT}),
+    Kind.LIMIT: frozenset[str](),
 }
-"""What of a NAS's `coa_takes` a change needs."""
+"""What of a NAS's `coa_takes` a change needs. A limit needs that it takes CoA at all."""
 
 
 class Reach:
@@ -62,8 +66,8 @@ class Reach:
         nas = None if session is None else await self._find_nas(session.nas_id)
         return None if session is None or nas is None else (session, nas)
 
-    async def send(self, session: LiveSession, nas: Nas, wanted: Wanted, *, end: bool) -> CoaOutcome:
-        """Ask for it; `end` asks for the end of the session instead."""
+    async def send(self, session: LiveSession, nas: Nas, wanted: Wanted, *, end: bool, now: datetime) -> CoaOutcome:
+        """Ask for it at the instant `now`; `end` asks for the end of the session instead."""
         if self.tap is not None:
             self.tap(nas, session)
         kind = reply.vendor(nas.vendor)
@@ -74,9 +78,16 @@ class Reach:
         if missing:
             named_so = " and no ".join(sorted(missing))
             return CoaOutcome("nak", None, f"nothing was sent: by coa_takes this NAS takes no {named_so}")
+        if wanted.kind is Kind.LIMIT and not nas.coa_takes & {RATE, FILTER}:
+            return CoaOutcome("nak", None, "nothing was sent: by coa_takes this NAS takes no CoA")
         if end or wanted.kind is Kind.DISCONNECT:
             return await self._client.send(nas, DISCONNECT_REQUEST, named)
-        body = await self._body(kind, session.service_id or "", wanted)
+        service_id = session.service_id or ""
+        body = b"" if wanted.kind is Kind.LIMIT else await self._body(kind, service_id, wanted)
+        if wanted.limit is not None:
+            limit = await self._limit(kind, session, wanted, wanted.limit, now)
+            once = (_TIMEOUT,) if wanted.limit.seconds is not None else ()
+            body = reply.without(body, once) + limit
         return await self._client.send(nas, COA_REQUEST, named + body)
 
     async def _body(self, kind: Vendor, service_id: str, wanted: Wanted) -> bytes:
@@ -89,13 +100,28 @@ class Reach:
         filters = await self._filters(service_id, wanted.profile)
         return reply.resume_attributes(kind, garden, wanted.profile, filters, service_id, timeout_s)
 
+    async def _limit(self, kind: Vendor, session: LiveSession, wanted: Wanted, limit: Limit, now: datetime) -> bytes:
+        """In the vendor's words. No session comes further than the Session-Timeout of its terms."""
+        if limit.seconds is None:
+            return kind.volume_limit(limit.octets or 0)
+        own = (await self._terms(session.service_id or "", wanted.profile)).grant.session_timeout_s
+        longest = self._session_timeout_s if own is None else own
+        seconds = min(limit.seconds, longest) if longest else limit.seconds
+        if kind.timeout_from_request:
+            since = timedelta(0) if session.heard_at is None else now - session.heard_at
+            seconds = max(1, seconds - session.session_time_s - int(since.total_seconds()))
+        return integer_attribute(Attr.SESSION_TIMEOUT, seconds)
+
     async def _filters(self, service_id: str, profile: SpeedProfile) -> Filters:
+        return (await self._terms(service_id, profile)).grant.filters
+
+    async def _terms(self, service_id: str, profile: SpeedProfile | None) -> ServiceTerms:
         """Of the service as it is now, over those of its offering."""
         async with self._database.read() as conn:
             row = await repository.get_subscriber(conn, service_id)
-            offering = terms.stored(await repository.get_offering(conn, profile.name))
-        own = terms.stored(None if row is None else row["terms"])
-        return own.over(offering).grant.filters
+            name = profile.name if profile is not None else row["profile_name"] if row is not None else ""
+            offering = terms.stored(await repository.get_offering(conn, name))
+        return terms.stored(None if row is None else row["terms"]).over(offering)
 
 
 def identity(kind: Vendor, session: LiveSession, operator: bytes = b"", names: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.service import SpeedProfile
-from radius.dynamic.model import FAILED, OPEN, Change, Kind, State, Wanted
+from radius.dynamic.model import FAILED, OPEN, Change, Kind, Limit, State, Wanted
 from radius.dynamic.tables import changes
 
 
@@ -103,19 +103,24 @@ async def forget(conn: AsyncConnection, closed_before: datetime) -> int:
 
 def _values(change: Change) -> dict[str, Any]:
     plain = {name: getattr(change, name) for name in Change.__dataclass_fields__ if name not in ("wanted", "state")}
-    profile = change.wanted.profile
+    profile, limit = change.wanted.profile, change.wanted.limit
     return plain | {
         "state": change.state.value,
         "kind": change.wanted.kind.value,
         "profile_name": None if profile is None else profile.name,
         "downstream_bps": None if profile is None else profile.downstream_bps,
         "upstream_bps": None if profile is None else profile.upstream_bps,
+        "limit_octets": None if limit is None else limit.octets,
+        "limit_s": None if limit is None else limit.seconds,
+        "limit_before": None if limit is None else limit.before,
     }
 
 
 def _change(row: Row[Any]) -> Change:
     values = dict(row._mapping)
     profile = tuple(values.pop(name) for name in ("profile_name", "downstream_bps", "upstream_bps"))
+    octets, seconds, before = (values.pop(name) for name in ("limit_octets", "limit_s", "limit_before"))
+    limit = None if before is None else Limit(octets, seconds, before)
     kind, state = Kind(values.pop("kind")), State(values.pop("state"))
-    wanted = Wanted(kind, None if profile[0] is None else SpeedProfile(*profile))
+    wanted = Wanted(kind, None if profile[0] is None else SpeedProfile(*profile), limit)
     return Change(wanted=wanted, state=state, **values)

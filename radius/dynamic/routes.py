@@ -29,7 +29,7 @@ class ChangeOut(Out):
     `answer` is the NAS's newest ("ack", "nak" or "timeout"), its word and no proof; `words` say what came of the change
     as far as it got. `proved` was observed in accounting, `gone` met a session that had ended. With `by_disconnect` the
     change was refused and the session is ended instead, as the policy of its NAS says. `next_at` is the next request
-    or look.
+    or look. `limit_octets` or `limit_s` is how far the session may come since its begin, where its NAS holds that.
     """
 
     change_id: str
@@ -40,6 +40,8 @@ class ChangeOut(Out):
     profile_name: str | None
     downstream_bps: int | None
     upstream_bps: int | None
+    limit_octets: int | None
+    limit_s: int | None
     state: str
     by_disconnect: bool
     tries: int
@@ -55,7 +57,7 @@ class ChangeOut(Out):
 
     @classmethod
     def of(cls, change: Change) -> ChangeOut:
-        profile, plain = change.wanted.profile, _PLAIN
+        profile, limit, plain = change.wanted.profile, change.wanted.limit, _PLAIN
         next_at: datetime | None = change.next_at if change.is_open else None
         return cls(
             **{name: getattr(change, name) for name in plain},
@@ -63,6 +65,8 @@ class ChangeOut(Out):
             profile_name=None if profile is None else profile.name,
             downstream_bps=None if profile is None else profile.downstream_bps,
             upstream_bps=None if profile is None else profile.upstream_bps,
+            limit_octets=None if limit is None else limit.octets,
+            limit_s=None if limit is None else limit.seconds,
             state=change.state.value,
             answer=change.last_result,
             error_cause=change.last_error_cause,

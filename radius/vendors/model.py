@@ -46,6 +46,8 @@ class Vendor:
 
     `names_user`: CoA and Disconnect name the session by User-Name, not by Acct-Session-Id. A NAS matches every
     attribute it is sent, so only one is. `needs_session_timeout`: a CoA-Request without Session-Timeout is refused.
+    `timeout_from_request`: the Session-Timeout of a CoA-Request counts from that on; else from the session's begin, as
+    that of an Access-Accept does. RFC 5176 leaves it open.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Vendor:
     garden_is_filter: bool = True
     names_user: bool = False
     needs_session_timeout: bool = False
+    timeout_from_request: bool = False
 
 
 def kbps(rate_bps: int) -> int:

@@ -9,4 +9,10 @@ from __future__ import annotations
 from radius.vendors import rfc
 from radius.vendors.model import Vendor
 
-VENDOR = Vendor(name="strongswan", speed_attributes=rfc.speed_attributes, names_user=True, needs_session_timeout=True)
+VENDOR = Vendor(
+    name="strongswan",
+    speed_attributes=rfc.speed_attributes,
+    names_user=True,
+    needs_session_timeout=True,
+    timeout_from_request=True,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,7 +14,7 @@ from billing_bridge.prepaid.model import OCTETS, Wallet
 from billing_bridge.prepaid.service import NewTerms, PrepaidService
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import MovableClock
-from controller.domain.credit import FinalAction, Standing
+from controller.domain.credit import FinalAction, Prolonged, Standing
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId
 from controller.domain.usage import RecordKind, UsageRecord
 from controller.store.engine import Database
@@ -38,6 +38,7 @@ class FakeAccess:
     standing: dict[str, Standing | None] = field(default_factory=dict)
     ended: list[tuple[str, FinalAction]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    prolonged: dict[str, Prolonged] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
     """Stations of sessions, as accounting knows them."""
 
@@ -51,6 +52,9 @@ class FakeAccess:
 
     async def go_on(self, conn: Any, service_id: ServiceId, session_keys: Collection[str]) -> None:
         self.resumed += session_keys
+
+    async def prolong(self, conn: Any, service_id: ServiceId, sessions: Mapping[str, Prolonged]) -> None:
+        self.prolonged |= sessions
 
     async def stations(self, conn: Any, session_keys: Collection[str]) -> dict[str, str]:
         return {key: found for key, found in self.known.items() if key in session_keys}

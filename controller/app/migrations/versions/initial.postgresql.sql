@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -132,11 +132,11 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
@@ -162,9 +162,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -201,9 +201,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -805,11 +805,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1083,9 +1083,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1135,11 +1135,11 @@ CREATE TABLE payments_refund (
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
-;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1287,15 +1287,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1430,8 +1430,6 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
@@ -1439,6 +1437,8 @@ CREATE INDEX ix_radius_session_history_username ON radius_session_history (usern
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1482,9 +1482,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1523,13 +1523,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1554,9 +1554,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
-;;
 CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1592,9 +1592,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
@@ -1992,9 +1992,9 @@ CREATE TABLE billing_bridge_prepaid_movement (
     CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_b_59bf FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, key)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
+;;
+CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, key)
 ;;
 CREATE OR REPLACE FUNCTION billing_bridge_prepaid_movement_immutable() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'movements of a prepaid balance are only ever added' USING ERRCODE = 'integrity_constraint_violation'; END $$ LANGUAGE plpgsql
 ;;
@@ -2032,9 +2032,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2132,11 +2132,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2375,13 +2375,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2427,9 +2427,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
-;;
 CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2883,9 +2883,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2954,9 +2954,9 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
@@ -2999,9 +2999,9 @@ CREATE TABLE orders_subscription (
 ;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3047,9 +3047,9 @@ CREATE TABLE orders_contract_notice (
     CONSTRAINT fk_orders_contract_notice_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id)
 )
 ;;
-CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
-;;
 CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
+;;
+CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3110,9 +3110,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -3175,8 +3175,8 @@ CREATE TABLE orders_pause (
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -51,9 +51,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -130,11 +130,11 @@ CREATE TABLE billing_bridge_suspense (
     decided_by VARCHAR(128)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
@@ -160,9 +160,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -199,9 +199,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -798,11 +798,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1065,9 +1065,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1115,11 +1115,11 @@ CREATE TABLE payments_refund (
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
+;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
-;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1269,15 +1269,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE withdrawn = 0
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1412,8 +1412,6 @@ CREATE TABLE radius_session_history (
 )
  WITHOUT ROWID
 ;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
@@ -1421,6 +1419,8 @@ CREATE INDEX ix_radius_session_history_username ON radius_session_history (usern
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_address (
     session_key VARCHAR(32) NOT NULL,
@@ -1463,9 +1463,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1504,13 +1504,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1535,9 +1535,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
-;;
 CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
+;;
+CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1573,9 +1573,9 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
@@ -1969,9 +1969,9 @@ CREATE TABLE billing_bridge_prepaid_movement (
     CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, "key")
-;;
 CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
+;;
+CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, "key")
 ;;
 CREATE TRIGGER billing_bridge_prepaid_movement_immutable_update BEFORE UPDATE ON billing_bridge_prepaid_movement BEGIN SELECT RAISE(ABORT, 'movements of a prepaid balance are only ever added'); END
 ;;
@@ -2008,9 +2008,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2103,11 +2103,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2353,13 +2353,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE TRIGGER finance_invoice_no_update BEFORE UPDATE ON finance_invoice BEGIN SELECT RAISE(ABORT, 'finance_invoice: posted rows are never changed or deleted'); END
 ;;
@@ -2405,9 +2405,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
-;;
 CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2869,9 +2869,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -2941,9 +2941,9 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+;;
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
@@ -2990,9 +2990,9 @@ CREATE TABLE orders_subscription (
 ;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
+;;
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3038,9 +3038,9 @@ CREATE TABLE orders_contract_notice (
     CONSTRAINT fk_orders_contract_notice_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id)
 )
 ;;
-CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
-;;
 CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
+;;
+CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3093,9 +3093,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -3155,8 +3155,8 @@ CREATE TABLE orders_pause (
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)

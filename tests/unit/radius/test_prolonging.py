@@ -1,0 +1,152 @@
+"""A limit of prepaid that the NAS holds is prolonged by CoA: proved by a session that goes on beyond its former one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from controller.domain.credit import Prolonged, Slice
+from controller.domain.identity import ServiceId
+from controller.domain.ports import CoaOutcome
+from controller.domain.service import SpeedProfile
+from controller.store.engine import Database
+from radius.accounting.repository import live_sessions
+from radius.dynamic.model import Change, Kind, Limit, State, Wanted
+from radius.dynamic.repository import Asked
+from radius.protocol.codes import COA_NAK, COA_REQUEST, MIKROTIK, Attr
+from tests.support.radius import GOLD, SERVICE, RecordingRoom
+from tests.unit.radius import test_access
+from tests.unit.radius.test_access import Bras, world
+from tests.unit.radius.test_changes import KEY, World, newest
+
+SLOW = SpeedProfile("slow", 1_000_000, 500_000)
+
+
+@asynccontextmanager
+async def begun(database: Database, directory: Path, vendor: str) -> AsyncIterator[tuple[Bras, RecordingRoom]]:
+    async with world(database, directory, vendor) as (bras, _, running):
+        accept = await bras.login()
+        await bras.account(1, accept.get(Attr.CLASS) or b"")
+        yield bras, running
+
+
+async def prolong(running: RecordingRoom, database: Database, until: Slice, former: int) -> None:
+    """As billing does, and then what the room's own tasks do within a second."""
+    async with database.begin() as conn:
+        (session,) = await live_sessions(conn, SERVICE)
+        found = {session.session_key: Prolonged(until, former)}
+        await running.room.crediting.prolong(conn, ServiceId(SERVICE), found)
+    await running.room.sessions.changes.work()
+
+
+async def changes(running: RecordingRoom) -> list[Change]:
+    return await running.room.sessions.changes.page(Asked(), before=None, limit=9)
+
+
+async def test_a_longer_session_timeout_is_sent_and_proved_by_a_record_beyond_the_former_one(
+    database: Database, tmp_path: Path
+) -> None:
+    async with begun(database, tmp_path, "rfc") as (bras, running):
+        await prolong(running, database, Slice(seconds=1_200), 600)
+        (sent,) = bras.changes
+        assert (sent.code, sent.integer(Attr.SESSION_TIMEOUT), sent.get(Attr.CLASS)) == (COA_REQUEST, 1_200, None)
+        await bras.account(3, b"", 601)
+        (change,) = await changes(running)
+        assert (change.wanted.kind, change.state) == (Kind.LIMIT, State.ACKNOWLEDGED), "an ACK is no proof"
+        (live,) = await running.sessions.live_sessions_of(SERVICE)
+        assert live.session_time_s == 601
+        # No session comes further than its terms let it.
+        await prolong(running, database, Slice(seconds=90_000), 1_200)
+        assert bras.changes[-1].integer(Attr.SESSION_TIMEOUT) == 86_400
+
+
+async def test_volume_is_prolonged_where_the_vendor_holds_it_and_of_no_other_nas_is_anything_asked(
+    database: Database, tmp_path: Path
+) -> None:
+    async with begun(database, tmp_path, "mikrotik") as (bras, running):
+        await prolong(running, database, Slice(octets=5 * 2**32 + 7), 2**32)
+        (sent,) = bras.changes
+        assert sent.vendor(MIKROTIK, 17) == (7).to_bytes(4, "big")
+        assert sent.vendor(MIKROTIK, 18) == (5).to_bytes(4, "big")
+
+
+async def test_a_nas_without_a_limit_of_volume_is_not_asked(database: Database, tmp_path: Path) -> None:
+    async with begun(database, tmp_path, "rfc") as (bras, running):
+        await prolong(running, database, Slice(octets=2**32), 2**30)
+        assert (bras.changes, await changes(running)) == ([], [])
+
+
+async def test_a_nas_that_refuses_is_visible_and_its_session_is_not_ended_for_that(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(test_access._TAKEN, COA_REQUEST, COA_NAK)
+    async with begun(database, tmp_path, "rfc") as (bras, running):
+        await prolong(running, database, Slice(seconds=1_200), 600)
+        (change,) = await changes(running)
+        assert (change.state, len(bras.changes)) == (State.REFUSED, 1)
+        assert change.words == "NAK: no Error-Cause given; the session ends at its former limit, and dials again"
+        assert await running.sessions.live_sessions_of(SERVICE) != []
+
+
+LIMIT, FURTHER = Limit(None, 1_200, 600), Limit(None, 1_800, 1_200)
+
+
+async def test_a_limit_and_a_speed_are_wanted_together_and_a_limit_is_looked_at_until_it_is_passed(
+    database: Database,
+) -> None:
+    of = World.of(database)
+    process = of.controller()
+    await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=LIMIT), actor="system:prepaid")
+    of.clock.advance(timedelta(hours=5))
+    assert (await of.later(1, process)).state is State.ACKNOWLEDGED, "who uses nothing comes to no limit"
+    await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=FURTHER), actor="system:prepaid")
+    limit = Limit(None, 1_800, 600)
+    assert (await newest(process)).wanted == Wanted(Kind.LIMIT, limit=limit), "the first was not seen yet"
+    of.clock.advance(timedelta(seconds=1))
+    await process.change_speed(KEY, SLOW)
+    assert (await newest(process)).wanted == Wanted(Kind.SPEED, SLOW, limit)
+    of.clock.advance(timedelta(seconds=1))
+    await process.close_garden(KEY)
+    assert (await newest(process)).wanted == Wanted(Kind.SUSPEND)
+    refused = await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=LIMIT), actor="system:prepaid")
+    assert refused is not None
+    assert "put into the garden" in refused.detail
+    of.clock.advance(timedelta(seconds=1))
+    await process.open_garden(KEY, GOLD)
+    of.clock.advance(timedelta(seconds=1))
+    await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=LIMIT), actor="system:prepaid")
+    assert (await newest(process)).wanted == Wanted(Kind.RESUME, GOLD, LIMIT)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(600, State.ACKNOWLEDGED), (601, State.PROVED)])
+async def test_a_session_beyond_its_former_limit_proves_the_new_one(
+    database: Database, seconds: int, state: State
+) -> None:
+    of = World.of(database)
+    process = of.controller()
+    await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=LIMIT), actor="system:prepaid")
+    live = of.sessions.live[KEY]
+    assert live is not None
+    of.sessions.live[KEY] = type(live)(**{n: getattr(live, n) for n in live.__slots__} | {"session_time_s": seconds})
+    found = await of.later(2, process)
+    assert found.state is state
+    del of.sessions.live[KEY]
+    if state is State.ACKNOWLEDGED:
+        gone = await of.later(600, process)
+        assert (gone.state, "before it was seen beyond" in (gone.words or "")) == (State.GONE, True)
+
+
+async def test_no_answer_is_given_up_and_said(database: Database) -> None:
+    of = World.of(database, CoaOutcome("timeout", detail="no answer to 4 transmissions"), disconnect_when_refused=True)
+    process = of.controller()
+    await process.changes.ask(KEY, Wanted(Kind.LIMIT, limit=LIMIT), actor="system:prepaid")
+    for _ in range(3):
+        change = await of.later(600, process)
+    assert change.state is State.GIVEN_UP
+    assert "no answer" in (change.words or "")
+    assert "ends at its former limit" in (change.words or "")
+    assert set(of.client.codes) == {COA_REQUEST}, "it is not disconnected for that"
