@@ -356,6 +356,8 @@ bill_batch = Table(
     Column("totals", Text),
     Column("parts", LargeBinary),
     Column("moved_at", Instant),
+    Column("taken_by", Integer),
+    Column("taken_until", Instant),
     Index("ix_billing_bridge_bill_batch_state", "bill_run_id", "state", "batch"),
 )
 """A frozen list of accounts (comma-separated ids). State: open, rated, checked, invoiced.
@@ -363,6 +365,9 @@ bill_batch = Table(
 `totals` is the JSON of what rating counted in it, for the certificate; `parts` the same of each account that can be
 rated again alone (JSON, deflated), while any of them waits. `moved_at` is when it reached its state, by the
 clock on the wall: how fast the run goes is a matter of that, not of the instant that is billed.
+
+`taken_by` is the helper (0: the run itself) that works on it towards its next state, and has it for itself until
+`taken_until`, by the clock on the wall. That saves work, and decides nothing: whoever works on a batch locks it.
 """
 
 bill_draft = Table(

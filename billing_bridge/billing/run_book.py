@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import drafts, holds, runs
+from billing_bridge.billing import drafts, holds, runs, taking
 from billing_bridge.billing.drafts import DraftSums
 from billing_bridge.billing.holds import WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
@@ -60,10 +60,20 @@ class RunBook:
         self._database = database
         self._clock = clock
 
-    async def next_batch(self, bill_run_id: BillRunId, states: Sequence[str], since: int, until: int) -> int | None:
-        """The first batch in one of these states with a number in [since, until)."""
+    async def take_batch(self, bill_run_id: BillRunId, states: Sequence[str], taker: int) -> int | None:
+        """A batch in one of these states for the taker alone, for a while; None when others have what there is."""
+        async with self._database.begin() as conn:
+            return await taking.take(conn, bill_run_id, states, taker)
+
+    async def give_back(self, bill_run_id: BillRunId, taker: int, batch: int | None = None) -> None:
+        """A batch, or all, that the taker took and does not work on any more."""
+        async with self._database.begin() as conn:
+            await taking.give_back(conn, bill_run_id, taker, batch)
+
+    async def helped(self, bill_run_id: BillRunId, states: Sequence[str]) -> bool:
+        """Whether helpers have a batch in one of these states."""
         async with self._database.read() as conn:
-            return await runs.next_batch(conn, bill_run_id, states, since, until)
+            return await taking.helped(conn, bill_run_id, states)
 
     async def set_phase(self, bill_run_id: BillRunId, phase: str) -> None:
         async with self._database.begin() as conn:

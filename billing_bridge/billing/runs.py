@@ -248,10 +248,12 @@ async def _update(conn: AsyncConnection, bill_run_id: BillRunId, **values: Any) 
 
 async def _update_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int, **values: Any) -> None:
     now = datetime.now(UTC)
+    # What has been rated goes on to be checked by the same worker; from any other state on it is anybody's.
+    free = {} if values["state"] == RATED else {"taken_by": None, "taken_until": None}
     await conn.execute(
         update(bill_batch)
         .where(bill_batch.c.bill_run_id == bill_run_id, bill_batch.c.batch == batch)
-        .values(moved_at=now, **values)
+        .values(moved_at=now, **free, **values)
     )
 
 

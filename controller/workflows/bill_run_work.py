@@ -7,8 +7,7 @@ left.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -29,6 +28,7 @@ from billing_bridge.billing.model import (
 )
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
+from billing_bridge.billing.taking import RUN
 from controller.domain.identity import BillRunId
 from controller.store.jobs import Jobs, RetryPolicy
 from controller.workflows.bill_batches import Batches
@@ -42,6 +42,8 @@ QUEUE = "bill-run"
 _HELPERS = 4
 _BATCHES_FOR_EACH = 8
 """Helpers are called for a run of at least so many batches each; with fewer they would come too late."""
+_TAKEN_POLL_S = 0.02
+"""How often the run looks whether helpers have done their last batches, or have left them."""
 
 
 async def _waiting(attempt: int, error: Exception) -> None:
@@ -127,10 +129,13 @@ class BillRunWork:
         if run.state != RUNNING or run.phase not in (phase, WAITING):
             return
         states, work = ((OPEN, RATED), self._prepare) if phase == RATING else ((CHECKED,), self._batches.issue)
+        done = False
         try:
-            await self._walk(run, states, work, first=number)
+            done = await self._walk(run, states, work, helper=number)
         except Exception as error:
             log.warning("bill_run.helper_failed", bill_run_id=bill_run_id, error=f"{type(error).__name__}: {error}")
+        if not done:
+            await self._book.give_back(bill_run_id, number)
 
     async def _rate(self, bill_run_id: BillRunId) -> None:
         run = await self._billing.bill_run(bill_run_id)
@@ -181,32 +186,36 @@ class BillRunWork:
         states: Sequence[str],
         work: Callable[[BillRun, int], Awaitable[bool]],
         *,
-        first: int | None = None,
+        helper: int = RUN,
     ) -> bool:
         """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
 
-        Each worker begins with a part of the batches of its own. A helper is one worker alone, the `first` of those
-        after the run's own.
+        A helper is one worker alone, and ends when there is nothing left to take; the run itself sees all of it done.
         """
-        numbers = range(self._workers) if first is None else range(self._workers + first - 1, self._workers + first)
-        gone_on, taken = True, set[int]()
+        gone_on = True
+        await self._book.give_back(run.bill_run_id, helper)  # what was taken by one that died
 
-        async def worker(number: int) -> None:
+        async def worker() -> None:
             nonlocal gone_on
-            parts = self._workers + _HELPERS
-            own = range(run.batches * number // parts, run.batches * (number + 1) // parts)
-            while gone_on and (batch := await next_batch(self._book, run, states, own, taken)) is not None:
-                taken.add(batch)
+            while gone_on and (batch := await self._next(run, states, helper)) is not None:
                 await self._jobs.ready()
                 gone_on = await work(run, batch) and gone_on
 
         try:
             async with asyncio.TaskGroup() as group:
-                for number in numbers:
-                    group.create_task(worker(number))
+                for _ in range(self._workers if helper == RUN else 1):
+                    group.create_task(worker())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # the first one ended the others
         return gone_on
+
+    async def _next(self, run: BillRun, states: Sequence[str], helper: int) -> int | None:
+        """A batch to work on, None when there is none; the run itself waits for those that helpers have."""
+        while (batch := await self._book.take_batch(run.bill_run_id, states, helper)) is None:
+            if helper != RUN or not await self._book.helped(run.bill_run_id, states):
+                return None
+            await asyncio.sleep(_TAKEN_POLL_S)
+        return batch
 
     async def _finish(self, bill_run_id: BillRunId) -> int | None:
         """The number of documents; None when there are more to issue by now."""
@@ -222,21 +231,3 @@ class BillRunWork:
     async def _fail(self, bill_run_id: BillRunId, error: str) -> None:
         await self._billing.finish_run(bill_run_id, error=error[:2000])
         log.error("bill_run.failed", bill_run_id=bill_run_id, error=error)
-
-
-async def next_batch(
-    book: RunBook, run: BillRun, states: Sequence[str], own: range, taken: Collection[int]
-) -> int | None:
-    """A batch in one of these states that was not `taken`: of the worker's `own`, else from a random one on.
-
-    What another process is at work on is in its old state until that is done. Workers of two processes that came to the
-    same batch would go on side by side, and each do all that the other does.
-    """
-    anywhere = random.randrange(max(run.batches, 1))
-    for since, until in ((own.start, own.stop), (anywhere, run.batches), (0, anywhere)):
-        first = since
-        while first < until and (batch := await book.next_batch(run.bill_run_id, states, first, until)) is not None:
-            if batch not in taken:
-                return batch
-            first = batch + 1
-    return None

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
 
 from billing_bridge.billing import assessment
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
-from billing_bridge.billing.model import DONE, FAILED, HELD, OPEN, RUNNING, BillRun, RatedCharge
+from billing_bridge.billing.model import DONE, FAILED, HELD, RUNNING, BillRun, RatedCharge
 from billing_bridge.billing.run_book import PREVIEWS_KEPT
 from billing_bridge.errors import UnknownHold
 from billing_bridge.sources import ledger
@@ -28,7 +28,6 @@ from controller.domain.units import GB
 from controller.store.engine import Database
 from controller.workflows import certificate
 from controller.workflows.bill_run import NoPreview
-from controller.workflows.bill_run_work import next_batch
 from controller.workflows.certificate import BadCertificate, Unproven
 from controller.workflows.preview import Previews
 from erp.finance.tables import invoice, series
@@ -147,32 +146,6 @@ async def test_what_differs_from_the_preview_is_shown_by_account_and_waits(world
         await bill(world, preview_id=run_id)
     with pytest.raises(Conflict, match="not started from a preview"):
         await previews.differences(await world.billing.bill_run(preview_id), None, 10)
-
-
-class OpenBatches:
-    """The batches of a run that are not done yet, as two processes see them."""
-
-    def __init__(self, count: int) -> None:
-        self.open = set(range(count))
-
-    async def next_batch(self, _run: BillRunId, _states: Sequence[str], since: int, until: int) -> int | None:
-        return min((batch for batch in self.open if since <= batch < until), default=None)
-
-
-async def test_workers_of_two_processes_that_meet_at_a_batch_part_again() -> None:
-    book, run = OpenBatches(200), replace(RUN, batches=200)
-    taken: tuple[set[int], set[int]] = (set(), set())
-    done = 0
-    while book.open:
-        begun = [await next_batch(cast(Any, book), run, (OPEN,), range(0), own) for own in taken]
-        for batch, own in zip(begun, taken, strict=True):
-            assert batch is None or batch not in own
-            if batch is not None:
-                own.add(batch)
-                book.open.discard(batch)
-                done += 1
-    assert taken[0] | taken[1] == set(range(200))
-    assert done < 250
 
 
 async def contents(world: BillingWorld, bill_run_id: BillRunId) -> list[bool]:

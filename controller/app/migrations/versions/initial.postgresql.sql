@@ -1821,6 +1821,8 @@ CREATE TABLE billing_bridge_bill_batch (
     totals TEXT,
     parts BYTEA,
     moved_at BIGINT,
+    taken_by INTEGER,
+    taken_until BIGINT,
     CONSTRAINT pk_billing_bridge_bill_batch PRIMARY KEY (bill_run_id, batch),
     CONSTRAINT fk_billing_bridge_bill_batch_bill_run_id_billing_bridge_4cf9 FOREIGN KEY(bill_run_id) REFERENCES billing_bridge_bill_run (bill_run_id)
 )
