@@ -32,7 +32,7 @@ from tests.support.api import api_client
 from tests.support.billing_fakes import PriceList, tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 
-PLAN, GIVEN_AWAY = "a" * 32, "9" * 32
+PLAN, GIVEN_AWAY, RIGHT = "a" * 32, "9" * 32, "8" * 32
 BY = {"actor": "user:anna", "reason": "the price was agreed by telephone"}
 OTHER = {"actor": "user:bert", "reason": "I have called the customer"}
 
@@ -66,6 +66,9 @@ class Later:
 
 class Office:
     """A world whose bills are checked against a catalogue and a book of sales of their own."""
+
+    line: Line
+    """Whose bill waits."""
 
     def __init__(self, database: Database, directory: Path) -> None:
         version = tariff(PLAN, "30.00", included=10 * GB)
@@ -128,6 +131,7 @@ async def one_wrong_of_two(office: Office) -> tuple[BillRunId, Waiter]:
     right, wrong = await office.world.activate(PLAN), await office.world.activate(PLAN)
     office.sales.add(right, PLAN, office.clock.now())
     office.sales.add(wrong, "b" * 32, office.clock.now())
+    office.line = wrong
     run = await office.bill()
     (waiter,) = await office.waiting()
     assert waiter.account_id == wrong.account_id
@@ -161,6 +165,7 @@ async def test_a_batch_that_is_checked_again_finds_what_it_found(office: Office)
     assert len(await office.waiting(None)) == 1
     await office.checks.release(waiter.exception_id, **BY)
     assert not await office.checks.check(batch), "what was let go does not wait again"
+    await office.run_again(run)
     assert not await office.waits(run)
 
 
@@ -297,9 +302,49 @@ async def test_whoever_says_that_no_bill_is_right_ends_the_hold_and_no_document_
     run, _ = await one_forgotten(office)
     (waiter,) = await office.waiting()
     assert (await office.checks.release(waiter.exception_id, **BY)).state == GONE
+    await office.run_again(run)
     assert not await office.waits(run)
     assert await office.documents(run) == 1
-    assert (await office.world.billing.bill_run(run)).state == DONE, "there was nothing to go on with"
+    assert (await office.world.billing.bill_run(run)).state == DONE
+    assert len(await office.waiting(None)) == 1, "nobody is asked once more about the same"
+
+
+async def test_a_bill_that_was_missing_is_made_when_its_cause_was_mended(office: Office) -> None:
+    """The catalogue's price reaches billing late: the account has its bill in the very run that missed it."""
+    run, forgotten = await one_forgotten(office)
+    (waiter,) = await office.waiting()
+    right = replace(tariff(RIGHT, "30.00"), offering_id=office.given_away.offering_id, number=2)
+    for known in (office.world.prices, office.catalog):
+        known.add(right)
+    await office.world.change(forgotten, GIVEN_AWAY, RIGHT)
+    office.sales.add(forgotten, RIGHT, office.clock.now())
+    await office.checks.release(waiter.exception_id, **BY)
+    await office.run_again(run)
+    assert not await office.waiting()
+    assert await office.documents(run) == 2
+    (again,) = await office.world.runs.again.rated_again(run, None, 10)
+    assert (again.outcome, again.before, [d.net.minor for d in again.after]) == ("changed", [], [3000])
+
+
+async def test_a_bill_that_has_become_another_one_waits_as_an_exception_of_its_own(office: Office) -> None:
+    """Two people let it go; meanwhile it is ten times as much: both are asked again, and neither decision is lost."""
+    run, waiter = await one_wrong_of_two(office)
+    line = office.line
+    office.world.prices.add(replace(tariff(RIGHT, "300.00"), offering_id=office.version.offering_id, number=2))
+    await office.world.change(line, PLAN, RIGHT)
+    await office.checks.release(waiter.exception_id, **BY)
+    await office.run_again(run)
+    assert await office.documents(run) == 1
+    (second,) = await office.waiting()
+    assert (second.number, second.net) == (2, Money(30_000, "EUR"))
+    (first,) = await office.waiting(GONE)
+    assert (first.number, first.released_by) == (1, BY["actor"])
+    assert await office.checks.carry_out() == 0, "the first decision does not let the second bill go"
+    assert await office.waits(run) == {line.account_id}
+    assert (await office.checks.release(second.exception_id, **BY)).state == RELEASED
+    await office.checks.approve(second.exception_id, **OTHER)
+    await office.world.jobs.wait(f"bill-run.v1:{run}:2")
+    assert await office.documents(run) == 2
 
 
 async def test_an_account_whose_line_begins_after_the_run_is_not_missed(office: Office) -> None:
