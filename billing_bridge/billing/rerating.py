@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from billing_bridge.billing import assessment, corrections, repository, tariff_rows
 from billing_bridge.billing.corrections import Correction
@@ -26,6 +27,7 @@ from controller.store.engine import Database
 
 _LONGEST_PERIOD = timedelta(days=400)
 MOST_SHOWN = 1000
+_ACTION = "billing.rerate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Reratings:
                 conn,
                 now=now,
                 actor=actor,
-                action="billing.rerate",
+                action=_ACTION,
                 subject=f"offering:{offering_id}",
                 after={
                     "first_on": span.first_on.isoformat(),
@@ -124,6 +126,11 @@ class Reratings:
                 },
                 reason=reason,
             )
+
+    async def applied(self, *, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """Entries of the audit log of what was rated again, newest first."""
+        async with self._database.read() as conn:
+            return await audit.of_kind(conn, "offering", _ACTION, before=before, limit=limit)
 
     async def _preview(
         self,

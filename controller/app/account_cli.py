@@ -180,6 +180,17 @@ def rerate(
         print(f"issued by bill run {found['bill_run_id']}")
 
 
+def reratings() -> None:
+    """What was rated again, newest first: by whom and why."""
+    with opened() as api:
+        for row in api.all("/reratings"):
+            priced = f", {row['version_id']} priced as {row['priced_as']}" if row["version_id"] else ""
+            print(
+                f"{row['at']}  {row['actor']}  offering {row['offering_id']}, {row['first_on'][:7]}{priced}: "
+                f"{row['reason']}"
+            )
+
+
 def _print_pause(row: dict[str, Any]) -> None:
     until = row["until_on"] or "further notice"
     off = f", out of use since {row['off_since']}" if row["off_since"] else ""

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from controller.app import settings as app_settings
-from controller.app.account_cli import rerate
+from controller.app.account_cli import rerate, reratings
 from controller.app.api_cli import call
 from controller.app.assurance_cli import assurance_app
 from controller.app.auth import AuthService
@@ -71,6 +71,7 @@ app.add_typer(customer_app, name="customer")
 app.add_typer(invoice_app, name="invoice")
 app.add_typer(reseller_app, name="reseller")
 app.command()(rerate)
+app.command()(reratings)
 app.command("api")(call)
 app.add_typer(usage_app, name="usage")
 app.add_typer(import_app, name="import")

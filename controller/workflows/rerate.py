@@ -3,12 +3,15 @@
 POST /reratings   dry_run true   what would be charged and credited, line by line; nothing is written
                   dry_run false  the correction is kept, and a bill run issues the differences as credit and debit
                                  notes; the same again finds nothing left
+GET /reratings    what was rated again, by whom and why
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import StringConstraints, model_validator
 
@@ -16,8 +19,8 @@ from billing_bridge.billing.rerating import MOST_SHOWN, Delta, Rerating, Reratin
 from controller.domain.identity import OfferingId, OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
-from controller.http.endpoint import Call, Endpoint
-from controller.http.models import IdText, In, MoneyOut, Out
+from controller.http.endpoint import Call, Endpoint, Page, PageQuery
+from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from controller.workflows.bill_run import BillRuns
 from erp.catalog.errors import NoVersion
 from erp.catalog.service import CatalogService
@@ -95,6 +98,35 @@ class RerateOut(Out):
         )
 
 
+class RatedAgainOut(Out):
+    """Periods that began on days [first_on, until_on). With `version_id`, those were priced as `priced_as`.
+
+    `subscriptions` are those that no earlier correction had marked to be rated again already.
+    """
+
+    sequence: int
+    at: Instant
+    actor: str
+    reason: str
+    offering_id: str
+    first_on: date
+    until_on: date
+    version_id: str | None
+    priced_as: str | None
+    subscriptions: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> RatedAgainOut:
+        return cls(
+            sequence=entry["sequence"],
+            at=entry["at"],
+            actor=entry["actor"],
+            reason=entry["reason"] or "",
+            offering_id=entry["object"].partition(":")[2],
+            **json.loads(entry["after"]),
+        )
+
+
 def endpoints(catalog: CatalogService, reratings: Reratings, runs: BillRuns) -> list[Endpoint]:
     async def prices(body: RerateIn) -> tuple[TariffVersion, TariffVersion] | None:
         if body.version_id is None or body.priced_as is None:
@@ -115,7 +147,22 @@ def endpoints(catalog: CatalogService, reratings: Reratings, runs: BillRuns) -> 
         run = await runs.start(as_of=None, account_id=None, actor=call.actor)
         return RerateOut.of(found, run.bill_run_id)
 
+    async def rated_again(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        found = await reratings.applied(before=query.last(int), limit=query.rows)
+        return Page.of(found, query, lambda entry: (entry["sequence"],), RatedAgainOut.of)
+
     return [
+        Endpoint(
+            "GET",
+            "/reratings",
+            scope="billing:read",
+            handler=rated_again,
+            summary="What was rated again, newest first: by whom, why, and how many subscriptions",
+            query=PageQuery,
+            returns=RatedAgainOut,
+            paged=True,
+        ),
         Endpoint(
             "POST",
             "/reratings",

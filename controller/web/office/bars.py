@@ -25,13 +25,16 @@ class Bar:
 class Bars:
     title: str
     rows: Sequence[Bar]
+    named: bool = False
+    """The labels are names, and may be long."""
 
 
-def bars_of(title: str, amounts: Sequence[tuple[str, Amount, str]]) -> list[Bars]:
+def bars_of(title: str, amounts: Sequence[tuple[str, Amount, str]], *, named: bool = False) -> list[Bars]:
     """A picture of amounts of one currency, each with its label and tone; nothing where there is nothing to compare."""
     return _drawn(
         title,
         [(label, templating.amount(dict(found)), Decimal(found["amount"]), tone) for label, found, tone in amounts],
+        named,
     )
 
 
@@ -40,8 +43,9 @@ def bars_of_counts(title: str, counts: Sequence[tuple[str, int, str]]) -> list[B
     return _drawn(title, [(label, templating.number(count), Decimal(count), tone) for label, count, tone in counts])
 
 
-def _drawn(title: str, rows: Sequence[tuple[str, str, Decimal, str]]) -> list[Bars]:
+def _drawn(title: str, rows: Sequence[tuple[str, str, Decimal, str]], named: bool = False) -> list[Bars]:
     most = max((abs(size) for _, _, size, _ in rows), default=Decimal(0))
     if not most:
         return []
-    return [Bars(title, [Bar(label, words, float(100 * abs(size) / most), tone) for label, words, size, tone in rows])]
+    drawn = [Bar(label, words, float(100 * abs(size) / most), tone) for label, words, size, tone in rows]
+    return [Bars(title, drawn, named)]

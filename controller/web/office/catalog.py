@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office import fields
+from controller.web.office import fields, rerating
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, scaled, sent, show
 from controller.web.office.forms import both, go
 from controller.web.office.table import facts
@@ -68,10 +68,11 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def offering(visit: Visit) -> Response:
         row = await _offering(api, visit)
-        links = [Link("New version", f"/offerings/{row['offering_id']}/version")]
+        may = visit.principal.may("catalog:write")
+        links = [Link("New version", f"/offerings/{row['offering_id']}/version")] if may else []
         return detail_page(
             site, visit, row["name"], row | in_force(row["versions"], visit.now.date()), fields.OFFERING,
-            back=_OFFERINGS, links=links if visit.principal.may("catalog:write") else [],
+            back=_OFFERINGS, links=[*links, *rerating.link(api, visit, row["offering_id"])],
             parts=[_version(version) for version in reversed(row["versions"])],
         )  # fmt: skip
 

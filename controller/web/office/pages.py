@@ -42,6 +42,7 @@ from controller.web.office import (
     prepaid,
     proposals,
     receivables,
+    rerating,
     resale,
     statements,
     stock,
@@ -61,5 +62,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
     used = (usage, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
-    rooms = (accounts, bill_runs, forms, ordering, lines, pauses, family, corrections, proposals, items, *lists)
+    rooms = (
+        accounts,
+        bill_runs,
+        rerating,
+        forms,
+        ordering,
+        lines,
+        pauses,
+        family,
+        corrections,
+        proposals,
+        items,
+        *lists,
+    )
     return [page for room in rooms for page in room.pages(site, api)]

@@ -103,6 +103,15 @@ def test_days_pauses_and_families(asked: list[tuple[str, str, object]]) -> None:
     assert "billed to the parent" in run("account", "children", "b")
 
 
+def test_what_was_rated_again_is_told(asked: list[tuple[str, str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        "at": "2026-10-02T07:00:00Z", "actor": "user:anna", "offering_id": "f", "first_on": "2026-09-01",
+        "version_id": "v1", "priced_as": "v2", "reason": "misprint",
+    }  # fmt: skip
+    monkeypatch.setitem(ANSWERS, "/reratings", {"items": [row], "next": None})
+    assert "user:anna  offering f, 2026-09, v1 priced as v2: misprint" in run("reratings")
+
+
 def test_a_month_is_rated_again(asked: list[tuple[str, str, object]]) -> None:
     printed = run("rerate", "--period", "2026-09", "--plan", "Fibre 100", "--version", "1", "--priced-as", "2")
     assert "-5.00 EUR" in printed
