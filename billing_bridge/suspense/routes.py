@@ -38,8 +38,9 @@ class SuspenseOut(Out):
     Either what one accounting record added (`session_key`, `username`, `nas_id`, `record_ids`), or what a service used
     on a local day on which no plan held (`service_id`, `day`; its records are those of /usage/intervals), or what a
     `source` told in its record `source_record_id` under the identifier `username` (of a call `duration_s`). `value` is
-    the most that it may be worth: at the price beyond the included volume of the plan before, else after. `counted_on`
-    is the day on which it is charged, once that was decided.
+    the most that it may be worth: at the price beyond the included volume of the plan before, else after; of usage that
+    nobody is known to have, by the plan that most have of those that charge for such usage. `counted_on` is the day on
+    which it is charged, once that was decided.
     """
 
     suspense_id: int

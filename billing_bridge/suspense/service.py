@@ -26,7 +26,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.tariff_rows import tariffs
 from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth
@@ -63,16 +62,14 @@ from billing_bridge.suspense.model import (
     REASONS,
     WAITING,
     WRITTEN_OFF,
-    worth,
-    worth_of_calls,
 )
 from billing_bridge.suspense.moving import move_booked
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
+from billing_bridge.suspense.values import Values
 from controller.domain.clock import Clock, local_date
 from controller.domain.money import Money
 from controller.domain.ports import AddressHolders
-from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
 
@@ -85,7 +82,7 @@ _oldest = Gauge("headend_billing_bridge_suspense_oldest_seconds", "Age of the ol
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """An item, and the most that it may be worth; None where no plan says."""
+    """An item, and the most that it may be worth (`values`); None where no plan says."""
 
     item: Item
     value: Money | None
@@ -127,6 +124,7 @@ class SuspenseService:
         self._clock = clock
         self._settings = settings
         self._release = Release(settings, holders)
+        self._values = Values(clock, settings.rounding)
 
     async def watch(self) -> None:
         """Background task: keep the gauges of `/metrics` at what waits."""
@@ -157,17 +155,10 @@ class SuspenseService:
         """What waits, one total for every reason there is."""
         async with self._database.read() as conn:
             sums = await repository.sums(conn)
-            known = await tariffs(conn, [s.version_id for s in sums if s.version_id is not None])
+            values = await self._values.by_reason(conn, sums)
         found = []
         for reason in REASONS:
             own = [s for s in sums if s.reason == reason]
-            values: dict[str, Money] = {}
-            for s in own:
-                if s.version_id is not None:
-                    tariff, rounding = known[s.version_id], self._settings.rounding
-                    value = worth(s.upstream_octets + s.downstream_octets, tariff, rounding)
-                    value += worth_of_calls(s.calls, s.seconds, tariff, rounding)
-                    values[value.currency] = values.get(value.currency, Money.zero(value.currency)) + value
             found.append(
                 Total(
                     reason,
@@ -175,7 +166,7 @@ class SuspenseService:
                     sum(s.upstream_octets for s in own),
                     sum(s.downstream_octets for s in own),
                     min((s.oldest_at for s in own), default=None),
-                    tuple(values.values()),
+                    values.get(reason, ()),
                 )
             )
         return found
@@ -436,9 +427,8 @@ class SuspenseService:
         return position
 
     async def _valued(self, conn: AsyncConnection, items: Sequence[Item]) -> list[Valued]:
-        known = await tariffs(conn, [i.version_id for i in items if i.version_id is not None])
-        rounding = self._settings.rounding
-        return [Valued(i, None if i.version_id is None else _worth(i, known[i.version_id], rounding)) for i in items]
+        values = await self._values.of(conn, items)
+        return [Valued(item, value) for item, value in zip(items, values, strict=True)]
 
 
 async def _get(conn: AsyncConnection, suspense_id: int) -> Item:
@@ -497,12 +487,6 @@ def _part(item: Item, zone: ZoneInfo) -> Part:
         item.record_ids,
         item.source or RADIUS,
     )
-
-
-def _worth(item: Item, tariff: TariffVersion, rounding: str) -> Money:
-    if item.duration_s is not None:
-        return worth_of_calls(1, item.duration_s, tariff, rounding)
-    return worth(item.octets, tariff, rounding)
 
 
 def _begins(item: Item) -> datetime:

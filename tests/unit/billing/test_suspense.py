@@ -258,6 +258,7 @@ async def test_suspense_over_http(world: BillingWorld, api: httpx2.AsyncClient) 
     assert set(totals) == set(REASONS)
     assert (totals["unknown-service"]["items"], totals["unknown-service"]["upstream_octets"]) == (3, 3 * GB)
     assert totals["not-entitled"]["values"] == [{"amount": "6.00", "currency": "EUR"}]
+    assert totals["unknown-service"]["values"] == [{"amount": "1.50", "currency": "EUR"}], "by the plan that most have"
     assert totals["altered-record"]["oldest_at"] is None
 
     seen, after = [], {}
