@@ -198,7 +198,9 @@ async def test_a_number_found_later_takes_up_what_waited_and_the_ledger_moves_wi
     await send(api, *(cdr(n, berlin(2026, 9, 1, 9, n), 60, "0891234") for n in range(3)))
     assert await balanced(sources) == {"pbx": (3, 0, 0, 3, 0)}
     item = (await waiting(api))[0]
-    assert item["value"] == {"amount": "0.12", "currency": "EUR"}, "nobody's calls are valued by the plan that most have"
+    assert item["value"] == {"amount": "0.12", "currency": "EUR"}, (
+        "nobody's calls are valued by the plan that most have"
+    )
     body = {"action": "map", "service_id": line.service_id, "reason": "it is theirs"}
     released = await told(await api.post(f"/suspense/{item['suspense_id']}/release", json=body), 200)
     assert released["items"] == 3
