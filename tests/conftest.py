@@ -9,11 +9,11 @@ import pytest
 from dbos import Queue
 
 from controller.store.jobs import Jobs
-from tests.support import compiled, temporary
+from tests.support import once, temporary
 
 gc.disable()  # until all tests are found: what importing them makes stays to the end
 temporary.choose()
-compiled.share()
+once.choose()
 Jobs.poll_s = 0.02
 # What a launch goes on with is asked for once a second: tests that launch again and again would wait for little else.
 assert Queue.__init__.__kwdefaults__ is not None

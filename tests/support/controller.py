@@ -66,7 +66,7 @@ class Controller:
         assert self.process is not None
         assert self.process.poll() is None, self.log
         try:
-            return httpx2.get(f"{self.url}/healthz").status_code == 200
+            return self.api.get(f"{self.url}/healthz").status_code == 200
         except httpx2.TransportError:
             return False
 

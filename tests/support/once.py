@@ -1,14 +1,18 @@
-"""Statements are put into words once for each kind of database, as in a process that runs for long.
+"""What a process does once and tests would do again and again.
 
-Most tests open an engine of their own, and each would compile anew what the one before it had compiled: a seventh of
-what store tests cost.
+Statements: most tests open an engine of their own, and each would compile anew what the one before it had compiled, a
+seventh of what store tests cost. Commands: all are built from their functions whenever one is run. Certificates: those
+that the system trusts are read by each HTTP client, though nearly all of ours speak to loopback in clear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from functools import cache
 from typing import Any
 
+import httpcore2
+import typer.testing
 from sqlalchemy import Engine
 from sqlalchemy.engine import Compiled
 
@@ -51,6 +55,8 @@ def _make_sharing(self: Engine, *arguments: Any, **named: Any) -> None:
     self.update_execution_options(compiled_cache=_SHARED)
 
 
-def share() -> None:
-    """From here on, engines share what they compile."""
+def choose() -> None:
+    """Before any engine, command or client is made."""
     Engine.__init__ = _make_sharing  # type: ignore[method-assign]
+    typer.testing._get_command = cache(typer.testing._get_command)
+    httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
