@@ -12,13 +12,13 @@ contract is open-ended after its term, and ends by its notice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from controller.domain.clock import add_months
 from controller.domain.money import Money
-from controller.domain.price import Contract
+from controller.domain.price import Contract, Flat, Window
 from controller.domain.tariff import TariffVersion
 
 
@@ -63,7 +63,8 @@ def bound(contract: Contract, begun_on: date, on: date) -> Bound:
 def early_termination(tariff: TariffVersion, begun_on: date, on: date) -> Fee:
     """What it costs to leave on the day `on` (the first without the service); nothing when no longer bound.
 
-    A month that has begun is served, so it neither remains nor is charged twice.
+    A month that has begun is served, so it neither remains nor is charged twice. The fees of months to come are those
+    that the contract's escalator makes them.
     """
     contract, nothing = tariff.plan.contract, Money.zero(tariff.currency)
     if contract is None or contract.early_termination is None:
@@ -75,7 +76,8 @@ def early_termination(tariff: TariffVersion, begun_on: date, on: date) -> Fee:
         return Fee(nothing, served, 0, (f"the term of {term} months is over on {on}",))
     terms = contract.early_termination
     amount = terms.amount * remaining / term if terms.declining else terms.amount
-    fees = tariff.monthly_fee * remaining * terms.percent_of_fees / 100
+    months = _fees(tariff, served)
+    fees = sum((fee * count for fee, count in months), Decimal(0)) * terms.percent_of_fees / 100
     whole = Money.rounded(amount + fees, tariff.currency, ROUND_HALF_UP)
     share = f" × {remaining} ÷ {term} months" if terms.declining else ""
     return Fee(
@@ -85,10 +87,46 @@ def early_termination(tariff: TariffVersion, begun_on: date, on: date) -> Fee:
         (
             f"{begun_on} to {on}: {served} of {term} months begun, {remaining} remain",
             f"{terms.amount}{share} = {_shown(amount)}",
-            f"{terms.percent_of_fees} % of {remaining} × {tariff.monthly_fee} = {_shown(fees)}",
+            f"{terms.percent_of_fees} % of {' + '.join(f'{n} × {fee}' for fee, n in months)} = {_shown(fees)}",
             f"together, rounded half up: {whole}",
         ),
     )
+
+
+def _fees(tariff: TariffVersion, served: int) -> list[tuple[Decimal, int]]:
+    """The monthly fees of the months of the term after the first `served`, and of how many months each is."""
+    contract = tariff.plan.contract
+    assert contract is not None
+    every = contract.escalator.every_months if contract.escalator else contract.term_months
+    found: list[tuple[Decimal, int]] = []
+    first = served
+    while first < contract.term_months:
+        until = min(contract.term_months, (first // every + 1) * every)
+        found.append((_monthly_fee(tariff, first // every), until - first))
+        first = until
+    return found
+
+
+def _monthly_fee(tariff: TariffVersion, steps: int) -> Decimal:
+    """After `steps` of the escalator, each rounded to the minor unit, as the bills have them."""
+    plan, escalator = tariff.plan, tariff.plan.escalator
+    if escalator is None:
+        return tariff.monthly_fee
+    for _ in range(steps):
+        plan = replace(
+            plan,
+            prices=tuple(
+                replace(price, amount=_raised(price.amount, escalator.percent, tariff.currency))
+                if isinstance(price, Flat) and price.window == Window()
+                else price
+                for price in plan.prices
+            ),
+        )
+    return plan.monthly_fee
+
+
+def _raised(amount: Decimal, percent: Decimal, currency: str) -> Decimal:
+    return Money.rounded(amount * (100 + percent) / 100, currency, ROUND_HALF_UP).amount
 
 
 def _shown(amount: Decimal) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.domain.price import Contract, EarlyTermination, PricePlan
+from controller.domain.price import Contract, EarlyTermination, Escalator, PricePlan
 from controller.domain.tariff import TariffVersion
 from erp.orders.contract import bound, early_termination
 from tests.support.billing_fakes import tariff
@@ -82,3 +82,16 @@ def test_leaving_later_never_costs_more(days: int, declining: bool, amount: Deci
     day = BEGUN + timedelta(days=days)
     sooner, later = (early_termination(terms, BEGUN, d).amount.minor for d in (day, day + timedelta(days=1)))
     assert sooner >= later >= 0
+
+
+def test_fees_of_months_to_come_are_those_that_the_escalator_makes_them() -> None:
+    made = version("40.00", percent_of_fees=Decimal(50))
+    assert made.plan.contract is not None
+    rising = replace(made.plan.contract, escalator=Escalator(percent=Decimal(3)))
+    made = replace(made, plan=replace(made.plan, contract=rising))
+    begun = date(2026, 7, 1)
+    late = early_termination(made, begun, date(2027, 8, 31))
+    assert (late.months_served, str(late.amount.amount)) == (14, "206.00")  # ten months of 41.20, half of it
+    early = early_termination(made, begun, date(2027, 4, 30))
+    assert str(early.amount.amount) == "287.20"  # (2 × 40.00 + 12 × 41.20) ÷ 2
+    assert early.steps[2] == "50 % of 2 × 40.00 + 12 × 41.20 = 287.2"
