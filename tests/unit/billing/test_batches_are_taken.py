@@ -51,7 +51,7 @@ async def test_what_is_rated_stays_with_its_worker_and_what_is_checked_is_anybod
 ) -> None:
     assert [await take(book, RUN), await take(book, HELPER)] == [0, 1]
     async with database.begin() as conn:
-        await runs.set_rated(conn, ID, 0, 0, "{}")
+        await runs.set_rated(conn, ID, 0, 0, "{}", b"")
     assert await take(book, OTHER) == 2
     async with database.begin() as conn:
         await runs.set_checked(conn, ID, 0)
