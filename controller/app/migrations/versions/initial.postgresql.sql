@@ -894,32 +894,30 @@ CREATE FUNCTION finance_journal_entry_frozen() RETURNS trigger LANGUAGE plpgsql 
 CREATE TRIGGER finance_journal_entry_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_journal_entry FOR EACH STATEMENT EXECUTE FUNCTION finance_journal_entry_frozen()
 ;;
 CREATE FUNCTION finance_journal_entry_open_period() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE closed date;
         BEGIN
           PERFORM pg_advisory_xact_lock_shared(79462284918801);
-          closed := (SELECT closed_until FROM finance_period_change WHERE entity_id = NEW.entity_id ORDER BY change_id DESC LIMIT 1);
-          IF NEW.booked_on < closed THEN
+          IF EXISTS (SELECT 1 FROM (SELECT entity_id, MIN(booked_on) AS booked_on FROM fresh GROUP BY entity_id) AS n
+              WHERE n.booked_on < (SELECT closed_until FROM finance_period_change WHERE entity_id = n.entity_id ORDER BY change_id DESC LIMIT 1)) THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_journal_entry: the period is closed';
           END IF;
-          RETURN NEW;
+          RETURN NULL;
         END $$
 ;;
-CREATE TRIGGER finance_journal_entry_open_period BEFORE INSERT ON finance_journal_entry FOR EACH ROW EXECUTE FUNCTION finance_journal_entry_open_period()
+CREATE TRIGGER finance_journal_entry_open_period AFTER INSERT ON finance_journal_entry REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION finance_journal_entry_open_period()
 ;;
-CREATE FUNCTION finance_entry_balances() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE wrong text; expected int; found int;
+CREATE FUNCTION finance_entry_balances() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+        DECLARE wrong text; found int;
         BEGIN
-          SELECT currency INTO wrong FROM finance_posting WHERE entry_id = NEW.entry_id
-            GROUP BY currency HAVING SUM(amount_minor) <> 0 LIMIT 1;
+          SELECT COALESCE(SUM(n), 0), MIN(currency) FILTER (WHERE amount <> 0) INTO found, wrong
+            FROM (SELECT p.currency, COUNT(*) AS n, SUM(p.amount_minor) AS amount
+              FROM finance_posting p WHERE p.entry_id = NEW.entry_id GROUP BY p.currency) AS sums;
           IF wrong IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
               MESSAGE = 'journal entry ' || NEW.entry_id || ' does not balance in ' || wrong;
           END IF;
-          SELECT postings INTO expected FROM finance_journal_entry WHERE entry_id = NEW.entry_id;
-          SELECT COUNT(*) INTO found FROM finance_posting WHERE entry_id = NEW.entry_id;
-          IF found IS DISTINCT FROM expected THEN
+          IF found <> NEW.postings THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
-              MESSAGE = 'journal entry ' || NEW.entry_id || ' has ' || found || ' postings instead of ' || expected;
+              MESSAGE = 'journal entry ' || NEW.entry_id || ' has ' || found || ' postings instead of ' || NEW.postings;
           END IF;
           RETURN NULL;
         END $$
@@ -2216,16 +2214,17 @@ CREATE FUNCTION finance_posting_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ 
 ;;
 CREATE TRIGGER finance_posting_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_posting FOR EACH STATEMENT EXECUTE FUNCTION finance_posting_frozen()
 ;;
-CREATE FUNCTION finance_posting_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION finance_posting_complete() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
         DECLARE wrong record;
         BEGIN
-          SELECT p.entry_id, COUNT(*) AS found, COALESCE(e.postings, 0) AS expected INTO wrong
-            FROM finance_posting p LEFT JOIN finance_journal_entry e ON e.entry_id = p.entry_id
-            WHERE p.entry_id IN (SELECT entry_id FROM fresh)
-            GROUP BY p.entry_id, e.postings HAVING COUNT(*) > COALESCE(e.postings, 0) LIMIT 1;
+          SELECT * INTO wrong FROM (
+            SELECT f.entry_id, (SELECT COUNT(*) FROM finance_posting p WHERE p.entry_id = f.entry_id) AS there,
+              COALESCE((SELECT e.postings FROM finance_journal_entry e WHERE e.entry_id = f.entry_id), 0) AS expected
+            FROM (SELECT DISTINCT entry_id FROM fresh) AS f) AS counted
+            WHERE there > expected LIMIT 1;
           IF wrong.entry_id IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation',
-              MESSAGE = 'journal entry ' || wrong.entry_id || ' has ' || wrong.found || ' postings instead of '
+              MESSAGE = 'journal entry ' || wrong.entry_id || ' has ' || wrong.there || ' postings instead of '
                 || wrong.expected;
           END IF;
           RETURN NULL;
