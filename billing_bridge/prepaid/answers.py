@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -19,7 +20,8 @@ class PrepaidIn(In):
     of the offering version; or octets or seconds, which are bought as such.
 
     A `slice` (octets, or seconds) is reserved for a session at a time, for `validity_s` without hearing of it: some
-    interim intervals. `when_empty` is what becomes of sessions and logins once nothing is left.
+    interim intervals. `when_empty` is what becomes of sessions and logins once nothing is left. Credit is kept for
+    `credit_days` after the last top-up (null: for ever), and is the operator's income after that.
     """
 
     account_id: IdText
@@ -29,10 +31,15 @@ class PrepaidIn(In):
     slice: Annotated[int, Field(gt=0, le=_MOST)] = 100_000_000
     validity_s: Annotated[int, Field(ge=60, le=86_400)] = 1_800
     when_empty: Literal["disconnect", "garden"] = "disconnect"
+    credit_days: Annotated[int, Field(gt=0, le=3_650)] | None = None
 
 
 class CloseIn(In):
+    """With `pay_out` what is left becomes a payment of the account; without, it stays for when the balance is opened
+    again, or closed once more."""
+
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    pay_out: bool = True
 
 
 class PrepaidQuery(PageQuery):
@@ -99,7 +106,8 @@ class SliceOut(Out):
 
 class PrepaidOut(Out):
     """`balance`, `reserved` and `available` are in `unit`: minor units of a currency, octets or seconds. `worth` was
-    paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody."""
+    paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody. From `expires_on` on
+    what is left is gone, unless it is topped up before."""
 
     service_id: str
     account_id: str
@@ -112,10 +120,12 @@ class PrepaidOut(Out):
     standing: str
     opened_at: Instant
     closed_at: Instant | None
+    expires_on: date | None
     version_id: str | None
     slice: int
     validity_s: int
     when_empty: str
+    credit_days: int | None
     sessions: list[SliceOut]
 
     @classmethod
@@ -133,10 +143,12 @@ class PrepaidOut(Out):
             standing="closed" if wallet.closed_at else wallet.standing.value,
             opened_at=wallet.opened_at,
             closed_at=wallet.closed_at,
+            expires_on=wallet.expires_on,
             version_id=terms.version_id,
             slice=terms.slice,
             validity_s=terms.validity_s,
             when_empty=terms.action.value,
+            credit_days=terms.credit_days,
             sessions=[SliceOut.of(session) for session in found.sessions],
         )
 

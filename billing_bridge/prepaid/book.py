@@ -51,6 +51,7 @@ class Day:
 
     debited: int = 0
     earned_minor: int = 0
+    lapsed_minor: int = 0
 
 
 @dataclass(slots=True)
@@ -190,6 +191,8 @@ class Book:
         """More of it, for `worth_minor` net; sessions in the garden get a slice and go on, and those whose NAS would
         end them at what was left of it before may come further."""
         self.wallet.balance += units
+        days = self._terms_at(now).credit_days
+        self.wallet.expires_on = None if days is None else local_date(now, self._zone) + timedelta(days=days)
         self._record(Kind.TOP_UP, units, key, now, actor=actor, worth=worth_minor)
         for session in self.sessions.values():
             if session.state is State.WALLED:
@@ -198,6 +201,34 @@ class Book:
                 self._renew(session, now)
                 self._record(Kind.RESERVATION, 0, f"{key}:{session.reservation_id}", now, session=session)
 
+    def lapse(self, now: datetime) -> None:
+        """Credit that was kept for as long as its terms say is gone, but for what calls that go on still hold: what
+        was paid for it is earned. Its sessions have used their final unit."""
+        wallet, today = self.wallet, local_date(now, self._zone)
+        if wallet.expires_on is None or today < wallet.expires_on or wallet.closed_at is not None:
+            return
+        action = self._terms_at(now).action
+        for session in self.sessions.values():
+            session.open = 0
+            if session.state is State.OPEN and session.session_key is not None:
+                session.state = State.WALLED if action is FinalAction.GARDEN else State.FINAL
+                self.told.ended[session.session_key] = action
+        left = min(wallet.balance, self.telephony.held)
+        gone = wallet.balance - left
+        earned = wallet.worth_minor * gone // wallet.balance if left else wallet.worth_minor
+        wallet.balance = left
+        of_day = self.days.setdefault(today, Day())
+        of_day.lapsed_minor += earned
+        self._record(Kind.LAPSE, -gone, f"lapse:{wallet.expires_on}", now, worth=-earned)
+        wallet.expires_on = today + timedelta(days=1) if left else None
+
+    def pay_out(self, now: datetime, *, actor: str) -> int:
+        """What is left of a closed balance is given back; what it was worth, net, in minor units."""
+        worth = self.wallet.worth_minor
+        amount, self.wallet.balance = self.wallet.balance, 0
+        self._record(Kind.PAY_OUT, -amount, f"pay-out:{to_key(now)}", now, actor=actor, worth=-worth)
+        return worth
+
     def close(self, now: datetime) -> None:
         """Nothing is debited any more; what was reserved is given back."""
         self.wallet.closed_at = self.wallet.closed_at or now
@@ -205,7 +236,13 @@ class Book:
             self._give_back(session, Kind.RELEASE, f"close:{session.reservation_id}:{to_key(now)}", now)
 
     def follow_terms(self, now: datetime) -> None:
-        """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much."""
+        """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much; and
+        what there is is kept as long as the new ones say, from now on where nothing limited it before."""
+        wallet, days = self.wallet, self._terms_at(now).credit_days
+        if days is None or not wallet.balance:
+            wallet.expires_on = None
+        elif wallet.expires_on is None:
+            wallet.expires_on = local_date(now, self._zone) + timedelta(days=days)
         self._record(Kind.RESERVATION, 0, f"terms:{self._terms_at(now).sequence}", now)
 
     # --- how

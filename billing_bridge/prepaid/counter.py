@@ -96,17 +96,20 @@ class PrepaidCounter:
         return until < watermark
 
     async def expire(self) -> None:
-        """Give back slices of sessions that fell silent or never began, and forget sessions long unheard of."""
+        """Give back slices of sessions that fell silent or never began, and forget sessions long unheard of; take
+        credit whose time is over."""
         while True:
             now = self._clock.now()
             async with self._database.read() as conn:
-                services = await repository.expired(conn, now, _SERVICES)
+                lapsing = await repository.lapsing(conn, self._prepaid.day_of(now), _SERVICES)
+                services = {*lapsing, *await repository.expired(conn, now, _SERVICES)}
             if not services:
                 return
             async with self._database.begin() as conn:
                 books = await self._prepaid.locked_all(conn, services)
                 for book in books.values():
                     book.expire(now)
+                    book.lapse(now)
                 said = await self._prepaid.keep(conn, list(books.values()), now)
                 await repository.forget_sessions(conn, now - _MEMORY)
             if said:

@@ -29,6 +29,10 @@ class Kind(StrEnum):
     RELEASE = "release"
     EXPIRY = "expiry"
     """A slice whose session fell silent, or never began, is given back."""
+    LAPSE = "lapse"
+    """Credit that was kept longer than its terms say is gone."""
+    PAY_OUT = "pay-out"
+    """What was left of a closed balance was given back."""
 
 
 class State(StrEnum):
@@ -56,6 +60,8 @@ class Terms:
     slice: int
     validity: timedelta
     action: FinalAction
+    credit_days: int | None = None
+    """How long credit is kept after the last top-up; None is for ever."""
 
     @property
     def version_id(self) -> str | None:
@@ -101,6 +107,8 @@ class Wallet:
     standing: Standing
     opened_at: datetime
     closed_at: datetime | None = None
+    expires_on: date | None = None
+    """The first local day on which what is left is gone, unless it is topped up before."""
 
     @property
     def available(self) -> int:

@@ -28,7 +28,19 @@ from billing_bridge.prepaid.model import (
     Used,
     Wallet,
 )
-from billing_bridge.prepaid.tables import GRANTED, HELD, call, day, movement, position, session, terms, used, wallet
+from billing_bridge.prepaid.tables import (
+    GRANTED,
+    HELD,
+    UNPOSTED,
+    call,
+    day,
+    movement,
+    position,
+    session,
+    terms,
+    used,
+    wallet,
+)
 from billing_bridge.tables import entitlement, subscription, tariff
 from billing_bridge.tables import session as mediated
 from controller.domain.credit import FinalAction, Standing
@@ -48,10 +60,9 @@ _SESSION = tuple(f.name for f in fields(Session))
 _MOVEMENT = tuple(f.name for f in fields(Movement) if f.name != "sequence")
 _CALL = tuple(f.name for f in fields(PrepaidCall))
 _USED = ("service_id", "terms", "period_on", "used", "debited")
-_DAY = ("service_id", "day", "debited", "earned_minor")
-_ADD_TO_DAY = (
-    "ON CONFLICT (service_id, day) DO UPDATE SET"
-    f" debited = {day.name}.debited + excluded.debited, earned_minor = {day.name}.earned_minor + excluded.earned_minor"
+_DAY = ("service_id", "day", "debited", "earned_minor", "lapsed_minor")
+_ADD_TO_DAY = "ON CONFLICT (service_id, day) DO UPDATE SET " + ", ".join(
+    f"{name} = {day.name}.{name} + excluded.{name}" for name in _DAY[2:]
 )
 
 
@@ -67,22 +78,25 @@ class TermsRow:
     validity_s: int
     action: FinalAction
     actor: str
+    credit_days: int | None = None
 
     def with_tariff(self, found: TariffVersion | None) -> Terms:
         return Terms(
-            self.sequence, self.since, found, self.slice, timedelta(seconds=self.validity_s), self.action
+            self.sequence, self.since, found, self.slice, timedelta(seconds=self.validity_s), self.action,
+            self.credit_days,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class UsedDay:
-    """What was earned of a balance on a local day, and is not in the books yet."""
+    """What was earned of a balance on a local day, by use and by expiry, and is not in the books yet."""
 
     service_id: str
     account_id: str
     day: date
     currency: str
     earned_minor: int
+    lapsed_minor: int
 
 
 # --- wallets ---
@@ -241,7 +255,7 @@ async def store(conn: AsyncConnection, changed: Iterable[Book]) -> None:
     calls = [tuple(getattr(c, name) for name in _CALL) for book in books for c in book.telephony.calls.values()]
     await insert_rows(conn, call, _CALL, calls, replacing(call, _CALL))
     days = [
-        (book.wallet.service_id, at, said.debited, said.earned_minor)
+        (book.wallet.service_id, at, said.debited, said.earned_minor, said.lapsed_minor)
         for book in books
         for at, said in sorted(book.days.items())
     ]
@@ -279,7 +293,7 @@ async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
 
 
 async def any_unposted(conn: AsyncConnection) -> bool:
-    query = select(day.c.day).where(day.c.earned_minor != day.c.posted_minor).limit(1)
+    query = select(day.c.day).where(text(UNPOSTED)).limit(1)
     return (await conn.execute(query)).first() is not None
 
 
@@ -288,23 +302,36 @@ async def unposted(conn: AsyncConnection, limit: int) -> list[UsedDay]:
     query = (
         select(day, wallet.c.account_id, wallet.c.currency)
         .join(wallet, wallet.c.service_id == day.c.service_id)
-        .where(day.c.earned_minor != day.c.posted_minor)
+        .where(text(UNPOSTED))
         .order_by(day.c.service_id, day.c.day)
         .limit(limit)
         .with_for_update(of=day)
     )
     return [
-        UsedDay(row.service_id, row.account_id, row.day, row.currency, row.earned_minor - row.posted_minor)
+        UsedDay(
+            row.service_id, row.account_id, row.day, row.currency, row.earned_minor - row.posted_minor,
+            row.lapsed_minor - row.lapsed_posted_minor,
+        )
         for row in await conn.execute(query)
-    ]
+    ]  # fmt: skip
 
 
 async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
     """They stand in the books now."""
     for posted in days:
         mine = (day.c.service_id == posted.service_id, day.c.day == posted.day)
-        amount = day.c.posted_minor + posted.earned_minor
-        await conn.execute(update(day).where(*mine).values(posted_minor=amount))
+        amounts = {
+            "posted_minor": day.c.posted_minor + posted.earned_minor,
+            "lapsed_posted_minor": day.c.lapsed_posted_minor + posted.lapsed_minor,
+        }
+        await conn.execute(update(day).where(*mine).values(amounts))
+
+
+async def lapsing(conn: AsyncConnection, today: date, limit: int) -> list[str]:
+    """Services whose credit is kept no longer."""
+    w = wallet.c
+    query = select(w.service_id).where(w.expires_on <= today, w.closed_at.is_(None)).order_by(w.service_id)
+    return list(await conn.scalars(query.limit(limit)))
 
 
 async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:

@@ -1,8 +1,8 @@
-"""Prepaid balances over HTTP: looked at, and closed. Opening and topping up need the accounts and the books too."""
+"""Prepaid balances over HTTP, to look at. What moves money needs the accounts and the books too."""
 
 from __future__ import annotations
 
-from billing_bridge.prepaid.answers import CallEndIn, CallIn, CallOut, CloseIn, MovementOut, PrepaidOut, PrepaidQuery
+from billing_bridge.prepaid.answers import CallEndIn, CallIn, CallOut, MovementOut, PrepaidOut, PrepaidQuery
 from billing_bridge.prepaid.service import PrepaidService
 from controller.domain.identity import ServiceId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
@@ -16,10 +16,6 @@ def endpoints(prepaid: PrepaidService) -> list[Endpoint]:
 
     async def show(call: Call) -> PrepaidOut:
         return PrepaidOut.of(await prepaid.show(ServiceId(call.path["service_id"])))
-
-    async def close(call: Call) -> PrepaidOut:
-        service_id, reason = ServiceId(call.path["service_id"]), call.body_as(CloseIn).reason
-        return PrepaidOut.of(await prepaid.close(service_id, actor=call.actor, reason=reason))
 
     async def movements(call: Call) -> Page:
         query = call.query_as(PageQuery)
@@ -70,15 +66,6 @@ def endpoints(prepaid: PrepaidService) -> list[Endpoint]:
             scope="billing:read",
             handler=show,
             summary="The prepaid balance of a service, and what is reserved of it",
-            returns=PrepaidOut,
-        ),
-        Endpoint(
-            "POST",
-            "/services/{service_id}/prepaid/close",
-            scope="billing:write",
-            handler=close,
-            summary="A service is prepaid no more; what is left of its balance stays known",
-            body=CloseIn,
             returns=PrepaidOut,
         ),
         Endpoint(

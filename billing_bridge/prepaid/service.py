@@ -7,8 +7,8 @@ of processes, no two reserve the same last octet; and a check of the table refus
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -61,6 +61,8 @@ class NewTerms:
     slice: int
     validity_s: int
     action: FinalAction
+    credit_days: int | None = None
+    """How long credit is kept after the last top-up; None is for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class PrepaidService:
             before.closed_at = None
             await repository.put(conn, before)
             row = TermsRow(
-                0, service_id, now, wanted.version_id, wanted.slice, wanted.validity_s, wanted.action, actor
+                0, service_id, now, wanted.version_id, wanted.slice, wanted.validity_s, wanted.action, actor,
+                wanted.credit_days,
             )  # fmt: skip
             await repository.add_terms(conn, row)
             if fresh:
@@ -142,21 +145,45 @@ class PrepaidService:
                 subject=f"service:{service_id}",
                 after={
                     "unit": unit, "version_id": wanted.version_id, "slice": wanted.slice,
-                    "validity_s": wanted.validity_s, "action": wanted.action.value,
+                    "validity_s": wanted.validity_s, "action": wanted.action.value, "credit_days": wanted.credit_days,
                 },
             )  # fmt: skip
         await self._access.follow()
         return await self.show(service_id)
 
     async def close(self, service_id: ServiceId, *, actor: str, reason: str) -> PrepaidState:
-        """No login takes of the balance any more, and none is refused for its sake; what is left of it stays known.
-
-        Raises UnknownPrepaid.
-        """
+        """See `close_in`."""
         async with self._database.begin() as conn:
-            await self._close(conn, await self.locked(conn, service_id), actor, reason)
+            await self.close_in(conn, service_id, actor=actor, reason=reason)
         await self._access.follow()
         return await self.show(service_id)
+
+    async def close_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str, reason: str) -> None:
+        """No login takes of the balance any more, and none is refused for its sake; what is left of it stays known.
+
+        Raises UnknownPrepaid. The caller calls `follow` after its transaction.
+        """
+        await self._close(conn, await self.locked(conn, service_id), actor, reason)
+
+    async def pay_out_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> Wallet | None:
+        """Take what is left of a closed balance, for the caller to give back what it was worth: the wallet as it was.
+        None where nothing is left, or nobody closed it."""
+        book = (await self.locked_all(conn, [service_id])).get(service_id)
+        if book is None or book.wallet.closed_at is None or not book.wallet.balance:
+            return None
+        before, now = replace(book.wallet), self._clock.now()
+        book.pay_out(now, actor=actor)
+        await repository.store(conn, [book])
+        await audit.record(
+            conn,
+            now=now,
+            actor=actor,
+            action="prepaid.pay-out",
+            subject=f"service:{service_id}",
+            before={"balance": before.balance, "unit": before.unit, "worth": str(before.worth)},
+            after={"balance": 0},
+        )
+        return before
 
     async def terminated_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> None:
         """The service has ended, and its balance with it; what is left of that stays known."""
@@ -203,6 +230,10 @@ class PrepaidService:
         made = await repository.moved(conn, service_id, key)
         assert made is not None, "it was written just now"
         return made
+
+    def day_of(self, at: datetime) -> date:
+        """The local day of an instant."""
+        return local_date(at, self._settings.zone)
 
     async def follow(self) -> None:
         """After a transaction of the caller's: logins of this process know at once."""

@@ -9,6 +9,8 @@ from controller.store.triggers import refuse_changes
 
 HELD = "open > 0 OR state IN ('pending', 'shut')"
 """Slices that time takes back: those that hold something, and those whose session has not begun."""
+UNPOSTED = "earned_minor <> posted_minor OR lapsed_minor <> lapsed_posted_minor"
+"""Days of which the books do not know all."""
 GRANTED = "granted_s > 0"
 """Calls that go on."""
 
@@ -26,10 +28,18 @@ wallet = Table(
     Column("standing", String(8), nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("closed_at", Instant),
+    Column("expires_on", Date),
+    Index(
+        "ix_billing_bridge_prepaid_expires_on",
+        "expires_on",
+        sqlite_where=text("expires_on IS NOT NULL"),
+        postgresql_where=text("expires_on IS NOT NULL"),
+    ),
     CheckConstraint("reserved >= 0 AND reserved <= balance", name="reserved_once"),
 )
 """`unit` is what is counted: minor units of a currency, "octets" or "seconds". `worth_minor` is what was paid for what
-is left, net; `overshoot` what networks let through beyond the balance, which nobody pays."""
+is left, net; `overshoot` what networks let through beyond the balance, which nobody pays. From `expires_on` on what is
+left is gone, unless it is topped up before."""
 
 terms = Table(
     "billing_bridge_prepaid_terms",
@@ -42,10 +52,11 @@ terms = Table(
     Column("validity_s", Integer, nullable=False),
     Column("action", String(12), nullable=False),
     Column("actor", String(128), nullable=False),
+    Column("credit_days", Integer, CheckConstraint("credit_days > 0", name="credit_days")),
     sqlite_autoincrement=True,
 )
 """From `since` on a service pays by the prices of this offering version (NULL: its balance is units), in slices of so
-many octets or seconds."""
+many octets or seconds. Credit is kept for `credit_days` after the last top-up (NULL: for ever)."""
 
 session = Table(
     "billing_bridge_prepaid_session",
@@ -110,15 +121,14 @@ day = Table(
     Column("debited", BigInteger, nullable=False),
     Column("earned_minor", BigInteger, nullable=False),
     Column("posted_minor", BigInteger, nullable=False, server_default="0"),
+    Column("lapsed_minor", BigInteger, nullable=False, server_default="0"),
+    Column("lapsed_posted_minor", BigInteger, nullable=False, server_default="0"),
     Index(
-        "ix_billing_bridge_prepaid_day_unposted",
-        "day",
-        sqlite_where=text("earned_minor <> posted_minor"),
-        postgresql_where=text("earned_minor <> posted_minor"),
+        "ix_billing_bridge_prepaid_day_unposted", "day", sqlite_where=text(UNPOSTED), postgresql_where=text(UNPOSTED)
     ),
 )
-"""What was debited on a local day of use, how much of what was paid for it was earned by that, and how much of that
-stands in the books."""
+"""What was debited on a local day of use, how much of what was paid for it was earned by that, how much by credit that
+expired on it, and how much of both stands in the books."""
 
 movement = Table(
     "billing_bridge_prepaid_movement",

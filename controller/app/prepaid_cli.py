@@ -41,11 +41,12 @@ def open_(
     slice_: Annotated[int, typer.Option("--slice", help="Octets, or seconds, reserved at a time.")] = 100_000_000,
     validity: Annotated[int, typer.Option(help="Seconds that a slice is kept for a silent session.")] = 1_800,
     when_empty: Annotated[str, typer.Option(help="disconnect or garden.")] = "disconnect",
+    credit_days: Annotated[int, typer.Option(help="Days that credit is kept after a top-up; 0 is for ever.")] = 0,
 ) -> None:
     """Make a service prepaid, or change how it is paid from now on."""
     body: dict[str, Any] = {
         "account_id": account, "unit": unit, "currency": currency, "slice": slice_, "validity_s": validity,
-        "when_empty": when_empty,
+        "when_empty": when_empty, "credit_days": credit_days or None,
     }  # fmt: skip
     with opened() as api:
         if plan:
@@ -83,10 +84,23 @@ def movements(service: Service) -> None:
 
 
 @prepaid_app.command()
-def close(service: Service, reason: Annotated[str, typer.Option(help="For the audit log.")]) -> None:
-    """A service is prepaid no more; what is left of its balance stays known."""
+def receipts(service: Service) -> None:
+    """What was paid for a balance, and given back of it, newest first; the papers are GET /receipts/ID/pdf."""
     with opened() as api:
-        _print(api.post(f"/services/{service}/prepaid/close", {"reason": reason}))
+        for row in api.all("/receipts", service_id=service):
+            total = f"{row['total']['amount']} {row['total']['currency']}"
+            print(f"{row['number']}  {row['issued_on']}  {row['kind']:<8} {total:>14}  {row['receipt_id']}")
+
+
+@prepaid_app.command()
+def close(
+    service: Service,
+    reason: Annotated[str, typer.Option(help="For the audit log.")],
+    keep: Annotated[bool, typer.Option("--keep", help="What is left stays, for when it is opened again.")] = False,
+) -> None:
+    """A service is prepaid no more; what is left of its balance becomes a payment of the account."""
+    with opened() as api:
+        _print(api.post(f"/services/{service}/prepaid/close", {"reason": reason, "pay_out": not keep}))
 
 
 def _newest(api: Remote, plan: str) -> str:
@@ -104,7 +118,7 @@ def _amount(row: dict[str, Any], amount: int) -> str:
 def _print(row: dict[str, Any]) -> None:
     print(
         f"{_amount(row, row['balance'])}, {_amount(row, row['reserved'])} reserved: {row['standing']}"
-        f" (when empty: {row['when_empty']})"
+        f" (when empty: {row['when_empty']})" + (f"; gone on {row['expires_on']}" if row["expires_on"] else "")
     )
     for session in row["sessions"]:
         print(

@@ -91,6 +91,7 @@ from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.taxes import TaxService
+from erp.finance.vouchers import Receipts
 from erp.inventory.service import InventoryService
 from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
@@ -395,7 +396,9 @@ class Prepaid:
         self.balances.ordered = ordered_versions
         erp.placement.refuse_tariff = self.balances.refuse_plan
         self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
-        self.sales = PrepaidSales(base.database, self.balances, Prepayments(base.clock, erp.crm), erp.crm)
+        prepayments = Prepayments(base.clock, erp.crm, erp.finance.settlement)
+        self.sales = PrepaidSales(base.database, self.balances, prepayments, erp.crm)
+        self.receipts = Receipts(base.database)
         network.radius.use_credit(self.balances, self.balances.without_credit)
 
 

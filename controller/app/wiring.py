@@ -89,6 +89,7 @@ from erp.finance import (
     revenue_routes,
     settlement_routes,
     tax_routes,
+    voucher_routes,
 )
 from erp.finance import routes as finance_routes
 from erp.inventory import routes as inventory_routes
@@ -276,6 +277,7 @@ class Program:
             *sepa_routes.endpoints(self.erp.payments),
             *cash_routes.endpoints(self.erp.payments),
             *deposit_routes.endpoints(self.erp.deposits),
+            *voucher_routes.endpoints(self.prepaid.receipts),
             *resale_routes.endpoints(self.erp.resale),
             *books_routes.endpoints(self.erp.books),
             *proposal_routes.endpoints(self.erp.proposals),

@@ -1,6 +1,7 @@
 """Prepaid services between billing, which keeps the balance, and finance, which keeps the money.
 
-top up   balance + prepayment of the customer, one transaction: neither is there without the other
+top up   balance + prepayment of the customer + its receipt, one transaction: none is there without the others
+close    what is left of the balance becomes a payment of the account, in one transaction
 run      what was used and stands in no books yet becomes revenue, by the local day of use; balance's mark and
          entry are one transaction, so it is posted once whenever the program dies
 """
@@ -18,12 +19,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid
+from billing_bridge.prepaid.model import OCTETS
 from billing_bridge.prepaid.service import UNITS, NewTerms, PrepaidService, PrepaidState
 from controller.domain.errors import NotFound, RuleError
 from controller.domain.events import ServiceActivated, ServiceTerminated
 from controller.domain.identity import AccountId, ServiceId
 from controller.domain.money import Money
 from controller.domain.ports import AccountDirectory
+from controller.domain.units import human_octets
 from controller.store.engine import Database
 from erp.finance.prepayments import Earned, Paid, Prepayments
 
@@ -87,8 +90,10 @@ class PrepaidSales:
             percent = wanted.tax_percent if tariff is None else tariff.tax_percent
             if percent is None:
                 raise RuleError("say tax_percent, the tax in what was paid: a balance of units has no price to tell")
+            category = tariff.tax_category if tariff is not None else "S" if percent else "O"
             paid = Paid(
-                service_id, AccountId(wallet.account_id), wanted.paid, percent, wanted.into, wanted.reference
+                service_id, AccountId(wallet.account_id), wanted.paid, percent, wanted.into, wanted.reference,
+                category, _in_words(wanted.units, wallet.unit),
             )  # fmt: skip
             net = await self._prepayments.take_in(conn, paid, actor=actor)
             units = wanted.units
@@ -99,12 +104,32 @@ class PrepaidSales:
         await self._prepaid.follow()
         return await self._prepaid.show(service_id)
 
+    async def close(self, service_id: ServiceId, *, pay_out: bool, actor: str, reason: str) -> PrepaidState:
+        """The service is prepaid no more. With `pay_out` what is left becomes a payment of the account. Again it
+        changes nothing, but may pay out what was left before. Raises UnknownPrepaid."""
+        async with self._database.begin() as conn:
+            await self._prepayments.lock_in(conn)
+            await self._prepaid.close_in(conn, service_id, actor=actor, reason=reason)
+            if pay_out:
+                await self._pay_out(conn, service_id, actor)
+        await self._prepaid.follow()
+        return await self._prepaid.show(service_id)
+
+    async def _pay_out(self, conn: AsyncConnection, service_id: ServiceId, actor: str) -> None:
+        left = await self._prepaid.pay_out_in(conn, service_id, actor=actor)
+        if left is not None:
+            account_id = AccountId(left.account_id)
+            await self._prepayments.give_back_in(conn, service_id, account_id, left.worth, actor=actor)
+
     async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
         """A balance that was opened before there was a login."""
         await self._prepaid.activated_in(conn, event.service_id)
 
     async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
+        """Its balance ends with it, and the customer gets what is left of that."""
+        await self._prepayments.lock_in(conn)
         await self._prepaid.terminated_in(conn, event.service_id, actor=event.actor)
+        await self._pay_out(conn, event.service_id, event.actor)
 
     async def run(self) -> None:
         """For ever. A database that is away is logged and tried again."""
@@ -123,8 +148,20 @@ class PrepaidSales:
         async with self._database.begin() as conn:
             await self._prepayments.lock_in(conn)
             days = await self._prepaid.unposted_in(conn, _DAYS)
-            earned = [Earned(AccountId(d.account_id), d.day, Money(d.earned_minor, d.currency)) for d in days]
+            earned = [
+                Earned(AccountId(d.account_id), d.day, Money(minor, d.currency), expired)
+                for d in days
+                for minor, expired in ((d.earned_minor, False), (d.lapsed_minor, True))
+                if minor
+            ]
             if earned:
                 await self._prepayments.earn_in(conn, earned)
                 await self._prepaid.post_in(conn, days)
         return len(days) == _DAYS
+
+
+def _in_words(units: int | None, unit: str) -> str:
+    """What was bought, on its receipt; the empty text for money."""
+    if units is None:
+        return ""
+    return human_octets(units) if unit == OCTETS else f"{units} s"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from billing_bridge.prepaid.answers import PrepaidIn, PrepaidOut
+from billing_bridge.prepaid.answers import CloseIn, PrepaidIn, PrepaidOut
 from billing_bridge.prepaid.service import NewTerms
 from controller.domain.credit import FinalAction
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId
@@ -33,7 +33,7 @@ def endpoints(sales: PrepaidSales) -> list[Endpoint]:
     async def put(call: Call) -> PrepaidOut:
         body = call.body_as(PrepaidIn)
         version = None if body.version_id is None else OfferingVersionId(body.version_id)
-        wanted = NewTerms(version, body.slice, body.validity_s, FinalAction(body.when_empty))
+        wanted = NewTerms(version, body.slice, body.validity_s, FinalAction(body.when_empty), body.credit_days)
         unit = body.currency if body.unit == "money" else body.unit
         service_id, account_id = ServiceId(call.path["service_id"]), AccountId(body.account_id)
         return PrepaidOut.of(await sales.open(service_id, account_id, unit, body.currency, wanted, actor=call.actor))
@@ -43,7 +43,21 @@ def endpoints(sales: PrepaidSales) -> list[Endpoint]:
         wanted = TopUp(body.paid.money(), body.into, body.reference, body.units, body.tax_percent)
         return PrepaidOut.of(await sales.top_up(ServiceId(call.path["service_id"]), wanted, actor=call.actor))
 
+    async def close(call: Call) -> PrepaidOut:
+        body, service_id = call.body_as(CloseIn), ServiceId(call.path["service_id"])
+        found = await sales.close(service_id, pay_out=body.pay_out, actor=call.actor, reason=body.reason)
+        return PrepaidOut.of(found)
+
     return [
+        Endpoint(
+            "POST",
+            "/services/{service_id}/prepaid/close",
+            scope="billing:write",
+            handler=close,
+            summary="A service is prepaid no more; what is left of its balance becomes a payment of the account",
+            body=CloseIn,
+            returns=PrepaidOut,
+        ),
         Endpoint(
             "PUT",
             "/services/{service_id}/prepaid",

@@ -37,6 +37,8 @@ DEPOSITS = "deposits"
 """Held for customers as security."""
 PREPAYMENTS = "prepayments"
 """Paid for service that is still to be used."""
+BREAKAGE = "breakage"
+"""Earned by prepaid credit that expired unused."""
 COMMISSIONS, PAYABLES = "commissions", "payables"
 BANK_CHARGES, BAD_DEBTS, CASH_DIFFERENCES = "bank-charges", "bad-debts", "cash-differences"
 

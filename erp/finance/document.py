@@ -41,6 +41,8 @@ from erp.finance.words import Words, words_of
 
 _REASONS = {"AE": "reverse-charge", "K": "intra-community", "G": "export", "O": "no-vat", "E": "exempt"}
 _CODE = 26 * mm
+OF_PREPAID = {"receipt": "received", "refund": "refunded"}
+"""Documents of prepaid credit, which ask for nothing, and the words that they end with."""
 
 
 def render(content: dict[str, Any]) -> bytes:
@@ -96,7 +98,7 @@ def _head(content: dict[str, Any], words: Words) -> Flowable:
         (words["customer"], buyer["customer_id"][-12:]),
         (words["account"], buyer["account_id"][-12:]),
     ]
-    if content["kind"] == "credit-note":
+    if content["kind"] in ("credit-note", *OF_PREPAID):
         del facts[2]
     rows = [[text(name, size=8, ink=MUTED), text(value, size=8.5, right=True)] for name, value in facts]
     side: list[Flowable] = [text(seller["name"], size=12, bold=True, ink=ACCENT), Spacer(0, 12 * mm)]
@@ -241,6 +243,9 @@ def _payment(content: dict[str, Any], words: Words) -> Flowable:
     currency, asked = content["currency"], due_minor(content)
     if content["kind"] == "credit-note":
         return text(words["credited"].format(total=words.money(abs(content["total_minor"]), currency)), size=9)
+    if content["kind"] in OF_PREPAID:
+        said = words[OF_PREPAID[content["kind"]]]
+        return text(said.format(total=words.money(abs(content["total_minor"]), currency)), size=9)
     if not asked:
         return text(words["paid"], size=9)
     iban = content["seller"]["iban"]

@@ -158,5 +158,9 @@ class LevyUnavailable(HeadendError):
     """The service that computes levies does not answer, or answers what cannot be. Nothing was issued."""
 
 
+class UnknownReceipt(NotFound):
+    """No receipt has this id."""
+
+
 class DocumentAltered(HeadendError):
     """A stored document no longer has the digest it was issued with: somebody wrote to the database."""

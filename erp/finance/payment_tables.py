@@ -6,7 +6,19 @@ integer minor units.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from controller.store.metadata import BigId, ExactDecimal, Id, Instant, metadata
 from erp.finance import triggers
@@ -110,6 +122,7 @@ prepayment = Table(
     Column("net_minor", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("tax_percent", ExactDecimal, nullable=False),
+    Column("tax_category", String(4), nullable=False),
     Column("into", String(8), nullable=False),
     Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False),
     Column("taken_at", Instant, nullable=False),
@@ -118,9 +131,38 @@ prepayment = Table(
 )
 """Money paid for service that is still to be used, with the tax in it."""
 
+receipt = Table(
+    "finance_receipt",
+    metadata,
+    Column("receipt_id", Id, primary_key=True),
+    Column("entity_id", Id, nullable=False),
+    Column("series", String(24), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("number", String(40), nullable=False),
+    Column("kind", String(12), CheckConstraint("kind IN ('receipt', 'refund')", name="kind"), nullable=False),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("service_id", Id, nullable=False, index=True),
+    Column("reference", String(60), nullable=False),
+    Column("entry_id", Id, ForeignKey("finance_journal_entry.entry_id"), nullable=False, unique=True),
+    Column("issued_at", Instant, nullable=False),
+    Column("issued_on", Date, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("content_sha256", LargeBinary(32), nullable=False),
+    UniqueConstraint("entity_id", "series", "sequence"),
+    UniqueConstraint("service_id", "kind", "reference"),
+    CheckConstraint("total_minor = net_minor + tax_minor", name="total"),
+)
+"""Documents of prepaid credit: what was paid for it, and what was given back of that (`refund`, below zero). Numbered
+without gaps, each in the transaction of its entry."""
+
 triggers.forbid_changes(payment, ("method", "reference"))
 triggers.forbid_changes(payment_reversal, ("kind", "reference"))
 triggers.forbid_changes(allocation, ("reverses",))
 triggers.forbid_changes(deposit, ("account_id", "reference"))
 triggers.forbid_changes(deposit_release)
 triggers.forbid_changes(prepayment, ("service_id", "reference"))
+triggers.forbid_changes(receipt, ("entity_id", "series", "sequence"), ("entry_id",))

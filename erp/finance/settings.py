@@ -16,6 +16,8 @@ class FinanceSettings:
     """Prefix of credit notes, which have a series of their own."""
     debit_note_series: str = ""
     """Prefix of debit notes; empty: they are numbered with the invoices."""
+    receipt_series: str = "RC"
+    """Prefix of receipts and refunds of prepaid credit."""
     due_days: int = 14
     """Days from issue until an invoice is due."""
     tax_rounding: str = ROUND_HALF_UP

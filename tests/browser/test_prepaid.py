@@ -16,7 +16,10 @@ from controller.store.engine import Database
 from controller.workflows import routes_prepaid
 from controller.workflows.prepaid import PrepaidSales
 from erp.crm import routes as crm_routes
+from erp.finance import voucher_routes
 from erp.finance.prepayments import Prepayments
+from erp.finance.settlement import Settlement
+from erp.finance.vouchers import Receipts
 from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.http_server import serving
 from tests.support.isp import Isp
@@ -45,11 +48,13 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
             await world.later(minutes=5)
             await world.report("interim", used * MB)
         await world.log.close()
-        sales = PrepaidSales(database, world.prepaid, Prepayments(world.clock, isp.crm), isp.crm)
+        settlement = Settlement(database, world.clock, isp.crm)
+        sales = PrepaidSales(database, world.prepaid, Prepayments(world.clock, isp.crm, settlement), isp.crm)
 
         def endpoints(_: Database, __: object) -> list[Endpoint]:
             rooms = [crm_routes.endpoints(isp.crm), prepaid_routes.endpoints(world.prepaid)]
-            return [endpoint for room in [*rooms, routes_prepaid.endpoints(sales)] for endpoint in room]
+            rooms += [routes_prepaid.endpoints(sales), voucher_routes.endpoints(Receipts(database))]
+            return [endpoint for room in rooms for endpoint in room]
 
         return await World(endpoints=endpoints, clock=world.clock).build(database)
 
@@ -84,11 +89,21 @@ def test_a_balance_is_opened_topped_up_looked_at_and_closed(chromium: Chromium, 
     expect(page.locator(".state").first).to_contain_text("active")
     expect(page.get_by_text("+1.5 GB")).to_be_visible()
 
+    assert_nothing_sticks_out(page)
+    with page.expect_response("**/receipts/*/pdf") as answered:
+        page.evaluate("fetch(document.querySelector('a[href^=\"/receipts/\"]').href)")
+    assert answered.value.headers["content-type"] == "application/pdf"
+    assert "RC-" in answered.value.headers["content-disposition"]
+
     page.get_by_role("link", name="Close").click()
     page.locator("[name='reason']").fill("moved to a contract")
     page.get_by_role("button", name="Close").click()
     expect(page.locator(".state").first).to_contain_text("closed")
     expect(page.get_by_role("link", name="Top up")).to_have_count(0)
+    expect(page.get_by_text("given back to the customer")).to_be_visible()
+    page.goto(f"{address}/receipts")
+    expect(page.get_by_role("link", name="RC-")).to_have_count(2)
+    assert_nothing_sticks_out(page)
 
     page.goto(f"{address}/prepaid/new")
     page.locator("[name='service_id']").fill(OTHER)

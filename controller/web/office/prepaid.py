@@ -1,4 +1,5 @@
-"""Prepaid services: their balances, what is reserved of them for which sessions, and everything that moved them."""
+"""Prepaid services: their balances, what is reserved of them for which sessions, everything that moved them, and the
+receipts of what was paid for them."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from controller.web.office.table import Column
 from controller.web.office.view import Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
-READ, WRITE, SELL = "billing:read", "billing:write", "finance:write"
+READ, WRITE, SELL, BOOKS = "billing:read", "billing:write", "finance:write", "finance:read"
 _OCTETS, _SECONDS = "octets", "seconds"
 BALANCES = (
     Column("Customer", "customer", link="/prepaid/{service_id}", sub="service_id"),
@@ -50,6 +51,14 @@ BALANCE = (
     Column("Reserved at a time", "slice_shown", "figure"),
     Column("When it is empty", "end"),
     Column("Since", "opened_at", "instant"),
+    Column("Credit is gone on", "expires_on"),
+)
+RECEIPTS = (
+    Column("Number", "number", link="/receipts/{receipt_id}/pdf", sub="what"),
+    Column("Date", "issued_on"),
+    Column("Reference", "reference"),
+    Column("Tax in it", "tax", "money"),
+    Column("Total", "total", "money"),
 )
 SLICES = (
     Column("Session", "session", "mono"),
@@ -69,7 +78,8 @@ _ENDS = {"disconnect": "sessions end, logins are refused", "garden": "the walled
 _STATES = {"open": "active", "out": "empty", "garden": "garden", "closed": "closed"}
 _WORDS = {
     "top-up": "topped up", "debit": "used", "reservation": "reserved", "release": "given back",
-    "expiry": "given back: nothing was heard",
+    "expiry": "given back: nothing was heard", "lapse": "gone: kept as long as its terms say",
+    "pay-out": "given back to the customer",
 }  # fmt: skip
 _UNITS = (Choice("money", "money, by the prices of an offering"), *(Choice(u, u) for u in (_OCTETS, _SECONDS)))
 OPEN = (
@@ -84,6 +94,10 @@ OPEN = (
     ),
     Field("validity_s", "Kept for a silent session", "number", unit="s", start="1800", convert=whole),
     Field("when_empty", "When it is empty", choices=[Choice(*each) for each in _ENDS.items()], start="disconnect"),
+    Field(
+        "credit_days", "Credit is kept", "number", unit="days", convert=whole,
+        hint="after the last top-up; empty for ever",
+    ),
 )  # fmt: skip
 PAID = (
     Field("paid.amount", "Paid, tax in it", "decimal", required=True, convert=decimal),
@@ -94,7 +108,11 @@ _BOUGHT = {
     _OCTETS: (Field("units", "Bought", "decimal", required=True, unit="GB", convert=scaled(10**9)), _TAX),
     _SECONDS: (Field("units", "Bought", "decimal", required=True, unit="h", convert=scaled(3_600)), _TAX),
 }
-CLOSE = (Field("reason", "Why", required=True),)
+_LEFT = (Choice("pay", "becomes a payment of the account"), Choice("keep", "stays, for when it is opened again"))
+CLOSE = (
+    Field("reason", "Why", required=True),
+    Field("pay_out", "What is left", choices=_LEFT, start="pay", convert=lambda said: said == "pay"),
+)
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -110,6 +128,7 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
             intro="Paid before it is used: each session reserves a slice, and no balance is ever overdrawn.",
             nothing="No service is prepaid.",
             make=Link("Make a service prepaid", "/prepaid/new"), make_scope=WRITE,
+            links=[Link("Receipts", "/receipts")] if _has_receipts(api, visit) else [],
         )  # fmt: skip
 
     async def balance(visit: Visit) -> Response:
@@ -130,12 +149,47 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
             site, visit, f"Prepaid balance of {row['customer']}", _shown(row), BALANCE,
             back=Link("Prepaid services", "/prepaid"), links=links,
             parts=[
+                *await _papers(api, visit, service_id),
                 Part("Sessions", [_slice(one, unit) for one in found["sessions"]], SLICES, "No session, and no login."),
                 Part("Movements", [_moved(one, unit) for one in page["items"]], MOVEMENTS, "Nothing has moved it yet."),
             ],
         )  # fmt: skip
 
-    return [WebPage("GET", "/prepaid", READ, balances), WebPage("GET", "/prepaid/{service_id}", READ, balance)]
+    async def receipts(visit: Visit) -> Response:
+        page = await api.get(visit, "/receipts", query={"after": visit.query("after")})
+        rows = [_paper(row) for row in await with_customers(api, visit, page["items"])]
+        return list_page(
+            site, visit, "Receipts", page | {"items": rows},
+            (RECEIPTS[0], Column("Customer", "customer", link="/prepaid/{service_id}"), *RECEIPTS[1:]),
+            intro="What was paid for prepaid credit, and what was given back of it: numbered without gaps.",
+            nothing="Nobody has paid for prepaid credit.",
+        )  # fmt: skip
+
+    async def pdf(visit: Visit) -> Response:
+        return await api.fetch(visit, "/receipts/{receipt_id}/pdf", receipt_id=visit.path["receipt_id"])
+
+    found = [WebPage("GET", "/prepaid", READ, balances), WebPage("GET", "/prepaid/{service_id}", READ, balance)]
+    if api.has("GET", "/receipts"):
+        found += [
+            WebPage("GET", "/receipts", BOOKS, receipts),
+            WebPage("GET", "/receipts/{receipt_id}/pdf", BOOKS, pdf),
+        ]
+    return found
+
+
+def _has_receipts(api: Api, visit: Visit) -> bool:
+    return api.has("GET", "/receipts") and visit.principal.may(BOOKS)
+
+
+async def _papers(api: Api, visit: Visit, service_id: str) -> list[Part]:
+    if not _has_receipts(api, visit):
+        return []
+    page = await api.get(visit, "/receipts", query={"service_id": service_id, "limit": "20"})
+    return [Part("Receipts", [_paper(row) for row in page["items"]], RECEIPTS, "Nothing was paid for it yet.")]
+
+
+def _paper(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "what": {"receipt": "receipt", "refund": "given back"}[row["kind"]]}
 
 
 def _forms(site: Site, api: Api) -> list[WebPage]:
@@ -177,7 +231,8 @@ def _forms(site: Site, api: Api) -> list[WebPage]:
         return await sent(site, visit, form, send)
 
     def closing(visit: Visit) -> Form:
-        intro = "The service is prepaid no more: its logins ask for nothing. What is left of the balance stays known."
+        intro = "The service is prepaid no more: its logins ask for nothing. A payment of the account settles what it"
+        intro += " owes, and the rest of it can be paid out."
         back = Link("The balance", f"/prepaid/{visit.path['service_id']}")
         return Form("Close the balance", CLOSE, back, (("close", "Close"),), intro)
 

@@ -16,11 +16,15 @@ from controller.app.remote import Place, Remote
 SESSION = {"session_key": None, "state": "pending", "reserved": 100, "expires_at": "2026-11-01T12:00:00Z"}
 STATE = {
     "service_id": "s", "unit": "EUR", "balance": 1_000, "reserved": 250, "standing": "open", "when_empty": "garden",
-    "sessions": [SESSION],
+    "sessions": [SESSION], "expires_on": None,
 }  # fmt: skip
 MOVED = {
     "at": "2026-11-01T12:00:00Z", "kind": "debit", "amount": -5, "reserved_change": -5, "balance_after": 95,
     "reserved_after": 0, "overshoot": 7,
+}  # fmt: skip
+PAPER = {
+    "receipt_id": "r", "number": "RC-2026-000001", "issued_on": "2026-11-01", "kind": "receipt",
+    "total": {"amount": "10.00", "currency": "EUR"},
 }  # fmt: skip
 VERSIONS = [{"number": 1, "version_id": "v1"}, {"number": 2, "version_id": "v2"}]
 ANSWERS = {
@@ -29,6 +33,7 @@ ANSWERS = {
     "/services/s/prepaid/top-ups": STATE,
     "/services/s/prepaid/close": STATE | {"standing": "closed"},
     "/services/s/prepaid/movements": {"items": [MOVED], "next": None},
+    "/receipts": {"items": [PAPER], "next": None},
     "/offerings": {"items": [{"offering_id": "f", "name": "Prepaid", "versions": VERSIONS}], "next": None},
 }
 
@@ -75,6 +80,10 @@ def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(asked: 
     plain = {"paid": {"amount": "5.00", "currency": "EUR"}, "into": "bank", "reference": "shop 2"}
     assert asked[-1] == ("POST", "/services/s/prepaid/top-ups", plain)
     assert "closed" in run("close", "s", "--reason", "moved")
+    assert asked[-1] == ("POST", "/services/s/prepaid/close", {"reason": "moved", "pay_out": True})
+    run("close", "s", "--reason", "moved", "--keep")
+    assert asked[-1] == ("POST", "/services/s/prepaid/close", {"reason": "moved", "pay_out": False})
+    assert "RC-2026-000001  2026-11-01  receipt       10.00 EUR  r" in run("receipts", "s")
 
 
 def test_balances_and_what_moved_them_are_listed(asked: list[tuple[str, str, object]]) -> None:

@@ -31,6 +31,9 @@ from erp.catalog.model import Product
 from erp.finance.books import BooksService
 from erp.finance.errors import PaymentMismatch, WrongCurrency
 from erp.finance.prepayments import Prepayments
+from erp.finance.receipts import Payment
+from erp.finance.receipts import payments as payment_rows
+from erp.finance.settlement import Settlement
 from erp.orders.model import Subscription
 from erp.orders.placement import ModifyRequest, Offer, Placed
 from erp.orders.repository import versions_of_service
@@ -47,14 +50,15 @@ class SalesWorld:
         self.isp = Isp(database, directory)
         self.prepaid = PrepaidWorld(database)
         self.books = BooksService(database, self.prepaid.clock, self.isp.crm)
-        prepayments = Prepayments(self.prepaid.clock, self.isp.crm)
+        self.settlement = Settlement(database, self.prepaid.clock, self.isp.crm)
+        prepayments = Prepayments(self.prepaid.clock, self.isp.crm, self.settlement)
         self.sales = PrepaidSales(database, self.prepaid.prepaid, prepayments, self.isp.crm)
         self.account_id: AccountId
 
-    async def open(self, unit: str = "EUR") -> None:
+    async def open(self, unit: str = "EUR", *, credit_days: int | None = None) -> None:
         self.account_id = (await self.isp.customer()).account.account_id
         version = OfferingVersionId(CHEAP) if unit == "EUR" else None
-        wanted = NewTerms(version, MB, 900, FinalAction.GARDEN)
+        wanted = NewTerms(version, MB, 900, FinalAction.GARDEN, credit_days)
         await self.sales.open(SERVICE, self.account_id, unit, "EUR", wanted, actor=ACTOR)
 
     async def top_up(
@@ -70,6 +74,10 @@ class SalesWorld:
         for total in totals:
             await self.prepaid.later(minutes=1)
             await self.prepaid.report("interim", total)
+
+    async def payments(self) -> list[Payment]:
+        async with self.prepaid.database.read() as conn:
+            return await payment_rows(conn, self.account_id, None, 9)
 
     async def trial_balance(self) -> dict[str, int]:
         found = await self.books.trial_balance()

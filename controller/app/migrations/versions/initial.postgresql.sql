@@ -132,13 +132,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -201,9 +201,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -289,11 +289,14 @@ CREATE TABLE billing_bridge_prepaid (
     standing VARCHAR(8) NOT NULL,
     opened_at BIGINT NOT NULL,
     closed_at BIGINT,
+    expires_on DATE,
     CONSTRAINT pk_billing_bridge_prepaid PRIMARY KEY (service_id),
     CONSTRAINT ck_billing_bridge_prepaid_reserved_once CHECK (reserved >= 0 AND reserved <= balance)
 )
 ;;
 CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_expires_on ON billing_bridge_prepaid (expires_on) WHERE expires_on IS NOT NULL
 ;;
 CREATE TABLE billing_bridge_prepaid_position (
     follower VARCHAR(16) NOT NULL,
@@ -562,11 +565,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
+;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -581,9 +584,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -805,9 +808,9 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
+;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
@@ -1131,13 +1134,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
-CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1285,15 +1288,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
-;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1306,9 +1309,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1390,9 +1393,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1428,6 +1431,8 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
+;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
@@ -1435,8 +1440,6 @@ CREATE INDEX ix_radius_session_history_username ON radius_session_history (usern
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1480,9 +1483,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
-;;
 CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1521,13 +1524,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+;;
+CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1590,11 +1593,11 @@ CREATE TABLE radius_pool_lease (
     CONSTRAINT pk_radius_pool_lease PRIMARY KEY (pool_id, position)
 )
 ;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1805,9 +1808,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
-;;
 CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
+;;
+CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1899,6 +1902,7 @@ CREATE TABLE billing_bridge_prepaid_terms (
     validity_s INTEGER NOT NULL,
     action VARCHAR(12) NOT NULL,
     actor VARCHAR(128) NOT NULL,
+    credit_days INTEGER CONSTRAINT ck_billing_bridge_prepaid_terms_credit_days CHECK (credit_days > 0),
     CONSTRAINT pk_billing_bridge_prepaid_terms PRIMARY KEY (sequence),
     CONSTRAINT fk_billing_bridge_prepaid_terms_service_id_billing_brid_31ad FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
@@ -1930,9 +1934,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -1967,11 +1971,13 @@ CREATE TABLE billing_bridge_prepaid_day (
     debited BIGINT NOT NULL,
     earned_minor BIGINT NOT NULL,
     posted_minor BIGINT DEFAULT '0' NOT NULL,
+    lapsed_minor BIGINT DEFAULT '0' NOT NULL,
+    lapsed_posted_minor BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_billing_bridge_prepaid_day PRIMARY KEY (service_id, day),
     CONSTRAINT fk_billing_bridge_prepaid_day_service_id_billing_bridge_prepaid FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_day_unposted ON billing_bridge_prepaid_day (day) WHERE earned_minor <> posted_minor
+CREATE INDEX ix_billing_bridge_prepaid_day_unposted ON billing_bridge_prepaid_day (day) WHERE earned_minor <> posted_minor OR lapsed_minor <> lapsed_posted_minor
 ;;
 CREATE TABLE billing_bridge_prepaid_movement (
     sequence BIGSERIAL NOT NULL,
@@ -2132,11 +2138,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2317,6 +2323,7 @@ CREATE TABLE finance_prepayment (
     net_minor BIGINT NOT NULL,
     currency VARCHAR(3) NOT NULL,
     tax_percent VARCHAR(40) NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
     "into" VARCHAR(8) NOT NULL,
     entry_id VARCHAR(32) NOT NULL,
     taken_at BIGINT NOT NULL,
@@ -2329,6 +2336,41 @@ CREATE TABLE finance_prepayment (
 CREATE FUNCTION finance_prepayment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_prepayment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
 CREATE TRIGGER finance_prepayment_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_prepayment FOR EACH STATEMENT EXECUTE FUNCTION finance_prepayment_frozen()
+;;
+CREATE TABLE finance_receipt (
+    receipt_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    sequence BIGINT NOT NULL,
+    number VARCHAR(40) NOT NULL,
+    kind VARCHAR(12) NOT NULL CONSTRAINT ck_finance_receipt_kind CHECK (kind IN ('receipt', 'refund')),
+    account_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    reference VARCHAR(60) NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    issued_at BIGINT NOT NULL,
+    issued_on DATE NOT NULL,
+    net_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    total_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    content TEXT NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_finance_receipt PRIMARY KEY (receipt_id),
+    CONSTRAINT uq_finance_receipt_entity_id UNIQUE (entity_id, series, sequence),
+    CONSTRAINT uq_finance_receipt_service_id UNIQUE (service_id, kind, reference),
+    CONSTRAINT ck_finance_receipt_total CHECK (total_minor = net_minor + tax_minor),
+    CONSTRAINT uq_finance_receipt_entry_id UNIQUE (entry_id),
+    CONSTRAINT fk_finance_receipt_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_receipt_service_id ON finance_receipt (service_id)
+;;
+CREATE INDEX ix_finance_receipt_account_id ON finance_receipt (account_id)
+;;
+CREATE FUNCTION finance_receipt_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_receipt: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_receipt_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_receipt FOR EACH STATEMENT EXECUTE FUNCTION finance_receipt_frozen()
 ;;
 CREATE TABLE finance_commission (
     reseller_id VARCHAR(32) NOT NULL,
@@ -2378,11 +2420,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2428,9 +2470,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2542,9 +2584,9 @@ CREATE TABLE payments_payout (
     CONSTRAINT fk_payments_payout_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
-;;
 CREATE INDEX ix_payments_payout_state ON payments_payout (state, amount_minor)
+;;
+CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
 ;;
 CREATE TABLE payments_statement (
     statement_id VARCHAR(32) NOT NULL,
@@ -2563,9 +2605,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
-;;
 CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
+;;
+CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
 ;;
 CREATE FUNCTION payments_statement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_statement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2744,9 +2786,9 @@ CREATE TABLE finance_allocation (
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2955,11 +2997,11 @@ CREATE TABLE finance_earning (
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
 CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
-;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2998,11 +3040,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
-;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3023,9 +3065,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_state ON orders_order (state)
-;;
 CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
+;;
+CREATE INDEX ix_orders_order_state ON orders_order (state)
 ;;
 CREATE TABLE orders_contract_notice (
     notice_id VARCHAR(32) NOT NULL,
@@ -3048,9 +3090,9 @@ CREATE TABLE orders_contract_notice (
     CONSTRAINT fk_orders_contract_notice_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id)
 )
 ;;
-CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
-;;
 CREATE INDEX ix_orders_contract_notice_account_id ON orders_contract_notice (account_id)
+;;
+CREATE INDEX ix_orders_contract_notice_state ON orders_contract_notice (state, next_at)
 ;;
 CREATE TABLE orders_attachment (
     subscription_id VARCHAR(32) NOT NULL,
@@ -3090,9 +3132,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -3174,10 +3216,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
-;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
 CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
-CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+;;
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
