@@ -28,13 +28,13 @@ from controller.app.collecting_cli import payments_app
 from controller.app.corrections_cli import tax_app
 from controller.app.customers_cli import customer_app, invoice_app
 from controller.app.dunning_cli import dunning_app
-from controller.app.finance_cli import finance_app
 from controller.app.holding_cli import account_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
 from controller.app.prepaid_cli import prepaid_app
 from controller.app.radius_cli import radius_app
 from controller.app.resale_cli import reseller_app
+from controller.app.revenue_cli import finance_app
 from controller.app.usage_cli import usage_app
 from controller.domain.clock import SystemClock
 from controller.domain.errors import RuleError

@@ -69,6 +69,7 @@ _LEDGER = (
     NavItem("Cash flow", "/ledger/cash-flow", "finance:read", keeps="as_of"),
     NavItem("Receivables", "/ledger/receivables", "finance:read", keeps="as_of"),
     NavItem("Revenue to come", "/ledger/revenue", "finance:read"),
+    NavItem("Contracts", "/ledger/contracts", "finance:read", needs="/revenue-contracts"),
     NavItem("Journal", "/ledger/entries", "finance:read", keeps="as_of"),
     NavItem("Entries by hand", "/ledger/proposals", "finance:read", needs="/entry-proposals"),
     NavItem("Periods", "/ledger/periods", "finance:read"),

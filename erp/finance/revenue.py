@@ -108,19 +108,44 @@ class RevenueService:
         await _audit(conn, made, change, "contract.sign", actor, now)
         return await _contract(conn, made.contract_id)
 
+    def planned(self, price: Money, promises: Sequence[Promise]) -> list[Planned]:
+        """What `sign` would plan. Raises EntryRefused."""
+        return _refusing(lambda: plan(price.minor, promises))
+
     async def modify(
-        self, contract_id: str, *, at: date, added: Money, promises: Sequence[Promise], reason: str, actor: str
+        self,
+        contract_id: str,
+        *,
+        at: date,
+        added: Money,
+        promises: Sequence[Promise],
+        reason: str,
+        actor: str,
+        version: int | None = None,
     ) -> Contract:
         """End the plan on a day; what was not earned by then, and `added`, is spread over what remains.
 
-        Raises UnknownContract, ContractMismatch for another currency, EntryRefused for what cannot be planned.
+        `version` is the change that the caller has seen last: the same asked for twice is done once. Raises
+        UnknownContract, ContractMismatch for another currency or version, EntryRefused for what cannot be planned.
         """
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            found = await _contract(conn, contract_id)
-            if added.currency != found.currency:
-                raise ContractMismatch(f"contract {found.reference} is in {found.currency}")
+            found = await _contract(conn, contract_id, added.currency)
+            last = (await contracts.changes(conn, contract_id))[-1].version
+            if version not in (None, last):
+                raise ContractMismatch(f"contract {found.reference} was changed meanwhile: look at change {last} first")
             return await self._modify(conn, found, at, added.minor, promises, reason, actor)
+
+    async def modified(
+        self, contract_id: str, *, at: date, added: Money, promises: Sequence[Promise]
+    ) -> tuple[Contract, list[Planned]]:
+        """The plan as `modify` would leave it. Writes nothing; raises what `modify` does."""
+        async with self._database.read() as conn:
+            found = await _contract(conn, contract_id, added.currency)
+            _require_after(await contracts.changes(conn, contract_id), at)
+            current = [p for _, p in await contracts.planned(conn, contract_id)]
+        kept, anew = _refusing(lambda: modify(current, at, added.minor, promises))
+        return found, [*kept, *anew]
 
     async def end_in(self, conn: AsyncConnection, subscription_id: str, at: date, *, actor: str) -> Contract | None:
         """What was sold as one is over: nothing of its plan is earned on `at` or later. None without a contract.
@@ -149,8 +174,7 @@ class RevenueService:
         """The caller holds the lock of the books."""
         now = self._clock.now()
         before = await contracts.changes(conn, found.contract_id)
-        if at < before[-1].at_on:
-            raise EntryRefused(f"the contract was changed on {before[-1].at_on} already: this would be before it")
+        _require_after(before, at)
         current = await contracts.planned(conn, found.contract_id)
         _, planned = _refusing(lambda: modify([p for _, p in current], at, added, promises))
         chart = await ledger.ensure_chart(conn, found.entity_id)
@@ -299,11 +323,19 @@ def _taken_back(
     ]
 
 
-async def _contract(conn: AsyncConnection, contract_id: str) -> Contract:
+async def _contract(conn: AsyncConnection, contract_id: str, currency: str | None = None) -> Contract:
+    """Raises UnknownContract, and ContractMismatch where it is not in `currency`."""
     found = await contracts.find(conn, contract_id)
     if found is None:
         raise UnknownContract(f"no contract {contract_id}")
+    if currency not in (None, found.currency):
+        raise ContractMismatch(f"contract {found.reference} is in {found.currency}")
     return found
+
+
+def _require_after(changes: Sequence[Change], at: date) -> None:
+    if at < changes[-1].at_on:
+        raise EntryRefused(f"the contract was changed on {changes[-1].at_on} already: this would be before it")
 
 
 def _refusing(work: Callable[[], _T]) -> _T:

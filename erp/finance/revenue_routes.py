@@ -43,12 +43,16 @@ class ContractIn(In):
 
 
 class ChangeIn(In):
-    """A change on a day: `added` to the price (or less), and all that remains to be delivered."""
+    """A change on a day: `added` to the price (or less), and all that remains to be delivered.
+
+    `version` is the last change that the caller knows: asked for twice, it is done once, and refused then.
+    """
 
     at_on: Day
     added: MoneyIn
     promises: Annotated[list[PromiseIn], Field(min_length=1, max_length=50)]
     reason: _Reason
+    version: Annotated[int, Field(ge=1)] | None = None
 
 
 class RecognitionIn(In):
@@ -96,10 +100,15 @@ class SliceOut(Out):
 
 
 class PlannedOut(Out):
-    """A promise, its share of the price and when that is earned. Days are [first_on, until_on)."""
+    """A promise, its share of the price and when that is earned. Days are [first_on, until_on).
+
+    `until_on` null: delivered at once. `slices` end earlier where a later change has ended it.
+    """
 
     name: str
     role: str
+    first_on: date
+    until_on: date | None
     stand_alone: MoneyOut
     share: MoneyOut
     slices: list[SliceOut]
@@ -112,6 +121,8 @@ class PlannedOut(Out):
         return cls(
             name=found.promise.name,
             role=found.promise.role,
+            first_on=found.promise.first_on,
+            until_on=found.promise.until_on,
             stand_alone=money(found.promise.stand_alone_minor),
             share=money(found.minor),
             slices=[SliceOut(first_on=s.first_on, until_on=s.until_on, amount=money(s.minor)) for s in found.slices],
@@ -128,6 +139,16 @@ class ChangeOut(Out):
     def of(cls, found: Change, currency: str) -> ChangeOut:
         added = MoneyOut.of(Money(found.added_minor, currency))
         return cls(version=found.version, at_on=found.at_on, added=added, reason=found.reason)
+
+
+class PlanOut(Out):
+    """What would be planned."""
+
+    plan: list[PlannedOut]
+
+    @classmethod
+    def of(cls, planned: Sequence[Planned], currency: str) -> PlanOut:
+        return cls(plan=[PlannedOut.of(p, currency) for p in planned])
 
 
 class ContractWithPlanOut(ContractOut):
@@ -177,8 +198,22 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             promises=_promises(body.promises, added.currency),
             reason=body.reason,
             actor=call.actor,
+            version=body.version,
         )
         return await _shown(made.contract_id)
+
+    async def try_signing(call: Call) -> PlanOut:
+        body = call.body_as(ContractIn)
+        price = body.price.money()
+        return PlanOut.of(revenue.planned(price, _promises(body.promises, price.currency)), price.currency)
+
+    async def try_changing(call: Call) -> PlanOut:
+        body = call.body_as(ChangeIn)
+        added = body.added.money()
+        promises = _promises(body.promises, added.currency)
+        contract_id = call.path["contract_id"]
+        found, planned = await revenue.modified(contract_id, at=body.at_on, added=added, promises=promises)
+        return PlanOut.of(planned, found.currency)
 
     async def contracts(call: Call) -> Page:
         query = call.query_as(ContractQuery)
@@ -225,6 +260,15 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             status=201,
         ),
         Endpoint(
+            "POST",
+            "/revenue-contracts/dry-run",
+            scope="finance:read",
+            handler=try_signing,
+            summary="How the price of a contract would be allocated and scheduled; nothing is written",
+            body=ContractIn,
+            returns=PlanOut,
+        ),
+        Endpoint(
             "GET",
             "/revenue-contracts",
             scope="finance:read",
@@ -251,6 +295,15 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             body=ChangeIn,
             returns=ContractWithPlanOut,
             status=201,
+        ),
+        Endpoint(
+            "POST",
+            "/revenue-contracts/{contract_id}/changes/dry-run",
+            scope="finance:read",
+            handler=try_changing,
+            summary="The plan of a contract as a change would leave it; nothing is written",
+            body=ChangeIn,
+            returns=PlanOut,
         ),
         Endpoint(
             "GET",

@@ -74,6 +74,8 @@ class Field:
     """What stands in the field of a fresh form."""
     choices: Sequence[Choice] = ()
     convert: Callable[[str], object] = str
+    first: bool = False
+    """It begins a group, and stands at the left."""
 
 
 def account(key: str = "account_id", label: str = "Account", *, required: bool = True, hint: str = "") -> Field:

@@ -44,6 +44,7 @@ from controller.web.office import (
     receivables,
     rerating,
     resale,
+    revenue_contracts,
     statements,
     stock,
     taxes,
@@ -56,7 +57,7 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    books = (periods, statements, receivables, ledger)
+    books = (periods, revenue_contracts, statements, receivables, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, card_charges, mandates, payments, bank, payouts, cash)
     owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)

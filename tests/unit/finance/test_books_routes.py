@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from controller.app.corrections_cli import tax_app
-from controller.app.finance_cli import finance_app
+from controller.app.revenue_cli import finance_app
 from controller.http import cursor
 from controller.http.endpoint import Endpoint, Principal
 from controller.store.engine import Database
@@ -93,15 +93,23 @@ async def test_a_contract_over_http(books: Books, api: httpx2.AsyncClient) -> No
             promise | {"name": "Router", "kind": "equipment", "stand_alone": euro("120.00")},
         ],
     }
+    tried = (await api.post("/revenue-contracts/dry-run", json=body)).json()
+    assert (await api.get("/revenue-contracts")).json()["items"] == []
     made = (await api.post("/revenue-contracts", json=body)).json()
+    assert tried["plan"] == made["plan"]
     assert [p["share"] for p in made["plan"]] == [euro("270.00"), euro("90.00")]
     assert len(made["plan"][0]["slices"]) == 12
     change = {"at_on": "2027-01-01", "added": euro("12.00"), "reason": "upgrade", "promises": body["promises"]}
     refused = await api.post(f"/revenue-contracts/{made['contract_id']}/changes", json=change)
     assert (refused.status_code, refused.json()["code"]) == (422, "contract-plan")
     change["promises"] = [promise | {"first_on": "2027-01-01", "until_on": "2027-12-01"}]
+    tried = (await api.post(f"/revenue-contracts/{made['contract_id']}/changes/dry-run", json=change)).json()
+    change["version"] = 1
     changed = (await api.post(f"/revenue-contracts/{made['contract_id']}/changes", json=change)).json()
     assert changed["price"] == euro("372.00")
+    assert tried["plan"] == changed["plan"]
+    twice = await api.post(f"/revenue-contracts/{made['contract_id']}/changes", json=change)
+    assert (twice.status_code, twice.json()["code"]) == (409, "contract-mismatch")
     books.clock.move_to(FEBRUARY)
     done = await api.post("/revenue-recognitions", json={"month": "2027-01"})
     assert [e["booked_on"] for e in done.json()["entries"]] == ["2026-12-31", "2027-01-31"]
@@ -193,6 +201,22 @@ def test_the_books_from_the_command_line(served: dict[str, str]) -> None:
     assert "Closed until 2026-12-01" in run("reopen", "2026-12", "--reason", "a bill was forgotten")
     assert run("recognise", "2027-01") == ""
     assert run("revenue").split() == ["month", "account", "planned", "posted"]
+    promises = ("Line=recurring:480:2026-11-01:2027-11-01", "Router=equipment:120:2026-11-01")
+    signing = (*promises, "--reference", "C-1", "--signed-on", "2026-11-01")
+    assert "2026-11-01  2026-11-02  Router" in run("sign-contract", served["account"], "480", *signing, "--dry-run")
+    contract = run("sign-contract", served["account"], "480", *signing).split()[0]
+    change = ("change-contract", contract, promises[0].replace("-11-01:", "-12-01:"), "--on", "2026-12-01")
+    assert "change 2 on 2026-12-01: -24.00 EUR  loyal" in run(*change, "--added=-24", "--reason", "loyal")
+    assert run("contract", contract).splitlines()[0].split()[1:] == [
+        "C-1:",
+        "456.00",
+        "EUR,",
+        "account",
+        served["account"],
+    ]
+    assert contract in run("contracts")
+    unwritten = CliRunner().invoke(finance_app, ["sign-contract", served["account"], "1", "Line", *signing[2:]])
+    assert (unwritten.exit_code, "NAME=KIND:PRICE" in unwritten.output) == (2, True)
     refused = CliRunner().invoke(finance_app, ["close", "2027-12"])
     assert (refused.exit_code, "when it is over" in refused.output) == (2, True)
 
