@@ -25,7 +25,7 @@ from erp.crm.model import Contact
 from erp.crm.service import CrmService
 from erp.orders.items import ItemRequest, ItemService
 from erp.orders.selling import Offer
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.dunning import KeptMail
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
@@ -71,9 +71,8 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_notice_that_no_mail_can_tell_is_read_and_decided(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_notice_that_no_mail_can_tell_is_read_and_decided(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     page.goto(f"{address}/contract-notices?state=uncertain")
     page.get_by_label("Name").fill("admin-user")
     page.get_by_label("Password").fill(PASSWORD)
@@ -83,11 +82,11 @@ def test_a_notice_that_no_mail_can_tell_is_read_and_decided(chromium: Chromium, 
     row = page.get_by_role("row", name="Grace Hopper")
     expect(row).to_contain_text("not by mail, tell them otherwise")
     expect(page.get_by_role("row", name="Ada Lovelace")).to_have_count(0)
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     row.get_by_role("link", name="Decide").click()
     expect(page.get_by_text("Router 7").first).to_be_visible()
     page.get_by_label("Why").fill("phoned her")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="The customer was told").click()
     page.wait_for_url("**/contract-notices")
     expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("sent")

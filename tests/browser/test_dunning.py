@@ -20,7 +20,7 @@ from erp.dunning import routes as dunning_routes
 from erp.dunning.board import BoardService
 from erp.dunning.disputes import DisputeRequest
 from erp.finance import routes as finance_routes
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.dunning import ANNA, DunningWorld, dunning_world
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
@@ -97,11 +97,8 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/dunning")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(
-    chromium: Chromium, address: str, width: int
-) -> None:
-    page = chromium.page(width=width, height=900)
+def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     lanes = page.locator(".lane h2").all_inner_texts()
     assert lanes == ["Reminder", "Warning", "Throttle", "Garden", "Suspension", "Left alone for now"]
@@ -109,7 +106,7 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(
     expect(garden.get_by_role("link", name="Barbara Liskov")).to_be_visible()
     expect(garden.get_by_text("next: suspension")).to_be_visible()
     expect(page.get_by_label("Left alone for now").get_by_text("promised to pay")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
     garden.get_by_role("link", name="Barbara Liskov").click()
     expect(page.get_by_role("heading", name="Dunning of Barbara Liskov")).to_be_visible()
@@ -119,10 +116,10 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(
     expect(page.get_by_text("needed").first).to_be_visible()
     page.locator("#field-reason").fill("is in hospital")
     page.locator("#field-lifts").select_option("yes")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Hold", exact=True).click()
     expect(page.get_by_text("Nothing happens meanwhile: on hold.")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Resume").click()
     page.locator("#field-reason").fill("is back")
     page.get_by_role("button", name="Resume", exact=True).click()
@@ -130,7 +127,7 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(
 
     page.get_by_role("cell", name="garden").first.wait_for()
     page.goto(f"{address}/dunning/notices?state=sent")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.locator("table a[href^='/dunning/notices/']").first.click()
     expect(page.get_by_text("Guten Tag")).to_be_visible()
 
@@ -141,15 +138,14 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(
     page.locator("#field-resolution").fill("the line was used every day")
     page.get_by_role("button", name="Reject", exact=True).click()
     expect(page.get_by_text("rejected")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/dunning/policies")
     expect(page.get_by_text("reminder after 3 days")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_payment_plan_is_shown_agreed_and_ended(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_payment_plan_is_shown_agreed_and_ended(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     page.get_by_label("Suspension").get_by_role("link", name="Donald Knuth").click()
     page.get_by_role("link", name="Payment plan").click()
@@ -165,11 +161,11 @@ def test_a_payment_plan_is_shown_agreed_and_ended(chromium: Chromium, address: s
     page.get_by_label("The first is due on").fill("2030-01-31")
     page.get_by_role("button", name="Show the instalments").click()
     expect(page.get_by_role("row", name="2030-02-28")).to_contain_text("17,85 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Agree").click()
     expect(page.get_by_text("Nothing happens meanwhile: pays by instalments.")).to_be_visible()
     expect(page.locator("tbody tr", has_text="17,85 EUR on 2030-04-30")).to_contain_text("71,40 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="End", exact=True).click()
     page.get_by_label("Why").fill("has not paid")
     page.get_by_role("button", name="End plan").click()

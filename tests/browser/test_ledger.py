@@ -16,7 +16,7 @@ from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import NOW, Books, made_entity, manual
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
@@ -65,67 +65,65 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/ledger")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     expect(page.locator("dl.totals")).to_contain_text("0,00 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
     page.get_by_role("link", name="Balance sheet").click()
     expect(page.locator("table.statement", has_text="Assets").locator("tfoot")).to_contain_text("26.227,33 EUR")
     expect(page.locator("table.statement", has_text="Result of the year")).to_contain_text("937,50 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.locator("#filter-as_of").fill("2025-12-31")
     expect(page.locator("table.statement", has_text="Assets").locator("tfoot")).to_contain_text("25.000,00 EUR")
     page.goto(f"{address}/ledger/balance-sheet")
 
     page.get_by_role("link", name="Profit and loss").click()
     expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("17,00 EUR")
-    assert_nothing_sticks_out(page)  # and its script is there, which follows the filter
+    assert_fits_both_widths(page)  # and its script is there, which follows the filter
     page.locator("#filter-since").fill("2026-01-01")
     expect(page.locator("table.statement", has_text="Revenue").first).to_contain_text("1.354,50 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Revenue, recurring fees").click()
     page.wait_for_url("**/ledger/accounts/4400?**since=2026-01-01**")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Invoice INV-2026-000002").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Invoice INV-2026-000002")
 
     page.goto(f"{address}/ledger/entries")
     page.get_by_role("link", name="2026-11-01").last.click()
     expect(page.get_by_role("heading", level=2)).to_have_text("Postings")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     chromium.assert_clean(address)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     page.get_by_role("link", name="Receivables", exact=True).click()
     totals = page.locator("dl.totals")
     expect(totals.locator("div", has_text="61–90")).to_contain_text("1.047,00 EUR")
     expect(totals.locator("div", has_text="In the ledger")).to_contain_text("1.073,70 EUR")
     expect(page.get_by_role("row", name="Ada Lovelace")).to_contain_text("-9,00 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.locator("#filter-as_of").fill("2026-11-30")
     expect(totals.locator("div", has_text="1–30 days")).to_contain_text("1.547,00 EUR")
     page.get_by_role("link", name="Grace Hopper").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Open items of Grace Hopper & Söhne GmbH")
     expect(page.get_by_role("row", name="INV-2026-000002")).to_contain_text("15")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
     page.get_by_role("link", name="Revenue to come").click()
     expect(page.get_by_role("row", name="2027-02")).to_contain_text("13,00 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Periods").click()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Close 2026-12").click()
     expect(page.locator("dl.facts")).to_contain_text("2027-01-01")
     expect(page.get_by_role("button", name="Close")).to_have_count(0)
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Reopen 2026-12").click()
     page.get_by_label("Why").fill("a bill came late")
     page.get_by_role("button", name="Reopen").click()
@@ -134,7 +132,7 @@ def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: s
 
 
 def test_pictures_show_what_is_owed_by_age_and_the_journal_is_taken_away(chromium: Chromium, address: str) -> None:
-    page = chromium.page(width=390, height=900)
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     page.goto(f"{address}/ledger/receivables")
     picture = page.get_by_role("group", name="By age, EUR")
@@ -142,7 +140,7 @@ def test_pictures_show_what_is_owed_by_age_and_the_journal_is_taken_away(chromiu
     assert picture.locator("rect.bad").first.get_attribute("width") == "100.00"
     page.goto(f"{address}/ledger/revenue")
     expect(page.get_by_role("group", name="Earned by the month, EUR")).to_be_visible()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/ledger/entries?as_of=2026-11-30")
     with page.expect_download() as taken:
         page.get_by_role("link", name="CSV").click()

@@ -19,7 +19,7 @@ from erp.payments import cash_routes, routes
 from erp.payments.bank import routes as bank_routes
 from erp.payments.sepa import routes as sepa_routes
 from erp.payments.sepa.mandates import WantedMandate
-from tests.support.browser import Chromium, assert_nothing_sticks_out
+from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW, made_entity
 from tests.support.http_server import serving
@@ -82,15 +82,14 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/payments")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     expect(page.get_by_text("Every payment is applied.")).to_be_visible()
     page.locator("#filter-show").select_option("all")
     page.locator("td a").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Payment of Ada Lovelace")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("row", name="INV-2026-000002").get_by_role("link", name="Take back").click()
     page.get_by_label("Why").fill("meant the first")
     page.get_by_role("button", name="Take back").click()
@@ -101,7 +100,7 @@ def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium,
     page.get_by_label("Amount").fill("200")
     page.get_by_role("button", name="Allocate").click()
     expect(page.get_by_role("alert").first).to_contain_text("unapplied, not 200.00 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_label("Amount").fill("4,30")
     page.get_by_role("button", name="Allocate").click()
     expect(page.locator("dl.facts div", has_text="Not applied")).to_contain_text("10,00 EUR")
@@ -113,14 +112,11 @@ def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium,
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_role("row", name="overpaid")).to_contain_text("approved")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_bank_file_is_imported_and_its_lines_identified(
-    chromium: Chromium, address: str, tmp_path: Path, width: int
-) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, address: str, tmp_path: Path) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     entries = [
         Entry("35.70", [Tx(text="thank you", name="LOVELACE ADA")], ref="1"),
@@ -138,15 +134,15 @@ def test_a_bank_file_is_imported_and_its_lines_identified(
     page.get_by_label("File").set_input_files(good)
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#facts")).to_contain_text("Matched at once1")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#facts")).to_contain_text("all of it was known")
     page.get_by_role("link", name="To the lines").click()
     expect(page.locator("dl.totals")).to_contain_text("23,70 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("row", name="LOVELACE ADA").get_by_role("link").click()
     expect(page.get_by_role("heading", level=2)).to_have_text("What it may be")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Ada Lovelace").first.click()
     page.get_by_role("button", name="Book as a payment").click()
     expect(page.get_by_role("link", name="Take back")).to_be_visible()
@@ -158,23 +154,22 @@ def test_a_bank_file_is_imported_and_its_lines_identified(
     page.get_by_role("button", name="Book").click()
     page.goto(f"{address}/bank/statements")
     expect(page.get_by_role("row", name="2026-11-20")).to_contain_text("1.118,90 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     assert [c for c in chromium.complaints if "422" not in c] == []
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     page.goto(f"{address}/bank")
     page.get_by_role("link", name="Payouts").first.click()
     row = page.get_by_role("row", name="po_lab")
     expect(row).to_contain_text("28,50 EUR")
     expect(row).to_contain_text("sent")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.goto(f"{address}/bank/settings")
     page.get_by_label("Fee of a returned direct debit").select_option("no")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/bank")
     page.goto(f"{address}/bank/settings")
@@ -182,9 +177,8 @@ def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address:
     chromium.assert_clean(address)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: str, width: int) -> None:
-    page = chromium.page(width=width, height=900)
+def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
     page.on("dialog", lambda dialog: dialog.accept())
     sign_in(page, address)
     page.goto(f"{address}/direct-debits")
@@ -193,12 +187,12 @@ def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: 
     page.get_by_label("Collect on").fill("2026-12-07")
     page.get_by_role("button", name="Make the file").click()
     expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("95,20 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("button", name="It was sent").click()
     expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("paid")
     page.goto(f"{address}/cash")
     page.get_by_role("link", name="HQ1").click()
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="Close").click()
     page.get_by_label("Counted").fill("99,50")
     page.get_by_role("button", name="Close").click()
@@ -206,7 +200,7 @@ def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: 
     page.get_by_label("Why it differs").fill("wrong change")
     page.get_by_role("button", name="Close").click()
     expect(page.locator("dl.facts div", has_text="Difference")).to_contain_text("-0,50 EUR")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
 
 
 def test_a_receipt_is_written_once_however_often_its_form_is_sent(chromium: Chromium, address: str) -> None:
@@ -232,7 +226,7 @@ def test_a_receipt_is_written_once_however_often_its_form_is_sent(chromium: Chro
 
 
 def test_a_refund_is_refused_and_a_direct_debit_file_given_up(chromium: Chromium, address: str) -> None:
-    page = chromium.page(width=390, height=900)
+    page = chromium.page(width=TELEPHONE, height=900)
     sign_in(page, address)
     page.locator("#filter-show").select_option("all")
     page.locator("td a").first.click()
@@ -257,4 +251,4 @@ def test_a_refund_is_refused_and_a_direct_debit_file_given_up(chromium: Chromium
     page.get_by_label("Why").fill("wrong day")
     page.get_by_role("button", name="Give it up").click()
     expect(page.locator("dl.facts")).to_contain_text("dropped")
-    assert_nothing_sticks_out(page)
+    assert_fits_both_widths(page)
