@@ -139,6 +139,38 @@ def verify_certificate(
     sys.exit(0 if all(check["holds"] for check in content["checks"]) else 1)
 
 
+@billing_app.command("mrr")
+def recurring_revenue(
+    since: Annotated[str, typer.Option(help="The first day, such as 2026-12-01; else that of this month.")] = "",
+    until: Annotated[str, typer.Option(help="The last day; else today.")] = "",
+    movements: Annotated[bool, typer.Option("--movements", help="Line by line, what moved.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Line by line, whose fees the last day closes with.")] = False,
+) -> None:
+    """Monthly recurring revenue by the day: opening, what moved, closing. Prints how it is defined."""
+    days = {name: day for name, day in (("since", since), ("until", until)) if day}
+    with opened() as api:
+        if lines:
+            for row in api.all("/recurring-revenue/lines", **({"on": until} if until else {})):
+                what = f"{row['quantity']} × {row['offering']}"
+                print(f"{row['account_id']}  {row['subscription_id']}  {_money(row['value'])}  {what}")
+            return
+        if movements:
+            for row in api.all("/recurring-revenue/movements", **days):
+                what = f"{row['before'] or 'nothing'} → {row['after'] or 'nothing'}"
+                print(f"{row['on']}  {row['kind']:12}  {_money(row['amount']):>14}  {row['subscription_id']}  {what}")
+            return
+        found = api.get("/recurring-revenue", **days)
+    kinds = ("opening", "new", "expansion", "contraction", "churn", "reactivation", "closing")
+    for currency in found["currencies"]:
+        print(f"{currency['currency']:10}" + "".join(f"{kind:>14}" for kind in kinds))
+        for day in currency["days"]:
+            if day is currency["days"][-1] or any(float(day[kind]["amount"]) for kind in kinds[1:-1]):
+                print(f"{day['on']}" + "".join(f"{day[kind]['amount']:>14}" for kind in kinds))
+        total = currency["total"]
+        print(f"{'in all':10}" + "".join(f"{total[kind]['amount']:>14}" for kind in kinds))
+    print(found["definition"])
+
+
 def _watched(api: Remote, run_id: str) -> None:
     """One line that changes on a terminal, and a line for every change of phase elsewhere."""
     told = ""

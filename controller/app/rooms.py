@@ -20,6 +20,7 @@ from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.recount import Recount
 from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
+from billing_bridge.mrr.service import RecurringRevenue
 from billing_bridge.prepaid.counter import PrepaidCounter
 from billing_bridge.prepaid.service import PrepaidService
 from billing_bridge.reading import BillingReader
@@ -357,6 +358,7 @@ class Money:
         self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
         self.reratings = Reratings(base.database, base.clock, settings)
         self.trials = PriceTrials(base.database, base.clock, settings)
+        self.revenue = RecurringRevenue(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
         self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
         self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())

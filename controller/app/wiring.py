@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge import account_routes
 from billing_bridge import routes as billing_routes
 from billing_bridge.checks import routes as check_queue_routes
+from billing_bridge.mrr import routes as mrr_routes
 from billing_bridge.prepaid import routes as prepaid_routes
 from billing_bridge.sources import routes as source_routes
 from billing_bridge.suspense import routes as suspense_routes
@@ -285,6 +286,7 @@ class Program:
             *tax_routes.endpoints(self.erp.tax),
             *rerate.endpoints(self.erp.catalog, self.money.reratings, self.money.bill_runs),
             *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
+            *mrr_routes.endpoints(self.money.revenue),
             *routes_billing.endpoints(self.money.explainer),
             *routes_bill_runs.endpoints(
                 self.money.bill_runs, self.money.billing, self.money.certifier, self.money.previews

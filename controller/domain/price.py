@@ -310,9 +310,12 @@ class PricePlan:
         """The same of a month: to six decimals where a month is no whole part of the period."""
         if self.cycle == "month":
             return self.fee
+        return self.of_a_month(self.fee).quantize(Decimal("0.000001")).normalize()
+
+    def of_a_month(self, amount: Decimal) -> Decimal:
+        """What an amount for a period comes to in a month."""
         months = CYCLE_MONTHS.get(self.cycle)
-        monthly = self.fee / months if months else self.fee * _WEEKS_A_MONTH
-        return monthly.quantize(Decimal("0.000001")).normalize()
+        return amount / months if months else amount * _WEEKS_A_MONTH
 
     @property
     def metered(self) -> tuple[Metered, ...]:

@@ -1,0 +1,1 @@
+"""Monthly recurring revenue by the day, what moved it, and whose it is."""
