@@ -14,7 +14,7 @@ changes past days.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Literal
@@ -23,7 +23,6 @@ from zoneinfo import ZoneInfo
 from billing_bridge.rating.proration import ALWAYS, Change, DaySpan, Held, Pause, Stretch, stretches
 from billing_bridge.rating.rate import rate
 from billing_bridge.rating.recurring import window_days
-from controller.domain.charge import ChargeKind
 from controller.domain.clock import add_months
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId, SubscriptionId
 from controller.domain.money import Money
@@ -173,11 +172,18 @@ def _monthly(tariff: TariffVersion, held: Held, zone: ZoneInfo) -> Money:
     """The fees of a whole period, as they are on the day of `held`, without tax and for a month."""
     with localcontext() as context:
         context.prec = _DIGITS
-        lines = rate(tariff, held, zone, None)
-        whole = sum((line.exact for line in lines if line.kind is ChargeKind.RECURRING), Decimal(0))
+        lines = rate(_fees_alone(tariff), held, zone, None)
+        whole = sum((line.exact for line in lines), Decimal(0))
         if tariff.plan.tax_included:
             whole = whole * 100 / (100 + tariff.tax_percent)
         return Money.rounded(tariff.plan.of_a_month(whole), tariff.currency, ROUND_HALF_UP)
+
+
+def _fees_alone(tariff: TariffVersion) -> TariffVersion:
+    """A fee counts from its day on, whether it is asked for in advance or in arrears."""
+    fees = [replace(p, arrears=False) if isinstance(p, Flat) else p for p in tariff.plan.prices]
+    kept = tuple(price for price in fees if isinstance(price, Flat | Discount))
+    return replace(tariff, plan=replace(tariff.plan, prices=kept))
 
 
 def _edges(plan: PricePlan, span: DaySpan, begun: date) -> list[date]:

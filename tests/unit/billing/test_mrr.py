@@ -19,14 +19,14 @@ from billing_bridge.mrr.service import BadDays, RecurringRevenue
 from billing_bridge.rating.proration import Change, DaySpan, Pause
 from billing_bridge.settings import BillingSettings
 from controller.domain.identity import AccountId, OfferingVersionId, SubscriptionId
-from controller.domain.price import Contract, Discount, Escalator, Flat, OneOff, PricePlan, Window
+from controller.domain.price import Contract, Discount, Escalator, Flat, OneOff, Overage, PricePlan, Window
 from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
 from tests.support.api import api_client
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
 
-A, B, YEAR, WEEK, PROMO, ONCE, GROSS, FREE = (OfferingVersionId(c * 32) for c in "abcdef01")
+A, B, YEAR, WEEK, PROMO, ONCE, GROSS, FREE, LATER = (OfferingVersionId(c * 32) for c in "abcdef012")
 D = Decimal
 
 
@@ -38,6 +38,7 @@ def _flat(amount: str, **more: object) -> Flat:
     return Flat(code="fee", amount=D(amount), **more)  # type: ignore[arg-type]
 
 
+USAGE = Overage(code="data", price=D("0.05"))
 PRICES = {
     A: tariff(A, "30.00"),
     B: tariff(B, "47.11", name="Fibre 250"),
@@ -52,6 +53,7 @@ PRICES = {
         "Promotion",
     ),
     ONCE: _of(ONCE, PricePlan(prices=(OneOff(code="visit", amount=D("49.00")),)), "Installation"),
+    LATER: _of(LATER, PricePlan(prices=(_flat("12.34", arrears=True), USAGE)), "In arrears"),
     GROSS: _of(GROSS, PricePlan(prices=(_flat("11.90"),), tax_included=True), "With tax"),
     FREE: _of(
         FREE, PricePlan(prices=(_flat("9.00"), Discount(code="d", percent=D(100), window=Window(months=1)))), "Free"
@@ -92,6 +94,7 @@ def test_promotions_escalators_pauses_and_other_periods_move_it_on_their_day() -
     assert told(line("f", (date(2026, 2, 1), FREE), (date(2026, 5, 1), None))) == [
         ("26-03-01", "expansion", "9.00"), ("26-05-01", "churn", "-9.00"),
     ]  # fmt: skip
+    assert told(line("l", (date(2026, 2, 1), LATER))) == [("26-02-01", "new", "12.34")]
     whole = Pause(DaySpan(date(2026, 4, 10), date(2026, 4, 20)), 0)
     assert [kind for _, kind, _ in told(line("s", (date(2026, 4, 1), A), pauses=(whole,)))] == [
         "new", "contraction", "expansion",
