@@ -133,7 +133,7 @@ def movements(account: Sequence[Timeline], valuer: Valuer, until_on: date) -> li
         kind = _kind(held, holds, ever)
         for subscription_id, worth in by_day[day].items():
             found += _moved(day, subscription_id, account[0].account_id, now.get(subscription_id), worth, kind)
-        now, held, ever = after, holds, ever or holds
+        now, held, ever = after, holds, ever or any(worth.value for worth in after.values())
     return found
 
 
