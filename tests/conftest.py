@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 import pytest
 from dbos import Queue
+from hypothesis import settings
 
 from controller.store.jobs import Jobs
 from tests.support import once, temporary
@@ -15,6 +16,9 @@ gc.disable()  # until all tests are found: what importing them makes stays to th
 temporary.choose()
 once.choose()
 Jobs.poll_s = 0.02
+# How long an example takes is the bench's business: on a busy machine any of them may wait for half a second.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 # What a launch goes on with is asked for once a second: tests that launch again and again would wait for little else.
 assert Queue.__init__.__kwdefaults__ is not None
 Queue.__init__.__kwdefaults__["polling_interval_sec"] = 0.1
