@@ -131,7 +131,9 @@ def events(story: Story) -> list[Step]:
         (at(2027, 2, 28, 23, 59), lambda: s.use(at(2027, 2, 28, 23, 58), 12 * GB)),
         (at(2027, 3, 28, 4), lambda: s.use(at(2027, 3, 28, 3, 30), 15 * GB)),  # the night of 23 hours
         (at(2027, 3, 30, 9), lambda: s.begin("yearly", YEAR, 30)),
+        (at(2027, 5, 10, 12), lambda: s.use(at(2027, 5, 10, 12), 8 * GB)),
         (at(2027, 5, 17, 15), lambda: s.change("changing", B)),
+        (at(2027, 5, 29, 0, 31), lambda: s.use(at(2027, 5, 29, 0, 31), 14 * GB)),  # in UTC of the period before
         (at(2027, 7, 1, 9), lambda: s.pause("changing", date(2027, 7, 10), date(2027, 8, 5), 0)),
         (at(2027, 8, 20, 9), rerate),
         (at(2027, 9, 3, 9), lambda: s.begin("paused", A, 1)),
@@ -146,7 +148,10 @@ def events(story: Story) -> list[Step]:
         (at(2028, 6, 15, 9), lambda: s.change("paused", B)),
         (at(2028, 6, 15, 18), lambda: s.change("paused", A2)),
         (at(2028, 8, 31, 9), lambda: s.change("yearly", None)),
+        (at(2028, 9, 28, 23, 50), lambda: s.use(at(2028, 9, 28, 23, 50), 11 * GB)),
         (at(2028, 10, 29, 2, 15), lambda: s.change("changing", None)),
+        (at(2028, 12, 10, 12), lambda: s.use(at(2028, 12, 10, 12), 6 * GB)),
+        (at(2028, 12, 29, 0, 20), lambda: s.use(at(2028, 12, 29, 0, 20), 7 * GB)),
     ]
 
 
