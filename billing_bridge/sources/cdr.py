@@ -165,7 +165,8 @@ class _Wrong(Exception):
 def read(text: str, mapping: CsvMapping, *, phone: bool, first_line: int = 1) -> Iterator[Told]:
     """Every line that is not empty. `phone`: identifiers are telephone numbers. `first_line` numbers the first one."""
     names: list[str] | None = list(mapping.columns) or None
-    for number, ended in enumerate(text.removeprefix("\ufeff").split("\n"), first_line):
+    ends = "\n" if "\n" in text else "\r"
+    for number, ended in enumerate(text.removeprefix("\ufeff").split(ends), first_line):
         line = ended.removesuffix("\r")
         if not line.strip():
             continue

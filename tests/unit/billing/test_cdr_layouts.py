@@ -62,6 +62,13 @@ def test_the_duration_says_which_of_two_equal_hours_is_meant(
     assert (found.until - found.since).total_seconds() == found.duration_s
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_they_do_on_any_machine(end: str) -> None:
+    lines = [f"01.09.2026;10:00:0{n};;0:01:05;4930;4989" for n in range(3)]
+    found = told(end.join([*lines, ""]), GERMAN)
+    assert [(type(one), one.line) for one in found] == [(Fact, 1), (Fact, 2), (Fact, 3)]
+
+
 def test_an_hour_that_the_clock_was_put_forward_over_is_no_time() -> None:
     (found,) = told("29.03.2026;02:30:00;02:31:00;1:00;4930;4989", GERMAN)
     assert isinstance(found, Unreadable)
