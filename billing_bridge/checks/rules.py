@@ -2,7 +2,7 @@
 
     zero-amount wrong-currency missing-tax wrong-tax arithmetic duplicate-line foreign-line future-period
     fee-missing fee-too-low fee-too-high fee-without-service period-overlap
-    negative-amount credit-above-original credit-missing
+    negative-amount negative-bill credit-above-original credit-missing
     promotion-ended promotion-missing one-off-repeated one-off-missing
     usage-missing usage-too-low usage-too-high usage-without-plan
 
@@ -44,6 +44,7 @@ def by_rule(case: Case) -> Iterator[Finding]:
     for charge in priced:
         yield from _line(case, charge, holdings.get(charge.subscription_id))
     yield from _duplicates(case, priced)
+    yield from _negative(case, priced)
     for holding in case.holdings:
         yield from _sums(case, holding)
 
@@ -152,6 +153,33 @@ def _duplicates(case: Case, charges: Sequence[Charge]) -> Iterator[Finding]:
                 first.service_id,
                 charge_records(same),
             )
+
+
+def _negative(case: Case, charges: Sequence[Charge]) -> Iterator[Finding]:
+    """Discounts that are more than all that they are taken off, in the periods that run; credits are none."""
+    own = [c for c in charges if not c.adjustment and c.net.currency == case.currency]
+    taken = [c for c in own if c.net.minor < 0]
+    if not taken:
+        return
+    total = sum(c.net.minor for c in own)
+    for holding in case.holdings:
+        for key, minor in holding.charged.items():
+            if holding.period(case.today, case.cycle(key.version_id)).first_on == key.period_first_on:
+                total += minor
+    if total < 0:
+        nothing, worst = Money.zero(case.currency), min(taken, key=lambda c: c.net.minor)
+        yield Finding(
+            "negative-bill",
+            By.RULE,
+            f"fees less discounts of the running periods come to {Money(total, case.currency)}",
+            nothing,
+            None,
+            Money(total, case.currency),
+            Money(-total, case.currency),
+            worst.subscription_id,
+            worst.service_id,
+            charge_records(taken),
+        )
 
 
 def _sums(case: Case, holding: Holding) -> Iterator[Finding]:
