@@ -15,6 +15,7 @@ from billing_bridge.sources.comparing import Said
 from billing_bridge.sources.identifiers import Mapped
 from billing_bridge.sources.ledger import Hour
 from billing_bridge.sources.model import Report, Source
+from billing_bridge.sources.moved_by import MovedBooking
 from billing_bridge.sources.moves import Moved
 from billing_bridge.sources.repository import Stored
 from controller.domain.errors import RuleError
@@ -297,8 +298,37 @@ class GivenOut(IdentifierOut):
 
 
 class IdentifierQuery(PageQuery):
+    """`begins` is how identifiers begin; `service_id` whose they are, or were at some time."""
+
     kind: Kind | None = None
     identifier: Identifier | None = None
+    begins: Identifier | None = None
+    service_id: IdText | None = None
+
+
+class MovesQuery(In):
+    kind: Kind
+    identifier: Identifier
+
+
+class MovedBookingOut(Out):
+    """What the entry of `since` took from a service (negative), or gave to one."""
+
+    since: Instant
+    service_id: str
+    octets: int
+    calls: int
+    duration_s: int
+    first_on: date
+    last_on: date
+
+    @classmethod
+    def of(cls, found: MovedBooking) -> MovedBookingOut:
+        return cls(**{name: getattr(found, name) for name in cls.model_fields})
+
+
+class MovesOut(Out):
+    moves: list[MovedBookingOut]
 
 
 class AssignmentIn(In):

@@ -127,16 +127,31 @@ async def entries(conn: AsyncConnection, kind: str, name: str) -> list[Mapped]:
     return [_mapped(row) for row in await conn.execute(own.order_by(identifier.c.since))]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries a page holds; None is any. `begins` is how the identifier begins."""
+
+    kind: str | None = None
+    name: str | None = None
+    begins: str | None = None
+    service_id: str | None = None
+
+
 async def page(
-    conn: AsyncConnection, kind: str | None, name: str | None, after: tuple[str, str, datetime] | None, limit: int
+    conn: AsyncConnection, wanted: Wanted, after: tuple[str, str, datetime] | None, limit: int
 ) -> list[Mapped]:
     """In order of kind, identifier and time."""
     keys = (identifier.c.kind, identifier.c.identifier, identifier.c.since)
     query = select(identifier).order_by(*keys).limit(limit)
-    if kind is not None:
-        query = query.where(identifier.c.kind == kind)
-    if name is not None:
-        query = query.where(identifier.c.identifier == name)
+    for column, value in (
+        (identifier.c.kind, wanted.kind),
+        (identifier.c.identifier, wanted.name),
+        (identifier.c.service_id, wanted.service_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.begins is not None:
+        query = query.where(identifier.c.identifier.startswith(wanted.begins, autoescape=True))
     if after is not None:
         query = query.where(tuple_(*keys) > after)
     return [_mapped(row) for row in await conn.execute(query)]

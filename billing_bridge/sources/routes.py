@@ -28,7 +28,10 @@ from billing_bridge.sources.answers import (
     IdentifierOut,
     IdentifierQuery,
     LedgerOut,
+    MovedBookingOut,
     MovedOut,
+    MovesOut,
+    MovesQuery,
     RecordOut,
     RecordQuery,
     RetireIn,
@@ -40,7 +43,7 @@ from billing_bridge.sources.answers import (
     UsageEventIn,
 )
 from billing_bridge.sources.cdr import CsvMapping, read
-from billing_bridge.sources.identifiers import PHONE
+from billing_bridge.sources.identifiers import PHONE, Wanted
 from billing_bridge.sources.intake import Intake
 from billing_bridge.sources.model import Fact, Source
 from billing_bridge.sources.service import SourceService
@@ -181,8 +184,14 @@ def _decisions(sources: SourceService, suspense: SuspenseService) -> list[Endpoi
         query = call.query_as(IdentifierQuery)
         last = query.last_key(str, str, int)
         after = None if last is None else (last[0], last[1], _at(last[2]))
-        found = await sources.mapped(query.kind, query.identifier, after, query.rows)
+        wanted = Wanted(query.kind, query.identifier, query.begins, query.service_id)
+        found = await sources.mapped(wanted, after, query.rows)
         return Page.of(found, query, lambda m: (m.kind, m.identifier, to_micros(m.since)), IdentifierOut.of)
+
+    async def moves(call: Call) -> MovesOut:
+        query = call.query_as(MovesQuery)
+        found = await sources.moves(query.kind, query.identifier)
+        return MovesOut(moves=[MovedBookingOut.of(one) for one in found])
 
     async def map_one(call: Call) -> GivenOut:
         body = call.body_as(IdentifierIn)
@@ -219,6 +228,8 @@ def _decisions(sources: SourceService, suspense: SuspenseService) -> list[Endpoi
                  query=IdentifierQuery, returns=IdentifierOut, paged=True),
         Endpoint("POST", "/usage-identifiers", "billing:write", map_one, "Give an identifier to a service",
                  body=IdentifierIn, returns=GivenOut, status=201),
+        Endpoint("GET", "/usage-moves", "billing:read", moves, "What was moved by what was said of an identifier",
+                 query=MovesQuery, returns=MovesOut),
         Endpoint("GET", "/usage-assignments", "billing:read", assignments, "Which source bills which service",
                  query=AssignmentQuery, returns=AssignmentOut, paged=True),
         Endpoint("POST", "/usage-assignments", "billing:write", assign, "Let a source bill a service",

@@ -29,11 +29,12 @@ from billing_bridge.errors import (
 )
 from billing_bridge.mediation.repository import read_position
 from billing_bridge.settings import BillingSettings
-from billing_bridge.sources import assignments, booked, comparing, identifiers, ledger, repository
+from billing_bridge.sources import assignments, booked, comparing, identifiers, ledger, moved_by, repository
 from billing_bridge.sources.assignments import ALL, RATES, Assignment
 from billing_bridge.sources.identifiers import PORT, Mapped
 from billing_bridge.sources.ledger import DUPLICATE, RADIUS, SUSPENSE, Hour
 from billing_bridge.sources.model import Report, Source
+from billing_bridge.sources.moved_by import MovedBooking
 from billing_bridge.sources.repository import Stored
 from billing_bridge.sources.tables import delivery, record
 from billing_bridge.suspense.repository import is_billed
@@ -196,10 +197,15 @@ class SourceService:
             return int(await conn.scalar(query) or 0)
 
     async def mapped(
-        self, kind: str | None, name: str | None, after: tuple[str, str, datetime] | None, limit: int
+        self, wanted: identifiers.Wanted, after: tuple[str, str, datetime] | None, limit: int
     ) -> list[Mapped]:
         async with self._database.read() as conn:
-            return await identifiers.page(conn, kind, name, after, limit)
+            return await identifiers.page(conn, wanted, after, limit)
+
+    async def moves(self, kind: str, name: str) -> list[MovedBooking]:
+        """What was moved because of what was said of an identifier."""
+        async with self._database.read() as conn:
+            return await moved_by.of_identifier(conn, kind, name)
 
     async def deliveries(self, name: str | None, after: int | None, limit: int) -> list[Report]:
         async with self._database.read() as conn:

@@ -77,6 +77,7 @@ _LEDGER = (
 _USAGE = (
     NavItem("By the hour", "/usage", "usage:read"),
     NavItem("Sources", "/usage/sources", "billing:read", needs="/usage-sources"),
+    NavItem("Identifiers", "/usage/identifiers", "billing:read", needs="/usage-identifiers"),
     NavItem("Prepaid", "/prepaid", "billing:read", needs="/prepaid"),
 )
 _CHECKS = (

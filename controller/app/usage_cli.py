@@ -133,6 +133,35 @@ def owner(
 
 
 @usage_app.command()
+def owners(
+    begins: Annotated[str, typer.Argument(help="How identifiers begin; else all of them.")] = "",
+    kind: Annotated[str, typer.Option(help="username, address, phone or port.")] = "",
+    service: Annotated[str, typer.Option(help="Id of a service: what is or was its own.")] = "",
+) -> None:
+    """Whose each identifier is, and since when."""
+    wanted = {"begins": begins, "kind": kind, "service_id": service}
+    with opened() as api:
+        for row in api.all("/usage-identifiers", **{name: text for name, text in wanted.items() if text}):
+            over = ", stronger than RADIUS" if row["overrides"] else ""
+            print(
+                f"{row['kind']:<8}  {row['identifier']}  from {row['since']}: {row['service_id'] or 'nobody'}{over}  "
+                f"said by {row['mapped_by']} at {row['mapped_at']}"
+            )
+
+
+@usage_app.command()
+def moves(
+    kind: Annotated[str, typer.Argument(help="username, address, phone or port.")],
+    identifier: Annotated[str, typer.Argument(help="The name, address or number.")],
+) -> None:
+    """What was moved from service to service by what was said of an identifier."""
+    with opened() as api:
+        for row in api.get("/usage-moves", kind=kind, identifier=identifier)["moves"]:
+            what = f"{row['calls']} calls of {row['duration_s']} s" if row["calls"] else f"{row['octets']} octets"
+            print(f"from {row['since']}: {row['service_id']}  {what}  {row['first_on']} to {row['last_on']}")
+
+
+@usage_app.command()
 def ledger(source: Annotated[str, typer.Argument(help="Name of a source; radius is one.")] = "") -> None:
     """What was accepted and what became of it, over all hours: accepted = rated + unrated + suspense + duplicate."""
     with opened() as api:

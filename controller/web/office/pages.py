@@ -21,6 +21,7 @@ from controller.web.office import (
     family,
     forms,
     gateways,
+    identifiers,
     instalments,
     items,
     ledger,
@@ -61,7 +62,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, card_charges, mandates, payments, bank, payouts, cash)
     owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
-    used = (usage, prepaid, waiting, limits, exceptions, assurance)
+    used = (usage, identifiers, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
     rooms = (
         accounts,

@@ -19,11 +19,21 @@ from controller.domain.errors import RuleError
 PAIR = {"records": 3, "amount": 9}
 PARTS = ("accepted", "rated", "unrated", "suspense", "duplicate")
 HOUR = {"source": "pbx", "hour": "2026-09-01T08:00:00Z", "adds_up": True} | dict.fromkeys(PARTS, PAIR)
+SAID = {
+    "kind": "phone", "identifier": "4930", "since": "2026-09-01T10:00:00Z", "service_id": None, "overrides": True,
+    "mapped_at": "2026-09-01T13:00:00Z", "mapped_by": "user:anna",
+}  # fmt: skip
+MOVED = {
+    "since": "2026-09-01T10:00:00Z", "service_id": "s1", "octets": 0, "calls": 0, "duration_s": 0,
+    "first_on": "2026-09-01", "last_on": "2026-09-02",
+}  # fmt: skip
 FOUND: dict[str, Any] = {
     "/usage-ledger/totals": {"totals": [HOUR]},
     "/usage-ledger/check": {"faults": ["record 1 of pbx: its digest does not cover what is stored"]},
     "/usage-sources/pbx": {"mapping": {"columns": []}},
     "/usage-sources/raw": {"mapping": None},
+    "/usage-identifiers": {"items": [SAID], "next": None},
+    "/usage-moves": {"moves": [MOVED | {"calls": -2, "duration_s": -130}, MOVED | {"octets": 4000}]},
 }
 
 
@@ -86,3 +96,10 @@ def test_a_source_without_a_mapping_takes_no_file(asked: list[tuple[str, Any]], 
     (tmp_path / "x").write_text("a\n")
     with pytest.raises(RuleError, match="has no mapping"):
         run("import", "raw", str(tmp_path / "x"))
+
+
+def test_whose_identifiers_are_and_what_moved_is_told(asked: list[tuple[str, Any]]) -> None:
+    assert "phone     4930  from 2026-09-01T10:00:00Z: nobody, stronger than RADIUS  said by user:anna" in run("owners")
+    told = run("moves", "phone", "4930").splitlines()
+    assert told[0].endswith("s1  -2 calls of -130 s  2026-09-01 to 2026-09-02")
+    assert told[1].endswith("s1  4000 octets  2026-09-01 to 2026-09-02")
