@@ -35,7 +35,7 @@ from controller.domain.ports import LoggedRecord, UsageReader
 from controller.domain.usage import SessionTotals
 from controller.workflows.explain_corrections import of_adjustment, of_credit, printed_faults
 from controller.workflows.explain_moves import of_moves
-from controller.workflows.explain_sources import called, measured
+from controller.workflows.explain_sources import called, measured, told_by
 from erp.finance.errors import DocumentAltered
 from erp.finance.model import Invoice, InvoiceLine
 from erp.finance.service import FinanceService
@@ -124,7 +124,8 @@ class Explainer:
             faults += other_faults + call_faults
             faults += [f"record {i} of a port: its digest does not cover what is stored" for i in detail.ports.altered]
             usage = added.usage(detail.rated.evidence, self._zone, calls, detail.ports)
-            steps, wrong = _usage_steps(detail, added.octets, _line(detail, held, usage, self._zone), call_steps)
+            line_again = _line(detail, held, usage, self._zone)
+            steps, wrong = _usage_steps(detail, added.octets, line_again, call_steps, told_by(others))
             steps += await of_moves(self._finance, moves, line.charge_id)
             evidence = tuple(added.evidence)
         else:
@@ -270,14 +271,18 @@ def _record_faults(ids: Sequence[int], records: Mapping[int, LoggedRecord]) -> l
 
 
 def _usage_steps(
-    detail: ChargeDetail, octets: Mapping[date, int], line: Line | None, calls: Sequence[str] = ()
+    detail: ChargeDetail, octets: Mapping[date, int], line: Line | None, calls: Sequence[str], told: Mapping[date, str]
 ) -> tuple[list[str], list[str]]:
-    """The days of a usage line, and its arithmetic done again with what the records add up to."""
+    """The days of a usage line, and its arithmetic done again with what the records add up to.
+
+    `told` names the records of other sources than RADIUS, whose own are listed one by one.
+    """
     steps: list[str] = [*calls]
     faults: list[str] = []
     for day in detail.rated.evidence:
         steps.append(
             f"{day.day}  {octets.get(day.day, 0):>16} octets in {day.intervals} intervals"
+            + (f": {told[day.day]}" if day.day in told else "")
             + ("" if _entitled(day.day, detail.rated.arithmetic["spans"]) else _BY_DECISION)
         )
         if octets.get(day.day, 0) != day.octets:

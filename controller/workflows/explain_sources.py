@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from billing_bridge.billing.model import BookedInterval, ChargeDetail
 from billing_bridge.sources.booked import BookedCall
@@ -70,6 +70,15 @@ def measured(intervals: Sequence[BookedInterval], told: Mapping[int, Stored]) ->
     return right, faults
 
 
+def told_by(intervals: Sequence[BookedInterval]) -> dict[date, str]:
+    """For each day the records of sources that its intervals are of, each named once, in short."""
+    names: dict[date, dict[str, None]] = {}
+    for booked in intervals:
+        own = names.setdefault(booked.day, {})
+        own.update((f"{booked.source}/{record_id}", None) for record_id in booked.interval.record_ids)
+    return {day: _in_short(list(own)) for day, own in names.items()}
+
+
 def _share(octets: int, booked: BookedInterval, fact: Fact) -> int:
     """The part of a record's octets in an interval, by time: a difference of rounded-down running shares."""
     whole = (fact.until - fact.since) // _MICROSECOND
@@ -82,5 +91,8 @@ def _share(octets: int, booked: BookedInterval, fact: Fact) -> int:
 
 def _records(calls: Sequence[BookedCall]) -> str:
     """The records of calls, in short."""
-    named = [f"{c.source}/{c.record_id}" for c in calls]
+    return _in_short([f"{c.source}/{c.record_id}" for c in calls])
+
+
+def _in_short(named: Sequence[str]) -> str:
     return ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")

@@ -390,6 +390,8 @@ async def test_octets_of_a_source_that_bills_are_on_the_bill_and_explained(
     assert row.net == Money(200, "EUR")  # 14 GB and 2 octets, of which 10 GB are included, at 0.50
     explained = await world.explainer.explain(row.line_id)
     assert explained.intact, explained.faults
+    days = [step for step in explained.steps if "octets in" in step]
+    assert [step.rpartition(": ")[2] for step in days] == ["wifi/1", "wifi/1", "wifi/2", "wifi/2"]
 
 
 async def test_a_session_that_goes_on_while_its_username_changes_hands_is_split_at_that_instant(
