@@ -217,9 +217,15 @@ class LimitsWithChangesOut(LimitsOut):
     changes: list[LimitsChangeOut]
 
 
+_ONE = "/exceptions/{exception_id}"
+
+
 def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
     """`currency` is that of the site: its limits are told even where they are the defaults."""
+    return [*_queue(checks), *_deciding(checks), *_limits(checks, currency)]
 
+
+def _queue(checks: ChecksService) -> list[Endpoint]:
     async def index(call: Call) -> Page:
         query = call.query_as(ExceptionQuery)
         wanted = Wanted(
@@ -243,6 +249,23 @@ def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
     async def show(call: Call) -> ExceptionOut:
         return ExceptionOut.of(await checks.exception(call.path["exception_id"]))
 
+    return [
+        Endpoint(
+            "GET", "/exceptions", scope="billing:read", handler=index,
+            summary="Bills that wait, or waited, for a person", query=ExceptionQuery, returns=ExceptionOut, paged=True,
+        ),
+        Endpoint(
+            "GET", "/exceptions/totals", scope="billing:read", handler=totals,
+            summary="How many bills wait for which check, and what is at stake", returns=ExceptionTotalsOut,
+        ),
+        Endpoint(
+            "GET", _ONE, scope="billing:read", handler=show,
+            summary="A bill that waits, with every finding and its records", returns=ExceptionOut,
+        ),
+    ]  # fmt: skip
+
+
+def _deciding(checks: ChecksService) -> list[Endpoint]:
     async def assign(call: Call) -> ExceptionOut:
         to = call.body_as(AssignIn).to
         return ExceptionOut.of(await checks.assign(call.path["exception_id"], to=to, actor=call.actor))
@@ -259,6 +282,27 @@ def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
         reason = call.body_as(DecisionIn).reason
         return ExceptionOut.of(await checks.refuse(call.path["exception_id"], actor=call.actor, reason=reason))
 
+    return [
+        Endpoint(
+            "POST", f"{_ONE}/assign", scope="billing:write", handler=assign,
+            summary="Say who looks at a bill that waits", body=AssignIn, returns=ExceptionOut,
+        ),
+        Endpoint(
+            "POST", f"{_ONE}/release", scope="billing:write", handler=release,
+            summary="Let a bill go; above the limit, ask another person to", body=DecisionIn, returns=ExceptionOut,
+        ),
+        Endpoint(
+            "POST", f"{_ONE}/approve", scope="billing:write", handler=approve,
+            summary="Let go a bill that another person has released", body=DecisionIn, returns=ExceptionOut,
+        ),
+        Endpoint(
+            "POST", f"{_ONE}/refuse", scope="billing:write", handler=refuse,
+            summary="Send a released bill back to the queue", body=DecisionIn, returns=ExceptionOut,
+        ),
+    ]  # fmt: skip
+
+
+def _limits(checks: ChecksService, currency: str) -> list[Endpoint]:
     async def limits(_call: Call) -> LimitsList:
         return LimitsList(limits=[LimitsOut.of(found) for found in await checks.site_limits(currency)])
 
@@ -272,36 +316,7 @@ def endpoints(checks: ChecksService, currency: str) -> list[Endpoint]:
         made = SiteLimits(_currency(call), body.four_eyes, body.usage, body.other)
         return LimitsOut.of(await checks.put_limits(made, actor=call.actor, reason=body.reason or None))
 
-    one = "/exceptions/{exception_id}"
     return [
-        Endpoint(
-            "GET", "/exceptions", scope="billing:read", handler=index,
-            summary="Bills that wait, or waited, for a person", query=ExceptionQuery, returns=ExceptionOut, paged=True,
-        ),
-        Endpoint(
-            "GET", "/exceptions/totals", scope="billing:read", handler=totals,
-            summary="How many bills wait for which check, and what is at stake", returns=ExceptionTotalsOut,
-        ),
-        Endpoint(
-            "GET", one, scope="billing:read", handler=show,
-            summary="A bill that waits, with every finding and its records", returns=ExceptionOut,
-        ),
-        Endpoint(
-            "POST", f"{one}/assign", scope="billing:write", handler=assign,
-            summary="Say who looks at a bill that waits", body=AssignIn, returns=ExceptionOut,
-        ),
-        Endpoint(
-            "POST", f"{one}/release", scope="billing:write", handler=release,
-            summary="Let a bill go; above the limit, ask another person to", body=DecisionIn, returns=ExceptionOut,
-        ),
-        Endpoint(
-            "POST", f"{one}/approve", scope="billing:write", handler=approve,
-            summary="Let go a bill that another person has released", body=DecisionIn, returns=ExceptionOut,
-        ),
-        Endpoint(
-            "POST", f"{one}/refuse", scope="billing:write", handler=refuse,
-            summary="Send a released bill back to the queue", body=DecisionIn, returns=ExceptionOut,
-        ),
         Endpoint(
             "GET", "/check-limits", scope="billing:read", handler=limits,
             summary="Limits of the checks of bills, by currency", returns=LimitsList,

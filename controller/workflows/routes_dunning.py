@@ -26,9 +26,27 @@ class JobOut(Out):
 
 
 def endpoints(disputes: DisputeService, opening: Disputes, work: DunningWork) -> list[Endpoint]:
+    return [*_runs(disputes, opening, work), *_disputes(disputes, opening, work), *_deciding(disputes, opening, work)]
+
+
+def _runs(disputes: DisputeService, opening: Disputes, work: DunningWork) -> list[Endpoint]:
     async def begin(_call: Call) -> JobOut:
         return JobOut(job_id=await work.begin())
 
+    return [
+        Endpoint(
+            "POST",
+            "/dunning/runs",
+            scope="finance:write",
+            handler=begin,
+            summary="Look at everybody who owes now, and take the steps that are due",
+            returns=JobOut,
+            status=202,
+        ),
+    ]
+
+
+def _disputes(disputes: DisputeService, opening: Disputes, work: DunningWork) -> list[Endpoint]:
     async def open_dispute(call: Call) -> DisputeOut:
         body = call.body_as(DisputeIn)
         request = DisputeRequest(
@@ -50,28 +68,7 @@ def endpoints(disputes: DisputeService, opening: Disputes, work: DunningWork) ->
         found, evidence = await disputes.dispute(call.path["dispute_id"])
         return DisputeWithEvidenceOut.of(found, evidence=[EvidenceOut.of(one) for one in evidence])
 
-    async def uphold(call: Call) -> DisputeOut:
-        body = call.body_as(UpholdIn)
-        return DisputeOut.of(
-            await disputes.uphold(call.path["dispute_id"], resolution=body.resolution, actor=call.actor)
-        )
-
-    async def reject(call: Call) -> DisputeOut:
-        body = call.body_as(RejectIn)
-        return DisputeOut.of(
-            await disputes.reject(call.path["dispute_id"], days=body.days, resolution=body.resolution, actor=call.actor)
-        )
-
     return [
-        Endpoint(
-            "POST",
-            "/dunning/runs",
-            scope="finance:write",
-            handler=begin,
-            summary="Look at everybody who owes now, and take the steps that are due",
-            returns=JobOut,
-            status=202,
-        ),
         Endpoint(
             "GET",
             "/disputes",
@@ -100,6 +97,23 @@ def endpoints(disputes: DisputeService, opening: Disputes, work: DunningWork) ->
             summary="A dispute with the evidence as it was when it was opened",
             returns=DisputeWithEvidenceOut,
         ),
+    ]
+
+
+def _deciding(disputes: DisputeService, opening: Disputes, work: DunningWork) -> list[Endpoint]:
+    async def uphold(call: Call) -> DisputeOut:
+        body = call.body_as(UpholdIn)
+        return DisputeOut.of(
+            await disputes.uphold(call.path["dispute_id"], resolution=body.resolution, actor=call.actor)
+        )
+
+    async def reject(call: Call) -> DisputeOut:
+        body = call.body_as(RejectIn)
+        return DisputeOut.of(
+            await disputes.reject(call.path["dispute_id"], days=body.days, resolution=body.resolution, actor=call.actor)
+        )
+
+    return [
         Endpoint(
             "POST",
             "/disputes/{dispute_id}/uphold",

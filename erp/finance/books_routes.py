@@ -57,7 +57,14 @@ _TYPES = {"csv": "text/csv; charset=utf-8"}
 
 
 def endpoints(books: BooksService) -> list[Endpoint]:
-    return [*_accounts(books), *_entries(books), *_statements(books), *_receivables(books), *_periods(books)]
+    return [
+        *_accounts(books),
+        *_entries(books),
+        *_by_hand(books),
+        *_statements(books),
+        *_receivables(books),
+        *_periods(books),
+    ]
 
 
 def _accounts(books: BooksService) -> list[Endpoint]:
@@ -125,24 +132,6 @@ def _entries(books: BooksService) -> list[Endpoint]:
     async def entry(call: Call) -> EntryOut:
         return EntryOut.of(await books.entry(call.path["entry_id"]))
 
-    async def post(call: Call) -> EntryOut:
-        body = call.body_as(EntryIn)
-        made = await books.post(
-            reference=body.reference,
-            description=body.description,
-            postings=[p.posting() for p in body.postings],
-            booked_on=body.booked_on,
-            actor=call.actor,
-            entity_id=_entity(body.entity_id),
-        )
-        return EntryOut.of(made)
-
-    async def reverse(call: Call) -> EntryOut:
-        body = call.body_as(ReversalIn)
-        return EntryOut.of(
-            await books.reverse(call.path["entry_id"], reason=body.reason, booked_on=body.booked_on, actor=call.actor)
-        )
-
     async def exported(call: Call) -> Response:
         query = call.query_as(ExportQuery)
         entity = await books.entity(query.entity)
@@ -173,6 +162,39 @@ def _entries(books: BooksService) -> list[Endpoint]:
             returns=EntryOut,
         ),
         Endpoint(
+            "GET",
+            "/ledger-export",
+            scope=_READ,
+            handler=exported,
+            summary="Every entry, as text for beancount, ledger or a spreadsheet",
+            query=ExportQuery,
+            media_type="text/plain",
+            also=("text/csv",),
+        ),
+    ]
+
+
+def _by_hand(books: BooksService) -> list[Endpoint]:
+    async def post(call: Call) -> EntryOut:
+        body = call.body_as(EntryIn)
+        made = await books.post(
+            reference=body.reference,
+            description=body.description,
+            postings=[p.posting() for p in body.postings],
+            booked_on=body.booked_on,
+            actor=call.actor,
+            entity_id=_entity(body.entity_id),
+        )
+        return EntryOut.of(made)
+
+    async def reverse(call: Call) -> EntryOut:
+        body = call.body_as(ReversalIn)
+        return EntryOut.of(
+            await books.reverse(call.path["entry_id"], reason=body.reason, booked_on=body.booked_on, actor=call.actor)
+        )
+
+    return [
+        Endpoint(
             "POST",
             "/journal-entries",
             scope=_WRITE,
@@ -191,16 +213,6 @@ def _entries(books: BooksService) -> list[Endpoint]:
             body=ReversalIn,
             returns=EntryOut,
             status=201,
-        ),
-        Endpoint(
-            "GET",
-            "/ledger-export",
-            scope=_READ,
-            handler=exported,
-            summary="Every entry, as text for beancount, ledger or a spreadsheet",
-            query=ExportQuery,
-            media_type="text/plain",
-            also=("text/csv",),
         ),
     ]
 

@@ -83,6 +83,10 @@ class CreditablesOut(Out):
 
 
 def endpoints(corrections: CorrectionService) -> list[Endpoint]:
+    return [*_crediting(corrections), *_adjusting(corrections)]
+
+
+def _crediting(corrections: CorrectionService) -> list[Endpoint]:
     async def creditable(call: Call) -> CreditablesOut:
         found = await corrections.creditable(InvoiceId(call.path["invoice_id"]))
         return CreditablesOut(lines=[CreditableOut.of(c) for c in found])
@@ -107,30 +111,6 @@ def endpoints(corrections: CorrectionService) -> list[Endpoint]:
         return InvoiceOut.of(
             await corrections.void(InvoiceId(call.path["invoice_id"]), reason=reason, actor=call.actor)
         )
-
-    async def adjust(call: Call) -> InvoiceOut:
-        body = call.body_as(AdjustmentIn)
-        net = body.net.money()
-        if not net:
-            raise RuleError("an adjustment is an amount", code="adjustment-of-nothing")
-        if body.tax_percent and body.tax_category not in ("S", "L", "M"):
-            raise RuleError(f"what is of category {body.tax_category} bears no tax", code="tax-category")
-        made = await corrections.adjust(
-            Adjustment(
-                AccountId(body.account_id),
-                net,
-                body.tax_percent,
-                body.item,
-                body.reason,
-                body.reference,
-                body.tax_category,
-                body.tax_included,
-                body.first_on,
-                body.subscription_id or "",
-            ),
-            actor=call.actor,
-        )
-        return InvoiceOut.of(made)
 
     return [
         Endpoint(
@@ -161,6 +141,35 @@ def endpoints(corrections: CorrectionService) -> list[Endpoint]:
             returns=InvoiceOut,
             status=201,
         ),
+    ]
+
+
+def _adjusting(corrections: CorrectionService) -> list[Endpoint]:
+    async def adjust(call: Call) -> InvoiceOut:
+        body = call.body_as(AdjustmentIn)
+        net = body.net.money()
+        if not net:
+            raise RuleError("an adjustment is an amount", code="adjustment-of-nothing")
+        if body.tax_percent and body.tax_category not in ("S", "L", "M"):
+            raise RuleError(f"what is of category {body.tax_category} bears no tax", code="tax-category")
+        made = await corrections.adjust(
+            Adjustment(
+                AccountId(body.account_id),
+                net,
+                body.tax_percent,
+                body.item,
+                body.reason,
+                body.reference,
+                body.tax_category,
+                body.tax_included,
+                body.first_on,
+                body.subscription_id or "",
+            ),
+            actor=call.actor,
+        )
+        return InvoiceOut.of(made)
+
+    return [
         Endpoint(
             "POST",
             "/adjustments",

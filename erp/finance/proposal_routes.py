@@ -72,6 +72,10 @@ class ProposalOut(Out):
 
 
 def endpoints(proposals: ProposalService) -> list[Endpoint]:
+    return [*_proposing(proposals), *_looking(proposals), *_deciding(proposals)]
+
+
+def _proposing(proposals: ProposalService) -> list[Endpoint]:
     async def propose(call: Call) -> ProposalOut:
         body = call.body_as(EntryIn)
         made = await proposals.propose(
@@ -90,21 +94,6 @@ def endpoints(proposals: ProposalService) -> list[Endpoint]:
             body.entry_id, reason=body.reason, booked_on=body.booked_on, actor=call.actor
         )
         return ProposalOut.of(made)
-
-    async def index(call: Call) -> Page:
-        query = call.query_as(ProposalQuery)
-        found = await proposals.proposals(state=query.state, after=query.last(str), limit=query.rows)
-        return Page.of(found, query, lambda p: (p.proposal_id,), ProposalOut.of)
-
-    async def show(call: Call) -> ProposalOut:
-        return ProposalOut.of(await proposals.proposal(call.path["proposal_id"]))
-
-    async def approve(call: Call) -> ProposalOut:
-        return ProposalOut.of(await proposals.approve(call.path["proposal_id"], actor=call.actor))
-
-    async def refuse(call: Call) -> ProposalOut:
-        reason = call.body_as(RefusalIn).reason
-        return ProposalOut.of(await proposals.refuse(call.path["proposal_id"], reason=reason, actor=call.actor))
 
     return [
         Endpoint(
@@ -127,6 +116,19 @@ def endpoints(proposals: ProposalService) -> list[Endpoint]:
             returns=ProposalOut,
             status=201,
         ),
+    ]
+
+
+def _looking(proposals: ProposalService) -> list[Endpoint]:
+    async def index(call: Call) -> Page:
+        query = call.query_as(ProposalQuery)
+        found = await proposals.proposals(state=query.state, after=query.last(str), limit=query.rows)
+        return Page.of(found, query, lambda p: (p.proposal_id,), ProposalOut.of)
+
+    async def show(call: Call) -> ProposalOut:
+        return ProposalOut.of(await proposals.proposal(call.path["proposal_id"]))
+
+    return [
         Endpoint(
             "GET",
             "/entry-proposals",
@@ -145,6 +147,18 @@ def endpoints(proposals: ProposalService) -> list[Endpoint]:
             summary="One proposed entry",
             returns=ProposalOut,
         ),
+    ]
+
+
+def _deciding(proposals: ProposalService) -> list[Endpoint]:
+    async def approve(call: Call) -> ProposalOut:
+        return ProposalOut.of(await proposals.approve(call.path["proposal_id"], actor=call.actor))
+
+    async def refuse(call: Call) -> ProposalOut:
+        reason = call.body_as(RefusalIn).reason
+        return ProposalOut.of(await proposals.refuse(call.path["proposal_id"], reason=reason, actor=call.actor))
+
+    return [
         Endpoint(
             "POST",
             "/entry-proposals/{proposal_id}/approve",

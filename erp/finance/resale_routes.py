@@ -125,6 +125,10 @@ class StatementsOut(Out):
 
 
 def endpoints(resale: ResaleService) -> list[Endpoint]:
+    return [*_customers(resale), *_statements(resale)]
+
+
+def _customers(resale: ResaleService) -> list[Endpoint]:
     async def assign(call: Call) -> ResaleOut:
         body = call.body_as(ResellerIn)
         reseller_id = AccountId(body.reseller_id) if body.reseller_id else None
@@ -145,16 +149,6 @@ def endpoints(resale: ResaleService) -> list[Endpoint]:
         query = call.query_as(PageQuery)
         found = await resale.customers(AccountId(call.path["account_id"]), after=query.last(str), limit=query.rows)
         return Page.of(found, query, lambda each: (each.account_id,), ResaleOut.of)
-
-    async def statement(call: Call) -> StatementsOut:
-        reseller_id, month = AccountId(call.path["account_id"]), call.query_as(MonthQuery).month
-        found = await resale.statements(reseller_id, date.fromisoformat(f"{month}-01"))
-        return StatementsOut.of(reseller_id, month, found)
-
-    async def settle(call: Call) -> StatementsOut:
-        reseller_id, month = AccountId(call.path["account_id"]), call.body_as(MonthQuery).month
-        found = await resale.settle(reseller_id, date.fromisoformat(f"{month}-01"), actor=call.actor)
-        return StatementsOut.of(reseller_id, month, found)
 
     return [
         Endpoint(
@@ -192,6 +186,21 @@ def endpoints(resale: ResaleService) -> list[Endpoint]:
             returns=ResaleOut,
             paged=True,
         ),
+    ]
+
+
+def _statements(resale: ResaleService) -> list[Endpoint]:
+    async def statement(call: Call) -> StatementsOut:
+        reseller_id, month = AccountId(call.path["account_id"]), call.query_as(MonthQuery).month
+        found = await resale.statements(reseller_id, date.fromisoformat(f"{month}-01"))
+        return StatementsOut.of(reseller_id, month, found)
+
+    async def settle(call: Call) -> StatementsOut:
+        reseller_id, month = AccountId(call.path["account_id"]), call.body_as(MonthQuery).month
+        found = await resale.settle(reseller_id, date.fromisoformat(f"{month}-01"), actor=call.actor)
+        return StatementsOut.of(reseller_id, month, found)
+
+    return [
         Endpoint(
             "GET",
             "/resellers/{account_id}/statement",

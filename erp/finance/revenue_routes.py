@@ -174,6 +174,10 @@ class RecognisedOut(Out):
 
 
 def endpoints(revenue: RevenueService) -> list[Endpoint]:
+    return [*_signing(revenue), *_looking(revenue), *_changing(revenue), *_months(revenue)]
+
+
+def _signing(revenue: RevenueService) -> list[Endpoint]:
     async def sign(call: Call) -> ContractWithPlanOut:
         body = call.body_as(ContractIn)
         price = body.price.money()
@@ -186,67 +190,12 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             subscription_id=body.subscription_id,
             actor=call.actor,
         )
-        return await _shown(made.contract_id)
-
-    async def modify(call: Call) -> ContractWithPlanOut:
-        body = call.body_as(ChangeIn)
-        added = body.added.money()
-        made = await revenue.modify(
-            call.path["contract_id"],
-            at=body.at_on,
-            added=added,
-            promises=_promises(body.promises, added.currency),
-            reason=body.reason,
-            actor=call.actor,
-            version=body.version,
-        )
-        return await _shown(made.contract_id)
+        return await _shown(revenue, made.contract_id)
 
     async def try_signing(call: Call) -> PlanOut:
         body = call.body_as(ContractIn)
         price = body.price.money()
         return PlanOut.of(revenue.planned(price, _promises(body.promises, price.currency)), price.currency)
-
-    async def try_changing(call: Call) -> PlanOut:
-        body = call.body_as(ChangeIn)
-        added = body.added.money()
-        promises = _promises(body.promises, added.currency)
-        contract_id = call.path["contract_id"]
-        found, planned = await revenue.modified(contract_id, at=body.at_on, added=added, promises=promises)
-        return PlanOut.of(planned, found.currency)
-
-    async def contracts(call: Call) -> Page:
-        query = call.query_as(ContractQuery)
-        found = await revenue.contracts(account_id=query.account_id, after=query.last(str), limit=query.rows)
-        return Page.of(found, query, lambda c: (c.contract_id,), ContractOut.of)
-
-    async def contract(call: Call) -> ContractWithPlanOut:
-        return await _shown(call.path["contract_id"])
-
-    async def _shown(contract_id: str) -> ContractWithPlanOut:
-        found, changes, planned = await revenue.contract(contract_id)
-        return ContractWithPlanOut(
-            **ContractOut.of(found).model_dump(),
-            changes=[ChangeOut.of(c, found.currency) for c in changes],
-            plan=[PlannedOut.of(p, found.currency) for p in planned],
-        )
-
-    async def months(call: Call) -> RevenueMonthsOut:
-        found = await revenue.months(call.query_as(EntityQuery).entity)
-        return RevenueMonthsOut(
-            months=[
-                RevenueMonthOut(
-                    month=f"{m.month:%Y-%m}", code=m.code, planned=MoneyOut.of(m.planned), posted=MoneyOut.of(m.posted)
-                )
-                for m in found
-            ]
-        )
-
-    async def recognise(call: Call) -> RecognisedOut:
-        body = call.body_as(RecognitionIn)
-        entity_id = EntityId(body.entity_id) if body.entity_id else None
-        made = await revenue.recognise(month_of(body.month)[0], actor=call.actor, entity_id=entity_id)
-        return RecognisedOut(entries=[EntryOut.of(e) for e in made])
 
     return [
         Endpoint(
@@ -268,6 +217,19 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             body=ContractIn,
             returns=PlanOut,
         ),
+    ]
+
+
+def _looking(revenue: RevenueService) -> list[Endpoint]:
+    async def contracts(call: Call) -> Page:
+        query = call.query_as(ContractQuery)
+        found = await revenue.contracts(account_id=query.account_id, after=query.last(str), limit=query.rows)
+        return Page.of(found, query, lambda c: (c.contract_id,), ContractOut.of)
+
+    async def contract(call: Call) -> ContractWithPlanOut:
+        return await _shown(revenue, call.path["contract_id"])
+
+    return [
         Endpoint(
             "GET",
             "/revenue-contracts",
@@ -286,6 +248,33 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             summary="One contract with its changes and its plan",
             returns=ContractWithPlanOut,
         ),
+    ]
+
+
+def _changing(revenue: RevenueService) -> list[Endpoint]:
+    async def modify(call: Call) -> ContractWithPlanOut:
+        body = call.body_as(ChangeIn)
+        added = body.added.money()
+        made = await revenue.modify(
+            call.path["contract_id"],
+            at=body.at_on,
+            added=added,
+            promises=_promises(body.promises, added.currency),
+            reason=body.reason,
+            actor=call.actor,
+            version=body.version,
+        )
+        return await _shown(revenue, made.contract_id)
+
+    async def try_changing(call: Call) -> PlanOut:
+        body = call.body_as(ChangeIn)
+        added = body.added.money()
+        promises = _promises(body.promises, added.currency)
+        contract_id = call.path["contract_id"]
+        found, planned = await revenue.modified(contract_id, at=body.at_on, added=added, promises=promises)
+        return PlanOut.of(planned, found.currency)
+
+    return [
         Endpoint(
             "POST",
             "/revenue-contracts/{contract_id}/changes",
@@ -305,6 +294,28 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             body=ChangeIn,
             returns=PlanOut,
         ),
+    ]
+
+
+def _months(revenue: RevenueService) -> list[Endpoint]:
+    async def months(call: Call) -> RevenueMonthsOut:
+        found = await revenue.months(call.query_as(EntityQuery).entity)
+        return RevenueMonthsOut(
+            months=[
+                RevenueMonthOut(
+                    month=f"{m.month:%Y-%m}", code=m.code, planned=MoneyOut.of(m.planned), posted=MoneyOut.of(m.posted)
+                )
+                for m in found
+            ]
+        )
+
+    async def recognise(call: Call) -> RecognisedOut:
+        body = call.body_as(RecognitionIn)
+        entity_id = EntityId(body.entity_id) if body.entity_id else None
+        made = await revenue.recognise(month_of(body.month)[0], actor=call.actor, entity_id=entity_id)
+        return RecognisedOut(entries=[EntryOut.of(e) for e in made])
+
+    return [
         Endpoint(
             "GET",
             "/revenue-months",
@@ -325,6 +336,15 @@ def endpoints(revenue: RevenueService) -> list[Endpoint]:
             status=201,
         ),
     ]
+
+
+async def _shown(revenue: RevenueService, contract_id: str) -> ContractWithPlanOut:
+    found, changes, planned = await revenue.contract(contract_id)
+    return ContractWithPlanOut(
+        **ContractOut.of(found).model_dump(),
+        changes=[ChangeOut.of(c, found.currency) for c in changes],
+        plan=[PlannedOut.of(p, found.currency) for p in planned],
+    )
 
 
 def _promises(bodies: Sequence[PromiseIn], currency: str) -> list[Promise]:

@@ -27,7 +27,7 @@ from erp.finance.service import FinanceService
 
 
 def endpoints(finance: FinanceService) -> list[Endpoint]:
-    return [*_documents(finance), *_payments(finance)]
+    return [*_documents(finance), *_papers(finance), *_payments(finance)]
 
 
 def _documents(finance: FinanceService) -> list[Endpoint]:
@@ -48,6 +48,38 @@ def _documents(finance: FinanceService) -> list[Endpoint]:
         lines = await finance.lines(found.invoice_id)
         return InvoiceWithLinesOut(**InvoiceOut.of(found).model_dump(), lines=[LineOut.of(line) for line in lines])
 
+    return [
+        Endpoint(
+            "GET",
+            "/invoices",
+            scope="finance:read",
+            handler=invoices,
+            summary="Invoices and credit notes, newest first",
+            query=InvoiceQuery,
+            returns=InvoiceOut,
+            paged=True,
+        ),
+        Endpoint(
+            "GET",
+            "/invoice-totals",
+            scope="finance:read",
+            handler=totals,
+            summary="What the invoices that fit come to, by currency",
+            query=InvoiceFilter,
+            returns=InvoiceTotalsOut,
+        ),
+        Endpoint(
+            "GET",
+            "/invoices/{invoice_id}",
+            scope="finance:read",
+            handler=invoice,
+            summary="One document with its lines",
+            returns=InvoiceWithLinesOut,
+        ),
+    ]
+
+
+def _papers(finance: FinanceService) -> list[Endpoint]:
     async def pdf(call: Call) -> Response:
         found = await finance.invoice(InvoiceId(call.path["invoice_id"]))
         document, sha256 = await finance.pdf(found.invoice_id)
@@ -83,33 +115,6 @@ def _documents(finance: FinanceService) -> list[Endpoint]:
             handler=factur_x,
             summary="The document as Factur-X: the PDF with the EN 16931 e-invoice inside",
             media_type="application/pdf",
-        ),
-        Endpoint(
-            "GET",
-            "/invoices",
-            scope="finance:read",
-            handler=invoices,
-            summary="Invoices and credit notes, newest first",
-            query=InvoiceQuery,
-            returns=InvoiceOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/invoice-totals",
-            scope="finance:read",
-            handler=totals,
-            summary="What the invoices that fit come to, by currency",
-            query=InvoiceFilter,
-            returns=InvoiceTotalsOut,
-        ),
-        Endpoint(
-            "GET",
-            "/invoices/{invoice_id}",
-            scope="finance:read",
-            handler=invoice,
-            summary="One document with its lines",
-            returns=InvoiceWithLinesOut,
         ),
         Endpoint(
             "GET",

@@ -81,9 +81,10 @@ class PauseOut(Out):
 
 
 def endpoints(pauses: PauseService) -> list[Endpoint]:
-    async def shown(found: LinePause) -> PauseOut:
-        return PauseOut.of(found, await pauses.today_of(found.account_id))
+    return [*_pausing(pauses), *_looking(pauses)]
 
+
+def _pausing(pauses: PauseService) -> list[Endpoint]:
     async def place(call: Call) -> PauseOut:
         body = call.body_as(PauseIn)
         request = PauseRequest(
@@ -96,26 +97,11 @@ def endpoints(pauses: PauseService) -> list[Endpoint]:
             body.service_off,
             body.with_items,
         )
-        return await shown(await pauses.place(request, actor=call.actor))
+        return await _shown(pauses, await pauses.place(request, actor=call.actor))
 
     async def end(call: Call) -> PauseOut:
         on = call.body_as(PauseEndIn).on
-        return await shown(await pauses.end(PauseId(call.path["pause_id"]), on, actor=call.actor))
-
-    async def show(call: Call) -> PauseOut:
-        return await shown(await pauses.pause(PauseId(call.path["pause_id"])))
-
-    async def index(call: Call) -> Page:
-        query = call.query_as(PauseQuery)
-        found = await pauses.pauses(
-            account_id=query.account_id,
-            subscription_id=query.subscription_id,
-            after=query.last(str),
-            limit=query.limit + 1,
-        )
-        days = {p.account_id: await pauses.today_of(p.account_id) for p in found}
-        of: Callable[[LinePause], PauseOut] = lambda p: PauseOut.of(p, days[p.account_id])  # noqa: E731
-        return Page.of(found, query, lambda p: (str(p.pause_id),), of)
+        return await _shown(pauses, await pauses.end(PauseId(call.path["pause_id"]), on, actor=call.actor))
 
     return [
         Endpoint(
@@ -137,6 +123,26 @@ def endpoints(pauses: PauseService) -> list[Endpoint]:
             body=PauseEndIn,
             returns=PauseOut,
         ),
+    ]
+
+
+def _looking(pauses: PauseService) -> list[Endpoint]:
+    async def show(call: Call) -> PauseOut:
+        return await _shown(pauses, await pauses.pause(PauseId(call.path["pause_id"])))
+
+    async def index(call: Call) -> Page:
+        query = call.query_as(PauseQuery)
+        found = await pauses.pauses(
+            account_id=query.account_id,
+            subscription_id=query.subscription_id,
+            after=query.last(str),
+            limit=query.limit + 1,
+        )
+        days = {p.account_id: await pauses.today_of(p.account_id) for p in found}
+        of: Callable[[LinePause], PauseOut] = lambda p: PauseOut.of(p, days[p.account_id])  # noqa: E731
+        return Page.of(found, query, lambda p: (str(p.pause_id),), of)
+
+    return [
         Endpoint(
             "GET",
             "/pauses/{pause_id}",
@@ -156,3 +162,7 @@ def endpoints(pauses: PauseService) -> list[Endpoint]:
             paged=True,
         ),
     ]
+
+
+async def _shown(pauses: PauseService, found: LinePause) -> PauseOut:
+    return PauseOut.of(found, await pauses.today_of(found.account_id))

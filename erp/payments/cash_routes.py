@@ -21,16 +21,32 @@ from erp.payments.room import PaymentsRoom
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
-    return [*_shifts(room), *_receipts(room)]
+    return [*_tills(room), *_shifts(room), *_receipts(room)]
 
 
-def _shifts(room: PaymentsRoom) -> list[Endpoint]:
+def _tills(room: PaymentsRoom) -> list[Endpoint]:
     async def tills(_call: Call) -> TillsOut:
         return TillsOut(tills=[TillOut.of(t) for t in await room.cash.tills()])
 
     async def add(call: Call) -> TillOut:
         return TillOut.of(await room.cash.add_till(call.body_as(TillIn).name, actor=call.actor))
 
+    return [
+        Endpoint("GET", "/tills", scope=READ, handler=tills, summary="Tills and what they hold", returns=TillsOut),
+        Endpoint(
+            "POST",
+            "/tills",
+            scope=WRITE,
+            handler=add,
+            summary="Add a till",
+            body=TillIn,
+            returns=TillOut,
+            status=201,
+        ),
+    ]
+
+
+def _shifts(room: PaymentsRoom) -> list[Endpoint]:
     async def open_one(call: Call) -> ShiftOut:
         body = call.body_as(CountIn)
         counted = body.counted.money()
@@ -52,17 +68,6 @@ def _shifts(room: PaymentsRoom) -> list[Endpoint]:
         return ShiftDetailOut(receipts=shown, **ShiftOut.of(found).model_dump())
 
     return [
-        Endpoint("GET", "/tills", scope=READ, handler=tills, summary="Tills and what they hold", returns=TillsOut),
-        Endpoint(
-            "POST",
-            "/tills",
-            scope=WRITE,
-            handler=add,
-            summary="Add a till",
-            body=TillIn,
-            returns=TillOut,
-            status=201,
-        ),
         Endpoint(
             "POST",
             "/tills/{till_id}/shifts",

@@ -40,7 +40,15 @@ READ, WRITE = "finance:read", "finance:write"
 
 
 def endpoints(room: PaymentsRoom) -> list[Endpoint]:
-    return [*_webhooks(room), *_gateways(room), *_cards(room), *_refunds(room)]
+    return [
+        *_webhooks(room),
+        *_gateways(room),
+        *_unknown(room),
+        *_disputes(room),
+        *_charging(room),
+        *_charges(room),
+        *_refunds(room),
+    ]
 
 
 def _webhooks(room: PaymentsRoom) -> list[Endpoint]:
@@ -135,7 +143,7 @@ def _gateways(room: PaymentsRoom) -> list[Endpoint]:
     ]
 
 
-def _cards(room: PaymentsRoom) -> list[Endpoint]:
+def _unknown(room: PaymentsRoom) -> list[Endpoint]:
     async def unknown(call: Call) -> Page:
         query = call.query_as(PageQuery)
         found = await room.booking.unknown_payers(query.rows, query.last_key(int, str, str))
@@ -146,37 +154,6 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
         found = await room.booking.assign(call.path["gateway"], call.path["intent_id"], account_id, actor=call.actor)
         await room.inbox.drain()
         return CardPaymentOut.of(found)
-
-    async def disputes(call: Call) -> Page:
-        query = call.query_as(PageQuery)
-        found = await room.booking.disputes(query.rows, query.last_key(int, int, str, str))
-        return Page.of(
-            found, query, lambda d: (int(d.final), to_micros(d.told_at), d.gateway, d.dispute_id), DisputeOut.of
-        )
-
-    async def charge(call: Call) -> AttemptOut:
-        body = call.body_as(ChargeIn)
-        invoice_id = InvoiceId(body.invoice_id)
-        amount = amount_of(body.amount)
-        wanted = WantedCharge(body.gateway, invoice_id, body.customer, body.method, amount, body.reference)
-        return AttemptOut.of(await room.cards.charge(wanted, actor=call.actor))
-
-    async def attempts(call: Call) -> Page:
-        query = call.query_as(AttemptQuery)
-        found = await room.cards.attempts(
-            account_id=query.account_id, invoice_id=query.invoice_id, state=query.state, before=query.last(str),
-            limit=query.rows,
-        )  # fmt: skip
-        return Page.of(found, query, lambda a: (a.attempt_id,), AttemptOut.of)
-
-    async def saved(call: Call) -> SavedCardsOut:
-        return SavedCardsOut(cards=[SavedCardOut.of(c) for c in await room.cards.saved(call.path["account_id"])])
-
-    async def attempt(call: Call) -> AttemptOut:
-        return AttemptOut.of(await room.cards.attempt(call.path["attempt_id"]))
-
-    async def repeat(call: Call) -> AttemptOut:
-        return AttemptOut.of(await room.cards.repeat(call.path["attempt_id"]))
 
     return [
         Endpoint(
@@ -198,6 +175,18 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
             body=AssignIn,
             returns=CardPaymentOut,
         ),
+    ]
+
+
+def _disputes(room: PaymentsRoom) -> list[Endpoint]:
+    async def disputes(call: Call) -> Page:
+        query = call.query_as(PageQuery)
+        found = await room.booking.disputes(query.rows, query.last_key(int, int, str, str))
+        return Page.of(
+            found, query, lambda d: (int(d.final), to_micros(d.told_at), d.gateway, d.dispute_id), DisputeOut.of
+        )
+
+    return [
         Endpoint(
             "GET",
             "/payment-disputes",
@@ -208,6 +197,24 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
             returns=DisputeOut,
             paged=True,
         ),
+    ]
+
+
+def _charging(room: PaymentsRoom) -> list[Endpoint]:
+    async def charge(call: Call) -> AttemptOut:
+        body = call.body_as(ChargeIn)
+        invoice_id = InvoiceId(body.invoice_id)
+        amount = amount_of(body.amount)
+        wanted = WantedCharge(body.gateway, invoice_id, body.customer, body.method, amount, body.reference)
+        return AttemptOut.of(await room.cards.charge(wanted, actor=call.actor))
+
+    async def saved(call: Call) -> SavedCardsOut:
+        return SavedCardsOut(cards=[SavedCardOut.of(c) for c in await room.cards.saved(call.path["account_id"])])
+
+    async def repeat(call: Call) -> AttemptOut:
+        return AttemptOut.of(await room.cards.repeat(call.path["attempt_id"]))
+
+    return [
         Endpoint(
             "POST",
             "/card-charges",
@@ -220,6 +227,38 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
         ),
         Endpoint(
             "GET",
+            "/accounts/{account_id}/saved-cards",
+            scope=READ,
+            handler=saved,
+            summary="Cards that an account left with gateways, as far as they were charged or told before",
+            returns=SavedCardsOut,
+        ),
+        Endpoint(
+            "POST",
+            "/card-charges/{attempt_id}/repeat",
+            scope=WRITE,
+            handler=repeat,
+            summary="Ask again for one whose answer did not come, under the same key",
+            returns=AttemptOut,
+        ),
+    ]
+
+
+def _charges(room: PaymentsRoom) -> list[Endpoint]:
+    async def attempts(call: Call) -> Page:
+        query = call.query_as(AttemptQuery)
+        found = await room.cards.attempts(
+            account_id=query.account_id, invoice_id=query.invoice_id, state=query.state, before=query.last(str),
+            limit=query.rows,
+        )  # fmt: skip
+        return Page.of(found, query, lambda a: (a.attempt_id,), AttemptOut.of)
+
+    async def attempt(call: Call) -> AttemptOut:
+        return AttemptOut.of(await room.cards.attempt(call.path["attempt_id"]))
+
+    return [
+        Endpoint(
+            "GET",
             "/card-charges",
             scope=READ,
             handler=attempts,
@@ -230,26 +269,10 @@ def _cards(room: PaymentsRoom) -> list[Endpoint]:
         ),
         Endpoint(
             "GET",
-            "/accounts/{account_id}/saved-cards",
-            scope=READ,
-            handler=saved,
-            summary="Cards that an account left with gateways, as far as they were charged or told before",
-            returns=SavedCardsOut,
-        ),
-        Endpoint(
-            "GET",
             "/card-charges/{attempt_id}",
             scope=READ,
             handler=attempt,
             summary="What came of charging a card",
-            returns=AttemptOut,
-        ),
-        Endpoint(
-            "POST",
-            "/card-charges/{attempt_id}/repeat",
-            scope=WRITE,
-            handler=repeat,
-            summary="Ask again for one whose answer did not come, under the same key",
             returns=AttemptOut,
         ),
     ]

@@ -106,7 +106,16 @@ _START = (
 def pages(site: Site, api: Api) -> list[WebPage]:
     if not api.has("GET", PLACE):
         return []
+    return [
+        *_starting(site, api),
+        *_looking(site, api),
+        *_issuing(site, api),
+        *(page for verb in ("hold", "release") for page in _deciding(site, api, verb)),
+        _going_on(api),
+    ]
 
+
+def _looking(site: Site, api: Api) -> list[WebPage]:
     async def index(visit: Visit) -> Response:
         page = await api.get(visit, PLACE, query={"after": visit.query("after")})
         return list_page(
@@ -118,7 +127,10 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def show_run(visit: Visit) -> Response:
         row = await api.get(visit, ONE, bill_run_id=visit.path["bill_run_id"])
         again = await rated_again(api, visit, row["bill_run_id"])
-        parts = [*await _waiting(visit, row), *again, *await _certificate(visit), *await _documents(visit, row)]
+        parts = [
+            *await _waiting(api, visit, row), *again, *await _certificate(api, visit),
+            *await _documents(api, visit, row),
+        ]  # fmt: skip
         return site.html(
             visit, "bill_run.html", title=_named(row)["what"], row=row, facts=facts(_named(row), RUN),
             back=Link("Bill runs", PLACE), parts=parts, actions=_actions(visit, row), links=_links(row),
@@ -135,42 +147,15 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def certificate(visit: Visit) -> Response:
         return await api.fetch(visit, f"{ONE}/certificate", bill_run_id=visit.path["bill_run_id"])
 
-    async def _waiting(visit: Visit, row: Mapping[str, Any]) -> list[Part]:
-        found = (await api.get(visit, f"{ONE}/holds", bill_run_id=row["bill_run_id"]))["holds"]
-        named = await with_customers(api, visit, [h for h in found if h["account_id"]])
-        names = {h["account_id"]: h.get("customer") for h in named}
-        rows = [
-            h | {
-                "who": names.get(h["account_id"]) or h["account_id"] or "the whole run",
-                "state": "waiting" if h["to_rate"] or not h["released_at"] else "released",
-            }
-            for h in found
-        ]  # fmt: skip
-        return [Part("Who waits", rows, HOLDS)] if rows else []
+    return [
+        WebPage("GET", PLACE, READ, index),
+        WebPage("GET", ONE, READ, show_run),
+        WebPage("GET", f"{ONE}/stream", READ, stream, fragment=True),
+        WebPage("GET", f"{ONE}/certificate", READ, certificate),
+    ]
 
-    async def _certificate(visit: Visit) -> list[Part]:
-        found = await api.get(visit, f"{ONE}/certificates", bill_run_id=visit.path["bill_run_id"])
-        if not found["certificates"]:
-            return []
-        file = json.loads(found["certificates"][-1])
-        content = json.loads(file["signed"])
-        rows = [c | {"state": "proved" if c["holds"] else "failed"} for c in content["checks"]]
-        checks = Part(f"Certificate {content['number']}, signed by key {file['signature']['key_id']}", rows, CHECKS)
-        return [checks, *_bridges(content)]
 
-    async def _documents(visit: Visit, row: Mapping[str, Any]) -> list[Part]:
-        path = {"bill_run_id": row["bill_run_id"]}
-        found = await api.get(visit, f"{ONE}/drafts", query={"limit": "50"}, **path)
-        parts = []
-        if row["preview_id"]:
-            differing = (await api.get(visit, f"{ONE}/differences", query={"limit": "50"}, **path))["items"]
-            rows = [d | {"changed": ", ".join(c["where"] for c in d["changes"])[:200]} for d in differing]
-            named = await with_customers(api, visit, rows)
-            parts.append(Part("Differs from the preview", named, DIFFERENCES, "Nothing: it is what was shown."))
-        title = "What it would come to" if row["dry"] else "What it comes to"
-        more = ", the first 50" if found["next"] else ""
-        return [*parts, Part(f"{title}{more}", await with_customers(api, visit, found["items"]), DRAFTS)]
-
+def _starting(site: Site, api: Api) -> list[WebPage]:
     async def fresh(visit: Visit) -> Response:
         return show(site, visit, _start_form())
 
@@ -183,7 +168,11 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, _start_form(), send)
 
-    async def ask_issue(visit: Visit) -> Response:
+    return [WebPage("GET", f"{PLACE}/new", WRITE, fresh), WebPage("POST", f"{PLACE}/new", WRITE, start)]
+
+
+def _issuing(site: Site, api: Api) -> list[WebPage]:
+    async def ask(visit: Visit) -> Response:
         return show(site, visit, _issue_form(visit))
 
     async def issue(visit: Visit) -> Response:
@@ -194,42 +183,75 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, _issue_form(visit), send)
 
-    def decide(verb: str) -> tuple[Any, Any]:
-        async def ask(visit: Visit) -> Response:
-            return show(site, visit, _decide_form(visit, verb))
+    return [WebPage("GET", f"{ONE}/issue", WRITE, ask), WebPage("POST", f"{ONE}/issue", WRITE, issue)]
 
-        async def told(visit: Visit) -> Response:
-            async def send(filled: Filled) -> Response:
-                body = {k: v for k, v in filled.body.items() if v}
-                await api.post(visit, f"{ONE}/{verb}", body=body, bill_run_id=visit.path["bill_run_id"])
-                return RedirectResponse(f"{PLACE}/{visit.path['bill_run_id']}", status_code=303)
 
-            return await sent(site, visit, _decide_form(visit, verb), send)
+def _deciding(site: Site, api: Api, verb: str) -> list[WebPage]:
+    async def ask(visit: Visit) -> Response:
+        return show(site, visit, _decide_form(visit, verb))
 
-        return ask, told
+    async def told(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            body = {k: v for k, v in filled.body.items() if v}
+            await api.post(visit, f"{ONE}/{verb}", body=body, bill_run_id=visit.path["bill_run_id"])
+            return RedirectResponse(f"{PLACE}/{visit.path['bill_run_id']}", status_code=303)
 
+        return await sent(site, visit, _decide_form(visit, verb), send)
+
+    return [WebPage("GET", f"{ONE}/{verb}", WRITE, ask), WebPage("POST", f"{ONE}/{verb}", WRITE, told)]
+
+
+def _going_on(api: Api) -> WebPage:
     async def redrive(visit: Visit) -> Response:
         await api.post(visit, f"{ONE}/redrive", bill_run_id=visit.path["bill_run_id"])
         return RedirectResponse(f"{PLACE}/{visit.path['bill_run_id']}", status_code=303)
 
-    forms = [(verb, *decide(verb)) for verb in ("hold", "release")]
-    return [
-        WebPage("GET", PLACE, READ, index),
-        WebPage("GET", f"{PLACE}/new", WRITE, fresh),
-        WebPage("POST", f"{PLACE}/new", WRITE, start),
-        WebPage("GET", ONE, READ, show_run),
-        WebPage("GET", f"{ONE}/issue", WRITE, ask_issue),
-        WebPage("POST", f"{ONE}/issue", WRITE, issue),
-        WebPage("GET", f"{ONE}/stream", READ, stream, fragment=True),
-        WebPage("GET", f"{ONE}/certificate", READ, certificate),
-        *(WebPage("GET", f"{ONE}/{verb}", WRITE, ask) for verb, ask, _ in forms),
-        *(WebPage("POST", f"{ONE}/{verb}", WRITE, told) for verb, _, told in forms),
-        WebPage("POST", f"{ONE}/redrive", WRITE, redrive),
-    ]
+    return WebPage("POST", f"{ONE}/redrive", WRITE, redrive)
+
+
+async def _waiting(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Part]:
+    found = (await api.get(visit, f"{ONE}/holds", bill_run_id=row["bill_run_id"]))["holds"]
+    named = await with_customers(api, visit, [h for h in found if h["account_id"]])
+    names = {h["account_id"]: h.get("customer") for h in named}
+    rows = [
+        h | {
+            "who": names.get(h["account_id"]) or h["account_id"] or "the whole run",
+            "state": "waiting" if h["to_rate"] or not h["released_at"] else "released",
+        }
+        for h in found
+    ]  # fmt: skip
+    return [Part("Who waits", rows, HOLDS)] if rows else []
+
+
+async def _certificate(api: Api, visit: Visit) -> list[Part]:
+    found = await api.get(visit, f"{ONE}/certificates", bill_run_id=visit.path["bill_run_id"])
+    if not found["certificates"]:
+        return []
+    file = json.loads(found["certificates"][-1])
+    content = json.loads(file["signed"])
+    rows = [c | {"state": "proved" if c["holds"] else "failed"} for c in content["checks"]]
+    checks = Part(f"Certificate {content['number']}, signed by key {file['signature']['key_id']}", rows, CHECKS)
+    return [checks, *_bridges(content)]
+
+
+async def _documents(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Part]:
+    path = {"bill_run_id": row["bill_run_id"]}
+    found = await api.get(visit, f"{ONE}/drafts", query={"limit": "50"}, **path)
+    parts = []
+    if row["preview_id"]:
+        differing = (await api.get(visit, f"{ONE}/differences", query={"limit": "50"}, **path))["items"]
+        rows = [d | {"changed": ", ".join(c["where"] for c in d["changes"])[:200]} for d in differing]
+        named = await with_customers(api, visit, rows)
+        parts.append(Part("Differs from the preview", named, DIFFERENCES, "Nothing: it is what was shown."))
+    title = "What it would come to" if row["dry"] else "What it comes to"
+    more = ", the first 50" if found["next"] else ""
+    return [*parts, Part(f"{title}{more}", await with_customers(api, visit, found["items"]), DRAFTS)]
 
 
 async def rated_again(api: Api, visit: Visit, bill_run_id: str, account_id: str = "") -> list[Part]:
     """Who waited, was let go and rated again, and what became of the bill; of a run, or of one account in it."""
+    if not api.has("GET", f"{ONE}/rated-again"):
+        return []
     query = {"limit": "50"} | ({"account_id": account_id} if account_id else {})
     found = (await api.get(visit, f"{ONE}/rated-again", query=query, bill_run_id=bill_run_id))["items"]
     rows = [

@@ -33,7 +33,8 @@ def endpoints(room: PaymentsRoom) -> list[Endpoint]:
     return [
         *settings_routes.endpoints(room.entity_settings),
         *_mandates(room),
-        *_collections(room),
+        *_making(room),
+        *_at_the_bank(room),
         *_transfers(room),
         *_requests(room),
     ]
@@ -96,7 +97,7 @@ def _mandates(room: PaymentsRoom) -> list[Endpoint]:
     ]
 
 
-def _collections(room: PaymentsRoom) -> list[Endpoint]:
+def _making(room: PaymentsRoom) -> list[Endpoint]:
     async def collections(call: Call) -> Page:
         query = call.query_as(PageQuery)
         found = await room.sepa.collections(before=query.last(str), limit=query.rows)
@@ -116,17 +117,6 @@ def _collections(room: PaymentsRoom) -> list[Endpoint]:
     async def content(call: Call) -> Response:
         found = await room.sepa.collection(call.path["collection_id"])
         return _attachment(found.content.encode(), f"direct-debits-{found.collect_on}-{found.collection_id[-6:]}.xml")
-
-    async def send(call: Call) -> CollectionOut:
-        return CollectionOut.of(await room.sepa.send(call.path["collection_id"], actor=call.actor))
-
-    async def drop(call: Call) -> CollectionOut:
-        reason = call.body_as(ReasonIn).reason
-        return CollectionOut.of(await room.sepa.drop(call.path["collection_id"], actor=call.actor, reason=reason))
-
-    async def report(call: Call) -> ReportOut:
-        raw = await read_xml(call, room.settings.bank_file_octets)
-        return ReportOut(rejected=await room.sepa.report(raw, actor=call.actor))
 
     return [
         Endpoint(
@@ -165,6 +155,22 @@ def _collections(room: PaymentsRoom) -> list[Endpoint]:
             summary="The pain.008 itself, the same octets every time",
             media_type="application/xml",
         ),
+    ]
+
+
+def _at_the_bank(room: PaymentsRoom) -> list[Endpoint]:
+    async def send(call: Call) -> CollectionOut:
+        return CollectionOut.of(await room.sepa.send(call.path["collection_id"], actor=call.actor))
+
+    async def drop(call: Call) -> CollectionOut:
+        reason = call.body_as(ReasonIn).reason
+        return CollectionOut.of(await room.sepa.drop(call.path["collection_id"], actor=call.actor, reason=reason))
+
+    async def report(call: Call) -> ReportOut:
+        raw = await read_xml(call, room.settings.bank_file_octets)
+        return ReportOut(rejected=await room.sepa.report(raw, actor=call.actor))
+
+    return [
         Endpoint(
             "POST",
             "/direct-debits/{collection_id}/send",
