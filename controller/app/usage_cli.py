@@ -6,6 +6,7 @@ before a connection broke is known again, so the same file is simply imported on
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,8 +186,11 @@ def check() -> None:
 
 def _text(file: Path) -> str:
     try:
-        # What is no UTF-8 stays readable, as escapes, and costs no record that is: the rest of its line is ASCII.
-        return file.read_bytes().decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
+        octets = file.read_bytes()
+        # Windows writes UTF-16, and says so in the first two octets.
+        encoding = "utf-16" if octets[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
+        # What cannot be decoded stays readable, as escapes, and costs no record that can: the rest of its line is ASCII.
+        return octets.decode(encoding, errors="backslashreplace").replace("\x00", "\\x00")
     except OSError as error:
         raise RuleError(f"{file} cannot be read: {error.strerror}") from None
 

@@ -87,6 +87,14 @@ def test_a_large_file_goes_in_parts_that_keep_header_and_line_numbers(
     assert ["complete_until" in body for body in sent] == [False] * (len(sent) - 1) + [True]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_windows_is_read_like_any_other(asked: list[tuple[str, Any]], tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "calls.csv").write_text("id,who\n1,müller\n", encoding=encoding)
+    run("import", "pbx", str(tmp_path / "calls.csv"))
+    (sent,) = [body for path, body in asked if path.endswith("/files")]
+    assert sent["content"].removeprefix("\ufeff") == "id,who\n1,müller\n"
+
+
 def test_the_ledger_and_its_check_are_told(asked: list[tuple[str, Any]]) -> None:
     assert "accepted 3" in run("ledger")
     assert "its digest does not cover" in run("check", code=1)
