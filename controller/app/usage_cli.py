@@ -189,7 +189,7 @@ def _text(file: Path) -> str:
         octets = file.read_bytes()
         # Windows writes UTF-16, and says so in the first two octets.
         encoding = "utf-16" if octets[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
-        # What cannot be decoded stays readable, as escapes, and costs no record that can: the rest of its line is ASCII.
+        # What cannot be decoded stays readable, as escapes, and costs no record that can: most of its line is ASCII.
         return octets.decode(encoding, errors="backslashreplace").replace("\x00", "\\x00")
     except OSError as error:
         raise RuleError(f"{file} cannot be read: {error.strerror}") from None
