@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
 from billing_bridge.rating.codes import price_code, read_code
 from billing_bridge.rating.due import Due
+from billing_bridge.rating.metered import beyond
 from billing_bridge.rating.proration import WHOLE_FEE
 from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee, window_days
 from billing_bridge.sources.booked import CallDay
@@ -24,7 +25,7 @@ from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
 from controller.domain.price import Calls, Discount, Flat, OneOff, Overage, Percentile, Price
 from controller.domain.tariff import TariffVersion
-from controller.domain.units import human_octets, octets_in
+from controller.domain.units import octets_in
 
 ENDS_ON = "ends_on"
 """In the arithmetic of a charge: the first day without what was promised for a time."""
@@ -171,7 +172,7 @@ def _description(found: Due, tariff: TariffVersion) -> str:
     price = _price(found, tariff)
     credit = found.net.minor < 0
     if isinstance(price, Overage):
-        what = price.label or f"{human_octets(abs(found.octets))} beyond the included volume"
+        what = price.label or beyond(price, abs(found.octets))
         return f"{tariff.offering_name}: {'credit for ' if credit else ''}{what}"
     label = price.label or (found.line.label if found.line else "charged before")
     if isinstance(price, Flat):

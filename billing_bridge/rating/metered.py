@@ -89,8 +89,12 @@ def _overage(price: Overage, used: int, share: Share) -> Cost:
     amount = octets_in(over, price.unit)
     exact = price.price * amount
     steps = (said, f"beyond it {over} octets = {amount} {price.unit}", f"× {price.price} per {price.unit} = {exact}")
-    label = f"{human_octets(over)} beyond the included volume"
-    return Cost(exact, over, amount, price.unit, price.price, label, steps, included)
+    return Cost(exact, over, amount, price.unit, price.price, beyond(price, over), steps, included)
+
+
+def beyond(price: Overage, octets: int) -> str:
+    """What is charged for, in words: beyond the included volume, if there is one."""
+    return f"{human_octets(octets)} beyond the included volume" if price.included else f"{human_octets(octets)} used"
 
 
 def _graduated(price: Graduated, used: int, share: Share) -> Cost:

@@ -150,7 +150,7 @@ def _calls_line(price: Calls, held: Held, usage: Usage, zone: ZoneInfo, share: S
     return Line(
         code=price.code,
         kind=ChargeKind.USAGE,
-        label=price.label or f"{len(found.rated)} calls",
+        label=price.label or ("1 call" if len(found.rated) == 1 else f"{len(found.rated)} calls"),
         exact=found.exact,
         quantity=Decimal(1),
         unit="period",

@@ -108,3 +108,19 @@ def test_the_rating_function_says_what_was_computed_by_hand(row: Row) -> None:
     wanted = {code: Decimal(amount) for code, amount in (pair.split("=") for pair in row.lines.split())}
     assert {c: a for c, a in found.items() if a} == {c: a for c, a in wanted.items() if a}
     assert set(wanted) <= set(found)
+
+
+def test_a_line_says_in_words_what_it_is_for() -> None:
+    zone, period = ZoneInfo("Europe/Berlin"), DaySpan(date(2026, 9, 1), date(2026, 10, 1))
+    held = Held(VERSION, period, (Stretch(VERSION, period, 1),), period.first_on)
+    call = Call("1", start_of_day(period.first_on, zone), 60, "49")
+    used = Usage({period.first_on: Octets(0, 3 * 10**9)}, calls=[call])
+    plan = (
+        '{"prices": [{"model": "overage", "code": "data", "price": "1", "included": INCLUDED},'
+        ' {"model": "calls", "code": "calls", "destinations": [{"prefix": "", "price": "1"}]}]}'
+    )
+    said = {}
+    for included in ("0", "1000000000"):
+        version = replace(tariff("v", "0"), plan=plan_from_json(plan.replace("INCLUDED", included)))
+        said[included] = [line.label for line in rate(version, held, zone, used)]
+    assert said == {"0": ["3 GB used", "1 call"], "1000000000": ["2 GB beyond the included volume", "1 call"]}
