@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from billing_bridge.mediation.attribution import DayPart, split_by_day
+from billing_bridge.prepaid.balance import Balance, Day, to_key
 from billing_bridge.prepaid.model import (
     SECONDS,
     START_FOLLOWS,
     Kind,
-    Movement,
     PrepaidCall,
     Reading,
     Segment,
@@ -31,27 +31,15 @@ from billing_bridge.prepaid.model import (
     Used,
     Wallet,
 )
-from billing_bridge.prepaid.telephony import Telephony
-from billing_bridge.rating.metered import Share, counted
-from billing_bridge.rating.prepaid import Grant, Prepaid, Units, grant, report
+from billing_bridge.rating.metered import counted
+from billing_bridge.rating.prepaid import Grant, Units, grant, report
 from controller.domain.clock import local_date
 from controller.domain.credit import FinalAction, NoCredit, Prolonged, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.price import Meter
 
-_WHOLE = Share(1, 1)
-_ACTOR = "system:prepaid"
 _STOP = "stop"
 _WAITING = (State.PENDING, State.SHUT)
-
-
-@dataclass(slots=True)
-class Day:
-    """What was debited on a local day, and earned by that."""
-
-    debited: int = 0
-    earned_minor: int = 0
-    lapsed_minor: int = 0
 
 
 @dataclass(slots=True)
@@ -63,7 +51,7 @@ class Told:
     prolonged: dict[str, Prolonged] = field(default_factory=dict)
 
 
-class Book:
+class Book(Balance):
     """`terms` ascend; `sessions` are those that have not ended, and those that are reported of."""
 
     def __init__(
@@ -77,16 +65,8 @@ class Book:
         zone: ZoneInfo,
         rounding: str,
     ) -> None:
-        self.wallet = wallet
-        self.terms = terms
-        self.used = dict(used)
-        self.sessions = {s.reservation_id: s for s in sessions}
-        self.telephony = Telephony(calls, terms, (wallet.currency, rounding))
-        self.days: dict[date, Day] = {}
-        self.movements: list[Movement] = []
+        super().__init__(wallet, terms, used, sessions, calls, zone=zone, rounding=rounding)
         self.told = Told()
-        self._zone = zone
-        self._rounding = rounding
 
     def by_key(self, session_key: str) -> Session | None:
         return next((s for s in self.sessions.values() if s.session_key == session_key), None)
@@ -325,30 +305,6 @@ class Book:
         taken = min(debit, free)
         self._take(taken, debit - taken, part.day, key, session, record_id, now)
 
-    def _take(
-        self,
-        taken: int,
-        overshoot: int,
-        day: date,
-        key: str,
-        session: Session | None,
-        record_id: int | None,
-        now: datetime,
-    ) -> None:
-        wallet = self.wallet
-        left = wallet.balance - taken
-        # The last of it earns what is left of what was paid, so that the parts are exactly the whole.
-        earned = wallet.worth_minor * taken // wallet.balance if left else wallet.worth_minor if taken else 0
-        wallet.balance = left
-        wallet.overshoot += overshoot
-        if taken:
-            of_day = self.days.setdefault(day, Day())
-            of_day.debited += taken
-            of_day.earned_minor += earned
-        self._record(
-            Kind.DEBIT, -taken, key, now, worth=-earned, overshoot=overshoot, session=session, record_id=record_id
-        )
-
     def _extend(self, session: Session, key: str, now: datetime) -> bool:
         """Whether the session may go on. It asks for a new slice when half of the old one is used."""
         terms = self._terms_at(now)
@@ -388,65 +344,3 @@ class Book:
         if session.open:
             session.open = 0
             self._record(kind, 0, key, now, session=session)
-
-    def _terms_at(self, at: datetime) -> Terms:
-        """Those of an instant; before the first ones, those."""
-        return next((t for t in reversed(self.terms) if t.since <= at), self.terms[0])
-
-    def _state(self, now: datetime) -> Prepaid:
-        """What is used and granted now, as the rating function has it."""
-        return self._state_of(self._segment(now), now)
-
-    def _segment(self, now: datetime) -> Segment:
-        return Segment(self._priced_since(self._terms_at(now)), local_date(now, self._zone).replace(day=1))
-
-    def _priced_since(self, terms: Terms) -> int:
-        """The first terms with these prices: what a month includes is not had anew with each change of anything."""
-        return next(t.sequence for t in self.terms if t.version_id == terms.version_id)
-
-    def _state_of(self, segment: Segment, now: datetime) -> Prepaid:
-        """Slices count where they are going to be used: in the segment of the present."""
-        known = self.used.get(segment, Used())
-        price = next(t for t in self.terms if t.sequence == segment.terms).price
-        grants = {}
-        if segment == self._segment(now):
-            grants = {s.reservation_id: Grant(0, s.open, s.expires_at) for s in self.sessions.values()}
-        balance = self.wallet.balance - self.telephony.held
-        return Prepaid(price, _WHOLE, self.wallet.currency, self._rounding, balance, known.used, known.debited, grants)
-
-    def _held(self, now: datetime) -> int:
-        """What the open slices and the calls that go on would cost."""
-        state = self._state(now)
-        return max(0, state.price_of(state.used + state.granted) - state.debited_minor) + self.telephony.held
-
-    def _record(
-        self,
-        kind: Kind,
-        amount: int,
-        key: str,
-        now: datetime,
-        *,
-        actor: str = _ACTOR,
-        worth: int = 0,
-        overshoot: int = 0,
-        session: Session | None = None,
-        record_id: int | None = None,
-    ) -> None:
-        """Note what has happened, and what is reserved after it."""
-        wallet = self.wallet
-        wallet.worth_minor += worth
-        reserved = min(wallet.balance, self._held(now))
-        change, wallet.reserved = reserved - wallet.reserved, reserved
-        if not amount and not change and not overshoot:
-            return
-        self.movements.append(
-            Movement(
-                wallet.service_id, kind, key, amount, change, wallet.balance, reserved, overshoot, worth,
-                None if session is None else session.session_key, record_id, actor, now,
-            )
-        )  # fmt: skip
-
-
-def to_key(at: datetime) -> str:
-    """An instant within a key, to the microsecond."""
-    return f"{at:%Y%m%dT%H%M%S.%f}"

@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from billing_bridge.prepaid import repository
+from billing_bridge.prepaid import log_rows, repository
 from billing_bridge.prepaid.service import PrepaidService
 from controller.domain.clock import Clock
 from controller.domain.ports import UsageReader
@@ -66,7 +66,7 @@ class PrepaidCounter:
     async def step(self) -> bool:
         """One batch; whether there may be more."""
         async with self._database.read() as conn:
-            position = await repository.get_position(conn)
+            position = await log_rows.get_position(conn)
         if position is None:
             return False
         watermark = await self._usage.watermark()
@@ -74,12 +74,12 @@ class PrepaidCounter:
         if watermark <= position:
             return False
         async with self._database.begin() as conn:
-            position = await repository.lock_position(conn)
+            position = await log_rows.lock_position(conn)
             if position is None or watermark <= position:
                 return False
             until, now = min(watermark, position + _RECORDS), self._clock.now()
-            readings = await repository.readings(conn, position, until)
-            await repository.move_position(conn, until)
+            readings = await log_rows.readings(conn, position, until)
+            await log_rows.move_position(conn, until)
             said = False
             if readings:
                 keys = {r.session_key for r in readings}

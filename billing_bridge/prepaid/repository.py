@@ -20,7 +20,6 @@ from billing_bridge.prepaid.model import (
     Kind,
     Movement,
     PrepaidCall,
-    Reading,
     Segment,
     Session,
     State,
@@ -35,28 +34,23 @@ from billing_bridge.prepaid.tables import (
     call,
     day,
     movement,
-    position,
     session,
     terms,
     used,
     wallet,
 )
 from billing_bridge.tables import entitlement, subscription, tariff
-from billing_bridge.tables import session as mediated
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.identity import OfferingVersionId
 from controller.domain.price import PricePlan
 from controller.domain.price_text import plan_from_json
 from controller.domain.tariff import TariffVersion
 from controller.store.many import insert_rows, one_of, replacing
-from controller.store.metadata import from_micros
-from controller.store.usage_log import usage_records
 
-_FOLLOWER = "prepaid"
 _PAYING_LOCK = 0x4845_4201
 """With a service, the pair of keys of an advisory lock: who decides how the service is paid takes turns there."""
 _WALLET = tuple(f.name for f in fields(Wallet))
-_SESSION = tuple(f.name for f in fields(Session))
+SESSION = tuple(f.name for f in fields(Session))
 _MOVEMENT = tuple(f.name for f in fields(Movement) if f.name != "sequence")
 _CALL = tuple(f.name for f in fields(PrepaidCall))
 _USED = ("service_id", "terms", "period_on", "used", "debited")
@@ -210,7 +204,7 @@ async def books(
     if keys:
         wanted = or_(wanted, one_of(conn, session.c.session_key, keys))
     for row in await conn.execute(select(session).where(one_of(conn, session.c.service_id, ids), wanted)):
-        found = Session(**{name: getattr(row, name) for name in _SESSION})
+        found = Session(**{name: getattr(row, name) for name in SESSION})
         found.state = State(found.state)
         sessions[row.service_id].append(found)
     segments: dict[str, dict[Segment, Used]] = defaultdict(dict)
@@ -241,11 +235,11 @@ async def store(conn: AsyncConnection, changed: Iterable[Book]) -> None:
     for book in books:
         await put(conn, book.wallet)
     sessions = [
-        tuple(getattr(s, name) for name in _SESSION)
+        tuple(getattr(s, name) for name in SESSION)
         for book in books
         for s in sorted(book.sessions.values(), key=lambda s: s.reservation_id)
     ]
-    await insert_rows(conn, session, _SESSION, sessions, replacing(session, _SESSION))
+    await insert_rows(conn, session, SESSION, sessions, replacing(session, SESSION))
     segments = [
         (book.wallet.service_id, at.terms, at.period_on, said.used, said.debited)
         for book in books
@@ -287,7 +281,7 @@ async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
     """Slices of sessions that have not ended."""
     query = select(session).where(session.c.service_id == service_id, session.c.state != State.ENDED.value)
     return [
-        Session(**({name: getattr(row, name) for name in _SESSION} | {"state": State(row.state)}))
+        Session(**({name: getattr(row, name) for name in SESSION} | {"state": State(row.state)}))
         for row in await conn.execute(query.order_by(session.c.reservation_id))
     ]
 
@@ -345,64 +339,3 @@ async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]
 async def forget_sessions(conn: AsyncConnection, heard_before: datetime) -> None:
     """Those that nothing was heard of for so long that a record changes nothing about them."""
     await conn.execute(delete(session).where(session.c.heard_at < heard_before, session.c.open == 0))
-
-
-# --- the usage log ---
-
-
-async def get_position(conn: AsyncConnection) -> int | None:
-    return await conn.scalar(select(position.c.record_id).where(position.c.follower == _FOLLOWER))
-
-
-async def lock_position(conn: AsyncConnection) -> int | None:
-    """Who debits and who opens a first balance take turns here."""
-    query = select(position.c.record_id).where(position.c.follower == _FOLLOWER).with_for_update()
-    return await conn.scalar(query)
-
-
-async def begin_at(conn: AsyncConnection, record_id: int) -> None:
-    """Have the log followed from here, unless it is followed for somebody."""
-    make = pg_insert if conn.dialect.name == "postgresql" else sqlite_insert
-    await conn.execute(make(position).values(follower=_FOLLOWER, record_id=record_id).on_conflict_do_nothing())
-    await lock_position(conn)
-    if not await any_open(conn):
-        await move_position(conn, record_id)
-
-
-async def move_position(conn: AsyncConnection, record_id: int) -> None:
-    await conn.execute(update(position).where(position.c.follower == _FOLLOWER).values(record_id=record_id))
-
-
-async def readings(conn: AsyncConnection, after: int, until: int) -> list[Reading]:
-    """What the log says of prepaid services, in the order of the log; nothing of others is read out."""
-    r = usage_records.c
-    query = (
-        select(
-            r.record_id, r.kind, r.session_key, r.nas_id, r.service_id, r.event_us, r.received_us, r.session_time_s,
-            r.upstream_octets, r.downstream_octets,
-        )
-        .join(wallet, wallet.c.service_id == r.service_id)
-        .where(r.record_id > after, r.record_id <= until, r.session_key != "")
-        .order_by(r.record_id)
-    )  # fmt: skip
-    return [
-        Reading(id_, kind, key, nas_id, service_id, from_micros(event_us), from_micros(received_us), *totals)
-        for id_, kind, key, nas_id, service_id, event_us, received_us, *totals in await conn.execute(query)
-    ]
-
-
-async def begin_with_what_was(conn: AsyncConnection, service_id: str, now: datetime, validity: timedelta) -> None:
-    """What the service's sessions carried before costs nothing: the totals of live ones, as mediation knows them.
-
-    What it does not know yet is told by the time at which it was carried (`free_until`).
-    """
-    lately = now - timedelta(days=2)
-    query = select(mediated).where(mediated.c.service_id == service_id, mediated.c.heard_at > lately)
-    known = [
-        (
-            row.session_key, service_id, "", "", row.session_key, State.OPEN.value, row.upstream_octets,
-            row.downstream_octets, 0, 0, row.seen_until, now, now + validity, now, 0,
-        )
-        for row in await conn.execute(query)
-    ]  # fmt: skip
-    await insert_rows(conn, session, _SESSION, known, "ON CONFLICT DO NOTHING")

@@ -6,27 +6,25 @@ of processes, no two reserve the same last octet; and a check of the table refus
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.errors import NotPrepaid, PaidTwice, UnknownPrepaid
-from billing_bridge.prepaid import repository
+from billing_bridge.errors import NotPrepaid, UnknownPrepaid
+from billing_bridge.prepaid import log_rows, repository
 from billing_bridge.prepaid.book import Book
 from billing_bridge.prepaid.model import (
-    OCTETS,
-    SECONDS,
     Movement,
     PrepaidCall,
     Session,
     State,
     Terms,
     Wallet,
-    price_of_data,
 )
+from billing_bridge.prepaid.plans import Plans
 from billing_bridge.prepaid.repository import TermsRow, UsedDay
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import Clock, add_months, local_date
@@ -34,7 +32,6 @@ from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
 from controller.domain.ports import CreditAccess, TariffSource, UsageReader
-from controller.domain.price import METERED, Calls, Percentile, PricePlan
 from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
@@ -43,13 +40,8 @@ RESERVED = Counter("headend_prepaid_reservations", "Slices that logins asked for
 OVERSHOOT = Counter(
     "headend_prepaid_overshoot", "Used beyond a prepaid balance and paid by nobody, in its unit.", ["unit"]
 )
-UNITS = (OCTETS, SECONDS)
 MOST = 2**53
 """Of any balance: what JSON carries exactly, and a sum of two fits its column."""
-
-
-Ordered = Callable[[AsyncConnection, str], Awaitable[Collection[OfferingVersionId]]]
-"""What a service is sold with, and what open orders are going to sell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +84,9 @@ class PrepaidService:
         self._database = database
         self._clock = clock
         self._usage = usage
-        self._tariffs = tariffs
         self._access = access
         self._settings = settings
-        self._versions: dict[str, TariffVersion] = {}
-        self.ordered: Ordered | None = None
-        """None where nobody takes orders."""
+        self.plans = Plans(tariffs)
 
     # --- by people
 
@@ -112,9 +101,9 @@ class PrepaidService:
         """
         now, watermark = self._clock.now(), await self._usage.watermark()
         async with self._database.begin() as conn:
-            await repository.begin_at(conn, watermark)
-            await self._check(conn, unit, currency, wanted)
-            await self._check_not_billed(conn, service_id)
+            await log_rows.begin_at(conn, watermark)
+            await self.plans.check(conn, unit, currency, wanted.version_id)
+            await self.plans.check_not_billed(conn, service_id)
             made = Wallet(service_id, account_id, unit, currency, 0, 0, 0, 0, Standing.OUT, now)
             fresh = await repository.add(conn, made)
             before = (await repository.lock(conn, [service_id]))[service_id]
@@ -131,7 +120,7 @@ class PrepaidService:
             )  # fmt: skip
             await repository.add_terms(conn, row)
             if fresh:
-                await repository.begin_with_what_was(conn, service_id, now, timedelta(seconds=wanted.validity_s))
+                await log_rows.begin_with_what_was(conn, service_id, now, timedelta(seconds=wanted.validity_s))
             (book,) = (await self._books(conn, {service_id: before})).values()
             book.follow_terms(now)
             await self.keep(conn, [book], now)
@@ -340,21 +329,6 @@ class PrepaidService:
             await self._access.take_turn(conn)
             await self._access.put(conn, service_id, found.standing)
 
-    async def refuse_plan(self, conn: AsyncConnection, service_id: ServiceId, tariff: TariffVersion) -> None:
-        """Before a service is sold these prices. Raises PaidTwice where it is prepaid and they bill usage.
-
-        Nobody makes it prepaid until the caller's transaction has ended.
-        """
-        if not (codes := _usage_of(tariff.plan)):
-            return
-        await repository.take_turn(conn, service_id)
-        found = await repository.get(conn, service_id)
-        if found is not None and found.closed_at is None:
-            raise PaidTwice(
-                f"service {service_id} is prepaid, and {tariff.offering_name} bills usage too ({codes}):"
-                " sell it a plan that does not, or close its balance first"
-            )
-
     async def without_credit(self, conn: AsyncConnection, service_id: str) -> set[str]:
         """The sessions of a service that nothing is left for: in the garden, or told to end."""
         found = await repository.get(conn, service_id)
@@ -404,7 +378,7 @@ class PrepaidService:
         rows = (await repository.terms_of(conn, [service_id])).get(service_id)
         if rows is None:
             raise UnknownPrepaid(f"service {service_id} is not prepaid")
-        return await self._tariff(conn, rows[-1].version_id)
+        return await self.plans.tariff(conn, rows[-1].version_id)
 
     # --- how
 
@@ -429,28 +403,6 @@ class PrepaidService:
         said = book.told.ended or book.told.go_on
         return bool(said) or (book.wallet.closed_at is None and book.standing(now) is not book.wallet.standing)
 
-    async def _check(self, conn: AsyncConnection, unit: str, currency: str, wanted: NewTerms) -> None:
-        tariff = await self._tariff(conn, wanted.version_id)
-        if (tariff is None) != (unit in UNITS):
-            raise NotPrepaid("a balance of money has the prices of an offering version, one of octets or seconds none")
-        if tariff is None:
-            return
-        price_of_data(tariff.plan)
-        if not tariff.currency == unit == currency:
-            raise NotPrepaid(f"the prices are in {tariff.currency}, and the balance would be in {unit} ({currency})")
-
-    async def _check_not_billed(self, conn: AsyncConnection, service_id: ServiceId) -> None:
-        """What is used is paid once: not in advance, and on a bill of the plan the service was, or is being, sold."""
-        await repository.take_turn(conn, service_id)
-        plan = await repository.plan_of(conn, service_id)
-        ordered = await self.ordered(conn, service_id) if self.ordered is not None else ()
-        plans = [tariff.plan for version in sorted(ordered) if (tariff := await self._tariff(conn, version))]
-        for found in plans if plan is None else (plan, *plans):
-            if codes := _usage_of(found):
-                raise NotPrepaid(
-                    f"the plan of service {service_id} bills usage too ({codes}): sell it one that does not"
-                )
-
     async def _books(
         self, conn: AsyncConnection, wallets: Mapping[str, Wallet], session_keys: Iterable[str] = ()
     ) -> dict[str, Book]:
@@ -462,17 +414,4 @@ class PrepaidService:
         return await repository.books(conn, wallets, priced, since_on, session_keys, zone=zone, rounding=rounding)
 
     async def _priced(self, conn: AsyncConnection, row: TermsRow) -> Terms:
-        return row.with_tariff(await self._tariff(conn, row.version_id))
-
-    async def _tariff(self, conn: AsyncConnection, version_id: OfferingVersionId | None) -> TariffVersion | None:
-        """A version never changes: what was read is kept."""
-        if version_id is None:
-            return None
-        if version_id not in self._versions:
-            self._versions[version_id] = await self._tariffs.tariff_in(conn, version_id)
-        return self._versions[version_id]
-
-
-def _usage_of(plan: PricePlan) -> str:
-    """The codes of the prices by which bills count use; the empty text where none does."""
-    return ", ".join(p.code for p in plan.prices if isinstance(p, (*METERED, Percentile, Calls)))
+        return row.with_tariff(await self.plans.tariff(conn, row.version_id))

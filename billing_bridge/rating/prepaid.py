@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from billing_bridge.rating.metered import Share, cost
-from controller.domain.money import Money
+from controller.domain.money import Money, exponent
 from controller.domain.price import Metered, Volume
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -76,8 +77,26 @@ class Prepaid:
         return Money.rounded(cost(self.price, octets, self.share).exact, self.currency, self.rounding).minor
 
     def affordable(self, octets: int) -> bool:
-        """Whether so many octets more, beside all that is granted, can be paid."""
-        return self.price_of(self.used + self.granted + octets) - self.debited_minor <= self.balance_minor
+        """Whether so many octets more, beside all that is granted, can be paid.
+
+        What rounds to nothing is not free: or an empty balance would last for ever, a part of a cent at a time. Where
+        nothing is left, only what costs nothing at all can be had.
+        """
+        granted = self.used + self.granted
+        there_is, before, after = (
+            self.debited_minor + self.balance_minor,
+            self._exact(granted),
+            self._exact(granted + octets),
+        )
+        if self.balance_minor <= 0 or self.price_of(granted) >= there_is:
+            return after == before
+        return after <= there_is
+
+    def _exact(self, octets: int) -> Decimal:
+        """`price_of`, not rounded."""
+        if isinstance(self.price, Units):
+            return Decimal(octets)
+        return cost(self.price, octets, self.share).exact.scaleb(exponent(self.currency))
 
 
 def grant(state: Prepaid, session: str, wanted: int, until: datetime) -> tuple[Prepaid, int]:

@@ -395,8 +395,8 @@ class Prepaid:
         self.balances = PrepaidService(
             base.database, base.clock, base.usage, erp.catalog, network.radius.crediting, settings
         )
-        self.balances.ordered = ordered_versions
-        erp.placement.refuse_tariff = self.balances.refuse_plan
+        self.balances.plans.ordered = ordered_versions
+        erp.placement.refuse_tariff = self.balances.plans.refuse
         self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
         prepayments = Prepayments(base.clock, erp.crm, erp.finance.settlement)
         self.sales = PrepaidSales(base.database, self.balances, prepayments, erp.crm)

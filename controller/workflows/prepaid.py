@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid
 from billing_bridge.prepaid.model import OCTETS
-from billing_bridge.prepaid.service import UNITS, NewTerms, PrepaidService, PrepaidState
+from billing_bridge.prepaid.plans import UNITS
+from billing_bridge.prepaid.service import NewTerms, PrepaidService, PrepaidState
 from controller.domain.errors import NotFound, RuleError
 from controller.domain.events import ServiceActivated, ServiceTerminated
 from controller.domain.identity import AccountId, ServiceId

@@ -38,11 +38,21 @@ def test_two_sessions_cannot_spend_the_same_last_megabyte() -> None:
     state = prepaid("1.00")
     state, first = grant(state, "a", MB, SOON)
     state, second = grant(state, "b", MB, SOON)
-    # 1 MB and not quite half a cent more: beyond it nothing is affordable.
-    assert (first, second) == (MB, 4_999)
+    assert (first, second) == (MB, 0)
     state, debit = report(state, "a", MB)
     assert (debit, state.balance_minor) == (100, 0)
     assert grant(state, "c", GB, SOON)[1] == 0
+
+
+@pytest.mark.parametrize("used", [0, 3 * MB, 49 * MB, 50 * MB, 120 * MB])
+def test_an_empty_balance_lasts_for_nothing_however_little_a_unit_costs(used: int) -> None:
+    """At 0.10 a GB what rounds to nothing would be 50 MB at a time, for ever."""
+    cheap = Overage(code="d", price=Decimal("0.10"), unit="GB")
+    state, _ = report(prepaid("0.00", cheap), "a", used)
+    assert grant(state, "b", GB, SOON)[1] == 0
+    assert grant(top_up(state, 5), "b", GB, SOON)[1] > 0
+    included = replace(prepaid("0.00", replace(cheap, included=2 * GB)), used=used)
+    assert grant(included, "b", 9 * GB, SOON)[1] == 2 * GB - used, "what is included costs nothing"
 
 
 def test_a_report_repeated_or_out_of_order_debits_nothing_twice() -> None:
@@ -56,7 +66,7 @@ def test_a_report_repeated_or_out_of_order_debits_nothing_twice() -> None:
 
 def test_a_session_that_went_silent_gives_back_and_its_late_report_still_counts() -> None:
     state, got = grant(prepaid("1.00"), "a", MB, SOON)
-    assert (got, grant(state, "b", MB, SOON)[1]) == (MB, 4_999)
+    assert (got, grant(state, "b", MB, SOON)[1]) == (MB, 0)
     assert expire(state, SOON - timedelta(seconds=1)) == state
     state = expire(state, SOON)
     state, other = grant(state, "b", MB, SOON + timedelta(hours=1))
@@ -64,7 +74,8 @@ def test_a_session_that_went_silent_gives_back_and_its_late_report_still_counts(
     state, _ = report(state, "b", MB)
     state, debit = report(state, "a", MB)
     assert (debit, state.balance_minor) == (100, -100)
-    assert grant(top_up(state, 100), "b", MB, SOON)[1] == 4_999
+    assert grant(top_up(state, 100), "b", MB, SOON)[1] == 0
+    assert grant(top_up(state, 200), "b", MB, SOON)[1] == MB
 
 
 def test_asking_again_does_not_add_up() -> None:

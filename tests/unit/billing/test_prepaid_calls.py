@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_bridge.errors import NotPrepaid
+from billing_bridge.prepaid.plans import Plans
 from billing_bridge.rating.line import Call, Usage
 from billing_bridge.rating.prepaid_calls import affordable_s, cost_of
 from billing_bridge.rating.proration import DaySpan, Held, Stretch
@@ -53,7 +54,7 @@ def postpaid(calls: list[Call], price: Calls = PRICE) -> int:
 async def world(database: Database) -> AsyncIterator[PrepaidWorld]:
     made = PrepaidWorld(database)
     versions = PriceList([replace(tariff(VOICE, "0", tax="0"), plan=PLAN)])
-    made.prepaid._tariffs = versions
+    made.prepaid.plans = Plans(versions)
     await made.open("EUR", version=VOICE)
     yield made
     await made.log.close()

@@ -166,7 +166,8 @@ class Selling:
         self.prepaid = PrepaidService(
             isp.database, isp.clock, UsageLogReader(isp.database), isp.catalog, world.prepaid.access, settings
         )
-        self.prepaid.ordered, isp.placement.refuse_tariff = versions_of_service, self.prepaid.refuse_plan
+        self.plans = self.prepaid.plans
+        self.plans.ordered, isp.placement.refuse_tariff = versions_of_service, self.plans.refuse
         self.line: Subscription
         self.change: ModifyRequest
 
@@ -217,7 +218,7 @@ async def test_a_prepaid_service_is_not_sold_a_plan_that_bills_usage(
 async def test_an_order_and_a_balance_at_the_same_instant_do_not_pass_each_other(selling: Selling, first: str) -> None:
     """Two connections: the first has looked and has not committed when the second one comes."""
     looked, go_on = asyncio.Event(), asyncio.Event()
-    refuse, ordered = selling.prepaid.refuse_plan, versions_of_service
+    refuse, ordered = selling.plans.refuse, versions_of_service
 
     async def refuse_and_wait(conn: AsyncConnection, service_id: ServiceId, tariff: TariffVersion) -> None:
         await refuse(conn, service_id, tariff)
@@ -233,7 +234,7 @@ async def test_an_order_and_a_balance_at_the_same_instant_do_not_pass_each_other
     if first == "order":
         selling.placement.refuse_tariff = refuse_and_wait
     else:
-        selling.prepaid.ordered = look_and_wait
+        selling.plans.ordered = look_and_wait
     both: list[Coroutine[Any, Any, Any]] = [selling.place(), selling.open()]
     begun, other = both if first == "order" else reversed(both)
     earlier = asyncio.create_task(begun)
