@@ -1,6 +1,7 @@
 """What was moved because of what a person said of an identifier: taken from one service, given to another.
 
-A move names the bookings that it made, first to last; what was taken back stands among them below zero.
+A move names the bookings that it made, first to last; what was taken back stands among them below zero. Of what is cut
+at the instant, the part that a service keeps is taken back and given again: only what is left of that is told.
 """
 
 from __future__ import annotations
@@ -38,13 +39,12 @@ async def of_identifier(conn: AsyncConnection, kind: str, name: str) -> list[Mov
 async def _octets(conn: AsyncConnection, kind: str, name: str) -> list[MovedBooking]:
     i = usage_interval.c
     octets = i.upstream_octets + i.downstream_octets
-    sign = case((octets < 0, -1), else_=1)
     within = and_(i.interval_id >= move.c.first_id, i.interval_id <= move.c.last_id)
     query = (
         select(move.c.since, i.service_id, func.sum(octets).label("octets"), func.min(i.day), func.max(i.day))
         .select_from(move.join(usage_interval, within))
         .where(move.c.kind == kind, move.c.identifier == name, move.c.measure == OCTETS)
-        .group_by(move.c.since, i.service_id, sign)
+        .group_by(move.c.since, i.service_id)
     )
     return [
         MovedBooking(since, service_id, int(total), 0, 0, first_on, last_on)
@@ -61,9 +61,10 @@ async def _calls(conn: AsyncConnection, kind: str, name: str) -> list[MovedBooki
         select(move.c.since, c.service_id, func.sum(sign), func.sum(c.duration_s), func.min(c.day), func.max(c.day))
         .select_from(move.join(call, within))
         .where(move.c.kind == kind, move.c.identifier == name, move.c.measure == CALLS)
-        .group_by(move.c.since, c.service_id, c.duration_s < 0)
+        .group_by(move.c.since, c.service_id)
     )
     return [
         MovedBooking(since, service_id, 0, int(count), int(seconds), first_on, last_on)
         for since, service_id, count, seconds, first_on, last_on in await conn.execute(query)
+        if count
     ]

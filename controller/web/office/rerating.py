@@ -160,7 +160,7 @@ async def _preview(api: Api, visit: Visit, found: Mapping[str, Any]) -> list[Par
     more = f", the first {_MOST_LINES} of {found['lines']}" if found["lines"] > _MOST_LINES else ""
     return [
         Part("What it changes", facts=facts({**found, **sums}, SUMS), pictures=_pictures(deltas)),
-        Part(f"Lines of the notes{more}", deltas[:_MOST_LINES], DELTAS),
+        Part(f"Lines that are corrected, or not charged yet{more}", deltas[:_MOST_LINES], DELTAS),
     ]
 
 

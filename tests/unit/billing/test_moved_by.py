@@ -76,8 +76,8 @@ async def test_octets_that_moved_are_told_of_both_sides(world: BillingWorld) -> 
     await said(world, USERNAME, ALICE, old, 8)
     world.clock.move_to(berlin(2026, 9, 1, 15))
     facts = [
-        Fact(str(n), n, ALICE, berlin(2026, 9, 1, hour), berlin(2026, 9, 1, hour + 1), str(n), GB, 3 * GB)
-        for n, hour in enumerate((9, 13), 1)
+        Fact(str(n), n, ALICE, berlin(2026, 9, 1, hour), berlin(2026, 9, 1, hour + 2), str(n), GB, 3 * GB)
+        for n, hour in enumerate((9, 11, 13), 1)
     ]
     await told(world, "wifi", USERNAME, [])
     await world.sources.assign(None, "octets", berlin(2026, 9, 1), "wifi", actor="user:anna", reason="no RADIUS there")
@@ -86,8 +86,8 @@ async def test_octets_that_moved_are_told_of_both_sides(world: BillingWorld) -> 
     await said(world, USERNAME, ALICE, new, 12)
     found = await world.sources.moves(USERNAME, ALICE)
     assert [(m.service_id, m.octets, m.calls) for m in found] == [
-        (old.service_id, -4 * GB, 0),
-        (new.service_id, 4 * GB, 0),
+        (old.service_id, -6 * GB, 0),
+        (new.service_id, 6 * GB, 0),
     ]
 
 
