@@ -63,6 +63,11 @@ class AgainBook:
         async with self._database.read() as conn:
             return await again_rows.page(conn, bill_run_id, after, limit, account_id)
 
+    async def keep_contents(self, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
+        """What drafts say of an account that somebody held by hand, to be compared with what becomes of them."""
+        async with self._database.begin() as conn:
+            await drafts.keep_contents(conn, bill_run_id, found)
+
     async def begun(self, bill_run_id: BillRunId, account_id: AccountId) -> RatedAgain:
         """What was let go, of an account that is being rated again."""
         async with self._database.read() as conn:

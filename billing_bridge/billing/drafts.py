@@ -63,8 +63,12 @@ def _row(bill_run_id: BillRunId, batch: int, d: DraftTotal) -> tuple[Any, ...]:
         d.tax.minor,
         d.sha256,
         False,
-        None if d.content is None else zlib.compress(json.dumps(d.content).encode(), 1),
+        _deflated(d),
     )
+
+
+def _deflated(d: DraftTotal) -> bytes | None:
+    return None if d.content is None else zlib.compress(json.dumps(d.content).encode(), 1)
 
 
 async def put_again(
@@ -78,6 +82,14 @@ async def put_again(
     own = (bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, accounts))
     await conn.execute(delete(bill_draft).where(*own))
     await insert_rows(conn, bill_draft, _COLUMNS, [_row(bill_run_id, batch, d) for d in found])
+
+
+async def keep_contents(conn: AsyncConnection, bill_run_id: BillRunId, found: Sequence[DraftTotal]) -> None:
+    """What these drafts say, where it is not known yet and they have the digests of it."""
+    for d in found:
+        known = (bill_draft.c.sha256 == d.sha256, bill_draft.c.content.is_(None))
+        one = update(bill_draft).where(*_key(bill_run_id, d.account_id, d.net.currency), *known)
+        await conn.execute(one.values(content=_deflated(d)))
 
 
 async def set_issued(

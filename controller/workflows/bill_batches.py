@@ -57,6 +57,7 @@ class Batches:
 
     async def again(self, run: BillRun, account_id: AccountId) -> None:
         """Rate, draft and check an account that was let go: what is issued is what is true by now."""
+        await self._keep(run, account_id)
         try:
             second = await self._billing.second.rate(run, account_id, self._finance.documented)
         except NotAlone as error:
@@ -80,6 +81,14 @@ class Batches:
             outcome = HELD_AGAIN if any(found.account_id == account_id for _, found in waiting) else CHANGED
         drafts = [_total(d, keep=d.account_id == account_id) for d in drafted]
         await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome)
+
+    async def _keep(self, run: BillRun, account_id: AccountId) -> None:
+        """What is let go is kept in full; who was held by a person after the rating has no more than its digest yet."""
+        if all(d.content for d in await self._book.drafts_of(run.bill_run_id, [account_id])):
+            return
+        charges = await self._billing.charges_of_accounts(run.bill_run_id, [account_id])
+        drafted = await self._finance.drafts(charges) if charges else []
+        await self._again.keep_contents(run.bill_run_id, [_total(d, keep=True) for d in drafted])
 
     async def issue(self, run: BillRun, batch: int) -> bool:
         """The documents of a batch; False when the whole run waits, and nothing was done."""

@@ -27,6 +27,9 @@ def _lines(c: Mapping[str, Any]) -> Iterator[str]:
         yield f"Waiting: {left['documents']} documents over {Money(left['net'] + left['tax'], left['currency'])}"
     for held in waiting["listed"]:
         yield f"  {held['account_id'] or 'all'} ({held['source']}): {held['reason']}"
+    for again in c.get("rated_again", ()):
+        amounts = " → ".join(_totals(again[key]) for key in ("before", "after"))
+        yield f"Rated again: {again['account_id']}, {again['outcome']}, {amounts}, let go by {again['released_by']}"
     for n in c["numbers"]:
         yield f"Numbers: {n['series']}, {n['documents']} of {n['first']} … {n['last']}"
     late = c["late"]
@@ -36,6 +39,10 @@ def _lines(c: Mapping[str, Any]) -> Iterator[str]:
     )
     for check in c["checks"]:
         yield f"{'holds' if check['holds'] else 'FAILS'}  {check['name']}: {check['detail']}"
+
+
+def _totals(found: Mapping[str, Mapping[str, int]]) -> str:
+    return ", ".join(str(Money(sums["net"] + sums["tax"], currency)) for currency, sums in found.items()) or "nothing"
 
 
 def _recurring(currency: str, r: Mapping[str, Any]) -> Iterator[str]:

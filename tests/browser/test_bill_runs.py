@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,7 +21,7 @@ from controller.workflows.preview import Previews
 from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
 from tests.support.billing_fakes import tariff
-from tests.support.billing_world import BillingWorld, berlin
+from tests.support.billing_world import BillingWorld, Line, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.http_server import serving
 from tests.support.site import PASSWORD, World
@@ -27,11 +29,25 @@ from tests.support.site import PASSWORD, World
 pytestmark = pytest.mark.browser
 
 
+@dataclass
+class Office:
+    """A site to look at, and the world behind it, which lives on a loop of its own."""
+
+    address: str
+    loop: asyncio.AbstractEventLoop
+    world: BillingWorld
+    lines: list[Line]
+
+    def tell(self, what: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(what, self.loop).result(30)
+
+
 @pytest.fixture
-def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
+def office(sqlite_template: Path, tmp_path: Path) -> Iterator[Office]:
     """Three lines with a month of usage, to be billed on the first of October."""
     shutil.copy(sqlite_template, tmp_path / "headend.db")
     made: list[tuple[asyncio.AbstractEventLoop, BillingWorld]] = []
+    lines: list[Line] = []
 
     async def build() -> object:
         database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
@@ -42,6 +58,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         made.append((asyncio.get_running_loop(), world))
         for n, name in enumerate(("Ada Lovelace", "Grace Hopper & Söhne GmbH", "Erika Beispiel")):
             line = await world.activate("a" * 32, await world.customer(name))
+            lines.append(line)
             at = world.clock.now() + timedelta(hours=1)
             await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), n * GB, (8 + 4 * n) * GB))
         world.clock.move_to(berlin(2026, 10, 1, 6))
@@ -55,9 +72,9 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         return await World(endpoints=endpoints, clock=world.clock).build(database)
 
     with serving(build) as url:
-        yield url
         ((loop, world),) = made
-        asyncio.run_coroutine_threadsafe(world.close(), loop).result(30)
+        yield (found := Office(url, loop, world, lines))
+        found.tell(world.close())
 
 
 def sign_in(page: Page, address: str) -> None:
@@ -68,9 +85,9 @@ def sign_in(page: Page, address: str) -> None:
     page.wait_for_url("**/bill-runs")
 
 
-def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, address: str) -> None:
+def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, office: Office) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, office.address)
     expect(page.get_by_text("Nothing was billed yet.")).to_be_visible()
     page.get_by_role("link", name="Bill run …").first.click()
     page.get_by_role("button", name="Start").click()
@@ -94,3 +111,41 @@ def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium,
     with page.expect_download() as download:
         page.get_by_role("link", name="Certificate", exact=True).click()
     assert "headend-bill-run-certificate" in Path(download.value.path()).read_text()
+
+
+def test_a_customer_who_waited_is_rated_again_and_the_page_says_what_has_changed(
+    chromium: Chromium, office: Office
+) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, office.address)
+    page.get_by_role("link", name="Bill run …").first.click()
+    page.get_by_label("What").select_option("real")
+    page.get_by_label("Hold first, because").fill("the board wants to see it")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("the whole run")).to_be_visible(timeout=20_000)
+
+    decide(page, "Hold …", "Hold", "Grace")
+    decide(page, "Let go …", "Let go")
+    expect(page.get_by_text("Certificate 1, signed by key")).to_be_visible(timeout=20_000)
+    # 8 GB more, told late: 4.00 and their tax.
+    grace, at = office.lines[1], berlin(2026, 9, 20, 10)
+    office.tell(office.world.account_for(grace, (at, GB, 20 * GB)))
+    decide(page, "Let go …", "Let go", "Grace")
+    expect(page.get_by_text("Certificate 2, signed by key")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Rated again before it left")).to_be_visible()
+    again = page.get_by_role("row", name="another bill, which left")
+    expect(again).to_contain_text("73,19 EUR")
+    expect(again).to_contain_text("77,95 EUR")
+    expect(again).to_contain_text("let go by")
+    expect(again).to_contain_text("total_minor")
+    assert_fits_both_widths(page)
+
+
+def decide(page: Page, link: str, button: str, name: str = "") -> None:
+    page.get_by_role("link", name=link).click()
+    if name:
+        page.get_by_label("Account").fill(name)
+        page.locator("datalist option").first.wait_for(state="attached")
+        page.get_by_label("Account").fill(page.locator("datalist option").first.get_attribute("value") or "")
+    page.get_by_label("Why").fill("seen")
+    page.get_by_role("button", name=button).click()

@@ -38,6 +38,16 @@ CONTENT = {
     },
     "issued": [{"currency": "EUR", "documents": 3, "net": 9550, "tax": 1815, "total": 11365}],
     "waiting": {"accounts": 0, "drafts": [], "listed": []},
+    "rated_again": [
+        {
+            "account_id": "acme",
+            "released_by": "user:bert",
+            "reason": "mended",
+            "outcome": "changed",
+            "before": {"EUR": {"net": 10_000, "tax": 1900}},
+            "after": {"EUR": {"net": 1000, "tax": 190}},
+        }
+    ],
     "numbers": [{"series": "INV-2026", "documents": 3, "first": 1, "last": 3}],
     "late": {"adjustments": [], "suspense": [], "records_after_the_watermark": 0},
     "checks": [{"name": "usage-conserved", "holds": True, "detail": "1200 octets read, 1200 accounted for"}],
@@ -67,6 +77,7 @@ def test_a_certificate_is_checked_offline(
     assert found.exit_code == 0, found.output
     assert "opening 60.00 EUR, new 30.00 EUR, closing 90.00 EUR" in found.output
     assert "Issued: 3 documents over 113.65 EUR" in found.output
+    assert "Rated again: acme, changed, 119.00 EUR → 11.90 EUR, let go by user:bert" in found.output
     assert "compare it" in CliRunner().invoke(app, ["billing", "verify-certificate", str(file)]).output
 
     file.write_text(signed[0].replace("11365", "11366"))
