@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Any
 
 from erp.crm.model import Customer, Entity
@@ -97,8 +100,38 @@ def country_of(tax_id: str) -> str:
 
 def canonical(content: dict[str, Any]) -> tuple[str, bytes]:
     """The text that is stored, and its SHA-256."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _json(content)
     return text, digest(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A content before the issue, as text: all of it is written but AT_ISSUE, whose keys stand between the pieces."""
+
+    pieces: tuple[str | tuple[str, ...], ...]
+    fingerprint: bytes
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Said:
+        """Whatever it says AT_ISSUE is left out."""
+        pieces: list[str | tuple[str, ...]] = []
+        for at_issue, group in groupby(sorted(content), AT_ISSUE.__contains__):
+            keys = tuple(group)
+            pieces.append(keys if at_issue else _json({key: content[key] for key in keys})[1:-1])
+        known = ",".join([piece for piece in pieces if isinstance(piece, str)])
+        return cls(tuple(pieces), digest(f"{{{known}}}"))
+
+    def issued(self, **at_issue: Any) -> tuple[str, bytes]:
+        """`canonical` of the whole content, with the values of AT_ISSUE."""
+        written = [
+            piece if isinstance(piece, str) else ",".join([f'"{key}":{_json(at_issue[key])}' for key in piece])
+            for piece in self.pieces
+        ]
+        text = f"{{{','.join(written)}}}"
+        return text, digest(text)
+
+
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def digest(text: str) -> bytes:

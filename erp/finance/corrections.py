@@ -111,7 +111,7 @@ class CorrectionService:
                 about,
                 invoice_id,
             )
-            (made,) = await self._issuer.issue_in(conn, run, [drafted], now, actor)
+            (made,) = await self._issuer.issue_in(conn, run, await self._issuer.prepared([drafted], now), now, actor)
             await audit.record(
                 conn,
                 now=now,
@@ -202,7 +202,8 @@ class CorrectionService:
         known = await repository.find_of_run(conn, run)
         if known is not None:
             return known
-        (made,) = await self._issuer.issue_in(conn, run, [_because(drafted, wanted.reason)], now, actor)
+        prepared = await self._issuer.prepared([_because(drafted, wanted.reason)], now)
+        (made,) = await self._issuer.issue_in(conn, run, prepared, now, actor)
         await _audit(conn, wanted, made.number, now, actor)
         return await _invoice(conn, made.invoice_id)
 

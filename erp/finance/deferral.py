@@ -15,7 +15,7 @@ from datetime import date
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.money import Money
 from erp.finance.chart import CONTRACT_ASSETS, DEFERRED, LEVIES, OUTPUT_TAX, RECEIVABLES, Chart
-from erp.finance.journal import Posting, without_zeros
+from erp.finance.journal import Posting
 from erp.finance.model import REVENUE, Draft
 from erp.finance.recognition import Slice, next_month, schedule
 
@@ -32,18 +32,28 @@ class Deferred:
 
 def deferred(charges: Sequence[Charge], issued_on: date, contract_of: Mapping[str, str]) -> Deferred:
     """`contract_of` names the contract of each subscription that was sold under one."""
+    return apart(charges, after(charges, issued_on), contract_of)
+
+
+def after(charges: Sequence[Charge], issued_on: date) -> tuple[tuple[Slice, ...], ...]:
+    """Of each charge what its days earn after the month of issue, whether or not it was sold under a contract."""
+    since = next_month(issued_on)
+    return tuple([tuple([s for s in _slices(c, since) if s.first_on >= since and s.minor]) for c in charges])
+
+
+def apart(charges: Sequence[Charge], waiting: Sequence[tuple[Slice, ...]], contract_of: Mapping[str, str]) -> Deferred:
+    """`deferred`, where what waits of each charge is known."""
     later: list[tuple[int, Slice]] = []
     billed: dict[str, int] = {}
     at_once = []
-    for place, charge in enumerate(charges):
+    for place, (charge, slices) in enumerate(zip(charges, waiting, strict=True)):
         contract_id = contract_of.get(charge.subscription_id) if charge.kind is not ChargeKind.USAGE else None
         if contract_id is not None:
             billed[contract_id] = billed.get(contract_id, 0) + charge.net.minor
             at_once.append(0)
             continue
-        waiting = [s for s in _slices(charge) if s.first_on >= next_month(issued_on) and s.minor]
-        later += [(place, s) for s in waiting]
-        at_once.append(charge.net.minor - sum(s.minor for s in waiting))
+        later += [(place, s) for s in slices]
+        at_once.append(charge.net.minor - sum([s.minor for s in slices]))
     return Deferred(tuple(later), billed, tuple(at_once))
 
 
@@ -51,21 +61,25 @@ def postings(
     document: Draft, chart: Chart, found: Deferred, positions: MutableMapping[str, int]
 ) -> tuple[Posting, ...]:
     """Of an invoice or credit note; none when everything in it cancels out. `positions` of contracts are moved on."""
-    currency = document.net.currency
-    made = [Posting(chart.code(RECEIVABLES), document.total)]
-    for kind, role in REVENUE.items():
-        parts = [m for c, m in zip(document.charges, found.at_once, strict=True) if c.kind is kind]
-        made.append(Posting(chart.code(role), Money(-sum(parts), currency)))
-    owed, asset = -sum(s.minor for _, s in found.later), 0
+    revenue = dict.fromkeys(REVENUE, 0)
+    for charge, minor in zip(document.charges, found.at_once, strict=True):
+        revenue[charge.kind] -= minor
+    owed, asset = -sum([s.minor for _, s in found.later]), 0
     for contract_id, minor in found.billed.items():
         moved = move(positions.get(contract_id, 0), minor)
         positions[contract_id] = positions.get(contract_id, 0) + minor
         owed, asset = owed + moved[0], asset + moved[1]
-    made.append(Posting(chart.code(DEFERRED), Money(owed, currency)))
-    made.append(Posting(chart.code(CONTRACT_ASSETS), Money(asset, currency)))
-    made.append(Posting(chart.code(OUTPUT_TAX), -document.vat))
-    made.append(Posting(chart.code(LEVIES), document.vat - document.tax))
-    return without_zeros(made)
+    vat = document.vat.minor
+    made = (
+        (RECEIVABLES, document.total.minor),
+        *((role, revenue[kind]) for kind, role in REVENUE.items()),
+        (DEFERRED, owed),
+        (CONTRACT_ASSETS, asset),
+        (OUTPUT_TAX, -vat),
+        (LEVIES, vat - document.tax.minor),
+    )
+    currency = document.net.currency
+    return tuple([Posting(chart.code(role), Money(minor, currency)) for role, minor in made if minor])
 
 
 def move(position: int, by: int) -> tuple[int, int]:
@@ -77,7 +91,8 @@ def move(position: int, by: int) -> tuple[int, int]:
     return max(position, 0) - max(after, 0), max(-after, 0) - max(-position, 0)
 
 
-def _slices(charge: Charge) -> Sequence[Slice]:
-    if charge.kind is not ChargeKind.RECURRING or charge.until_on <= charge.first_on:
+def _slices(charge: Charge, since: date) -> Sequence[Slice]:
+    """None where nothing of it can lie on `since` or later."""
+    if charge.kind is not ChargeKind.RECURRING or charge.until_on <= max(charge.first_on, since):
         return ()
     return schedule(charge.net.minor, charge.first_on, charge.until_on)

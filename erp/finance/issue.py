@@ -6,7 +6,7 @@ Made by the service once the parties are known and the number is taken; nothing 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -14,15 +14,16 @@ from typing import Any
 from controller.domain.charge import Charge
 from controller.domain.clock import local_date
 from controller.domain.events import InvoiceIssued
-from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceLineId, new_id
+from controller.domain.identity import AccountId, BillRunId, InvoiceId, new_id
 from controller.domain.money import Money
 from erp.crm.model import Customer, Entity
 from erp.finance.chart import Chart
-from erp.finance.content import canonical, content_of, fingerprint
+from erp.finance.content import Said, content_of, fingerprint
 from erp.finance.contracts import earning_row
-from erp.finance.deferral import Deferred
+from erp.finance.deferral import Deferred, after
 from erp.finance.journal import Entry, Posting
 from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, REVENUE, Draft
+from erp.finance.recognition import Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +77,75 @@ class Differing:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document of which all is made that needs no number: the lock of the books is held for the rest alone."""
+
+    addressed: Addressed
+    invoice_id: InvoiceId
+    issued_on: date
+    """The day on the paper, in the seller's zone."""
+    said: Said
+    lines: tuple[tuple[Any, ...], ...]
+    """Rows of LINE_COLUMNS."""
+    waiting: tuple[tuple[Slice, ...], ...]
+    """Of each line what is earned after the month of issue, unless it was sold under a contract."""
+
+    @property
+    def document(self) -> Draft:
+        return self.addressed.document
+
+    @property
+    def seller(self) -> Entity:
+        return self.addressed.seller
+
+    @property
+    def buyer(self) -> Customer:
+        return self.addressed.buyer
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
     """One document about to be written."""
 
-    invoice_id: InvoiceId
+    prepared: Prepared
     entry_id: str | None
     postings: tuple[Posting, ...]
     deferred: Deferred
     number: str
     series: str
     sequence: int
-    document: Draft
-    seller: Entity
-    buyer: Customer
     chart: Chart
-    credits: tuple[str, ...] = ()
-    about: Mapping[str, Any] = field(default_factory=dict)
-    settles: str = ""
 
-    def issued_on(self, now: datetime) -> date:
-        """The day on the paper, in the seller's zone."""
-        return local_date(now, self.seller.zone_info)
+    @property
+    def invoice_id(self) -> InvoiceId:
+        return self.prepared.invoice_id
+
+    @property
+    def document(self) -> Draft:
+        return self.prepared.addressed.document
 
 
 def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
     """What the document says before it has a number. `today` is not in the fingerprint."""
-    document = found.document
-    content = content_of(
-        document,
+    document, content = found.document, _content(found, today, iban)
+    account_id = found.buyer.account.account_id
+    agreed = Money.sum(document.agreed, document.net.currency)
+    charges = len({c.charge_id for c in document.charges})
+    return Drafted(account_id, charges, agreed, document.net, document.tax, content, fingerprint(content))
+
+
+def prepared(found: Addressed, now: datetime, *, iban: str) -> Prepared:
+    """Everything of a document of the instant `now` but its number, its entry and what settles it."""
+    issued_on = local_date(now, found.seller.zone_info)
+    invoice_id = InvoiceId(new_id(now))
+    said = Said.of(_content(found, issued_on, iban))
+    lines = line_rows(found, invoice_id, now)
+    return Prepared(found, invoice_id, issued_on, said, lines, after(found.document.charges, issued_on))
+
+
+def _content(found: Addressed, today: date, iban: str) -> dict[str, Any]:
+    return content_of(
+        found.document,
         number="",
         issued_on=today,
         due_on=today,
@@ -112,30 +154,23 @@ def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
         iban=iban,
         **found.about,
     )
-    account_id = found.buyer.account.account_id
-    agreed = Money.sum(document.agreed, document.net.currency)
-    charges = len({c.charge_id for c in document.charges})
-    return Drafted(account_id, charges, agreed, document.net, document.tax, content, fingerprint(content))
 
 
-def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: date, iban: str) -> dict[str, Any]:
-    """The row of `finance_invoice`, with the content and its digest."""
-    document, seller, buyer = issue.document, issue.seller, issue.buyer
-    issued_on = issue.issued_on(now)
-    said = content_of(
-        document,
+def invoice_row(
+    issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: date, prepaid_minor: int
+) -> dict[str, Any]:
+    """The row of `finance_invoice`, with the content and its digest. Credits had paid `prepaid_minor` already."""
+    found = issue.prepared
+    document, buyer = found.document, found.buyer
+    content, sha256 = found.said.issued(
         number=issue.number,
-        issued_on=issued_on,
-        due_on=due_on,
-        seller=seller,
-        buyer=buyer,
-        iban=iban,
-        **issue.about,
+        issued_on=found.issued_on.isoformat(),
+        due_on=due_on.isoformat(),
+        prepaid_minor=prepaid_minor,
     )
-    content, sha256 = canonical(said)
     return {
-        "invoice_id": issue.invoice_id,
-        "entity_id": seller.entity_id,
+        "invoice_id": found.invoice_id,
+        "entity_id": found.seller.entity_id,
         "series": issue.series,
         "sequence": issue.sequence,
         "number": issue.number,
@@ -145,7 +180,7 @@ def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: 
         "bill_run_id": bill_run_id,
         "entry_id": issue.entry_id,
         "issued_at": now,
-        "issued_on": issued_on,
+        "issued_on": found.issued_on,
         "due_on": due_on,
         "currency": document.total.currency,
         "net_minor": document.net.minor,
@@ -153,7 +188,7 @@ def invoice_row(issue: Issue, bill_run_id: BillRunId, now: datetime, *, due_on: 
         "total_minor": document.total.minor,
         "content": content,
         "content_sha256": sha256,
-        "draft_sha256": fingerprint(said),
+        "draft_sha256": found.said.fingerprint,
     }
 
 
@@ -162,35 +197,49 @@ def entry_of(issue: Issue, now: datetime) -> Entry:
     what = {CREDIT_NOTE: "Credit note", DEBIT_NOTE: "Debit note"}.get(issue.document.kind, "Invoice")
     return Entry(
         issue.entry_id,
-        issue.seller.entity_id,
+        issue.prepared.seller.entity_id,
         now,
-        local_date(now, issue.seller.zone_info),
+        issue.prepared.issued_on,
         f"{what} {issue.number}",
         f"invoice:{issue.invoice_id}",
         issue.postings,
     )
 
 
-def line_rows(issue: Issue, now: datetime) -> list[dict[str, Any]]:
+LINE_COLUMNS = (
+    "line_id", "invoice_id", "position", "charge_id", "part", "subscription_id", "service_id", "version_id", "kind",
+    "item", "description", "first_on", "until_on", "quantity", "unit", "unit_price", "net_minor", "tax_percent",
+    "tax_minor", "exemption", "exemption_code", "tax_category", "tax_included", "adjustment", "agreed_minor",
+    "credits_line_id",
+)  # fmt: skip
+
+
+def line_rows(found: Addressed, invoice_id: InvoiceId, now: datetime) -> tuple[tuple[Any, ...], ...]:
+    """Rows of LINE_COLUMNS."""
     parts: Counter[str] = Counter()
     rows = []
-    document = issue.document
+    document = found.document
     for position, (charge, tax, agreed) in enumerate(
         zip(document.charges, document.taxes, document.agreed, strict=True), 1
     ):
         parts[charge.charge_id] += 1
-        rows.append(
-            _line_row(issue, charge, tax, position, parts[charge.charge_id], now)
-            | {"agreed_minor": agreed.minor, "credits_line_id": issue.credits[position - 1] if issue.credits else None}
-        )
-    return rows
+        credited = found.credits[position - 1] if found.credits else None
+        row = (
+            new_id(now), invoice_id, position, charge.charge_id, parts[charge.charge_id], charge.subscription_id,
+            charge.service_id, charge.version_id, charge.kind.value, charge.item or charge.description,
+            charge.description, charge.first_on, charge.until_on, charge.quantity, charge.unit, charge.unit_price,
+            charge.net.minor, charge.tax_percent, tax.minor, charge.exemption, charge.exemption_code,
+            charge.tax_category, charge.tax_included, charge.adjustment, agreed.minor, credited,
+        )  # fmt: skip
+        rows.append(row)
+    return tuple(rows)
 
 
-def levy_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def levy_rows(found: Prepared) -> list[dict[str, Any]]:
     """The taxes of its lines that are no VAT."""
     return [
         {
-            "line_id": lines[levy.place]["line_id"],
+            "line_id": found.lines[levy.place][0],
             "code": levy.code,
             "name": levy.name,
             "authority": levy.authority,
@@ -198,50 +247,21 @@ def levy_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str
             "base_minor": levy.base.minor,
             "tax_minor": levy.tax.minor,
         }
-        for levy in issue.document.levies
+        for levy in found.document.levies
     ]
 
 
-def _line_row(issue: Issue, charge: Charge, tax: Money, position: int, part: int, now: datetime) -> dict[str, Any]:
-    return {
-        "line_id": InvoiceLineId(new_id(now)),
-        "invoice_id": issue.invoice_id,
-        "position": position,
-        "charge_id": charge.charge_id,
-        "part": part,
-        "subscription_id": charge.subscription_id,
-        "service_id": charge.service_id,
-        "version_id": charge.version_id,
-        "kind": charge.kind.value,
-        "item": charge.item or charge.description,
-        "description": charge.description,
-        "first_on": charge.first_on,
-        "until_on": charge.until_on,
-        "quantity": charge.quantity,
-        "unit": charge.unit,
-        "unit_price": charge.unit_price,
-        "net_minor": charge.net.minor,
-        "tax_percent": charge.tax_percent,
-        "tax_minor": tax.minor,
-        "exemption": charge.exemption,
-        "exemption_code": charge.exemption_code,
-        "tax_category": charge.tax_category,
-        "tax_included": charge.tax_included,
-        "adjustment": charge.adjustment,
-    }
-
-
-def earning_rows(issue: Issue, lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def earning_rows(issue: Issue) -> list[dict[str, Any]]:
     """What of its lines is earned in later months."""
     document = issue.document
     return [
         earning_row(
-            issue.seller.entity_id,
+            issue.prepared.seller.entity_id,
             document.net.currency,
             issue.chart.code(REVENUE[document.charges[place].kind]),
             piece,
             piece.minor,
-            line_id=lines[place]["line_id"],
+            line_id=issue.prepared.lines[place][0],
         )
         for place, piece in issue.deferred.later
     ]
@@ -254,7 +274,7 @@ def issued(issue: Issue, now: datetime, actor: str) -> InvoiceIssued:
         actor=actor,
         invoice_id=issue.invoice_id,
         number=issue.number,
-        account_id=issue.buyer.account.account_id,
+        account_id=issue.prepared.buyer.account.account_id,
         total_minor=issue.document.total.minor,
         currency=issue.document.total.currency,
     )

@@ -1,7 +1,8 @@
 """Documents about to be issued: how their lines are taxed, their parties, numbers, postings and what settles them.
 
-Two steps. `addressed` decides amounts and may ask a tax service over the network, so it holds no lock. `issue_in` runs
-in the caller's transaction, under the lock of the books: it takes the numbers and writes all of a document at once.
+Three steps. `addressed` decides amounts and may ask a tax service over the network, and `prepared` makes all that needs
+no number: neither holds a lock. `issue_in` runs in the caller's transaction, under the lock of the books: it takes the
+numbers and writes all of a document at once.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
-from controller.domain.clock import local_date
-from controller.domain.identity import BillRunId, EntityId, InvoiceId, new_id
+from controller.domain.identity import BillRunId, EntityId, new_id
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from controller.store.turns import in_turns
@@ -22,10 +22,20 @@ from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
 from erp.finance import contracts, deferral, ledger, repository, taxes
-from erp.finance.deferral import deferred
-from erp.finance.issue import Addressed, Issue, earning_rows, entry_of, invoice_row, issued, levy_rows, line_rows
+from erp.finance.issue import (
+    LINE_COLUMNS,
+    Addressed,
+    Issue,
+    Prepared,
+    earning_rows,
+    entry_of,
+    invoice_row,
+    issued,
+    levy_rows,
+    prepared,
+)
 from erp.finance.levies import LevyAdapter, LevyLine, LevyRequest
-from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Draft, Levy, Open, draft, settle, split_by_account
+from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Levy, Open, draft, settle, split_by_account
 from erp.finance.settings import FinanceSettings
 from erp.finance.tax import TaxTable
 
@@ -66,15 +76,19 @@ class Issuer:
             return found
         return replace(found, document=draft(found.taxed, self._settings.tax_rounding, levies))
 
+    async def prepared(self, due: Sequence[Addressed], now: datetime) -> list[Prepared]:
+        """What `issue_in` takes, with ids and days of the instant `now`."""
+        return [prepared(a, now, iban=self._settings.iban) async for a in in_turns(due)]
+
     async def issue_in(
-        self, conn: AsyncConnection, bill_run_id: BillRunId, due: Sequence[Addressed], now: datetime, actor: str
+        self, conn: AsyncConnection, bill_run_id: BillRunId, due: Sequence[Prepared], now: datetime, actor: str
     ) -> list[Issue]:
         """Number, write, post, settle and tell. The caller holds the lock of the books."""
         issues = await self._numbered(conn, due, now)
         matched = await self._matched(conn, issues)
         await self._write(conn, bill_run_id, issues, matched, now)
-        days = {f"invoice:{i.invoice_id}": i.issued_on(now) for i in issues}
-        by_credit = {f"{CREDIT_NOTE}:{i.invoice_id}": i.issued_on(now) for i in issues}
+        days = {f"invoice:{i.invoice_id}": i.prepared.issued_on for i in issues}
+        by_credit = {f"{CREDIT_NOTE}:{i.invoice_id}": i.prepared.issued_on for i in issues}
         for applied_on in sorted({*days.values()}):
             some = [m for m in matched if (days.get(m[0]) or by_credit.get(m[1])) == applied_on]
             await repository.add_allocations(conn, some, now, applied_on)
@@ -82,63 +96,48 @@ class Issuer:
         await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return issues
 
-    async def _numbered(self, conn: AsyncConnection, due: Sequence[Addressed], now: datetime) -> list[Issue]:
+    async def _numbered(self, conn: AsyncConnection, due: Sequence[Prepared], now: datetime) -> list[Issue]:
         """Give each document its postings and the next number of its series."""
-        entity_ids = sorted({a.seller.entity_id for a in due})
+        entity_ids = sorted({p.seller.entity_id for p in due})
         charts = {entity_id: await ledger.ensure_chart(conn, entity_id) for entity_id in entity_ids}
-        contract_of = await contracts.of_subscriptions(conn, [c for a in due for c in a.document.charges])
+        contract_of = await contracts.of_subscriptions(conn, [c for p in due for c in p.document.charges])
         positions = await contracts.positions(conn, set(contract_of.values()))
-        by_series: dict[tuple[EntityId, str], list[Addressed]] = {}
-        for a in due:
-            by_series.setdefault((a.seller.entity_id, self._series(a.document, a.seller, now)), []).append(a)
+        by_series: dict[tuple[EntityId, str], list[Prepared]] = {}
+        for p in due:
+            by_series.setdefault((p.seller.entity_id, self._series(p)), []).append(p)
         issues = []
         for (entity_id, series), members in sorted(by_series.items()):
             first = await repository.take_numbers(conn, entity_id, series, len(members))
-            async for sequence, a in in_turns(enumerate(members, first)):
-                later = deferred(a.document.charges, local_date(now, a.seller.zone_info), contract_of)
-                postings = deferral.postings(a.document, charts[entity_id], later, positions)
-                issues.append(
-                    Issue(
-                        InvoiceId(new_id(now)),
-                        new_id(now) if postings else None,
-                        postings,
-                        later,
-                        f"{series}-{sequence:06d}",
-                        series,
-                        sequence,
-                        a.document,
-                        a.seller,
-                        a.buyer,
-                        charts[entity_id],
-                        a.credits,
-                        a.about,
-                        a.settles,
-                    )
-                )
+            async for sequence, p in in_turns(enumerate(members, first)):
+                later = deferral.apart(p.document.charges, p.waiting, contract_of)
+                postings = deferral.postings(p.document, charts[entity_id], later, positions)
+                entry_id = new_id(now) if postings else None
+                number = f"{series}-{sequence:06d}"
+                issues.append(Issue(p, entry_id, postings, later, number, series, sequence, charts[entity_id]))
         return issues
 
-    def _series(self, document: Draft, seller: Entity, now: datetime) -> str:
+    def _series(self, found: Prepared) -> str:
         settings = self._settings
         prefix = {
             CREDIT_NOTE: settings.credit_note_series,
             DEBIT_NOTE: settings.debit_note_series,
-        }.get(document.kind) or settings.invoice_series
-        return f"{prefix}-{local_date(now, seller.zone_info).year}"
+        }.get(found.document.kind) or settings.invoice_series
+        return f"{prefix}-{found.issued_on.year}"
 
     async def _matched(self, conn: AsyncConnection, issues: Sequence[Issue]) -> list[tuple[str, str, int]]:
         """Which credits (payments, credit notes, these among them) settle which invoices, once these are written."""
         found = []
         for currency in sorted({i.document.total.currency for i in issues}):
             mine = [i for i in issues if i.document.total.currency == currency]
-            items = await repository.open_items(conn, [i.buyer.account.account_id for i in mine], currency)
+            items = await repository.open_items(conn, [i.prepared.buyer.account.account_id for i in mine], currency)
             for issue in mine:
-                invoices, credits = items[issue.buyer.account.account_id]
+                invoices, credits = items[issue.prepared.buyer.account.account_id]
                 minor = issue.document.total.minor
                 if minor > 0:
                     invoices.append(Open(f"invoice:{issue.invoice_id}", minor))
                 elif minor < 0:
                     own = Open(f"{CREDIT_NOTE}:{issue.invoice_id}", -minor)
-                    found += _first(own, f"invoice:{issue.settles}", invoices, credits)
+                    found += _first(own, f"invoice:{issue.prepared.addressed.settles}", invoices, credits)
             found += [m for invoices, credits in items.values() for m in settle(invoices, credits)]
         return found
 
@@ -157,18 +156,17 @@ class Issuer:
             paid[key] = paid.get(key, 0) + minor
         rows = [
             invoice_row(
-                replace(i, about={**i.about, "prepaid_minor": paid.get(f"invoice:{i.invoice_id}", 0)}),
+                i,
                 bill_run_id,
                 now,
-                due_on=i.issued_on(now) + due_in,
-                iban=self._settings.iban,
+                due_on=i.prepared.issued_on + due_in,
+                prepaid_minor=paid.get(f"invoice:{i.invoice_id}", 0),
             )
             async for i in in_turns(issues)
         ]
-        lines = [(i, line_rows(i, now)) for i in issues]
-        await repository.add_invoices(conn, rows, [row for _, found in lines for row in found])
-        await repository.add_levies(conn, [row for i, found in lines for row in levy_rows(i, found)])
-        await contracts.add_earnings(conn, [row for i, found in lines for row in earning_rows(i, found)])
+        await repository.add_invoices(conn, rows, LINE_COLUMNS, [row for i in issues for row in i.prepared.lines])
+        await repository.add_levies(conn, [row for i in issues for row in levy_rows(i.prepared)])
+        await contracts.add_earnings(conn, [row for i in issues for row in earning_rows(i)])
         for issue in issues:
             if issue.entry_id is not None:
                 await contracts.add_movements(conn, issue.entry_id, billed=issue.deferred.billed)
@@ -214,7 +212,7 @@ async def _with_originals(conn: AsyncConnection, found: Addressed) -> Addressed:
 def _change(issue: Issue) -> audit.Change:
     after = {
         "number": issue.number,
-        "account_id": issue.buyer.account.account_id,
+        "account_id": issue.prepared.buyer.account.account_id,
         "total": str(issue.document.total),
     }
     return audit.Change(f"{issue.document.kind}.issue", f"invoice:{issue.invoice_id}", after=after)

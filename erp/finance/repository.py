@@ -21,7 +21,7 @@ from controller.domain.identity import (
     InvoiceLineId,
 )
 from controller.domain.money import Money
-from controller.store.many import insert_all, one_of
+from controller.store.many import insert_all, insert_rows, one_of
 from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
@@ -47,10 +47,13 @@ async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, co
 
 
 async def add_invoices(
-    conn: AsyncConnection, rows: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]
+    conn: AsyncConnection,
+    rows: Sequence[Mapping[str, Any]],
+    line_columns: Sequence[str],
+    lines: Sequence[tuple[Any, ...]],
 ) -> None:
     await insert_all(conn, invoice, rows)
-    await insert_all(conn, invoice_line, lines)
+    await insert_rows(conn, invoice_line, line_columns, lines)
 
 
 async def add_levies(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -231,17 +234,14 @@ async def open_items(
     """Per account: invoices not settled, and credits with a remainder, oldest first. Keys are "kind:id"."""
     ids = sorted(set(account_ids))
     found: dict[str, tuple[list[Open], list[Open]]] = {i: ([], []) for i in ids}
-    settled = _sum_by(allocation.c.invoice_id)
-    used_notes = _sum_by(allocation.c.credit_note_id)
-    used_payments = _sum_by(allocation.c.payment_id)
-    back = select(payment_reversal.c.payment_id.label("key"), func.sum(payment_reversal.c.amount_minor).label("minor"))
-    gone_back = back.group_by(payment_reversal.c.payment_id).subquery()
-    spent = func.coalesce(settled.c.minor, 0) - func.coalesce(used_notes.c.minor, 0)
+    # Of each document or payment by itself: sums by key would be of all that was ever settled, for each batch of a run.
+    spent = _sum(allocation.c.amount_minor, allocation.c.invoice_id == invoice.c.invoice_id) - _sum(
+        allocation.c.amount_minor, allocation.c.credit_note_id == invoice.c.invoice_id
+    )
     documents = (
         select(invoice.c.account_id, invoice.c.invoice_id, (invoice.c.total_minor - spent).label("left"))
-        .outerjoin(settled, settled.c.key == invoice.c.invoice_id)
-        .outerjoin(used_notes, used_notes.c.key == invoice.c.invoice_id)
-        .where(invoice.c.account_id.in_(ids), invoice.c.currency == currency, invoice.c.total_minor != spent)
+        .where(one_of(conn, invoice.c.account_id, ids), invoice.c.currency == currency)
+        .where(invoice.c.total_minor != spent)
         .order_by(invoice.c.issued_at, invoice.c.invoice_id)
     )
     for row in await conn.execute(documents):
@@ -250,12 +250,12 @@ async def open_items(
             invoices.append(Open(f"invoice:{row.invoice_id}", int(row.left)))
         else:
             credits.append(Open(f"credit-note:{row.invoice_id}", -int(row.left)))
-    left = payment.c.amount_minor - func.coalesce(used_payments.c.minor, 0) - func.coalesce(gone_back.c.minor, 0)
+    used = _sum(allocation.c.amount_minor, allocation.c.payment_id == payment.c.payment_id)
+    gone_back = _sum(payment_reversal.c.amount_minor, payment_reversal.c.payment_id == payment.c.payment_id)
+    left = payment.c.amount_minor - used - gone_back
     payments = (
         select(payment.c.account_id, payment.c.payment_id, left.label("left"))
-        .outerjoin(used_payments, used_payments.c.key == payment.c.payment_id)
-        .outerjoin(gone_back, gone_back.c.key == payment.c.payment_id)
-        .where(payment.c.account_id.in_(ids), payment.c.currency == currency, left > 0)
+        .where(one_of(conn, payment.c.account_id, ids), payment.c.currency == currency, left > 0)
         .order_by(payment.c.recorded_at, payment.c.payment_id)
     )
     for row in await conn.execute(payments):
@@ -284,9 +284,9 @@ async def add_allocations(
         await conn.execute(insert(allocation), rows)
 
 
-def _sum_by(column: Any) -> Any:
-    query = select(column.label("key"), func.sum(allocation.c.amount_minor).label("minor"))
-    return query.where(column.is_not(None)).group_by(column).subquery()
+def _sum(amount: Any, wanted: Any) -> Any:
+    """What the rows come to that belong to a row of the query around it."""
+    return select(func.coalesce(func.sum(amount), 0)).where(wanted).scalar_subquery()
 
 
 def _invoices() -> Select[Any]:

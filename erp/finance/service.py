@@ -99,14 +99,15 @@ class FinanceService:
         due = await self._issuer.addressed([c for c in charges if (c.account_id, c.net.currency) not in known])
         others = [] if proved is None else [a for a in due if proved.get(a.key) != (a.document.net, a.document.tax)]
         differing = {a.key: Differing(*a.key, a.document.net, a.document.tax) for a in others}
-        due = [a for a in due if a.key not in differing]
+        prepared = await self._issuer.prepared([a for a in due if a.key not in differing], now)
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             if still is not None:
                 may = await still(conn)
-                due = [a for a in due if a.key in may]
+                prepared = [p for p in prepared if p.addressed.key in may]
             done = await repository.invoiced_accounts(conn, bill_run_id, (c.account_id for c in charges))
-            issues = await self._issuer.issue_in(conn, bill_run_id, [a for a in due if a.key not in done], now, actor)
+            left = [p for p in prepared if p.addressed.key not in done]
+            issues = await self._issuer.issue_in(conn, bill_run_id, left, now, actor)
         return [issue.invoice_id for issue in issues], list(differing.values())
 
     async def documented(
