@@ -153,16 +153,19 @@ class DisputeService:
     async def uphold(self, dispute_id: str, *, resolution: str, actor: str) -> Dispute:
         """The customer is right: a credit note over the amount. Raises UnknownDispute, AlreadyEnded, OverCredit.
 
-        The credit note is found again by its reference, so that a second try after a crash makes no second one.
+        The credit note is found again by its reference, so that a second try after a crash makes no second one: what
+        would be credited now, of what it has left, may be shared by its lines in another way.
         """
-        found = await self._open(dispute_id)
-        note = await self._corrections.credit(
-            found.invoice_id,
-            await self._credited(found),
-            reason=f"{found.reason}: {resolution}"[:200],
-            reference=f"dispute-{dispute_id}",
-            actor=actor,
-        )
+        found, reference = await self._open(dispute_id), f"dispute-{dispute_id}"
+        note = await self._corrections.made(found.invoice_id, reference)
+        if note is None:
+            note = await self._corrections.credit(
+                found.invoice_id,
+                await self._credited(found),
+                reason=f"{found.reason}: {resolution}"[:200],
+                reference=reference,
+                actor=actor,
+            )
         return await self._resolve(found, UPHELD, 0, resolution, actor, note.invoice_id)
 
     async def reject(self, dispute_id: str, *, days: int | None, resolution: str, actor: str) -> Dispute:

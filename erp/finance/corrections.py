@@ -123,6 +123,11 @@ class CorrectionService:
             )
             return await _invoice(conn, made.invoice_id)
 
+    async def made(self, invoice_id: InvoiceId, reference: str) -> Invoice | None:
+        """The credit note that was made of a document under a reference."""
+        async with self._database.read() as conn:
+            return await repository.find_of_run(conn, credit_run(invoice_id, reference))
+
     async def void(self, invoice_id: InvoiceId, *, reason: str, actor: str) -> Invoice:
         """The credit note over all that is left of a document; once. Raises UnknownInvoice, OverCredit."""
         return await self.credit(invoice_id, {}, reason=reason, reference=VOID, actor=actor)

@@ -18,7 +18,7 @@ from controller.domain.events import (
     PaymentReversed,
     ReceivablesChanged,
 )
-from controller.domain.identity import PaymentId
+from controller.domain.identity import BillRunId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.domain.restriction import Measure
 from controller.store import audit, outbox
@@ -283,6 +283,31 @@ async def test_a_dispute_that_is_upheld_is_credited_to_the_cent_once(world: Dunn
         0,
         GARDEN_PROFILE,
     )
+
+
+async def test_a_dispute_whose_decision_was_cut_off_after_the_credit_note_is_upheld_with_that_one(
+    world: DunningWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of each line has changed by then: shared anew, it would be another credit note, and be refused."""
+    account = await world.customer()
+    run = BillRunId(new_id(world.clock.now()))
+    charges = [world.books.charge(account, net) for net in ("0.33", "7.77", "0.05")]
+    (invoice_id,) = await world.books.finance.issue(run, charges)
+    part = Money.exact("9.60", "EUR")
+    made = await world.disputes.open(DisputeRequest(invoice_id, None, part, "too much"), {}, actor=ANNA)
+    real = world.disputes._resolve
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(world.disputes, "_resolve", dies)
+    with pytest.raises(RuntimeError):
+        await world.disputes.uphold(made.dispute_id, resolution="so it was", actor=ANNA)
+    monkeypatch.setattr(world.disputes, "_resolve", real)
+    ended = await world.disputes.uphold(made.dispute_id, resolution="so it was", actor=ANNA)
+    assert ended.state == UPHELD
+    notes = [i for i in await world.books.finance.invoices(limit=9) if i.kind == "credit-note"]
+    assert [note.invoice_id for note in notes] == [ended.credit_note_id]
 
 
 async def test_evidence_that_was_altered_is_not_shown(sqlite_database: Database, tmp_path: Path) -> None:
