@@ -96,6 +96,11 @@ def check_terms(terms: VersionTerms, kind: ProductKind) -> None:
         raise BadVersion(f"tax_category must be one of {', '.join(TAX_CATEGORIES)}")
     if terms.tax_category not in _TAXED and terms.tax_percent:
         raise BadVersion(f"tax_category {terms.tax_category} is not taxed: tax_percent must be 0")
+    if terms.tax_category == "S" and not terms.tax_percent:
+        raise BadVersion(
+            "tax_percent is above 0 for what is taxed (tax_category S): say Z for a zero rate, E for exempt, or O for"
+            " what is not subject to VAT"
+        )
     if (terms.speed is None) is (kind is ProductKind.INTERNET):
         raise BadVersion("an internet line has a speed, and nothing else has one")
     if terms.speed is not None and not _PROFILE_NAME.fullmatch(terms.speed.name):

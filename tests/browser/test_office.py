@@ -103,13 +103,19 @@ def new_version(page: Page) -> None:
     send(page, "Release")
     expect(page.get_by_text("must be one of flat")).to_be_visible()
     tiers = '[{"up_to": 100000000000, "price": "0.10"}, {"price": "0.02"}]'
-    fill(page, prices='[{"model": "graduated", "code": "data", "tiers": ' + tiers + "}]")
+    fill(page, prices='[{"model": "graduated", "code": "data", "tiers": ' + tiers + "}]", tax_percent="0")
+    send(page, "Release")
+    expect(page.get_by_text("say Z for a zero rate")).to_be_visible()
+    page.locator("#field-tax_category").select_option("Z")
     send(page, "Try on last month's usage")
     expect(page.get_by_text("Last month by these prices")).to_be_visible()
     assert_fits_both_widths(page)
     send(page, "Release")
     expect(page.get_by_text("Version 2, from 2040-01-01 (nobody has it yet)")).to_be_visible()
     expect(page.get_by_text("graduated tiers in EUR per GB")).to_be_visible()
+    assert_fits_both_widths(page)
+    page.get_by_role("link", name="New version").click()
+    expect(page.locator("#field-tax_category")).to_have_value("Z")
     assert_fits_both_widths(page)
 
 

@@ -30,6 +30,15 @@ def _yes(text: str) -> bool:
     return text == "yes"
 
 
+_TAX_CLASSES = tuple(
+    Choice(code, label)
+    for code, label in (
+        ("S", "VAT"), ("Z", "VAT at zero rate"), ("E", "Exempt from VAT"), ("AE", "Reverse charge"),
+        ("K", "Supply within the EU"), ("G", "Export"), ("O", "Not subject to VAT"),
+        ("L", "IGIC, Canary Islands"), ("M", "IPSI, Ceuta and Melilla"),
+    )
+)  # fmt: skip
+
 OFFERING = Form(
     "New offering",
     (
@@ -46,6 +55,7 @@ OFFERING = Form(
         Field("monthly_fee", "Monthly fee", "decimal", required=True, unit="EUR", hint="or once",
               convert=decimal),
         Field("tax_percent", "Tax", "decimal", required=True, unit="%", start="19", convert=decimal),
+        Field("tax_category", "Kind of tax", start="S", choices=_TAX_CLASSES),
         Field("tax_included", "Prices are", start="no", choices=_TAX_IN, convert=_yes),
         Field("downstream_bps", "Downstream", "decimal", unit="Mbit/s", hint="of a line", convert=scaled(_MBIT)),
         Field("upstream_bps", "Upstream", "decimal", unit="Mbit/s", hint="of a line", convert=scaled(_MBIT)),
@@ -155,6 +165,7 @@ def _version_form(row: Mapping[str, Any]) -> Form:
         Field("effective_on", "Valid from", "date", required=True),
         Field("currency", "Currency", start=last["monthly_fee"]["currency"], required=True),
         Field("tax_percent", "Tax", "decimal", required=True, unit="%", start=last["tax_percent"], convert=decimal),
+        Field("tax_category", "Kind of tax", start=last["tax_category"], choices=_TAX_CLASSES),
         Field("tax_included", "Prices are", start=tax_in, choices=_TAX_IN, convert=_yes),
         *speeds,
         Field(

@@ -114,6 +114,7 @@ async def test_unknown_ids_are_named(database: Database) -> None:
         ({"tax_percent": Decimal(-1)}, "negative"),
         ({"tax_category": "XX"}, "tax_category"),
         ({"tax_category": "E"}, "must be 0"),
+        ({"tax_percent": Decimal(0)}, "say Z for a zero rate"),
         ({"currency": "EUX"}, "ISO 4217"),
         ({"speed": None}, "has a speed"),
         ({"speed": SpeedProfile("Fast", 1, 1)}, "speed profile"),
