@@ -79,6 +79,7 @@ SUSPENSE = [
         "suspense_id": 1, "reason": "unknown-service", "state": "waiting", "detail": None, "since": AT, "until": AT,
         "upstream_octets": 10**9, "downstream_octets": 10**10, "value": {"amount": "1.50", "currency": "EUR"},
         "entered_at": AT, "age_s": 3 * 86_400, "username": "gone@isp.example", "service_id": None, "source": None,
+        "duration_s": None,
     }
 ]  # fmt: skip
 DEVICES = [
@@ -160,7 +161,8 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         return _json({"totals": [{"count": 1, "total": INVOICES[0]["total"], "open": INVOICES[0]["open"]}]})
 
     async def suspense_totals(_call: Call) -> Response:
-        counts = {"items": 1, "upstream_octets": 10**9, "downstream_octets": 10**10}
+        values = [{"amount": "7.25", "currency": "EUR"}]
+        counts = {"items": 1, "upstream_octets": 10**9, "downstream_octets": 10**10, "values": values}
         return _json({"totals": [{"reason": "unknown-service", **counts}]})
 
     async def suspense_item(_call: Call) -> Response:

@@ -250,7 +250,7 @@ SUSPENSE = (
     Column("State", "state", "state"),
     Column("Whose", "whose", "mono"),
     Column("Used", "since", "instant"),
-    Column("Volume", "octets", "octets"),
+    Column("Volume", "volume", "figure"),
     Column("Worth at most", "value", "money"),
 )
 SUSPENSE_ITEM = (

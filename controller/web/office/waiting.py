@@ -100,10 +100,11 @@ def _releases(site: Site, api: Api) -> list[WebPage]:
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Volume both ways together, whose it may be, and the age in words."""
+    """Volume both ways together, or the length of a call, whose it may be, and the age in words."""
+    octets, seconds = row["upstream_octets"] + row["downstream_octets"], row["duration_s"]
     days, hours = divmod(row["age_s"] // 3600, 24)
     return {
-        "octets": row["upstream_octets"] + row["downstream_octets"],
+        "volume": f"{templating.number(seconds)} s" if seconds is not None else templating.octets(octets or None),
         "whose": row["username"] or row["service_id"],
         "source": row["source"] or "radius",
         "age": f"{days} days" if days > 1 else f"{days * 24 + hours} hours",
@@ -111,8 +112,11 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sum(total: Mapping[str, Any]) -> Markup:
-    volume = templating.octets(total["upstream_octets"] + total["downstream_octets"])
-    return Markup("{} <small>in {}</small>").format(volume, total["items"])
+    """How many items, and below what they come to: octets, and what is at stake."""
+    octets = total["upstream_octets"] + total["downstream_octets"]
+    parts = [templating.octets(octets)] if octets else []
+    parts += [templating.money(value) for value in total["values"]]
+    return Markup("{} <small>{}</small>").format(templating.number(total["items"]), Markup(", ").join(parts))
 
 
 def _parked(site: Site, api: Api) -> Any:
