@@ -126,9 +126,7 @@ def test_a_number_goes_over_at_noon_and_ends(chromium: Chromium, address: str) -
     choose_grace(page)
     page.get_by_label("Why").fill("ported at noon, told late")
     page.get_by_role("button", name="Say so").click()
-    expect(page.get_by_role("alert").first).to_contain_text(
-        "customer's lines? There are: grace.1, grace.2"
-    )
+    expect(page.get_by_role("alert").first).to_contain_text("customer's lines? There are: grace.1, grace.2")
     assert_fits_both_widths(page)
     page.get_by_label("Service").fill("grace.2")
     page.get_by_role("button", name="Say so").click()
