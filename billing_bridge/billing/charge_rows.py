@@ -17,7 +17,7 @@ from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
 from billing_bridge.sources.tables import charge_calls
-from billing_bridge.tables import charge, charge_usage
+from billing_bridge.tables import charge, charge_usage, subscription
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.identity import (
     AccountId,
@@ -96,6 +96,23 @@ async def rows_of(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Seque
     """Charges of a run to some accounts, as they are stored."""
     query = select(charge).where(charge.c.bill_run_id == bill_run_id, one_of(conn, charge.c.account_id, accounts))
     return (await conn.execute(query)).all()
+
+
+async def to_rate_again(conn: AsyncConnection, bill_run_id: BillRunId) -> list[AccountId]:
+    """Accounts that a run charges for subscriptions of which a period that it billed must be rated again since.
+
+    That is a price that was corrected, usage that came late or moved, a timeline that was changed before the period of
+    the run. Of cycles of several lengths it may name one too many.
+    """
+    s = subscription.c
+    query = (
+        select(charge.c.account_id)
+        .join(subscription, s.subscription_id == charge.c.subscription_id)
+        .where(charge.c.bill_run_id == bill_run_id, s.rate_from_on < s.usage_billed_until_on)
+        .distinct()
+        .order_by(charge.c.account_id)
+    )
+    return [AccountId(i) for i in await conn.scalars(query)]
 
 
 async def built_upon(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> set[str]:

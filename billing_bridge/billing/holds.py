@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.tables import bill_hold
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import Waiting
+from controller.store.many import insert_all
 
 CHECK, PERSON, PREVIEW, PROOF = "check", "person", "preview", "proof"
 """Found by the checks; decided by somebody; not what the preview said; not what was proved before the first number."""
@@ -143,6 +144,31 @@ async def put(conn: AsyncConnection, hold: Hold) -> None:
     if not changed.rowcount:
         keys = {"bill_run_id": hold.bill_run_id, "account_id": hold.account_id, "source": hold.source}
         await conn.execute(insert(bill_hold).values(**keys, **values))
+
+
+async def let_go_to_rate(conn: AsyncConnection, whole: Hold, accounts: Sequence[AccountId]) -> None:
+    """Accounts of a run that was let go as a whole wait until they were rated again; `whole` says who let it go."""
+    query = select(bill_hold.c.account_id).where(
+        bill_hold.c.bill_run_id == whole.bill_run_id, bill_hold.c.source == PROOF
+    )
+    known = set(await conn.scalars(query))
+    rows = [
+        {
+            "bill_run_id": whole.bill_run_id,
+            "account_id": account_id,
+            "source": PROOF,
+            "reason": "What it is charged for has changed while the run waited.",
+            "held_at": whole.held_at,
+            "held_by": whole.held_by,
+            "released_at": whole.released_at,
+            "released_by": whole.released_by,
+            "release_reason": whole.release_reason,
+            "to_rate": True,
+        }
+        for account_id in accounts
+        if account_id not in known
+    ]
+    await insert_all(conn, bill_hold, rows)
 
 
 async def release(

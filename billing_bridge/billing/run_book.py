@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import drafts, holds, runs, taking
+from billing_bridge.billing import charge_rows, drafts, holds, runs, taking
 from billing_bridge.billing.drafts import DraftSums
 from billing_bridge.billing.holds import WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
@@ -274,6 +274,9 @@ class RunBook:
         if run.dry or await holds.is_held(conn, run.bill_run_id, account_id):
             return False
         if account_id == WHOLE_RUN:
+            changed = await charge_rows.to_rate_again(conn, run.bill_run_id)
+            whole = [h for h in await holds.of_run(conn, run.bill_run_id) if h.account_id == WHOLE_RUN]
+            await holds.let_go_to_rate(conn, whole[-1], changed)
             await runs.issue_again(conn, run.bill_run_id, None)
         return await runs.reopen(conn, run.bill_run_id, (DONE, HELD))
 

@@ -235,6 +235,27 @@ async def test_a_later_change_is_not_lost_between_the_bill_that_waited_and_the_n
     await intact(world, dear)
 
 
+async def test_of_a_run_that_waited_as_a_whole_those_are_rated_again_of_whom_something_has_changed(
+    world: BillingWorld,
+) -> None:
+    cheap, dear = await two(world)
+    other = await world.activate(FASTER)
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    run = await world.runs.start(as_of=None, account_id=None, actor="user:test", hold="the board wants to see it")
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
+    await correct_price(world, date(2026, 9, 1))
+    await world.runs.release(run.bill_run_id, WHOLE_RUN, reason="seen", actor="user:anna")
+    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}:1")
+    assert [await nets(world, line) for line in (cheap, dear, other)] == [[5700], [15_500], [6000]]
+    again = await world.runs.again.rated_again(run.bill_run_id, None, 10)
+    assert {(a.account_id, a.outcome, a.released_by) for a in again} == {
+        (line.account_id, CHANGED, "user:anna") for line in (cheap, dear)
+    }
+    await certified(world, run.bill_run_id)
+    for line in (cheap, dear, other):
+        await intact(world, line)
+
+
 async def test_what_is_done_twice_after_a_crash_doubles_nothing(
     world: BillingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
