@@ -78,10 +78,13 @@ class Network:
 
 
 def register_network(controller: Controller, network: Network) -> str:
-    """What must be there before anything is sold: the BRAS and the OLT; returns the OLT's device_id."""
+    """What must be there before anything is sold: the BRAS and the OLT; returns the OLT's device_id.
+
+    No session ends by silence: the clock is moved over weeks in which the BRAS has no time to say a word.
+    """
     controller.post("/nas", {
         "name": "bras-1", "address": "127.0.0.2", "secret": NAS_SECRET, "vendor": "mikrotik",
-        "coa_port": network.bras.coa_port,
+        "coa_port": network.bras.coa_port, "missed_interims": 0,
     })  # fmt: skip
     olt = controller.post("/devices", {
         "name": "olt-1", "driver": "bbf-olt", "host": "127.0.0.1", "port": network.olt.port, "username": USERNAME,
