@@ -53,6 +53,7 @@ _PAYMENTS = (
 )
 _BILL_RUNS = (
     NavItem("Bill runs", "/bill-runs", "billing:read"),
+    NavItem("Recurring revenue", "/recurring-revenue", "billing:read", needs="/recurring-revenue"),
     NavItem("Rated again", "/reratings", "billing:read", needs="/reratings"),
     NavItem("Waiting adjustments", "/adjustments", "finance:read", needs="/adjustments/waiting"),
 )
