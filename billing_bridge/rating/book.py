@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from billing_bridge.rating.line import Octets, Usage
 
 QUARTER_US = 15 * 60 * 1_000_000
+_QUARTERS = 96
+"""Of a day by the clock on the wall."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -31,8 +33,9 @@ class OctetBook:
     def __init__(self, zone: ZoneInfo, *, quarters: bool) -> None:
         self._zone = zone
         self._quarters = quarters
-        self._slots: dict[int, tuple[date, int]] = {}
-        self._sums: dict[str, dict[tuple[date, int], list[int]]] = {}
+        # A slot is a number, local day × 96 + quarter of the clock: pairs would be hashed anew for every record.
+        self._slots: dict[int, int] = {}
+        self._sums: dict[str, dict[int, list[int]]] = {}
 
     def add(self, records: Iterable[OctetRecord]) -> None:
         """Add records. One without duration belongs to the quarter in which it ends."""
@@ -55,25 +58,29 @@ class OctetBook:
 
     def usage(self, service: str) -> Usage:
         """What was added for one service."""
-        by_day: dict[date, Octets] = {}
-        by_quarter: dict[date, dict[int, Octets]] = {}
-        for (day, quarter), (upstream, downstream) in self._sums.get(service, {}).items():
-            before = by_day.get(day, Octets(0, 0))
-            by_day[day] = Octets(before.upstream + upstream, before.downstream + downstream)
-            if self._quarters:
-                by_quarter.setdefault(day, {})[quarter] = Octets(upstream, downstream)
+        days: dict[int, list[int]] = {}
+        quarters: dict[int, dict[int, Octets]] = {}
+        for slot, (upstream, downstream) in self._sums.get(service, {}).items():
+            day, quarter = divmod(slot, _QUARTERS)
+            sums = days.get(day)
+            if sums is None:
+                days[day], quarters[day] = [upstream, downstream], {quarter: Octets(upstream, downstream)}
+            else:
+                sums[0] += upstream
+                sums[1] += downstream
+                quarters[day][quarter] = Octets(upstream, downstream)
+        by_day = {date.fromordinal(day): Octets(*sums) for day, sums in days.items()}
+        by_quarter = {date.fromordinal(day): found for day, found in quarters.items()} if self._quarters else {}
         return Usage(by_day, by_quarter)
 
-    def _slot(self, quarter: int) -> tuple[date, int]:
+    def _slot(self, quarter: int) -> int:
         """Local day and quarter of the clock in which a quarter of UTC lies."""
         local = datetime.fromtimestamp(quarter * QUARTER_US // 1_000_000, self._zone)
-        slot = (local.date(), (local.hour * 60 + local.minute) // 15 if self._quarters else 0)
+        slot = local.toordinal() * _QUARTERS + ((local.hour * 60 + local.minute) // 15 if self._quarters else 0)
         self._slots[quarter] = slot
         return slot
 
-    def _cut(
-        self, own: dict[tuple[date, int], list[int]], since: int, until: int, upstream: int, downstream: int
-    ) -> None:
+    def _cut(self, own: dict[int, list[int]], since: int, until: int, upstream: int, downstream: int) -> None:
         whole, before = until - since, 0
         for quarter in range(since // QUARTER_US, (until - 1) // QUARTER_US + 1):
             after = min(until, (quarter + 1) * QUARTER_US) - since
