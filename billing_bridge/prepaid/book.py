@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from billing_bridge.mediation.attribution import DayPart, split_by_day
@@ -40,6 +40,7 @@ from controller.domain.price import Meter
 
 _STOP = "stop"
 _WAITING = (State.PENDING, State.SHUT)
+_FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -89,8 +90,9 @@ class Book(Balance):
         for session in self.sessions.values() if station else ():
             if session.station == station:
                 self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
-                # Its former session is lost, and no top-up brings that back.
-                session.state = State.FINAL if session.state is State.WALLED else session.state
+                if session.state is State.WALLED:
+                    # Its former session is lost, and no top-up brings that back; what it says late was still walled.
+                    session.state, session.free_until = State.FINAL, _FOR_EVER
         until = now + START_FOLLOWS
         state, got = grant(self._state(now), reservation_id, terms.slice, until)
         walled = not got and terms.action is FinalAction.GARDEN

@@ -427,3 +427,20 @@ async def test_a_service_whose_plan_bills_usage_is_not_made_prepaid(world: Prepa
         return
     with pytest.raises(NotPrepaid, match=r"bills usage too \(data\)"):
         await world.open()
+
+
+async def test_what_a_lost_session_used_in_the_garden_costs_nothing_however_late_it_is_told(
+    world: PrepaidWorld,
+) -> None:
+    await world.open(slice_=MB, action=FinalAction.GARDEN)
+    await world.top_up(MB)
+    await world.prepaid.reserve(SERVICE, "line 1", NAS)
+    await world.report("start")
+    await world.report("interim", MB)
+    assert world.access.ended == [(key("1"), FinalAction.GARDEN)]
+    await world.later(minutes=5)
+    assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
+    await world.top_up(5 * MB, reference="2")
+    await world.report("stop", 3 * MB)
+    assert (await world.amounts())[::2] == (5 * MB, 0)
+    await conserved(world)
