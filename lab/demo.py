@@ -31,7 +31,7 @@ from lab.network import Network
 from lab.office import Office
 from lab.settings import LOOPBACK, LabSettings, Unusable, check_ports, free_port
 from lab.supervisor import Supervisor
-from lab.world import BUSINESS, ON_A_SERVER, World, make_world, write_private
+from lab.world import BUSINESS, ON_A_SERVER, RUNS_DRY, World, make_world, write_private
 
 STOP_S = 9.0
 """The controller's grace time and what the devices need besides."""
@@ -251,6 +251,9 @@ class Demo:
         if business := next((s for s in world.subscribers if s.offering == BUSINESS.key and s.active), None):
             say("  a business line, carried by the OLT and policed by the router, as both were read back")
             say(f"    http://{LOOPBACK}:{settings.http_port}/services/{business.service_id}")
+        if dry := next((s for s in world.subscribers if s.prepaid == RUNS_DRY and s.active), None):
+            say("  a prepaid balance that has run dry: a top-up lets its session out of the walled garden")
+            say(f"    http://{LOOPBACK}:{settings.http_port}/prepaid/{dry.service_id}")
         say("  the order that fell out, with its cause, and the invoices of two months: on the page")
         say(f"  the API: http://{LOOPBACK}:{settings.http_port}/openapi.json")
         say("")

@@ -3,7 +3,7 @@
     per day, local time   02:00  records; on the 1st also the bill run
                           08:00  records; the day's orders, each until it is settled
                           14:00  records; on the 6th most customers pay; on one day a plan change
-                          20:00  records; some sessions end and begin again
+                          20:00  records; some sessions end and begin again; who pays in advance tops up what is low
 
 Accounting carries Event-Timestamps spread over the step before, so that no two sessions report at the same instant.
 """
@@ -23,7 +23,7 @@ from lab.bras.session import Session
 from lab.clock import DemoClock
 from lab.console import Bar
 from lab.office import Office
-from lab.world import Subscriber, World
+from lab.world import RUNS_DRY, TOPPED_UP, Subscriber, World
 
 ZONE = ZoneInfo("Europe/Berlin")
 HOURS = (2, 8, 14, 20)
@@ -31,6 +31,8 @@ RECONNECTS_PER_DAY = 0.03
 PAYING_SHARE = 0.85
 PAID_ON_DAY = 6
 AT_ONCE = 8
+FIRST_TOP_UP = {TOPPED_UP: "59.50", RUNS_DRY: "23.80"}
+TOP_UP, LOW_CENTS, TOP_UP_DAYS = "59.50", 2_500, 3
 T = TypeVar("T")
 
 
@@ -90,6 +92,7 @@ class History:
             await self._plan_change()
         elif local.hour == HOURS[3]:
             await self._reconnect()
+            await self._top_ups(local.date())
 
     def _start(self) -> datetime:
         return datetime.combine(self.first, time(0), tzinfo=ZONE).astimezone(UTC)
@@ -110,8 +113,24 @@ class History:
             subscriber.active = order["state"] == "completed"
             if not subscriber.active:
                 self.held.append(f"{subscriber.name}: {order['cause'] or order['state']}")
+        await each([s for s in due if s.active and s.prepaid], self._begin_prepaid)
         connecting = [s.username for s in due if s.active and not s.experiment]
         await each(connecting, lambda username: self.bras.login(username, wait_for_start=True))
+
+    async def _begin_prepaid(self, subscriber: Subscriber) -> None:
+        await self.office.make_prepaid(subscriber)
+        await self.office.top_up(subscriber, FIRST_TOP_UP[subscriber.prepaid], "shop 1")
+
+    async def _top_ups(self, today: date) -> None:
+        """Every few days: nobody looks at a balance more often."""
+        day = (today - self.first).days
+        own = [s for s in self.world.subscribers if s.prepaid == TOPPED_UP and s.active]
+        if day % TOP_UP_DAYS or not own:
+            return
+        balances = await self.office.balances()
+        for subscriber in own:
+            if balances.get(subscriber.service_id, LOW_CENTS) < LOW_CENTS:
+                await self.office.top_up(subscriber, TOP_UP, f"shop {day + 1}")
 
     async def _plan_change(self) -> None:
         """One subscriber gets faster in the middle of a session; its next record is the evidence."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.api import Api, Json
 from lab.settings import BRAS_ADDRESS, LOOPBACK
-from lab.world import BUSINESS, OFFERINGS, OfferingPlan, Subscriber, World
+from lab.world import BUSINESS, OFFERINGS, PREPAID_DATA, OfferingPlan, Subscriber, World
 
 ACCESS_INTERFACE = "Ethernet1"
 """Of the router, towards the OLT."""
@@ -173,6 +173,24 @@ class Office:
         await self.api.post(
             "/payments", {"account_id": invoice["account_id"], "amount": invoice["open"], "reference": reference}
         )
+
+    async def make_prepaid(self, subscriber: Subscriber) -> None:
+        """What is used of the line is paid in advance from now on; once it is used up, the walled garden."""
+        body = {
+            "account_id": subscriber.account_id, "unit": "money", "currency": "EUR",
+            "version_id": self.world.offerings[PREPAID_DATA.key], "slice": 20 * 10**9, "validity_s": 86_400,
+            "when_empty": "garden", "credit_days": 365,
+        }  # fmt: skip
+        await self.api.put(f"/services/{subscriber.service_id}/prepaid", body)
+
+    async def top_up(self, subscriber: Subscriber, amount: str, reference: str) -> None:
+        paid = {"amount": amount, "currency": "EUR"}
+        body = {"paid": paid, "into": "cash", "reference": reference}
+        await self.api.post(f"/services/{subscriber.service_id}/prepaid/top-ups", body)
+
+    async def balances(self) -> dict[str, int]:
+        """Of prepaid services, in cents, by service."""
+        return {row["service_id"]: row["balance"] async for row in self.api.all("/prepaid")}
 
     async def usage_line(self) -> str | None:
         """A line that charges traffic, on one of the newest invoices: the best one to have explained."""

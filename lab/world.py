@@ -36,7 +36,7 @@ ON_A_SERVER = "on a server"
 
 @dataclass(frozen=True, slots=True)
 class OfferingPlan:
-    """An offering to create. Prices are net EUR; `included_gb` None is unmetered."""
+    """An offering to create. Prices are net EUR; no fee is "", `included_gb` None is unmetered."""
 
     key: str
     name: str
@@ -48,7 +48,9 @@ class OfferingPlan:
     share: int = 1
 
     def body(self, effective_on: str) -> dict[str, Any]:
-        prices: list[dict[str, Any]] = [{"model": "flat", "code": "fee", "amount": self.monthly_fee}]
+        prices: list[dict[str, Any]] = []
+        if self.monthly_fee:
+            prices.append({"model": "flat", "code": "fee", "amount": self.monthly_fee})
         if self.included_gb is not None:
             overage = {"model": "overage", "code": "data", "price": self.overage_price}
             prices.append({**overage, "included": self.included_gb * 10**9})
@@ -69,12 +71,23 @@ BUSINESS = OfferingPlan("business-500", "Business 500", 500, 250, "129.00", shar
 BUSINESS_EVERY = 40
 """So many subscribers to one business."""
 
+PREPAID_LINE = OfferingPlan("prepaid-line", "Prepaid line", 50, 10, "2.90", share=0)
+"""By bill the line alone; what is used is paid in advance, by the prices of PREPAID_DATA."""
+PREPAID_DATA = OfferingPlan("prepaid-data", "Prepaid data", 50, 10, "", 0, "0.10", share=0)
+TOPPED_UP, RUNS_DRY = "topped-up", "runs-dry"
+PREPAID = (TOPPED_UP, RUNS_DRY, TOPPED_UP)
+"""What becomes of the balances of those who pay in advance."""
+PREPAID_EVERY = 20
+"""At least so many subscribers to one of them: a small demo has none."""
+
 OFFERINGS = (
     OfferingPlan("fibre-100", "Fibre 100", 100, 20, "29.90", share=4),
     OfferingPlan("fibre-100-volume", "Fibre 100 Volume", 100, 20, "19.90", 150, "0.05", share=2),
     OfferingPlan("fibre-300", "Fibre 300", 300, 50, "39.90", share=3),
     OfferingPlan("fibre-1000", "Fibre 1000", 1000, 200, "59.90", share=1),
     BUSINESS,
+    PREPAID_LINE,
+    PREPAID_DATA,
 )
 
 
@@ -101,6 +114,7 @@ class Subscriber:
     service_id: str = ""
     subscription_id: str = ""
     active: bool = False
+    prepaid: str = ""
 
     def line(self) -> Line:
         return Line(
@@ -177,7 +191,7 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
     """A new world of `subscribers`, the last `experiments` of whom stay offline.
 
     A third of the others come on the first days, the rest over the whole time; the last of them orders a line on a
-    port that the OLT does not have.
+    port that the OLT does not have. Some of the first ones pay in advance.
     """
     chance = random.Random(seed)
     offerings = [offering.key for offering in OFFERINGS for _ in range(offering.share)]
@@ -203,6 +217,9 @@ def make_world(subscribers: int, experiments: int, history_days: int, seed: int 
                 experiment=experiment,
             )
         )
+    usual = [person for person in people[: -experiments - 1] if person.offering != BUSINESS.key]
+    for person, what in zip(usual[: len(usual) // PREPAID_EVERY], PREPAID, strict=False):
+        person.offering, person.prepaid, person.ordered_on_day = PREPAID_LINE.key, what, 0
     unlucky = people[subscribers - experiments - 1]
     unlucky.pon_port, unlucky.ordered_on_day = UNKNOWN_PORT, max(0, history_days - 3)
     return World(

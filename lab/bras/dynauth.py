@@ -172,7 +172,8 @@ class DynamicAuthorization:
 
 def _bad_change(packet: codec.Packet) -> int | None:
     rate = packet.vendor(codec.MIKROTIK, codec.MIKROTIK_RATE_LIMIT)
-    if packet.first(codec.VENDOR_SPECIFIC) is not None and rate is None:
+    limit = packet.vendor(codec.MIKROTIK, codec.MIKROTIK_TOTAL_LIMIT)
+    if packet.first(codec.VENDOR_SPECIFIC) is not None and rate is None and limit is None:
         return UNSUPPORTED_ATTRIBUTE
     if not any(kind in _CHANGES for kind, _ in packet.attributes):
         return MISSING_ATTRIBUTE

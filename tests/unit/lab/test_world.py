@@ -12,7 +12,7 @@ import pytest
 from lab.bras.session import parse_rate_limit
 from lab.bras.traffic import TrafficModel
 from lab.history import ZONE, steps
-from lab.world import UNKNOWN_PORT, World, make_world
+from lab.world import PREPAID_DATA, PREPAID_LINE, RUNS_DRY, TOPPED_UP, UNKNOWN_PORT, World, make_world
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -40,6 +40,14 @@ def test_one_subscriber_orders_what_cannot_be_built_and_the_last_ones_stay_offli
     assert len({s.ordered_on_day for s in people}) > 10
     for distinct in ("username", "serial", "mac", "password"):
         assert len({getattr(s, distinct) for s in people}) == 50
+
+
+def test_some_of_the_first_pay_in_advance_one_of_them_too_little_and_a_small_demo_has_none() -> None:
+    found = [s for s in make_world(200, 10, 61).subscribers if s.prepaid]
+    assert [s.prepaid for s in found] == [TOPPED_UP, RUNS_DRY, TOPPED_UP]
+    assert {(s.offering, s.ordered_on_day, s.experiment) for s in found} == {(PREPAID_LINE.key, 0, False)}
+    assert not [s for s in make_world(12, 2, 9).subscribers if s.prepaid]
+    assert [p["model"] for p in PREPAID_DATA.body("2026-09-01")["prices"]] == ["overage"], "one price, and no fee"
 
 
 def test_the_same_seed_makes_the_same_people_with_other_secrets() -> None:
