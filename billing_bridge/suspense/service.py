@@ -13,12 +13,11 @@ that has changed since it was read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
-from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import Gauge
@@ -27,31 +26,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import Decided, NotForThis, UnbilledService, UnknownSuspense
-from billing_bridge.mediation.booking import book
-from billing_bridge.mediation.growth import Growth
-from billing_bridge.mediation.handover import pieces
 from billing_bridge.mediation.moving import Ahead, read_ahead
-from billing_bridge.mediation.repository import Held, Position, lock_position, move_position
-from billing_bridge.mediation.repository import suspend as hold
+from billing_bridge.mediation.repository import Position, lock_position, move_position
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import identifiers
-from billing_bridge.sources.identifiers import Mapped, Timeline, owner
-from billing_bridge.sources.ledger import RADIUS, SUSPENSE, UNRATED, Tally, fate
+from billing_bridge.sources.identifiers import Mapped
+from billing_bridge.sources.ledger import RADIUS, SUSPENSE, UNRATED, Tally
 from billing_bridge.sources.model import SECOND_SOURCE
 from billing_bridge.sources.moves import Moved
 from billing_bridge.sources.release import BELIEVABLE, Release, amount
-from billing_bridge.sources.repository import set_states
 from billing_bridge.suspense import repository
 from billing_bridge.suspense.dispositions import (
-    Part,
-    RecordKey,
-    Told,
-    count_records,
     day_items,
-    fates,
     recount,
-    shares_of,
-    told_of,
 )
 from billing_bridge.suspense.model import (
     ACCEPTED,
@@ -66,8 +53,9 @@ from billing_bridge.suspense.model import (
 from billing_bridge.suspense.moving import move_booked
 from billing_bridge.suspense.repository import Item, Wanted
 from billing_bridge.suspense.settle import settle
+from billing_bridge.suspense.taking import TakingUp, begins
 from billing_bridge.suspense.values import Values
-from controller.domain.clock import Clock, local_date
+from controller.domain.clock import Clock
 from controller.domain.money import Money
 from controller.domain.ports import AddressHolders
 from controller.store import audit
@@ -124,6 +112,7 @@ class SuspenseService:
         self._clock = clock
         self._settings = settings
         self._release = Release(settings, holders)
+        self._taking = TakingUp(self._release, settings)
         self._values = Values(clock, settings.rounding)
 
     async def watch(self) -> None:
@@ -187,7 +176,7 @@ class SuspenseService:
                 _refuse(item, "mapped: its service is known")
             if not item.username:
                 _refuse(item, "mapped: its records name nobody")
-            at = _begins(item) if since is None else since
+            at = begins(item) if since is None else since
             if at > item.until:
                 raise NotForThis(f"this usage ended at {item.until.isoformat()}: map it from then or earlier on")
             after = {"username": item.username, "service_id": service_id, "since": at.isoformat()}
@@ -197,7 +186,7 @@ class SuspenseService:
             kind = await self._release.kind(conn, item)
             if await identifiers.put(conn, kind, item.username, at, service_id, now, actor) != service_id:
                 raise Decided(f"from {at.isoformat()} on, {item.username!r} was already given another service")
-            taken = await self._found(conn, kind, item.username, at, position, now, actor, only=service_id)
+            taken = await self._taking.take_all(conn, kind, item.username, at, position, now, actor, only=service_id)
             if item.suspense_id not in {i.suspense_id for i in taken}:
                 raise Decided(f"at {item.until.isoformat()} {item.username!r} was already given another service")
             moved = await move_booked(
@@ -240,7 +229,7 @@ class SuspenseService:
                 != service_id
             ):
                 raise Decided(f"from {since.isoformat()} on, {name!r} was already given another service")
-            taken = await self._found(conn, kind, name, since, position, now, actor)
+            taken = await self._taking.take_all(conn, kind, name, since, position, now, actor)
             moved = await move_booked(
                 conn, self._release, kind, name, since, ahead, zone=zone, now=now, actor=actor, reason=reason
             )
@@ -253,32 +242,7 @@ class SuspenseService:
             if item.reason != NO_SERVICE or not item.username:
                 return None
             kind = await self._release.kind(conn, item)
-        return await read_ahead(self._database, kind, item.username, _begins(item) if since is None else since)
-
-    async def _found(
-        self,
-        conn: AsyncConnection,
-        kind: str,
-        name: str,
-        since: datetime,
-        position: Position,
-        now: datetime,
-        actor: str,
-        only: str | None = None,
-    ) -> tuple[Item, ...]:
-        """Take up what waits under an identifier that has an owner now (or the owner `only`); returns the items."""
-        timeline = (await identifiers.timelines(conn, kind, [name]))[name]
-        taken: list[Item] = []
-        for item in await repository.unmapped(conn, name, since):
-            owners = _owners(item, timeline)
-            mine = only in owners if only is not None else owners != {None}
-            if mine and await self._release.kind(conn, item) == kind:
-                taken.append(item)
-        for service_id in sorted({o for item in taken for o in _owners(item, timeline) if o is not None}):
-            ids = [i.suspense_id for i in taken if service_id in _owners(i, timeline)]
-            await repository.decide(conn, ids, MAPPED, now, actor, service_id=service_id)
-        await move_position(conn, await self._take_up(conn, taken, timeline, position, now))
-        return tuple(taken)
+        return await read_ahead(self._database, kind, item.username, begins(item) if since is None else since)
 
     async def accept(self, suspense_id: int, *, actor: str, reason: str) -> Released:
         """What a source told is true, however unlikely, or the fact is there now that was missing: take it up.
@@ -292,56 +256,8 @@ class SuspenseService:
                 _refuse(item, "accepted as it is")
             position = await self._decide(conn, item, "accept", now, actor, reason, {"source": item.source})
             await repository.decide(conn, [item.suspense_id], ACCEPTED, now, actor)
-            await move_position(conn, await self._take_up(conn, [item], (), position, now))
+            await move_position(conn, await self._taking.take_up(conn, [item], (), position, now))
         return Released(ACCEPTED, (item,))
-
-    async def _take_up(
-        self, conn: AsyncConnection, taken: Sequence[Item], timeline: Timeline, position: Position, now: datetime
-    ) -> Position:
-        """Book what waited, by whose it is at each instant; what is still nobody's waits on. Moves the ledger."""
-        tally = Tally()
-        own: list[tuple[Item, Growth]] = []
-        rest: list[Held] = []
-        logged = [item for item in taken if item.source is None]
-        found: dict[int, set[str]] = {item.suspense_id: set() for item in logged}
-        said = await told_of(conn, [_part(i, self._settings.zone) for i in logged if i.grown_since is not None])
-        for item in logged:
-            for part in _pieces(item, timeline, said, self._settings.zone):
-                if part.service_id is None:
-                    rest.append(Held(part, item.reason, item.username or "", item.nas_id or "", item.accepted_at))
-                    found[item.suspense_id].add(SUSPENSE)
-                else:
-                    own.append((item, part))
-        booked = await book(
-            conn, [part for _, part in own], position.last_interval_id, zone=self._settings.zone, now=now
-        )
-        await hold(conn, rest, now)
-        for place, (item, part) in enumerate(own):
-            for disposition, octets in booked.shares(place, part.upstream_octets + part.downstream_octets).items():
-                found[item.suspense_id].add(disposition)
-                if item.accepted_at is not None:
-                    tally.move(RADIUS, item.accepted_at, SUSPENSE, disposition, octets, 0)
-        await self._count(conn, [(item, fate(found[item.suspense_id])) for item in logged], tally)
-        told = [item for item in taken if item.source is not None]
-        after = await self._release.again(conn, told, Position(position.record_id, booked.last_interval_id), now, tally)
-        await self._count(conn, [(item, None) for item in told if item.grown_since is not None], tally)
-        await tally.write(conn)
-        return after
-
-    async def _count(self, conn: AsyncConnection, items: Sequence[tuple[Item, str | None]], tally: Tally) -> None:
-        """The records of what waited count as this; or, where only a part of one waited, as all its parts say."""
-        counted = [(item, alone) for item, alone in items if item.accepted_at is not None]
-        cut = [_part(item, self._settings.zone) for item, _ in counted if item.grown_since is not None]
-        told = await told_of(conn, cut)
-        cut = [part for part in cut if part.of in told]
-        said = await fates(conn, cut, told, zone=self._settings.zone)
-        before = {part.of: SUSPENSE for part in cut}
-        await count_records(conn, before, said, told, tally)
-        for item, alone in counted:
-            if item.grown_since is None and alone is not None and item.accepted_at is not None:
-                tally.move(item.source or RADIUS, item.accepted_at, SUSPENSE, alone, 0)
-                if item.source_record_id is not None:
-                    await set_states(conn, [(item.source_record_id, alone)])
 
     async def charge(self, suspense_id: int, *, actor: str, reason: str) -> Released:
         """Charge a day without a plan on the nearest day that had one, what is still to come of it included.
@@ -382,7 +298,7 @@ class SuspenseService:
             return  # a day without a plan: its intervals say
         tally = Tally()
         tally.move(item.source or RADIUS, item.accepted_at, SUSPENSE, UNRATED, amount(item), 0)
-        await self._count(conn, [(item, UNRATED)], tally)
+        await self._taking.count(conn, [(item, UNRATED)], tally)
         await tally.write(conn)
 
     @asynccontextmanager
@@ -440,62 +356,3 @@ async def _get(conn: AsyncConnection, suspense_id: int) -> Item:
 
 def _refuse(item: Item, what: str) -> NoReturn:
     raise NotForThis(f"usage held as {item.reason} cannot be {what}")
-
-
-def _growth(item: Item) -> Growth:
-    return Growth(
-        item.session_key or "",
-        None,
-        item.since,
-        item.until,
-        item.upstream_octets,
-        item.downstream_octets,
-        item.record_ids,
-        grown_since=item.grown_since,
-    )
-
-
-def _pieces(item: Item, timeline: Timeline, told: Mapping[RecordKey, Told], zone: ZoneInfo) -> list[Growth]:
-    """An item by whose it is. Of a part of a record the pieces are shares of the whole."""
-    growth, part = _growth(item), _part(item, zone)
-    said = told.get(part.of) if item.grown_since is not None else None
-    cuts = identifiers.changes_within(timeline, item.since, item.until)
-    if said is None or not cuts:
-        return pieces(growth, timeline, None, zone)
-    return [
-        replace(
-            growth, service_id=owner(timeline, p.since), since=p.since, until=p.until,
-            upstream_octets=p.upstream_octets, downstream_octets=p.downstream_octets,
-        )
-        for p in shares_of(part, said, cuts, zone)
-        if p.upstream_octets or p.downstream_octets
-    ]  # fmt: skip
-
-
-def _part(item: Item, zone: ZoneInfo) -> Part:
-    """An item as a part of its record, which nobody has."""
-    return Part(
-        0,
-        "",
-        local_date(item.since, zone),
-        item.session_key or (item.username or "")[:64],
-        item.grown_since or item.since,
-        item.since,
-        item.until,
-        item.upstream_octets,
-        item.downstream_octets,
-        item.record_ids,
-        item.source or RADIUS,
-    )
-
-
-def _begins(item: Item) -> datetime:
-    return min(item.since, item.until)
-
-
-def _owners(item: Item, timeline: Timeline) -> set[str | None]:
-    """Whose an item is by now, at all its instants. A call is whose it was when it began."""
-    if item.since >= item.until or (item.source is not None and not item.octets):
-        return {owner(timeline, item.until if item.source is None else item.since)}
-    cuts = identifiers.changes_within(timeline, item.since, item.until)
-    return {owner(timeline, at) for at in (item.since, *cuts)}
