@@ -68,7 +68,7 @@ def test_a_day_leads_to_what_moved_it_and_to_whose_lines_it_is_made_of(chromium:
     page.get_by_role("button", name="Sign in").click()
     shown(page, "Recurring revenue")
     expect(page.locator("dl.totals")).to_contain_text("47,11 EUR")
-    expect(page.get_by_role("row", name="all days since")).to_contain_text("77,11 EUR")
+    expect(page.get_by_role("row", name="All days")).to_contain_text("77,11 EUR")
     page.get_by_role("link", name="2027-02-10").click()
     shown(page, "What moved recurring revenue")
     expect(page.get_by_role("row", name="Grace Hopper")).to_contain_text("-47,11 EUR")

@@ -90,7 +90,8 @@ def _days(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     currency = found["currency"]
     rows = [_row(d, {"since": d["on"], "until": d["on"]}, currency, "") for d in moved]
     whole = {"since": found["days"][0]["on"], "until": found["days"][-1]["on"]}
-    return [*rows, _row(found["total"], whole, currency, f"all days since {whole['since']}")]
+    total = found["total"] | {"on": "All days"}
+    return [*rows, _row(total, whole, currency, f"since {whole['since']}")]
 
 
 def _row(found: Mapping[str, Any], span: Mapping[str, str], currency: str, label: str) -> dict[str, Any]:
