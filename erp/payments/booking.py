@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
 from controller.domain.errors import NotFound
-from controller.domain.identity import AccountId, EntityId, PaymentId, new_id
+from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger, receipts
+from erp.finance import repository as documents
 from erp.finance.chart import BANK_CHARGES, GATEWAY, IN_TRANSIT, UNKNOWN_PAYERS
 from erp.finance.journal import Entry
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
@@ -118,7 +119,8 @@ class CardBooking:
             await repository.add_card_payment(conn, made, entry_id)
             detail = "nobody is known to have paid this: it stands under unknown payers"
         else:
-            came = MoneyIn(account_id, fact.amount, name, fact.intent_id, fact.at, GATEWAY)
+            settles = await self._settles(conn, name, fact, account_id)
+            came = MoneyIn(account_id, fact.amount, name, fact.intent_id, fact.at, GATEWAY, settles)
             payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
             made = CardPayment(
                 name, fact.intent_id, fact.charge_id, fact.customer, fact.payer, fact.amount, fact.at, account_id,
@@ -129,6 +131,18 @@ class CardBooking:
                 await repository.note_customer(conn, name, fact.customer, account_id, now, actor)
         await repository.wake(conn, name, intent_id=fact.intent_id)
         return BOOKED, detail
+
+    async def _settles(
+        self, conn: AsyncConnection, name: str, fact: Paid, account_id: AccountId
+    ) -> list[tuple[InvoiceId, Money]] | None:
+        """The invoice that a card was charged for by us, where all of it is still open; None: the oldest."""
+        made = await card_rows.by_intent(conn, name, fact.intent_id)
+        if made is None or made.invoice_id is None or made.account_id != account_id:
+            return None
+        owed = await documents.get_invoice(conn, made.invoice_id)
+        if owed is None or owed.total.currency != fact.amount.currency or owed.open_minor < fact.amount.minor:
+            return None
+        return [(made.invoice_id, fact.amount)]
 
     async def _named(self, conn: AsyncConnection, name: str, fact: Named, actor: str) -> tuple[str, str]:
         await ledger.lock_books(conn)

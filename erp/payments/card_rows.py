@@ -109,6 +109,13 @@ async def by_reference(conn: AsyncConnection, reference: str) -> CardAttempt | N
     return None if row is None else _attempt(row)
 
 
+async def by_intent(conn: AsyncConnection, gateway: str, intent_id: str) -> CardAttempt | None:
+    """The charge of ours that the gateway knows by that name, as far as its answer came."""
+    wanted = (card_attempt.c.gateway == gateway, card_attempt.c.intent_id == intent_id)
+    row = (await conn.execute(select(card_attempt).where(*wanted).limit(1))).one_or_none()
+    return None if row is None else _attempt(row)
+
+
 async def saved(conn: AsyncConnection, account_id: str) -> list[SavedCard]:
     """Cards of an account that were charged, the last one first, then customers of gateways that never were."""
     found: dict[tuple[str, str, str | None], SavedCard] = {}

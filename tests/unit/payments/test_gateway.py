@@ -473,6 +473,27 @@ async def test_a_charge_that_is_asked_for_twice_is_made_once(till: Till) -> None
     assert (card.customer, card.method, card.state) == ("cus_9", "pm_card_visa", "paid")
 
 
+async def test_a_charge_settles_the_invoice_that_it_was_for_and_not_an_older_one(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    account = await till.account()
+    older = await till.issue(account)
+    await till.later(minutes=1)
+    invoice = await till.issue(account)
+    wanted = WantedCharge("stripe", invoice, "cus_9", "pm_card_visa")
+    with serving(app) as url:
+        await till.gateway(url)
+        await till.room.cards.charge(wanted, actor="user:anna")
+        await hear(till)
+        assert (await open_of(till, older), await open_of(till, invoice)) == (3570, 0)
+        await till.room.cards.charge(replace(wanted, invoice_id=older), actor="user:anna")
+        await till.pay(account, "10.00", "t1")  # meanwhile by transfer: less is open than the card is charged
+        await hear(till)
+    assert await open_of(till, older) == 0
+    await till.assert_sound()
+
+
 async def test_a_gateway_without_a_key_is_refused_and_nothing_is_noted(till: Till) -> None:
     secret = Secret(WEBHOOK_SECRET)
     await till.room.gateways.put("stripe", webhook_secret=secret, api_key=None, api_base="http://x", actor="user:test")
