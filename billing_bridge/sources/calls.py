@@ -64,8 +64,8 @@ async def settle_calls(
         elif held is not None and item is None:
             reason, detail, version_id = held
             waiting[booked.record_id] = Waiting(
-                booked.record_id, accepted[booked.record_id], reason, detail, booked.number, booked.at, booked.at,
-                service_id=booked.service_id, version_id=version_id, duration_s=booked.duration_s,
+                booked.record_id, accepted[booked.record_id], reason, detail, records[booked.record_id].identifier,
+                booked.at, booked.at, service_id=booked.service_id, version_id=version_id, duration_s=booked.duration_s,
             )  # fmt: skip
             again[booked.service_id] = min(again.get(booked.service_id, booked.day), booked.day)
     by_source: dict[str, list[Waiting]] = {}
@@ -124,11 +124,11 @@ async def items_of(conn: AsyncConnection, calls: Sequence[BookedCall]) -> dict[i
 
 
 async def _records(conn: AsyncConnection, record_ids: Iterable[int]) -> dict[int, Row[Any]]:
-    """When they came, and what they are in the ledger."""
+    """Whose they said to be, when they came, and what they are in the ledger."""
     found: dict[int, Row[Any]] = {}
     ids, r = sorted(record_ids), record.c
     for start in range(0, len(ids), 500):
-        query = select(r.record_id, r.source, r.accepted_at, r.state)
+        query = select(r.record_id, r.source, r.identifier, r.accepted_at, r.state)
         rows = await conn.execute(query.where(r.record_id.in_(ids[start : start + 500])))
         found |= {row.record_id: row for row in rows}
     return found

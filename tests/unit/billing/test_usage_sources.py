@@ -180,7 +180,10 @@ async def test_what_no_call_can_be_waits_with_line_number_and_reason_and_the_res
     assert malformed["detail"].startswith("line 2: ")
     assert malformed["source"] == "pbx"
     # 30 s and an increment more, at most at the dearest destination: 0.06 a minute.
-    assert next(i["value"] for i in items if i["reason"] == "no-price") == {"amount": "0.09", "currency": "EUR"}
+    no_price = next(i for i in items if i["reason"] == "no-price")
+    assert no_price["value"] == {"amount": "0.09", "currency": "EUR"}
+    assert no_price["username"] == "4930555100", "who called, not who was called"
+    assert "441234" in no_price["detail"]
     totals = {t["reason"]: t for t in (await api.get("/suspense/totals")).json()["totals"]}
     assert totals["no-price"]["values"] == [{"amount": "0.09", "currency": "EUR"}]
     assert await balanced(sources) == {"pbx": (9, 1, 0, 8, 0)}
