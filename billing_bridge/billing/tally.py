@@ -82,6 +82,7 @@ class Sums:
 
 
 _SUMS = tuple(f.name for f in fields(Sums))
+_json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -101,7 +102,10 @@ class Tally:
         return sum(self.octets.values()) == self.read
 
     def of(self, currency: str) -> Sums:
-        return self.sums.setdefault(currency, Sums())
+        found = self.sums.get(currency)
+        if found is None:
+            found = self.sums[currency] = Sums()
+        return found
 
     def fault(self, text: str) -> None:
         """Count it; the first ones are kept in words."""
@@ -135,7 +139,7 @@ class Tally:
             "faults": self.faults,
             "faulty": self.faulty,
         }
-        return json.dumps(told, default=str, separators=(",", ":"))
+        return _json(told)
 
     @classmethod
     def from_json(cls, text: str) -> Tally:

@@ -32,6 +32,7 @@ _OF_DAY = (
 """In the order of the fields of DayUsage."""
 _EVIDENCE = ("charge_id", "service_id", "first_on", "until_on", "days")
 _DAY = timedelta(days=1)
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 async def of_services(
@@ -114,7 +115,7 @@ def _packed(days: Sequence[DayUsage]) -> tuple[ServiceId, date, date, str]:
         )
         for u in days
     ]  # fmt: skip
-    return days[0].service_id, days[0].day, days[-1].day + _DAY, json.dumps(told, separators=(",", ":"))
+    return days[0].service_id, days[0].day, days[-1].day + _DAY, _json(told)
 
 
 def _unpacked(service_id: str, text: str) -> Iterator[DayUsage]:

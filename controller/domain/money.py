@@ -34,6 +34,12 @@ def is_currency(code: str) -> bool:
     return code in _CURRENCIES
 
 
+_CODES = 200
+"""More than there are currencies: whatever codes peers make up, no more are remembered."""
+_SEEN: set[str] = set()
+"""Codes that were found to be one, which is asked for each amount."""
+
+
 def exponent(currency: str) -> int:
     """Digits after the point of `currency` (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
     return _EXPONENT.get(currency, 2)
@@ -47,8 +53,11 @@ class Money:
     currency: str
 
     def __post_init__(self) -> None:
-        if len(self.currency) != 3 or not self.currency.isupper():
-            raise ValueError(f"{self.currency!r} is not an ISO 4217 code such as 'EUR'")
+        if self.currency not in _SEEN:
+            if len(self.currency) != 3 or not self.currency.isupper():
+                raise ValueError(f"{self.currency!r} is not an ISO 4217 code such as 'EUR'")
+            if len(_SEEN) < _CODES:
+                _SEEN.add(self.currency)
 
     @classmethod
     def zero(cls, currency: str) -> Money:

@@ -35,6 +35,8 @@ audit = Table(
 )
 
 _CHAIN_LOCK = 0x4845_4144_0002
+_said = json.JSONEncoder(sort_keys=True, default=str).encode
+_linked = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ async def record_all(conn: AsyncConnection, changes: Sequence[Change], *, now: d
             "actor": actor,
             "action": change.action,
             "object": change.subject,
-            "before": None if change.before is None else json.dumps(change.before, sort_keys=True, default=str),
-            "after": None if change.after is None else json.dumps(change.after, sort_keys=True, default=str),
+            "before": None if change.before is None else _said(change.before),
+            "after": None if change.after is None else _said(change.after),
             "reason": change.reason,
         }
         previous = _digest(previous, row)
@@ -125,4 +127,4 @@ async def verify(conn: AsyncConnection) -> list[int]:
 
 def _digest(previous: bytes, row: dict[str, Any]) -> bytes:
     fields = [to_micros(row["at"]), *(row[k] for k in ("actor", "action", "object", "before", "after", "reason"))]
-    return hashlib.sha256(previous + json.dumps(fields, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(previous + _linked(fields).encode()).digest()

@@ -154,7 +154,7 @@ def encode(event: Event) -> str:
     """An event as JSON; instants as ISO 8601 in UTC."""
     # Events are flat; `dataclasses.asdict` copies each value deeply, and a bill run writes one event for each document.
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    return json.dumps(values, default=_iso, separators=(",", ":"))
+    return _json(values)
 
 
 def decode(name: str, payload: str) -> Event:
@@ -177,3 +177,6 @@ def _iso(value: Any) -> str:
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} does not belong in an event")
+
+
+_json = json.JSONEncoder(default=_iso, separators=(",", ":")).encode

@@ -104,6 +104,8 @@ class TaxTable:
 
     def apply(self, charges: Iterable[Charge]) -> list[Charge]:
         """Each charge as its days are taxed, in parts where that changes within them."""
+        if not (self.rates or self.exemptions or self.places):
+            return [c if _plainly_taxed(c) else _treated(c, self.on(c, c.first_on)) for c in charges]
         return [part for charge in charges for part in self._parts(charge)]
 
     def _percent(self, charge: Charge, day: date) -> Decimal:
@@ -149,6 +151,12 @@ class TaxTable:
         for exemption in self.exemptions:
             if exemption.account_id == charge.account_id:
                 yield from (exemption.first_on, exemption.until_on)
+
+
+def _plainly_taxed(charge: Charge) -> bool:
+    """Whether it says of itself how it is taxed where nothing else says anything."""
+    said = charge.exemption or charge.exemption_code or charge.tax_relief
+    return charge.tax_category in TAXED and not said
 
 
 def _treated(charge: Charge, treatment: Treatment) -> Charge:
