@@ -39,6 +39,9 @@ async def test_a_controller_killed_again_and_again_lost_and_doubled_nothing(
         print("killed after", " ".join(f"{while_s:.3f}" for while_s in whiles), "s of work")
         database = Database(url or f"sqlite+aiosqlite:///{tmp_path}/data/headend.db")
         try:
-            await prove_accounting(database, read_journal(sender.journal), totals, at_least=kills * 10)
+            journal = read_journal(sender.journal)
+            stored = await prove_accounting(database, journal, totals, at_least=kills * 10)
         finally:
             await database.close()
+    assert len(whiles) == kills
+    assert stored == {entry["sha256"]: 1 for entry in journal}

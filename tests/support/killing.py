@@ -114,7 +114,8 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -
 
 def register_nas(http_port: int, token: str = TOKEN) -> None:
     """As an operator does, once the controller answers."""
-    with httpx2.Client(base_url=f"http://127.0.0.1:{http_port}", headers={"Authorization": f"Bearer {token}"}) as api:
+    of_admin = {"Authorization": f"Bearer {token}"}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{http_port}", headers=of_admin, timeout=30) as api:
 
         def healthy() -> bool:
             try:
@@ -175,8 +176,11 @@ async def read_sessions(database: Database) -> dict[str, list[SessionView]]:
 
 async def prove_accounting(
     database: Database, journal: list[dict[str, Any]], totals: dict[str, tuple[int, int, bool]], at_least: int
-) -> None:
-    """Every acknowledged record is there once, the sums are the sender's, and open sessions are one and live."""
+) -> dict[str, int]:
+    """Every acknowledged record is there once, the sums are the sender's, and open sessions are one and live.
+
+    What is stored is returned: how often each packet, by its digest.
+    """
     reader = UsageLogReader(database)
     stored: Counter[str] = Counter()
     async for record in reader.records_after(0, await reader.watermark(), 10_000_000):
@@ -195,3 +199,4 @@ async def prove_accounting(
         (view,) = sessions[session_id]
         assert (view.upstream_octets, view.downstream_octets, view.is_live) == (up, down, not stopped), session_id
     assert sum(not stopped for _, _, stopped in totals.values()) > 0
+    return dict(stored)

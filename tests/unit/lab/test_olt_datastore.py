@@ -124,15 +124,19 @@ def test_a_tcont_needs_its_profile_and_a_gemport_its_tcont() -> None:
     whole = f'<xpongemtcont xmlns="{GEM}">' + tcont.format("v", reference.format("p"))
     gemport = "<gemports><gemport><name>g</name><interface>{}</interface><tcont-ref>{}</tcont-ref></gemport></gemports>"
     validate(edited(good, config(whole + gemport.format("v", "t") + "</xpongemtcont>")))
-    for body in (
-        tcont.format("v", reference.format("nobody")),
-        tcont.format("nobody", reference.format("p")),
-        tcont.format("pon-1", reference.format("p")),
-        tcont.format("v", ""),
-        tcont.format("v", reference.format("p")) + gemport.format("v", "nobody"),
-        tcont.format("v", reference.format("p")) + gemport.format("pon-1", "t"),
-    ):
+    refused = [
         tag_of(config(f'<xpongemtcont xmlns="{GEM}">{body}</xpongemtcont>'), base=good)
+        for body in (
+            tcont.format("v", reference.format("nobody")),
+            tcont.format("nobody", reference.format("p")),
+            tcont.format("pon-1", reference.format("p")),
+            tcont.format("v", ""),
+            tcont.format("v", reference.format("p")) + gemport.format("v", "nobody"),
+            tcont.format("v", reference.format("p")) + gemport.format("pon-1", "t"),
+        )
+    ]
+    missing, failed = "data-missing", "operation-failed"
+    assert refused == [missing, missing, failed, failed, missing, failed]
 
 
 def select(subtree: str) -> str:

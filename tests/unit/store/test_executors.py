@@ -108,6 +108,8 @@ async def test_a_silence_that_nobody_noticed_ends_with_the_next_beat(
     await a.claim()
     hand.now_s = 100.0
     waiting = asyncio.ensure_future(a.ready())
+    await asyncio.sleep(0)
+    assert not waiting.done()
     await a.beat()
     await asyncio.wait_for(waiting, 5)
 

@@ -37,8 +37,12 @@ async def test_a_batch_is_proved_although_another_writer_sends_rubbish(victoria_
         send(lines)
 
     series._send = disturbed  # type: ignore[method-assign]
-    await series.write([sample(f"m{uuid.uuid4().hex}", T0 + timedelta(seconds=n)) for n in range(20)])
+    measurement = f"m{uuid.uuid4().hex}"
+    await series.write([sample(measurement, T0 + timedelta(seconds=n)) for n in range(20)])
+    span = {"since": T0, "until": T0 + timedelta(seconds=20), "step_s": 20}
+    (bucket,) = await series.read(measurement, "octets", tags=(("device", "a"),), **span)  # type: ignore[arg-type]
     await series.close()
+    assert bucket.value == 20
 
 
 async def test_lines_dropped_behind_a_204_are_noticed(

@@ -182,5 +182,7 @@ async def test_the_task_looks_sends_and_goes_on(world: World) -> None:
     async with asyncio.timeout(20):
         while not world.mail.sent:  # nothing announces it  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    assert len(world.mail.sent) == 1
+    assert not running.done(), "it goes on"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -50,6 +50,7 @@ async def test_a_stop_at_every_point_in_turn_still_completes_the_order_once(data
         (order,) = await isp.orders.orders(limit=2)
         await isp.until_state(order.order_id, OrderState.COMPLETED)
         await assert_done_once(isp)
+        assert [found.order_id for found in await isp.orders.orders(limit=2)] == [order.order_id]
 
 
 async def test_kill_9_at_every_step_and_between_order_and_workflow_completes_the_order_once(
@@ -60,4 +61,6 @@ async def test_kill_9_at_every_step_and_between_order_and_workflow_completes_the
     for point in ("placed", "subscriber+", "desired+", "converge+", "enable+"):
         await controllers.killed_at(point)
     await controllers.completes()
-    await assert_done_once(Isp(database, tmp_path))
+    isp = Isp(database, tmp_path)
+    await assert_done_once(isp)
+    assert len(await isp.events("service.activated")) == 1

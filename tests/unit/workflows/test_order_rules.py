@@ -169,6 +169,7 @@ async def test_an_order_accepted_but_never_started_is_found_by_the_sweep(isp: Is
     sweeping = asyncio.create_task(isp.fulfilment.run())
     await isp.until_state(placed.order.order_id, OrderState.COMPLETED)
     sweeping.cancel()
+    assert len(await isp.events("service.activated")) == 1
 
 
 async def test_an_order_placed_where_no_workflow_runs_is_answered_and_taken_up_later(
