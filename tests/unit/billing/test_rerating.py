@@ -151,3 +151,15 @@ async def test_a_version_of_another_shape_corrects_nothing(world: BillingWorld, 
             await reratings.preview(WRONG_PRICE.offering_id, SEPTEMBER, (WRONG_PRICE, other))
         with pytest.raises(NotTheSamePlan, match=words):
             await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, (WRONG_PRICE, other), reason="", actor=ACTOR)
+
+
+async def test_what_was_rated_again_is_told_newest_first(world: BillingWorld, reratings: Reratings) -> None:
+    prices = (WRONG_PRICE, RIGHT_PRICE)
+    await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, prices, reason="misprint", actor=ACTOR)
+    await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, None, reason="late files", actor=ACTOR)
+    newest, older = await reratings.applied(before=None, limit=9)
+    assert [(entry["reason"], entry["actor"]) for entry in (newest, older)] == [
+        ("late files", ACTOR),
+        ("misprint", ACTOR),
+    ]
+    assert await reratings.applied(before=newest["sequence"], limit=9) == [older]
