@@ -17,13 +17,14 @@ from billing_bridge.billing import usage_rows
 from billing_bridge.checks import free_hours, moved_usage
 from billing_bridge.checks.reconcile import ANEW, DIFFERS, MISSING, Counted, Reason, Reconciled, share_of
 from billing_bridge.checks.recount import UNKNOWN
-from billing_bridge.checks.tables import reconciliation, recount_day, recount_session
+from billing_bridge.checks.tables import reconciliation, recount_day, recount_position, recount_session
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.suspense.model import NO_SERVICE, WAITING, WRITTEN_OFF
 from billing_bridge.tables import suspense, usage_day, usage_interval
 from controller.domain.clock import start_of_day
 from controller.store.many import insert_rows, one_of, replacing
+from controller.store.metadata import from_micros, to_micros
 
 _COLUMNS = (
     "service_id",
@@ -41,6 +42,10 @@ _COLUMNS = (
 _HISTORY = timedelta(days=28)
 _COUNTERS = ("interfaces", "onus")
 """Sources that count frames at the port of a service: see collectors.usage_feed."""
+
+
+_LOOKED_AT = "reconciled"
+"""The instant, in microseconds, of the last look that came to its end: it stands beside the recount's position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,7 @@ async def shares(conn: AsyncConnection, day: date) -> dict[str, list[float]]:
 
 
 async def put(conn: AsyncConnection, day: date, results: Sequence[Reconciled], now: datetime) -> None:
-    """In the place of what was found of the same services and day before."""
+    """In the place of what was found of the same services and day before. The caller cuts many into pieces."""
     rows = [
         (
             r.counted.service_id,
@@ -234,11 +239,18 @@ async def page(conn: AsyncConnection, wanted: Wanted, after: tuple[int, str] | N
     return [_compared(row) for row in await conn.execute(query)]
 
 
-async def looked_at(conn: AsyncConnection, day: date) -> datetime | None:
-    """When somebody compared the counts of a day last."""
-    query = select(func.max(reconciliation.c.looked_at)).where(reconciliation.c.day == day)
-    found: datetime | None = await conn.scalar(query)
-    return found
+async def looked_at(conn: AsyncConnection) -> datetime | None:
+    """When somebody compared the counts of the day before last, and came to the end."""
+    query = select(recount_position.c.record_id).where(recount_position.c.name == _LOOKED_AT)
+    found: int | None = await conn.scalar(query)
+    return None if found is None else from_micros(found)
+
+
+async def set_looked_at(conn: AsyncConnection, now: datetime) -> None:
+    """All services of the day before `now` were compared."""
+    columns = ("name", "record_id")
+    row = (_LOOKED_AT, to_micros(now))
+    await insert_rows(conn, recount_position, columns, [row], replacing(recount_position, columns))
 
 
 async def totals(conn: AsyncConnection, since: date) -> list[DayTotal]:

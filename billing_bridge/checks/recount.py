@@ -64,7 +64,6 @@ def count(records: Sequence[LoggedRecord], known: dict[str, Totals], zone: ZoneI
             continue
         before = known.get(record.session_key)
         if _forgotten(before, record, memory):
-            before = None
             continue
         began = record.event_at - timedelta(seconds=record.session_time_s or 0)
         if before is None:

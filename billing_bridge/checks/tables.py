@@ -95,7 +95,7 @@ recount_position = Table(
     Column("name", String(32), primary_key=True),
     Column("record_id", BigInteger, nullable=False),
 )
-"""How far the usage log was counted once more."""
+"""How far the usage log was counted once more, and when the counts were last compared to the end (microseconds)."""
 
 recount_session = Table(
     "billing_bridge_recount_session",

@@ -27,6 +27,7 @@ from collectors.track import OCTETS, QUARANTINED, RESETS
 from controller.domain.clock import Clock, local_date, start_of_day
 from controller.domain.errors import RuleError
 from controller.domain.ports import AccessMap, Bucket, TimeSeries, UsageReader
+from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
 
 log = structlog.get_logger()
@@ -40,6 +41,10 @@ _HOUR_S = 3600
 _AT_ONCE = 8
 _BREATH = 500
 """Services compared before others of the process have their turn."""
+_WRITTEN = 1_000
+"""Rows of a day in one transaction."""
+_SHARE = 0.02
+"""What writing them may take of a processor that answers all the time."""
 
 
 class NotOver(RuleError):
@@ -83,6 +88,9 @@ class Reconciliation:
             known = await compared.known_of(conn, since, until, self._zone)
         for day in (since + timedelta(days=n) for n in range(days)):
             await self._compare(day, known.get(day, {}))
+        if last == today - timedelta(days=1):
+            async with self._database.begin() as conn:
+                await compared.set_looked_at(conn, self._clock.now())
         await self._recount.prune(self._clock.now())
         async with self._database.read() as conn:
             found = await compared.totals(conn, since)
@@ -92,9 +100,11 @@ class Reconciliation:
         return found
 
     async def looked_at(self) -> datetime | None:
-        """When yesterday was looked at last; None when it was not, or nothing was carried."""
+        """When yesterday was looked at last, to the end; None when it was not today."""
         async with self._database.read() as conn:
-            return await compared.looked_at(conn, local_date(self._clock.now(), self._zone) - timedelta(days=1))
+            found = await compared.looked_at(conn)
+        today = local_date(self._clock.now(), self._zone)
+        return found if found is not None and local_date(found, self._zone) == today else None
 
     async def page(self, wanted: Wanted, after: tuple[int, str] | None, limit: int) -> list[Compared]:
         async with self._database.read() as conn:
@@ -115,8 +125,10 @@ class Reconciliation:
             results.append(reconcile(c, overhead_of(own.get(c.service_id, ()), others)))
             if not len(results) % _BREATH:
                 await asyncio.sleep(0)
-        async with self._database.begin() as conn:
-            await compared.put(conn, day, results, self._clock.now())
+        courtesy = Courtesy(_SHARE)
+        for first in range(0, len(results), _WRITTEN):
+            async with courtesy, self._database.begin() as conn:
+                await compared.put(conn, day, results[first : first + _WRITTEN], self._clock.now())
         self._tell(day, results)
 
     async def _with_counters(self, day: date, known: dict[str, Counted]) -> dict[str, Counted]:

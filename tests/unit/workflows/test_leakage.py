@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from billing_bridge.checks import leak_rows
+from billing_bridge.checks import compared, leak_rows
 from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.compared import Wanted
 from billing_bridge.checks.leakage import BILLED_NOT_LIVE, LIVE_NOT_BILLED, Leak
@@ -33,6 +33,7 @@ from controller.domain.units import GB
 from controller.domain.usage import CounterSample
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
+from controller.workflows import reconciliation
 from controller.workflows.assurance_nights import AssuranceNights
 from controller.workflows.leakage import Leakage
 from controller.workflows.reconciliation import NotOver, Reconciliation
@@ -457,3 +458,32 @@ async def test_the_counter_of_a_port_is_the_third_count_of_a_service_without_an_
 async def test_a_day_that_is_not_over_is_not_compared(network: Network) -> None:
     with pytest.raises(NotOver):
         await network.reconciliation.run(network.clock.now().date())
+
+
+async def test_a_comparison_that_was_cut_off_is_made_up_for_in_the_same_night(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are written piece by piece: those of the first piece are of tonight, and the night is not done."""
+    lines = [await network.world.activate(PLAN), await network.world.activate(PLAN)]
+    for n, line in enumerate(lines):
+        at = berlin(2026, 9, 1, 10) + timedelta(hours=n)
+        await network.world.account_for(line, (at, 0, 0), (at + timedelta(hours=1), 0, 10**9))
+    network.clock.move_to(berlin(2026, 9, 2, 3))
+    monkeypatch.setattr(reconciliation, "_WRITTEN", 1)
+    real, written = compared.put, 0
+
+    async def dies(*args: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise RuntimeError("killed")
+        await real(*args)
+
+    monkeypatch.setattr(compared, "put", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        await AssuranceNights(network.clock, BERLIN, network.leakage, network.reconciliation).once()
+    day = date(2026, 9, 1)
+    assert len(await network.reconciliation.page(Wanted(day), None, 10)) == 1
+    assert await AssuranceNights(network.clock, BERLIN, network.leakage, network.reconciliation).once()
+    assert len(await network.reconciliation.page(Wanted(day), None, 10)) == 2
+    assert not await AssuranceNights(network.clock, BERLIN, network.leakage, network.reconciliation).once()
