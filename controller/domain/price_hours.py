@@ -46,7 +46,7 @@ def uncovered(prices: Sequence[Metered]) -> list[str]:
     """What is wrong with the hours of the prices of one meter: each quarter of a week belongs to exactly one price."""
     if len(prices) == 1 and not prices[0].bands:
         return ["nothing but free hours"] if isinstance(prices[0], Free) else []
-    wrong = [f"{p.code} has no hours beside prices that have" for p in prices if not p.bands]
+    wrong = [f"{p.code} has no hours, and another price charges for the same octets" for p in prices if not p.bands]
     named = any(HOLIDAY in band.days for p in prices for band in p.bands)
     for day in (*WEEKDAYS, *((HOLIDAY,) if named else ())):
         owners: dict[int, list[str]] = {quarter: [] for quarter in range(24 * 60 // QUARTER_MINUTES)}

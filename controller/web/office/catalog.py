@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from controller.web import templating
 from controller.web.api import Api
 from controller.web.office import fields, rerating
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, scaled, sent, show
@@ -131,10 +132,15 @@ def simple_offering(filled: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_force(versions: list[dict[str, Any]], today: date) -> dict[str, Any]:
-    """The version that holds today, else the first to come."""
-    past = [version for version in versions if version["effective_on"] <= today.isoformat()]
-    latest = max(past, key=lambda v: (v["effective_on"], v["number"]), default=None)
-    return {"now": latest or min(versions, key=lambda v: v["effective_on"])}
+    """The version that holds today in the currency of the first one, else the first to come; fees in others beside."""
+    latest: dict[str, dict[str, Any]] = {}
+    for version in sorted(versions, key=lambda v: (v["effective_on"], v["number"])):
+        if version["effective_on"] <= today.isoformat():
+            latest[version["monthly_fee"]["currency"]] = version
+    home = versions[0]["monthly_fee"]["currency"]
+    now = latest.get(home) or next(iter(latest.values()), None) or min(versions, key=lambda v: v["effective_on"])
+    others = [templating.amount(v["monthly_fee"]) for _, v in sorted(latest.items()) if v is not now]
+    return {"now": now, "in_others": ", ".join(others)}
 
 
 async def _offering(api: Api, visit: Visit) -> dict[str, Any]:

@@ -194,7 +194,7 @@ WEAK_NAS = (
 OFFERINGS = (
     Column("Name", "name", link="/offerings/{offering_id}", sub="description"),
     Column("Kind", "kind"),
-    Column("Monthly fee, net", "now.monthly_fee", "money"),
+    Column("Monthly fee, net", "now.monthly_fee", "money", sub="in_others"),
     Column("Downstream", "now.downstream_bps", "rate"),
     Column("Upstream", "now.upstream_bps", "rate"),
     Column("Usage", "now.beyond"),
@@ -204,7 +204,7 @@ OFFERINGS = (
 OFFERING = (
     Column("Kind", "kind"),
     Column("Description", "description"),
-    Column("Monthly fee, net", "now.monthly_fee", "money"),
+    Column("Monthly fee, net", "now.monthly_fee", "money", sub="in_others"),
     Column("Usage", "now.beyond"),
     Column("Tax %", "now.tax_percent"),
     Column("Downstream", "now.downstream_bps", "rate"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.domain.money import Money
-from controller.web.office import write_offs
+from controller.web.office import catalog, write_offs
 from controller.web.office.bars import bars_of, bars_of_counts
 from controller.web.office.form import account_id
 from controller.web.office.instalments import covered, instalments
@@ -118,3 +118,17 @@ def test_every_form_that_writes_off_has_a_reference_of_its_own() -> None:
     ]
     assert (first.kind, len(first.start)) == ("hidden", 16)
     assert first.start != second.start
+
+
+def test_the_price_in_force_is_told_in_each_currency() -> None:
+    def version(number: int, day: str, amount: str, currency: str) -> dict[str, object]:
+        return {"number": number, "effective_on": day, "monthly_fee": {"amount": amount, "currency": currency}}
+
+    versions = [
+        version(1, "2026-01-01", "30.00", "EUR"),
+        version(2, "2026-02-01", "33.00", "CHF"),
+        version(3, "2026-03-01", "35.00", "EUR"),
+    ]
+    assert catalog.in_force(versions, date(2026, 2, 1)) == {"now": versions[0], "in_others": "33.00\u00a0CHF"}
+    assert catalog.in_force(versions, date(2026, 3, 1)) == {"now": versions[2], "in_others": "33.00\u00a0CHF"}
+    assert catalog.in_force(versions, date(2025, 1, 1)) == {"now": versions[0], "in_others": ""}
