@@ -211,7 +211,7 @@ class ChecksService:
         async with self._database.read() as conn:
             found = (await queue.limits(conn)).get(currency, replace(DEFAULTS, currency=currency))
             changes = await audit.about(conn, f"check-limit:{currency}", _CHANGE, limit=_MOST_CHANGES)
-        return found, changes[::-1]
+        return found, changes
 
     async def put_limits(self, limits: SiteLimits, *, actor: str, reason: str | None = None) -> SiteLimits:
         """For bills that are looked at or released from now on; the same again changes nothing."""

@@ -97,9 +97,9 @@ async def entries(conn: AsyncConnection, *, before: int | None, limit: int) -> l
 
 
 async def about(conn: AsyncConnection, subject: str, action: str, *, limit: int = 50) -> list[dict[str, Any]]:
-    """What was done so to one object, oldest first."""
+    """What was done so to one object, newest first."""
     query = select(audit).where(audit.c.object == subject, audit.c.action == action)
-    return [dict(row._mapping) for row in await conn.execute(query.order_by(audit.c.sequence).limit(limit))]
+    return [dict(row._mapping) for row in await conn.execute(query.order_by(audit.c.sequence.desc()).limit(limit))]
 
 
 async def of_kind(
