@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.domain.identity import InvoiceId
 from controller.domain.money import Money
 from controller.domain.ports import Secret
 from controller.store.engine import Database
@@ -52,6 +53,15 @@ class Till(Books):
         at = int(self.clock.now().timestamp())
         body, header = self.stripe.signed(event, at)
         return await self.room.inbox.receive("stripe", body, header)
+
+    async def hear(self) -> None:
+        """Every event there is, again, and what is to be done about them."""
+        for event in self.stripe.events:
+            await self.deliver(event)
+        await self.room.inbox.drain()
+
+    async def open_of(self, invoice_id: InvoiceId) -> int:
+        return (await self.finance.invoice(invoice_id)).open_minor
 
     async def told(self) -> list[tuple[str, str]]:
         """(type, state) of every event, oldest first."""

@@ -6,18 +6,13 @@ import asyncio
 import itertools
 import json
 import random
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import text
 
-from controller.domain.errors import Conflict, RuleError
-from controller.domain.identity import InvoiceId
 from controller.domain.ports import Secret
-from erp.payments.cards import WantedCharge
 from erp.payments.errors import (
     GatewayUnsure,
     NoGateway,
@@ -27,15 +22,9 @@ from erp.payments.errors import (
 )
 from erp.payments.stripe import signature
 from erp.payments.stripe.client import StripeGateway
-from lab.stripe import DECLINING
-from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW
 from tests.support.http_server import serving
 from tests.support.payments import API_KEY, WEBHOOK_SECRET, Till, euro, no_pause
-
-
-async def open_of(till: Till, invoice_id: InvoiceId) -> int:
-    return (await till.finance.invoice(invoice_id)).open_minor
 
 
 def test_the_signature_is_the_published_one() -> None:
@@ -79,7 +68,7 @@ async def test_an_event_delivered_five_times_at_once_books_once(till: Till) -> N
     await asyncio.gather(*(till.room.inbox.drain() for _ in range(3)))
     assert await till.deliver(event) is False
     await till.room.inbox.drain()
-    assert await open_of(till, invoice) == 0
+    assert await till.open_of(invoice) == 0
     (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
     assert (payment.method, payment.amount) == ("stripe", euro("35.70"))
     assert (await till.balance("1460"), await till.balance("1800")) == (3570, 0)
@@ -111,7 +100,7 @@ async def test_every_order_of_a_payments_life_ends_in_the_same_books(till: Till)
                 await till.room.inbox.drain()
         await till.room.inbox.drain()
         (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
-        books.add((await open_of(till, invoice), payment.kept.minor, payment.unapplied.minor))
+        books.add((await till.open_of(invoice), payment.kept.minor, payment.unapplied.minor))
         await till.assert_sound()
     assert books == {(0, 7_500, 7_500 - 3_570)}
     assert {state for _, state in await till.told()} <= {"booked", "stale"}
@@ -128,7 +117,7 @@ async def test_a_lost_dispute_opens_the_invoice_and_costs_its_fee_once(till: Til
     for event, _ in itertools.product(till.stripe.events, range(2)):
         await till.deliver(event)
         await till.room.inbox.drain()
-    assert await open_of(till, invoice) == 3570
+    assert await till.open_of(invoice) == 3570
     assert (await till.balance("1460"), await till.balance("6855")) == (-1500, 1500)
     (found,) = await till.room.booking.disputes(10)
     assert (found.status, found.final, str(found.withdrawn)) == ("lost", True, "35.70 EUR")
@@ -173,11 +162,11 @@ async def test_a_payment_of_nobody_stands_under_unknown_payers_until_somebody_sa
     await till.room.inbox.drain()
     with pytest.raises(WrongState):
         await till.room.booking.assign("stripe", unknown.intent_id, account, actor="user:anna")
-    assert (await open_of(till, invoice), await till.balance("3510")) == (670, 0)
+    assert (await till.open_of(invoice), await till.balance("3510")) == (670, 0)
     second = till.stripe.paid(670, customer="cus_1")
     await till.deliver(till.stripe.events[-1])
     await till.room.inbox.drain()
-    assert (await open_of(till, invoice), second["customer"]) == (0, "cus_1")
+    assert (await till.open_of(invoice), second["customer"]) == (0, "cus_1")
     await till.assert_sound()
 
 
@@ -254,134 +243,6 @@ async def test_a_rolled_secret_holds_beside_the_new_one_for_a_day(till: Till) ->
     assert till.room.gateways.api_key(await till.room.gateways.get("stripe")).reveal() == API_KEY
 
 
-async def test_payouts_leave_the_gateway_once_and_come_back_when_they_fail(till: Till) -> None:
-    await till.gateway()
-    account = await till.account()
-    till.stripe.paid(5000, metadata={"account_id": account})
-    payout = {"id": "po_1", "object": "payout", "amount": 4000, "currency": "eur", "status": "paid"}
-    failed = till.stripe.tell("payout.failed", payout)
-    paid = till.stripe.tell("payout.paid", payout)
-    for event in (till.stripe.events[0], failed):
-        await till.deliver(event)
-    await till.room.inbox.drain()
-    assert (await till.balance("1462"), dict(await till.told())["payout.failed"]) == (0, "waiting")
-    await till.deliver(paid)
-    assert await till.room.inbox.drain() == 2
-    assert (await till.balance("1460"), await till.balance("1462")) == (5000, 0)
-
-
-async def test_fees_are_booked_once_and_a_payout_is_what_its_transactions_make(till: Till) -> None:
-    """Two payments, one of which no event told the fee of, a dispute and a monthly fee; then the bank's line."""
-
-    async def app() -> Any:
-        return till.stripe.app
-
-    with serving(app) as url:
-        await till.gateway(url)
-        account = await till.account()
-        first, second = [till.stripe.paid(n, metadata={"account_id": account}) for n in (5000, 3000)]
-        till.stripe.settle(first, 150)
-        silent = till.stripe.settle(second, 95)
-        till.stripe.events.remove(silent)
-        till.stripe.dispute(till.stripe.paid(1000, metadata={"account_id": account}), fee=1500)
-        till.stripe._moved(-200, "eur", 0, kind="stripe_fee")
-        await hear(till)
-        await hear(till)
-        assert (await till.balance("6855"), await till.balance("1460")) == (1500, 5000 + 3000 + 1000 - 1000 - 1500)
-        till.stripe.faults.extend(["500", "429"])
-        assert await till.room.fees.resume() == 1
-        assert await till.room.fees.resume() == 0
-        assert await till.balance("6855") == 1500 + 150
-        till.stripe.pay_out(int(datetime(2026, 11, 20, tzinfo=UTC).timestamp()))
-        await hear(till)
-        assert await till.room.fees.resume() == 1
-        (payout,) = await till.room.fees.payouts(9)
-        # The payment of 10.00 that is disputed never moved the balance in this account of the gateway's.
-        assert (payout.amount.minor, payout.state) == (4850 + 2905 - 2500 - 200, "sent")
-        assert (payout.checked, payout.difference.minor) == ("agrees", 0)
-        assert await till.balance("6855") == 1500 + 150 + 95 + 200
-        assert await till.balance("1462") == payout.amount.minor
-        assert await till.balance("1460") == 1000, "what was told as paid and is not in the payout"
-        await till.room.fees.resume()
-        assert await till.balance("6855") == 1945
-    await till.assert_sound()
-
-
-@pytest.mark.parametrize("listed", [True, False])
-async def test_a_fee_that_no_event_of_its_dispute_listed_is_left_to_a_person(till: Till, listed: bool) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    with serving(app) as url:
-        await till.gateway(url)
-        paid = till.stripe.paid(9000, metadata={"account_id": await till.account()})
-        till.stripe.settle(paid, 0)
-        dispute = till.stripe.dispute(paid | {"amount": 1000}, fee=1500)
-        till.stripe.moved[dispute["balance_transactions"][0]["id"]]["source"] = dispute["id"]
-        if not listed:
-            till.stripe.events[-1]["data"]["object"] = dispute | {"balance_transactions": []}
-        till.stripe.pay_out(int(datetime(2026, 11, 20, tzinfo=UTC).timestamp()))
-        await hear(till)
-        await hear(till)
-        await till.room.fees.resume()
-    async with till.database.read() as conn:
-        query = text("SELECT state, detail FROM payments_balance_transaction WHERE fee_minor = 1500")
-        ((state, detail),) = (await conn.execute(query)).all()
-    assert await till.balance("6855") == (1500 if listed else 0)
-    words = "booked with its dispute" if listed else f"dispute {dispute['id']}: book its 15.00 EUR by hand"
-    assert (state, words in detail) == ("known" if listed else "by-hand", True)
-
-
-@pytest.mark.parametrize("line_first", [True, False])
-async def test_the_line_of_the_bank_takes_a_payout_from_what_is_on_its_way(till: Till, line_first: bool) -> None:
-    till.clock.move_to(datetime(2026, 11, 21, 9, tzinfo=UTC))
-    await till.gateway()
-    await till.room.bank.add_account(
-        name="Testnetz GmbH", iban=IBAN, bic="", creditor_id="", currency="EUR", actor="user:test"
-    )
-    on = int(datetime(2026, 11, 20, tzinfo=UTC).timestamp())
-    payout = {"id": "po_1", "object": "payout", "amount": 4000, "currency": "eur", "arrival_date": on}
-    paid = till.stripe.tell("payout.paid", payout)
-    lines = [Entry("40.00", [Tx(name="STRIPE PAYMENTS EUROPE")], ref="R1"), Entry("40.00", [Tx(name="A")], ref="R2")]
-
-    async def statement() -> None:
-        await till.room.statements.read(camt("08", Stmt("0.00", lines)), "1", actor="user:anna")
-
-    if line_first:
-        await statement()
-        assert await till.balance("1463") == -8000
-    await till.deliver(paid)
-    await till.room.inbox.drain()
-    if not line_first:
-        await statement()
-    await till.room.statements.look()
-    (found,) = await till.room.fees.payouts(9)
-    assert (found.state, await till.balance("1462"), await till.balance("1463")) == ("arrived", 0, -4000)
-    (line, _) = await till.room.bank.line(str(found.line_id))
-    assert (line.party, line.matched, line.subject) == ("STRIPE PAYMENTS EUROPE", "payout", "po_1")
-    await till.assert_sound()
-
-
-async def test_an_answer_that_is_no_balance_transaction_books_nothing_and_is_asked_again(till: Till) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    with serving(app) as url:
-        await till.gateway(url)
-        paid = till.stripe.paid(5000, metadata={"account_id": await till.account()})
-        till.stripe.settle(paid, 150)
-        await hear(till)
-        (moved,) = till.stripe.moved.values()
-        for wrong in ({"fee": "150"}, {"fee": None}, {"fee": 1.5}, {"currency": 7}, {"amount": 10**18}):
-            right = dict(moved)
-            moved.update(wrong)
-            assert await till.room.fees.resume() == 0
-            moved.update(right)
-            assert await till.balance("6855") == 0
-        assert await till.room.fees.resume() == 1
-        assert await till.balance("6855") == 150
-
-
 async def test_an_answer_that_never_ends_is_left_in_time_and_one_that_is_too_large_is_not_read() -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -426,126 +287,11 @@ async def test_what_fails_keeps_nothing_else_from_being_gone_on_with(
         await till.gateway(url)
         paid = till.stripe.paid(5000, metadata={"account_id": await till.account()})
         till.stripe.settle(paid, 150)
-        await hear(till)
+        await till.hear()
         monkeypatch.setattr(till.room.refunds, "resume", no_key)
         no_key.__qualname__ = "RefundService.resume"
         await till.room.resume()
     assert await till.balance("6855") == 150
-
-
-async def card(till: Till, method: str = "pm_card_visa") -> tuple[Any, InvoiceId]:
-    account = await till.account()
-    invoice = await till.issue(account)
-    made = await till.room.cards.charge(
-        WantedCharge("stripe", invoice, f"cus_{account[-9:]}", method), actor="user:anna"
-    )
-    return made, invoice
-
-
-async def test_a_charge_that_is_asked_for_twice_is_made_once(till: Till) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    account = await till.account()
-    invoice = await till.issue(account)
-    wanted = WantedCharge("stripe", invoice, "cus_9", "pm_card_visa", euro("10.00"), "form-1")
-
-    async def charge(wanted: WantedCharge) -> str:
-        return (await till.room.cards.charge(wanted, actor="user:anna")).attempt_id
-
-    with serving(app) as url:
-        await till.gateway(url)
-        first, again = await asyncio.gather(charge(wanted), charge(wanted))
-        assert first == again
-        with pytest.raises(Conflict, match="another charge"):
-            await charge(replace(wanted, amount=euro("11.00")))
-        with pytest.raises(RuleError, match=r"35\.70 EUR .* are open, 10\.00 EUR of it are being charged"):
-            await charge(replace(wanted, amount=euro("25.71"), reference=None))
-        await charge(replace(wanted, amount=None, reference=None))  # the rest
-        with pytest.raises(RuleError, match="being charged"):
-            await charge(replace(wanted, amount=None, reference="form-2"))
-        other = await till.issue(await till.account())
-        with pytest.raises(RuleError, match="the invoice is not"):
-            await charge(replace(wanted, invoice_id=other, reference=None))
-        await hear(till)
-    assert (await open_of(till, invoice), len(till.stripe.intents)) == (0, 2)
-    (card,) = await till.room.cards.saved(account)
-    assert (card.customer, card.method, card.state) == ("cus_9", "pm_card_visa", "paid")
-
-
-async def test_a_charge_settles_the_invoice_that_it_was_for_and_not_an_older_one(till: Till) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    account = await till.account()
-    older = await till.issue(account)
-    await till.later(minutes=1)
-    invoice = await till.issue(account)
-    wanted = WantedCharge("stripe", invoice, "cus_9", "pm_card_visa")
-    with serving(app) as url:
-        await till.gateway(url)
-        await till.room.cards.charge(wanted, actor="user:anna")
-        await hear(till)
-        assert (await open_of(till, older), await open_of(till, invoice)) == (3570, 0)
-        await till.room.cards.charge(replace(wanted, invoice_id=older), actor="user:anna")
-        await till.pay(account, "10.00", "t1")  # meanwhile by transfer: less is open than the card is charged
-        await hear(till)
-    assert await open_of(till, older) == 0
-    await till.assert_sound()
-
-
-async def test_a_gateway_without_a_key_is_refused_and_nothing_is_noted(till: Till) -> None:
-    secret = Secret(WEBHOOK_SECRET)
-    await till.room.gateways.put("stripe", webhook_secret=secret, api_key=None, api_base="http://x", actor="user:test")
-    account = await till.account()
-    invoice = await till.issue(account)
-    with pytest.raises(NoGateway, match="no API key"):
-        await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", "pm_1"), actor="user:anna")
-    assert await till.room.cards.saved(account) == []
-
-
-async def hear(till: Till) -> None:
-    for event in till.stripe.events:
-        await till.deliver(event)
-    await till.room.inbox.drain()
-
-
-@pytest.mark.parametrize("faults", [[], ["429", "500"], ["conflict", "503"], ["lost"], ["lost", "500", "lost"]])
-async def test_a_card_is_charged_once_through_every_fault(till: Till, faults: list[str]) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    with serving(app) as url:
-        await till.gateway(url)
-        till.stripe.faults.extend(faults)
-        made, invoice = await card(till)
-        assert (made.state, till.stripe.requests) == ("pending", len(faults) + 1)
-    assert await open_of(till, invoice) == 3570, "booked by the event alone"
-    await hear(till)
-    assert (await open_of(till, invoice), len(till.stripe.intents)) == (0, 1)
-    assert (await till.room.cards.attempt(made.attempt_id)).state == "paid"
-
-
-async def test_a_charge_without_an_answer_is_unsure_and_asked_again_under_its_key(till: Till) -> None:
-    async def app() -> Any:
-        return till.stripe.app
-
-    await till.gateway()
-    made, invoice = await card(till)
-    assert made.state == "unsure"
-    with serving(app) as url:
-        await till.gateway(url)
-        till.stripe.faults.append("lost")
-        assert await till.room.cards.resume() == 0, "it may be in flight"
-        await till.later(minutes=3)
-        assert await till.room.cards.resume() == 1
-        again = await till.room.cards.attempt(made.attempt_id)
-        assert (again.state, again.attempt_id, len(till.stripe.intents)) == ("pending", made.attempt_id, 1)
-        await hear(till)
-        declined, other = await card(till, DECLINING)
-        assert (declined.state, declined.detail) == ("failed", "insufficient_funds")
-        await hear(till)
-    assert (await open_of(till, invoice), await open_of(till, other)) == (0, 3570)
 
 
 async def test_secrets_are_sealed_and_bodies_keep_none(till: Till) -> None:

@@ -6,22 +6,11 @@ from typing import Any
 
 import pytest
 
-from controller.domain.identity import InvoiceId
 from erp.finance.errors import NotThatMuch
 from erp.payments.errors import GatewayDeclined, GatewayUnsure, NeedsAnother, WrongState
 from erp.payments.refunds import WantedRefund
 from tests.support.http_server import serving
 from tests.support.payments import Till, euro
-
-
-async def open_of(till: Till, invoice_id: InvoiceId) -> int:
-    return (await till.finance.invoice(invoice_id)).open_minor
-
-
-async def hear(till: Till) -> None:
-    for event in till.stripe.events:
-        await till.deliver(event)
-    await till.room.inbox.drain()
 
 
 @pytest.mark.parametrize("event_first", [True, False])
@@ -33,7 +22,7 @@ async def test_a_refund_is_approved_by_another_sent_once_and_booked_once(till: T
         await till.gateway(url)
         account = await till.account()
         intent = till.stripe.paid(10_000, metadata={"account_id": account})
-        await hear(till)
+        await till.hear()
         (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
         refunds = till.room.refunds
         wanted = WantedRefund(payment.payment_id, euro("60.00"), "gateway", "cancelled")
@@ -47,11 +36,11 @@ async def test_a_refund_is_approved_by_another_sent_once_and_booked_once(till: T
             with pytest.raises(GatewayUnsure):
                 await refunds.approve(asked.refund_id, actor="user:bert")
             assert (await refunds.get(asked.refund_id)).state == "sent"
-            await hear(till)
+            await till.hear()
             assert await refunds.resume() == 0, "its event has said it"
         else:
             await refunds.approve(asked.refund_id, actor="user:bert")
-            await hear(till)
+            await till.hear()
         assert (await refunds.get(asked.refund_id)).state == "done"
         with pytest.raises(WrongState):
             await refunds.approve(asked.refund_id, actor="user:bert")
@@ -89,7 +78,7 @@ async def test_a_refund_never_opens_an_invoice(till: Till) -> None:
     account = await till.account()
     invoice = await till.issue(account)
     till.stripe.paid(3570, metadata={"account_id": account})
-    await hear(till)
+    await till.hear()
     (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
     wanted = WantedRefund(
         payment.payment_id, euro("10.00"), "bank", "goodwill", "Erika Beispiel", "DE02120300000000202051"
@@ -100,4 +89,4 @@ async def test_a_refund_never_opens_an_invoice(till: Till) -> None:
     made = await till.room.refunds.request(wanted, actor="user:anna")
     assert (made.state, made.iban) == ("requested", "DE02120300000000202051")
     assert (await till.room.refunds.refuse(made.refund_id, actor="user:bert", reason="no")).state == "refused"
-    assert await open_of(till, invoice) == 0
+    assert await till.open_of(invoice) == 0
