@@ -87,6 +87,14 @@ def forgotten(choose: Callable[[Draft], Sequence[Charge]]) -> Spoiler:
     return spoil
 
 
+def never_made(_: random.Random, draft: Draft) -> bool:
+    """No bill at all, where there should be one, or a credit note."""
+    if not draft.charges:
+        return False
+    draft.charges = []
+    return True
+
+
 def whole_months(draft: Draft) -> list[Charge]:
     return [c for c in fee_lines(draft) if c.unit == "month" and (c.until_on - c.first_on).days >= 28]
 
