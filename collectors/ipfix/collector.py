@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ _MOST_OPEN = 2_000_000
 _SEQUENCES = 2**32
 _MOST_PROCESSES = 4_096
 """Exporting processes kept at most: the one that was heard longest ago goes first."""
+_COMPLAINT_EVERY_S = 60.0
+"""A broken exporter must not fill the disk: what is malformed is counted, and told of once in so long."""
 _GONE = timedelta(days=1)
 """A box that says nothing for so long is gone, and holds the watermark no more."""
 
@@ -58,6 +61,8 @@ class IpfixCollector(asyncio.DatagramProtocol):
         self._ours = ours
         self._exporters: OrderedDict[tuple[str, int], Exporter] = OrderedDict()
         self._heard_at: dict[str, datetime] = {}
+        self._complain_at_s = 0.0
+        self._malformed = 0
         self._transport: asyncio.DatagramTransport | None = None
 
     async def open(self, host: str, port: int) -> int:
@@ -89,13 +94,19 @@ class IpfixCollector(asyncio.DatagramProtocol):
             message = decode(data, exporter.templates)
         except PeerError as error:
             metrics.IPFIX_MESSAGES.labels(error.reason).inc()
-            log.warning("ipfix.malformed", exporter=str(address), error=str(error))
+            self._complain(str(address), error)
             return
         self._take(exporter, message)
         now = self._clock.now()
         self._heard_at[str(address)] = now
         self._heard_at = {box: at for box, at in self._heard_at.items() if now - at < _GONE}
         self._outlet.complete_until = horizon(min(self._heard_at.values()))
+
+    def _complain(self, exporter: str, error: PeerError) -> None:
+        self._malformed += 1
+        if time.monotonic() >= self._complain_at_s:
+            log.warning("ipfix.malformed", exporter=exporter, error=str(error), messages=self._malformed)
+            self._malformed, self._complain_at_s = 0, time.monotonic() + _COMPLAINT_EVERY_S
 
     def _take(self, exporter: Exporter, message: Message) -> None:
         key = message.domain, message.sequence, message.exported_at

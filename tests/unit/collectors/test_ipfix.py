@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from collectors import metrics
 from collectors.ipfix.collector import IpfixCollector
@@ -141,6 +142,16 @@ def test_a_box_that_went_away_holds_the_watermark_for_a_day() -> None:
     clock.move_to(NOW + timedelta(hours=25))
     collector.datagram_received(message(template()), ("127.0.0.2", 2))
     assert outlet.complete_until == horizon(NOW + timedelta(hours=25))
+
+
+def test_a_broken_exporter_is_told_of_once_a_minute_however_much_it_sends() -> None:
+    collector, _ = collecting()
+    counted = metrics.IPFIX_MESSAGES.labels("version")._value.get()
+    with capture_logs() as lines:
+        for _ in range(50):
+            collector.datagram_received(b"\x00\x05" + bytes(30), ("127.0.0.1", 1))
+    assert [line["event"] for line in lines] == ["ipfix.malformed"]
+    assert metrics.IPFIX_MESSAGES.labels("version")._value.get() == counted + 50
 
 
 def test_data_beside_a_withdrawal_of_all_templates_is_read() -> None:
