@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock, SystemClock
+from controller.domain.errors import RuleError
 from controller.domain.identity import NasId
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
@@ -150,10 +151,10 @@ class Follower:
         if not self._holds_directory:
             return
         async with self._turn, self._database.read() as conn:
-            newest = self._subscriber_revision
+            newest, opened, unopened = self._subscriber_revision, 0, list[str]()
             async for chunk in repository.subscribers_after(conn, self._subscriber_revision):
                 # A large chunk is opened beside the event loop; a thread for one row would cost more than the row.
-                rows = (
+                rows, shut = (
                     repository.open_rows(chunk, self._box)
                     if len(chunk) < 100
                     else await asyncio.to_thread(repository.open_rows, chunk, self._box)
@@ -161,8 +162,22 @@ class Follower:
                 for row in rows:
                     self._directory.apply(row)
                 newest = rows[-1].revision
+                opened, unopened = opened + len(rows) - len(shut), unopened + shut
+            if unopened:
+                self._tell_unopened(unopened, opened)
             # Only now: a revision may span chunks, and one cut off by an error is read again from its start.
             self._subscriber_revision = newest
+
+    def _tell_unopened(self, unopened: list[str], opened: int) -> None:
+        """Raises RuleError where nothing at all opens at the start: then the key file is another installation's."""
+        if not opened and not self._subscriber_revision:
+            raise RuleError("no key in the key file opens any subscriber's password", code="sealed-secret")
+        log.error(
+            "radius.directory.unopened",
+            usernames=unopened[:10],
+            count=len(unopened),
+            hint="the key file does not open these passwords, so they are refused: set each anew",
+        )
 
     async def refresh_pools(self) -> None:
         async with self._turn, self._database.read() as conn:

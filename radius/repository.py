@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from controller.domain.errors import RuleError
 from controller.domain.identity import NasId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
@@ -254,13 +255,15 @@ async def subscribers_after(conn: AsyncConnection, revision: int, *, chunk: int 
         yield list(rows)
 
 
-def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
-    """Open the passwords of a chunk. Raises RuleError when one does not open.
+def open_rows(rows: list[Any], box: SecretBox) -> tuple[list[SubscriberRow], list[str]]:
+    """Open the passwords of a chunk: the rows, and the user names whose password no key opens.
+
+    Such a one is let in by nobody, and is no reason to let nobody in.
 
     Written for a million rows: cut by position in the order of _LOADED, and profiles that are equal are one object.
     """
     profiles: dict[tuple[str, int, int], SpeedProfile] = {}
-    opened = []
+    opened, unopened = [], []
     for row in rows:
         (
             username, service_id, sealed, framed_ipv4, enabled, withdrawn, revision, form, expired, suspended,
@@ -270,7 +273,13 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
         profile = profiles.get(speed)
         if profile is None:
             profile = profiles[speed] = SpeedProfile(*speed)
-        password = "" if withdrawn else box.open(sealed, f"subscriber:{service_id}").reveal()
+        password = ""
+        if not withdrawn:
+            try:
+                password = box.open(sealed, f"subscriber:{service_id}").reveal()
+            except RuleError:
+                unopened.append(username)
+                enabled = False
         barred, held = False, throttle.stored(throttle_text)
         if rest[3] is not None:
             taken = restriction.combined(suspended, held, restriction.stored(rest[3]))
@@ -281,7 +290,7 @@ def open_rows(rows: list[Any], box: SecretBox) -> list[SubscriberRow]:
                 suspended, ipv6_prefix, delegated_prefix, terms.stored(terms_text), held, barred, rest[4] is not None,
             )
         )  # fmt: skip
-    return opened
+    return opened, unopened
 
 
 def seal_password(box: SecretBox, password: Secret, service_id: str) -> bytes:

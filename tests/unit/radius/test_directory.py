@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from controller.domain.clock import SystemClock
 from controller.domain.errors import Conflict, NotFound, RuleError
@@ -231,3 +232,31 @@ def test_a_subscriber_shows_no_password() -> None:
 def test_subscribers_of_one_profile_share_its_attributes() -> None:
     many = directory(*(subscriber(f"user{number}", framed_ipv4=None) for number in range(10)))
     assert len({id(many.find(f"user{number}".encode()).plan) for number in range(10)}) == 1
+
+
+async def test_a_password_that_no_key_opens_shuts_out_its_subscriber_alone(database: Database, tmp_path: Path) -> None:
+    ours, running = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
+    await ours.put()
+    await ours.put(OTHER, "berta")
+    async with database.begin() as conn:
+        sealed = await conn.scalar(select(tables.subscriber.c.password).where(tables.subscriber.c.username == "anna"))
+        broken = update(tables.subscriber).where(tables.subscriber.c.username == "berta")
+        await conn.execute(broken.values(password=sealed))
+    for process in (running, Process(database, tmp_path)):
+        with capture_logs() as lines:
+            await process.follower.load()
+        told = [(line["usernames"], line["count"]) for line in lines if line["event"] == "radius.directory.unopened"]
+        assert told == [(["berta"], 1)]
+        anna, berta = process.directory.find(b"anna"), process.directory.find(b"berta")
+        assert anna is not None
+        assert berta is not None
+        assert (anna.enabled, berta.enabled) == (True, False)
+        assert process.directory.service_of(b"berta") == OTHER, "what it still uses is its own"
+
+
+async def test_with_the_key_file_of_another_installation_nothing_starts(database: Database, tmp_path: Path) -> None:
+    for name in ("one", "another"):
+        (tmp_path / name).mkdir()
+    await (await Process.serving(database, tmp_path / "one")).put()
+    with pytest.raises(RuleError, match="no key in the key file"):
+        await Process(database, tmp_path / "another").follower.load()
