@@ -125,5 +125,5 @@ def test_a_monitoring_system_sees_when_files_end(directory: Path) -> None:
     for file, days in (("server.pem", 1), ("crl.pem", 3)):
         end = registry.get_sample_value(name, {"file": file})
         assert end is not None
-        assert abs(end - (NOW + days * DAY).timestamp()) < 600
+        assert abs(end - (datetime.now(UTC) + days * DAY).timestamp()) < 600
     assert registry.get_sample_value("headend_radius_eap_conversations") == 0
