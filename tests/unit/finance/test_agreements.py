@@ -85,10 +85,11 @@ async def shop(database: Database) -> Shop:
 @pytest.mark.parametrize(
     ("on", "fee"),
     [
-        # 14 of 24 months begun: 120.00 × 10 ÷ 24 + 50 % of 10 × 20.00
-        (date(2027, 3, 10), "150.00"),
-        (date(2027, 3, 11), "135.00"),
-        (date(2026, 1, 11), "345.00"),
+        # 14 of 24 months begun: 120.00 × 10 ÷ 24 + 50 % of 10 × 22.00, as the escalator has it from the 13th on
+        (date(2027, 3, 10), "160.00"),
+        (date(2027, 3, 11), "144.00"),
+        # 120.00 × 23 ÷ 24 + 50 % of 11 × 20.00 and 12 × 22.00
+        (date(2026, 1, 11), "357.00"),
         (date(2028, 1, 10), None),
     ],
 )
@@ -183,4 +184,4 @@ async def test_the_plan_of_a_bundle_ends_with_it(shop: Shop) -> None:
     assert max(months) <= date(2028, 1, 1)
     assert sum(v for k, v in months.items() if k > date(2026, 7, 1)) == 0
     (fee,) = await shop.invoices(account)
-    assert fee[0] == Money.exact("315.00", "EUR")  # 120.00 × 18 ÷ 24 + 50 % of 18 × 25.00
+    assert fee[0] == Money.exact("330.00", "EUR")  # 120.00 × 18 ÷ 24 + 50 % of 6 × 25.00 and 12 × 27.50
