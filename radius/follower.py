@@ -13,6 +13,7 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, SystemClock
 from controller.domain.errors import RuleError
@@ -100,13 +101,12 @@ class Follower:
         log.info("radius.directory.loaded", subscribers=len(self._directory), nas=len(self._registry.by_id))
 
     async def refresh(self) -> None:
-        """Take over every row that changed since the last time."""
-        await self.refresh_nas()
-        await self.refresh_offerings()
-        await self.refresh_pools()
-        await self.refresh_realms()
-        await self.refresh_subscribers()
-        await self.refresh_lines()
+        """Take over every row that changed since the last time, as one instant has them all."""
+        async with self._turn, self._database.read() as conn:
+            for follow in (
+                self._nas, self._offerings, self._pools, self._realms, self._subscribers, self._lines
+            ):  # fmt: skip
+                await follow(conn)
 
     async def nas(self, nas_id: NasId) -> Nas | None:
         """A NAS as it is registered now; also in a process that serves no RADIUS and only sends CoA."""
@@ -129,44 +129,66 @@ class Follower:
 
     async def refresh_nas(self) -> None:
         async with self._turn, self._database.read() as conn:
-            for revision, nas in await repository.nas_after(conn, self._nas_revision, self._box):
-                self._registry.apply(nas)
-                self._nas_revision = revision
-            self._registry.end_rotations(self._clock.now())
+            await self._nas(conn)
 
     async def refresh_offerings(self) -> None:
         async with self._turn, self._database.read() as conn:
-            for revision, profile_name, terms in await repository.offerings_after(conn, self._offering_revision):
-                self._directory.apply_offering(profile_name, terms)
-                self._offering_revision = revision
+            await self._offerings(conn)
 
     async def refresh_realms(self) -> None:
         async with self._turn, self._database.read() as conn:
-            for revision, realm, becomes in await realm_repository.realms_after(conn, self._realm_revision):
-                self._directory.realms.apply(realm, becomes)
-                self._realm_revision = revision
+            await self._realms(conn)
 
     async def refresh_subscribers(self) -> None:
         """Nothing to do in a process that did not `load`: it answers no login."""
         if not self._holds_directory:
             return
         async with self._turn, self._database.read() as conn:
-            newest, opened, unopened = self._subscriber_revision, 0, list[str]()
-            async for chunk in repository.subscribers_after(conn, self._subscriber_revision):
-                # A large chunk is opened beside the event loop; a thread for one row would cost more than the row.
-                rows, shut = (
-                    repository.open_rows(chunk, self._box)
-                    if len(chunk) < 100
-                    else await asyncio.to_thread(repository.open_rows, chunk, self._box)
-                )
-                for row in rows:
-                    self._directory.apply(row)
-                newest = rows[-1].revision
-                opened, unopened = opened + len(rows) - len(shut), unopened + shut
-            if unopened:
-                self._tell_unopened(unopened, opened)
-            # Only now: a revision may span chunks, and one cut off by an error is read again from its start.
-            self._subscriber_revision = newest
+            await self._subscribers(conn)
+
+    async def refresh_pools(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            await self._pools(conn)
+
+    async def refresh_lines(self) -> None:
+        async with self._turn, self._database.read() as conn:
+            await self._lines(conn)
+
+    async def _nas(self, conn: AsyncConnection) -> None:
+        for revision, nas in await repository.nas_after(conn, self._nas_revision, self._box):
+            self._registry.apply(nas)
+            self._nas_revision = revision
+        self._registry.end_rotations(self._clock.now())
+
+    async def _offerings(self, conn: AsyncConnection) -> None:
+        for revision, profile_name, terms in await repository.offerings_after(conn, self._offering_revision):
+            self._directory.apply_offering(profile_name, terms)
+            self._offering_revision = revision
+
+    async def _realms(self, conn: AsyncConnection) -> None:
+        for revision, realm, becomes in await realm_repository.realms_after(conn, self._realm_revision):
+            self._directory.realms.apply(realm, becomes)
+            self._realm_revision = revision
+
+    async def _subscribers(self, conn: AsyncConnection) -> None:
+        if not self._holds_directory:
+            return
+        newest, opened, unopened = self._subscriber_revision, 0, list[str]()
+        async for chunk in repository.subscribers_after(conn, self._subscriber_revision):
+            # A large chunk is opened beside the event loop; a thread for one row would cost more than the row.
+            rows, shut = (
+                repository.open_rows(chunk, self._box)
+                if len(chunk) < 100
+                else await asyncio.to_thread(repository.open_rows, chunk, self._box)
+            )
+            for row in rows:
+                self._directory.apply(row)
+            newest = rows[-1].revision
+            opened, unopened = opened + len(rows) - len(shut), unopened + shut
+        if unopened:
+            self._tell_unopened(unopened, opened)
+        # Only now: a revision may span chunks, and one cut off by an error is read again from its start.
+        self._subscriber_revision = newest
 
     def _tell_unopened(self, unopened: list[str], opened: int) -> None:
         """Raises RuleError where nothing at all opens at the start: then the key file is another installation's."""
@@ -179,18 +201,16 @@ class Follower:
             hint="the key file does not open these passwords, so they are refused: set each anew",
         )
 
-    async def refresh_pools(self) -> None:
-        async with self._turn, self._database.read() as conn:
-            for row in await pool_repository.pools_after(conn, self._pool_revision):
-                pool = row.pool
-                self._directory.apply_pool(pool.kind, pool.name, None if row.withdrawn else pool.pool_id)
-                self._pool_revision = row.revision
+    async def _pools(self, conn: AsyncConnection) -> None:
+        for row in await pool_repository.pools_after(conn, self._pool_revision):
+            pool = row.pool
+            self._directory.apply_pool(pool.kind, pool.name, None if row.withdrawn else pool.pool_id)
+            self._pool_revision = row.revision
 
-    async def refresh_lines(self) -> None:
-        async with self._turn, self._database.read() as conn:
-            for revision, line, username in await line_repository.lines_after(conn, self._line_revision):
-                self._directory.apply_line(line, username)
-                self._line_revision = revision
+    async def _lines(self, conn: AsyncConnection) -> None:
+        for revision, line, username in await line_repository.lines_after(conn, self._line_revision):
+            self._directory.apply_line(line, username)
+            self._line_revision = revision
 
     async def run(self) -> None:
         """Follow other processes for ever; a database that is away is logged once and tried again."""
