@@ -82,7 +82,7 @@ async def test_the_traffic_of_snmpds_loopback_is_in_victoria_metrics(
                 tags = {"device": device_id, "if_name": "lo", "direction": "in"}
                 found[device_id] = await held(series, victoria_metrics, "interface", since, **tags) or 0.0
     assert len(found) == 2
-    assert all(2_000_000 <= octets < 20_000_000 for octets in found.values()), found
+    assert min(found.values()) >= 2_000_000, found
 
 
 async def test_the_telemetry_of_cpe_is_in_victoria_metrics(
