@@ -99,6 +99,12 @@ async def withdraw(conn: AsyncConnection, found: Noted, now: datetime) -> None:
     await conn.execute(update(due).where(_this(found.wanted)).values(withdrawn_at=now))
 
 
+async def is_withdrawn(conn: AsyncConnection, wanted: Adjustment) -> bool:
+    """Whether it was noted once and is not to be issued any more."""
+    query = select(func.count()).select_from(due).where(_this(wanted), due.c.withdrawn_at.is_not(None))
+    return bool(await conn.scalar(query))
+
+
 async def issued(conn: AsyncConnection, found: Noted) -> None:
     """Forget the note: the document stands."""
     await conn.execute(delete(due).where(_this(found.wanted)))

@@ -148,13 +148,17 @@ class CorrectionService:
     async def adjust_in(self, conn: AsyncConnection, wanted: Adjustment, *, actor: str) -> None:
         """The same for who acts on an event, in its transaction; where a tax service is asked, `Adjusting` issues it.
 
-        Nobody waits for a peer while a transaction is open. Raises NoAccount, WrongCurrency.
+        Nobody waits for a peer while a transaction is open; what was withdrawn stays so, also once no tax service is
+        asked any more. Raises NoAccount, WrongCurrency.
         """
         if self._issuer.asks_a_peer:
             _require_currency(wanted, await self._crm.customer_of_in(conn, wanted.account_id))
             await adjustments.note(conn, wanted, self._clock.now(), actor)
             return
         drafted, run = await self._adjusting(wanted)
+        await ledger.lock_books(conn)
+        if await adjustments.is_withdrawn(conn, wanted):
+            return
         await self._adjust(conn, wanted, drafted, run, actor)
 
     async def issue_noted(self, found: Noted) -> Invoice | None:

@@ -162,6 +162,17 @@ async def test_what_is_withdrawn_while_the_tax_service_is_asked_is_not_issued(bo
     assert await books.numbers() == []
 
 
+async def test_what_was_withdrawn_is_not_issued_when_no_tax_service_is_asked_any_more(books: Books) -> None:
+    account, peer = await books.account(), Peer()
+    async with service(books, peer, patience_s=0.3) as finance:
+        async with books.database.begin() as conn:
+            await finance.corrections.adjust_in(conn, wanted(account), actor="system:x")
+        await finance.corrections.withdraw_noted(account, "late-fee:1", reason="goodwill", actor="user:anna")
+    async with books.database.begin() as conn:  # the event is told again
+        await books.corrections.adjust_in(conn, wanted(account), actor="system:x")
+    assert await books.numbers() == []
+
+
 async def test_what_cannot_be_issued_is_not_noted_and_nothing_is_noted_where_nobody_is_asked(books: Books) -> None:
     account, peer = await books.account(), Peer()
     async with service(books, peer, patience_s=0.3) as finance:
