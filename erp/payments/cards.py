@@ -93,7 +93,6 @@ class CardCharges:
             "", now, now, actor, wanted.reference,
         )  # fmt: skip
         await card_rows.add(conn, made)
-        await repository.note_customer(conn, gateway, wanted.customer, account_id, now, actor)
         await audit.record(
             conn,
             now=now,

@@ -51,10 +51,10 @@ async def test_a_charge_that_is_asked_for_twice_is_made_once(till: Till) -> None
         await charge(replace(wanted, amount=None, reference=None))  # the rest
         with pytest.raises(RuleError, match="being charged"):
             await charge(replace(wanted, amount=None, reference="form-2"))
+        await till.hear()
         other = await till.issue(await till.account())
         with pytest.raises(RuleError, match="the invoice is not"):
             await charge(replace(wanted, invoice_id=other, reference=None))
-        await till.hear()
     assert (await till.open_of(invoice), len(till.stripe.intents)) == (0, 2)
     (card,) = await till.room.cards.saved(account)
     assert (card.customer, card.method, card.state) == ("cus_9", "pm_card_visa", "paid")
@@ -79,6 +79,23 @@ async def test_a_charge_settles_the_invoice_that_it_was_for_and_not_an_older_one
         await till.hear()
     assert await till.open_of(older) == 0
     await till.assert_sound()
+
+
+async def test_a_mistyped_customer_of_a_gateway_is_nobodys_until_its_money_has_come(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    with serving(app) as url:
+        await till.gateway(url)
+        for method, state in ((DECLINING, "failed"), ("pm_card_visa", "pending")):
+            invoice = await till.issue(await till.account())
+            made = await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", method), actor="user:anna")
+            assert made.state == state
+        await till.hear()
+        assert await till.open_of(invoice) == 0
+        another = await till.issue(await till.account())
+        with pytest.raises(RuleError, match="the invoice is not"):
+            await till.room.cards.charge(WantedCharge("stripe", another, "cus_9", "pm_card_visa"), actor="user:anna")
 
 
 async def test_a_gateway_without_a_key_is_refused_and_nothing_is_noted(till: Till) -> None:
