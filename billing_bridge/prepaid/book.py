@@ -330,7 +330,7 @@ class Book(Balance):
         _, got = grant(self._state(now), session.reservation_id, terms.slice, now + terms.validity)
         session.open = got or session.open
         until = session.total(self.wallet.unit) + session.open
-        if session.session_key is not None and 0 < session.nas_limit < until:
+        if session.open and session.session_key is not None and 0 < session.nas_limit < until:
             timed = self.wallet.unit == SECONDS
             most = Slice(seconds=until) if timed else Slice(octets=until)
             self.told.prolonged[session.session_key] = Prolonged(most, session.nas_limit)
