@@ -298,15 +298,15 @@ class PrepaidService:
         for book in books:
             for moved in book.movements:
                 OVERSHOOT.labels(book.wallet.unit).inc(moved.overshoot)
-        if changed:
-            await self._put_into_force(conn, changed)
-        for book in books:
-            if book.told.prolonged:
-                await self._access.prolong(conn, ServiceId(book.wallet.service_id), book.told.prolonged)
+        prolonged = [book for book in books if book.told.prolonged]
+        if changed or prolonged:
+            await self._access.take_turn(conn)
+        await self._put_into_force(conn, changed)
+        for book in prolonged:
+            await self._access.prolong(conn, ServiceId(book.wallet.service_id), book.told.prolonged)
         return bool(changed)
 
     async def _put_into_force(self, conn: AsyncConnection, changed: Sequence[tuple[Book, Standing]]) -> None:
-        await self._access.take_turn(conn)
         for book, standing in changed:
             service_id = ServiceId(book.wallet.service_id)
             if book.wallet.closed_at is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 
 from billing_bridge.prepaid.model import OCTETS, SECONDS
 from controller.domain.credit import FinalAction, Prolonged, Slice
+from controller.domain.identity import ServiceId
 from controller.store.engine import Database
-from tests.support.prepaid import MB, NAS, SERVICE, PrepaidWorld, key
+from tests.support.prepaid import MB, NAS, SERVICE, FakeAccess, PrepaidWorld, key
 
 
 @pytest.fixture
@@ -64,3 +66,37 @@ async def test_a_session_that_began_in_the_garden_holds_no_limit_and_gets_none(w
     assert world.access.resumed == [key("1")]
     await world.report("interim", MB)
     assert world.access.prolonged == {}
+
+
+async def test_a_session_in_the_garden_that_nothing_is_left_for_is_not_told_to_end_at_what_it_has_used(
+    world: PrepaidWorld,
+) -> None:
+    await world.open(SECONDS, slice_=600, action=FinalAction.GARDEN)
+    await world.top_up(600)
+    await begin(world)
+    for used in (600, 900):
+        await world.later(seconds=300)
+        await world.report("interim", 0, seconds=used)
+    assert world.access.ended == [(key("1"), FinalAction.GARDEN)]
+    assert world.access.prolonged == {}
+
+
+async def test_who_prolongs_waits_for_other_writers_of_the_same_sessions(database: Database) -> None:
+    class Ordered(FakeAccess):
+        async def take_turn(self, conn: Any) -> None:
+            told.append("turn")
+
+        async def prolong(self, conn: Any, service_id: ServiceId, sessions: Mapping[str, Prolonged]) -> None:
+            told.append("prolong")
+
+    told: list[str] = []
+    world = PrepaidWorld(database, Ordered())
+    try:
+        await world.open(SECONDS, slice_=600)
+        await world.top_up(3_600)
+        await begin(world)
+        told.clear()
+        await world.report("interim", 0, seconds=300)
+        assert told == ["turn", "prolong"]
+    finally:
+        await world.log.close()
