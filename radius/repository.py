@@ -277,7 +277,7 @@ def open_rows(rows: list[Any], box: SecretBox) -> tuple[list[SubscriberRow], lis
         if not withdrawn:
             try:
                 password = box.open(sealed, f"subscriber:{service_id}").reveal()
-            except RuleError:
+            except (RuleError, ValueError):  # ValueError: a row that was cut, or holds no text
                 unopened.append(username)
                 enabled = False
         barred, held = False, throttle.stored(throttle_text)

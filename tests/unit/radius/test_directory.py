@@ -234,14 +234,17 @@ def test_subscribers_of_one_profile_share_its_attributes() -> None:
     assert len({id(many.find(f"user{number}".encode()).plan) for number in range(10)}) == 1
 
 
-async def test_a_password_that_no_key_opens_shuts_out_its_subscriber_alone(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [None, 5, 0], ids=["another's", "cut within its nonce", "empty"])
+async def test_a_password_that_no_key_opens_shuts_out_its_subscriber_alone(
+    database: Database, tmp_path: Path, cut: int | None
+) -> None:
     ours, running = await Process.serving(database, tmp_path), await Process.serving(database, tmp_path)
     await ours.put()
     await ours.put(OTHER, "berta")
     async with database.begin() as conn:
         sealed = await conn.scalar(select(tables.subscriber.c.password).where(tables.subscriber.c.username == "anna"))
         broken = update(tables.subscriber).where(tables.subscriber.c.username == "berta")
-        await conn.execute(broken.values(password=sealed))
+        await conn.execute(broken.values(password=sealed if cut is None else sealed[:cut]))
     for process in (running, Process(database, tmp_path)):
         with capture_logs() as lines:
             await process.follower.load()
