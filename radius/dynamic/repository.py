@@ -85,10 +85,11 @@ async def page(conn: AsyncConnection, asked: Asked, *, before: str | None, limit
 
 
 async def failed(conn: AsyncConnection, session_keys: Sequence[str]) -> list[Change]:
-    """Of each session its newest change, where that has failed for good."""
+    """Of each session its newest change, where that has failed for good. A limit alone says nothing of its speed."""
+    c = changes.c
     newest: Select[Any] = (
-        select(func.max(changes.c.change_id)).where(changes.c.session_key.in_(session_keys)).group_by(
-            changes.c.session_key
+        select(func.max(c.change_id)).where(c.session_key.in_(session_keys), c.kind != Kind.LIMIT.value).group_by(
+            c.session_key
         )
     )  # fmt: skip
     query = select(changes).where(changes.c.change_id.in_(newest), changes.c.state.in_(FAILED))

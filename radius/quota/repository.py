@@ -19,6 +19,7 @@ from controller.store.many import insert_rows, one_of, replacing
 from controller.store.usage_log import usage_records
 from radius.accounting.session import LIVE
 from radius.accounting.tables import sessions as radius_sessions
+from radius.dynamic.model import Kind
 from radius.dynamic.tables import changes
 from radius.quota.growth import CountedSession, Reading
 from radius.quota.tables import position, quotas, sessions, steps, top_ups, usage
@@ -270,7 +271,9 @@ async def untold(conn: AsyncConnection, lately: datetime, limit: int) -> list[st
     Those at full speed only where they came back to it `lately`.
     """
     s = radius_sessions.c
-    asked = exists().where(changes.c.session_key == s.session_key, changes.c.requested_at >= quotas.c.stepped_at)
+    of_speed = changes.c.kind != Kind.LIMIT.value
+    since = changes.c.requested_at >= quotas.c.stepped_at
+    asked = exists().where(changes.c.session_key == s.session_key, since, of_speed)
     query = (
         select(quotas.c.service_id)
         .distinct()
@@ -282,7 +285,8 @@ async def untold(conn: AsyncConnection, lately: datetime, limit: int) -> list[st
 
 
 async def asked_since(conn: AsyncConnection, session_keys: Sequence[str], since: datetime) -> set[str]:
-    """Of these sessions those that something was asked of since then."""
+    """Of these sessions those that something was asked of since then, but for a limit of prepaid alone."""
     c = changes.c
-    rows = await conn.execute(select(c.session_key).where(c.session_key.in_(session_keys), c.requested_at >= since))
+    query = select(c.session_key).where(c.session_key.in_(session_keys), c.requested_at >= since)
+    rows = await conn.execute(query.where(c.kind != Kind.LIMIT.value))
     return {row.session_key for row in rows}

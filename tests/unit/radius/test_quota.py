@@ -21,7 +21,7 @@ from controller.store.engine import Database
 from radius.accounting.repository import SessionFilter, live_sessions
 from radius.authorization.admission import Admission
 from radius.authorization.policy import Policy
-from radius.dynamic.model import PREPAID, Kind, State, Wanted
+from radius.dynamic.model import PREPAID, Kind, Limit, State, Wanted
 from radius.dynamic.repository import Asked
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
@@ -328,6 +328,21 @@ async def test_a_session_that_was_accepted_before_the_step_and_began_after_it_is
     await world.room.quota_counter.look_after()
     await world.pursue()
     assert len(world.dac.requests) == 1, "this one was accepted with what is left"
+
+
+async def test_a_limit_of_prepaid_does_not_hide_a_session_that_nobody_told_of_the_step(world: QuotaWorld) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("stop", 11 * GB, at=60)
+    await world.account("start", at=62, session=b"0002")
+    async with world.database.begin() as conn:
+        (session,) = await live_sessions(conn, SERVICE)
+        limit = Wanted(Kind.LIMIT, limit=Limit(2 * GB, None, GB))
+        await world.room.sessions.changes.enqueue(conn, session, limit, actor=PREPAID)
+    await world.pursue()
+    await world.room.quota_counter.look_after()
+    await world.pursue()
+    assert world.dac.rates == [None, b"1M/2M"]
 
 
 async def test_a_login_that_is_written_anew_stays_throttled(world: QuotaWorld) -> None:
