@@ -182,6 +182,8 @@ class ChangeQueue:
         if former is not None and former.wanted == wanted and not former.by_disconnect:
             return await self._once_more(conn, former, now, claimed=claimed)
         if former is not None:
+            if former.by_disconnect and wanted.kind is Kind.LIMIT:
+                return "the session is being ended"
             if former.wanted.kind is Kind.DISCONNECT and wanted.kind is not Kind.DISCONNECT:
                 return "the session is being ended"
             if former.wanted.kind is Kind.SUSPEND and wanted.kind is Kind.LIMIT:
