@@ -177,6 +177,10 @@ def after_answer(
     if outcome.result == "ack":
         return replace(change, state=State.ACKNOWLEDGED, next_at=now + timedelta(seconds=1))
     if outcome.result == "nak" and outcome.error_cause not in _PASSING:
+        if change.wanted.limit is not None and change.wanted.gives_speed and not change.by_disconnect:
+            # Perhaps it does not take the limit alone: neither the speed nor the way out of the garden waits for that.
+            speed, words = replace(change.wanted, limit=None), f"{said}; asked again without the limit"
+            return replace(change, wanted=speed, state=State.WAITING, tries=0, next_at=now, words=words)
         return _failed(change, State.REFUSED, now, said, may_disconnect)
     return _again(change, now, patience, said, may_disconnect)
 

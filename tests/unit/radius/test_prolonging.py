@@ -150,3 +150,45 @@ async def test_no_answer_is_given_up_and_said(database: Database) -> None:
     assert "no answer" in (change.words or "")
     assert "ends at its former limit" in (change.words or "")
     assert set(of.client.codes) == {COA_REQUEST}, "it is not disconnected for that"
+
+
+NO_CHANGE = CoaOutcome("nak", 401, "Unsupported Attribute")
+NEW_LIMIT, NEW_SPEED = Wanted(Kind.LIMIT, limit=LIMIT), Wanted(Kind.SPEED, SLOW)
+
+
+async def test_a_refused_limit_is_no_failure_of_the_speed_and_a_limit_taken_hides_none(database: Database) -> None:
+    refusing = World.of(database, NO_CHANGE).controller()
+    await refusing.changes.ask(KEY, NEW_LIMIT, actor="system:prepaid")
+    assert await refusing.failures(SERVICE) == {}
+    of = World.of(database, NO_CHANGE, CoaOutcome("ack"))
+    process = of.controller()
+    of.clock.advance(timedelta(seconds=1))
+    await process.changes.ask(KEY, NEW_SPEED, actor="system:provisioning")
+    of.clock.advance(timedelta(seconds=1))
+    await process.changes.ask(KEY, NEW_LIMIT, actor="system:prepaid")
+    assert await process.failures(SERVICE) == {KEY: "NAK 401: Unsupported Attribute"}
+
+
+async def test_a_session_that_is_ended_because_it_refused_is_not_prolonged(database: Database) -> None:
+    of = World.of(database, NO_CHANGE, CoaOutcome("timeout"), disconnect_when_refused=True)
+    process = of.controller()
+    await process.changes.ask(KEY, NEW_SPEED, actor="system:provisioning")
+    of.clock.advance(timedelta(seconds=1))
+    refused = await process.changes.ask(KEY, NEW_LIMIT, actor="system:prepaid")
+    assert refused is not None
+    assert "being ended" in refused.detail
+    (change,) = await process.changes.page(Asked(), before=None, limit=9)
+    assert (change.state, change.by_disconnect) == (State.WAITING, True)
+
+
+@pytest.mark.parametrize("kind", [Kind.SPEED, Kind.RESUME])
+async def test_a_nas_that_refuses_a_limit_is_asked_for_the_speed_alone(database: Database, kind: Kind) -> None:
+    answers = (CoaOutcome("timeout"), NO_CHANGE, CoaOutcome("ack"))
+    of = World.of(database, *answers, disconnect_when_refused=True)
+    process = of.controller()
+    await process.changes.ask(KEY, NEW_LIMIT, actor="system:prepaid")
+    of.clock.advance(timedelta(seconds=1))
+    await process.changes.ask(KEY, Wanted(kind, SLOW), actor="system:prepaid")
+    change = await of.later(1, process)
+    assert (change.wanted, change.state, change.tries) == (Wanted(kind, SLOW), State.ACKNOWLEDGED, 1)
+    assert set(of.client.codes) == {COA_REQUEST}, "it is not disconnected for a limit"
