@@ -8,6 +8,7 @@ the transaction opened then. The document and the end of the note are one commit
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -29,6 +30,7 @@ _failed = Counter("headend_finance_adjustment_failures", "Attempts to issue a no
 
 _POLL_S = 5.0
 _BATCH = 50
+_PATIENCE_S = 20.0
 _FIRST_WAIT = timedelta(seconds=15)
 _LONGEST_WAIT = timedelta(hours=1)
 
@@ -49,9 +51,33 @@ class Adjusting:
         return await self._corrections.withdraw_noted(account_id, reference, reason=reason, actor=actor)
 
     async def once(self, *, at_once: bool = False) -> int:
-        """Issue what is due, or `at_once` what waits; how many were. A service that is away is asked no further."""
+        """Issue all that is due, or `at_once` that waits; how many were. A service that is away is asked no further.
+
+        Who asks for it `at_once` waits for the answer: after `_PATIENCE_S` it is told what was done so far.
+        """
+        at = None if at_once else self._clock.now()
+        until = asyncio.get_running_loop().time() + _PATIENCE_S
+        made, last = 0, None
+        while not at_once or asyncio.get_running_loop().time() < until:
+            async with self._database.read() as conn:
+                due = await adjustments.noted(conn, _BATCH, at=at, after=last)
+            issued, away = await self._issue(due)
+            made += issued
+            if away or not due:
+                break
+            last = due[-1]
+        await self.waiting()
+        return made
+
+    async def waiting(self) -> int:
+        """How many are noted and not issued."""
         async with self._database.read() as conn:
-            due = await adjustments.noted(conn, _BATCH, at=None if at_once else self._clock.now())
+            found = await adjustments.waiting(conn)
+        _waiting.set(found)
+        return found
+
+    async def _issue(self, due: Sequence[Noted]) -> tuple[int, bool]:
+        """How many were issued, and whether the service is away."""
         made = 0
         for found in due:
             try:
@@ -59,10 +85,8 @@ class Adjusting:
             except HeadendError as error:
                 await self._put_off(found, error)
                 if isinstance(error, LevyUnavailable):
-                    break
-        async with self._database.read() as conn:
-            _waiting.set(await adjustments.waiting(conn))
-        return made
+                    return made, True
+        return made, False
 
     async def run(self) -> None:
         """Background task."""

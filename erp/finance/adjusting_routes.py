@@ -84,7 +84,7 @@ def endpoints(adjusting: Adjusting) -> list[Endpoint]:
 
     async def again(_call: Call) -> TriedOut:
         issued = await adjusting.once(at_once=True)
-        return TriedOut(issued=issued, waiting=len(await adjusting.noted(_MOST)))
+        return TriedOut(issued=issued, waiting=await adjusting.waiting())
 
     async def withdraw(call: Call) -> WaitingAdjustmentOut:
         body = call.body_as(WithdrawIn)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId
@@ -74,11 +74,16 @@ async def note(conn: AsyncConnection, wanted: Adjustment, now: datetime, actor: 
     await conn.execute(fresh.on_conflict_do_nothing())
 
 
-async def noted(conn: AsyncConnection, limit: int, *, at: datetime | None = None) -> list[Noted]:
-    """The longest waiting first; with `at`, those whose next attempt is due by then."""
+async def noted(
+    conn: AsyncConnection, limit: int, *, at: datetime | None = None, after: Noted | None = None
+) -> list[Noted]:
+    """The longest waiting first, those behind `after`; with `at`, those whose next attempt is due by then."""
     query = select(due).where(_WAITS).order_by(due.c.noted_at, due.c.account_id, due.c.reference).limit(limit)
     if at is not None:
         query = query.where(due.c.next_at <= at)
+    if after is not None:
+        last = tuple_(literal(after.noted_at, due.c.noted_at.type), after.wanted.account_id, after.wanted.reference)
+        query = query.where(tuple_(due.c.noted_at, due.c.account_id, due.c.reference) > last)
     return [_noted(row) for row in await conn.execute(query)]
 
 

@@ -103,7 +103,8 @@ def test_a_fee_that_waits_is_withdrawn_and_the_other_issued_once_the_service_is_
     page.get_by_role("link", name="Ask now").click()
     assert_fits_both_widths(page)
     page.get_by_role("button", name="Ask now").click()
-    page.wait_for_url("**/adjustments")
+    page.wait_for_url("**/adjustments?*")
+    expect(page.locator(".lead")).to_have_text("1 issued, 0 still wait.")
     expect(page.get_by_role("status")).to_contain_text("Nothing waits")
     chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the reason that was missing
     chromium.assert_clean(address)

@@ -30,6 +30,7 @@ WAITING = (
     Column("Next try", "next_at", "instant"),
     Column("", "withdraw", link="{href}"),
 )
+_INTRO = "Late fees and the like that are decided, and issued as soon as the tax service answers."
 _BACK = Link("Waiting adjustments", "/adjustments")
 _WITHDRAW = (
     Field("account_id", "", "hidden", required=True),
@@ -52,7 +53,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         rows = await with_customers(api, visit, [_shown(row, may) for row in found])
         return list_page(
             site, visit, "Waiting adjustments", {"items": rows, "next": None}, WAITING,
-            intro="Late fees and the like that are decided, and issued as soon as the tax service answers.",
+            intro=_came_to(visit) or _INTRO,
             nothing="Nothing waits: every fee and adjustment has its document.",
             links=[Link("Ask now", "/adjustments/try")] if may and rows else [],
             totals=_totals(found),
@@ -63,8 +64,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def try_now(visit: Visit) -> Response:
         async def send(_filled: Filled) -> Response:
-            await api.post(visit, "/adjustments/waiting/try")
-            return RedirectResponse("/adjustments", status_code=303)
+            told = await api.post(visit, "/adjustments/waiting/try")
+            came_to = address("/adjustments", issued=str(told["issued"]), waiting=str(told["waiting"]))
+            return RedirectResponse(came_to, status_code=303)
 
         return await sent(site, visit, _TRY, send)
 
@@ -92,6 +94,15 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         *both("/adjustments/try", WRITE, fresh_try, try_now),
         *both("/adjustments/withdraw", WRITE, fresh, withdraw),
     ]
+
+
+def _came_to(visit: Visit) -> str:
+    """What asking now came to, where that was done just before."""
+    issued, waiting = visit.query("issued"), visit.query("waiting")
+    if not (issued.isdecimal() and waiting.isdecimal()):
+        return ""
+    more = "" if waiting == "0" else ": look at what their last try came to, and ask again"
+    return f"{issued} issued, {waiting} still wait{more}."
 
 
 def _shown(row: Mapping[str, Any], may: bool) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import pytest
 
 from controller.domain.identity import AccountId
 from controller.domain.money import Money
-from erp.finance import adjusting_routes
+from erp.finance import adjusting as adjusting_module
+from erp.finance import adjusting_routes, adjustments
 from erp.finance.adjusting import Adjusting
 from erp.finance.adjustments import Adjustment
 from erp.finance.errors import WrongCurrency
@@ -147,6 +148,25 @@ async def test_what_waits_is_withdrawn_for_good_or_tried_at_once(books: Books) -
             peer.mute = False
             assert (await api.post("/adjustments/waiting/try")).json() == {"issued": 1, "waiting": 0}
     assert await books.numbers() == ["INV-2026-000001"]
+
+
+async def test_all_that_waits_is_tried_at_once_however_many_and_whatever_fails_among_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adjusting_module, "_BATCH", 2)
+    account, peer = await books.account(), Peer()
+    peer.mute = False
+    async with service(books, peer, patience_s=5) as finance:
+        adjusting = Adjusting(books.database, books.clock, finance.corrections)
+        async with books.database.begin() as conn:
+            for n in range(7):
+                told = replace(wanted(account), reference=f"late-fee:{n}")
+                if n < 2:  # a whole batch that is refused
+                    await adjustments.note(conn, replace(told, net=Money(1, "CHF")), books.clock.now(), "system:x")
+                else:
+                    await finance.corrections.adjust_in(conn, told, actor="system:x")
+        async with api_client(adjusting_routes.endpoints(adjusting), clock=books.clock) as api:
+            assert (await api.post("/adjustments/waiting/try")).json() == {"issued": 5, "waiting": 2}
 
 
 async def test_what_is_withdrawn_while_the_tax_service_is_asked_is_not_issued(books: Books) -> None:
