@@ -51,8 +51,8 @@ class CardBooking:
             case Paid():
                 return await self._paid(conn, told.gateway, fact, actor)
             case Failed():
-                changed = await card_rows.set_by_intent(
-                    conn, told.gateway, fact.intent_id, "failed", fact.why, self._clock.now()
+                changed = await card_rows.set_told(
+                    conn, told.gateway, fact.attempt_id, fact.intent_id, "failed", fact.why, self._clock.now()
                 )
                 return BOOKED, f"not paid: {fact.why}" + ("" if changed else ", asked for by somebody else")
             case Named():
@@ -108,7 +108,7 @@ class CardBooking:
         if await repository.get_card_payment(conn, name, fact.intent_id) is not None:
             return BOOKED, "was booked before"
         now = self._clock.now()
-        await card_rows.set_by_intent(conn, name, fact.intent_id, "paid", "", now)
+        await card_rows.set_told(conn, name, fact.attempt_id, fact.intent_id, "paid", "", now)
         account_id = await self._whose(conn, name, fact.account_id, fact.customer, fact.amount.currency)
         made = CardPayment(
             name, fact.intent_id, fact.charge_id, fact.customer, fact.payer, fact.amount, fact.at, account_id, None
@@ -136,7 +136,7 @@ class CardBooking:
         self, conn: AsyncConnection, name: str, fact: Paid, account_id: AccountId
     ) -> list[tuple[InvoiceId, Money]] | None:
         """The invoice that a card was charged for by us, where all of it is still open; None: the oldest."""
-        made = await card_rows.by_intent(conn, name, fact.intent_id)
+        made = await card_rows.told(conn, name, fact.attempt_id, fact.intent_id)
         if made is None or made.invoice_id is None or made.account_id != account_id:
             return None
         owed = await documents.get_invoice(conn, made.invoice_id)

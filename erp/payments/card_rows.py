@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, InvoiceId
@@ -75,25 +75,39 @@ async def add(conn: AsyncConnection, made: CardAttempt) -> None:
 async def change(
     conn: AsyncConnection, attempt_id: str, state: str, detail: str, now: datetime, intent_id: str | None = None
 ) -> None:
-    """What is known of a payment stays known: one that was paid does not become anything else."""
+    """What an event has said stays: one that was paid or failed meanwhile does not become undecided again."""
     values: dict[str, object] = {"state": state, "detail": detail[:300], "changed_at": now}
     if intent_id is not None:
         values["intent_id"] = intent_id
-    wanted = (card_attempt.c.attempt_id == attempt_id) & (card_attempt.c.state != "paid")
+    wanted = (card_attempt.c.attempt_id == attempt_id) & card_attempt.c.state.in_(UNDECIDED)
     await conn.execute(update(card_attempt).where(wanted).values(values))
 
 
-async def set_by_intent(
-    conn: AsyncConnection, gateway: str, intent_id: str, state: str, detail: str, now: datetime
+async def set_told(
+    conn: AsyncConnection,
+    gateway: str,
+    attempt_id: str | None,
+    intent_id: str,
+    state: str,
+    detail: str,
+    now: datetime,
 ) -> bool:
-    """Whether it was one that we asked for."""
-    wanted = (card_attempt.c.gateway == gateway) & (card_attempt.c.intent_id == intent_id)
+    """Whether it was one that we asked for. The event may come before the answer that names its `intent_id`.
+
+    One statement, which looks again at a row that another transaction has changed: neither undoes the other.
+    """
+    known = func.coalesce(card_attempt.c.intent_id, intent_id)
     changed = await conn.execute(
         update(card_attempt)
-        .where(wanted, card_attempt.c.state != "paid")
-        .values(state=state, detail=detail[:300], changed_at=now)
+        .where(_is_told(gateway, attempt_id, intent_id), card_attempt.c.state != "paid")
+        .values(state=state, detail=detail[:300], changed_at=now, intent_id=known)
     )
     return changed.rowcount > 0
+
+
+def _is_told(gateway: str, attempt_id: str | None, intent_id: str) -> ColumnElement[bool]:
+    noted = false() if attempt_id is None else card_attempt.c.attempt_id == attempt_id
+    return (card_attempt.c.gateway == gateway) & or_(noted, card_attempt.c.intent_id == intent_id)
 
 
 async def in_flight(conn: AsyncConnection, invoice_id: InvoiceId, currency: str) -> Money:
@@ -109,11 +123,11 @@ async def by_reference(conn: AsyncConnection, reference: str) -> CardAttempt | N
     return None if row is None else _attempt(row)
 
 
-async def by_intent(conn: AsyncConnection, gateway: str, intent_id: str) -> CardAttempt | None:
-    """The charge of ours that the gateway knows by that name, as far as its answer came."""
-    wanted = (card_attempt.c.gateway == gateway, card_attempt.c.intent_id == intent_id)
-    row = (await conn.execute(select(card_attempt).where(*wanted).limit(1))).one_or_none()
-    return None if row is None else _attempt(row)
+async def told(conn: AsyncConnection, gateway: str, attempt_id: str | None, intent_id: str) -> CardAttempt | None:
+    """The charge of ours that an event is about: by what we noted with it, else by the gateway's name of it."""
+    query = select(card_attempt).where(_is_told(gateway, attempt_id, intent_id))
+    found = [_attempt(row) for row in await conn.execute(query)]
+    return min(found, key=lambda made: made.attempt_id != attempt_id, default=None)
 
 
 async def saved(conn: AsyncConnection, account_id: str) -> list[SavedCard]:

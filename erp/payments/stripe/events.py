@@ -32,7 +32,8 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A payment succeeded. `account_id` is what the one who asked for it noted, `customer` the gateway's id."""
+    """A payment succeeded. `account_id` and `attempt_id` are what the one who asked for it noted, `customer` the
+    gateway's id."""
 
     intent_id: str
     amount: Money
@@ -41,6 +42,7 @@ class Paid:
     account_id: str | None
     payer: str
     at: datetime
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Failed:
     account_id: str | None
     customer: str | None
     why: str
+    attempt_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +201,10 @@ def _paid(about: Mapping[str, Any], at: datetime) -> Paid:
         _money(about.get("amount_received") or about["amount"], about["currency"]),
         charge,
         _id_of(about.get("customer")),
-        _account(about.get("metadata")),
+        _noted(about.get("metadata"), "account_id"),
         _payer(about),
         at,
+        _noted(about.get("metadata"), "attempt_id"),
     )
 
 
@@ -210,9 +214,10 @@ def _failed(about: Mapping[str, Any]) -> Failed:
     return Failed(
         _word(about["id"]),
         _money(about["amount"], about["currency"]),
-        _account(about.get("metadata")),
+        _noted(about.get("metadata"), "account_id"),
         _id_of(about.get("customer")),
         why,
+        _noted(about.get("metadata"), "attempt_id"),
     )
 
 
@@ -221,7 +226,7 @@ def _named(about: Mapping[str, Any]) -> Named | None:
     if intent_id is None or about.get("payment_status") not in ("paid", "no_payment_required"):
         return None
     reference = about.get("client_reference_id")
-    account_id = _account(about.get("metadata")) or (reference if _is_id(reference) else None)
+    account_id = _noted(about.get("metadata"), "account_id") or (reference if _is_id(reference) else None)
     return Named(intent_id, account_id, _id_of(about.get("customer")))
 
 
@@ -277,9 +282,9 @@ def _id_of(value: Any) -> str | None:
     return _word(found) or None if isinstance(found, str) else None
 
 
-def _account(noted: Any) -> str | None:
-    """What we write into the metadata of every payment that we ask for."""
-    found = noted.get("account_id") if isinstance(noted, dict) else None
+def _noted(metadata: Any, name: str) -> str | None:
+    """An id that we write into the metadata of every payment that we ask for."""
+    found = metadata.get(name) if isinstance(metadata, dict) else None
     return found if _is_id(found) else None
 
 

@@ -11,10 +11,10 @@ import pytest
 from controller.domain.errors import Conflict, RuleError
 from controller.domain.identity import InvoiceId
 from controller.domain.ports import Secret
+from erp.payments import card_rows
 from erp.payments.cards import WantedCharge
-from erp.payments.errors import (
-    NoGateway,
-)
+from erp.payments.errors import GatewayUnsure, NoGateway
+from erp.payments.stripe.client import StripeGateway
 from lab.stripe import DECLINING
 from tests.support.http_server import serving
 from tests.support.payments import WEBHOOK_SECRET, Till, euro
@@ -79,6 +79,61 @@ async def test_a_charge_settles_the_invoice_that_it_was_for_and_not_an_older_one
         await till.hear()
     assert await till.open_of(older) == 0
     await till.assert_sound()
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_an_event_that_comes_before_the_gateways_answer_is_that_of_the_charge(
+    till: Till, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    real = StripeGateway.charge
+
+    async def slow(gateway: StripeGateway, wanted: Any) -> Any:
+        try:
+            return await real(gateway, wanted)
+        finally:
+            await till.hear()
+            if is_lost:
+                raise GatewayUnsure("no answer")
+
+    async def app() -> Any:
+        return till.stripe.app
+
+    monkeypatch.setattr(StripeGateway, "charge", slow)
+    account = await till.account()
+    older = await till.issue(account)
+    await till.later(minutes=1)
+    invoice = await till.issue(account)
+    with serving(app) as url:
+        await till.gateway(url)
+        for method, state in ((DECLINING, "failed"), ("pm_card_visa", "paid")):
+            made = await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", method), actor="user:anna")
+            assert (made.state, made.intent_id) == (state, list(till.stripe.intents)[-1])
+    assert (await till.open_of(older), await till.open_of(invoice)) == (3570, 0)
+
+
+@pytest.mark.parametrize("order", ["event", "answer"])
+async def test_an_event_and_the_answer_that_are_written_side_by_side_lose_nothing(
+    till: Till, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    real, heard = card_rows.change, []
+
+    async def change(*told: Any) -> None:
+        if order == "answer":
+            await real(*told)
+        heard.append(asyncio.create_task(till.hear()))
+        await asyncio.wait(heard, timeout=0.3)  # SQLite has one writer: it waits there
+        if order == "event":
+            await real(*told)
+
+    async def app() -> Any:
+        return till.stripe.app
+
+    monkeypatch.setattr(card_rows, "change", change)
+    with serving(app) as url:
+        await till.gateway(url)
+        made, invoice = await card(till)
+        await heard[0]
+    assert ((await till.room.cards.attempt(made.attempt_id)).state, await till.open_of(invoice)) == ("paid", 0)
 
 
 async def test_a_mistyped_customer_of_a_gateway_is_nobodys_until_its_money_has_come(till: Till) -> None:
