@@ -171,7 +171,8 @@ class Book(Balance):
 
     def top_up(self, units: int, worth_minor: int, key: str, now: datetime, *, actor: str) -> None:
         """More of it, for `worth_minor` net; sessions in the garden get a slice and go on, and those whose NAS would
-        end them at what was left of it before may come further."""
+        end them at what was left of it before may come further. What has expired before is not kept by it."""
+        self.lapse(now)
         self.wallet.balance += units
         days = self._terms_at(now).credit_days
         self.wallet.expires_on = None if days is None else local_date(now, self._zone) + timedelta(days=days)
@@ -186,8 +187,7 @@ class Book(Balance):
     def lapse(self, now: datetime) -> None:
         """Credit that was kept for as long as its terms say is gone, but for what calls that go on still hold: what
         was paid for it is earned. Its sessions have used their final unit."""
-        wallet, today = self.wallet, local_date(now, self._zone)
-        if wallet.expires_on is None or today < wallet.expires_on or wallet.closed_at is not None:
+        if not self._is_over(now):
             return
         action = self._terms_at(now).action
         for session in self.sessions.values():
@@ -195,6 +195,15 @@ class Book(Balance):
             if session.state is State.OPEN and session.session_key is not None:
                 session.state = State.WALLED if action is FinalAction.GARDEN else State.FINAL
                 self.told.ended[session.session_key] = action
+        self._lapse_credit(now)
+
+    def _is_over(self, now: datetime) -> bool:
+        """Whether what there is was kept for as long as its terms say."""
+        until = self.wallet.expires_on
+        return until is not None and local_date(now, self._zone) >= until and self.wallet.closed_at is None
+
+    def _lapse_credit(self, now: datetime) -> None:
+        wallet, today = self.wallet, local_date(now, self._zone)
         left = min(wallet.balance, self.telephony.held)
         gone = wallet.balance - left
         earned = wallet.worth_minor * gone // wallet.balance if left else wallet.worth_minor
@@ -212,10 +221,14 @@ class Book(Balance):
         return worth
 
     def close(self, now: datetime) -> None:
-        """Nothing is debited any more; what was reserved is given back."""
+        """Nothing is debited any more; what was reserved is given back, and what has expired is not there to pay out.
+        Sessions go on."""
+        is_over = self._is_over(now)
         self.wallet.closed_at = self.wallet.closed_at or now
         for session in self.sessions.values():
             self._give_back(session, Kind.RELEASE, f"close:{session.reservation_id}:{to_key(now)}", now)
+        if is_over:
+            self._lapse_credit(now)
 
     def follow_terms(self, now: datetime) -> None:
         """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much; and

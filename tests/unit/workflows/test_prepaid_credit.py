@@ -182,6 +182,34 @@ async def test_credit_expires_on_its_day_and_is_income_and_each_top_up_keeps_all
     assert (wallet.balance, wallet.expires_on, world.prepaid.access.resumed) == (100, date(2027, 1, 29), [key("1")])
 
 
+async def test_credit_that_has_expired_is_not_rescued_by_a_top_up_that_comes_before_it_was_looked_at(
+    world: SalesWorld,
+) -> None:
+    await world.open(credit_days=30)
+    await world.top_up(1_000)
+    await world.use(2 * MB)
+    await world.prepaid.later(days=30)
+    await world.top_up(100, "2")
+    wallet = await world.prepaid.wallet()
+    assert (wallet.balance, wallet.worth_minor, wallet.expires_on) == (100, 100, date(2027, 1, 9))
+    assert world.prepaid.access.resumed == [key("1")], "with the new credit its session goes on"
+    await world.prepaid.counter.catch_up()
+    await world.sales.post()
+    assert await world.trial_balance() == {"1600": 1_100, "3530": -100, "4410": -200, "4440": -800}
+
+
+async def test_credit_that_has_expired_is_not_paid_out_when_its_balance_is_closed(world: SalesWorld) -> None:
+    await world.open(credit_days=30)
+    await world.top_up(1_000)
+    await world.use(2 * MB)
+    await world.prepaid.later(days=30)
+    found = await world.sales.close(SERVICE, pay_out=True, actor=ACTOR, reason="moves away")
+    assert (found.wallet.balance, found.wallet.worth_minor, found.wallet.reserved) == (0, 0, 0)
+    assert (await world.payments(), world.prepaid.access.ended) == ([], [])
+    await world.sales.post()
+    assert await world.trial_balance() == {"1600": 1_000, "4410": -200, "4440": -800}
+
+
 async def test_terms_that_keep_credit_for_a_time_hold_for_what_is_there_and_others_lift_that(
     world: SalesWorld,
 ) -> None:
