@@ -146,8 +146,12 @@ class RunBook:
     ) -> None:
         """The batch has these documents, with the digests of what they said before they had a number."""
         async with self._database.begin() as conn:
+            waits_already = await holds.standing(conn, bill_run_id)
             for source, found in waiting:
-                await holds.add_found(conn, bill_run_id, [found], source=source, now=self._clock.now(), actor=_ACTOR)
+                if found.account_id not in waits_already:  # one that was let go before stands again, or it never ends
+                    made = Hold(bill_run_id, found.account_id, source, found.reason, self._clock.now(), _ACTOR)
+                    await holds.put(conn, made)
+                    waits_already.add(found.account_id)
             await drafts.set_issued(conn, bill_run_id, batch, issued)
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             waits = not (await holds.standing(conn, bill_run_id)).isdisjoint(frozen.account_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -335,6 +336,30 @@ async def test_a_process_that_is_behind_issues_nothing_that_was_rated_again(
     await world.bill()
     assert await nets(world, cheap) == [2500 + 3000 + 200]
     await intact(world, cheap)
+
+
+async def test_a_bill_that_differs_again_after_it_was_let_go_waits_again(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for its proof before: the run would try to issue it for ever."""
+    run, dear = await held(world)
+    await world.book.hold(run, dear.account_id, PROOF, reason="it would come to less", actor="system:test")
+    await world.book.release(run, dear.account_id, PROOF, reason="it is right", actor="user:anna")
+    real = world.finance.issue_proved
+
+    async def differs(bill_run_id: BillRunId, charges: Any, proved: Any, **more: Any) -> Any:
+        other = {key: (replace(net, minor=net.minor - 100), tax) for key, (net, tax) in proved.items()}
+        return await real(bill_run_id, charges, other, **more)
+
+    monkeypatch.setattr(world.finance, "issue_proved", differs)
+    async with asyncio.timeout(20):
+        await let_go(world, run, dear)
+    (hold,) = [h for h in await world.book.holds(run) if h.stands]
+    assert (hold.source, "proved before the first number" in hold.reason) == (PROOF, True)
+    monkeypatch.undo()
+    await let_go(world, run, dear, 2, PROOF)
+    assert await nets(world, dear, run) == [16_000]
+    await certified(world, run)
 
 
 async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
