@@ -108,9 +108,10 @@ class PrepaidService:
             fresh = await repository.add(conn, made)
             before = (await repository.lock(conn, [service_id]))[service_id]
             if (before.account_id, before.unit, before.currency) != (account_id, unit, currency):
+                # What moved on a balance stays told in its unit and of its account: no other one takes its place.
                 raise Conflict(
-                    f"service {service_id} has a prepaid balance of account {before.account_id} in {before.unit}"
-                    f" ({before.currency}); close it first"
+                    f"the prepaid balance of service {service_id} is of account {before.account_id} in {before.unit}"
+                    f" ({before.currency}) and stays that, also when it is closed: open it so, or another service"
                 )
             before.closed_at = None
             await repository.put(conn, before)
