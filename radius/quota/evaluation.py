@@ -93,6 +93,7 @@ class Evaluation:
             asked = await repository.asked_since(conn, [s.session_key for s in sessions], row.stepped_at)
             for session in sessions:
                 if session.session_key not in asked and login is not None and not _has(session, login, left):
+                    await logins.take_turn(conn)
                     await self._ask(conn, login, session, left)
 
     async def _put_into_force(self, conn: AsyncConnection, row: QuotaRow, taken: StepTaken) -> None:

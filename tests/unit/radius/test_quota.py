@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +19,7 @@ from controller.domain.identity import ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
+from radius import repository as logins
 from radius.accounting.repository import SessionFilter, live_sessions
 from radius.authorization.admission import Admission
 from radius.authorization.policy import Policy
@@ -328,6 +330,29 @@ async def test_a_session_that_was_accepted_before_the_step_and_began_after_it_is
     await world.room.quota_counter.look_after()
     await world.pursue()
     assert len(world.dac.requests) == 1, "this one was accepted with what is left"
+
+
+async def test_who_tells_latecomers_waits_for_other_writers_of_the_same_sessions(
+    world: QuotaWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.room.quota.put_allowance(SERVICE, ALLOWANCE, actor="user:test")
+    await world.account("start")
+    await world.account("stop", 11 * GB, at=60)
+    await world.account("start", at=62, session=b"0002")
+    told: list[str] = []
+    enqueue = world.room.sessions.changes.enqueue
+
+    async def take_turn(_conn: object) -> None:
+        told.append("turn")
+
+    async def noted(*given: Any, **named: Any) -> None:
+        told.append("change")
+        await enqueue(*given, **named)
+
+    monkeypatch.setattr(logins, "take_turn", take_turn)
+    monkeypatch.setattr(world.room.sessions.changes, "enqueue", noted)
+    await world.room.quota_counter.look_after()
+    assert told == ["turn", "change"]
 
 
 async def test_a_limit_of_prepaid_does_not_hide_a_session_that_nobody_told_of_the_step(world: QuotaWorld) -> None:
