@@ -96,6 +96,7 @@ class RadiusRoom:
             is_suspended=self.subscribers.is_suspended,
             is_throttled=self.subscribers.is_throttled,
             process=settings.process,
+            zone=settings.entity_zone,
         )
         self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
@@ -55,13 +56,17 @@ class SessionController:
         is_throttled: IsThrottled | None = None,
         patience: Patience | None = None,
         process: str = "",
+        zone: ZoneInfo | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._sessions = sessions
         self._is_suspended = is_suspended
         self._is_throttled = is_throttled
-        self._reach = Reach(database, find_nas, sessions, client, session_timeout_s=session_timeout_s, garden=garden)
+        self._reach = Reach(
+            database, find_nas, sessions, client, session_timeout_s=session_timeout_s, garden=garden,
+            zone=zone or ZoneInfo("UTC"),
+        )  # fmt: skip
         self.changes = ChangeQueue(
             database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience, process=process
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from controller.domain.identity import NasId
 from controller.domain.ports import CoaOutcome
@@ -11,6 +12,7 @@ from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius import repository
 from radius.authorization import terms
+from radius.authorization.conditions import closes_at
 from radius.authorization.plan import ServiceTerms
 from radius.coa import CoaClient
 from radius.dynamic.model import Kind, Limit, Wanted
@@ -39,7 +41,8 @@ _NEEDS = {
 
 
 class Reach:
-    """Finds a session and its NAS, and sends. `garden` None ends the sessions of suspended services."""
+    """Finds a session and its NAS, and sends. `garden` None ends the sessions of suspended services; `zone` is that
+    of hours."""
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class Reach:
         *,
         session_timeout_s: int,
         garden: Garden | None,
+        zone: ZoneInfo,
     ) -> None:
         self._database = database
         self._find_nas = find_nas
         self._sessions = sessions
         self._client = client
         self._session_timeout_s = session_timeout_s
+        self._zone = zone
         self.garden = garden
         self.tap: Callable[[Nas, LiveSession], None] | None = None
         """Is told whose session is about to be asked for something, while somebody traces (radius.trace)."""
@@ -85,7 +90,7 @@ class Reach:
         service_id = session.service_id or ""
         body = b"" if wanted.kind is Kind.LIMIT else await self._body(kind, service_id, wanted)
         if wanted.limit is not None:
-            limit = await self._limit(kind, session, wanted, wanted.limit, now)
+            limit = await self._limit(nas, session, wanted, wanted.limit, now)
             once = (_TIMEOUT,) if wanted.limit.seconds is not None else ()
             body = reply.without(body, once) + limit
         return await self._client.send(nas, COA_REQUEST, named + body)
@@ -100,17 +105,31 @@ class Reach:
         filters = await self._filters(service_id, wanted.profile)
         return reply.resume_attributes(kind, garden, wanted.profile, filters, service_id, timeout_s)
 
-    async def _limit(self, kind: Vendor, session: LiveSession, wanted: Wanted, limit: Limit, now: datetime) -> bytes:
-        """In the vendor's words. No session comes further than the Session-Timeout of its terms."""
+    async def _limit(self, nas: Nas, session: LiveSession, wanted: Wanted, limit: Limit, now: datetime) -> bytes:
+        """In the vendor's words. No session comes further than a login of its terms would let it."""
+        kind = reply.vendor(nas.vendor)
         if limit.seconds is None:
             return kind.volume_limit(limit.octets or 0)
-        own = (await self._terms(session.service_id or "", wanted.profile)).grant.session_timeout_s
-        longest = self._session_timeout_s if own is None else own
-        seconds = min(limit.seconds, longest) if longest else limit.seconds
+        since = timedelta(0) if session.heard_at is None else now - session.heard_at
+        gone = session.session_time_s + int(since.total_seconds())
+        longest = self._longest(await self._terms(session.service_id or "", wanted.profile), nas, gone, now)
+        seconds = min([limit.seconds, *longest])
         if kind.timeout_from_request:
-            since = timedelta(0) if session.heard_at is None else now - session.heard_at
-            seconds = max(1, seconds - session.session_time_s - int(since.total_seconds()))
+            seconds = max(1, seconds - gone)
         return integer_attribute(Attr.SESSION_TIMEOUT, seconds)
+
+    def _longest(self, found: ServiceTerms, nas: Nas, gone: int, now: datetime) -> list[int]:
+        """What bounds a session that has lasted `gone` seconds, in seconds since its begin. As at a login, see
+        Plan.encode: a template's Session-Timeout goes before the terms', and where there are hours, these before it."""
+        own, hours = found.grant.session_timeout_s, found.conditions.hours
+        told = [self._session_timeout_s if own is None else own]
+        if hours:
+            closing = closes_at(hours, now, self._zone)
+            told.append(max(1, gone + (0 if closing is None else int((closing - now).total_seconds()))))
+        else:
+            extra = reply.walked(nas.reply_attributes + found.grant.extra)
+            told = [int.from_bytes(octets[2:], "big") for code, octets in extra if code == _TIMEOUT] or told
+        return [seconds for seconds in told if seconds]
 
     async def _filters(self, service_id: str, profile: SpeedProfile) -> Filters:
         return (await self._terms(service_id, profile)).grant.filters

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.domain.credit import Prolonged, Slice
 from controller.domain.identity import ServiceId
-from controller.domain.ports import CoaOutcome
+from controller.domain.ports import CoaOutcome, Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
+from radius import repository
 from radius.accounting.repository import live_sessions
+from radius.authorization import terms
+from radius.authorization.directory import Directory
 from radius.dynamic.model import Change, Kind, Limit, State, Wanted
 from radius.dynamic.repository import Asked
+from radius.follower import Follower, Registry
 from radius.protocol.codes import COA_NAK, COA_REQUEST, MIKROTIK, Attr
-from tests.support.radius import GOLD, SERVICE, RecordingRoom
+from radius.protocol.packet import integer_attribute
+from radius.service import SubscriberService
+from tests.support.radius import GOLD, SERVICE, RecordingRoom, secret_box
 from tests.unit.radius import test_access
 from tests.unit.radius.test_access import Bras, world
-from tests.unit.radius.test_changes import KEY, World, newest
+from tests.unit.radius.test_changes import KEY, SESSION, START, World, newest
 
 SLOW = SpeedProfile("slow", 1_000_000, 500_000)
 
@@ -192,3 +200,39 @@ async def test_a_nas_that_refuses_a_limit_is_asked_for_the_speed_alone(database:
     change = await of.later(1, process)
     assert (change.wanted, change.state, change.tries) == (Wanted(kind, SLOW), State.ACKNOWLEDGED, 1)
     assert set(of.client.codes) == {COA_REQUEST}, "it is not disconnected for a limit"
+
+
+DAY_LONG = Limit(None, 86_400, 600)
+
+
+@pytest.mark.parametrize(
+    ("given", "of_nas", "longest"),
+    [
+        ({}, 0, 86_400),
+        ({"session_timeout_s": 7_200}, 0, 7_200),
+        ({"session_timeout_s": 7_200, "reply_attributes": [{"name": "Session-Timeout", "value": "3600"}]}, 0, 3_600),
+        ({"session_timeout_s": 7_200}, 1_800, 1_800),
+        # START is noon in the hours' zone; the session has lasted 1,100 s by then.
+        ({"hours": ["sa 08:00-13:00"]}, 1_800, 3_600 + 1_100),
+        ({"hours": ["sa 08:00-13:00"], "session_timeout_s": 900}, 0, 900),
+        ({"hours": ["su 08:00-13:00"]}, 0, 1_100),
+    ],
+    ids=["default", "terms", "template", "template of the NAS", "hours", "terms within hours", "out of hours"],
+)
+async def test_no_session_is_prolonged_beyond_what_a_login_would_be_given(
+    database: Database, tmp_path: Path, given: dict[str, Any], of_nas: int, longest: int
+) -> None:
+    of = World.of(database, reply_attributes=integer_attribute(Attr.SESSION_TIMEOUT, of_nas) if of_nas else b"")
+    subscribers = SubscriberService(
+        database, of.clock, box := secret_box(tmp_path), Follower(database, box, Registry(), Directory())
+    )
+    await subscribers.put_subscriber(
+        service_id=SERVICE, username="anna", password=Secret("hunter2"), profile=GOLD, framed_ipv4=None, enabled=True,
+        actor="user:test",
+    )  # fmt: skip
+    async with database.begin() as conn:
+        await repository.update_subscriber(conn, "anna", terms=terms.write(given), updated_at=START)
+    of.sessions.live[KEY] = replace(SESSION, session_time_s=1_000, heard_at=START - timedelta(seconds=100))
+    await of.controller().changes.ask(KEY, Wanted(Kind.LIMIT, limit=DAY_LONG), actor="system:prepaid")
+    ((_, body),) = of.client.sent
+    assert integer_attribute(Attr.SESSION_TIMEOUT, longest) in body
