@@ -29,6 +29,10 @@ from erp.payments.refunds import Speaks
 
 _IN_FLIGHT = timedelta(minutes=2)
 """Longer than all the attempts of one request together."""
+_KEY_IS_SAFE = timedelta(hours=23)
+"""Gateways keep keys for 24 hours: the same key later is a second charge."""
+_TOO_LATE = "no answer came in time: see at the gateway's dashboard whether it was charged before you charge again"
+_LESS_OPEN = "less than that is open by now: it is not asked again; see at the gateway's dashboard if it was charged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +108,30 @@ class CardCharges:
         return made, owed.number
 
     async def repeat(self, attempt_id: str) -> CardAttempt:
-        """Ask again for one whose answer did not come: under the same key, so that it is charged once."""
+        """Ask again for one whose answer did not come: under the same key, so that it is charged once.
+
+        Not when the key may be forgotten by now, nor when less is open than would be charged.
+        """
         found = await self.attempt(attempt_id)
         if found.state not in ("asked", "unsure") or found.invoice_id is None:
             return found
+        if self._clock.now() - found.asked_at >= _KEY_IS_SAFE:
+            return await self._leave(found, "failed", _TOO_LATE)
         owed = await self._finance.invoice(found.invoice_id)
+        if owed.open_minor < found.amount.minor:
+            return await self._leave(found, "unsure", _LESS_OPEN)
         return await self._ask(found, f"Invoice {owed.number}")
 
+    async def _leave(self, found: CardAttempt, state: str, why: str) -> CardAttempt:
+        """Without asking. Its event, should one come yet, books it all the same."""
+        if (found.state, found.detail) == (state, why):
+            return found
+        async with self._database.begin() as conn:
+            await card_rows.change(conn, found.attempt_id, state, why, self._clock.now())
+        return await self.attempt(found.attempt_id)
+
     async def resume(self) -> int:
-        """Ask again for everything whose answer did not come; how many are answered now."""
+        """Ask again for everything whose answer did not come; how many are decided now."""
         async with self._database.read() as conn:
             waiting = await card_rows.attempts(conn, states=("asked", "unsure"), limit=500)
         # What was asked a moment ago may be in flight yet.

@@ -44,11 +44,13 @@ CHARGED = (
 OF_CUSTOMER = (CHARGES[0], *CHARGES[2:])
 _NEXT = {
     "asked": "The gateway was asked a moment ago. What came of it is seen here; nothing is booked before it says so.",
-    "unsure": "The gateway's answer did not come. It is asked again by itself, under the same key, so it charges once.",
+    "unsure": "The gateway's answer did not come. It is asked again for 23 hours, under its key, so it charges once.",
     "pending": "The gateway has taken it on. It is paid when its event says so: see Card events if that takes long.",
     "paid": "The gateway's event has said that it is paid, and the payment is booked.",
 }
 _FAILED = "The card was not charged. Ask the customer for another card, or for a transfer; nothing was booked."
+
+_NOT_KNOWN = "Nobody knows whether the card was charged: see at the gateway's dashboard before you charge again."
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -111,7 +113,7 @@ def _charges(site: Site, api: Api) -> list[WebPage]:
             back=Link("Card charges", "/payments/charges"), links=links,
             actions=[Action("Ask again now", f"{here}/repeat")] if may and state in _UNDECIDED else [],
             notes=[_NEXT[state]] if state in _NEXT else [],
-            messages=[_FAILED] if state == "failed" else [],
+            messages=[_NOT_KNOWN if row["detail"].startswith("no answer") else _FAILED] if state == "failed" else [],
         )  # fmt: skip
 
     async def repeat(visit: Visit) -> Response:

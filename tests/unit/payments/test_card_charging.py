@@ -199,3 +199,38 @@ async def test_a_charge_without_an_answer_is_unsure_and_asked_again_under_its_ke
         assert (declined.state, declined.detail) == ("failed", "insufficient_funds")
         await till.hear()
     assert (await till.open_of(invoice), await till.open_of(other)) == (0, 3570)
+
+
+async def test_a_charge_without_an_answer_is_not_asked_for_again_when_its_key_may_be_forgotten(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    await till.gateway()
+    made, invoice = await card(till)
+    with serving(app) as url:
+        await till.gateway(url)
+        await till.later(hours=23)
+        assert await till.room.cards.resume() == 1
+        left = await till.room.cards.repeat(made.attempt_id)
+        assert (left.state, till.stripe.requests) == ("failed", 0)
+        assert "dashboard" in left.detail
+    intent = till.stripe.paid(3570, metadata={"account_id": made.account_id, "attempt_id": made.attempt_id})
+    await till.hear()
+    paid = await till.room.cards.attempt(made.attempt_id)
+    assert (paid.state, paid.intent_id, await till.open_of(invoice)) == ("paid", intent["id"], 0)
+
+
+async def test_a_charge_without_an_answer_is_not_asked_for_again_when_less_is_open(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    await till.gateway()
+    made, _ = await card(till)
+    await till.pay(made.account_id, "0.01", "t1")
+    with serving(app) as url:
+        await till.gateway(url)
+        await till.later(minutes=3)
+        assert await till.room.cards.resume() == 0
+        left = await till.room.cards.repeat(made.attempt_id)
+    assert (left.state, till.stripe.requests) == ("unsure", 0)
+    assert "less than that is open" in left.detail
