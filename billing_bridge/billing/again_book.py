@@ -44,16 +44,20 @@ class AgainBook:
         own = [d for d in found if d.account_id == account_id]
         async with self._database.begin() as conn:
             await runs.lock_batch(conn, bill_run_id, second.batch)
-            if account_id not in await holds.to_rate(conn, bill_run_id, account_id):
+            if not await again_rows.is_open(conn, bill_run_id, account_id):
                 return  # another process was faster
             await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, found)
-            await holds.rated(conn, bill_run_id, account_id)
+            held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, account_id)
+            if not held_meanwhile:
+                await holds.rated(conn, bill_run_id, account_id)
             for source, found_now in waiting:
                 made = Hold(bill_run_id, found_now.account_id, source, found_now.reason, now, _ACTOR)
                 await holds.put(conn, made)
+            await runs.issue_again(conn, bill_run_id, [second.batch])
+            if held_meanwhile:
+                return  # its charges are others, and so are its drafts; whoever lets it go has it rated once more
             begun = await again_rows.begun(conn, bill_run_id, account_id)
             await again_rows.end(conn, bill_run_id, account_id, own, outcome)
-            await runs.issue_again(conn, bill_run_id, [second.batch])
             await self._audit(conn, bill_run_id, begun, own, outcome)
 
     async def rated_again(

@@ -44,7 +44,7 @@ async def begin(conn: AsyncConnection, let_go: Hold, before: Sequence[DraftTotal
     """Write down what is let go, unless that was done and only its end is missing."""
     t = bill_rated_again.c
     own = (t.bill_run_id == let_go.bill_run_id, t.account_id == let_go.account_id)
-    if await conn.scalar(select(t.number).where(*own, t.outcome.is_(None))) is not None:
+    if await is_open(conn, let_go.bill_run_id, let_go.account_id):
         return
     number = await conn.scalar(select(func.max(t.number)).where(*own)) or 0
     await conn.execute(
@@ -67,6 +67,13 @@ async def begun(conn: AsyncConnection, bill_run_id: BillRunId, account_id: Accou
         t.bill_run_id == bill_run_id, t.account_id == account_id, t.outcome.is_(None)
     )
     return _read((await conn.execute(query)).one())
+
+
+async def is_open(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> bool:
+    """Whether there is one whose end is missing."""
+    t = bill_rated_again.c
+    own = (t.bill_run_id == bill_run_id, t.account_id == account_id, t.outcome.is_(None))
+    return await conn.scalar(select(t.number).where(*own)) is not None
 
 
 async def last_outcome(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> str | None:

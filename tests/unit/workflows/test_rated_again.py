@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from billing_bridge.billing.again_rows import BLOCKED, CHANGED, HELD_AGAIN, UNCHANGED
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
-from billing_bridge.billing.model import DONE
+from billing_bridge.billing.model import DONE, HELD
 from billing_bridge.billing.rerating import Reratings
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.settings import BillingSettings
@@ -284,6 +284,33 @@ async def test_what_is_done_twice_after_a_crash_doubles_nothing(
     assert ([d.net.minor for d in again.before], [d.net.minor for d in again.after]) == ([16_000], [15_500])
     async with world.database.read() as conn:
         assert await conn.scalar(select(func.sum(charge.c.net_minor))) == 15_500 + 6200
+    await certified(world, run)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_who_is_held_while_it_is_rated_again_waits_with_the_drafts_of_its_new_charges(
+    world: BillingWorld, whole: bool
+) -> None:
+    run, dear = await held(world)
+    await correct_price(world, date(2026, 9, 1))
+    account_id = WHOLE_RUN if whole else dear.account_id
+    net: Net = world.net  # type: ignore[attr-defined]
+    net.limit = 10**9
+
+    async def hold() -> None:
+        net.meanwhile = None
+        await world.runs.hold(run, account_id, reason="a call", actor="user:anna")
+
+    net.meanwhile = hold
+    await let_go(world, run, dear)
+    assert (await world.billing.bill_run(run)).state == (HELD if whole else DONE)
+    assert (await nets(world, dear, run), await world.book.waiting(run)) == ([], {account_id, dear.account_id})
+    await world.runs.release(run, account_id, reason="seen", actor="user:anna")
+    await world.jobs.wait(f"bill-run.v1:{run}:2")
+    assert await nets(world, dear, run) == [15_500]
+    (again,) = await world.runs.again.rated_again(run, None, 10)
+    assert ([d.net.minor for d in again.before], [d.net.minor for d in again.after]) == ([16_000], [15_500])
+    assert again.outcome == CHANGED
     await certified(world, run)
 
 
