@@ -146,6 +146,7 @@ class RunBook:
     ) -> None:
         """The batch has these documents, with the digests of what they said before they had a number."""
         async with self._database.begin() as conn:
+            frozen = await runs.lock_batch(conn, bill_run_id, batch)  # first, as who rates again does
             waits_already = await holds.standing(conn, bill_run_id)
             for source, found in waiting:
                 if found.account_id not in waits_already:  # one that was let go before stands again, or it never ends
@@ -153,7 +154,6 @@ class RunBook:
                     await holds.put(conn, made)
                     waits_already.add(found.account_id)
             await drafts.set_issued(conn, bill_run_id, batch, issued)
-            frozen = await runs.lock_batch(conn, bill_run_id, batch)
             waits = not (await holds.standing(conn, bill_run_id)).isdisjoint(frozen.account_ids)
             left = waits or not all(d.issued for d in await drafts.of_batch(conn, bill_run_id, batch))
             await runs.set_invoiced(conn, bill_run_id, batch, len(issued), complete=not left)
