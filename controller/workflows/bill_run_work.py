@@ -148,13 +148,12 @@ class BillRunWork:
 
     async def _rate_again(self, bill_run_id: BillRunId) -> None:
         """Who was let go, by what is known at this moment: what was wrong may have been mended since."""
-        let_go = await self._again.let_go(bill_run_id)
-        if let_go:
-            await self._facts.catch_up(bill_run_id)
         run = await self._billing.bill_run(bill_run_id)
-        for account_id in let_go:
-            await self._jobs.ready()
-            await self._batches.again(run, account_id)
+        while let_go := await self._again.let_go(bill_run_id):  # who is let go meanwhile is left to its own turn
+            await self._facts.catch_up(bill_run_id)
+            for account_id in let_go:
+                await self._jobs.ready()
+                await self._batches.again(run, account_id)
 
     async def _prove(self, bill_run_id: BillRunId) -> None:
         """Before the first number is taken. Raises Unproven."""

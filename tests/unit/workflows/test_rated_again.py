@@ -389,18 +389,46 @@ async def test_a_bill_that_differs_again_after_it_was_let_go_waits_again(
     await certified(world, run)
 
 
-async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
-    """The parent's bill waits and the child's has left; then the child's own period is corrected."""
+async def family(world: BillingWorld) -> tuple[Line, Line]:
+    """The child's line until October, and then the parent's: 32.00 for the one and 30.00 for the other."""
     hierarchy = HierarchyService(world.database, world.clock)
     parent, child = await world.customer("Holding AG"), await world.customer("Site 1")
     line = await world.activate(FIBRE, child)
-    mine = Line(parent, line.subscription_id, line.service_id, line.session_key)
     at = berlin(2026, 9, 12, 10)
     await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), 0, 12 * GB))
     world.clock.move_to(berlin(2026, 9, 30, 9))
     await hierarchy.set_parent(child, parent, billed_to_parent=True, heading="Site 1", actor="user:anna")
     await world.bus.drain()
     world.clock.move_to(berlin(2026, 10, 1, 6))
+    return line, Line(parent, line.subscription_id, line.service_id, line.session_key)
+
+
+async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, mine = await family(world)
+    run = BillRunId(await _held_by_hand(world, line.account_id, mine.account_id))
+    for month in (9, 10):
+        await correct_price(world, date(2026, month, 1))
+    real, calls = world.runs.again.let_go, 0
+
+    async def in_between(bill_run_id: BillRunId) -> list[AccountId]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # its charges are others by now, and who is left to its own turn is asked for
+            await world.book.release(run, mine.account_id, "person", reason="seen", actor="user:anna")
+        return await real(bill_run_id)
+
+    monkeypatch.setattr(world.runs.again, "let_go", in_between)
+    await let_go(world, run, line, 2, "person")
+    assert (await nets(world, line, run), await nets(world, mine, run)) == ([2700], [2500])
+    await certified(world, run)
+
+
+async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
+    """The parent's bill waits and the child's has left; then the child's own period is corrected."""
+    line, mine = await family(world)
+    parent = mine.account_id
     run = BillRunId(await _held_by_hand(world, parent))
     assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
     await correct_price(world, date(2026, 9, 1))
@@ -416,10 +444,11 @@ async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(wo
     await intact(world, line)
 
 
-async def _held_by_hand(world: BillingWorld, account_id: AccountId) -> str:
+async def _held_by_hand(world: BillingWorld, *accounts: AccountId) -> str:
     run = await world.runs.start(as_of=None, account_id=None, actor="user:test", hold="wait")
     await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
-    await world.runs.hold(run.bill_run_id, account_id, reason="a call", actor="user:anna")
+    for account_id in accounts:
+        await world.runs.hold(run.bill_run_id, account_id, reason="a call", actor="user:anna")
     await world.book.release(run.bill_run_id, WHOLE_RUN, "person", reason="go", actor="user:anna")
     await world.runs.resume()
     await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}:1")
