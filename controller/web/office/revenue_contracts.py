@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from controller.http.problem import FieldError, Problem
 from controller.web.api import Api
 from controller.web.office.bars import bars_of
 from controller.web.office.books import READ
@@ -167,7 +168,7 @@ def _change_form(visit: Visit, found: Mapping[str, Any]) -> Form:
 
 
 def _promise_fields(known: Sequence[Mapping[str, Any]], costs: str = "what it costs by itself") -> list[Field]:
-    """Rows of a form, those that are known filled in; a row without a name says nothing."""
+    """Rows of a form, those that are known filled in; a row without a name and a price says nothing."""
     kinds = tuple(Choice(kind, label) for kind, label in KINDS.items())
     found = []
     for n in range(max(_ROWS, min(len(known) + 1, _MOST_ROWS))):
@@ -188,16 +189,27 @@ def _promise_fields(known: Sequence[Mapping[str, Any]], costs: str = "what it co
 
 
 def _promised(filled: Mapping[str, Any], currency: str, on: object) -> dict[str, Any]:
-    """The body that the API takes: its promises in order, each of the contract's currency, from the day of the form."""
+    """The body that the API takes: its promises in order, each of the contract's currency, from the day of the form.
+
+    Raises Problem for a row with a price and no name, or a name and no price: neither is left out silently.
+    """
     rows = filled.get("promises", {})
-    promises = []
+    promises, wrong = [], []
     for n in sorted(rows, key=int):
         row = dict(rows[n])
-        if "name" not in row:
+        if "name" not in row and "stand_alone" not in row:
             continue
-        if "stand_alone" in row:
+        if "name" not in row:
+            what = f"row {int(n) + 1} has a price: say what is promised for it, or clear the price"
+            wrong.append(FieldError(pointer=f"#/promises/{n}/name", detail=what))
+        elif "stand_alone" not in row:
+            what = f"row {int(n) + 1} has a name: say what it costs by itself, or clear the name"
+            wrong.append(FieldError(pointer=f"#/promises/{n}/stand_alone", detail=what))
+        else:
             row["stand_alone"] = {"amount": row["stand_alone"]["amount"], "currency": currency}
-        promises.append({"first_on": on, **row})
+            promises.append({"first_on": on, **row})
+    if wrong:
+        raise Problem(422, "A promise has a name and a price.", code="promises", errors=wrong)
     return {**filled, "promises": promises}
 
 
