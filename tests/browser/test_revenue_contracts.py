@@ -84,6 +84,12 @@ def test_a_contract_is_planned_signed_and_changed(chromium: Chromium, address: s
     page.get_by_label("Added to the price").fill("-24,00")
     page.get_by_label("Why").fill("loyalty")
     page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_role("alert").first).to_contain_text("look at 1 field again")
+    page.get_by_label("Alone it costs 1").fill("459")
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.locator("#field-promises-1-stand_alone-amount-note")).to_contain_text("row 2 has a name")
+    page.get_by_label("Promise 2").fill("")
+    page.get_by_role("button", name="Show the plan").click()
     expect(page.locator("section.card", has_text="Promises").locator("tbody tr")).to_have_count(3)
     assert_fits_both_widths(page)
     page.evaluate(

@@ -48,7 +48,8 @@ PROMISES = (
 KINDS = {
     "recurring": "Service over time", "usage": "Usage", "one-off": "One-off", "equipment": "Equipment",
 }  # fmt: skip
-_ROWS, _MOST_ROWS, _MOST_BARS = 4, 8, 36
+_ROWS, _MOST_ROWS, _MOST_BARS = 4, 50, 36
+"""As many promises as the API takes."""
 _BACK = Link("Contracts", "/ledger/contracts")
 _RULE = "The price is allocated by what each promise costs alone; services are earned evenly over their days."
 
@@ -149,15 +150,15 @@ def _changing(site: Site, api: Api) -> list[WebPage]:
 
 
 def _change_form(visit: Visit, found: Mapping[str, Any]) -> Form:
-    today = visit.now.date().isoformat()
-    remaining = [p for p in found["plan"] if p["until_on"] and _ends(p) > today]
+    on = max(visit.now.date().isoformat(), str(found["changes"][-1]["at_on"]))
+    remaining = [p for p in found["plan"] if (_ends(p) > on if p["until_on"] else p["first_on"] >= on)]
     fields = (
-        Field("at_on", "From the day", "date", required=True, start=today),
+        Field("at_on", "From the day", "date", required=True, start=on),
         Field("added.amount", "Added to the price", "decimal", required=True, start="0",
               unit=found["price"]["currency"], hint="negative is less", convert=decimal),
         Field("reason", "Why", required=True, hint="for the audit log"),
         Field("version", "", "hidden", start=str(found["changes"][-1]["version"]), convert=whole),
-        *_promise_fields(remaining, "all that remains of it, by itself"),
+        *_promise_fields(remaining, "all that remains of it, by itself", on),
     )  # fmt: skip
     here = Link(f"Contract {found['reference']}", f"/ledger/contracts/{found['contract_id']}")
     return Form(
@@ -167,22 +168,27 @@ def _change_form(visit: Visit, found: Mapping[str, Any]) -> Form:
     )  # fmt: skip
 
 
-def _promise_fields(known: Sequence[Mapping[str, Any]], costs: str = "what it costs by itself") -> list[Field]:
-    """Rows of a form, those that are known filled in; a row without a name and a price says nothing."""
+def _promise_fields(
+    known: Sequence[Mapping[str, Any]], costs: str = "what it costs by itself", on: str = ""
+) -> list[Field]:
+    """Rows of a form, those that are known filled in, with their price where all of it is still to come after `on`:
+    what remains of the others, people say. A row without a name and a price says nothing."""
     kinds = tuple(Choice(kind, label) for kind, label in KINDS.items())
     found = []
     for n in range(max(_ROWS, min(len(known) + 1, _MOST_ROWS))):
         row = known[n] if n < len(known) else None
         key, number = f"promises.{n}", n + 1
         name, kind = (row["name"], _kind(row)) if row else ("", "recurring")
-        price, last = (row["stand_alone"]["amount"], _ends(row)) if row else ("", "")
+        last = _ends(row) if row and row["until_on"] else ""
+        first, price = (row["first_on"], row["stand_alone"]["amount"]) if row and row["first_on"] > on else ("", "")
+        was = f"; from {row['first_on']} on: {row['stand_alone']['amount']}" if row and not price else ""
         found += [
             Field(f"{key}.name", f"Promise {number}", required=not n, start=name, first=True,
                   hint="such as Fibre 100 for 24 months"),
             Field(f"{key}.kind", f"Kind {number}", start=kind, choices=kinds),
             Field(f"{key}.stand_alone.amount", f"Alone it costs {number}", "decimal", required=not n, start=price,
-                  convert=decimal, hint=costs),
-            Field(f"{key}.first_on", f"First day {number}", "date", hint="empty: the day above"),
+                  convert=decimal, hint=costs + was),
+            Field(f"{key}.first_on", f"First day {number}", "date", start=first, hint="empty: the day above"),
             Field(f"{key}.until_on", f"Until {number}", "date", start=last, hint="empty: delivered at once"),
         ]  # fmt: skip
     return found
