@@ -179,14 +179,16 @@ class StatementReader:
     async def _check_overlap(self, conn: AsyncConnection, account: BankAccount, statement: Statement) -> None:
         """Refuse entries without a bank's reference that a statement of the same days has told, word for word.
 
-        Statements that follow each other within a day do so by their balances; what repeats one does not.
+        Statements that follow each other within a day do so by their balances; what repeats some days of others begins
+        or ends where one of those does.
         """
         assert statement.opening is not None
         assert statement.closing is not None
         others = await repository.overlapping(conn, account.bank_account_id, statement.first_on, statement.last_on)
         opening, closing = statement.opening.minor, statement.closing.minor
         follows = any(opening == ended or closing == began for began, ended in others.values())
-        if not others or (follows and (opening, closing) not in others.values()):
+        repeats = any(opening == began or closing == ended for began, ended in others.values())
+        if not others or (follows and not repeats):
             return
         told = await repository.told_without_ref(conn, list(others))
         for line in statement.lines:

@@ -65,6 +65,25 @@ async def test_a_statement_issued_anew_under_another_id_is_refused_though_its_en
     assert await bank.balance("1800") == 500
 
 
+async def test_a_statement_that_repeats_a_day_of_another_and_follows_a_third_is_refused(bank: Till) -> None:
+    dues = Entry("50.00", [Tx(text="dues", name="X")], on=date(2026, 11, 19))
+    rent = Entry("-30.00", [Tx(text="rent", name="Y")], on=date(2026, 11, 20))
+    more = Entry("80.00", [Tx(text="dues", name="Z")], on=date(2026, 11, 21))
+
+    def told(opening: str, entries: list[Entry], began: int, ended: int) -> bytes:
+        """With the opening balance of the day before the first entry, as banks have it."""
+        raw = camt("08", Stmt(opening, entries, ident=f"{began} to {ended}", on=date(2026, 11, ended)))
+        first, last = [f"<Dt>2026-11-{day}</Dt></Dt></Bal>".encode() for day in (began, ended)]
+        return raw.replace(last, first, 1)
+
+    await read(bank, told("100.00", [dues], 18, 19))
+    await read(bank, told("150.00", [rent], 19, 20))
+    with pytest.raises(WrongState, match="stands in an earlier statement"):
+        await read(bank, told("150.00", [rent, more], 19, 21))
+    assert (await read(bank, told("120.00", [more], 20, 21))).lines == 1
+    assert await bank.balance("1800") == 10000
+
+
 async def test_statements_of_one_day_that_follow_each_other_may_say_the_same(bank: Till) -> None:
     twice = [Entry("5.00", [Tx(text="coffee", name="X")])]
     for number, opening in enumerate(("10.00", "15.00", "20.00")):
