@@ -77,7 +77,8 @@ class Reconciliation:
 
     async def run(self, last: date | None = None, days: int = LOOKED_BACK) -> list[DayTotal]:
         """Look at `days` days up to and with `last` (by default yesterday). Raises NotOver for a day that is not."""
-        today = local_date(self._clock.now(), self._zone)
+        begun = self._clock.now()
+        today = local_date(begun, self._zone)
         last = last or today - timedelta(days=1)
         if last >= today:
             raise NotOver(f"{last} is not over: it is {today}")
@@ -90,7 +91,7 @@ class Reconciliation:
             await self._compare(day, known.get(day, {}))
         if last == today - timedelta(days=1):
             async with self._database.begin() as conn:
-                await compared.set_looked_at(conn, self._clock.now())
+                await compared.set_looked_at(conn, begun)  # it may end after midnight
         await self._recount.prune(self._clock.now())
         async with self._database.read() as conn:
             found = await compared.totals(conn, since)
@@ -100,7 +101,7 @@ class Reconciliation:
         return found
 
     async def looked_at(self) -> datetime | None:
-        """When yesterday was looked at last, to the end; None when it was not today."""
+        """When the last look at yesterday began that came to its end; None when it was not today."""
         async with self._database.read() as conn:
             found = await compared.looked_at(conn)
         today = local_date(self._clock.now(), self._zone)

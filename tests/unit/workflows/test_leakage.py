@@ -349,6 +349,23 @@ async def test_three_counts_agree_by_night_and_one_per_cent_of_loss_is_found(net
     assert row.unexplained == row.radius - row.billed == row.radius // 100
 
 
+async def test_a_look_that_ends_in_the_next_night_is_not_the_one_of_that_night(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.clock.move_to(berlin(2026, 9, 10, 22))
+    real = network.reconciliation._compare
+
+    async def slow(*args: Any) -> None:
+        network.clock.move_to(berlin(2026, 9, 11, 3))
+        await real(*args)
+
+    monkeypatch.setattr(network.reconciliation, "_compare", slow)
+    await network.reconciliation.run(days=1)
+    assert await network.reconciliation.looked_at() is None
+    await network.reconciliation.run(days=1)
+    assert await network.reconciliation.looked_at() == network.clock.now()
+
+
 async def test_one_per_cent_of_accounting_that_never_came_is_found_by_the_counter(network: Network) -> None:
     line = await network.world.activate(PLAN)
     await carry(network, line)
