@@ -25,6 +25,12 @@ from tests.support.payments import API_KEY, WEBHOOK_SECRET, Till
 from tests.support.site import PASSWORD, World
 
 pytestmark = pytest.mark.browser
+SEND = """async () => {
+    const form = document.querySelector("form.form");
+    const body = new URLSearchParams(new FormData(form));
+    await fetch(form.action, { method: "POST", body });
+}"""
+"""Sends the form as it is, and stays on it."""
 
 
 @pytest.fixture
@@ -96,13 +102,7 @@ def test_a_card_is_charged_once_and_the_gateways_event_makes_it_paid(
     page.get_by_label("Card", exact=True).select_option("another")
     page.get_by_label("Customer there").fill("cus_ada")
     page.get_by_label("Card there").fill("pm_card_visa")
-    page.evaluate(
-        """async () => {
-            const form = document.querySelector("form.form");
-            const body = new URLSearchParams(new FormData(form));
-            await fetch(form.action, { method: "POST", body });
-        }"""
-    )
+    page.evaluate(SEND)
     page.get_by_role("button", name="Charge the card").click()
     expect(page.get_by_role("status")).to_contain_text("It is paid when its event says so")
     assert len(stripe.intents) == 2, "the declined one and this: the form that was sent twice charged once"
@@ -122,6 +122,29 @@ def test_a_card_is_charged_once_and_the_gateways_event_makes_it_paid(
     page.get_by_role("button", name="Charge the card").click()
     expect(page.locator("dl.facts")).to_contain_text("pending")
     chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the card that was not named
+    chromium.assert_clean(address)
+
+
+def test_a_form_that_a_browser_kept_charges_another_card_after_a_declined_one(
+    chromium: Chromium, address: str, stripe: StripeEmulator
+) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    of_ada(page, address)
+    page.get_by_role("link", name="Charge a card").click()
+    page.get_by_label("Invoice").select_option(index=1)
+    page.get_by_label("Customer there").fill("cus_ada")
+    page.get_by_label("Card there").fill(DECLINING)
+    page.evaluate(SEND)
+    assert len(stripe.intents) == 1
+    page.get_by_label("Card there").fill("pm_card_visa")
+    page.get_by_role("button", name="Charge the card").click()
+    expect(page.get_by_role("alert")).to_contain_text("send this one again")
+    assert len(stripe.intents) == 1
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Charge the card").click()
+    expect(page.get_by_role("status")).to_contain_text("It is paid when its event says so")
+    assert len(stripe.intents) == 2
+    chromium.complaints[:] = [c for c in chromium.complaints if "422" not in c]  # the form that was sent before
     chromium.assert_clean(address)
 
 

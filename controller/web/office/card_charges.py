@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from controller.domain.errors import Conflict
 from controller.http.problem import Problem
 from controller.web import templating
 from controller.web.api import Api, address
@@ -51,6 +52,8 @@ _NEXT = {
 _FAILED = "The card was not charged. Ask the customer for another card, or for a transfer; nothing was booked."
 
 _NOT_KNOWN = "Nobody knows whether the card was charged: see at the gateway's dashboard before you charge again."
+
+_SENT = "This form has asked for another charge before: see Card charges what became of it, then send this one again."
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -142,7 +145,12 @@ def _charging(site: Site, api: Api) -> list[WebPage]:
         )  # fmt: skip
 
     async def send(visit: Visit, filled: Filled, _customer: Row) -> str:
-        made = await api.post(visit, CHARGE, body=_body(filled.body))
+        try:
+            made = await api.post(visit, CHARGE, body=_body(filled.body))
+        except Conflict:
+            # Back, and another card: it stays one charge for each time that it is sent on purpose.
+            filled.values = {**filled.values, "reference": unseen_once("reference").start}
+            raise Problem(409, _SENT, code="conflict") from None
         return f"/payments/charges/{made['attempt_id']}"
 
     return of_customer(site, api, "charge-card", WRITE, make, send)
