@@ -137,18 +137,23 @@ def endpoints(revenue: RecurringRevenue) -> list[Endpoint]:
         query = call.query_as(MovementsQuery)
         since, until = days(query)
         found = await revenue.movements(
-            since, until, kind=query.kind, currency=query.currency, account_id=query.account_id
+            since,
+            until,
+            kind=query.kind,
+            currency=query.currency,
+            account_id=query.account_id,
+            after=query.last_key(str, str, str, str),
+            rows=query.rows,
         )
-        last = query.last_key(str, str, str, str)
-        shown = [row for row in found if last is None or row.key > last]
-        return Page.of(shown[: query.rows], query, lambda row: row.key, MovementOut.of)
+        return Page.of(found, query, lambda row: row.key, MovementOut.of)
 
     async def held(call: Call) -> Page:
         query = call.query_as(HoldersQuery)
-        found = await revenue.holders(query.on or revenue.today(), currency=query.currency)
-        last = query.last_key(str, str, str)
-        shown = [row for row in found if last is None or row.key > last]
-        return Page.of(shown[: query.rows], query, lambda row: row.key, HolderOut.of)
+        after = query.last_key(str, str, str)
+        found = await revenue.holders(
+            query.on or revenue.today(), currency=query.currency, after=after, rows=query.rows
+        )
+        return Page.of(found, query, lambda row: row.key, HolderOut.of)
 
     return [
         Endpoint(

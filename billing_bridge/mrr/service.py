@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from heapq import nsmallest
+from itertools import chain
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -103,23 +105,35 @@ class RecurringRevenue:
         return {c: _days(since_on, last_on, opening[c], moved.get(c, {})) for c in sorted(opening)}
 
     async def movements(
-        self, since_on: date, last_on: date, *, kind: Kind | None, currency: str | None, account_id: str | None
+        self,
+        since_on: date,
+        last_on: date,
+        *,
+        kind: Kind | None,
+        currency: str | None,
+        account_id: str | None,
+        after: tuple[str, ...] | None,
+        rows: int,
     ) -> list[Named]:
-        """Line by line, in order of days. Raises BadDays."""
+        """Line by line, in order of days: the first `rows` behind the key `after`. Raises BadDays."""
         self._require(since_on, last_on)
-        found = []
+        found: list[Named] = []
         async for moved, tariffs in self._walk(last_on, account_id):
-            found += [
+            some = [
                 Named(m, _name(tariffs, m.before), _name(tariffs, m.after))
                 for m in moved
                 if m.on >= since_on and kind in (None, m.kind) and currency in (None, m.amount.currency)
             ]
-        return sorted(found, key=lambda named: named.key)
+            behind = (named for named in some if after is None or named.key > after)
+            found = nsmallest(rows, chain(found, behind), key=lambda named: named.key)
+        return found
 
-    async def holders(self, on: date, *, currency: str | None) -> list[Holder]:
-        """Whose fees are the closing of a day, line by line. Raises BadDays."""
+    async def holders(
+        self, on: date, *, currency: str | None, after: tuple[str, ...] | None, rows: int
+    ) -> list[Holder]:
+        """Whose fees are the closing of a day, line by line: the first `rows` behind `after`, a key. Raises BadDays."""
         self._require(on, on)
-        found = []
+        found: list[Holder] = []
         async for moved, tariffs in self._walk(on):
             last: dict[tuple[SubscriptionId, str], Holder] = {}
             for m in moved:
@@ -127,8 +141,10 @@ class RecurringRevenue:
                 before = last[key].value if key in last else Money.zero(m.amount.currency)
                 held = before + m.amount
                 last[key] = Holder(m.subscription_id, m.account_id, _name(tariffs, m.after), m.quantity, held)
-            found += [h for h in last.values() if h.value and currency in (None, h.value.currency)]
-        return sorted(found, key=lambda holder: holder.key)
+            some = [h for h in last.values() if h.value and currency in (None, h.value.currency)]
+            behind = (holder for holder in some if after is None or holder.key > after)
+            found = nsmallest(rows, chain(found, behind), key=lambda holder: holder.key)
+        return found
 
     def _require(self, since_on: date, last_on: date) -> None:
         today = self.today()

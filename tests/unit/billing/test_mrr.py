@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_bridge.mrr import routes
+from billing_bridge.mrr import routes, service
 from billing_bridge.mrr.model import Movement, Timeline, Valuer, in_days, movements
 from billing_bridge.mrr.service import BadDays, RecurringRevenue
 from billing_bridge.rating.proration import Change, DaySpan, Pause
@@ -146,6 +146,33 @@ async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorl
         yield made
     finally:
         await made.close()
+
+
+async def test_a_page_of_lines_keeps_no_more_of_them_than_it_shows_in_whatever_order_accounts_come(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_AT_A_TIME", 2)
+    revenue = RecurringRevenue(world.database, world.clock, BillingSettings(zone=BERLIN))
+    for version in (A, B, A, B, A):
+        await world.activate(version)
+    today, key = revenue.today(), None
+    moved = []
+    while True:
+        some = await revenue.movements(today, today, kind=None, currency=None, account_id=None, after=key, rows=2)
+        assert len(some) <= 2
+        if not some:
+            break
+        moved += some
+        key = some[-1].key
+    assert [m.key for m in moved] == sorted(m.key for m in moved)
+    lines = {m.movement.subscription_id for m in moved}
+    assert (len(moved), len(lines)) == (5, 5)
+    first = await revenue.holders(today, currency=None, after=None, rows=3)
+    rest = await revenue.holders(today, currency=None, after=first[-1].key, rows=3)
+    held = [h.key for h in (*first, *rest)]
+    assert held == sorted(held)
+    assert [len(first), len(rest)] == [3, 2]
+    assert {h.subscription_id for h in (*first, *rest)} == lines
 
 
 async def test_the_sums_are_made_of_lines_over_http_too(world: BillingWorld) -> None:
