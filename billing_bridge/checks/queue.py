@@ -99,6 +99,26 @@ async def add(conn: AsyncConnection, waiters: Sequence[Waiter]) -> None:
     )
 
 
+async def put_instead(conn: AsyncConnection, w: Waiter) -> bool:
+    """What a bill that waits has become, to be decided anew; False when it does not wait any more."""
+    changed = await conn.execute(
+        update(exception)
+        .where(exception.c.exception_id == w.exception_id, exception.c.state != GONE)
+        .values(
+            state=HELD,
+            currency=w.net.currency,
+            net_minor=w.net.minor,
+            at_stake_minor=w.at_stake.minor,
+            checks=f" {' '.join(w.checks)} ",
+            findings=json.dumps([_to_json(f) for f in w.findings]),
+            released_by=None,
+            released_at=None,
+            release_reason=None,
+        )
+    )
+    return bool(changed.rowcount)
+
+
 async def of_accounts(
     conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
 ) -> dict[AccountId, Waiter]:

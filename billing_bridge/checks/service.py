@@ -6,7 +6,8 @@
 
 Implements ports.ChargeChecker. What was found once in a run stays found: a batch that is checked again after a crash
 makes no second exception. A bill that is gone is rated again before it leaves; when it is another one by then and has
-findings of its own, it waits once more, as an exception of its own. Every step is in the audit log with the money that
+findings of its own, it waits once more, as an exception of its own. One that still waits and is rated again with who
+shares its bill is decided anew by what it has become. Every step is in the audit log with the money that
 was at stake; who may approve is decided by who did what with this bill, not by rank.
 """
 
@@ -86,10 +87,12 @@ class ChecksService:
             created_by, found = run.actor if run else _ACTOR, []
             for case in cases:
                 before = known.get(case.account_id)
-                if before is not None and not (batch.again and before.state == GONE):
+                if case.account_id not in batch.again and (batch.again or before is not None):
                     continue
                 waiter = await self._look(conn, batch, case)
-                if waiter is not None:
+                if before is not None and before.state != GONE:  # what was held, or released by one, is another bill
+                    found.append(_instead(before, waiter, case))
+                elif waiter is not None:
                     number = before.number + 1 if before else 1
                     found.append(replace(waiter, created_by=created_by, number=number))
                 await asyncio.sleep(0)  # a batch takes tens of milliseconds; logins of the same process need not wait
@@ -262,9 +265,19 @@ class ChecksService:
         async with self._database.begin() as conn:
             # Another process may have checked the same batch meanwhile: what it wrote stands.
             known = await queue.of_accounts(conn, found[0].bill_run_id, [w.account_id for w in found])
-            new = [w for w in found if w.account_id not in known or known[w.account_id].number < w.number]
+            rewritten, new = [], []
+            for waiter in found:
+                before = known.get(waiter.account_id)
+                if before is None or before.number < waiter.number:
+                    new.append(waiter)
+                elif before.exception_id == waiter.exception_id:
+                    if await queue.put_instead(conn, waiter):
+                        rewritten.append(waiter)
+                    else:  # let go in this moment, as the bill that it was
+                        new.append(replace(waiter, exception_id=new_id(waiter.found_at), number=waiter.number + 1))
             if new:
                 await queue.add(conn, new)
+            new += rewritten
             for waiter in new:
                 await self._audit(conn, waiter, "hold", _ACTOR, {"checks": list(waiter.checks)})
         for waiter in new:
@@ -303,6 +316,22 @@ class ChecksService:
             after={**after, "net": str(waiter.net), "at_stake": str(waiter.at_stake)},
             reason=reason,
         )
+
+
+def _instead(before: Waiter, waiter: Waiter | None, case: Case) -> Waiter:
+    """The same exception, of the bill that it is by now; without a finding what was found before is to be decided."""
+    net = Money(sum(c.net.minor for c in case.charges if c.net.currency == case.currency), case.currency)
+    now = replace(before, net=net) if waiter is None else waiter
+    return replace(
+        before,
+        state=HELD,
+        net=now.net,
+        at_stake=now.at_stake,
+        findings=now.findings,
+        released_by=None,
+        released_at=None,
+        release_reason=None,
+    )
 
 
 def _limits(site: dict[str, SiteLimits], currency: str) -> Limits:

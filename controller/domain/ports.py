@@ -330,8 +330,8 @@ class RatedBatch:
     """The accounts of one batch of a bill run with what they are charged, in order of account and period.
 
     `account_ids` are all that were rated, those among them too for which nothing was due.
-    `dry` batches are a preview: nothing of them is stored, and no document will be made of them. Those that were rated
-    `again` are not what was looked at before: what somebody has let go of them is looked at once more.
+    `dry` batches are a preview: nothing of them is stored, and no document will be made of them. Of those that were
+    rated `again`, these are not what was looked at before: they are looked at once more, whatever was decided of them.
     """
 
     bill_run_id: BillRunId
@@ -340,7 +340,7 @@ class RatedBatch:
     account_ids: Sequence[AccountId]
     charges: Sequence[Charge]
     dry: bool = False
-    again: bool = False
+    again: frozenset[AccountId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

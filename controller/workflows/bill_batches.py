@@ -71,14 +71,15 @@ class Batches:
         charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
         drafted = await self._finance.drafts(charges) if charges else []
         begun = await self._again.begun(run.bill_run_id, account_id)
-        shown = {(d.account_id, d.net.currency): d.sha256 for d in begun.before}
-        now = {(d.account_id, d.net.currency): d.sha256 for d in drafted if d.account_id == account_id}
+        stored = await self._book.drafts_of(run.bill_run_id, second.accounts)
+        shown = {_said_by(d) for d in (*begun.before, *(d for d in stored if d.account_id != account_id))}
+        changed = frozenset(account for account, *_ in shown ^ {_said_by(d) for d in drafted})
         waiting: list[tuple[str, Waiting]] = []
-        outcome = UNCHANGED
-        if now != shown:
-            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, second.accounts, charges, again=True)
+        if changed:  # the one that was let go, or who shares its bill
+            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, second.accounts, charges, again=changed)
             waiting = [(CHECK, found) for found in await self._checker.check(batch)]
-            outcome = HELD_AGAIN if any(found.account_id == account_id for _, found in waiting) else CHANGED
+        held = any(found.account_id == account_id for _, found in waiting)
+        outcome = HELD_AGAIN if held else CHANGED if account_id in changed else UNCHANGED
         drafts = [_total(d, keep=d.account_id == account_id) for d in drafted]
         await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome)
 
@@ -129,6 +130,10 @@ class Batches:
 def _total(found: Drafted, *, keep: bool = False) -> DraftTotal:
     content = found.content if keep else None
     return DraftTotal(found.account_id, found.charges, found.agreed, found.net, found.tax, found.sha256, content)
+
+
+def _said_by(draft: Drafted | DraftTotal) -> tuple[AccountId, str, bytes]:
+    return draft.account_id, draft.net.currency, draft.sha256
 
 
 def _said(draft: DraftTotal | None) -> str:

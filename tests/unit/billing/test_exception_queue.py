@@ -347,6 +347,24 @@ async def test_a_bill_that_has_become_another_one_waits_as_an_exception_of_its_o
     assert await office.documents(run) == 2
 
 
+async def test_one_who_waits_and_has_become_another_bill_is_decided_anew_by_what_it_is_now(office: Office) -> None:
+    """Who shares a bill with it was let go. One person has released it for the old sum: that is no word on this one."""
+    run, waiter = await one_wrong_of_two(office)
+    await office.checks.put_limits(SiteLimits("EUR", Decimal(1), Decimal(3), Decimal("0.02")), actor="user:root")
+    assert (await office.checks.release(waiter.exception_id, **BY)).state == RELEASED
+    batch = office.batches[-1]
+    dearer = [replace(c, net=Money(c.net.minor * 10, "EUR")) for c in batch.charges]
+    others = frozenset(batch.account_ids) - {waiter.account_id}
+    await office.checks.check(replace(batch, again=others))
+    assert await office.waiting(RELEASED), "its own bill is as it was"
+    again = replace(batch, charges=dearer, again=frozenset({waiter.account_id}))
+    assert [w.account_id for w in await office.checks.check(again)] == [waiter.account_id]
+    (now,) = await office.waiting(None)
+    assert (now.exception_id, now.state, now.released_by) == (waiter.exception_id, HELD, None)
+    assert (now.net.minor, now.at_stake.minor > waiter.at_stake.minor) == (waiter.net.minor * 10, True)
+    assert await office.waits(run) == {waiter.account_id}
+
+
 async def test_an_account_whose_line_begins_after_the_run_is_not_missed(office: Office) -> None:
     await office.world.activate(PLAN)
     before = office.clock.now()

@@ -425,6 +425,17 @@ async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
     await certified(world, run)
 
 
+async def test_who_shares_a_bill_and_has_another_one_by_now_is_checked_too(world: BillingWorld) -> None:
+    line, mine = await family(world)
+    run = BillRunId(await _held_by_hand(world, line.account_id, mine.account_id))
+    await correct_price(world, date(2026, 10, 1))
+    await let_go(world, run, line, 2, "person")
+    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
+    assert world.net.seen[-1].again == {mine.account_id}  # type: ignore[attr-defined]
+    (again,) = await world.runs.again.rated_again(run, None, 10)
+    assert (again.account_id, again.outcome) == (line.account_id, UNCHANGED)
+
+
 async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
     """The parent's bill waits and the child's has left; then the child's own period is corrected."""
     line, mine = await family(world)
