@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util.concurrency import in_greenlet
 
 EVENTS = "events"
 """A commit that wrote to the outbox."""
@@ -48,6 +49,7 @@ class Database:
             )
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self.engine.sync_engine, "begin", begin_sqlite)
+            event.listen(self.engine.sync_engine, "invalidate", _end_transaction)
         else:
             self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
 
@@ -116,6 +118,14 @@ def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:
     for pragma in (*SQLITE_PRAGMAS, f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _end_transaction(dbapi_connection: Any, _record: Any, _error: BaseException | None) -> None:
+    """Who is cancelled in the middle of a statement has his connection closed. SQLite then keeps its transaction, and
+    the lock that all writers wait for, until the cursor is gone too; and that may be held by a traceback for minutes.
+    """
+    if in_greenlet():
+        dbapi_connection.rollback()
 
 
 def begin_sqlite(connection: Any) -> None:
