@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import Column, LargeBinary, String, Table, insert, select
+from sqlalchemy import Column, LargeBinary, String, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
@@ -58,11 +59,9 @@ class Signer:
         return Signature(key_id(public), _text(public), _text(key.sign(content)))
 
     async def _key(self, conn: AsyncConnection) -> Ed25519PrivateKey:
-        query = select(signing_key).where(signing_key.c.purpose == self._purpose)
-        row = (await conn.execute(query)).one_or_none()
-        if row is not None:
-            opened = self._box.open(row.sealed, self._context).reveal()
-            return Ed25519PrivateKey.from_private_bytes(base64.b64decode(opened))
+        found = await self._kept(conn)
+        if found is not None:
+            return found
         key = Ed25519PrivateKey.generate()
         values = {
             "purpose": self._purpose,
@@ -70,8 +69,19 @@ class Signer:
             "sealed": self._box.seal(Secret(_text(key.private_bytes_raw())), self._context),
             "made_at": self._clock.now(),
         }
-        await conn.execute(insert(signing_key).values(values))
-        return key
+        make = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+        await conn.execute(make(signing_key).values(values).on_conflict_do_nothing())
+        # Who made one at the same time was waited for, and that one is everybody's.
+        found = await self._kept(conn)
+        assert found is not None, "it was just made"
+        return found
+
+    async def _kept(self, conn: AsyncConnection) -> Ed25519PrivateKey | None:
+        query = select(signing_key.c.sealed).where(signing_key.c.purpose == self._purpose)
+        sealed = await conn.scalar(query)
+        if sealed is None:
+            return None
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(self._box.open(sealed, self._context).reveal()))
 
     @property
     def _context(self) -> str:
