@@ -41,7 +41,9 @@ def test_whatever_a_packet_carries_is_read_or_absent(attributes: list[tuple[int,
 @given(st.binary(max_size=60))
 def test_vendors_words_are_read_or_absent(value: bytes) -> None:
     for vendor_id, kind in ((2011, 161), (2011, 162), (2011, 165), (6527, 121)):
-        said(vendor_attribute(vendor_id, kind, value))
+        for one in said(vendor_attribute(vendor_id, kind, value)):
+            assert ipaddress.ip_network(one.network).version in (4, 6)
+            assert 0 <= one.ports[0] <= one.ports[1] <= ALL_PORTS[1]
 
 
 def test_addresses_chosen_by_somebody_else_are_none() -> None:

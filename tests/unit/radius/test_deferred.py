@@ -107,6 +107,7 @@ async def test_a_decision_that_takes_too_long_is_given_up() -> None:
     async with serving(waiting, replace(EPHEMERAL, deferred_timeout_s=0.02)) as (counters, _, ask):
         ask(1)
         await until(counters, "unavailable")
+        assert (waiting.asked, counters.total("accept"), counters.total("reject")) == (1, 0, 0)
 
 
 async def test_more_decisions_than_the_limit_are_dropped_and_counted() -> None:

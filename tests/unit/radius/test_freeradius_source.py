@@ -86,10 +86,13 @@ def test_a_row_that_does_not_fit_its_columns_is_refused_with_its_line() -> None:
 @given(st.text(alphabet="INSERTO `nas`()',\\;0x12\n -VALUE"), st.text(max_size=40))
 def test_no_dump_makes_it_raise_anything_else(middle: str, end: str) -> None:
     lines = ["INSERT INTO `nas` (`id`) VALUES " + middle + "\n", end + ";\n"]
+    refused, found = "", list[tuple[str, object]]()
     try:
-        list(mysql_dump.rows(lines, ("nas",)))
-    except RuleError:
-        pass
+        found += mysql_dump.rows(lines, ("nas",))
+    except RuleError as error:
+        refused = str(error)
+    assert not refused or "line " in refused
+    assert all(table == "nas" for table, _ in found)
 
 
 def test_an_sqlite_file_of_the_schema_is_read(tmp_path: Path) -> None:
