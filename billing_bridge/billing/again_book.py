@@ -46,7 +46,7 @@ class AgainBook:
             await runs.lock_batch(conn, bill_run_id, second.batch)
             if not await again_rows.is_open(conn, bill_run_id, account_id):
                 return  # another process was faster
-            await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, found)
+            await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, second.done, found)
             held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, account_id)
             if not held_meanwhile:
                 await holds.rated(conn, bill_run_id, account_id)
@@ -88,7 +88,7 @@ class AgainBook:
             let_go = (await holds.to_rate(conn, bill_run_id, account_id)).get(account_id)
             if let_go is None:
                 return
-            before = await drafts.of_accounts(conn, bill_run_id, [account_id])
+            before = [d for d in await drafts.of_accounts(conn, bill_run_id, [account_id]) if not d.issued]
             await again_rows.begin(conn, let_go, before, now)
             begun = await again_rows.begun(conn, bill_run_id, account_id)
             await holds.rated(conn, bill_run_id, account_id)

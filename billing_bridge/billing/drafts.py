@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Row, delete, func, literal, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.holds import STANDS, WHOLE_RUN
-from billing_bridge.billing.model import DraftTotal
+from billing_bridge.billing.model import DraftTotal, Key
 from billing_bridge.tables import bill_draft, bill_hold, charge
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
@@ -76,10 +76,13 @@ async def put_again(
     bill_run_id: BillRunId,
     batch: int,
     accounts: Sequence[AccountId],
+    done: Collection[Key],
     found: Sequence[DraftTotal],
 ) -> None:
-    """The drafts of some accounts, none of which has its document, in the place of those they had."""
-    own = (bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, accounts))
+    """The drafts of some accounts in the place of those they had; those that are `done` have their documents."""
+    own = [bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, accounts)]
+    if done:
+        own.append(tuple_(bill_draft.c.account_id, bill_draft.c.currency).not_in(sorted(done)))
     await conn.execute(delete(bill_draft).where(*own))
     await insert_rows(conn, bill_draft, _COLUMNS, [_row(bill_run_id, batch, d) for d in found])
 
@@ -103,8 +106,9 @@ async def set_issued(
         if sha256 != row.sha256:
             one = update(bill_draft).where(*_key(bill_run_id, row.account_id, row.currency))
             await conn.execute(one.values(sha256=sha256))
-    done = one_of(conn, bill_draft.c.account_id, sorted({account_id for account_id, _ in issued}))
-    await conn.execute(update(bill_draft).where(*own, done).values(issued=True))
+    for currency in sorted({currency for _, currency in issued}):  # of an account one may have left, and another not
+        done = one_of(conn, bill_draft.c.account_id, sorted(i for i, of in issued if of == currency))
+        await conn.execute(update(bill_draft).where(*own, bill_draft.c.currency == currency, done).values(issued=True))
 
 
 async def give_up_contents(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> None:

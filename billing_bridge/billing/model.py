@@ -186,6 +186,10 @@ class BillRun:
     """What its drafts say is kept: of a dry run, until it is old or another one has taken its place."""
 
 
+Key = tuple[AccountId, str]
+"""Account and currency, of which a run makes one document."""
+
+
 @dataclass(frozen=True, slots=True)
 class DraftTotal:
     """What the document of an account in one currency comes to. `agreed` is the sum of its charges."""
@@ -199,6 +203,10 @@ class DraftTotal:
     content: Mapping[str, Any] | None = None
     """Kept of dry runs alone."""
     issued: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.account_id, self.net.currency
 
     @property
     def total(self) -> Money:

@@ -33,7 +33,7 @@ from billing_bridge.billing import (
 )
 from billing_bridge.billing.counting import Counted, count
 from billing_bridge.billing.holds import PROOF, Hold
-from billing_bridge.billing.model import BillRun, RatedCharge, Subscription
+from billing_bridge.billing.model import BillRun, Key, RatedCharge, Subscription
 from billing_bridge.billing.parts import Part
 from billing_bridge.billing.repository import AsFound
 from billing_bridge.settings import BillingSettings
@@ -47,8 +47,8 @@ from controller.store.engine import Database
 _ACTOR = "system:billing_bridge"
 _READINGS = 3
 
-Documented = Callable[[AsyncConnection, BillRunId, Sequence[AccountId]], Awaitable[Collection[AccountId]]]
-"""Those of some accounts that have a document of a run, read in the caller's transaction."""
+Documented = Callable[[AsyncConnection, BillRunId, Sequence[AccountId]], Awaitable[Collection[Key]]]
+"""Of some accounts, the currencies in which they have a document of a run, read in the caller's transaction."""
 
 
 class NotAlone(RuleError):
@@ -59,10 +59,14 @@ class NotAlone(RuleError):
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """`accounts` are those whose charges may be others now: the one that was let go, and who shares its bill."""
+    """`accounts` are those whose charges may be others now: the one that was let go, and who shares its bill.
+
+    Not those in a currency in which one of them has its document already (`done`).
+    """
 
     batch: int
     accounts: tuple[AccountId, ...]
+    done: frozenset[Key] = frozenset()
 
 
 class SecondRating:
@@ -89,18 +93,20 @@ class SecondRating:
                 return None
             known = parts.unpacked(frozen.parts)
             part = parts.of_account(known, account_id) or Part((account_id,))
-            done = set(await documented(conn, run.bill_run_id, part.accounts))
-            if account_id in done:
+            done = frozenset(await documented(conn, run.bill_run_id, part.accounts))
+            left = [d for d in await drafts.of_accounts(conn, run.bill_run_id, part.accounts) if d.key not in done]
+            waits = {d.account_id for d in left} | set(part.accounts) - {i for i, _ in done}
+            if account_id not in waits:
                 await holds.rated(conn, run.bill_run_id, account_id)
                 return None
             now = self._clock.now()
-            before = await drafts.of_accounts(conn, run.bill_run_id, [account_id])
-            await again_rows.begin(conn, let_go, before, now)
-            free = [i for i in part.accounts if i not in done]
+            await again_rows.begin(conn, let_go, [d for d in left if d.account_id == account_id], now)
+            free = tuple(i for i in part.accounts if i in waits)
+            second = Second(batch, free, frozenset(key for key in done if key[0] in waits))
             if part.before and not await self._is_told(conn, let_go):
                 own = [i for i in frozen.account_ids if i in part.accounts]
-                await _Again(conn, run, batch, part, own, free, self._settings).rate(known, frozen, now)
-        return Second(batch, tuple(free))
+                await _Again(conn, run, part, own, second, self._settings).rate(known, frozen, now)
+        return second
 
     async def _is_told(self, conn: AsyncConnection, let_go: Hold) -> bool:
         """Whether it was let go although it cannot be rated alone: it leaves as it was proved."""
@@ -115,19 +121,18 @@ class _Again:
         self,
         conn: AsyncConnection,
         run: BillRun,
-        batch: int,
         part: Part,
         own: Sequence[AccountId],
-        free: Sequence[AccountId],
+        second: Second,
         settings: BillingSettings,
     ) -> None:
-        """`own` are the accounts whose subscriptions the run has rated, `free` those without a document."""
+        """`own` are the accounts whose subscriptions the run has rated."""
         self._conn = conn
         self._run = run
-        self._batch = batch
+        self._batch = second.batch
         self._part = part
         self._own = own
-        self._free = free
+        self._second = second
         self._settings = settings
         self._today = local_date(run.as_of, settings.zone)
         self._marks = {str(i): (b.rate_from_on, b.usage_billed_until_on) for i, b in part.before.items()}
@@ -137,7 +142,8 @@ class _Again:
         conn, run_id = self._conn, self._run.bill_run_id
         rows = await charge_rows.rows_of(conn, run_id, self._part.accounts)
         built_upon = await charge_rows.built_upon(conn, rows)
-        loose = [row for row in rows if row.account_id in self._free and row.charge_id not in built_upon]
+        free = [row for row in rows if self._may_change(row.account_id, row.currency)]
+        loose = [row for row in free if row.charge_id not in built_upon]
         marks = await repository.marks(conn, self._own)
         for _ in range(_READINGS):
             subscriptions = await self._subscriptions(loose)
@@ -172,9 +178,13 @@ class _Again:
     def _day(self, at: datetime) -> date:
         return local_date(at, self._settings.zone)
 
+    def _may_change(self, account_id: AccountId, currency: str) -> bool:
+        return account_id in self._second.accounts and (account_id, currency) not in self._second.done
+
     def _refuse_others(self, rated: Sequence[RatedCharge]) -> None:
         """Raises NotAlone."""
-        others = sorted({r.charge.account_id for r in rated} - set(self._free))
+        made = {(r.charge.account_id, r.charge.net.currency) for r in rated}
+        others = sorted({key[0] for key in made if not self._may_change(*key)})
         if others:
             raise NotAlone(
                 f"part of what has changed belongs on a document of account {', '.join(others)}, which has left, or is"

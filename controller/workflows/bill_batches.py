@@ -69,10 +69,12 @@ class Batches:
         let_go = {*await self._again.let_go(run.bill_run_id)} - {account_id}
         second = replace(second, accounts=tuple(i for i in second.accounts if i not in let_go))
         charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
-        drafted = await self._finance.drafts(charges) if charges else []
+        left = [c for c in charges if (c.account_id, c.net.currency) not in second.done]
+        drafted = await self._finance.drafts(left) if left else []
         begun = await self._again.begun(run.bill_run_id, account_id)
         stored = await self._book.drafts_of(run.bill_run_id, second.accounts)
-        shown = {_said_by(d) for d in (*begun.before, *(d for d in stored if d.account_id != account_id))}
+        others = [d for d in stored if d.account_id != account_id and d.key not in second.done]
+        shown = {_said_by(d) for d in (*begun.before, *others)}
         changed = frozenset(account for account, *_ in shown ^ {_said_by(d) for d in drafted})
         waiting: list[tuple[str, Waiting]] = []
         if changed:  # the one that was let go, or who shares its bill

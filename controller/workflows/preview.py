@@ -62,7 +62,7 @@ class Previews:
         shown = _by_key(await self._book.drafts_of(run.preview_id, accounts))
         now = _by_key(await self._book.drafts_of(run.bill_run_id, accounts))
         kept = (await self._billing.bill_run(run.preview_id)).contents
-        contents = await self._contents(run, accounts) if kept else {}
+        contents = await self._contents(run, keys) if kept else {}
         return [
             Difference(
                 *key,
@@ -76,14 +76,16 @@ class Previews:
         ]
 
     async def _contents(
-        self, run: BillRun, accounts: Sequence[AccountId]
+        self, run: BillRun, keys: Sequence[tuple[AccountId, str]]
     ) -> dict[tuple[AccountId, str], Mapping[str, Any]]:
         """What the run says: in its documents, or what they would say that wait."""
+        accounts = sorted({account_id for account_id, _ in keys})
         found: dict[tuple[AccountId, str], Mapping[str, Any]] = {}
         for issued in await self._finance.documents_of(run.bill_run_id, accounts):
             found[issued.account_id, issued.net.currency] = await self._finance.content(issued.invoice_id)
-        waiting = [a for a in accounts if not any(a == key[0] for key in found)]
-        charges = await self._billing.charges_of_accounts(run.bill_run_id, waiting)
+        waiting = sorted({key[0] for key in keys if key not in found})
+        charged = await self._billing.charges_of_accounts(run.bill_run_id, waiting)
+        charges = [c for c in charged if (c.account_id, c.net.currency) not in found]
         for draft in await self._finance.drafts(charges) if charges else ():
             found[draft.account_id, draft.net.currency] = draft.content
         return found

@@ -112,9 +112,10 @@ class FinanceService:
 
     async def documented(
         self, conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
-    ) -> set[AccountId]:
-        """Which of these accounts have a document of a bill run, read in the caller's transaction."""
-        return {AccountId(i) for i, _ in await repository.invoiced_accounts(conn, bill_run_id, accounts)}
+    ) -> set[tuple[AccountId, str]]:
+        """In which currencies these accounts have a document of a bill run, read in the caller's transaction."""
+        found = await repository.invoiced_accounts(conn, bill_run_id, accounts)
+        return {(AccountId(account_id), currency) for account_id, currency in found}
 
     async def proof(self, bill_run_id: BillRunId) -> RunProof:
         """What was written of a bill run, added up by the database."""

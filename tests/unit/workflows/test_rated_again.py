@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,111 +15,35 @@ from sqlalchemy import func, select
 from billing_bridge.billing.again_rows import BLOCKED, CHANGED, HELD_AGAIN, UNCHANGED
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import DONE, HELD
-from billing_bridge.billing.rerating import Reratings
 from billing_bridge.billing.run_book import RunBook
-from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.tables import bill_batch, charge
 from controller.domain.identity import AccountId, BillRunId
-from controller.domain.ports import RatedBatch, Waiting
 from controller.domain.units import GB
 from controller.store import audit
 from controller.store.engine import Database
-from controller.workflows import certificate
-from erp.crm.hierarchy import HierarchyService
-from erp.finance.model import Wanted
-from tests.support.billing_fakes import tariff
-from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
-
-FIBRE, FASTER, RIGHT = "a" * 32, "b" * 32, "c" * 32
-PRICES = [
-    tariff(FIBRE, "30.00", included=10 * GB, overage="1.00"),
-    tariff(FASTER, "60.00", name="Fibre 500"),
-    replace(
-        tariff(RIGHT, "25.00", included=10 * GB, overage="1.00"), offering_id=tariff(FIBRE, "0").offering_id, number=2
-    ),
-]
-
-
-class Net:
-    """A ChargeChecker that lets accounts wait which are charged as much as it is told, or more."""
-
-    def __init__(self) -> None:
-        self.limit = 10**9
-        self.seen: list[RatedBatch] = []
-        self.meanwhile: Callable[[], Any] | None = None
-
-    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
-        self.seen.append(batch)
-        if self.meanwhile is not None:
-            await self.meanwhile()
-        sums: dict[AccountId, int] = {}
-        for made in batch.charges:
-            sums[made.account_id] = sums.get(made.account_id, 0) + made.net.minor
-        return [Waiting(i, f"It comes to {minor}.") for i, minor in sums.items() if minor >= self.limit]
+from tests.support.billing_world import BillingWorld, berlin
+from tests.support.waiting_bills import (
+    FASTER,
+    FIBRE,
+    Net,
+    certified,
+    correct_price,
+    family,
+    held,
+    held_by_hand,
+    intact,
+    let_go,
+    nets,
+    two,
+    waiting_world,
+)
 
 
 @pytest.fixture
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
-    checker = Net()
-    made = BillingWorld(database, tmp_path, PRICES, berlin(2026, 9, 1, 10), accounts_per_batch=5, checker=checker)
-    made.net = checker  # type: ignore[attr-defined]
-    await made.entity()
-    await made.launch()
-    try:
+    async with waiting_world(database, tmp_path) as made:
         yield made
-    finally:
-        await made.close()
-
-
-async def two(world: BillingWorld) -> tuple[Line, Line]:
-    """Of September, one line used 12 GB: 2.00 above its fee; the other 110 GB, which are 100.00."""
-    lines = await world.activate(FIBRE), await world.activate(FIBRE)
-    for line, gb, at in zip(lines, (12, 110), (berlin(2026, 9, 2, 10), berlin(2026, 9, 12, 10)), strict=True):
-        for told in ((at, 0, 0), (at + timedelta(days=3), 0, gb * GB)):
-            world.clock.move_to(told[0])
-            await world.account_for(line, told)
-    world.clock.move_to(berlin(2026, 10, 1, 6))
-    world.net.limit = 15_800  # type: ignore[attr-defined]
-    return lines
-
-
-async def held(world: BillingWorld) -> tuple[BillRunId, Line]:
-    """A run in which the dear one of two waits."""
-    _, dear = await two(world)
-    run = BillRunId(await world.bill())
-    assert await world.book.waiting(run) == {dear.account_id}
-    return run, dear
-
-
-async def let_go(world: BillingWorld, run: BillRunId, line: Line, n: int = 1, source: str = CHECK) -> None:
-    await world.runs.release(run, line.account_id, source, reason="it was mended", actor="user:bert")
-    await world.jobs.wait(f"bill-run.v1:{run}:{n}")
-
-
-async def nets(world: BillingWorld, line: Line, run: str | None = None) -> list[int]:
-    """Of the documents of the line's account, oldest first."""
-    wanted = Wanted(account_ids=[line.account_id], bill_run_id=run)
-    return [i.net.minor for i in reversed(await world.finance.invoices(wanted, limit=100))]
-
-
-async def certified(world: BillingWorld, run: BillRunId) -> dict[str, Any]:
-    content = certificate.read((await world.certifier.certificates(run))[-1])[0]
-    assert all(check["holds"] for check in content["checks"])
-    return content
-
-
-async def intact(world: BillingWorld, line: Line) -> None:
-    """Every line of every document of the account is found again from its evidence."""
-    for found in await world.finance.invoices(Wanted(account_ids=[line.account_id]), limit=100):
-        for each in await world.finance.lines(found.invoice_id):
-            explained = await world.explainer.explain(each.line_id)
-            assert explained.intact, (each.description, explained.faults)
-
-
-async def correct_price(world: BillingWorld, month: date) -> None:
-    correct = Reratings(world.database, world.clock, BillingSettings(zone=BERLIN))
-    await correct.apply(PRICES[0].offering_id, month, (PRICES[0], PRICES[2]), reason="", actor="user:anna")
 
 
 async def test_usage_that_was_somebody_elses_is_not_on_the_bill_that_waited_for_it(world: BillingWorld) -> None:
@@ -389,25 +313,11 @@ async def test_a_bill_that_differs_again_after_it_was_let_go_waits_again(
     await certified(world, run)
 
 
-async def family(world: BillingWorld) -> tuple[Line, Line]:
-    """The child's line until October, and then the parent's: 32.00 for the one and 30.00 for the other."""
-    hierarchy = HierarchyService(world.database, world.clock)
-    parent, child = await world.customer("Holding AG"), await world.customer("Site 1")
-    line = await world.activate(FIBRE, child)
-    at = berlin(2026, 9, 12, 10)
-    await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), 0, 12 * GB))
-    world.clock.move_to(berlin(2026, 9, 30, 9))
-    await hierarchy.set_parent(child, parent, billed_to_parent=True, heading="Site 1", actor="user:anna")
-    await world.bus.drain()
-    world.clock.move_to(berlin(2026, 10, 1, 6))
-    return line, Line(parent, line.subscription_id, line.service_id, line.session_key)
-
-
 async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
     world: BillingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line, mine = await family(world)
-    run = BillRunId(await _held_by_hand(world, line.account_id, mine.account_id))
+    run = BillRunId(await held_by_hand(world, line.account_id, mine.account_id))
     for month in (9, 10):
         await correct_price(world, date(2026, month, 1))
     real, calls = world.runs.again.let_go, 0
@@ -427,7 +337,7 @@ async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
 
 async def test_who_shares_a_bill_and_has_another_one_by_now_is_checked_too(world: BillingWorld) -> None:
     line, mine = await family(world)
-    run = BillRunId(await _held_by_hand(world, line.account_id, mine.account_id))
+    run = BillRunId(await held_by_hand(world, line.account_id, mine.account_id))
     await correct_price(world, date(2026, 10, 1))
     await let_go(world, run, line, 2, "person")
     assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
@@ -440,7 +350,7 @@ async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(wo
     """The parent's bill waits and the child's has left; then the child's own period is corrected."""
     line, mine = await family(world)
     parent = mine.account_id
-    run = BillRunId(await _held_by_hand(world, parent))
+    run = BillRunId(await held_by_hand(world, parent))
     assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
     await correct_price(world, date(2026, 9, 1))
     await let_go(world, run, mine, 2, "person")
@@ -453,14 +363,3 @@ async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(wo
     await world.bill()
     assert sum(await nets(world, line)) == 2700
     await intact(world, line)
-
-
-async def _held_by_hand(world: BillingWorld, *accounts: AccountId) -> str:
-    run = await world.runs.start(as_of=None, account_id=None, actor="user:test", hold="wait")
-    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}")
-    for account_id in accounts:
-        await world.runs.hold(run.bill_run_id, account_id, reason="a call", actor="user:anna")
-    await world.book.release(run.bill_run_id, WHOLE_RUN, "person", reason="go", actor="user:anna")
-    await world.runs.resume()
-    await world.jobs.wait(f"bill-run.v1:{run.bill_run_id}:1")
-    return run.bill_run_id
