@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from controller.app.bus import Bus
+from controller.domain.events import DunningChanged, InvoiceIssued, PaymentReceived, PaymentReversed, ReceivablesChanged
 from controller.domain.identity import (
     AccountId,
     BillRunId,
@@ -100,6 +102,9 @@ class DunningWorld:
             zone=BERLIN,
             devices=self.measures,
         )
+        changes = (PaymentReceived, PaymentReversed, ReceivablesChanged, DunningChanged)
+        heard = dict.fromkeys(changes, self.work.on_account_changed) | {InvoiceIssued: self.work.on_invoice_issued}
+        self._bus = Bus(database, self.clock, {"dunning": heard})
 
     def sender(self, process: str = "headend-1") -> NoticeService:
         return NoticeService(
@@ -165,6 +170,11 @@ class DunningWorld:
         await self.room.follower.refresh_subscribers()
         return look
 
+    async def deliver(self) -> None:
+        """Dunning hears of what has happened, as wiring subscribes it, and logins follow."""
+        await self._bus.drain()
+        await self.room.follower.refresh_subscribers()
+
     async def nights(self, account_id: AccountId, until: date) -> None:
         """The nights until that day on which a step can be taken, and the last one, with their mail.
 
@@ -179,6 +189,10 @@ class DunningWorld:
 
     async def standing(self, account_id: AccountId) -> Standing:
         return await self.dunning.standing(account_id)
+
+    async def steps(self, account_id: AccountId) -> list[tuple[date, str]]:
+        """Those taken, the first one first."""
+        return [(row.taken_on, row.name) for row in reversed(await self.dunning.steps(account_id))]
 
     def login_gets(self, username: str) -> str:
         """What the next login gets: the name of its speed, or "rejected"."""
