@@ -10,12 +10,15 @@ order of arrival: the accounting commit loop cannot starve a bill run, nor a bil
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -28,6 +31,9 @@ USAGE = "usage"
 
 BUSY_TIMEOUT_S = 30
 """How long a statement waits for another process's SQLite transaction (a CLI beside the server)."""
+
+ASK_AFTER_S = 1.0
+"""How long a connection to PostgreSQL may have rested before it is asked whether it is there still."""
 
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=8000")
 """Of every connection. Whoever commits beyond that many pages writes the log back into the file: at the default of 1000
@@ -51,7 +57,9 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", begin_sqlite)
             event.listen(self.engine.sync_engine, "invalidate", _end_transaction)
         else:
-            self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+            self.engine = create_async_engine(self.url, pool_size=pool_size, max_overflow=4)
+            event.listen(self.engine.sync_engine, "checkin", _rest)
+            event.listen(self.engine.sync_engine, "checkout", self._ask_the_rested)
 
     @property
     def writer(self) -> AbstractAsyncContextManager[Any]:
@@ -94,6 +102,19 @@ class Database:
         for callback in self._after_commit.get(topic, ()):
             callback()
 
+    def _ask_the_rested(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        """Replace a connection that PostgreSQL has given up while nobody used it.
+
+        Asking before each use (`pool_pre_ping`) costs a round trip for each transaction; whoever worked a moment ago
+        is there still, or tells so by himself.
+        """
+        rested_s = time.monotonic() - record.info.get(_RESTS_SINCE, math.inf)
+        if rested_s > ASK_AFTER_S:
+            try:
+                self.engine.dialect.do_ping(dbapi_connection)
+            except self.engine.dialect.loaded_dbapi.Error as error:
+                raise InvalidatePoolError(str(error)) from error
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -104,11 +125,16 @@ class Database:
 
 
 _ABOUT = "headend_about"
+_RESTS_SINCE = "headend_rests_since"
 
 
 def tell(connection: AsyncConnection, topic: str) -> None:
     """Note that the caller's transaction is about `topic`: who follows it is woken when it has committed."""
     connection.info.setdefault(_ABOUT, set()).add(topic)
+
+
+def _rest(_dbapi_connection: Any, record: Any) -> None:
+    record.info[_RESTS_SINCE] = time.monotonic()
 
 
 def _configure_sqlite(dbapi_connection: Any, _record: Any) -> None:

@@ -1,14 +1,18 @@
-"""What becomes of a transaction whose task is cancelled."""
+"""What becomes of a transaction whose task is cancelled, and of a connection that the server has ended."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from controller.store import engine
 from controller.store.engine import Database
+from tests.support.databases import PostgresServer
 
 SLOW = """
     WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000)
@@ -42,3 +46,38 @@ async def test_who_is_cancelled_in_the_middle_of_a_statement_leaves_the_database
         assert (await conn.scalars(text("SELECT x FROM cancelled"))).all() == [2]
     await database.close()
     assert kept.value is not None
+
+
+async def _backend(database: Database) -> int:
+    async with database.read() as conn:
+        return int((await conn.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+async def _ended(database: Database, postgres: PostgresServer) -> int:
+    """The process behind a connection that rests in the pool, which PostgreSQL has ended meanwhile."""
+    pid = await _backend(database)
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    return pid
+
+
+async def test_a_rested_connection_that_is_gone_is_replaced_before_it_is_used(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ASK_AFTER_S", 0.0)
+    database = Database(postgres.url("postgres"))
+    gone = await _ended(database, postgres)
+    assert await _backend(database) != gone
+    await database.close()
+
+
+async def test_one_that_is_gone_a_moment_after_its_work_fails_once_and_is_replaced(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ASK_AFTER_S", 3600.0)
+    database = Database(postgres.url("postgres"))
+    gone = await _ended(database, postgres)
+    with pytest.raises(OperationalError):
+        await _backend(database)
+    assert await _backend(database) != gone
+    await database.close()
