@@ -19,7 +19,7 @@ from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import charge_usage, suspense, usage_day
 from controller.domain.identity import ServiceId
-from controller.store.many import insert_rows, one_of
+from controller.store.many import insert_rows, looked_up, one_of
 
 _OF_DAY = (
     usage_day.c.service_id,
@@ -39,9 +39,8 @@ async def of_services(
     conn: AsyncConnection, service_ids: Sequence[str], since: date
 ) -> Mapping[ServiceId, list[DayUsage]]:
     """Days that count on `since` or later: on themselves, or on the day to which they were released. In order."""
-    own = select(*_OF_DAY).where(one_of(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
-    rows = (await conn.execute(own.order_by(usage_day.c.service_id, usage_day.c.day))).all()
-    days = [DayUsage(*row) for row in rows]
+    own = select(*_OF_DAY).where(looked_up(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
+    days = [DayUsage(*row) for row in (await conn.execute(own)).all()]
     released = (
         select(*_OF_DAY, suspense.c.counted_on)
         .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))
@@ -53,8 +52,8 @@ async def of_services(
     )
     elsewhere = [DayUsage(*row) for row in await conn.execute(released)]
     if elsewhere:
-        known = {(u.service_id, u.day): u for u in [*days, *elsewhere]}
-        days = [known[key] for key in sorted(known)]
+        days = list({(u.service_id, u.day): u for u in [*days, *elsewhere]}.values())
+    days.sort()  # as they lie in the table they are nearly in order, which the database would not make use of
     return {service_id: list(found) for service_id, found in groupby(days, attrgetter("service_id"))}
 
 
@@ -65,7 +64,7 @@ async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]
     found = {service_id: sum(u.octets for u in usage if u.day < since) for service_id, usage in used.items()}
     total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
     query = select(usage_day.c.service_id, total).where(
-        one_of(conn, usage_day.c.service_id, sorted(used)), usage_day.c.day >= since
+        looked_up(conn, usage_day.c.service_id, sorted(used)), usage_day.c.day >= since
     )
     for service_id, octets in await conn.execute(query.group_by(usage_day.c.service_id)):
         found[service_id] += int(octets)
