@@ -97,10 +97,16 @@ invoice_line = Table(
     Column("tax_included", Boolean, nullable=False),
     Column("agreed_minor", BigInteger, nullable=False),
     Column("adjustment", Boolean, nullable=False),
-    Column("credits_line_id", Id, ForeignKey("finance_invoice_line.line_id"), index=True),
+    Column("credits_line_id", Id, ForeignKey("finance_invoice_line.line_id")),
     UniqueConstraint("invoice_id", "position"),
     UniqueConstraint("charge_id", "part"),
 )
+Index(
+    "ix_finance_invoice_line_credits_line_id",
+    invoice_line.c.credits_line_id,
+    postgresql_where=invoice_line.c.credits_line_id.is_not(None),
+    sqlite_where=invoice_line.c.credits_line_id.is_not(None),
+)  # hardly any line is a credit
 """A charge stands on one document: on one line, or on a part for each tax that its days bear.
 
 The agreed amounts of its lines are what was charged. `credits_line_id` is the line that a line of a credit note takes
