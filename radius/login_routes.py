@@ -13,7 +13,7 @@ from controller.http.endpoint import Call, Endpoint
 from radius.authorization.line import Line, line
 from radius.lines import LineService
 from radius.passwords import SITE, PasswordService
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 
 
 class LineBody(BaseModel):

@@ -32,6 +32,7 @@ from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
 from radius.lines import LineService
 from radius.listener import Listener
+from radius.nas_registry import NasService
 from radius.passwords import PasswordService
 from radius.pools.allocator import Allocator
 from radius.pools.grants import PoolGrants
@@ -46,10 +47,10 @@ from radius.quota.service import QuotaService
 from radius.realms import RealmService
 from radius.reporting import Reporting
 from radius.restricting import Restricting
-from radius.service import NasService, SubscriberService
 from radius.session_speed import SessionSpeed
 from radius.sessions import SessionController
 from radius.settings import RadiusSettings
+from radius.subscribers import SubscriberService
 from radius.trace import Traces
 from radius.transports import Transports
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from controller.domain.ports import Secret
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from radius.access_routes import NamedAttribute
+from radius.nas_registry import MAX_OVERLAP_S, NasChange, NasService
 from radius.repository import NasRow
-from radius.service import MAX_OVERLAP_S, NasChange, NasService
 from radius.sessions import SessionController
 
 IDENTITY = (

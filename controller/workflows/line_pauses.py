@@ -35,7 +35,7 @@ _refused = Counter("headend_pauses_refused_total", "Attempts to switch a paused 
 
 
 class Logins(Protocol):
-    """Of radius.service.SubscriberService: whether the next login is accepted."""
+    """Of radius.subscribers.SubscriberService: whether the next login is accepted."""
 
     async def set_enabled(self, *, service_id: ServiceId, enabled: bool, actor: str) -> None: ...
 

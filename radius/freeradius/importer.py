@@ -23,7 +23,8 @@ from radius.freeradius import mapping, sessions
 from radius.freeradius.model import Wanted, WantedLogin, WantedNas
 from radius.freeradius.sessions import SessionCounts
 from radius.freeradius.source import Source
-from radius.service import NasChange, NasService, SubscriberService
+from radius.nas_registry import NasChange, NasService
+from radius.subscribers import SubscriberService
 
 
 @dataclass

@@ -14,10 +14,10 @@ from cryptography import x509
 
 from controller.domain.ports import CoaOutcome
 from controller.store.engine import Database
+from radius.nas_registry import NasChange
 from radius.protocol.codes import COA_REQUEST, DISCONNECT_REQUEST, Attr
 from radius.protocol.packet import attribute
 from radius.radsec.settings import RadsecSettings
-from radius.service import NasChange
 from tests.support import freeradius
 from tests.support.pki import Authority
 from tests.support.radclient import MISSING, RADCLIENT, radclient

@@ -27,7 +27,7 @@ from lab.bras.session import Line
 from lab.clock import now
 from radius.authorization.directory import Directory
 from radius.follower import Follower, Registry
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 from tests.support.killing import TOKEN, Controller, wait_for
 from tests.support.radius import GOLD, SECRET, SERVICE
 

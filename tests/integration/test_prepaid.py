@@ -25,7 +25,7 @@ from lab.clock import now
 from radius.authorization.credit import USED_UP
 from radius.authorization.directory import Directory
 from radius.follower import Follower, Registry
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 from radius.vendors.mark import read_class
 from radius.vendors.terms import GARDEN_PROFILE
 from tests.support import zygote

@@ -12,7 +12,7 @@ import pytest
 
 from controller.domain.ports import Secret
 from controller.store.engine import Database
-from radius.service import NasChange
+from radius.nas_registry import NasChange
 from tests.support import namespaces
 from tests.support.radius import EPHEMERAL, RunningRoom, recording_room, register, running_room
 

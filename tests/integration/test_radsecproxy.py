@@ -20,8 +20,8 @@ import pytest
 from cryptography import x509
 
 from controller.store.engine import Database
+from radius.nas_registry import NasChange
 from radius.radsec.settings import RadsecSettings
-from radius.service import NasChange
 from tests.support.pki import Authority
 from tests.support.ports import free_port
 from tests.support.radclient import RADCLIENT, radclient

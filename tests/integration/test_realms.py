@@ -13,8 +13,8 @@ import pytest
 
 from controller.domain.ports import Secret
 from controller.store.engine import Database
+from radius.nas_registry import NasChange
 from radius.proxy.settings import PoolSettings
-from radius.service import NasChange
 from tests.support import freeradius
 from tests.support.eapol import EAPOL_TEST, eapol_test, network
 from tests.support.freeradius import FREERADIUS, SECRET, FreeRadius, home_server
@@ -41,7 +41,7 @@ QUICK = replace(EPHEMERAL, home_servers=PoolSettings(try_s=0.6, dead_after=2, ch
 
 @pytest.fixture
 def database(sqlite_database: Database) -> Database:
-    """SQLite alone: the queue is tested on both in tests/unit/radius/test_proxy.py."""
+    """SQLite alone: the queue is tested on both in tests/unit/radius/test_mirror.py."""
     return sqlite_database
 
 

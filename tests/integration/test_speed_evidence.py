@@ -22,8 +22,8 @@ from controller.store.engine import Database
 from lab.bras.nas import Bras, BrasSettings
 from lab.bras.session import Line, Session
 from lab.clock import now
+from radius.nas_registry import NasChange
 from radius.room import RadiusRoom
-from radius.service import NasChange
 from tests.support.radius import GOLD, SECRET, SERVICE, recording_room, register
 
 SILVER = SpeedProfile("silver-50", 50_000_000, 10_000_000)

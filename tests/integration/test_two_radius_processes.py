@@ -22,7 +22,7 @@ from controller.store import secrets
 from controller.store.engine import Database
 from radius.authorization.directory import Directory
 from radius.follower import Follower, Registry
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 from tests.support.controller import Controller
 from tests.support.databases import PostgresServer
 from tests.support.eapol import EAPOL_TEST, eapol_test, network

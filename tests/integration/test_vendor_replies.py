@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller.store.engine import Database
-from radius.service import NasChange
+from radius.nas_registry import NasChange
 from radius.vendors import reply
 from tests.support.radclient import MISSING, RADCLIENT, radclient
 from tests.support.radius import GOLD, SECRET, SERVICE, running_room

@@ -20,6 +20,7 @@ from controller.domain.ports import CoaOutcome
 from controller.store.engine import Database
 from radius.coa import CoaClient
 from radius.dynamic.relay import Relay
+from radius.nas_registry import NasChange
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
     ACCESS_ACCEPT,
@@ -39,7 +40,6 @@ from radius.radsec.certificates import RadsecCertificates
 from radius.radsec.client import TlsUpstream
 from radius.radsec.reverse import Reverse
 from radius.radsec.settings import RadsecSettings
-from radius.service import NasChange
 from tests.support.pki import Authority
 from tests.support.radius import EPHEMERAL, RunningRoom, running_room
 from tests.support.until import until

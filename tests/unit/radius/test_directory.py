@@ -19,7 +19,8 @@ from controller.store.engine import Database
 from radius import tables
 from radius.authorization.directory import Directory
 from radius.follower import Follower, Registry
-from radius.service import NasChange, NasService, SubscriberService
+from radius.nas_registry import NasChange, NasService
+from radius.subscribers import SubscriberService
 from tests.support.radius import GOLD, SERVICE, directory, secret_box, subscriber
 
 OTHER = ServiceId("0190a1b2c3d47e5f8a9b0c1d2e3f4a5c")

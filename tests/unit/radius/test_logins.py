@@ -21,7 +21,7 @@ from radius.follower import Follower, Registry
 from radius.lines import LineService
 from radius.passwords import PasswordService
 from radius.protocol.mschap import NtPassword, nt_hash
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 from tests.support.radius import GOLD, SERVICE, secret_box
 
 OTHER = ServiceId("0190a1b2c3d47e5f8a9b0c1d2e3f4a5c")

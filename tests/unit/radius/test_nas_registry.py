@@ -21,6 +21,7 @@ from radius.authorization.directory import Directory
 from radius.coa import CoaClient
 from radius.dynamic.reach import identity
 from radius.follower import Follower, Registry
+from radius.nas_registry import NasChange, NasService
 from radius.ports import LiveSession
 from radius.protocol.authenticator import SharedSecret
 from radius.protocol.codes import (
@@ -45,7 +46,6 @@ from radius.protocol.server import (
 )
 from radius.protocol.sources import Sources, member_id
 from radius.reporting import Reporting
-from radius.service import NasChange, NasService
 from radius.vendors import reply
 from tests.support.api import api_client
 from tests.support.radius import EPHEMERAL, FakeRecorder, authentication_server, nas, secret_box, subscriber

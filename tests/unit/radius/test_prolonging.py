@@ -25,7 +25,7 @@ from radius.dynamic.repository import Asked
 from radius.follower import Follower, Registry
 from radius.protocol.codes import COA_NAK, COA_REQUEST, MIKROTIK, Attr
 from radius.protocol.packet import integer_attribute
-from radius.service import SubscriberService
+from radius.subscribers import SubscriberService
 from tests.support.radius import GOLD, SERVICE, RecordingRoom, secret_box
 from tests.unit.radius import test_access
 from tests.unit.radius.test_access import Bras, world

@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 
 from controller.store.engine import Database
+from radius.nas_registry import NasChange
 from radius.protocol.codes import (
     ACCESS_ACCEPT,
     ACCESS_REJECT,
@@ -26,7 +27,6 @@ from radius.protocol.version11 import ALPN, ALPN_CLASSIC
 from radius.radsec.certificates import RadsecCertificates
 from radius.radsec.client import TlsUpstream
 from radius.radsec.settings import RadsecSettings
-from radius.service import NasChange
 from tests.support.pki import DAY, Authority, Issued
 from tests.support.radius import EPHEMERAL, RunningRoom, running_room
 from tests.support.until import until
