@@ -81,10 +81,7 @@ class RadiusRoom:
         self.follower = Follower(
             database, box, self.registry, self.directory, clock=clock, refresh_s=settings.refresh_s
         )
-        self.nas = NasService(database, clock, box, self.follower)
-        self.subscribers = SubscriberService(database, clock, box, self.follower, password_form=settings.password_form)
-        self.passwords = PasswordService(database, clock, box, self.follower, settings.password_form)
-        self.lines = LineService(database, clock, self.follower)
+        self._keep_registries(database, clock, box)
         self.coa = CoaClient(settings, clock)
         self.sessions = SessionController(
             database,
@@ -99,28 +96,10 @@ class RadiusRoom:
             process=settings.process,
             zone=settings.entity_zone,
         )
-        self.realms = RealmService(database, clock, self.follower)
         self.access = AccessService(database, clock, self.follower, self.sessions, defaults)
-        nas = self.registry.by_address
-        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir, settings.eap_tls_minimum)
-        self.pools = PoolService(database, clock, self.follower)
-        self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
-        evaluation = Evaluation(self.sessions.changes)
-        self.restricting = Restricting(clock, self.sessions.changes, has_garden=settings.garden is not None)
-        self.crediting = Crediting(
-            clock, self.sessions.changes, self.follower.refresh_subscribers, has_garden=settings.garden is not None
-        )
-        self.quota = QuotaService(database, clock, evaluation, self.follower.refresh_subscribers)
-        self.quota_counter = QuotaCounter(database, clock, evaluation, self.follower.refresh_subscribers)
-        grants = PoolGrants(Allocator(database, clock), clock)
-        accepts = None if database.is_sqlite else SharedAccepts(database)
-        admission = Admission(clock, settings.entity_zone, sessions, grants, accepts)
-        self._admission = admission
-        find, needs_binding = self.directory.resolve, settings.peap_needs_binding
-        served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
-        policy = Policy(self.directory, admission, served, store_password=self.passwords.changed_by_peer)
-        self._eap = EapCollector(policy.eap_sessions, certificates)
-        self.counters.eap = policy.eap_outcomes.ended
+        self.speeds = SessionSpeed(database, clock, self.sessions)
+        self._follow_limits(database, clock)
+        policy = self._policy(database, clock, sessions)
         self.visited = VisitedSessions(database, clock, recorder)
         self.transports = Transports(
             database,
@@ -132,6 +111,56 @@ class RadiusRoom:
             registry=self.registry,
             counters=self.counters,
         )
+        self._pass_changes_on(database, clock)
+        nas = self.registry.by_address
+        self.listener = Listener(
+            settings,
+            clock,
+            AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
+            AccountingServer(nas, InFlight(lifetime_s=settings.duplicate_lifetime_s)),
+            self.transports.recorder,
+            self.counters,
+        )
+        self.traces = Traces(database, clock, self._watch)
+
+    def _keep_registries(self, database: Database, clock: Clock, box: SecretBox) -> None:
+        """What people write down: boxes, logins, lines, realms and pools."""
+        password_form = self.settings.password_form
+        self.nas = NasService(database, clock, box, self.follower)
+        self.subscribers = SubscriberService(database, clock, box, self.follower, password_form=password_form)
+        self.passwords = PasswordService(database, clock, box, self.follower, password_form)
+        self.lines = LineService(database, clock, self.follower)
+        self.realms = RealmService(database, clock, self.follower)
+        self.pools = PoolService(database, clock, self.follower)
+        self.leases = LeaseKeeper(database, clock, lambda: self.directory.has_pools)
+
+    def _follow_limits(self, database: Database, clock: Clock) -> None:
+        """What arrears, an empty balance and a used-up allowance do to logins and to live sessions."""
+        changes, refresh = self.sessions.changes, self.follower.refresh_subscribers
+        has_garden = self.settings.garden is not None
+        evaluation = Evaluation(changes)
+        self.restricting = Restricting(clock, changes, has_garden=has_garden)
+        self.crediting = Crediting(clock, changes, refresh, has_garden=has_garden)
+        self.quota = QuotaService(database, clock, evaluation, refresh)
+        self.quota_counter = QuotaCounter(database, clock, evaluation, refresh)
+
+    def _policy(self, database: Database, clock: Clock, sessions: Sessions) -> Policy:
+        """Who is let in, by which methods, and what has to be awaited for that."""
+        settings = self.settings
+        certificates = None if settings.eap_dir is None else Certificates(settings.eap_dir, settings.eap_tls_minimum)
+        grants = PoolGrants(Allocator(database, clock), clock)
+        accepts = None if database.is_sqlite else SharedAccepts(database)
+        self._admission = Admission(clock, settings.entity_zone, sessions, grants, accepts)
+        find, needs_binding = self.directory.resolve, settings.peap_needs_binding
+        served = methods(settings.eap_methods, find, certificates, needs_binding=needs_binding)
+        policy = Policy(self.directory, self._admission, served, store_password=self.passwords.changed_by_peer)
+        self._eap = EapCollector(policy.eap_sessions, certificates)
+        self.counters.eap = policy.eap_outcomes.ended
+        return policy
+
+    def _pass_changes_on(self, database: Database, clock: Clock) -> None:
+        """CoA down the connections that NAS have opened, and what home servers ask for their users."""
+        settings = self.settings
         self.relay = Relay(database, clock, self.transports.links, timeout_s=settings.coa_tls_timeout_s)
         self.coa.over_tls = self.relay.send
         self.dynamic = DynamicPort(
@@ -145,16 +174,6 @@ class RadiusRoom:
         )
         if settings.operator_name or settings.dynamic_port is not None:
             self.transports.take_dynamic = self.dynamic.take
-        self.listener = Listener(
-            settings,
-            clock,
-            AuthenticationServer(nas, self.transports.decide, _duplicates(settings)),
-            AccountingServer(nas, InFlight(lifetime_s=settings.duplicate_lifetime_s)),
-            self.transports.recorder,
-            self.counters,
-        )
-        self.traces = Traces(database, clock, self._watch)
-        self.speeds = SessionSpeed(database, clock, self.sessions)
 
     def use_credit(self, control: CreditControl, without_credit: WithoutCredit | None = None) -> None:
         """Who grants slices of prepaid balances, and knows whose are used up; before `start`."""
