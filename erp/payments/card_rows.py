@@ -118,6 +118,20 @@ async def in_flight(conn: AsyncConnection, invoice_id: InvoiceId, currency: str)
     return Money(int(await conn.scalar(query) or 0), currency)
 
 
+async def free_overtaken(
+    conn: AsyncConnection, invoice_id: InvoiceId, left: Money, why: str, now: datetime, in_flight_since: datetime
+) -> None:
+    """Charges over more than is open now hold nothing any more, but those whose answer may be on its way.
+
+    They are never asked again. Should one have been charged all the same, its event books it.
+    """
+    late = (card_attempt.c.state == "unsure") | (card_attempt.c.changed_at < in_flight_since)
+    wanted = (card_attempt.c.invoice_id == invoice_id) & (card_attempt.c.amount_minor > left.minor)
+    undecided = card_attempt.c.state.in_(("asked", "unsure"))
+    values = {"state": "failed", "detail": why, "changed_at": now}
+    await conn.execute(update(card_attempt).where(wanted, undecided, late).values(values))
+
+
 async def by_reference(conn: AsyncConnection, reference: str) -> CardAttempt | None:
     row = (await conn.execute(select(card_attempt).where(card_attempt.c.reference == reference))).one_or_none()
     return None if row is None else _attempt(row)

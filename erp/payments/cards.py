@@ -84,6 +84,7 @@ class CardCharges:
         if owed is None:
             raise UnknownInvoice(f"no invoice {wanted.invoice_id}")
         account_id, left = AccountId(owed.account_id), Money(owed.open_minor, owed.total.currency)
+        await card_rows.free_overtaken(conn, owed.invoice_id, left, _LESS_OPEN, now, now - _IN_FLIGHT)
         asked = await card_rows.in_flight(conn, owed.invoice_id, left.currency)
         amount = wanted.amount or left - asked
         if amount.currency != left.currency or not 0 < amount.minor <= left.minor - asked.minor:
@@ -110,25 +111,30 @@ class CardCharges:
     async def repeat(self, attempt_id: str) -> CardAttempt:
         """Ask again for one whose answer did not come: under the same key, so that it is charged once.
 
-        Not when the key may be forgotten by now, nor when less is open than would be charged.
+        Not when the key may be forgotten by now, nor when less is open than would be charged: then it has failed, and
+        what is still open can be charged anew.
         """
         found = await self.attempt(attempt_id)
         if found.state not in ("asked", "unsure") or found.invoice_id is None:
             return found
         if self._clock.now() - found.asked_at >= _KEY_IS_SAFE:
-            return await self._leave(found, "failed", _TOO_LATE)
+            async with self._database.begin() as conn:
+                await card_rows.change(conn, attempt_id, "failed", _TOO_LATE, self._clock.now())
+            return await self.attempt(attempt_id)
         owed = await self._finance.invoice(found.invoice_id)
         if owed.open_minor < found.amount.minor:
-            return await self._leave(found, "unsure", _LESS_OPEN)
+            await self._free(found.invoice_id)
+            return await self.attempt(attempt_id)
         return await self._ask(found, f"Invoice {owed.number}")
 
-    async def _leave(self, found: CardAttempt, state: str, why: str) -> CardAttempt:
-        """Without asking. Its event, should one come yet, books it all the same."""
-        if (found.state, found.detail) == (state, why):
-            return found
+    async def _free(self, invoice_id: InvoiceId) -> None:
+        now = self._clock.now()
         async with self._database.begin() as conn:
-            await card_rows.change(conn, found.attempt_id, state, why, self._clock.now())
-        return await self.attempt(found.attempt_id)
+            await ledger.lock_books(conn)
+            owed = await documents.get_invoice(conn, invoice_id)
+            assert owed is not None, "invoices are never deleted"
+            left = Money(owed.open_minor, owed.total.currency)
+            await card_rows.free_overtaken(conn, invoice_id, left, _LESS_OPEN, now, now - _IN_FLIGHT)
 
     async def resume(self) -> int:
         """Ask again for everything whose answer did not come; how many are decided now."""

@@ -51,6 +51,8 @@ _NEXT = {
 }
 _FAILED = "The card was not charged. Ask the customer for another card, or for a transfer; nothing was booked."
 
+_UNSEEN = ("no answer", "less than that is open")
+"""How the details of failed charges begin whose answer never came."""
 _NOT_KNOWN = "Nobody knows whether the card was charged: see at the gateway's dashboard before you charge again."
 
 _SENT = "This form has asked for another charge before: see Card charges what became of it, then send this one again."
@@ -116,7 +118,7 @@ def _charges(site: Site, api: Api) -> list[WebPage]:
             back=Link("Card charges", "/payments/charges"), links=links,
             actions=[Action("Ask again now", f"{here}/repeat")] if may and state in _UNDECIDED else [],
             notes=[_NEXT[state]] if state in _NEXT else [],
-            messages=[_NOT_KNOWN if row["detail"].startswith("no answer") else _FAILED] if state == "failed" else [],
+            messages=[_NOT_KNOWN if row["detail"].startswith(_UNSEEN) else _FAILED] if state == "failed" else [],
         )  # fmt: skip
 
     async def repeat(visit: Visit) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from controller.domain.errors import Conflict, RuleError
 from controller.domain.identity import InvoiceId
@@ -15,6 +16,7 @@ from erp.payments import card_rows
 from erp.payments.cards import WantedCharge
 from erp.payments.errors import GatewayUnsure, NoGateway
 from erp.payments.stripe.client import StripeGateway
+from erp.payments.tables import card_attempt
 from lab.stripe import DECLINING
 from tests.support.http_server import serving
 from tests.support.payments import WEBHOOK_SECRET, Till, euro
@@ -230,7 +232,36 @@ async def test_a_charge_without_an_answer_is_not_asked_for_again_when_less_is_op
     with serving(app) as url:
         await till.gateway(url)
         await till.later(minutes=3)
-        assert await till.room.cards.resume() == 0
+        assert await till.room.cards.resume() == 1
         left = await till.room.cards.repeat(made.attempt_id)
-    assert (left.state, till.stripe.requests) == ("unsure", 0)
+    assert (left.state, till.stripe.requests) == ("failed", 0)
     assert "less than that is open" in left.detail
+
+
+async def test_a_charge_that_is_not_asked_for_again_holds_nothing_of_what_is_still_open(till: Till) -> None:
+    async def app() -> Any:
+        return till.stripe.app
+
+    await till.gateway()
+    made, invoice = await card(till)
+    await till.pay(made.account_id, "20.00", "t1")
+    with serving(app) as url:
+        await till.gateway(url)
+        rest = await till.room.cards.charge(WantedCharge("stripe", invoice, "cus_9", "pm_card_visa"), actor="user:anna")
+        await till.hear()
+    assert (rest.amount, await till.open_of(invoice), len(till.stripe.intents)) == (euro("15.70"), 0, 1)
+    assert (await till.room.cards.attempt(made.attempt_id)).state == "failed"
+
+
+async def test_a_charge_whose_answer_may_be_on_its_way_holds_its_amount_though_less_is_open(till: Till) -> None:
+    await till.gateway()
+    made, invoice = await card(till)
+    async with till.database.begin() as conn:
+        await conn.execute(update(card_attempt).values(state="asked"))
+    await till.pay(made.account_id, "20.00", "t1")
+    again = WantedCharge("stripe", invoice, "cus_9", "pm_1")
+    with pytest.raises(RuleError, match="are being charged"):
+        await till.room.cards.charge(again, actor="user:anna")
+    assert (await till.room.cards.repeat(made.attempt_id)).state == "asked"
+    await till.later(minutes=3)
+    assert (await till.room.cards.charge(again, actor="user:anna")).amount == euro("15.70")
