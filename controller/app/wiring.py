@@ -1,4 +1,4 @@
-"""Puts the program together: who hears which event, what is served, what runs, and in which order it starts.
+"""Puts the program together: who hears which event, what runs, and in which order it starts.
 
 Reading `subscriptions` is reading the system.
 """
@@ -16,15 +16,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge import account_routes
-from billing_bridge import routes as billing_routes
-from billing_bridge.checks import routes as check_queue_routes
-from billing_bridge.mrr import routes as mrr_routes
-from billing_bridge.prepaid import routes as prepaid_routes
-from billing_bridge.sources import routes as source_routes
-from billing_bridge.suspense import routes as suspense_routes
-from collectors import routes as collector_routes
-from controller.app import auth_routes, demo_routes, record_routes
+from controller.app import auth_routes, demo_routes, endpoints, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
 from controller.app.noc_data import NocGatherer
@@ -51,7 +43,6 @@ from controller.domain.events import (
 from controller.domain.ports import Secret
 from controller.http.endpoint import Endpoint
 from controller.provisioning import leases
-from controller.provisioning import routes as provisioning_routes
 from controller.store import secrets
 from controller.store.engine import Database
 from controller.store.executors import Executors, ExecutorSettings
@@ -60,55 +51,12 @@ from controller.store.stream import Stream
 from controller.store.timeseries import TimeSeriesSettings, keep_within_retention, open_time_series
 from controller.store.usage_reader import UsageLogReader
 from controller.web.noc.feed import NocFeed
-from controller.workflows import (
-    rerate,
-    routes_assurance,
-    routes_bill_runs,
-    routes_billing,
-    routes_catalog,
-    routes_contract_notices,
-    routes_dunning,
-    routes_orders,
-    routes_prepaid,
-)
 from controller.workflows.device_measures import DeviceMeasures, Reach
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.line_pauses import LinePauses
 from controller.workflows.order_fulfilment import OrderFulfilment
-from erp.catalog import routes as catalog_routes
-from erp.crm import hierarchy_routes
-from erp.crm import routes as crm_routes
-from erp.dunning import routes as dunning_routes
-from erp.finance import (
-    adjusting_routes,
-    books_routes,
-    correction_routes,
-    deposit_routes,
-    proposal_routes,
-    resale_routes,
-    revenue_routes,
-    settlement_routes,
-    tax_routes,
-    voucher_routes,
-)
-from erp.finance import routes as finance_routes
-from erp.inventory import routes as inventory_routes
-from erp.orders import contract_routes, item_routes, pause_routes
-from erp.orders import routes as orders_routes
-from erp.payments import cash_routes
-from erp.payments import routes as payments_routes
-from erp.payments.bank import routes as bank_routes
-from erp.payments.sepa import routes as sepa_routes
-from radius import access_routes, login_routes, member_routes, realms, session_speed_routes, trace_routes
-from radius import routes as radius_routes
-from radius.accounting import check_routes, quarantine_routes, whois_routes
-from radius.accounting import routes as session_routes
 from radius.accounting.counters import RecorderCollector
-from radius.dynamic import routes as change_routes
-from radius.pools import routes as pool_routes
-from radius.proxy import routes as proxy_routes
-from radius.quota import routes as quota_routes
 
 log = structlog.get_logger()
 
@@ -199,11 +147,10 @@ class Program:
         self.opening_disputes = Disputes(self.erp.disputes, self.erp.finance, self.money.explainer)
         self.bus = Bus(base.database, base.clock, subscriptions(self.money, self.erp, self.prepaid, self.dunning))
         self.is_ready = False
-        endpoints = self.endpoints()
-        noc = self._noc()
+        served, noc = self._endpoints(), self._noc()
         self.feed = NocFeed(noc, base.stream)
         site, pages = web_site(
-            endpoints=endpoints,
+            endpoints=served,
             authenticator=self.auth,
             sign_in=self.auth,
             clock=base.clock,
@@ -214,7 +161,7 @@ class Program:
             locale=settings.entity_locale,
         )
         app = build_app(
-            endpoints=endpoints,
+            endpoints=served,
             pages=pages,
             authenticator=self.auth,
             clock=base.clock,
@@ -229,75 +176,20 @@ class Program:
         except OSError as error:
             raise PortTaken(f"HTTP port {settings.http_port}: {error.strerror}; set HEADEND_HTTP_PORT") from None
 
-    def endpoints(self) -> list[Endpoint]:
-        """The whole API. Each room lists its own."""
+    def _endpoints(self) -> list[Endpoint]:
+        base, erp, money = self.base, self.erp, self.money
         found = [
-            *crm_routes.endpoints(self.erp.crm),
-            *hierarchy_routes.endpoints(self.erp.hierarchy),
-            *catalog_routes.endpoints(self.erp.catalog),
-            *inventory_routes.endpoints(self.erp.inventory),
-            *orders_routes.endpoints(self.erp.orders, self.base.clock),
-            *item_routes.endpoints(self.erp.items),
-            *contract_routes.endpoints(self.erp.contracts),
-            *routes_contract_notices.endpoints(self.erp.contract_notices),
-            *pause_routes.endpoints(self.erp.pauses),
-            *routes_orders.endpoints(self.fulfilment),
-            *provisioning_routes.endpoints(self.network.provisioning),
-            *radius_routes.endpoints(self.network.radius.nas, self.network.radius.sessions),
-            *access_routes.endpoints(self.network.radius.access),
-            *proxy_routes.endpoints(self.network.radius.transports.proxy),
-            *realms.endpoints(self.network.radius.realms),
-            *member_routes.endpoints(self.network.radius.follower.members),
-            *trace_routes.endpoints(self.network.radius.traces),
-            *session_speed_routes.endpoints(self.network.radius.speeds),
-            *login_routes.endpoints(
-                self.network.radius.passwords, self.network.radius.lines, self.network.radius.subscribers
-            ),
-            *session_routes.endpoints(self.network.sessions),
-            *pool_routes.endpoints(self.network.radius.pools),
-            *quota_routes.endpoints(self.network.radius.quota, self.base.settings.entity_zone),
-            *change_routes.endpoints(self.network.radius.sessions.changes),
-            *quarantine_routes.endpoints(self.network.quarantine),
-            *check_routes.endpoints(self.network.checks),
-            *whois_routes.endpoints(self.network.whois),
-            *collector_routes.endpoints(self.base.series, self.collection.health),
-            *billing_routes.endpoints(self.money.reader),
-            *account_routes.endpoints(self.money.accounts),
-            *prepaid_routes.endpoints(self.prepaid.balances),
-            *routes_prepaid.endpoints(self.prepaid.sales),
-            *suspense_routes.endpoints(self.money.suspense),
-            *check_queue_routes.endpoints(self.money.checks, self.base.settings.entity_currency),
-            *routes_assurance.endpoints(self.assurance.leakage, self.assurance.reconciliation),
-            *source_routes.endpoints(self.money.sources, self.money.intake, self.money.suspense),
-            *finance_routes.endpoints(self.erp.finance),
-            *correction_routes.endpoints(self.erp.finance.corrections),
-            *adjusting_routes.endpoints(self.erp.adjusting),
-            *settlement_routes.endpoints(self.erp.finance),
-            *payments_routes.endpoints(self.erp.payments),
-            *bank_routes.endpoints(self.erp.payments),
-            *sepa_routes.endpoints(self.erp.payments),
-            *cash_routes.endpoints(self.erp.payments),
-            *deposit_routes.endpoints(self.erp.deposits),
-            *voucher_routes.endpoints(self.prepaid.receipts),
-            *resale_routes.endpoints(self.erp.resale),
-            *books_routes.endpoints(self.erp.books),
-            *proposal_routes.endpoints(self.erp.proposals),
-            *revenue_routes.endpoints(self.erp.revenue),
-            *tax_routes.endpoints(self.erp.tax),
-            *rerate.endpoints(self.erp.catalog, self.money.reratings, self.money.bill_runs),
-            *routes_catalog.endpoints(self.erp.catalog, self.money.trials),
-            *mrr_routes.endpoints(self.money.revenue),
-            *routes_billing.endpoints(self.money.explainer),
-            *routes_bill_runs.endpoints(
-                self.money.bill_runs, self.money.billing, self.money.certifier, self.money.previews
-            ),
-            *dunning_routes.endpoints(self.erp.dunning, self.erp.board, self.erp.notices),
-            *routes_dunning.endpoints(self.erp.disputes, self.opening_disputes, self.dunning),
+            *endpoints.sales(erp, self.fulfilment, base.clock),
+            *endpoints.access(self.network, base.settings.entity_zone),
+            *endpoints.charging(base, self.collection, money, self.prepaid, self.assurance),
+            *endpoints.books(erp, self.prepaid),
+            *endpoints.bills(erp, money),
+            *endpoints.dunning(erp, self.opening_disputes, self.dunning),
             *auth_routes.endpoints(self.auth),
-            *record_routes.endpoints(self.base.database, self.bus),
+            *record_routes.endpoints(base.database, self.bus),
         ]
-        if isinstance(self.base.clock, MovableClock):
-            found += demo_routes.endpoints(self.base.clock)
+        if isinstance(base.clock, MovableClock):
+            found += demo_routes.endpoints(base.clock)
         return found
 
     def _noc(self) -> NocGatherer:
