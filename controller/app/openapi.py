@@ -100,7 +100,7 @@ def _operation(endpoint: Endpoint, schemas: _References, components: dict[str, S
         operation["parameters"] = parameters
     if endpoint.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": not endpoint.may_lack_body,
             "content": {"application/json": {"schema": _reference(schemas, endpoint.body, "validation")}},
         }
     return {**operation, **endpoint.extra}

@@ -63,6 +63,14 @@ def parse_body(raw: bytes, content_type: str, model: type[BaseModel]) -> BaseMod
     return parsed
 
 
+def no_body(model: type[BaseModel]) -> BaseModel:
+    """What a caller means who sends nothing where nothing must be said. Raises Problem 422."""
+    try:
+        return model.model_validate({})
+    except ValidationError as error:
+        raise invalid(error, where="body", document={}) from error
+
+
 def parse_json(raw: bytes) -> Any:
     """Strict JSON. Raises Problem 400."""
     try:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.domain.clock import Clock
-from controller.http.content import check_path, parse_body, parse_query, read_body
+from controller.http.content import check_path, no_body, parse_body, parse_query, read_body
 from controller.http.endpoint import PUBLIC, Call, Endpoint, Page, Principal, Result
 from controller.http.problem import Problem, respond, respond_to
 
@@ -69,7 +69,9 @@ async def _call(endpoint: Endpoint, request: Request, principal: Principal, cloc
     query = parse_query(request.query_params.multi_items(), endpoint.query)
     body: BaseModel | None = None
     if endpoint.body is not None:
-        body = parse_body(await read_body(request), request.headers.get("content-type", ""), endpoint.body)
+        raw, media_type = await read_body(request), request.headers.get("content-type", "")
+        is_sent = bool(raw) or not endpoint.may_lack_body
+        body = parse_body(raw, media_type, endpoint.body) if is_sent else no_body(endpoint.body)
     return Call(principal=principal, now=clock.now(), path=path, body=body, query=query, request=request)
 
 

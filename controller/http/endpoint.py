@@ -138,3 +138,9 @@ class Endpoint:
     also: Sequence[str] = field(default=())
     """Other media types of the answer, where the query chooses among them."""
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def may_lack_body(self) -> bool:
+        """A POST whose body may say nothing at all can be sent without one, and then without its type."""
+        fields = self.body.model_fields.values() if self.body is not None else ()
+        return self.method == "POST" and self.body is not None and not any(f.is_required() for f in fields)

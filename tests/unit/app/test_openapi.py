@@ -8,7 +8,7 @@ from controller.app.bus import Bus
 from controller.app.server import Health, build_app
 from controller.domain.clock import SystemClock
 from controller.domain.ports import Secret
-from controller.http.endpoint import PUBLIC, Call, Endpoint
+from controller.http.endpoint import PUBLIC, Call, Endpoint, PageQuery
 from controller.http.models import Out
 from controller.store.engine import Database
 from tests.support.fuzz import Fuzzer
@@ -52,6 +52,17 @@ def test_every_endpoint_is_described_with_its_scope_and_its_problems(endpoints: 
     assert files["responses"]["200"]["content"] == {"application/pdf": {}}
     assert "503" in files["responses"]
     assert files["parameters"][0]["name"] == "name"
+
+
+def test_a_body_that_may_say_nothing_is_described_as_one_that_may_be_left_out() -> None:
+    async def end(_call: Call) -> None:
+        return None
+
+    described = openapi.document(
+        [Endpoint(m, "/choices", "crm:write", end, "Choose", body=PageQuery) for m in ("POST", "PUT")]
+    )
+    choices = described["paths"]["/api/v1/choices"]
+    assert [choices[m]["requestBody"]["required"] for m in ("post", "put")] == [False, True]
 
 
 def test_a_list_is_described_as_a_page_and_its_query_as_parameters(endpoints: list[Endpoint]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic import BaseModel, Field, RootModel, ValidationError, model_validator
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -36,6 +36,18 @@ class Thing(In):
     share: Decimal | None = None
 
 
+class Choice(In):
+    name: str = "the usual"
+
+
+class NarrowChoice(Choice):
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.name == "the usual":
+            raise ValueError("say which")
+        return self
+
+
 class ThingOut(Out):
     name: str
     at: Instant
@@ -51,6 +63,10 @@ async def make(call: Call) -> ThingOut:
     thing = call.body_as(Thing)
     price = None if thing.price is None else MoneyOut.of(thing.price.money())
     return ThingOut(name=thing.name, at=thing.at or call.now, price=price)
+
+
+async def choose(call: Call) -> ThingOut:
+    return ThingOut(name=call.body_as(Choice).name, at=call.now)
 
 
 async def listed(call: Call) -> Page:
@@ -84,6 +100,8 @@ ENDPOINTS = [
     Endpoint("POST", "/things/rehearsal", "crm:write", nothing, "Rehearse"),
     Endpoint("GET", "/failures/{kind}", "crm:read", failing, "Fail"),
     Endpoint("GET", "/open", PUBLIC, nothing, "Open"),
+    Endpoint("POST", "/choices", "crm:write", choose, "Choose", returns=ThingOut, body=Choice),
+    Endpoint("POST", "/choices/narrow", "crm:write", choose, "Choose", returns=ThingOut, body=NarrowChoice),
 ]
 
 
@@ -235,6 +253,18 @@ async def test_a_refused_value_is_named_but_never_repeated() -> None:
     response = await send("POST", "/things", json={"name": "x", "count": "hunter2"})
     assert [e["pointer"] for e in problem(response, 422)["errors"]] == ["#/count"]
     assert "hunter2" not in response.text
+
+
+async def test_a_post_that_need_not_say_anything_may_be_sent_without_a_body_and_its_type() -> None:
+    usual: tuple[dict[str, Any], ...] = ({}, {"headers": JSON}, {"json": {}})
+    for known in usual:
+        assert (await send("POST", "/choices", **known)).json()["name"] == "the usual"
+    assert (await send("POST", "/choices", json={"name": "x"})).json()["name"] == "x"
+    refused = await send("POST", "/choices", content=b'{"name": "x"}', headers={"content-type": "text/plain"})
+    assert problem(refused, 415)["code"] == "media-type"
+    assert problem(await send("POST", "/choices/narrow"), 422)["code"] == "invalid"
+    assert problem(await send("POST", "/things"), 415)["code"] == "media-type"
+    assert problem(await send("POST", "/things", headers=JSON), 400)["code"] == "json"
 
 
 async def test_a_body_of_another_type_is_415_and_a_large_one_413() -> None:
