@@ -8,9 +8,6 @@ from hashlib import sha256
 from typing import Any
 
 from billing_bridge.sources.answers import (
-    AssignmentIn,
-    AssignmentOut,
-    AssignmentQuery,
     CallOut,
     CallQuery,
     CheckOut,
@@ -21,17 +18,9 @@ from billing_bridge.sources.answers import (
     DeliveryQuery,
     EventsIn,
     FileIn,
-    GivenOut,
     HourOut,
     HourQuery,
-    IdentifierIn,
-    IdentifierOut,
-    IdentifierQuery,
     LedgerOut,
-    MovedBookingOut,
-    MovedOut,
-    MovesOut,
-    MovesQuery,
     RecordOut,
     RecordQuery,
     RetireIn,
@@ -43,6 +32,19 @@ from billing_bridge.sources.answers import (
     UsageEventIn,
 )
 from billing_bridge.sources.cdr import CsvMapping, read
+from billing_bridge.sources.decision_answers import (
+    AssignmentIn,
+    AssignmentOut,
+    AssignmentQuery,
+    GivenOut,
+    IdentifierIn,
+    IdentifierOut,
+    IdentifierQuery,
+    MovedBookingOut,
+    MovedOut,
+    MovesOut,
+    MovesQuery,
+)
 from billing_bridge.sources.identifiers import PHONE, Wanted
 from billing_bridge.sources.intake import Intake
 from billing_bridge.sources.model import Fact, Source
