@@ -12,7 +12,7 @@ chained: link = SHA-256(link of the delivery before ‖ header ‖ digests of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -56,6 +56,17 @@ _records = Counter(
 _complete = Gauge(
     "headend_billing_bridge_source_complete_timestamp_seconds", "Until when a source is complete", ["source"]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A delivery, record by record: rows and digests of what is new, of that what can be placed and what waits."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    arrived: list[Arrived] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    duplicates: list[Told] = field(default_factory=list)
 
 
 class Intake:
@@ -118,43 +129,14 @@ class Intake:
         actor: str,
     ) -> tuple[Report, Ids, int]:
         first_id, tally = ids.record_id + 1, Tally()
-        known = await repository.digests(conn, source.name, {one.key for one in told})
-        rows: list[tuple[Any, ...]] = []
-        record_digests: list[bytes] = []
-        arrived: list[Arrived] = []
-        waiting: list[Waiting] = []
-        duplicates: list[Told] = []
-        for one in told:
-            digest = one.digest
-            seen = known.get(one.key)
-            key, reason = one.key, None
-            if seen is not None and seen != digest:
-                key = f"conflict:{sha256(one.key.encode() + digest).hexdigest()}"
-                reason = CONFLICT, f"another content than before under the key {one.key[:120]}"
-                seen = known.get(key) or (await repository.digests(conn, source.name, [key])).get(key)
-            if seen == digest:
-                duplicates.append(one)
-                continue
-            known[key] = digest
-            record_id = first_id + len(rows)
-            stored = replace(one, key=key) if isinstance(one, Fact) else one
-            proof = record_digest(source.name, record_id, stored, digest)
-            record_digests.append(proof)
-            if isinstance(one, Unreadable):
-                reason = MALFORMED, f"line {one.line}: {one.detail}"
-            rows.append(repository.record_row(record_id, source, stored, key, now, SUSPENSE, digest, proof))
-            if reason is not None:
-                waiting.append(_refused(one, record_id, now, *reason))
-            else:
-                assert isinstance(one, Fact)
-                arrived.append(Arrived(record_id, now, one))
-        await repository.add_records(conn, rows)
-        await repository.suspend(conn, source.name, waiting, now)
-        ids = Ids(ids.record_id + len(rows), ids.call_id)
+        read = await _read(conn, source, told, first_id, now)
+        await repository.add_records(conn, read.rows)
+        await repository.suspend(conn, source.name, read.waiting, now)
+        ids = Ids(ids.record_id + len(read.rows), ids.call_id)
         placed, last_interval_id, ids = await self._placing.place(
-            conn, source, arrived, last_interval_id=position.last_interval_id, ids=ids, now=now, tally=tally
+            conn, source, read.arrived, last_interval_id=position.last_interval_id, ids=ids, now=now, tally=tally
         )
-        states = [(one.record_id, placed.state(one.record_id)) for one in arrived]
+        states = [(one.record_id, placed.state(one.record_id)) for one in read.arrived]
         await repository.set_states(conn, (s for s in states if s[1] != SUSPENSE))
         counted = dict.fromkeys(("rated", "unrated", SUSPENSE), 0)
         for record_id, state in states:
@@ -162,18 +144,18 @@ class Intake:
             tally.accept(source.name, now, state, 0)
             for disposition, amount in placed.amounts[record_id].items():
                 tally.accept(source.name, now, disposition, amount, records=0)
-        counted[SUSPENSE] += len(waiting)
-        if waiting:
-            tally.accept(source.name, now, SUSPENSE, 0, len(waiting))
-        for one in duplicates:
+        counted[SUSPENSE] += len(read.waiting)
+        if read.waiting:
+            tally.accept(source.name, now, SUSPENSE, 0, len(read.waiting))
+        for one in read.duplicates:
             tally.accept(source.name, now, DUPLICATE, _amount(one, source, now))
         await tally.write(conn)
-        until = self._complete(source, [one.fact for one in arrived], complete_until, now)
+        until = self._complete(source, [one.fact for one in read.arrived], complete_until, now)
         number = source.deliveries + 1
-        link = link_digest(source.link, source.name, number, first_id, to_micros(now), record_digests)
+        link = link_digest(source.link, source.name, number, first_id, to_micros(now), read.digests)
         made = Report(
             0, source.name, number, title, content, now, actor, len(told), counted["rated"], counted["unrated"],
-            counted[SUSPENSE], len(duplicates), until, link,
+            counted[SUSPENSE], len(read.duplicates), until, link,
         )  # fmt: skip
         delivery_id = await repository.add_delivery(conn, made, first_id, source.link)
         await repository.change(conn, source.name, complete_until=until, deliveries=number, link=link)
@@ -203,6 +185,37 @@ def _amount(told: Told, source: Source, now: datetime) -> int:
     if isinstance(told, Unreadable) or implausible(told, source.measure, now) is not None:
         return 0
     return told.duration_s if source.measure == CALLS else told.octets
+
+
+async def _read(conn: AsyncConnection, source: Source, told: Sequence[Told], first_id: int, now: datetime) -> _Read:
+    """Tell what is new from what was there before; new records are numbered from `first_id` on."""
+    known = await repository.digests(conn, source.name, {one.key for one in told})
+    read = _Read()
+    for one in told:
+        digest = one.digest
+        seen = known.get(one.key)
+        key, reason = one.key, None
+        if seen is not None and seen != digest:
+            key = f"conflict:{sha256(one.key.encode() + digest).hexdigest()}"
+            reason = CONFLICT, f"another content than before under the key {one.key[:120]}"
+            seen = known.get(key) or (await repository.digests(conn, source.name, [key])).get(key)
+        if seen == digest:
+            read.duplicates.append(one)
+            continue
+        known[key] = digest
+        record_id = first_id + len(read.rows)
+        stored = replace(one, key=key) if isinstance(one, Fact) else one
+        proof = record_digest(source.name, record_id, stored, digest)
+        read.digests.append(proof)
+        if isinstance(one, Unreadable):
+            reason = MALFORMED, f"line {one.line}: {one.detail}"
+        read.rows.append(repository.record_row(record_id, source, stored, key, now, SUSPENSE, digest, proof))
+        if reason is not None:
+            read.waiting.append(_refused(one, record_id, now, *reason))
+        else:
+            assert isinstance(one, Fact)
+            read.arrived.append(Arrived(record_id, now, one))
+    return read
 
 
 def _refused(told: Told, record_id: int, now: datetime, reason: str, detail: str) -> Waiting:
