@@ -194,39 +194,12 @@ def endpoints(suspense: SuspenseService) -> list[Endpoint]:
         return ReleasedOut.of(released)
 
     return [
-        Endpoint(
-            "GET",
-            "/suspense",
-            scope="billing:read",
-            handler=index,
-            summary="Usage that cannot be charged to anybody yet, oldest first",
-            query=SuspenseQuery,
-            returns=SuspenseOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/suspense/totals",
-            scope="billing:read",
-            handler=totals,
-            summary="How much waits in suspense, by reason",
-            returns=SuspenseTotalsOut,
-        ),
-        Endpoint(
-            "GET",
-            "/suspense/{suspense_id}",
-            scope="billing:read",
-            handler=show,
-            summary="One item of usage in suspense",
-            returns=SuspenseOut,
-        ),
-        Endpoint(
-            "POST",
-            "/suspense/{suspense_id}/release",
-            scope="billing:write",
-            handler=release,
-            summary="Map, charge, accept or write off usage in suspense",
-            body=ReleaseIn,
-            returns=ReleasedOut,
-        ),
-    ]
+        Endpoint("GET", "/suspense", "billing:read", index, "Usage that cannot be charged to anybody yet, oldest first",
+                 query=SuspenseQuery, returns=SuspenseOut, paged=True),
+        Endpoint("GET", "/suspense/totals", "billing:read", totals, "How much waits in suspense, by reason",
+                 returns=SuspenseTotalsOut),
+        Endpoint("GET", "/suspense/{suspense_id}", "billing:read", show, "One item of usage in suspense",
+                 returns=SuspenseOut),
+        Endpoint("POST", "/suspense/{suspense_id}/release", "billing:write", release,
+                 "Map, charge, accept or write off usage in suspense", body=ReleaseIn, returns=ReleasedOut),
+    ]  # fmt: skip

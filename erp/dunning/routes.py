@@ -168,14 +168,7 @@ def _decisions(dunning: DunningService) -> list[Endpoint]:
 
     of_account = "/dunning/accounts/{account_id}"
     return [
-        change(
-            f"{of_account}/holds",
-            hold,
-            "Leave an account alone for some days, or for ever",
-            HoldIn,
-            PauseOut,
-            201,
-        ),
+        change(f"{of_account}/holds", hold, "Leave an account alone for some days, or for ever", HoldIn, PauseOut, 201),
         change(f"{of_account}/promises", promise, "The customer promises to pay by a day", PromiseIn, PauseOut, 201),
         change(f"{of_account}/plans", agree, "Agree on instalments of what is owed", PlanIn, PlanMadeOut, 201),
         change(f"{of_account}/hand-over", hand_over, "The claim was handed over", ReasonIn, PauseOut, 201),

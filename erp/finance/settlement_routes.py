@@ -135,41 +135,15 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
         return await detail(made.payment_id)
 
     return [
-        Endpoint(
-            "GET",
-            "/payments/{payment_id}",
-            scope="finance:read",
-            handler=payment,
-            summary="One payment: what it settles, what was taken back, what of it went back",
-            returns=PaymentDetailOut,
-        ),
-        Endpoint(
-            "POST",
-            "/payments/{payment_id}/allocations",
-            scope="finance:write",
-            handler=apply,
-            summary="Settle an invoice of the same account with what is unapplied of a payment",
-            body=ApplyIn,
-            returns=PaymentDetailOut,
-            status=201,
-        ),
-        Endpoint(
-            "POST",
-            "/allocations/{allocation_id}/reverse",
-            scope="finance:write",
-            handler=take_back,
-            summary="Take back that a payment settled an invoice; the row stays and one of the opposite amount follows",
-            body=TakeBackIn,
-            returns=PaymentDetailOut,
-        ),
-        Endpoint(
-            "POST",
-            "/invoices/{invoice_id}/write-off",
-            scope="finance:write",
-            handler=write_off,
-            summary="Give up what is open of an invoice: a loss, less the tax in it where the law gives that back",
-            body=WriteOffIn,
-            returns=PaymentDetailOut,
-            status=201,
-        ),
-    ]
+        Endpoint("GET", "/payments/{payment_id}", "finance:read", payment,
+                 "One payment: what it settles, what was taken back, what of it went back", returns=PaymentDetailOut),
+        Endpoint("POST", "/payments/{payment_id}/allocations", "finance:write", apply,
+                 "Settle an invoice of the same account with what is unapplied of a payment", body=ApplyIn,
+                 returns=PaymentDetailOut, status=201),
+        Endpoint("POST", "/allocations/{allocation_id}/reverse", "finance:write", take_back,
+                 "Take back that a payment settled an invoice; the row stays and one of the opposite amount follows",
+                 body=TakeBackIn, returns=PaymentDetailOut),
+        Endpoint("POST", "/invoices/{invoice_id}/write-off", "finance:write", write_off,
+                 "Give up what is open of an invoice: a loss, less the tax in it where the law gives that back",
+                 body=WriteOffIn, returns=PaymentDetailOut, status=201),
+    ]  # fmt: skip
