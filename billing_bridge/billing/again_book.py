@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,10 +25,10 @@ class AgainBook:
         self._database = database
         self._clock = clock
 
-    async def let_go(self, bill_run_id: BillRunId) -> list[AccountId]:
-        """Accounts that were released and wait to be rated again."""
+    async def let_go(self, bill_run_id: BillRunId, among: Iterable[AccountId] | None = None) -> list[AccountId]:
+        """Accounts, of all or `among` these, that were released and wait to be rated again."""
         async with self._database.read() as conn:
-            return list(await holds.to_rate(conn, bill_run_id))
+            return list(await holds.to_rate(conn, bill_run_id, among))
 
     async def set_rated_again(
         self,
@@ -47,7 +47,7 @@ class AgainBook:
             if not await again_rows.is_open(conn, bill_run_id, account_id):
                 return  # another process was faster
             await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, second.done, found)
-            held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, account_id)
+            held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, [account_id])
             if not held_meanwhile:
                 await holds.rated(conn, bill_run_id, account_id)
             for source, found_now in waiting:
@@ -85,7 +85,7 @@ class AgainBook:
             " the next bill run charges the difference."
         )
         async with self._database.begin() as conn:
-            let_go = (await holds.to_rate(conn, bill_run_id, account_id)).get(account_id)
+            let_go = (await holds.to_rate(conn, bill_run_id, [account_id])).get(account_id)
             if let_go is None:
                 return
             before = [d for d in await drafts.of_accounts(conn, bill_run_id, [account_id]) if not d.issued]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, func, literal, select, tuple_, union, update
+from sqlalchemy import Row, delete, func, literal, null, select, tuple_, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing.holds import STANDS, WHOLE_RUN
@@ -31,6 +31,7 @@ _COLUMNS = (
     "issued",
     "content",
 )
+_WITHOUT_CONTENT = (*(bill_draft.c[name] for name in _COLUMNS if name != "content"), null().label("content"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ async def give_up_contents(conn: AsyncConnection, bill_run_id: BillRunId, batch:
 
 
 async def of_batch(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[DraftTotal]:
-    query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
+    """Without what they say."""
+    query = select(*_WITHOUT_CONTENT).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
     return [_draft(row) for row in await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))]
 
 
@@ -127,6 +129,12 @@ async def of_accounts(conn: AsyncConnection, bill_run_id: BillRunId, accounts: S
         bill_draft.c.bill_run_id == bill_run_id, one_of(conn, bill_draft.c.account_id, sorted(accounts))
     )
     return [_draft(row) for row in await conn.execute(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))]
+
+
+async def accounts_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> list[AccountId]:
+    """The accounts that have drafts in a batch."""
+    query = select(bill_draft.c.account_id).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
+    return [AccountId(i) for i in await conn.scalars(query.distinct())]
 
 
 async def batches_of(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> list[int]:

@@ -7,7 +7,7 @@ was rated again: what was wrong may have been mended meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing_bridge.tables import bill_hold
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import Waiting
-from controller.store.many import insert_all
+from controller.store.many import insert_all, one_of
 
 CHECK, PERSON, PREVIEW, PROOF = "check", "person", "preview", "proof"
 """Found by the checks; decided by somebody; not what the preview said; not what was proved before the first number."""
@@ -61,6 +61,16 @@ async def standing(conn: AsyncConnection, bill_run_id: BillRunId) -> set[Account
     return {AccountId(i) for i in await conn.scalars(query)}
 
 
+async def standing_of(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Iterable[AccountId]) -> set[AccountId]:
+    """Those of some accounts that wait, however many others do; WHOLE_RUN among them when all do."""
+    query = select(bill_hold.c.account_id).where(
+        bill_hold.c.bill_run_id == bill_run_id,
+        one_of(conn, bill_hold.c.account_id, sorted({*accounts, WHOLE_RUN})),
+        STANDS,
+    )
+    return {AccountId(i) for i in await conn.scalars(query)}
+
+
 async def is_held(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> bool:
     """Whether somebody still has to let the account, or the whole run, go."""
     query = select(bill_hold.c.source).where(
@@ -72,11 +82,11 @@ async def is_held(conn: AsyncConnection, bill_run_id: BillRunId, account_id: Acc
 
 
 async def to_rate(
-    conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId | None = None
+    conn: AsyncConnection, bill_run_id: BillRunId, accounts: Iterable[AccountId] | None = None
 ) -> dict[AccountId, Hold]:
     """Accounts that nobody holds any more and that wait to be rated again, each with the hold that was released last.
 
-    In order of account; with `account_id` that one alone.
+    In order of account; with `accounts` those of them alone.
     """
     still = bill_hold.alias()
     held = select(still.c.source).where(
@@ -85,8 +95,8 @@ async def to_rate(
         still.c.released_at.is_(None),
     )
     query = select(bill_hold).where(bill_hold.c.bill_run_id == bill_run_id, bill_hold.c.to_rate, ~held.exists())
-    if account_id is not None:
-        query = query.where(bill_hold.c.account_id == account_id)
+    if accounts is not None:
+        query = query.where(one_of(conn, bill_hold.c.account_id, sorted(accounts)))
     rows = await conn.execute(query.order_by(bill_hold.c.account_id, bill_hold.c.released_at))
     return {AccountId(row.account_id): _hold(row) for row in rows}
 

@@ -147,14 +147,15 @@ class RunBook:
         """The batch has these documents, with the digests of what they said before they had a number."""
         async with self._database.begin() as conn:
             frozen = await runs.lock_batch(conn, bill_run_id, batch)  # first, as who rates again does
-            waits_already = await holds.standing(conn, bill_run_id)
+            concerned = [*frozen.account_ids, *(found.account_id for _, found in waiting)]
+            waits_already = await holds.standing_of(conn, bill_run_id, concerned)
             for source, found in waiting:
                 if found.account_id not in waits_already:  # one that was let go before stands again, or it never ends
                     made = Hold(bill_run_id, found.account_id, source, found.reason, self._clock.now(), _ACTOR)
                     await holds.put(conn, made)
                     waits_already.add(found.account_id)
             await drafts.set_issued(conn, bill_run_id, batch, issued)
-            waits = not (await holds.standing(conn, bill_run_id)).isdisjoint(frozen.account_ids)
+            waits = not waits_already.isdisjoint(frozen.account_ids)
             left = waits or not all(d.issued for d in await drafts.of_batch(conn, bill_run_id, batch))
             await runs.set_invoiced(conn, bill_run_id, batch, len(issued), complete=not left)
 
@@ -166,7 +167,7 @@ class RunBook:
         Until it ends nobody rates an account of the batch again. Who waits by now, or has another draft, may not.
         """
         await runs.lock_batch(conn, bill_run_id, batch)
-        waiting = await holds.standing(conn, bill_run_id)
+        waiting = await holds.standing_of(conn, bill_run_id, {account_id for account_id, _ in known})
         if WHOLE_RUN in waiting:
             return set()
         now = {(d.account_id, d.net.currency): d.sha256 for d in await drafts.of_batch(conn, bill_run_id, batch)}
@@ -230,6 +231,11 @@ class RunBook:
         async with self._database.read() as conn:
             return await holds.standing(conn, bill_run_id)
 
+    async def waiting_in(self, bill_run_id: BillRunId, batch: int) -> set[AccountId]:
+        """Accounts with drafts in a batch that wait; holds.WHOLE_RUN among them when all do."""
+        async with self._database.read() as conn:
+            return await holds.standing_of(conn, bill_run_id, await drafts.accounts_of(conn, bill_run_id, batch))
+
     async def hold(
         self, bill_run_id: BillRunId, account_id: AccountId, source: str, *, reason: str, actor: str
     ) -> Hold:
@@ -288,7 +294,7 @@ class RunBook:
         """Let the run be held if it shall be; False when it was released in this moment."""
         async with self._database.begin() as conn:
             await runs.lock(conn, bill_run_id)
-            if WHOLE_RUN not in await holds.standing(conn, bill_run_id):
+            if not await holds.is_held(conn, bill_run_id, WHOLE_RUN):
                 return False
             await runs.stand_still(conn, bill_run_id)
         return True

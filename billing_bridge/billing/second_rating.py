@@ -81,14 +81,14 @@ class SecondRating:
         May be repeated: it finds then what it made, and makes it once more. Raises NotAlone.
         """
         async with self._database.begin() as conn:
-            batch = await runs.batch_of(conn, run.bill_run_id, account_id)
-            if batch is None:
-                batch = next(iter(await drafts.batches_of(conn, run.bill_run_id, account_id)), None)
+            batch = next(iter(await drafts.batches_of(conn, run.bill_run_id, account_id)), None)
+            if batch is None:  # all lists of accounts are looked through for it
+                batch = await runs.batch_of(conn, run.bill_run_id, account_id)
             if batch is None:
                 await holds.rated(conn, run.bill_run_id, account_id)
                 return None
             frozen = await runs.lock_batch(conn, run.bill_run_id, batch)  # no document of it is written meanwhile
-            let_go = (await holds.to_rate(conn, run.bill_run_id, account_id)).get(account_id)
+            let_go = (await holds.to_rate(conn, run.bill_run_id, [account_id])).get(account_id)
             if let_go is None:
                 return None
             known = parts.unpacked(frozen.parts)

@@ -66,7 +66,7 @@ class Batches:
         if second is None:
             return
         # Others of its part that were let go too have their own turn, and the drafts that they were held with.
-        let_go = {*await self._again.let_go(run.bill_run_id)} - {account_id}
+        let_go = {*await self._again.let_go(run.bill_run_id, second.accounts)} - {account_id}
         second = replace(second, accounts=tuple(i for i in second.accounts if i not in let_go))
         charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
         left = [c for c in charges if (c.account_id, c.net.currency) not in second.done]
@@ -96,7 +96,7 @@ class Batches:
     async def issue(self, run: BillRun, batch: int) -> bool:
         """The documents of a batch; False when the whole run waits, and nothing was done."""
         bill_run_id = run.bill_run_id
-        waiting = await self._book.waiting(bill_run_id)
+        waiting = await self._book.waiting_in(bill_run_id, batch)
         if WHOLE_RUN in waiting:
             return False
         drafts = {(d.account_id, d.net.currency): d for d in await self._book.drafts(bill_run_id, batch)}

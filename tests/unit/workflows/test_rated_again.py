@@ -322,12 +322,12 @@ async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
         await correct_price(world, date(2026, month, 1))
     real, calls = world.runs.again.let_go, 0
 
-    async def in_between(bill_run_id: BillRunId) -> list[AccountId]:
+    async def in_between(bill_run_id: BillRunId, *among: Any) -> list[AccountId]:
         nonlocal calls
         calls += 1
         if calls == 2:  # its charges are others by now, and who is left to its own turn is asked for
             await world.book.release(run, mine.account_id, "person", reason="seen", actor="user:anna")
-        return await real(bill_run_id)
+        return await real(bill_run_id, *among)
 
     monkeypatch.setattr(world.runs.again, "let_go", in_between)
     await let_go(world, run, line, 2, "person")
