@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from sqlalchemy import insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import Clock
 from controller.domain.errors import HeadendError
 from controller.domain.identity import AccountId, InvoiceId, InvoiceLineId, new_id
-from controller.domain.money import Money
+from controller.domain.money import Money, allocate
 from controller.store.engine import Database
 from erp.dunning import repository
 from erp.dunning.errors import AlreadyEnded, DisputeRefused, UnknownDispute
@@ -29,7 +28,7 @@ from erp.dunning.model import disputed_of, policy_on, working_day
 from erp.dunning.service import DunningService, changed
 from erp.dunning.tables import dispute, evidence
 from erp.finance.corrections import CorrectionService
-from erp.finance.crediting import Creditable
+from erp.finance.crediting import Gross
 from erp.finance.model import CLAIMS
 from erp.finance.service import FinanceService
 
@@ -211,19 +210,16 @@ class DisputeService:
             raise AlreadyEnded(f"dispute {dispute_id} was {found.state} already")
         return found
 
-    async def _credited(self, found: Dispute) -> dict[InvoiceLineId, Money | None]:
-        """The net amount to be credited of each line: the contested amount, in proportion to what is left of them."""
+    async def _credited(self, found: Dispute) -> dict[InvoiceLineId, Gross | None]:
+        """What is credited of each line, with its tax: the contested amount, in proportion to what is left of them."""
         lines = [c for c in await self._corrections.creditable(found.invoice_id) if c.left.minor > 0]
         if found.line_id is not None:
             lines = [c for c in lines if c.line.line_id == found.line_id]
-        whole = sum(_gross(c) for c in lines)
-        if found.amount.amount >= whole:
+        left = [c.gross_left.minor for c in lines]
+        if found.amount.minor >= sum(left):
             return {c.line.line_id: None for c in lines}
-        net = Money.rounded(
-            found.amount.amount * sum(c.left.amount for c in lines) / whole, found.amount.currency, ROUND_HALF_UP
-        )
-        parts = zip((c.line.line_id for c in lines), _shared(net, [_gross(c) for c in lines]), strict=True)
-        return {line_id: part for line_id, part in parts if part}
+        parts = zip((c.line.line_id for c in lines), allocate(found.amount.minor, left), strict=True)
+        return {line_id: Gross(Money(part, found.amount.currency)) for line_id, part in parts if part}
 
     async def _resolve(
         self, found: Dispute, state: str, days: int, resolution: str, actor: str, credit_note_id: InvoiceId | None
@@ -251,22 +247,6 @@ class DisputeService:
             said = {"dispute_id": found.dispute_id, "state": state, "until_on": after.until_on}
             await changed(conn, now, found.account_id, f"dispute.{state}", actor, resolution, {"state": OPEN}, said)
         return after
-
-
-def _gross(found: Creditable) -> Decimal:
-    """What is left of a line, with its tax."""
-    line = found.line
-    return found.left.amount * (1 + (line.tax.amount / line.net.amount if line.net else Decimal(0)))
-
-
-def _shared(total: Money, weights: Sequence[Decimal]) -> list[Money]:
-    """`total` in proportion to `weights`, exact to the minor unit: the largest remainders get what is missing."""
-    whole = sum(weights)
-    exact = [total.amount * w / whole for w in weights]
-    floors = [Money.rounded(e, total.currency, ROUND_FLOOR).minor for e in exact]
-    order = sorted(range(len(exact)), key=lambda n: (Money(floors[n], total.currency).amount - exact[n], n))
-    raised = set(order[: total.minor - sum(floors)])
-    return [Money(floor + (n in raised), total.currency) for n, floor in enumerate(floors)]
 
 
 async def _get(conn: AsyncConnection, dispute_id: str) -> Dispute:

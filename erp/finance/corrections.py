@@ -35,7 +35,7 @@ from erp.crm.model import Customer
 from erp.crm.service import CrmService
 from erp.finance import adjustments, ledger, repository
 from erp.finance.adjustments import Adjustment, Noted
-from erp.finance.crediting import Creditable, credit_of, credit_run, document_of
+from erp.finance.crediting import Creditable, Gross, credit_of, credit_run, document_of
 from erp.finance.errors import (
     OverCredit,
     ReferenceTaken,
@@ -46,7 +46,7 @@ from erp.finance.errors import (
 )
 from erp.finance.issue import Addressed
 from erp.finance.issuing import Issuer, entity_of
-from erp.finance.model import Invoice
+from erp.finance.model import Invoice, InvoiceLine
 
 VOID = "void"
 """Reference of the credit note that takes back all that is left."""
@@ -68,13 +68,13 @@ class CorrectionService:
     async def credit(
         self,
         invoice_id: InvoiceId,
-        wanted: Mapping[InvoiceLineId, Money | None],
+        wanted: Mapping[InvoiceLineId, Money | Gross | None],
         *,
         reason: str,
         reference: str,
         actor: str,
     ) -> Invoice:
-        """A credit note over some lines: of each a net amount, or None for all that is left of it.
+        """A credit note over some lines: of each an amount, without or with its tax, or None for all that is left.
 
         The same reference again is the same credit note. Raises UnknownInvoice, UnknownInvoiceLine, OverCredit,
         WrongCurrency, ReferenceTaken where the reference was used for something else.
@@ -259,26 +259,34 @@ async def _invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
 
 
 async def _require_same_credit(
-    conn: AsyncConnection, known: Invoice, wanted: Mapping[InvoiceLineId, Money | None]
+    conn: AsyncConnection, known: Invoice, wanted: Mapping[InvoiceLineId, Money | Gross | None]
 ) -> None:
     """Whether an earlier credit note is what is asked for now. What "all that was left" came to then is not asked."""
-    given = {line.credits_line_id: -line.net for line in await repository.lines(conn, known.invoice_id)}
-    other = any(net is not None and net != given.get(line_id) for line_id, net in wanted.items())
+    given = {line.credits_line_id: line for line in await repository.lines(conn, known.invoice_id)}
+    other = any(line_id in given and not _is_of(given[line_id], amount) for line_id, amount in wanted.items())
     if wanted and (other or set(wanted) != set(given)):
         raise ReferenceTaken(f"the reference is that of {known.number}, which takes back something else")
+
+
+def _is_of(credited: InvoiceLine, amount: Money | Gross | None) -> bool:
+    """Whether a line of a credit note takes back what is wanted."""
+    if isinstance(amount, Gross):
+        return amount.amount == -(credited.net + credited.tax)
+    return amount is None or amount == -credited.net
 
 
 def _require(
     original: Invoice,
     lines: Mapping[InvoiceLineId, Creditable],
-    wanted: Mapping[InvoiceLineId, Money | None],
+    wanted: Mapping[InvoiceLineId, Money | Gross | None],
 ) -> None:
     if not wanted:
         raise OverCredit(f"nothing is left of {original.number} to be credited")
     strange = sorted(set(wanted) - lines.keys())
     if strange:
         raise UnknownInvoiceLine(f"{original.number} has no line {strange[0]}")
-    for net in wanted.values():
+    for amount in wanted.values():
+        net = amount.amount if isinstance(amount, Gross) else amount
         if net is not None and net.currency != original.net.currency:
             raise WrongCurrency(f"{original.number} is in {original.net.currency}")
 

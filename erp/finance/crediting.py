@@ -1,7 +1,8 @@
 """What a credit of a line takes back of its net, its VAT and its levies. Pure.
 
 A line is credited in parts. Each takes its share of every component, commercially rounded, and never more than is left;
-the part that takes the last of the net takes the last of everything, so that parts are the whole.
+the part that takes the last of the net takes the last of everything, so that parts are the whole. A part that is named
+with the tax in it is split into its components by largest remainder, and is their sum.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from controller.domain.identity import (
     ServiceId,
     SubscriptionId,
 )
-from controller.domain.money import Money
+from controller.domain.money import Money, allocate
 from erp.finance.errors import OverCredit
 from erp.finance.model import Draft, InvoiceLine, Levy, groups_of
 
@@ -45,6 +46,27 @@ class Creditable:
         """What of its net may still be credited."""
         return self.line.net + self.net_before
 
+    @property
+    def gross_left(self) -> Money:
+        """The same with its taxes."""
+        return self.left + self.line.tax + self.tax_before
+
+    @property
+    def taxes(self) -> list[tuple[Money, Money]]:
+        """Its VAT, then each levy: the whole, and what of it was credited before."""
+        nothing = Money.zero(self.line.net.currency)
+        levied = sum((levy.tax for levy, _ in self.levies), nothing)
+        levied_before = sum((before for _, before in self.levies), nothing)
+        levies = [(levy.tax, before) for levy, before in self.levies]
+        return [(self.line.tax - levied, self.tax_before - levied_before), *levies]
+
+
+@dataclass(frozen=True, slots=True)
+class Gross:
+    """An amount with the taxes of its line in it: net and taxes of the credit come to it exactly."""
+
+    amount: Money
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -57,33 +79,63 @@ class Taken:
     line_id: InvoiceLineId
 
 
-def credit_of(found: Creditable, net: Money | None, account_id: AccountId, bill_run_id: BillRunId) -> Taken:
-    """Of a line `net` (without tax), or all that is left. Raises OverCredit."""
+def credit_of(found: Creditable, amount: Money | Gross | None, account_id: AccountId, bill_run_id: BillRunId) -> Taken:
+    """Of a line an amount without tax, one with all taxes in it to the minor unit, or all that is left.
+
+    Raises OverCredit.
+    """
     line, left = found.line, found.left
-    wanted = left if net is None else net
     if line.credits_line_id is not None:
         raise OverCredit(f"line {line.position} is a credit itself: what it took back is charged anew by an adjustment")
+    if isinstance(amount, Gross):
+        net, taxes = _of_gross(found, amount.amount)
+        return _taken(found, net, taxes, account_id, bill_run_id)
+    wanted = left if amount is None else amount
     if not wanted or (wanted.minor > 0) is not (left.minor > 0) or abs(wanted.minor) > abs(left.minor):
         raise OverCredit(f"line {line.position}, {line.item}: {left} are left of {line.net}, not {wanted}")
-    part = Decimal(wanted.minor) / line.net.minor
-    last = wanted == left
+    return _taken(found, wanted, _shares(found, wanted), account_id, bill_run_id)
 
-    def share(whole: Money, before: Money) -> Money:
-        rest = whole + before
-        if last:
-            return -rest
-        mine = Money.rounded(whole.amount * part, whole.currency, ROUND_HALF_UP)
-        return -(mine if abs(mine.minor) <= abs(rest.minor) else rest)
 
+def _shares(found: Creditable, net: Money) -> list[Money]:
+    """Of each of `found.taxes` what goes with `net`: commercially rounded, never more than is left."""
+    if net == found.left:
+        return [whole + before for whole, before in found.taxes]
+    return [_share(whole, before, Decimal(net.minor) / found.line.net.minor) for whole, before in found.taxes]
+
+
+def _share(whole: Money, before: Money, part: Decimal) -> Money:
+    mine, rest = Money.rounded(whole.amount * part, whole.currency, ROUND_HALF_UP), whole + before
+    return mine if abs(mine.minor) <= abs(rest.minor) else rest
+
+
+def _of_gross(found: Creditable, gross: Money) -> tuple[Money, list[Money]]:
+    """The net in `gross`, and of each of `found.taxes` what is in it. Raises OverCredit."""
+    line, left, whole = found.line, found.left, found.gross_left
+    sign = -1 if left.minor < 0 else 1
+    if not left or not 0 < sign * gross.minor <= sign * whole.minor:
+        raise OverCredit(f"line {line.position}, {line.item}: {whole} are left of it with its tax, not {gross}")
+    rests = [sign * (total + before).minor for total, before in found.taxes]
+    net, tax = allocate(sign * gross.minor, [sign * left.minor, sum(rests)])
+    if gross != whole and net > 1 and net == sign * left.minor:
+        net, tax = net - 1, tax + 1  # who takes the last of the net takes the last of its tax
+    if not net:
+        net, tax = 1, tax - 1
+    taxes = allocate(tax, rests) if tax else [0] * len(rests)
+    return Money(sign * net, gross.currency), [Money(sign * minor, gross.currency) for minor in taxes]
+
+
+def _taken(
+    found: Creditable, net: Money, taxes: Sequence[Money], account_id: AccountId, bill_run_id: BillRunId
+) -> Taken:
+    line = found.line
+    agreed = line.agreed + found.agreed_before
+    if net != found.left:
+        agreed = _share(line.agreed, found.agreed_before, Decimal(net.minor) / line.net.minor)
     levies = tuple(
-        Levy(0, levy.code, levy.name, levy.authority, share(levy.tax, before), -wanted, levy.rate)
-        for levy, before in found.levies
+        Levy(0, levy.code, levy.name, levy.authority, -tax, -net, levy.rate)
+        for (levy, _), tax in zip(found.levies, taxes[1:], strict=True)
     )
-    whole_levy = sum((levy.tax for levy, _ in found.levies), Money.zero(wanted.currency))
-    levied_before = sum((before for _, before in found.levies), Money.zero(wanted.currency))
-    vat = share(line.tax - whole_levy, found.tax_before - levied_before)
-    agreed = share(line.agreed, found.agreed_before)
-    return Taken(_charge(found, wanted, account_id, bill_run_id), agreed, vat, levies, line.line_id)
+    return Taken(_charge(found, net, account_id, bill_run_id), -agreed, -taxes[0], levies, line.line_id)
 
 
 def document_of(taken: Sequence[Taken]) -> Draft:

@@ -16,7 +16,7 @@ from controller.domain.identity import AccountId, BillRunId, InvoiceId, InvoiceL
 from controller.domain.money import Money
 from erp.finance import correction_routes
 from erp.finance.adjustments import Adjustment
-from erp.finance.crediting import Creditable, credit_of
+from erp.finance.crediting import Creditable, Gross, credit_of, document_of
 from erp.finance.einvoice import cii, ubl
 from erp.finance.einvoice.model import of_content
 from erp.finance.errors import OverCredit, ReferenceTaken, UnknownInvoiceLine, WrongCurrency
@@ -211,6 +211,40 @@ def test_parts_credited_in_any_sizes_are_the_whole(
     assert gone["tax"] == -line.tax.minor
     assert gone["agreed"] == -line.agreed_minor
     assert {levy.code: gone[levy.code] for levy in levies} == {levy.code: -levy.tax.minor for levy in levies}
+
+
+@given(
+    st.integers(1, 10**5),
+    st.integers(0, 10**5),
+    st.lists(st.integers(0, 10**4), max_size=3),
+    st.lists(st.integers(1, 10**5), max_size=6),
+    st.sampled_from([1, -1]),
+)
+def test_parts_credited_with_their_tax_are_that_to_the_cent(
+    net: int, vat: int, levied: list[int], sizes: list[int], sign: int
+) -> None:
+    levies = [
+        Levy(0, f"l{n}", "levy", "state", Money(sign * minor, "EUR"), Money(net, "EUR"))
+        for n, minor in enumerate(levied)
+    ]
+    line = replace(LINE, net=Money(sign * net, "EUR"), tax=Money(sign * (vat + sum(levied)), "EUR"))
+    gone, before = Money.zero("EUR"), Money.zero("EUR")
+    levies_gone = {levy.code: Money.zero("EUR") for levy in levies}
+    for size in sizes:
+        found = Creditable(line, gone, before, gone, 0, tuple((levy, levies_gone[levy.code]) for levy in levies))
+        wanted = Money(sign * size, "EUR")
+        if not found.left or size > abs(found.gross_left.minor):
+            with pytest.raises(OverCredit):
+                credit_of(found, Gross(wanted), AccountId("a"), BillRunId("r"))
+            continue
+        taken = credit_of(found, Gross(wanted), AccountId("a"), BillRunId("r"))
+        document = document_of([taken])
+        assert document.total == -wanted
+        gone, before = gone + document.net, before + document.tax
+        for levy in taken.levies:
+            levies_gone[levy.code] += levy.tax
+        for whole, less in [(line.net, gone), (line.tax, before), *((v.tax, levies_gone[v.code]) for v in levies)]:
+            assert 0 <= -sign * less.minor <= sign * whole.minor
 
 
 async def test_an_adjustment_is_a_document_of_its_own(books: Books) -> None:
