@@ -35,8 +35,8 @@ class PrepaidIn(In):
 
 
 class CloseIn(In):
-    """With `pay_out` what is left becomes a payment of the account; without, it stays for when the balance is opened
-    again, or closed once more."""
+    """With `pay_out` what is left becomes a payment of the account, once all that was used is debited; without, it
+    stays for when the balance is opened again, or closed once more."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     pay_out: bool = True
@@ -107,7 +107,8 @@ class SliceOut(Out):
 class PrepaidOut(Out):
     """`balance`, `reserved` and `available` are in `unit`: minor units of a currency, octets or seconds. `worth` was
     paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody. From `expires_on` on
-    what is left is gone, unless it is topped up before."""
+    what is left is gone, unless it is topped up before. `standing` is closing while what sessions have used is waited
+    for, until `closing_until` at most, and until what is left is paid out (`pays_out`)."""
 
     service_id: str
     account_id: str
@@ -119,6 +120,9 @@ class PrepaidOut(Out):
     overshoot: int
     standing: str
     opened_at: Instant
+    closing_at: Instant | None
+    closing_until: Instant | None
+    pays_out: bool
     closed_at: Instant | None
     expires_on: date | None
     version_id: str | None
@@ -130,7 +134,8 @@ class PrepaidOut(Out):
 
     @classmethod
     def of(cls, found: PrepaidState) -> PrepaidOut:
-        wallet, terms = found.wallet, found.terms
+        wallet, terms, closing = found.wallet, found.terms, found.closing
+        shut = "closing" if closing else "closed" if wallet.closed_at else None
         return cls(
             service_id=wallet.service_id,
             account_id=wallet.account_id,
@@ -140,8 +145,11 @@ class PrepaidOut(Out):
             available=wallet.available,
             worth=MoneyOut.of(wallet.worth),
             overshoot=wallet.overshoot,
-            standing="closed" if wallet.closed_at else wallet.standing.value,
+            standing=shut or wallet.standing.value,
             opened_at=wallet.opened_at,
+            closing_at=wallet.closing_at,
+            closing_until=None if closing is None else closing.until_at,
+            pays_out=closing is not None and closing.pay_out,
             closed_at=wallet.closed_at,
             expires_on=wallet.expires_on,
             version_id=terms.version_id,

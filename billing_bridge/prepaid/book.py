@@ -40,6 +40,8 @@ from controller.domain.price import Meter
 
 _STOP = "stop"
 _WAITING = (State.PENDING, State.SHUT)
+_COUNTED = (State.PENDING, State.OPEN, State.FINAL)
+"""Of sessions whose use costs something."""
 _FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -74,7 +76,7 @@ class Book(Balance):
 
     def standing(self, now: datetime) -> Standing:
         """How a login that came now would be treated."""
-        if self.wallet.closed_at is not None:
+        if not self.wallet.is_in_use:
             return Standing.OUT
         if any(s.open for s in self.sessions.values()) or self._state(now).affordable(1):
             return Standing.OPEN
@@ -85,8 +87,8 @@ class Book(Balance):
     def reserve(self, reservation_id: str, station: str, nas_id: str, now: datetime) -> Slice | NoCredit:
         """A slice for a session that is about to begin."""
         terms = self._terms_at(now)
-        if self.wallet.closed_at is not None:
-            return NoCredit(FinalAction.DISCONNECT, "the prepaid balance of the service was closed")
+        if not self.wallet.is_in_use:
+            return NoCredit(FinalAction.DISCONNECT, f"the prepaid balance of the service {self.wallet.shut}")
         for session in self.sessions.values() if station else ():
             if session.station == station:
                 self._give_back(session, Kind.RELEASE, f"again:{reservation_id}:{session.reservation_id}", now)
@@ -112,7 +114,8 @@ class Book(Balance):
 
     def report(self, reading: Reading, now: datetime) -> None:
         """Debit what a record says that is new; keep a live session's slice long enough."""
-        session = self.by_key(reading.session_key) or self._bind(reading, now)
+        known = self.by_key(reading.session_key)
+        session = known or self._bind(reading, now)
         totals = (
             max(session.upstream_octets, reading.upstream_octets or 0),
             max(session.downstream_octets, reading.downstream_octets or 0),
@@ -131,6 +134,8 @@ class Book(Balance):
         if reading.kind == _STOP:
             session.state = State.ENDED
             self._give_back(session, Kind.RELEASE, f"stop:{reading.record_id}", now)
+        elif self.wallet.closing_at is not None:
+            self._part_with(session, reading, self.wallet.closing_at, now, is_new=known is None)
         elif session.state is State.WALLED:
             self._let_go_on(session, f"extend:{reading.record_id}", now)
         elif session.state is not State.ENDED:
@@ -138,8 +143,8 @@ class Book(Balance):
 
     def grant_call(self, grant_id: str, call_id: str, number: str, wanted_s: int, now: datetime) -> PrepaidCall:
         """Seconds for a call, from its begin: as many of those wanted as are affordable beside all else."""
-        if self.wallet.closed_at is not None:
-            raise Conflict("the prepaid balance of the service was closed")
+        if not self.wallet.is_in_use:
+            raise Conflict(f"the prepaid balance of the service {self.wallet.shut}")
         call = self.telephony.begin(self.wallet.service_id, call_id, number, self._segment(now), now)
         spare = self.wallet.balance - self._held(now)
         self.telephony.grant(call, wanted_s, spare, self._terms_at(now).validity)
@@ -200,7 +205,7 @@ class Book(Balance):
     def _is_over(self, now: datetime) -> bool:
         """Whether what there is was kept for as long as its terms say."""
         until = self.wallet.expires_on
-        return until is not None and local_date(now, self._zone) >= until and self.wallet.closed_at is None
+        return until is not None and local_date(now, self._zone) >= until and self.wallet.is_in_use
 
     def _lapse_credit(self, now: datetime) -> None:
         wallet, today = self.wallet, local_date(now, self._zone)
@@ -220,15 +225,29 @@ class Book(Balance):
         self._record(Kind.PAY_OUT, -amount, f"pay-out:{to_key(now)}", now, actor=actor, worth=-worth)
         return worth
 
+    def begin_closing(self, now: datetime) -> datetime:
+        """Nothing is reserved any more, and what is used from now on costs nothing; what has expired is not there to
+        pay out. Sessions are told to end, so that they tell what they used before.
+
+        Until when that is waited for: as long as a slice is kept for a session that is silent.
+        """
+        self.lapse(now)
+        self.wallet.closing_at = now
+        for session in self.sessions.values():
+            if session.session_key is not None and session.state is not State.ENDED:
+                self.told.ended[session.session_key] = FinalAction.DISCONNECT
+        return now + self._terms_at(now).validity
+
+    def is_awaited(self, now: datetime) -> bool:
+        """Whether a session, or a call that goes on, may still tell of use that there is something left for."""
+        told = (s.state in _COUNTED and s.expires_at > now for s in self.sessions.values())
+        return self.wallet.balance > 0 and (any(told) or any(c.granted_s for c in self.telephony.calls.values()))
+
     def close(self, now: datetime) -> None:
-        """Nothing is debited any more; what was reserved is given back, and what has expired is not there to pay out.
-        Sessions go on."""
-        is_over = self._is_over(now)
-        self.wallet.closed_at = self.wallet.closed_at or now
+        """Nothing is debited any more, and what was reserved is given back."""
+        self.wallet.closing_at, self.wallet.closed_at = None, now
         for session in self.sessions.values():
             self._give_back(session, Kind.RELEASE, f"close:{session.reservation_id}:{to_key(now)}", now)
-        if is_over:
-            self._lapse_credit(now)
 
     def follow_terms(self, now: datetime) -> None:
         """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much; and
@@ -296,12 +315,22 @@ class Book(Balance):
         up, down = (grown[2], 0) if timed else grown[:2]
         if not up and not down:
             return
-        cuts = [t.since for t in self.terms[1:]]
-        if session.free_until is not None:
-            cuts.append(session.free_until)
+        free_until, free_from = session.free_until, self.wallet.closing_at
+        cuts = [t.since for t in self.terms[1:]] + [at for at in (free_until, free_from) if at is not None]
         for n, part in enumerate(split_by_day(since, reading.event_at, up, down, self._zone, cuts)):
-            if session.free_until is None or part.since >= session.free_until:
+            if (free_until is None or part.since >= free_until) and (free_from is None or part.since < free_from):
                 self._debit(session, part, f"use:{reading.record_id}:{n}", reading.record_id, now)
+
+    def _part_with(self, session: Session, reading: Reading, since: datetime, now: datetime, *, is_new: bool) -> None:
+        """What was used before the balance began to be closed, `since` then, is known by a record of after that. Whose
+        first record comes now may have been let in before."""
+        is_settled = reading.event_at >= since and reading.received_at >= since
+        if is_new and (session.reservation_id != reading.session_key or not is_settled):
+            self.told.ended[reading.session_key] = FinalAction.DISCONNECT
+        session.expires_at = now + self._terms_at(now).validity
+        if is_settled:
+            session.state = State.ENDED
+            self._give_back(session, Kind.RELEASE, f"closing:{reading.record_id}", now)
 
     def _debit(self, session: Session, part: DayPart, key: str, record_id: int, now: datetime) -> None:
         terms = self._terms_at(part.since)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing_bridge.prepaid import log_rows, repository
+from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.service import PrepaidService
 from controller.domain.clock import Clock
 from controller.domain.ports import UsageReader
@@ -37,11 +38,14 @@ _REST_S = 0.5
 class PrepaidCounter:
     """`run` is the loop; it looks at least every second, for slices expire by the clock."""
 
-    def __init__(self, database: Database, clock: Clock, usage: UsageReader, prepaid: PrepaidService) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, usage: UsageReader, prepaid: PrepaidService, closing: PrepaidClosing
+    ) -> None:
         self._database = database
         self._clock = clock
         self._usage = usage
         self._prepaid = prepaid
+        self._closing = closing
         self._wake = asyncio.Event()
         database.on_commit(USAGE, self._wake.set)
 
@@ -58,10 +62,11 @@ class PrepaidCounter:
             await woken(self._wake, _POLL_S)
 
     async def catch_up(self) -> None:
-        """Debit all that the log has, then give back the slices whose validity is over."""
+        """Debit all that the log has; then give back the slices whose validity is over, and close what is counted."""
         while await self.step():
             pass
         await self.expire()
+        await self._closing.settle()
 
     async def step(self) -> bool:
         """One batch; whether there may be more."""

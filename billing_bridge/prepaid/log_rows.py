@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,13 +18,18 @@ from billing_bridge.prepaid.tables import position, session, wallet
 from billing_bridge.tables import session as mediated
 from controller.store.many import insert_rows
 from controller.store.metadata import from_micros
-from controller.store.usage_log import usage_records
+from controller.store.usage_log import usage_links, usage_records
 
 _FOLLOWER = "prepaid"
 
 
 async def get_position(conn: AsyncConnection) -> int | None:
     return await conn.scalar(select(position.c.record_id).where(position.c.follower == _FOLLOWER))
+
+
+async def newest(conn: AsyncConnection) -> int:
+    """The highest record that is in the log, whatever may still appear below it."""
+    return await conn.scalar(select(func.max(usage_links.c.last_record_id))) or 0
 
 
 async def lock_position(conn: AsyncConnection) -> int | None:

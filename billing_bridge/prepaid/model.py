@@ -106,6 +106,8 @@ class Wallet:
     overshoot: int
     standing: Standing
     opened_at: datetime
+    closing_at: datetime | None = None
+    """Since then it is being closed: nothing more is reserved of it, and what is used from then on costs nothing."""
     closed_at: datetime | None = None
     expires_on: date | None = None
     """The first local day on which what is left is gone, unless it is topped up before."""
@@ -115,8 +117,30 @@ class Wallet:
         return self.balance - self.reserved
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether logins take of it."""
+        return self.closing_at is None and self.closed_at is None
+
+    @property
+    def shut(self) -> str:
+        """What became of it, in words, once it is not in use."""
+        return "is being closed" if self.closed_at is None else "was closed"
+
+    @property
     def worth(self) -> Money:
         return Money(self.worth_minor, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """See billing_bridge_prepaid_closing."""
+
+    service_id: str
+    record_id: int
+    until_at: datetime
+    is_over: bool
+    pay_out: bool
+    actor: str
 
 
 @dataclass(slots=True)

@@ -73,7 +73,7 @@ class Plans:
             return
         await repository.take_turn(conn, service_id)
         found = await repository.get(conn, service_id)
-        if found is not None and found.closed_at is None:
+        if found is not None and found.is_in_use:
             raise PaidTwice(
                 f"service {service_id} is prepaid, and {tariff.offering_name} bills usage too ({codes}):"
                 " sell it a plan that does not, or close its balance first"

@@ -324,7 +324,11 @@ async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
 async def lapsing(conn: AsyncConnection, today: date, limit: int) -> list[str]:
     """Services whose credit is kept no longer."""
     w = wallet.c
-    query = select(w.service_id).where(w.expires_on <= today, w.closed_at.is_(None)).order_by(w.service_id)
+    query = (
+        select(w.service_id)
+        .where(w.expires_on <= today, w.closed_at.is_(None), w.closing_at.is_(None))
+        .order_by(w.service_id)
+    )
     return list(await conn.scalars(query.limit(limit)))
 
 

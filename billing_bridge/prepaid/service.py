@@ -7,23 +7,16 @@ of processes, no two reserve the same last octet; and a check of the table refus
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
-from billing_bridge.prepaid import log_rows, repository
+from billing_bridge.prepaid import closing_rows, log_rows, repository
 from billing_bridge.prepaid.book import Book
-from billing_bridge.prepaid.model import (
-    Movement,
-    PrepaidCall,
-    Session,
-    State,
-    Terms,
-    Wallet,
-)
+from billing_bridge.prepaid.model import Closing, Movement, PrepaidCall, Session, State, Terms, Wallet
 from billing_bridge.prepaid.plans import Plans
 from billing_bridge.prepaid.repository import TermsRow, UsedDay
 from billing_bridge.settings import BillingSettings
@@ -64,6 +57,7 @@ class PrepaidState:
     wallet: Wallet
     terms: TermsRow
     sessions: Sequence[Session]
+    closing: Closing | None = None
 
 
 class PrepaidService:
@@ -113,6 +107,11 @@ class PrepaidService:
                     f"the prepaid balance of service {service_id} is of account {before.account_id} in {before.unit}"
                     f" ({before.currency}) and stays that, also when it is closed: open it so, or another service"
                 )
+            if await closing_rows.get(conn, service_id) is not None:
+                raise Conflict(
+                    f"the prepaid balance of service {service_id} is being closed: what its sessions used is counted,"
+                    " and what is left paid out; open it again once it is closed"
+                )
             before.closed_at = None
             await repository.put(conn, before)
             row = TermsRow(
@@ -141,46 +140,6 @@ class PrepaidService:
         await self._access.follow()
         return await self.show(service_id)
 
-    async def close(self, service_id: ServiceId, *, actor: str, reason: str) -> PrepaidState:
-        """See `close_in`."""
-        async with self._database.begin() as conn:
-            await self.close_in(conn, service_id, actor=actor, reason=reason)
-        await self._access.follow()
-        return await self.show(service_id)
-
-    async def close_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str, reason: str) -> None:
-        """No login takes of the balance any more, and none is refused for its sake; what is left of it stays known.
-
-        Raises UnknownPrepaid. The caller calls `follow` after its transaction.
-        """
-        await self._close(conn, await self.locked(conn, service_id), actor, reason)
-
-    async def pay_out_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> Wallet | None:
-        """Take what is left of a closed balance, for the caller to give back what it was worth: the wallet as it was.
-        None where nothing is left, or nobody closed it."""
-        book = (await self.locked_all(conn, [service_id])).get(service_id)
-        if book is None or book.wallet.closed_at is None or not book.wallet.balance:
-            return None
-        before, now = replace(book.wallet), self._clock.now()
-        book.pay_out(now, actor=actor)
-        await repository.store(conn, [book])
-        await audit.record(
-            conn,
-            now=now,
-            actor=actor,
-            action="prepaid.pay-out",
-            subject=f"service:{service_id}",
-            before={"balance": before.balance, "unit": before.unit, "worth": str(before.worth)},
-            after={"balance": 0},
-        )
-        return before
-
-    async def terminated_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> None:
-        """The service has ended, and its balance with it; what is left of that stays known."""
-        book = (await self.locked_all(conn, [service_id])).get(service_id)
-        if book is not None and book.wallet.closed_at is None:
-            await self._close(conn, book, actor, "the service has ended")
-
     async def top_up_in(
         self,
         conn: AsyncConnection,
@@ -202,8 +161,8 @@ class PrepaidService:
             if (known.amount, known.worth_change_minor) != (units, worth_minor):
                 raise Conflict(f"top-up {reference} was of {known.amount} {book.wallet.unit}")
             return known
-        if book.wallet.closed_at is not None:
-            raise Conflict(f"the prepaid balance of service {service_id} was closed; open it again first")
+        if not book.wallet.is_in_use:
+            raise Conflict(f"the prepaid balance of service {service_id} {book.wallet.shut}; open it again first")
         if not 0 < units <= MOST - book.wallet.balance or not 0 <= worth_minor <= MOST:
             raise NotPrepaid(f"a top-up is positive, and no balance is more than {MOST}")
         book.top_up(units, worth_minor, key, now, actor=actor)
@@ -310,7 +269,7 @@ class PrepaidService:
     async def _put_into_force(self, conn: AsyncConnection, changed: Sequence[tuple[Book, Standing]]) -> None:
         for book, standing in changed:
             service_id = ServiceId(book.wallet.service_id)
-            if book.wallet.closed_at is None:
+            if book.wallet.is_in_use:
                 await self._access.put(conn, service_id, standing)
             for action in FinalAction:
                 ended = [key for key, said in book.told.ended.items() if said is action]
@@ -326,14 +285,19 @@ class PrepaidService:
     async def activated_in(self, conn: AsyncConnection, service_id: ServiceId) -> None:
         """Its login was made, perhaps after its balance."""
         found = await repository.get(conn, service_id)
-        if found is not None and found.closed_at is None:
+        if found is not None and found.is_in_use:
             await self._access.take_turn(conn)
             await self._access.put(conn, service_id, found.standing)
+
+    async def let_everybody_in(self, conn: AsyncConnection, service_id: ServiceId) -> None:
+        """Its logins ask for no credit any more."""
+        await self._access.take_turn(conn)
+        await self._access.put(conn, service_id, None)
 
     async def without_credit(self, conn: AsyncConnection, service_id: str) -> set[str]:
         """The sessions of a service that nothing is left for: in the garden, or told to end."""
         found = await repository.get(conn, service_id)
-        if found is None or found.closed_at is not None:
+        if found is None or not found.is_in_use:
             return set()
         rows = await repository.sessions_of(conn, service_id)
         return {row.session_key for row in rows if row.session_key and row.state in (State.WALLED, State.FINAL)}
@@ -347,14 +311,16 @@ class PrepaidService:
             if found is None:
                 raise UnknownPrepaid(f"service {service_id} is not prepaid")
             rows = (await repository.terms_of(conn, [service_id]))[service_id]
-            return PrepaidState(found, rows[-1], await repository.sessions_of(conn, service_id))
+            closing = (await closing_rows.of(conn, [service_id])).get(service_id)
+            return PrepaidState(found, rows[-1], await repository.sessions_of(conn, service_id), closing)
 
     async def page(self, *, account_id: str | None, after: str | None, limit: int) -> list[PrepaidState]:
         """By service."""
         async with self._database.read() as conn:
             found = await repository.page(conn, account_id=account_id, after=after, limit=limit)
-            rows = await repository.terms_of(conn, [w.service_id for w in found])
-        return [PrepaidState(w, rows[w.service_id][-1], ()) for w in found]
+            ids = [w.service_id for w in found]
+            rows, closing = await repository.terms_of(conn, ids), await closing_rows.of(conn, ids)
+        return [PrepaidState(w, rows[w.service_id][-1], (), closing.get(w.service_id)) for w in found]
 
     async def movements(self, service_id: ServiceId, *, before: int | None, limit: int) -> list[Movement]:
         """Newest first."""
@@ -383,26 +349,10 @@ class PrepaidService:
 
     # --- how
 
-    async def _close(self, conn: AsyncConnection, book: Book, actor: str, reason: str) -> None:
-        now, service_id = self._clock.now(), ServiceId(book.wallet.service_id)
-        book.close(now)
-        await repository.store(conn, [book])
-        await self._access.take_turn(conn)
-        await self._access.put(conn, service_id, None)
-        await audit.record(
-            conn,
-            now=now,
-            actor=actor,
-            action="prepaid.close",
-            subject=f"service:{service_id}",
-            before={"balance": book.wallet.balance, "unit": book.wallet.unit},
-            reason=reason,
-        )
-
     @staticmethod
     def _means_something(book: Book, now: datetime) -> bool:
         said = book.told.ended or book.told.go_on
-        return bool(said) or (book.wallet.closed_at is None and book.standing(now) is not book.wallet.standing)
+        return bool(said) or (book.wallet.is_in_use and book.standing(now) is not book.wallet.standing)
 
     async def _books(
         self, conn: AsyncConnection, wallets: Mapping[str, Wallet], session_keys: Iterable[str] = ()

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, ForeignKey, Index, Integer, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    text,
+)
 
 from controller.store.metadata import BigId, Id, Instant, metadata
 from controller.store.triggers import refuse_changes
@@ -27,6 +39,7 @@ wallet = Table(
     Column("overshoot", BigInteger, nullable=False),
     Column("standing", String(8), nullable=False),
     Column("opened_at", Instant, nullable=False),
+    Column("closing_at", Instant),
     Column("closed_at", Instant),
     Column("expires_on", Date),
     Index(
@@ -39,7 +52,21 @@ wallet = Table(
 )
 """`unit` is what is counted: minor units of a currency, "octets" or "seconds". `worth_minor` is what was paid for what
 is left, net; `overshoot` what networks let through beyond the balance, which nobody pays. From `expires_on` on what is
-left is gone, unless it is topped up before."""
+left is gone, unless it is topped up before. Since `closing_at` it is being closed."""
+
+closing = Table(
+    "billing_bridge_prepaid_closing",
+    metadata,
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), primary_key=True),
+    Column("record_id", BigInteger, nullable=False),
+    Column("until_at", Instant, nullable=False),
+    Column("is_over", Boolean, nullable=False),
+    Column("pay_out", Boolean, nullable=False),
+    Column("actor", String(128), nullable=False),
+)
+"""Balances that are being closed, or whose rest is to be paid out: once the usage log is debited up to `record_id`, and
+no session that was granted something may still tell what it used; at `until_at` that wait `is_over`, and `record_id` is
+what the log has then."""
 
 terms = Table(
     "billing_bridge_prepaid_terms",

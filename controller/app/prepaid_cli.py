@@ -98,7 +98,7 @@ def close(
     reason: Annotated[str, typer.Option(help="For the audit log.")],
     keep: Annotated[bool, typer.Option("--keep", help="What is left stays, for when it is opened again.")] = False,
 ) -> None:
-    """A service is prepaid no more; what is left of its balance becomes a payment of the account."""
+    """A service is prepaid no more; once all use is debited, what is left becomes a payment of the account."""
     with opened() as api:
         _print(api.post(f"/services/{service}/prepaid/close", {"reason": reason, "pay_out": not keep}))
 
@@ -120,6 +120,9 @@ def _print(row: dict[str, Any]) -> None:
         f"{_amount(row, row['balance'])}, {_amount(row, row['reserved'])} reserved: {row['standing']}"
         f" (when empty: {row['when_empty']})" + (f"; gone on {row['expires_on']}" if row["expires_on"] else "")
     )
+    if row["standing"] == "closing":
+        then = "what is left is paid out" if row["pays_out"] else "what is left stays"
+        print(f"  what its sessions have used is counted, until {row['closing_until']} at most; then {then}")
     for session in row["sessions"]:
         print(
             f"  {session['session_key'] or 'no record yet':<32}  {session['state']:<8} {session['reserved']} reserved"

@@ -21,6 +21,7 @@ from billing_bridge.checks.recount import Recount
 from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.mrr.service import RecurringRevenue
+from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.counter import PrepaidCounter
 from billing_bridge.prepaid.service import PrepaidService
 from billing_bridge.reading import BillingReader
@@ -397,9 +398,10 @@ class Prepaid:
         )
         self.balances.plans.ordered = ordered_versions
         erp.placement.refuse_tariff = self.balances.plans.refuse
-        self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances)
+        closing = PrepaidClosing(base.database, base.clock, self.balances)
+        self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances, closing)
         prepayments = Prepayments(base.clock, erp.crm, erp.finance.settlement)
-        self.sales = PrepaidSales(base.database, self.balances, prepayments, erp.crm)
+        self.sales = PrepaidSales(base.database, self.balances, closing, prepayments, erp.crm)
         self.receipts = Receipts(base.database)
         network.radius.use_credit(self.balances, self.balances.without_credit)
 

@@ -126,6 +126,7 @@ WAITING = frozenset(
     {
         "inprogress", "acknowledged", "pending", "reserved", "open", "issued", "unknown", "absent", "suspended",
         "waiting", "released", "throttle", "garden", "sending", "asked", "unsure",
+        "closing",
     }
 )  # fmt: skip
 SIGNS = {"good": "●", "bad": "▲", "waiting": "◐", "neutral": "○"}

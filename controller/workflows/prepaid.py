@@ -1,7 +1,8 @@
 """Prepaid services between billing, which keeps the balance, and finance, which keeps the money.
 
 top up   balance + prepayment of the customer + its receipt, one transaction: none is there without the others
-close    what is left of the balance becomes a payment of the account, in one transaction
+close    once all that was used is debited, what is left of the balance becomes a payment of the account, in one
+         transaction
 run      what was used and stands in no books yet becomes revenue, by the local day of use; balance's mark and
          entry are one transaction, so it is posted once whenever the program dies
 """
@@ -19,10 +20,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid
+from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.model import OCTETS
 from billing_bridge.prepaid.plans import UNITS
 from billing_bridge.prepaid.service import NewTerms, PrepaidService, PrepaidState
-from controller.domain.errors import NotFound, RuleError
+from controller.domain.errors import HeadendError, NotFound, RuleError
 from controller.domain.events import ServiceActivated, ServiceTerminated
 from controller.domain.identity import AccountId, ServiceId
 from controller.domain.money import Money
@@ -56,11 +58,13 @@ class PrepaidSales:
         self,
         database: Database,
         prepaid: PrepaidService,
+        closing: PrepaidClosing,
         prepayments: Prepayments,
         accounts: AccountDirectory[AsyncConnection],
     ) -> None:
         self._database = database
         self._prepaid = prepaid
+        self._closing = closing
         self._prepayments = prepayments
         self._accounts = accounts
 
@@ -106,18 +110,19 @@ class PrepaidSales:
         return await self._prepaid.show(service_id)
 
     async def close(self, service_id: ServiceId, *, pay_out: bool, actor: str, reason: str) -> PrepaidState:
-        """The service is prepaid no more. With `pay_out` what is left becomes a payment of the account. Again it
-        changes nothing, but may pay out what was left before. Raises UnknownPrepaid."""
+        """The service is prepaid no more; the balance is closed as soon as all that was used of it is known. With
+        `pay_out` what is left then becomes a payment of the account. Again it changes nothing, but may pay out what was
+        left before. Raises UnknownPrepaid."""
         async with self._database.begin() as conn:
             await self._prepayments.lock_in(conn)
-            await self._prepaid.close_in(conn, service_id, actor=actor, reason=reason)
-            if pay_out:
+            closed = await self._closing.begin_in(conn, service_id, pay_out=pay_out, actor=actor, reason=reason)
+            if closed and pay_out:
                 await self._pay_out(conn, service_id, actor)
         await self._prepaid.follow()
         return await self._prepaid.show(service_id)
 
     async def _pay_out(self, conn: AsyncConnection, service_id: ServiceId, actor: str) -> None:
-        left = await self._prepaid.pay_out_in(conn, service_id, actor=actor)
+        left = await self._closing.pay_out_in(conn, service_id, actor=actor)
         if left is not None:
             account_id = AccountId(left.account_id)
             await self._prepayments.give_back_in(conn, service_id, account_id, left.worth, actor=actor)
@@ -129,18 +134,30 @@ class PrepaidSales:
     async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
         """Its balance ends with it, and the customer gets what is left of that."""
         await self._prepayments.lock_in(conn)
-        await self._prepaid.terminated_in(conn, event.service_id, actor=event.actor)
-        await self._pay_out(conn, event.service_id, event.actor)
+        if await self._closing.end_in(conn, event.service_id, actor=event.actor):
+            await self._pay_out(conn, event.service_id, event.actor)
 
     async def run(self) -> None:
         """For ever. A database that is away is logged and tried again."""
         while True:
             try:
+                await self.pay_out()
                 while await self.post():
                     continue
             except (DBAPIError, PoolTimeout, OSError) as error:
                 log.warning("prepaid.not_posted", error=type(error).__name__)
             await asyncio.sleep(_EVERY_S)
+
+    async def pay_out(self) -> None:
+        """Pay out what is left of balances that were closed meanwhile. One that cannot be is told of, and keeps nobody
+        else waiting."""
+        for found in await self._closing.unpaid():
+            try:
+                async with self._database.begin() as conn:
+                    await self._prepayments.lock_in(conn)
+                    await self._pay_out(conn, ServiceId(found.service_id), found.actor)
+            except HeadendError as error:
+                log.error("prepaid.not_paid_out", service_id=found.service_id, error=str(error))
 
     async def post(self) -> bool:
         """Post some of what was earned; whether there may be more."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from billing_bridge.prepaid import routes as prepaid_routes
+from controller.domain.clock import MovableClock
 from controller.domain.identity import ServiceId
 from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
@@ -23,12 +27,12 @@ from erp.finance.vouchers import Receipts
 from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.http_server import serving
 from tests.support.isp import Isp
-from tests.support.prepaid import MB, NAS, SERVICE, PrepaidWorld
+from tests.support.prepaid import MB, NAS, NOW, SERVICE, PrepaidWorld
 from tests.support.site import PASSWORD, World
 
 pytestmark = pytest.mark.browser
 
-OTHER = ServiceId("6" * 32)
+OTHER, LATER = ServiceId("6" * 32), NOW + timedelta(hours=1)
 
 
 @pytest.fixture
@@ -48,8 +52,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
             await world.later(minutes=5)
             await world.report("interim", used * MB)
         await world.log.close()
-        settlement = Settlement(database, world.clock, isp.crm)
-        sales = PrepaidSales(database, world.prepaid, Prepayments(world.clock, isp.crm, settlement), isp.crm)
+        sales = sales_of(isp, world)
 
         def endpoints(_: Database, __: object) -> list[Endpoint]:
             rooms = [crm_routes.endpoints(isp.crm), prepaid_routes.endpoints(world.prepaid)]
@@ -62,8 +65,24 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def sales_of(isp: Isp, world: PrepaidWorld) -> PrepaidSales:
+    prepayments = Prepayments(world.clock, isp.crm, Settlement(world.database, world.clock, isp.crm))
+    return PrepaidSales(world.database, world.prepaid, world.closing, prepayments, isp.crm)
+
+
+async def wait_no_longer(directory: Path) -> None:
+    """What the controller's own tasks do once the time to wait for the session is over."""
+    world = PrepaidWorld(Database(f"sqlite+aiosqlite:///{directory}/headend.db"), clock=MovableClock(LATER))
+    await world.counter.catch_up()
+    await sales_of(Isp(world.database, directory), world).pay_out()
+    await world.log.close()
+    await world.database.close()
+
+
 @pytest.mark.parametrize("width", [1440, 390])
-def test_a_balance_is_opened_topped_up_looked_at_and_closed(chromium: Chromium, address: str, width: int) -> None:
+def test_a_balance_is_opened_topped_up_looked_at_and_closed(
+    chromium: Chromium, address: str, width: int, tmp_path: Path
+) -> None:
     page = chromium.page(width=width, height=900)
     page.goto(f"{address}/prepaid")
     page.get_by_label("Name").fill("admin-user")
@@ -98,8 +117,15 @@ def test_a_balance_is_opened_topped_up_looked_at_and_closed(chromium: Chromium, 
     page.get_by_role("link", name="Close").click()
     page.locator("[name='reason']").fill("moved to a contract")
     page.get_by_role("button", name="Close").click()
-    expect(page.locator(".state").first).to_contain_text("closed")
+    expect(page.locator(".state").first).to_contain_text("closing")
     expect(page.get_by_role("link", name="Top up")).to_have_count(0)
+    expect(page.get_by_text("becomes a payment of the account")).to_be_visible()
+    assert_nothing_sticks_out(page)
+    later = threading.Thread(target=lambda: asyncio.run(wait_no_longer(tmp_path)))
+    later.start()
+    later.join(30)
+    page.reload()
+    expect(page.locator(".state").first).to_contain_text("closed")
     expect(page.get_by_text("given back to the customer")).to_be_visible()
     page.goto(f"{address}/receipts")
     expect(page.get_by_role("link", name="RC-")).to_have_count(2)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.counter import PrepaidCounter
 from billing_bridge.prepaid.model import OCTETS, Wallet
 from billing_bridge.prepaid.service import NewTerms, PrepaidService
@@ -76,7 +77,8 @@ class PrepaidWorld:
         reader = UsageLogReader(database)
         settings = BillingSettings(zone=ZoneInfo("Europe/Berlin"))
         self.prepaid = PrepaidService(database, self.clock, reader, PriceList(versions), self.access, settings)
-        self.counter = PrepaidCounter(database, self.clock, reader, self.prepaid)
+        self.closing = PrepaidClosing(database, self.clock, self.prepaid)
+        self.counter = PrepaidCounter(database, self.clock, reader, self.prepaid, self.closing)
 
     async def open(
         self,
@@ -96,6 +98,11 @@ class PrepaidWorld:
         async with self.database.begin() as conn:
             await self.prepaid.top_up_in(conn, SERVICE, units, worth_minor, reference, actor=ACTOR)
 
+    async def close(self, *, pay_out: bool = False, reason: str = "moved to a contract") -> bool:
+        """Whether it was closed at once."""
+        async with self.database.begin() as conn:
+            return await self.closing.begin_in(conn, SERVICE, pay_out=pay_out, actor=ACTOR, reason=reason)
+
     async def report(
         self,
         kind: str,
@@ -105,9 +112,11 @@ class PrepaidWorld:
         seconds: int | None = None,
         count: bool = True,
         received_at: datetime | None = None,
+        event_at: datetime | None = None,
     ) -> None:
         """A record of a session of this service, and what the balance makes of it."""
-        at = self.clock.now()
+        now = self.clock.now()
+        at = event_at or now
         made = UsageRecord(
             kind=RecordKind(kind),
             session_key=key(session),
@@ -116,13 +125,13 @@ class PrepaidWorld:
             username="anna",
             service_id=SERVICE,
             event_at=at,
-            received_at=received_at or at,
+            received_at=received_at or now,
             session_time_s=seconds,
             upstream_octets=None if down is None else 0,
             downstream_octets=down,
             packet_sha256=sha256(f"{kind}{down}{at}{session}".encode()).digest(),
         )
-        await self.log.append([row_of(made)], to_micros(at))
+        await self.log.append([row_of(made)], to_micros(now))
         if count:
             await self.counter.catch_up()
 

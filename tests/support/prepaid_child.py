@@ -15,6 +15,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.prepaid.book import Book
+from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.counter import PrepaidCounter
 from billing_bridge.prepaid.service import PrepaidService
 from billing_bridge.settings import BillingSettings
@@ -50,7 +51,8 @@ async def main(url: str, when: str) -> None:
     service = DiesBefore if when == "before" else PrepaidService
     counter = PrepaidCounter if when == "before" else DiesAfter
     prepaid = service(database, clock, reader, PriceList([]), FakeAccess(), BillingSettings())
-    await counter(database, clock, reader, prepaid).catch_up()
+    closing = PrepaidClosing(database, clock, prepaid)
+    await counter(database, clock, reader, prepaid, closing).catch_up()
     sys.exit("nothing was debited")
 
 

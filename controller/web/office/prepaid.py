@@ -53,6 +53,10 @@ BALANCE = (
     Column("Since", "opened_at", "instant"),
     Column("Credit is gone on", "expires_on"),
 )
+CLOSING = (
+    Column("Use is counted until", "closing_until", "instant"),
+    Column("What is left then", "then"),
+)
 RECEIPTS = (
     Column("Number", "number", link="/receipts/{receipt_id}/pdf", sub="what"),
     Column("Date", "issued_on"),
@@ -75,7 +79,7 @@ MOVEMENTS = (
     Column("Balance after it", "balance_shown", "figure"),
 )
 _ENDS = {"disconnect": "sessions end, logins are refused", "garden": "the walled garden, until it is topped up"}
-_STATES = {"open": "active", "out": "empty", "garden": "garden", "closed": "closed"}
+_STATES = {"open": "active", "out": "empty", "garden": "garden", "closing": "closing", "closed": "closed"}
 _WORDS = {
     "top-up": "topped up", "debit": "used", "reservation": "reserved", "release": "given back",
     "expiry": "given back: nothing was heard", "lapse": "gone: kept as long as its terms say",
@@ -138,7 +142,7 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
         query = {"after": visit.query("after")}
         page = await api.get(visit, f"{path}/movements", query=query, service_id=service_id)
         here, links = f"/prepaid/{service_id}", []
-        if found["closed_at"] is None:
+        if found["standing"] not in ("closing", "closed"):
             may = visit.principal.may
             links += [Link("Top up", f"{here}/top-up")] if may(SELL) else []
             links += [Link("Close", f"{here}/close")] if may(WRITE) else []
@@ -146,7 +150,8 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
             links.append(Link("Earlier movements", f"{here}?after={page['next']}"))
         unit = found["unit"]
         return detail_page(
-            site, visit, f"Prepaid balance of {row['customer']}", _shown(row), BALANCE,
+            site, visit, f"Prepaid balance of {row['customer']}", _shown(row),
+            (*BALANCE, *CLOSING) if found["standing"] == "closing" else BALANCE,
             back=Link("Prepaid services", "/prepaid"), links=links,
             parts=[
                 *await _papers(api, visit, service_id),
@@ -231,8 +236,10 @@ def _forms(site: Site, api: Api) -> list[WebPage]:
         return await sent(site, visit, form, send)
 
     def closing(visit: Visit) -> Form:
-        intro = "The service is prepaid no more: its logins ask for nothing. A payment of the account settles what it"
-        intro += " owes, and the rest of it can be paid out."
+        intro = (
+            "The service is prepaid no more: its logins ask for nothing. Its sessions are ended, and what they used is"
+        )
+        intro += " counted first. A payment of the account settles what it owes, and the rest of it can be paid out."
         back = Link("The balance", f"/prepaid/{visit.path['service_id']}")
         return Form("Close the balance", CLOSE, back, (("close", "Close"),), intro)
 
@@ -268,7 +275,8 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     amounts = {f"{name}_shown": _written(row[name], unit) for name in names}
     each = _written(row["slice"], _SECONDS if unit == _SECONDS else _OCTETS)
     return {
-        **row, **amounts, "slice_shown": each, "state": _STATES[row["standing"]], "end": _ENDS[row["when_empty"]]
+        **row, **amounts, "slice_shown": each, "state": _STATES[row["standing"]], "end": _ENDS[row["when_empty"]],
+        "then": "becomes a payment of the account" if row["pays_out"] else "stays, for when it is opened again",
     }  # fmt: skip
 
 

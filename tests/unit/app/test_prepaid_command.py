@@ -63,7 +63,9 @@ def run(*words: str) -> str:
     return result.output
 
 
-def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(asked: list[tuple[str, str, object]]) -> None:
+def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(
+    asked: list[tuple[str, str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "10.00 EUR, 2.50 EUR reserved: open (when empty: garden)" in run("open", "s", "a", "--plan", "Prepaid")
     method, path, body = asked[-1]
     assert (method, path) == ("PUT", "/services/s/prepaid")
@@ -81,6 +83,9 @@ def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(asked: 
     assert asked[-1] == ("POST", "/services/s/prepaid/top-ups", plain)
     assert "closed" in run("close", "s", "--reason", "moved")
     assert asked[-1] == ("POST", "/services/s/prepaid/close", {"reason": "moved", "pay_out": True})
+    waits = STATE | {"standing": "closing", "closing_until": "2026-11-01T12:30:00Z", "pays_out": True}
+    monkeypatch.setitem(ANSWERS, "/services/s/prepaid/close", waits)
+    assert "until 2026-11-01T12:30:00Z at most; then what is left is paid out" in run("close", "s", "--reason", "moved")
     run("close", "s", "--reason", "moved", "--keep")
     assert asked[-1] == ("POST", "/services/s/prepaid/close", {"reason": "moved", "pay_out": False})
     assert "RC-2026-000001  2026-11-01  receipt       10.00 EUR  r" in run("receipts", "s")

@@ -19,7 +19,7 @@ from controller.domain.errors import Conflict
 from controller.domain.identity import ServiceId
 from controller.store.engine import Database
 from tests.support.billing_fakes import tariff
-from tests.support.prepaid import ACCOUNT, ACTOR, CHEAP, DEAR, MB, NAS, NOW, SERVICE, PrepaidWorld, key
+from tests.support.prepaid import ACCOUNT, CHEAP, DEAR, MB, NAS, NOW, SERVICE, PrepaidWorld, key
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ async def test_of_a_service_with_credit_the_sessions_that_have_none_are_known(wo
         assert world.access.standing[SERVICE] is Standing.OPEN
         assert await world.prepaid.without_credit(conn, SERVICE) == {key("1")}
         assert await world.prepaid.without_credit(conn, "0" * 32) == set()
-    await world.prepaid.close(SERVICE, actor=ACTOR, reason="x")
+    await world.close()
     async with world.database.begin() as conn:
         assert await world.prepaid.without_credit(conn, SERVICE) == set()
 
@@ -296,7 +296,7 @@ async def test_the_database_itself_refuses_a_balance_below_zero_or_reserved_twic
 async def test_a_closed_balance_lets_nobody_in_and_opening_it_again_finds_what_was_left(world: PrepaidWorld) -> None:
     await world.open()
     await world.top_up(MB)
-    await world.prepaid.close(SERVICE, actor=ACTOR, reason="moved to a contract")
+    assert await world.close()
     assert world.access.standing[SERVICE] is None
     assert isinstance(await world.prepaid.reserve(SERVICE, "line 1", NAS), NoCredit)
     with pytest.raises(Conflict, match="was closed"):
@@ -307,21 +307,7 @@ async def test_a_closed_balance_lets_nobody_in_and_opening_it_again_finds_what_w
     for _ in range(2):
         with pytest.raises(Conflict, match="stays that, also when it is closed: open it so, or another service"):
             await world.open("EUR", version=CHEAP)
-        await world.prepaid.close(SERVICE, actor=ACTOR, reason="another unit is wanted")
-
-
-async def test_after_a_balance_is_closed_its_sessions_go_on_and_pay_nothing(world: PrepaidWorld) -> None:
-    await world.open(slice_=MB)
-    await world.top_up(2 * MB)
-    await world.prepaid.reserve(SERVICE, "line 1", NAS)
-    await world.report("start")
-    await world.prepaid.close(SERVICE, actor=ACTOR, reason="moved to a contract")
-    assert await world.amounts() == (2 * MB, 0, 0)
-    await world.later(minutes=5)
-    await world.report("interim", 90 * MB)
-    assert await world.amounts() == (2 * MB, 0, 0)
-    assert world.access.ended == []
-    await conserved(world)
+        assert await world.close(reason="another unit is wanted")
 
 
 async def test_whoever_was_let_into_the_garden_just_before_a_top_up_goes_on_too(world: PrepaidWorld) -> None:

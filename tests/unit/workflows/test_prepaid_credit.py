@@ -113,6 +113,7 @@ async def test_what_is_left_is_given_back_with_its_tax_once_and_can_be_paid_out_
     await world.prepaid.later(minutes=1)
     await world.top_up(1_070, "2", units=3 * MB, tax="7")
     await world.use(2 * MB)
+    await world.prepaid.report("stop", 2 * MB)
     for _ in range(2):
         found = await world.sales.close(SERVICE, pay_out=True, actor=ACTOR, reason="moves away")
     assert (found.wallet.balance, found.wallet.worth_minor, found.wallet.reserved) == (0, 0, 0)
@@ -205,7 +206,8 @@ async def test_credit_that_has_expired_is_not_paid_out_when_its_balance_is_close
     await world.prepaid.later(days=30)
     found = await world.sales.close(SERVICE, pay_out=True, actor=ACTOR, reason="moves away")
     assert (found.wallet.balance, found.wallet.worth_minor, found.wallet.reserved) == (0, 0, 0)
-    assert (await world.payments(), world.prepaid.access.ended) == ([], [])
+    assert (await world.payments(), found.wallet.closed_at) == ([], world.prepaid.clock.now())
+    assert world.prepaid.access.ended == [(key("1"), FinalAction.DISCONNECT)]
     await world.sales.post()
     assert await world.trial_balance() == {"1600": 1_000, "4410": -200, "4440": -800}
 

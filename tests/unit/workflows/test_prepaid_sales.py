@@ -52,7 +52,7 @@ class SalesWorld:
         self.books = BooksService(database, self.prepaid.clock, self.isp.crm)
         self.settlement = Settlement(database, self.prepaid.clock, self.isp.crm)
         prepayments = Prepayments(self.prepaid.clock, self.isp.crm, self.settlement)
-        self.sales = PrepaidSales(database, self.prepaid.prepaid, prepayments, self.isp.crm)
+        self.sales = PrepaidSales(database, self.prepaid.prepaid, self.prepaid.closing, prepayments, self.isp.crm)
         self.account_id: AccountId
 
     async def open(self, unit: str = "EUR", *, credit_days: int | None = None) -> None:
@@ -139,7 +139,7 @@ async def test_a_top_up_that_cannot_be_leaves_neither_money_nor_balance(world: S
         await world.top_up(1_000, "2", units=MB)
     with pytest.raises(WrongCurrency):
         await world.sales.top_up(SERVICE, TopUp(Money(1_000, "USD"), "bank", "3"), actor=ACTOR)
-    await world.prepaid.prepaid.close(SERVICE, actor=ACTOR, reason="moved")
+    await world.sales.close(SERVICE, pay_out=False, actor=ACTOR, reason="moved")
     with pytest.raises(RuleError, match="was closed"):
         await world.top_up(500, "4")
     assert await world.trial_balance() == {"1600": 1_000, "3530": -1_000}
@@ -202,7 +202,7 @@ async def test_a_prepaid_service_is_not_sold_a_plan_that_bills_usage(
     isp, line = world.isp, selling.line
     await selling.open()
     if closed:
-        await selling.prepaid.close(line.service_id, actor=ACTOR, reason="pays by bill")
+        await world.sales.close(line.service_id, pay_out=False, actor=ACTOR, reason="pays by bill")
         assert (await selling.place()).order.is_open
         with pytest.raises(NotPrepaid, match="bills usage too"):
             await selling.open()
