@@ -166,7 +166,11 @@ class Erp:
             base.database,
             base.clock,
             self.crm,
-            FinanceSettings(iban=base.settings.iban, debit_note_series=base.settings.debit_note_series),
+            FinanceSettings(
+                iban=base.settings.iban,
+                debit_note_series=base.settings.debit_note_series,
+                tax_each_line=base.settings.tax_rounding == "line",
+            ),
             _levies(base.settings),
         )
         self.resale = ResaleService(base.database, base.clock, self.crm, FinanceSettings())

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Account that customers are asked to pay to, on invoices and in reminders."""
     debit_note_series: str = ""
     """Prefix of the numbers of debit notes; empty: they are numbered with the invoices."""
+    tax_rounding: Literal["document", "line"] = "document"
+    """What tax is rounded for: each rate of a document, as EN 16931 has it, or each line (docs/finance.md)."""
     levy_url: str | None = None
     """Tax service that is asked for communications taxes (docs/finance.md); without one the table of rules decides."""
     levy_token: SecretStr | None = None

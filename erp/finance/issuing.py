@@ -35,7 +35,7 @@ from erp.finance.issue import (
     prepared,
 )
 from erp.finance.levies import LevyAdapter, LevyLine, LevyRequest
-from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Levy, Open, draft, settle, split_by_account
+from erp.finance.model import CREDIT_NOTE, DEBIT_NOTE, Draft, Levy, Open, draft, settle, split_by_account
 from erp.finance.settings import FinanceSettings
 from erp.finance.tax import TaxTable
 
@@ -63,9 +63,7 @@ class Issuer:
         async for (account_id, _), own in in_turns(split.items()):
             buyer = buyers[account_id]
             taxed = tables[buyer.entity_id].apply(own)
-            found.append(
-                Addressed(draft(taxed, self._settings.tax_rounding), entities[buyer.entity_id], buyer, tuple(taxed))
-            )
+            found.append(Addressed(self._draft(taxed), entities[buyer.entity_id], buyer, tuple(taxed)))
         async with self._database.read() as conn:
             found = [await _with_originals(conn, a) for a in found]
         levied = await self._levies.levies([_request(a, tables[a.seller.entity_id]) for a in found])
@@ -74,7 +72,10 @@ class Issuer:
     def _with_levies(self, found: Addressed, levies: Sequence[Levy]) -> Addressed:
         if not levies:
             return found
-        return replace(found, document=draft(found.taxed, self._settings.tax_rounding, levies))
+        return replace(found, document=self._draft(found.taxed, levies))
+
+    def _draft(self, taxed: Sequence[Charge], levies: Sequence[Levy] = ()) -> Draft:
+        return draft(taxed, self._settings.tax_rounding, levies, each_line=self._settings.tax_each_line)
 
     async def prepared(self, due: Sequence[Addressed], now: datetime) -> list[Prepared]:
         """What `issue_in` takes, with ids and days of the instant `now`."""

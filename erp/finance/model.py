@@ -172,8 +172,11 @@ class Total:
     open: Money
 
 
-def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ()) -> Draft:
-    """The document of one account in one currency. Raises ValueError without a charge."""
+def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = (), *, each_line: bool = False) -> Draft:
+    """The document of one account in one currency. Raises ValueError without a charge.
+
+    The tax of what is priced alike is rounded once; with `each_line` that of each line, and added up.
+    """
     if not charges:
         raise ValueError("a document needs a charge")
     currency = charges[0].net.currency
@@ -184,7 +187,11 @@ def draft(charges: Sequence[Charge], rounding: str, levies: Sequence[Levy] = ())
         included, percent, relief = key
         amounts = [charges[i].net for i in members]
         share = percent + relief
-        _, parts = _split(amounts, share, 100 + share if included else Decimal(100), rounding)
+        of = 100 + share if included else Decimal(100)
+        if each_line:
+            parts = [Money.rounded(a.amount * share / of, currency, rounding) for a in amounts]
+        else:
+            _, parts = _split(amounts, share, of, rounding)
         for i, part in zip(members, parts, strict=True):
             nets[i] = charges[i].net - part if included else charges[i].net
             taxes[i] = Money.zero(currency) if relief else part

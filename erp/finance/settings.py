@@ -21,6 +21,8 @@ class FinanceSettings:
     due_days: int = 14
     """Days from issue until an invoice is due."""
     tax_rounding: str = ROUND_HALF_UP
-    """decimal.ROUND_* mode of the tax of each rate group (EN 16931 rounds per group, commercially)."""
+    """decimal.ROUND_* mode of tax (EN 16931 rounds commercially)."""
+    tax_each_line: bool = False
+    """Round the tax of each line and add it up, instead of that of each rate group, as EN 16931 has it."""
     iban: str = ""
     """Account named on invoices for bank transfers; empty: none is printed."""

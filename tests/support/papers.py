@@ -24,9 +24,11 @@ BUYER = Customer(
 )
 
 
-def content(charges: Sequence[Charge], seller: Entity = SELLER, buyer: Customer = BUYER) -> dict[str, Any]:
+def content(
+    charges: Sequence[Charge], seller: Entity = SELLER, buyer: Customer = BUYER, *, each_line: bool = False
+) -> dict[str, Any]:
     return content_of(
-        draft(charges, ROUND_HALF_UP),
+        draft(charges, ROUND_HALF_UP, each_line=each_line),
         number="INV-2026-000001",
         issued_on=date(2026, 10, 1),
         due_on=date(2026, 10, 15),

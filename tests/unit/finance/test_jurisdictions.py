@@ -6,12 +6,10 @@ The rates are those of the law where a law is named; amounts were worked out by 
 from __future__ import annotations
 
 import json
-import os
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import httpx2
 import pytest
@@ -21,16 +19,14 @@ from controller.domain.identity import BillRunId, new_id
 from controller.domain.money import Money
 from controller.domain.ports import Secret
 from erp.crm.model import Contact
-from erp.finance import deferral, tax_routes
-from erp.finance.chart import Chart, default_accounts
-from erp.finance.content import content_of
-from erp.finance.document import due_minor, render
+from erp.finance import tax_routes
+from erp.finance.document import render
 from erp.finance.einvoice import cii, ubl
 from erp.finance.einvoice.model import NotAnEInvoice, of_content
 from erp.finance.errors import LevyLoop, LevyUnavailable
-from erp.finance.levies import LevyLine, LevyRequest, LevyRule, levied
+from erp.finance.levies import LevyRequest, levied
 from erp.finance.levy_adapters import HttpLevies
-from erp.finance.model import CREDIT_NOTE, Draft, draft
+from erp.finance.model import Draft, draft
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.tax import Exemption, Place, Rate, TaxTable
@@ -38,6 +34,7 @@ from tests.support.api import api_client
 from tests.support.charges import charge
 from tests.support.en16931 import faults
 from tests.support.finance import NOW, Books
+from tests.support.levies import AUSTIN, levy_lines, rule
 from tests.support.papers import BUYER, SELLER, content
 
 
@@ -164,85 +161,6 @@ def test_a_document_of_everything_at_once_is_a_valid_e_invoice() -> None:
     assert faults("cii", cii.render(found)) == []
 
 
-CHART = Chart(default_accounts())
-
-
-MANY = int(os.environ.get("HEADEND_TEST_DOCUMENTS", "50000"))
-"""A million take a quarter of an hour."""
-
-
-@pytest.mark.timeout(0)
-@pytest.mark.parametrize("documents", [1_000, pytest.param(MANY, marks=pytest.mark.long)])
-def test_lines_and_tax_are_the_total_the_journal_and_what_is_asked_for(documents: int) -> None:
-    """Random documents: mixed rates and categories, credits, prices with tax, levies, both roundings."""
-    chance = random.Random(20261122)
-    for _ in range(documents):
-        lines = [_random_line(chance, n) for n in range(chance.randint(1, 12))]
-        rounding = chance.choice([ROUND_HALF_UP, ROUND_HALF_EVEN])
-        plain = draft(lines, rounding)
-        levies = levied(AUSTIN, _levy_lines(plain, "US-TX-Austin")) if chance.random() < 0.3 else []
-        made = draft(lines, rounding, levies)
-        total = made.total.minor
-        assert total == sum(c.net.minor for c in made.charges) + sum(t.minor for t in made.taxes)
-        assert made.tax.minor == sum(g.tax.minor for g in made.groups) + sum(v.tax.minor for v in levies)
-        assert made.net.minor == sum(g.net.minor for g in made.groups)
-        if all(c.tax_included for c in lines) and not levies:
-            assert total == sum(c.net.minor for c in lines)  # what was agreed, to the cent
-        posted = deferral.postings(made, CHART, deferral.deferred(made.charges, date(2026, 9, 30), {}), {})
-        assert sum(p.amount.minor for p in posted) == 0
-        assert sum(p.amount.minor for p in posted if p.code == "1200") == total
-        said = content_of(
-            made,
-            number="1",
-            issued_on=date(2026, 10, 1),
-            due_on=date(2026, 10, 15),
-            seller=SELLER,
-            buyer=BUYER,
-            iban="",
-            prepaid_minor=chance.choice([0, 1]) if total > 0 else 0,
-        )
-        assert due_minor(said) == (0 if made.kind == CREDIT_NOTE else total - said["prepaid_minor"])
-        assert sum(x["net_minor"] + x["tax_minor"] for x in said["lines"]) == said["total_minor"] == total
-        for group in made.groups:
-            if not group.percent:
-                assert not group.tax
-                continue
-            exact = group.net.amount * group.percent / 100
-            assert abs(group.tax.amount - exact) <= Decimal("0.011") * (1 + group.percent / 100)
-
-
-def _random_line(chance: random.Random, n: int) -> Charge:
-    percent = chance.choice(["0", "7", "19", "5.5", "25.5", "8.1"])
-    made = charge(chance.randint(-(10**6), 10**7), percent, chance.choice(list(ChargeKind)), n)
-    return replace(
-        made,
-        tax_included=chance.random() < 0.5,
-        tax_category=chance.choice(["Z", "AE", "E", "O"]) if percent == "0" else "S",
-        product=chance.choice(["voice", "internet"]),
-        quantity=Decimal(chance.randint(1, 3)),
-    )
-
-
-def rule(code: str, area: str, percent: str = "0", **known: object) -> LevyRule:
-    named = {"name": code.upper(), "authority": area, "since": date(2026, 1, 1)}
-    return LevyRule(code=code, area=area, percent=Decimal(percent), **(named | known))  # type: ignore[arg-type]
-
-
-VOICE = ("voice",)
-AUSTIN = [
-    rule("sales-city", "US-TX-Austin", "2", upon=("fusf", "txusf")),
-    rule("sales-state", "US-TX", "6.25", upon=("fusf", "txusf")),
-    rule("txusf", "US-TX", "3.3", kinds=VOICE),
-    rule("fusf", "US", "34.4", kinds=VOICE),
-    rule("e911", "US-TX", per_line=Decimal("0.50"), kinds=VOICE),
-]
-"""The shapes of American communications taxes: federal, state and city, on each other, per cent and per line."""
-
-
-def _levy_lines(document: Draft, area: str) -> list[LevyLine]:
-    return [LevyLine.of(place, c, area) for place, c in enumerate(document.charges)]
-
-
 def voice(net: str = "30.00", **known: object) -> Charge:
     return sold(net, "0", "USD", product="voice", tax_category="O", **known)
 
@@ -275,7 +193,7 @@ def voice(net: str = "30.00", **known: object) -> Charge:
 )
 def test_levies_of_federation_state_and_city(charges: Sequence[Charge], area: str, expected: dict[str, str]) -> None:
     plain = draft(charges, ROUND_HALF_UP)
-    found = levied(AUSTIN, _levy_lines(plain, area))
+    found = levied(AUSTIN, levy_lines(plain, area))
     sums: dict[str, Decimal] = {}
     for levy in found:
         sums[levy.code] = sums.get(levy.code, Decimal(0)) + levy.tax.amount
@@ -284,10 +202,10 @@ def test_levies_of_federation_state_and_city(charges: Sequence[Charge], area: st
 
 def test_a_levy_changes_on_a_day_and_spares_who_is_exempt() -> None:
     rules = [rule("fusf", "US", "34.4", until_on=date(2026, 9, 1)), rule("fusf", "US", "36", since=date(2026, 9, 1))]
-    (later,) = levied(rules, _levy_lines(draft([voice()], ROUND_HALF_UP), "US"))
+    (later,) = levied(rules, levy_lines(draft([voice()], ROUND_HALF_UP), "US"))
     assert later.tax == Money.exact("10.80", "USD")
     exempt = TaxTable((), [MISSION]).apply([replace(voice(), tax_category="S", tax_percent=Decimal(19))])
-    assert levied(rules, _levy_lines(draft(exempt, ROUND_HALF_UP), "US")) == []
+    assert levied(rules, levy_lines(draft(exempt, ROUND_HALF_UP), "US")) == []
 
 
 def test_levies_on_each_other_are_refused() -> None:
