@@ -6,7 +6,7 @@ Made by the service once the parties are known and the number is taken; nothing 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -203,7 +203,14 @@ def entry_of(issue: Issue, now: datetime) -> Entry:
         f"{what} {issue.number}",
         f"invoice:{issue.invoice_id}",
         issue.postings,
+        regards_on=_regards(issue.document.charges, issue.prepared.issued_on),
     )
+
+
+def _regards(charges: Sequence[Charge], issued_on: date) -> date | None:
+    """The first day of an earlier month that it corrects, by usage that came late or a price: it counts where it is."""
+    first = min([c.first_on for c in charges if c.adjustment], default=issued_on)
+    return first if first < issued_on.replace(day=1) else None
 
 
 LINE_COLUMNS = (
