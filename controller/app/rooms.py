@@ -81,6 +81,7 @@ from erp.dunning.service import DunningService
 from erp.finance.adjusting import Adjusting
 from erp.finance.agreements import Agreements
 from erp.finance.books import BooksService
+from erp.finance.control import ControlAccounts
 from erp.finance.deposits import DepositService
 from erp.finance.late_fees import LateFees
 from erp.finance.levies import LevyAdapter
@@ -437,4 +438,5 @@ class Assurance:
             series=base.series,
             access=network.provisioning,
         )
-        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation)
+        control = ControlAccounts(base.clock, erp.crm, erp.books)
+        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation, control.look)

@@ -1,4 +1,4 @@
-"""Once a night: the sums of leakage are noted, and the counts of the last days compared.
+"""Once a night: the sums of leakage are noted, the counts of the last days compared, the books with their subledger.
 
 Due from 02:30 in the zone of the legal entity; whoever was not running then makes up for it, though not at once: after
 a start, every NAS that found nobody asks again. What was looked at since is not looked at again, so several processes
@@ -8,6 +8,7 @@ and restarts do no harm.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -28,11 +29,20 @@ _AFTER_START_S = 900.0
 
 
 class AssuranceNights:
-    def __init__(self, clock: Clock, zone: ZoneInfo, leakage: Leakage, reconciliation: Reconciliation) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        zone: ZoneInfo,
+        leakage: Leakage,
+        reconciliation: Reconciliation,
+        *others: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`others` are done as well, each night and after a start."""
         self._clock = clock
         self._zone = zone
         self._leakage = leakage
         self._reconciliation = reconciliation
+        self._others = others
         self._done: date | None = None
 
     async def run(self) -> None:
@@ -57,5 +67,7 @@ class AssuranceNights:
             await self._leakage.note()
         if counts := compared_at is None or compared_at < due:
             await self._reconciliation.run()
+        for other in self._others:
+            await other()
         self._done = today
         return leaks or counts
