@@ -37,6 +37,13 @@ def _lines(c: Mapping[str, Any]) -> Iterator[str]:
         f"Late: {len(late['adjustments'])} adjustments listed, {late['records_after_the_watermark']} records after"
         f" the watermark, {sum(s['items'] for s in late['suspense'])} items in suspense"
     )
+    for a in late["adjustments"]:
+        yield (
+            f"  {a['account_id']}, {a['kind']} of {a['first_on']} until {a['until_on']}: "
+            f"{Money(a['net_minor'], a['currency'])}"
+        )
+    for s in late["suspense"]:
+        yield f"  {s['items']} in suspense ({s['reason']}) since {s['since']}"
     for check in c["checks"]:
         yield f"{'holds' if check['holds'] else 'FAILS'}  {check['name']}: {check['detail']}"
 

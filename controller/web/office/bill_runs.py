@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from controller.domain.money import Money
+from controller.http.models import MoneyOut
 from controller.http.problem import respond_to
 from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, account, sent, show
@@ -81,6 +83,20 @@ OUTCOMES = {
     "held": "another bill, which waits",
     "blocked": "could not be rated alone, waits",
 }
+LATE = (
+    Column("Customer", "customer", link="/customers/{customer_id}"),
+    Column("Period from", "first_on"),
+    Column("Until (not included)", "until_on"),
+    Column("Kind", "kind"),
+    Column("Octets", "octets", "octets"),
+    Column("Net", "net", "money"),
+)
+SUSPENSE = (
+    Column("Why it waits", "reason", link="/suspense?reason={reason}"),
+    Column("Items", "items", "number"),
+    Column("Octets", "octets", "octets"),
+    Column("Oldest", "since", "instant"),
+)
 CHECKS = (
     Column("Proved", "name", "mono"),
     Column("Result", "state", "state"),
@@ -231,7 +247,21 @@ async def _certificate(api: Api, visit: Visit) -> list[Part]:
     content = json.loads(file["signed"])
     rows = [c | {"state": "proved" if c["holds"] else "failed"} for c in content["checks"]]
     checks = Part(f"Certificate {content['number']}, signed by key {file['signature']['key_id']}", rows, CHECKS)
-    return [checks, *_bridges(content)]
+    return [checks, *_bridges(content), *await _late(api, visit, content["late"])]
+
+
+async def _late(api: Api, visit: Visit, late: Mapping[str, Any]) -> list[Part]:
+    """What corrects earlier bills, because it was learned after them, and what waits for a person still."""
+    rows = [
+        row | {"net": MoneyOut.of(Money(row["net_minor"], row["currency"])).model_dump()}
+        for row in late["adjustments"][:50]
+    ]
+    found = len(late["adjustments"])
+    title = "Came late for its own bill, and is on one of these" + (f", 50 of {found}" if found > 50 else "")
+    parts = [Part(title, await with_customers(api, visit, rows), LATE, "Nothing.")]
+    if late["suspense"]:
+        parts.append(Part("In suspense when it was signed", late["suspense"], SUSPENSE))
+    return parts
 
 
 async def _documents(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Part]:

@@ -49,7 +49,22 @@ CONTENT = {
         }
     ],
     "numbers": [{"series": "INV-2026", "documents": 3, "first": 1, "last": 3}],
-    "late": {"adjustments": [], "suspense": [], "records_after_the_watermark": 0},
+    "late": {
+        "adjustments": [
+            {
+                "account_id": "acme",
+                "subscription_id": "line",
+                "kind": "usage",
+                "first_on": "2026-08-01",
+                "until_on": "2026-09-01",
+                "octets": 10**9,
+                "net_minor": 150,
+                "currency": "EUR",
+            }
+        ],
+        "suspense": [{"reason": "unknown-service", "items": 2, "octets": 9, "since": "2026-09-30T10:00:00+00:00"}],
+        "records_after_the_watermark": 7,
+    },
     "checks": [{"name": "usage-conserved", "holds": True, "detail": "1200 octets read, 1200 accounted for"}],
 }
 
@@ -78,6 +93,12 @@ def test_a_certificate_is_checked_offline(
     assert "opening 60.00 EUR, new 30.00 EUR, closing 90.00 EUR" in found.output
     assert "Issued: 3 documents over 113.65 EUR" in found.output
     assert "Rated again: acme, changed, 119.00 EUR → 11.90 EUR, let go by user:bert" in found.output
+    for told in (
+        "Late: 1 adjustments listed, 7 records after the watermark, 2 items in suspense",
+        "acme, usage of 2026-08-01 until 2026-09-01: 1.50 EUR",
+        "2 in suspense (unknown-service) since 2026-09-30T10:00:00+00:00",
+    ):
+        assert told in found.output
     assert "compare it" in CliRunner().invoke(app, ["billing", "verify-certificate", str(file)]).output
 
     file.write_text(signed[0].replace("11365", "11366"))
