@@ -85,10 +85,12 @@ class BillingWorld:
         executor_id: str | None = None,
         checker: ChargeChecker | None = None,
         checked: bool = False,
+        zone: ZoneInfo = BERLIN,
     ) -> None:
         self.database = database
         self.clock = MovableClock(at)
-        settings = BillingSettings(zone=BERLIN, accounts_per_batch=accounts_per_batch, usage_wait_s=usage_wait_s)
+        self.zone = zone
+        settings = BillingSettings(zone=zone, accounts_per_batch=accounts_per_batch, usage_wait_s=usage_wait_s)
         self.crm = CrmService(database, self.clock)
         self.log = UsageLog(database, "radius-1")
         self.usage = UsageLogReader(database)
@@ -119,7 +121,7 @@ class BillingWorld:
         )
         self.runs.register()
         self._launched = False
-        self.explainer = Explainer(self.finance, self.billing, self.usage, BERLIN)
+        self.explainer = Explainer(self.finance, self.billing, self.usage, zone)
         handlers = {
             ServiceActivated: self.billing.on_service_activated,
             ServiceChanged: self.billing.on_service_changed,
@@ -133,7 +135,7 @@ class BillingWorld:
     async def entity(self) -> None:
         await self.crm.ensure_entity(
             name="Testnetz GmbH",
-            zone="Europe/Berlin",
+            zone=self.zone.key,
             currency="EUR",
             locale="de_DE",
             address="Kabelweg 1\n10115 Berlin",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.domain.clock import add_months
 from erp.finance.recognition import Planned, Promise, Slice, cut, earned, modify, plan, schedule
 
 days_of_a_decade = st.dates(date(2023, 12, 1), date(2033, 3, 1))
@@ -61,6 +62,20 @@ def test_a_start_at_the_end_of_a_month_loses_no_row(first_on: date) -> None:
     assert slices[0].first_on == first_on
     assert slices[0].minor > 0, "even a single day of thirty cents is not rounded away"
     assert sum(s.minor for s in slices) == 1000
+
+
+@pytest.mark.parametrize("months", [1, 12, 24])
+def test_sums_are_exact_for_every_start_day_of_four_years(months: int) -> None:
+    """Each day on which a term of whole months may begin, the leap day among them; no month of it without its row."""
+    for n in range(4 * 365 + 1):
+        first_on = date(2027, 1, 1) + timedelta(days=n)
+        until_on = add_months(first_on, months)
+        for minor in (1, 1_000, 35_880):
+            slices = schedule(minor, first_on, until_on)
+            assert sum(s.minor for s in slices) == minor, first_on
+            assert len(slices) == months + (first_on.day > 1), first_on
+            assert (slices[0].first_on, slices[-1].until_on) == (first_on, until_on)
+            assert all(a.until_on == b.first_on for a, b in pairwise(slices))
 
 
 @given(amounts, days_of_a_decade, lengths, st.data())
