@@ -45,7 +45,10 @@ class InvoiceTotalsOut(Out):
 
 
 class InvoiceOut(Out):
-    """An issued document. `kind` is invoice, credit-note or debit-note; `open` is what is still to be paid."""
+    """An issued document. `kind` is invoice, credit-note or debit-note; `open` is what is still to be paid.
+
+    Of a credit note, `open` is what settles nothing yet, below zero like its total.
+    """
 
     invoice_id: str
     number: str
@@ -77,7 +80,7 @@ class InvoiceOut(Out):
             net=MoneyOut.of(found.net),
             tax=MoneyOut.of(found.tax),
             total=MoneyOut.of(found.total),
-            open=MoneyOut.of(Money(found.open_minor, found.total.currency)),
+            open=MoneyOut.of(found.left),
             content_sha256=found.content_sha256.hex(),
         )
 

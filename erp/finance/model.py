@@ -130,7 +130,10 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An issued document. `open_minor` is what is still to be settled: total less allocations (0 for credit notes)."""
+    """An issued document. `open_minor` is what is still to be settled: total less allocations (0 for credit notes).
+
+    `used_minor` is what of a credit note settles others.
+    """
 
     invoice_id: InvoiceId
     entity_id: EntityId
@@ -147,10 +150,16 @@ class Invoice:
     total: Money
     allocated_minor: int
     content_sha256: bytes
+    used_minor: int = 0
 
     @property
     def open_minor(self) -> int:
         return max(0, self.total.minor - self.allocated_minor)
+
+    @property
+    def left(self) -> Money:
+        """What is still to be settled of it, below zero what of a credit note settles nothing yet."""
+        return Money(self.total.minor - self.allocated_minor + self.used_minor, self.total.currency)
 
 
 @dataclass(frozen=True, slots=True)

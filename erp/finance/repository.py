@@ -291,7 +291,10 @@ def _sum(amount: Any, wanted: Any) -> Any:
 
 def _invoices() -> Select[Any]:
     columns = [c for c in invoice.c if c.name != "content"]
-    return select(*columns, _allocated().label("allocated_minor"))
+    used = select(func.coalesce(func.sum(allocation.c.amount_minor), 0))
+    used = used.where(allocation.c.credit_note_id == invoice.c.invoice_id).correlate(invoice)
+    spent = case((invoice.c.total_minor < 0, used.scalar_subquery()), else_=0)
+    return select(*columns, _allocated().label("allocated_minor"), spent.label("used_minor"))
 
 
 def _allocated() -> ScalarSelect[Any]:
@@ -317,6 +320,7 @@ def _invoice(row: Row[Any]) -> Invoice:
         total=Money(row.total_minor, row.currency),
         allocated_minor=int(row.allocated_minor),
         content_sha256=row.content_sha256,
+        used_minor=int(row.used_minor),
     )
 
 

@@ -101,7 +101,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         row["bill_run"] = await _run_of(api, visit, row)
         credit = Link("Credit or void", f"/invoices/{invoice_id}/credit")
         pay = Link("Code to pay it", f"/invoices/{invoice_id}/payment-code")
-        to_pay = api.has("GET", "/invoices/{invoice_id}/payment-code") and row["state"] != "paid"
+        to_pay = api.has("GET", "/invoices/{invoice_id}/payment-code") and row["state"] in ("open", "overdue")
         return detail_page(
             site, visit, f"Invoice {row['number']}", row, INVOICE,
             back=Link("Invoices", "/invoices"),
@@ -178,7 +178,8 @@ async def _run_of(api: Api, visit: Visit, row: Mapping[str, Any]) -> str | None:
 
 
 def state_of(invoice: Mapping[str, Any], today: date) -> str:
-    """Paid when nothing of the invoice is open any more, overdue when it is past its day."""
-    if Decimal(invoice["open"]["amount"]) <= 0:
-        return "paid"
+    """Paid when nothing is open of it any more, overdue past its day; of a credit note something may be unapplied."""
+    left = Decimal(invoice["open"]["amount"])
+    if left <= 0:
+        return "unapplied" if left else "paid"
     return "overdue" if date.fromisoformat(invoice["due_on"]) < today else "open"
