@@ -54,7 +54,7 @@ def endpoints(sales: PrepaidSales) -> list[Endpoint]:
             "/services/{service_id}/prepaid/close",
             scope="billing:write",
             handler=close,
-            summary="A service is prepaid no more; once all use is debited, what is left becomes a payment of the account",
+            summary="A service is prepaid no more; once all use is debited, what is left is paid to the account",
             body=CloseIn,
             returns=PrepaidOut,
         ),
