@@ -163,7 +163,10 @@ class AppliedOut(Out):
 
 
 class PaymentOut(Out):
-    """`unapplied` waits for the next invoice; `reversed` went back. `kind` is payment or write-off."""
+    """`unapplied` waits for the next invoice, `reserved` to be refunded; `reversed` went back.
+
+    `kind` is payment or write-off.
+    """
 
     payment_id: str
     account_id: str
@@ -174,6 +177,7 @@ class PaymentOut(Out):
     recorded_at: Instant
     applied: list[AppliedOut]
     unapplied: MoneyOut
+    reserved: MoneyOut
     reversed: MoneyOut
     kind: str
 
@@ -189,6 +193,7 @@ class PaymentOut(Out):
             recorded_at=made.recorded_at,
             applied=[AppliedOut(invoice_id=i, amount=MoneyOut.of(m)) for i, m in made.applied],
             unapplied=MoneyOut.of(made.unapplied),
+            reserved=MoneyOut.of(made.reserved),
             reversed=MoneyOut.of(made.reversed),
             kind=made.kind,
         )

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from controller.store.metadata import BigId, ExactDecimal, Id, Instant, metadata
 from erp.finance import triggers
+from erp.finance.tables import invoice
 
 payment = Table(
     "finance_payment",
@@ -82,6 +83,22 @@ allocation = Table(
 `applied_on` is the day of `at` in the legal entity's zone: what was open at the end of any past day is known by it. A
 match is taken back, once, by a row of the opposite amount that names it; `actor` is empty where the program matched.
 """
+
+reservation = Table(
+    "finance_reservation",
+    metadata,
+    Column("reservation_id", BigId, primary_key=True, autoincrement=True),
+    Column("payment_id", Id, ForeignKey("finance_payment.payment_id"), nullable=False, index=True),
+    Column("reference", String(64), nullable=False, index=True),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("ends", BigId, ForeignKey("finance_reservation.reservation_id"), unique=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("reason", String(300), nullable=False),
+    CheckConstraint("amount_minor <> 0 AND (amount_minor < 0) = (ends IS NOT NULL)", name="sign"),
+    sqlite_autoincrement=True,
+)
+"""What of a payment waits to go back, and is not to be spent meanwhile. One `ends`, once, by the opposite amount."""
 
 deposit = Table(
     "finance_deposit",
@@ -162,6 +179,10 @@ without gaps, each in the transaction of its entry."""
 triggers.forbid_changes(payment, ("method", "reference"))
 triggers.forbid_changes(payment_reversal, ("kind", "reference"))
 triggers.forbid_changes(allocation, ("reverses",))
+triggers.forbid_changes(reservation, ("ends",))
+triggers.forbid_overspending(
+    payment=payment, spends=(allocation, payment_reversal, reservation), credit_note=invoice, settles=allocation
+)
 triggers.forbid_changes(deposit, ("account_id", "reference"))
 triggers.forbid_changes(deposit_release)
 triggers.forbid_changes(prepayment, ("service_id", "reference"))

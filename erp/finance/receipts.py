@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, func, insert, literal, select, tuple_
+from sqlalchemy import BigInteger, Row, Table, func, insert, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId
 from controller.domain.money import Money
-from erp.finance.payment_tables import allocation, payment, payment_reversal
+from erp.finance.payment_tables import allocation, payment, payment_reversal, reservation
 
 PAYMENT, WRITE_OFF = "payment", "write-off"
 
@@ -38,6 +38,8 @@ class Payment:
     reversed_minor: int = 0
     """What went back of it."""
     kind: str = PAYMENT
+    reserved_minor: int = 0
+    """What of it waits to go back."""
 
     @property
     def reversed(self) -> Money:
@@ -49,8 +51,12 @@ class Payment:
         return self.amount - self.reversed
 
     @property
+    def reserved(self) -> Money:
+        return Money(self.reserved_minor, self.amount.currency)
+
+    @property
     def unapplied(self) -> Money:
-        return self.kept - sum((m for _, m in self.applied), Money.zero(self.amount.currency))
+        return self.kept - self.reserved - sum((m for _, m in self.applied), Money.zero(self.amount.currency))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +242,8 @@ async def payments(
     if unapplied:
         spent = _sum_of(allocation.c.amount_minor, allocation.c.payment_id)
         back = _sum_of(payment_reversal.c.amount_minor, payment_reversal.c.payment_id)
-        query = query.where(payment.c.amount_minor - spent - back > 0)
+        held = _sum_of(reservation.c.amount_minor, reservation.c.payment_id)
+        query = query.where(payment.c.amount_minor - spent - back - held > 0)
     if after is not None:
         last = tuple_(literal(after[0], BigInteger), after[1])
         query = query.where(tuple_(payment.c.recorded_at, payment.c.payment_id) < last)
@@ -255,9 +262,7 @@ async def _payments(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Pay
     for part in await conn.execute(query):
         of = applied[part.payment_id]
         of[part.invoice_id] = of.get(part.invoice_id, 0) + part.amount_minor
-    back = select(payment_reversal.c.payment_id, func.sum(payment_reversal.c.amount_minor))
-    back = back.where(payment_reversal.c.payment_id.in_(ids)).group_by(payment_reversal.c.payment_id)
-    gone = {payment_id: int(minor) for payment_id, minor in await conn.execute(back)}
+    gone, held = [await _sums(conn, table, ids) for table in (payment_reversal, reservation)]
     return [
         Payment(
             PaymentId(row.payment_id),
@@ -273,6 +278,13 @@ async def _payments(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Pay
             tuple((InvoiceId(i), Money(m, row.currency)) for i, m in applied[row.payment_id].items() if m),
             gone.get(row.payment_id, 0),
             row.kind,
+            held.get(row.payment_id, 0),
         )
         for row in rows
     ]
+
+
+async def _sums(conn: AsyncConnection, table: Table, ids: Sequence[str]) -> dict[str, int]:
+    """What the rows of each payment come to."""
+    query = select(table.c.payment_id, func.sum(table.c.amount_minor)).where(table.c.payment_id.in_(ids))
+    return {payment_id: int(minor) for payment_id, minor in await conn.execute(query.group_by(table.c.payment_id))}

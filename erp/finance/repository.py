@@ -25,7 +25,7 @@ from controller.store.many import insert_all, insert_rows, one_of
 from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
 from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
-from erp.finance.payment_tables import allocation, payment, payment_reversal
+from erp.finance.payment_tables import allocation, payment, payment_reversal, reservation
 from erp.finance.tables import document, invoice, invoice_line, line_levy, series
 
 
@@ -231,7 +231,10 @@ async def add_document(conn: AsyncConnection, invoice_id: InvoiceId, sha256: byt
 async def open_items(
     conn: AsyncConnection, account_ids: Iterable[str], currency: str
 ) -> dict[str, tuple[list[Open], list[Open]]]:
-    """Per account: invoices not settled, and credits with a remainder, oldest first. Keys are "kind:id"."""
+    """Per account: invoices not settled, and credits with a remainder, oldest first. Keys are "kind:id".
+
+    What of a payment waits to go back is no credit.
+    """
     ids = sorted(set(account_ids))
     found: dict[str, tuple[list[Open], list[Open]]] = {i: ([], []) for i in ids}
     # Of each document or payment by itself: sums by key would be of all that was ever settled, for each batch of a run.
@@ -252,7 +255,8 @@ async def open_items(
             credits.append(Open(f"credit-note:{row.invoice_id}", -int(row.left)))
     used = _sum(allocation.c.amount_minor, allocation.c.payment_id == payment.c.payment_id)
     gone_back = _sum(payment_reversal.c.amount_minor, payment_reversal.c.payment_id == payment.c.payment_id)
-    left = payment.c.amount_minor - used - gone_back
+    held = _sum(reservation.c.amount_minor, reservation.c.payment_id == payment.c.payment_id)
+    left = payment.c.amount_minor - used - gone_back - held
     payments = (
         select(payment.c.account_id, payment.c.payment_id, left.label("left"))
         .where(one_of(conn, payment.c.account_id, ids), payment.c.currency == currency, left > 0)

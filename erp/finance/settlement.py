@@ -22,7 +22,7 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
-from erp.finance import journal, ledger, receipts, repository
+from erp.finance import journal, ledger, matching, receipts, repository, reservations
 from erp.finance.chart import BAD_DEBTS, BANK, BANK_CHARGES, OUTPUT_TAX, RECEIVABLES
 from erp.finance.errors import (
     AlreadyTakenBack,
@@ -35,8 +35,12 @@ from erp.finance.errors import (
     WrongCurrency,
 )
 from erp.finance.journal import Entry, Posting, without_zeros
-from erp.finance.model import Invoice, settle, tax_share
+from erp.finance.model import Invoice, tax_share
 from erp.finance.receipts import WRITE_OFF, Allocation, Payment, Reversal
+from erp.finance.reservations import Reservations
+
+VOID = "void"
+"""The kind of what was booked by mistake: it never was money of this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class MoneyBack:
     """Money of a payment that goes back: `out_of` is the role of the account it leaves, `fee` what is taken beside.
 
     A negative amount is money that comes again, such as that of a dispute won. The same kind and reference is the same.
+    `held` is the reference under which it was reserved.
     """
 
     payment_id: PaymentId
@@ -66,6 +71,7 @@ class MoneyBack:
     out_of: str
     reason: str
     fee: Money | None = None
+    held: str | None = None
 
 
 class Settlement:
@@ -75,6 +81,7 @@ class Settlement:
         self._database = database
         self._clock = clock
         self._crm = crm
+        self.reservations = Reservations(clock)
 
     async def receive_in(self, conn: AsyncConnection, came: MoneyIn, *, actor: str) -> tuple[Payment, bool]:
         """Book a payment and settle with it; (payment, whether it is new).
@@ -116,7 +123,7 @@ class Settlement:
         for invoice_id, part in came.apply or ():
             await self._match(conn, made.payment_id, invoice_id, part, now, entity, actor)
         if came.apply is None:
-            await self._settle_account(conn, came.account_id, came.amount.currency, now, entity)
+            await matching.settle_oldest(conn, came.account_id, came.amount.currency, now, entity)
         stored = await self._payment(conn, made.payment_id)
         await audit.record(
             conn,
@@ -176,7 +183,7 @@ class Settlement:
             made = await self._payment(conn, row.payment_id)
             _refuse_write_off(made)
             entity = await self._entity(conn, made.entity_id)
-            await self._take_back(conn, row, now, entity, actor, reason)
+            await matching.take_back(conn, row, now, entity, actor, reason)
             what = {"allocation_id": allocation_id, "invoice_id": row.invoice_id, "minor": row.amount_minor}
             await self._changed(conn, made, now, actor, "payment.unapply", what, reason)
             return await self._payment(conn, made.payment_id)
@@ -190,25 +197,30 @@ class Settlement:
         """
         now = self._clock.now()
         await ledger.lock_books(conn)
-        found = await self._payment(conn, back.payment_id)
-        _refuse_write_off(found)
+        _refuse_write_off(await self._payment(conn, back.payment_id))
         known = await receipts.find_reversal(conn, back.kind, back.reference)
         if known is not None:
             if (known.payment_id, known.amount) != (back.payment_id, back.amount):
                 raise PaymentMismatch(f"{back.kind} {back.reference} was booked as {known.amount}")
             return known, False
+        if back.held is not None:
+            await reservations.end(conn, back.held, now, actor, back.reason)
+        found = await self._payment(conn, back.payment_id)
         if back.amount.currency != found.amount.currency:
             raise WrongCurrency(f"payment {back.payment_id} is of {found.amount.currency}")
         if not -found.reversed_minor <= back.amount.minor <= found.kept.minor:
             raise NotThatMuch(f"{found.kept} of payment {back.payment_id} are there to go back, not {back.amount}")
         if not back.amount:
             raise NotThatMuch("nothing goes back")
+        if back.kind == VOID and back.amount.minor > (found.kept - found.reserved).minor:
+            raise NotThatMuch(f"{found.reserved} of it wait to be refunded: refuse the refund first")
+        found = await self._give_up(conn, found, back.amount, now, actor)
         entity = await self._entity(conn, found.entity_id)
-        opened = await self._free(
+        opened = await matching.free(
             conn, found, back.amount.minor, now, entity, actor, f"{back.kind}: {back.reason}"[:300]
         )
         made = await self._book_reversal(conn, found, back, now, entity, actor)
-        await self._settle_account(conn, found.account_id, found.amount.currency, now, entity)
+        await matching.settle_oldest(conn, found.account_id, found.amount.currency, now, entity)
         await audit.record(
             conn,
             now=now,
@@ -309,33 +321,14 @@ class Settlement:
         made = Allocation(0, invoice_id, payment_id, None, amount.minor, now, None, actor, None)
         await receipts.add_allocation(conn, made, local_date(now, entity.zone_info))
 
-    async def _take_back(
-        self, conn: AsyncConnection, row: Allocation, now: datetime, entity: Entity, actor: str, reason: str
-    ) -> None:
-        turned = Allocation(
-            0, row.invoice_id, row.payment_id, row.credit_note_id, -row.amount_minor, now,
-            row.allocation_id, actor, reason,
-        )  # fmt: skip
-        await receipts.add_allocation(conn, turned, local_date(now, entity.zone_info))
-
-    async def _free(
-        self, conn: AsyncConnection, found: Payment, minor: int, now: datetime, entity: Entity, actor: str, reason: str
-    ) -> list[InvoiceId]:
-        """Take back the latest matches until `minor` is unapplied; the invoices that are open again by it."""
-        missing = minor - found.unapplied.minor
-        opened: list[InvoiceId] = []
-        standing = await receipts.allocations(conn, payment_id=found.payment_id, standing=True)
-        for row in reversed(standing):
-            if missing <= 0:
+    async def _give_up(self, conn: AsyncConnection, found: Payment, gone: Money, now: datetime, actor: str) -> Payment:
+        """What has gone is a fact: as far as it needs them, amounts that waited to be refunded wait no more."""
+        for held in reversed(await reservations.standing(conn, found.payment_id)):
+            if gone.minor <= (found.kept - found.reserved).minor:
                 break
-            await self._take_back(conn, row, now, entity, actor, reason)
-            opened.append(row.invoice_id)
-            stays = max(0, row.amount_minor - missing)
-            missing -= row.amount_minor
-            if stays:
-                kept = Allocation(0, row.invoice_id, found.payment_id, None, stays, now, None, actor, reason)
-                await receipts.add_allocation(conn, kept, local_date(now, entity.zone_info))
-        return list(dict.fromkeys(opened))
+            await reservations.end(conn, held.reference, now, actor, "the money went back otherwise")
+            found = await self._payment(conn, found.payment_id)
+        return found
 
     async def _book_reversal(
         self, conn: AsyncConnection, found: Payment, back: MoneyBack, now: datetime, entity: Entity, actor: str
@@ -359,13 +352,6 @@ class Settlement:
         await ledger.post(conn, [entry])
         await receipts.add_reversal(conn, made)
         return made
-
-    async def _settle_account(
-        self, conn: AsyncConnection, account_id: AccountId, currency: str, now: datetime, entity: Entity
-    ) -> None:
-        """The oldest credits settle the oldest invoices."""
-        invoices, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
-        await repository.add_allocations(conn, settle(invoices, credits), now, local_date(now, entity.zone_info))
 
     async def _changed(
         self,

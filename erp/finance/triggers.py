@@ -90,6 +90,50 @@ def forbid_over_credit(*, invoice: Table, line: Table) -> None:
     )
 
 
+def forbid_overspending(*, payment: Table, spends: Sequence[Table], credit_note: Table, settles: Table) -> None:
+    """Refuse to spend more of a payment than it has, what it settles, went back and waits to go back taken together.
+
+    And more of a credit note than it is over. What gives something back is never refused. On PostgreSQL the row of the
+    credit is locked first, so that two do not both see room.
+    """
+    spent = " + ".join(f"(SELECT COALESCE(SUM(amount_minor), 0) FROM {t.name} WHERE {{0}} = NEW.{{0}})" for t in spends)
+    used = f"(SELECT COALESCE(SUM(amount_minor), 0) FROM {settles.name} WHERE credit_note_id = NEW.credit_note_id)"
+    has = f"SELECT amount_minor FROM {payment.name} WHERE payment_id = NEW.payment_id"
+    owes = f"SELECT -total_minor FROM {credit_note.name} WHERE invoice_id = NEW.credit_note_id"
+    for table in spends:
+        _refuse_beyond(table, "payment_id", has, spent.format("payment_id"))
+    _refuse_beyond(settles, "credit_note_id", owes, used)
+
+
+def _refuse_beyond(table: Table, key: str, has: str, spent: str) -> None:
+    """Before a row of `table` that spends: what was `spent`, and its amount, are within what the credit `has`."""
+    name = f"{table.name}_{key.removesuffix('_id')}_overspent"
+    message = f"{table.name}: more is spent than the {key.removesuffix('_id').replace('_', ' ')} has"
+    asked, beyond = f"NEW.amount_minor > 0 AND NEW.{key} IS NOT NULL", f"({has}) < {spent} + NEW.amount_minor"
+    _on_sqlite(
+        table,
+        f"CREATE TRIGGER {name} BEFORE INSERT ON {table.name} WHEN {asked} AND {beyond} "
+        f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
+    )
+    _on_postgresql(
+        table,
+        f"""
+        CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM {has.removeprefix("SELECT ")} FOR NO KEY UPDATE;
+          IF {beyond} THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = '{message}';
+          END IF;
+          RETURN NEW;
+        END $$
+        """,
+    )
+    _on_postgresql(
+        table,
+        f"CREATE TRIGGER {name} BEFORE INSERT ON {table.name} FOR EACH ROW WHEN ({asked}) EXECUTE FUNCTION {name}()",
+    )
+
+
 def _within(original: str, new: str, before: str) -> str:
     """`new` has not the sign of `original`, and with what was taken back `before` leaves something of it or nothing."""
     return (

@@ -192,7 +192,7 @@ class CardBooking:
     ) -> None:
         """A refund that we asked for has happened; told by the gateway's answer or by its event, whichever is first."""
         reference = f"{GATEWAY_REFUND}{ours.refund_id}"
-        back = MoneyBack(ours.payment_id, ours.amount, "refund", reference, GATEWAY, ours.reason)
+        back = MoneyBack(ours.payment_id, ours.amount, "refund", reference, GATEWAY, ours.reason, held=ours.refund_id)
         await self._settlement.reverse_in(conn, back, actor=actor)
         await refund_rows.change(conn, ours.refund_id, "done", self._clock.now(), provider_id=provider_id)
 

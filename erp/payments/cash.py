@@ -158,7 +158,13 @@ class CashDesk:
                 raise WrongState(f"refund {refund_id} goes by {refund.way} and is {refund.state}")
             await self._require_cash(conn, open_one, refund.amount)
             number = await self._number(conn, open_one)
-            back = MoneyBack(refund.payment_id, refund.amount, "refund", f"cash:{refund_id}", CASH, refund.reason)
+            # Again, where a chargeback has taken it since it was approved: cash that went out does not come back.
+            await self._settlement.reservations.reserve_in(
+                conn, refund.payment_id, refund.amount, refund_id, actor=actor, reason=refund.reason
+            )
+            back = MoneyBack(
+                refund.payment_id, refund.amount, "refund", f"cash:{refund_id}", CASH, refund.reason, held=refund_id
+            )
             await self._settlement.reverse_in(conn, back, actor=actor)
             await refund_rows.change(conn, refund_id, refund_rows.DONE, self._clock.now(), provider_id=number)
             return await self._add(

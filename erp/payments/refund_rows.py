@@ -78,6 +78,7 @@ async def refunds(
     states: tuple[str, ...] = (),
     way: str | None = None,
     before: str | None = None,
+    asked_before: datetime | None = None,
     limit: int = 50,
 ) -> list[Refund]:
     """Newest first; all that is given must fit."""
@@ -88,6 +89,8 @@ async def refunds(
             query = query.where(column == value)
     if states:
         query = query.where(refund.c.state.in_(states))
+    if asked_before is not None:
+        query = query.where(refund.c.requested_at < asked_before)
     if before is not None:
         query = query.where(refund.c.refund_id < before)
     return [

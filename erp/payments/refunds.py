@@ -1,7 +1,8 @@
 """Money that goes back: asked for, approved, sent, and booked when it is certain.
 
 Who asks for more than a limit does not approve it. A refund is never more than what of its payment is left, and never
-opens an invoice again: what it gives back must be unapplied, or covered by a credit that waits (a credit note). The
+opens an invoice again: what it gives back must be unapplied, or covered by a credit that waits (a credit note). It is
+reserved from the moment in which it is asked for until it is refused or done: nothing else spends it meanwhile. The
 gateway is asked under the refund's own id, which is kept before: asked again after a crash, it gives back once.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from stdnum import iban as iban_numbers
@@ -76,7 +77,7 @@ class RefundService:
         made = await self._checked(wanted, now, actor)
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            made = await self._covered(conn, made)
+            await self._reserve(conn, made, actor)
             await refund_rows.add(conn, made)
             await self._audit(conn, made, actor, "refund.request", made.reason)
         return made
@@ -95,7 +96,7 @@ class RefundService:
             if found.requested_by == actor and found.amount.minor > self._settings.alone_up_to_minor:
                 limit = Money(self._settings.alone_up_to_minor, found.amount.currency)
                 raise NeedsAnother(f"above {limit} somebody else than {actor} approves what {actor} asked for")
-            await self._covered(conn, found, itself=True)
+            await self._reserve(conn, found, actor)  # again, where a chargeback has taken it meanwhile
             state = SENT if found.way == "gateway" else APPROVED
             await refund_rows.change(conn, refund_id, state, now, approved_by=actor)
             await self._audit(conn, found, actor, "refund.approve", None)
@@ -105,12 +106,12 @@ class RefundService:
 
     async def refuse(self, refund_id: str, *, actor: str, reason: str) -> Refund:
         """Refuse one that was not sent. Raises UnknownRefund, WrongState."""
-        now = self._clock.now()
         async with self._database.begin() as conn:
+            await ledger.lock_books(conn)
             found = await self._get(conn, refund_id)
             if found.state not in (REQUESTED, APPROVED):
                 raise WrongState(f"refund {refund_id} is {found.state}")
-            await refund_rows.change(conn, refund_id, REFUSED, now, detail=reason)
+            await self._end(conn, found, actor, reason)
             await self._audit(conn, found, actor, "refund.refuse", reason)
         return await self.get(refund_id)
 
@@ -128,6 +129,19 @@ class RefundService:
                 pass
             count += 1
         return count
+
+    async def expire(self, *, actor: str = "system:payments") -> int:
+        """Refuse what nobody decided about in time, so that no credit is held for ever; how many."""
+        since = self._clock.now() - timedelta(days=self._settings.refund_request_days)
+        async with self._database.read() as conn:
+            late = await refund_rows.refunds(conn, states=(REQUESTED,), asked_before=since, limit=500)
+        why = f"not approved within {self._settings.refund_request_days} days: ask again"
+        for found in late:
+            try:
+                await self.refuse(found.refund_id, actor=actor, reason=why)
+            except WrongState:
+                continue  # somebody decided in this moment
+        return len(late)
 
     async def get(self, refund_id: str) -> Refund:
         """Raises UnknownRefund."""
@@ -148,13 +162,13 @@ class RefundService:
         try:
             answer = await self._speaks(gateway).refund(RefundPayment(found.refund_id, card.intent_id, found.amount))
         except GatewayDeclined as error:
-            await self._set(found, REFUSED, f"{error.code}: {error}")
+            await self._declined(found, actor, f"{error.code}: {error}")
             raise
         await self._book(found, answer, gateway.name, actor)
 
     async def _book(self, found: Refund, answer: Answer, name: str, actor: str) -> None:
         if answer.state == "failed":
-            await self._set(found, REFUSED, answer.detail)
+            await self._declined(found, actor, answer.detail)
             raise GatewayDeclined(f"the gateway could not refund: {answer.detail}", code=answer.detail)
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
@@ -163,9 +177,11 @@ class RefundService:
                 return  # its event was faster than the answer
             await self._booking.refund_done(conn, current, name, actor, answer.provider_id)
 
-    async def _set(self, found: Refund, state: str, detail: str) -> None:
+    async def _declined(self, found: Refund, actor: str, why: str) -> None:
         async with self._database.begin() as conn:
-            await refund_rows.change(conn, found.refund_id, state, self._clock.now(), detail=detail[:300])
+            await ledger.lock_books(conn)
+            if (await self._get(conn, found.refund_id)).state == SENT:
+                await self._end(conn, found, actor, why)
 
     async def _checked(self, wanted: WantedRefund, now: datetime, actor: str) -> Refund:
         if wanted.way not in WAYS:
@@ -191,21 +207,16 @@ class RefundService:
             wanted.creditor.strip()[:70], iban, actor, now, None, now, None, None, "",
         )  # fmt: skip
 
-    async def _covered(self, conn: AsyncConnection, made: Refund, *, itself: bool = False) -> Refund:
-        """Refuse what is not there to be given back, other refunds under way counted."""
-        paid = await receipts.get_payment(conn, made.payment_id)
-        assert paid is not None, "payments are never deleted"
-        under_way = await refund_rows.refunds(conn, states=(REQUESTED, APPROVED, SENT), limit=10_000)
-        others = [r for r in under_way if not (itself and r.refund_id == made.refund_id)]
-        of_payment = sum(r.amount.minor for r in others if r.payment_id == made.payment_id)
-        of_account = sum(r.amount.minor for r in others if r.account_id == made.account_id)
-        credit = await self._settlement.open_credit(conn, made.account_id, made.amount.currency)
-        free = min(paid.kept.minor - of_payment, credit.minor - of_account)
-        if made.amount.minor > free:
-            left = Money(max(0, free), made.amount.currency)
-            why = "the rest settles invoices, went back or is on its way; credit the invoice first"
-            raise NotThatMuch(f"{left} can be given back: {why}")
-        return made
+    async def _reserve(self, conn: AsyncConnection, made: Refund, actor: str) -> None:
+        """Nothing else spends it from now on. Raises NotThatMuch."""
+        await self._settlement.reservations.reserve_in(
+            conn, made.payment_id, made.amount, made.refund_id, actor=actor, reason=made.reason
+        )
+
+    async def _end(self, conn: AsyncConnection, found: Refund, actor: str, reason: str) -> None:
+        """It does not go back: what was reserved is the customer's to be spent again."""
+        await self._settlement.reservations.release_in(conn, found.refund_id, actor=actor, reason=reason)
+        await refund_rows.change(conn, found.refund_id, REFUSED, self._clock.now(), detail=reason[:300])
 
     async def _get(self, conn: AsyncConnection, refund_id: str) -> Refund:
         found = await refund_rows.refunds(conn, refund_id=refund_id)

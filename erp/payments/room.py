@@ -83,7 +83,8 @@ class PaymentsRoom:
 
     async def resume(self) -> None:
         """Go on with what an answer, or a process, was lost over: refunds, charges, bank lines not looked at yet."""
-        for resumed in (self.refunds.resume, self.cards.resume, self.fees.resume, self.statements.look):
+        again = (self.refunds.resume, self.refunds.expire, self.cards.resume, self.fees.resume, self.statements.look)
+        for resumed in again:
             try:
                 await resumed()
             except HeadendError as error:

@@ -11,6 +11,8 @@ class PaymentsSettings:
 
     alone_up_to_minor: int = 5_000
     """A refund above so many minor units is approved by somebody else than who asked for it."""
+    refund_request_days: int = 30
+    """A refund that nobody approves for so long is refused, and what it had reserved is free."""
     claim_return_fee: bool = True
     """What a bank takes for a direct debit that comes back is claimed from who was to pay it, on a document.
 

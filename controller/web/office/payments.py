@@ -27,6 +27,7 @@ PAYMENT = (
     Column("Customer", "customer", link="/customers/{customer_id}"),
     Column("Amount", "amount", "money"),
     Column("Not applied", "unapplied", "money"),
+    Column("Waits to go back", "reserved", "money"),
     Column("Went back", "reversed", "money"),
     Column("Kind", "kind"),
     Column("Method", "method", sub="reference"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from datetime import date, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from controller.domain.clock import Clock, local_date
 from controller.domain.errors import RuleError
 from controller.domain.identity import new_id
@@ -14,10 +16,12 @@ from controller.store.engine import Database
 from erp.crm.service import CrmService
 from erp.finance import ledger
 from erp.finance.chart import IN_TRANSIT
+from erp.finance.errors import NotThatMuch
 from erp.finance.settlement import MoneyBack, Settlement
 from erp.payments import refund_rows
 from erp.payments.bank import repository as bank
 from erp.payments.errors import UnknownBankAccount, UnknownCollection
+from erp.payments.refund_rows import Refund
 from erp.payments.sepa import files, rows
 from erp.payments.sepa.days import require_bank_day
 from erp.payments.sepa.files import Party, Transfer
@@ -48,9 +52,11 @@ class RefundTransfers:
             account = accounts[0]
             require_bank_day(execute_on, local_date(now, (await self._crm.entity(account.entity_id)).zone_info) - _DAY)
             due = await refund_rows.refunds(conn, way="bank", states=(refund_rows.APPROVED,), limit=10_000)
-            due = [r for r in due if r.amount.currency == account.currency]
+            due = [r for r in due if r.amount.currency == account.currency and await self._is_there(conn, r, actor)]
             if not due:
-                raise RuleError("no refund by bank is approved and not sent", code="nothing-to-transfer")
+                raise RuleError(
+                    "no refund by bank is approved, not sent, and still covered", code="nothing-to-transfer"
+                )
             file_id = new_id(now)
             wanted = [Transfer(r.refund_id, r.amount, Party(r.creditor, r.iban), f"Refund: {r.reason}") for r in due]
             content = files.transfers(file_id, now, Party(account.name, account.iban, account.bic), execute_on, wanted)
@@ -72,14 +78,28 @@ class RefundTransfers:
             )
             for refund in due:
                 back = MoneyBack(
-                    refund.payment_id, refund.amount, "refund", f"bank:{refund.refund_id}", IN_TRANSIT, refund.reason
-                )
+                    refund.payment_id, refund.amount, "refund", f"bank:{refund.refund_id}", IN_TRANSIT, refund.reason,
+                    held=refund.refund_id,
+                )  # fmt: skip
                 await self._settlement.reverse_in(conn, back, actor=actor)
                 await refund_rows.change(conn, refund.refund_id, refund_rows.SENT, now, file_id=file_id)
             subject = f"transfer-file:{file_id}"
             after = {"total": str(total), "items": len(due)}
             await audit.record(conn, now=now, actor=actor, action="transfer-file.make", subject=subject, after=after)
         return file_id
+
+    async def _is_there(self, conn: AsyncConnection, refund: Refund, actor: str) -> bool:
+        """Whether its money waits. Where a chargeback has taken it since it was approved, it is refused."""
+        try:
+            await self._settlement.reservations.reserve_in(
+                conn, refund.payment_id, refund.amount, refund.refund_id, actor=actor, reason=refund.reason
+            )
+        except NotThatMuch as error:
+            await refund_rows.change(
+                conn, refund.refund_id, refund_rows.REFUSED, self._clock.now(), detail=str(error)[:300]
+            )
+            return False
+        return True
 
     async def content(self, file_id: str) -> bytes:
         """Raises UnknownCollection."""

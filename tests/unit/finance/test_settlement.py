@@ -186,16 +186,17 @@ async def test_a_write_off_becomes_no_money_that_could_settle_or_be_sent_back(bo
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_open_items_are_the_ledger_after_every_step_of_any_interleaving(books: Books, seed: int) -> None:
-    """Invoices, credits, payments, matches, their reversal, refunds, chargebacks and write-offs in random order."""
+    """Invoices, credits, payments, matches, their reversal, refunds asked for and refused, money that goes back and
+    write-offs in random order."""
     chance = random.Random(seed)
     accounts = [await books.account(f"Customer {n}") for n in range(2)]
     invoices: list[InvoiceId] = []
     payments: list[PaymentId] = []
     refused = done = 0
-    for n in range(40):
+    for n in range(50):
         amount = Money(chance.randrange(1, 6000), "EUR")
         try:
-            match chance.randrange(8):
+            match chance.randrange(10):
                 case 0 | 1:
                     invoices.append(await books.issue(chance.choice(accounts), str(amount.amount)))
                 case 2:
@@ -221,6 +222,16 @@ async def test_open_items_are_the_ledger_after_every_step_of_any_interleaving(bo
                     await books.finance.settlement.write_off(
                         chance.choice(invoices), amount, relieve_tax=n % 2 == 0, reason="lost", actor="user:anna"
                     )
+                case 8 if payments:
+                    async with books.database.begin() as conn:
+                        await books.finance.settlement.reservations.reserve_in(
+                            conn, chance.choice(payments), amount, f"r{n % 4}", actor="user:anna", reason="asked"
+                        )
+                case 9:
+                    async with books.database.begin() as conn:
+                        await books.finance.settlement.reservations.release_in(
+                            conn, f"r{n % 4}", actor="user:anna", reason="refused"
+                        )
             done += 1
         except (RuleError, IndexError):
             refused += 1

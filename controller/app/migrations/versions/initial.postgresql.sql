@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
 ;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
@@ -132,13 +132,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -201,9 +201,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -566,11 +566,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
+;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
-;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -585,9 +585,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_at ON store_audit (at)
-;;
 CREATE INDEX ix_store_audit_object ON store_audit (object)
+;;
+CREATE INDEX ix_store_audit_at ON store_audit (at)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -809,11 +809,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
+;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
-;;
-CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -953,6 +953,37 @@ CREATE TABLE finance_zero (
     CONSTRAINT pk_finance_zero PRIMARY KEY (z)
 )
 ;;
+CREATE TABLE finance_series (
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    last_number BIGINT NOT NULL,
+    CONSTRAINT pk_finance_series PRIMARY KEY (entity_id, series)
+)
+;;
+CREATE TABLE finance_adjustment_due (
+    account_id VARCHAR(32) NOT NULL,
+    reference VARCHAR(200) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    tax_percent VARCHAR(40) NOT NULL,
+    item VARCHAR(200) NOT NULL,
+    reason VARCHAR(400) NOT NULL,
+    tax_category VARCHAR(4) NOT NULL,
+    tax_included BOOLEAN NOT NULL,
+    first_on DATE,
+    subscription_id VARCHAR(32) NOT NULL,
+    names TEXT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    noted_at BIGINT NOT NULL,
+    next_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    detail VARCHAR(300) NOT NULL,
+    withdrawn_at BIGINT,
+    CONSTRAINT pk_finance_adjustment_due PRIMARY KEY (account_id, reference)
+)
+;;
+CREATE INDEX ix_finance_adjustment_due_next_at ON finance_adjustment_due (next_at)
+;;
 CREATE TABLE finance_resale (
     account_id VARCHAR(32) NOT NULL,
     since DATE NOT NULL,
@@ -1038,37 +1069,6 @@ CREATE FUNCTION finance_tax_exemption_frozen() RETURNS trigger LANGUAGE plpgsql 
 ;;
 CREATE TRIGGER finance_tax_exemption_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_tax_exemption FOR EACH STATEMENT EXECUTE FUNCTION finance_tax_exemption_frozen()
 ;;
-CREATE TABLE finance_series (
-    entity_id VARCHAR(32) NOT NULL,
-    series VARCHAR(24) NOT NULL,
-    last_number BIGINT NOT NULL,
-    CONSTRAINT pk_finance_series PRIMARY KEY (entity_id, series)
-)
-;;
-CREATE TABLE finance_adjustment_due (
-    account_id VARCHAR(32) NOT NULL,
-    reference VARCHAR(200) NOT NULL,
-    net_minor BIGINT NOT NULL,
-    currency VARCHAR(3) NOT NULL,
-    tax_percent VARCHAR(40) NOT NULL,
-    item VARCHAR(200) NOT NULL,
-    reason VARCHAR(400) NOT NULL,
-    tax_category VARCHAR(4) NOT NULL,
-    tax_included BOOLEAN NOT NULL,
-    first_on DATE,
-    subscription_id VARCHAR(32) NOT NULL,
-    names TEXT NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    noted_at BIGINT NOT NULL,
-    next_at BIGINT NOT NULL,
-    attempts INTEGER NOT NULL,
-    detail VARCHAR(300) NOT NULL,
-    withdrawn_at BIGINT,
-    CONSTRAINT pk_finance_adjustment_due PRIMARY KEY (account_id, reference)
-)
-;;
-CREATE INDEX ix_finance_adjustment_due_next_at ON finance_adjustment_due (next_at)
-;;
 CREATE TABLE inventory_item (
     item_id VARCHAR(32) NOT NULL,
     serial VARCHAR(64) NOT NULL,
@@ -1085,9 +1085,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
-;;
 CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1135,11 +1135,11 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
 CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
+CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
@@ -1291,9 +1291,9 @@ CREATE TABLE radius_subscriber (
 ;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
-CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
+CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
 ;;
@@ -1394,9 +1394,9 @@ CREATE TABLE radius_session (
 )
  WITH (fillfactor = 30)
 ;;
-CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
-;;
 CREATE INDEX ix_radius_session_service_id ON radius_session (service_id)
+;;
+CREATE UNIQUE INDEX uq_radius_session_life ON radius_session (acct_session_id, nas_id, life)
 ;;
 CREATE TABLE radius_session_history (
     session_key VARCHAR(32) NOT NULL,
@@ -1432,15 +1432,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
-;;
-CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
-;;
 CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
 ;;
 CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
+;;
+CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
+;;
+CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1525,13 +1525,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
-;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1556,9 +1556,9 @@ CREATE TABLE radius_relayed_request (
     CONSTRAINT pk_radius_relayed_request PRIMARY KEY (request_id)
 )
 ;;
-CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
-;;
 CREATE INDEX ix_radius_relayed_request_expires_at ON radius_relayed_request (expires_at)
+;;
+CREATE INDEX ix_radius_relayed_request_nas_id ON radius_relayed_request (nas_id)
 ;;
 CREATE TABLE radius_pool (
     pool_id VARCHAR(32) NOT NULL,
@@ -1596,9 +1596,9 @@ CREATE TABLE radius_pool_lease (
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
-CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
-;;
 CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
+;;
+CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1947,9 +1947,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -2281,6 +2281,47 @@ CREATE TABLE finance_balance (
     CONSTRAINT fk_finance_balance_amount_finance_zero FOREIGN KEY(amount) REFERENCES finance_zero (z) DEFERRABLE INITIALLY DEFERRED
 )
 ;;
+CREATE TABLE finance_invoice (
+    invoice_id VARCHAR(32) NOT NULL,
+    entity_id VARCHAR(32) NOT NULL,
+    series VARCHAR(24) NOT NULL,
+    sequence BIGINT NOT NULL,
+    number VARCHAR(40) NOT NULL,
+    kind VARCHAR(12) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    customer_id VARCHAR(32) NOT NULL,
+    bill_run_id VARCHAR(32) NOT NULL,
+    entry_id VARCHAR(32),
+    issued_at BIGINT NOT NULL,
+    issued_on DATE NOT NULL,
+    due_on DATE NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    net_minor BIGINT NOT NULL,
+    tax_minor BIGINT NOT NULL,
+    total_minor BIGINT NOT NULL,
+    content TEXT NOT NULL,
+    content_sha256 BYTEA NOT NULL,
+    draft_sha256 BYTEA NOT NULL,
+    CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
+    CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
+    CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
+    CONSTRAINT uq_finance_invoice_series_sequence UNIQUE (entity_id, series, sequence),
+    CONSTRAINT uq_finance_invoice_number UNIQUE (entity_id, number),
+    CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
+;;
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_invoice_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_invoice FOR EACH STATEMENT EXECUTE FUNCTION finance_invoice_frozen()
+;;
 CREATE TABLE finance_payment (
     payment_id VARCHAR(32) NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
@@ -2402,47 +2443,6 @@ CREATE FUNCTION finance_commission_frozen() RETURNS trigger LANGUAGE plpgsql AS 
 ;;
 CREATE TRIGGER finance_commission_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_commission FOR EACH STATEMENT EXECUTE FUNCTION finance_commission_frozen()
 ;;
-CREATE TABLE finance_invoice (
-    invoice_id VARCHAR(32) NOT NULL,
-    entity_id VARCHAR(32) NOT NULL,
-    series VARCHAR(24) NOT NULL,
-    sequence BIGINT NOT NULL,
-    number VARCHAR(40) NOT NULL,
-    kind VARCHAR(12) NOT NULL,
-    account_id VARCHAR(32) NOT NULL,
-    customer_id VARCHAR(32) NOT NULL,
-    bill_run_id VARCHAR(32) NOT NULL,
-    entry_id VARCHAR(32),
-    issued_at BIGINT NOT NULL,
-    issued_on DATE NOT NULL,
-    due_on DATE NOT NULL,
-    currency VARCHAR(3) NOT NULL,
-    net_minor BIGINT NOT NULL,
-    tax_minor BIGINT NOT NULL,
-    total_minor BIGINT NOT NULL,
-    content TEXT NOT NULL,
-    content_sha256 BYTEA NOT NULL,
-    draft_sha256 BYTEA NOT NULL,
-    CONSTRAINT pk_finance_invoice PRIMARY KEY (invoice_id),
-    CONSTRAINT ck_finance_invoice_total CHECK (total_minor = net_minor + tax_minor),
-    CONSTRAINT uq_finance_invoice_account_id_bill_run_id UNIQUE (account_id, bill_run_id, currency),
-    CONSTRAINT uq_finance_invoice_series_sequence UNIQUE (entity_id, series, sequence),
-    CONSTRAINT uq_finance_invoice_number UNIQUE (entity_id, number),
-    CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
-;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
-CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_invoice_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_invoice FOR EACH STATEMENT EXECUTE FUNCTION finance_invoice_frozen()
-;;
 CREATE TABLE inventory_move (
     sequence BIGSERIAL NOT NULL,
     item_id VARCHAR(32) NOT NULL,
@@ -2483,9 +2483,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
-;;
 CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
+;;
+CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2542,9 +2542,9 @@ CREATE TABLE payments_card_attempt (
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
-;;
 CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
+CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2618,9 +2618,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
-;;
 CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
+;;
+CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
 ;;
 CREATE FUNCTION payments_statement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_statement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2753,75 +2753,6 @@ CREATE FUNCTION finance_entry_decision_frozen() RETURNS trigger LANGUAGE plpgsql
 ;;
 CREATE TRIGGER finance_entry_decision_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_entry_decision FOR EACH STATEMENT EXECUTE FUNCTION finance_entry_decision_frozen()
 ;;
-CREATE TABLE finance_payment_reversal (
-    reversal_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32) NOT NULL,
-    kind VARCHAR(16) NOT NULL,
-    reference VARCHAR(140) NOT NULL,
-    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
-    at BIGINT NOT NULL,
-    booked_on DATE NOT NULL,
-    entry_id VARCHAR(32) NOT NULL,
-    reason VARCHAR(300) NOT NULL,
-    actor VARCHAR(128) NOT NULL,
-    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
-    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
-    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
-)
-;;
-CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
-;;
-CREATE FUNCTION finance_payment_reversal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment_reversal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_payment_reversal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment_reversal FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_reversal_frozen()
-;;
-CREATE TABLE finance_allocation (
-    allocation_id BIGSERIAL NOT NULL,
-    invoice_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32),
-    credit_note_id VARCHAR(32),
-    amount_minor BIGINT NOT NULL,
-    at BIGINT NOT NULL,
-    applied_on DATE NOT NULL,
-    reverses BIGINT,
-    actor VARCHAR(128),
-    reason VARCHAR(300),
-    CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
-    CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
-    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
-    CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
-    CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
-    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
-    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
-    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
-)
-;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
-CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
-;;
-CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_allocation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_allocation FOR EACH STATEMENT EXECUTE FUNCTION finance_allocation_frozen()
-;;
-CREATE TABLE finance_deposit_release (
-    deposit_id VARCHAR(32) NOT NULL,
-    payment_id VARCHAR(32) NOT NULL,
-    released_at BIGINT NOT NULL,
-    released_by VARCHAR(128) NOT NULL,
-    reason VARCHAR(200) NOT NULL,
-    CONSTRAINT pk_finance_deposit_release PRIMARY KEY (deposit_id),
-    CONSTRAINT fk_finance_deposit_release_deposit_id_finance_deposit FOREIGN KEY(deposit_id) REFERENCES finance_deposit (deposit_id),
-    CONSTRAINT fk_finance_deposit_release_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id)
-)
-;;
-CREATE FUNCTION finance_deposit_release_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_deposit_release: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
-;;
-CREATE TRIGGER finance_deposit_release_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_deposit_release FOR EACH STATEMENT EXECUTE FUNCTION finance_deposit_release_frozen()
-;;
 CREATE TABLE finance_invoice_line (
     line_id VARCHAR(32) NOT NULL,
     invoice_id VARCHAR(32) NOT NULL,
@@ -2886,6 +2817,143 @@ CREATE FUNCTION finance_document_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 ;;
 CREATE TRIGGER finance_document_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_document FOR EACH STATEMENT EXECUTE FUNCTION finance_document_frozen()
 ;;
+CREATE TABLE finance_payment_reversal (
+    reversal_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    reference VARCHAR(140) NOT NULL,
+    amount_minor BIGINT NOT NULL CONSTRAINT ck_finance_payment_reversal_not_zero CHECK (amount_minor <> 0),
+    at BIGINT NOT NULL,
+    booked_on DATE NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    CONSTRAINT pk_finance_payment_reversal PRIMARY KEY (reversal_id),
+    CONSTRAINT uq_finance_payment_reversal_kind UNIQUE (kind, reference),
+    CONSTRAINT fk_finance_payment_reversal_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_payment_reversal_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
+)
+;;
+CREATE INDEX ix_finance_payment_reversal_payment_id ON finance_payment_reversal (payment_id)
+;;
+CREATE FUNCTION finance_payment_reversal_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment_reversal: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_payment_reversal_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_payment_reversal FOR EACH STATEMENT EXECUTE FUNCTION finance_payment_reversal_frozen()
+;;
+CREATE FUNCTION finance_payment_reversal_payment_overspent() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id FOR NO KEY UPDATE;
+          IF (SELECT amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id) < (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_allocation WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_payment_reversal WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_reservation WHERE payment_id = NEW.payment_id) + NEW.amount_minor THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_payment_reversal: more is spent than the payment has';
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_payment_reversal_payment_overspent BEFORE INSERT ON finance_payment_reversal FOR EACH ROW WHEN (NEW.amount_minor > 0 AND NEW.payment_id IS NOT NULL) EXECUTE FUNCTION finance_payment_reversal_payment_overspent()
+;;
+CREATE TABLE finance_allocation (
+    allocation_id BIGSERIAL NOT NULL,
+    invoice_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32),
+    credit_note_id VARCHAR(32),
+    amount_minor BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    applied_on DATE NOT NULL,
+    reverses BIGINT,
+    actor VARCHAR(128),
+    reason VARCHAR(300),
+    CONSTRAINT pk_finance_allocation PRIMARY KEY (allocation_id),
+    CONSTRAINT ck_finance_allocation_one_source CHECK ((payment_id IS NULL) <> (credit_note_id IS NULL)),
+    CONSTRAINT ck_finance_allocation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (reverses IS NOT NULL)),
+    CONSTRAINT fk_finance_allocation_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT fk_finance_allocation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT fk_finance_allocation_credit_note_id_finance_invoice FOREIGN KEY(credit_note_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT uq_finance_allocation_reverses UNIQUE (reverses),
+    CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
+)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
+;;
+CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_allocation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_allocation FOR EACH STATEMENT EXECUTE FUNCTION finance_allocation_frozen()
+;;
+CREATE FUNCTION finance_allocation_payment_overspent() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id FOR NO KEY UPDATE;
+          IF (SELECT amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id) < (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_allocation WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_payment_reversal WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_reservation WHERE payment_id = NEW.payment_id) + NEW.amount_minor THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_allocation: more is spent than the payment has';
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_allocation_payment_overspent BEFORE INSERT ON finance_allocation FOR EACH ROW WHEN (NEW.amount_minor > 0 AND NEW.payment_id IS NOT NULL) EXECUTE FUNCTION finance_allocation_payment_overspent()
+;;
+CREATE FUNCTION finance_allocation_credit_note_overspent() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM -total_minor FROM finance_invoice WHERE invoice_id = NEW.credit_note_id FOR NO KEY UPDATE;
+          IF (SELECT -total_minor FROM finance_invoice WHERE invoice_id = NEW.credit_note_id) < (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_allocation WHERE credit_note_id = NEW.credit_note_id) + NEW.amount_minor THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_allocation: more is spent than the credit note has';
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_allocation_credit_note_overspent BEFORE INSERT ON finance_allocation FOR EACH ROW WHEN (NEW.amount_minor > 0 AND NEW.credit_note_id IS NOT NULL) EXECUTE FUNCTION finance_allocation_credit_note_overspent()
+;;
+CREATE TABLE finance_reservation (
+    reservation_id BIGSERIAL NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    reference VARCHAR(64) NOT NULL,
+    amount_minor BIGINT NOT NULL,
+    ends BIGINT,
+    at BIGINT NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    reason VARCHAR(300) NOT NULL,
+    CONSTRAINT pk_finance_reservation PRIMARY KEY (reservation_id),
+    CONSTRAINT ck_finance_reservation_sign CHECK (amount_minor <> 0 AND (amount_minor < 0) = (ends IS NOT NULL)),
+    CONSTRAINT fk_finance_reservation_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id),
+    CONSTRAINT uq_finance_reservation_ends UNIQUE (ends),
+    CONSTRAINT fk_finance_reservation_ends_finance_reservation FOREIGN KEY(ends) REFERENCES finance_reservation (reservation_id)
+)
+;;
+CREATE INDEX ix_finance_reservation_reference ON finance_reservation (reference)
+;;
+CREATE INDEX ix_finance_reservation_payment_id ON finance_reservation (payment_id)
+;;
+CREATE FUNCTION finance_reservation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_reservation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_reservation_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_reservation FOR EACH STATEMENT EXECUTE FUNCTION finance_reservation_frozen()
+;;
+CREATE FUNCTION finance_reservation_payment_overspent() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id FOR NO KEY UPDATE;
+          IF (SELECT amount_minor FROM finance_payment WHERE payment_id = NEW.payment_id) < (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_allocation WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_payment_reversal WHERE payment_id = NEW.payment_id) + (SELECT COALESCE(SUM(amount_minor), 0) FROM finance_reservation WHERE payment_id = NEW.payment_id) + NEW.amount_minor THEN
+            RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_reservation: more is spent than the payment has';
+          END IF;
+          RETURN NEW;
+        END $$
+;;
+CREATE TRIGGER finance_reservation_payment_overspent BEFORE INSERT ON finance_reservation FOR EACH ROW WHEN (NEW.amount_minor > 0 AND NEW.payment_id IS NOT NULL) EXECUTE FUNCTION finance_reservation_payment_overspent()
+;;
+CREATE TABLE finance_deposit_release (
+    deposit_id VARCHAR(32) NOT NULL,
+    payment_id VARCHAR(32) NOT NULL,
+    released_at BIGINT NOT NULL,
+    released_by VARCHAR(128) NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    CONSTRAINT pk_finance_deposit_release PRIMARY KEY (deposit_id),
+    CONSTRAINT fk_finance_deposit_release_deposit_id_finance_deposit FOREIGN KEY(deposit_id) REFERENCES finance_deposit (deposit_id),
+    CONSTRAINT fk_finance_deposit_release_payment_id_finance_payment FOREIGN KEY(payment_id) REFERENCES finance_payment (payment_id)
+)
+;;
+CREATE FUNCTION finance_deposit_release_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_deposit_release: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_deposit_release_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_deposit_release FOR EACH STATEMENT EXECUTE FUNCTION finance_deposit_release_frozen()
+;;
 CREATE TABLE payments_bank_line (
     line_id VARCHAR(32) NOT NULL,
     bank_account_id VARCHAR(32) NOT NULL,
@@ -2918,9 +2986,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
-;;
 CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
+;;
+CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -3053,11 +3121,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
-CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3145,9 +3213,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -3231,8 +3299,8 @@ CREATE TABLE orders_pause (
 ;;
 CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
-;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
+;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
