@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,10 +25,10 @@ class AgainBook:
         self._database = database
         self._clock = clock
 
-    async def let_go(self, bill_run_id: BillRunId, among: Iterable[AccountId] | None = None) -> list[AccountId]:
-        """Accounts, of all or `among` these, that were released and wait to be rated again."""
+    async def let_go(self, bill_run_id: BillRunId, among: Iterable[AccountId] | None = None) -> dict[AccountId, Hold]:
+        """Accounts, of all or `among` these, that wait to be rated again, each with the hold that was released last."""
         async with self._database.read() as conn:
-            return list(await holds.to_rate(conn, bill_run_id, among))
+            return await holds.to_rate(conn, bill_run_id, among)
 
     async def set_rated_again(
         self,
@@ -38,14 +38,22 @@ class AgainBook:
         found: Sequence[DraftTotal],
         waiting: Sequence[tuple[str, Waiting]],
         outcome: str,
+        others: Mapping[AccountId, Hold],
     ) -> None:
-        """What the documents of an account that was let go come to by now, and who waits again."""
+        """What the documents of an account that was let go come to by now, and who waits again.
+
+        `others` share its bill, were let go too and have their own turn: what they were let go with is written down.
+        """
         now = self._clock.now()
         own = [d for d in found if d.account_id == account_id]
         async with self._database.begin() as conn:
             await runs.lock_batch(conn, bill_run_id, second.batch)
             if not await again_rows.is_open(conn, bill_run_id, account_id):
                 return  # another process was faster
+            stored = await drafts.of_accounts(conn, bill_run_id, list(others))
+            for other, let_go in others.items():
+                before = [d for d in stored if d.account_id == other and d.key not in second.done]
+                await again_rows.begin(conn, let_go, before, now)
             await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, second.done, found)
             held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, [account_id])
             if not held_meanwhile:

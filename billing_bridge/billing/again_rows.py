@@ -41,10 +41,12 @@ class RatedAgain:
 
 
 async def begin(conn: AsyncConnection, let_go: Hold, before: Sequence[DraftTotal], now: datetime) -> None:
-    """Write down what is let go, unless that was done and only its end is missing."""
+    """Write down what is let go, and by whom; where only the end is missing, by whom it was let go last."""
     t = bill_rated_again.c
     own = (t.bill_run_id == let_go.bill_run_id, t.account_id == let_go.account_id)
     if await is_open(conn, let_go.bill_run_id, let_go.account_id):
+        by = {"released_by": let_go.released_by, "release_reason": let_go.release_reason}
+        await conn.execute(update(bill_rated_again).where(*own, t.outcome.is_(None)).values(by))
         return
     number = await conn.scalar(select(func.max(t.number)).where(*own)) or 0
     await conn.execute(

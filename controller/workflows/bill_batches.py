@@ -7,7 +7,6 @@ are taken under the lock of the books, and what is there already is left as it i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
@@ -65,25 +64,28 @@ class Batches:
             return
         if second is None:
             return
-        # Others of its part that were let go too have their own turn, and the drafts that they were held with.
-        let_go = {*await self._again.let_go(run.bill_run_id, second.accounts)} - {account_id}
-        second = replace(second, accounts=tuple(i for i in second.accounts if i not in let_go))
+        # Others of its part that were let go too have their own turn, in which they are checked; their drafts are
+        # those of their new charges by then, in case that they are held before it comes.
+        others = await self._again.let_go(run.bill_run_id, [i for i in second.accounts if i != account_id])
         charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
         left = [c for c in charges if (c.account_id, c.net.currency) not in second.done]
         drafted = await self._finance.drafts(left) if left else []
         begun = await self._again.begun(run.bill_run_id, account_id)
         stored = await self._book.drafts_of(run.bill_run_id, second.accounts)
-        others = [d for d in stored if d.account_id != account_id and d.key not in second.done]
-        shown = {_said_by(d) for d in (*begun.before, *others)}
-        changed = frozenset(account for account, *_ in shown ^ {_said_by(d) for d in drafted})
+        beside = [d for d in stored if d.account_id != account_id and d.key not in second.done]
+        shown = {_said_by(d) for d in (*begun.before, *beside)}
+        differ = shown ^ {_said_by(d) for d in drafted}
+        changed = frozenset(account for account, *_ in differ if account not in others)
         waiting: list[tuple[str, Waiting]] = []
         if changed:  # the one that was let go, or who shares its bill
-            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, second.accounts, charges, again=changed)
+            accounts = tuple(i for i in second.accounts if i not in others)
+            charges = [c for c in charges if c.account_id not in others]
+            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, accounts, charges, again=changed)
             waiting = [(CHECK, found) for found in await self._checker.check(batch)]
         held = any(found.account_id == account_id for _, found in waiting)
         outcome = HELD_AGAIN if held else CHANGED if account_id in changed else UNCHANGED
-        drafts = [_total(d, keep=d.account_id == account_id) for d in drafted]
-        await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome)
+        drafts = [_total(d, keep=d.account_id == account_id or d.account_id in others) for d in drafted]
+        await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome, others)
 
     async def _keep(self, run: BillRun, account_id: AccountId) -> None:
         """What is let go is kept in full; who was held by a person after the rating has no more than its digest yet."""

