@@ -229,7 +229,8 @@ def test_no_rows_make_the_mapping_raise(
     made.rows["nas"] = [{"nasname": name, "secret": secret, "type": kind} for name, secret, kind in nas]
     for row in made.rows["radcheck"]:
         row["id"] = priority
-    mapping.wanted(made, UNSHAPED)
+    found = mapping.wanted(made, UNSHAPED)
+    assert all(login.username and login.password.reveal() for login in found.logins)
 
 
 def test_speeds_are_read_in_the_attributes_of_several_vendors() -> None:

@@ -54,12 +54,21 @@ def test_a_broken_avp_is_refused(octets: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_octets_raise_anything_but_peer_error(octets: bytes) -> None:
-    for decode in (avp.decode, peap_tlv.decode):
-        try:
-            decode(octets)
-        except PeerError:
-            pass
+def test_no_avps_raise_anything_but_peer_error_and_what_is_read_reads_the_same_again(octets: bytes) -> None:
+    try:
+        found = avp.decode(octets)
+    except PeerError:
+        return
+    assert avp.decode(b"".join(one.encode() for one in found)) == found
+
+
+@given(st.binary(max_size=200))
+def test_no_tlvs_raise_anything_but_peer_error_and_a_binding_is_as_it_was_sent(octets: bytes) -> None:
+    try:
+        ending = peap_tlv.decode(octets)
+    except PeerError:
+        return
+    assert ending.binding is None or ending.binding.octets in octets
 
 
 def test_an_avp_shows_no_password() -> None:
