@@ -161,9 +161,10 @@ async def lock_subscriptions(
     return await _whole(conn, rows, day_of, None, found or AsFound())
 
 
-async def marks(conn: AsyncConnection, accounts: Sequence[str]) -> dict[SubscriptionId, tuple[date, date | None]]:
-    """(rate from, usage billed until) of the accounts' subscriptions as they stand."""
-    return {SubscriptionId(r.subscription_id): _mark(r) for r in await conn.execute(_of(accounts))}
+async def lock_marks(conn: AsyncConnection, accounts: Sequence[str]) -> dict[SubscriptionId, tuple[date, date | None]]:
+    """(rate from, usage billed until) of the accounts' subscriptions, which are held until the transaction ends."""
+    rows = await conn.execute(_of(accounts).with_for_update())
+    return {SubscriptionId(r.subscription_id): _mark(r) for r in rows}
 
 
 def _mark(row: Row[Any]) -> tuple[date, date | None]:

@@ -140,11 +140,11 @@ class _Again:
     async def rate(self, known: Sequence[Part], frozen: runs.Batch, now: datetime) -> None:
         """Withdraw, charge and count anew, where anything has changed."""
         conn, run_id = self._conn, self._run.bill_run_id
+        marks = await repository.lock_marks(conn, self._own)  # first: what another run does with them comes before this
         rows = await charge_rows.rows_of(conn, run_id, self._part.accounts)
         built_upon = await charge_rows.built_upon(conn, rows)
         free = [row for row in rows if self._may_change(row.account_id, row.currency)]
         loose = [row for row in free if row.charge_id not in built_upon]
-        marks = await repository.marks(conn, self._own)
         for _ in range(_READINGS):
             subscriptions = await self._subscriptions(loose)
             rated = await assessment.assess(conn, subscriptions, run_id, self._today, self._settings)
@@ -156,7 +156,7 @@ class _Again:
                 break
         await charge_rows.withdraw(conn, loose)
         await charge_rows.add_charges(conn, self._batch, rated, now)
-        await repository.mark_rated(conn, [_mark(s, self._today, marks[s.subscription_id]) for s in subscriptions])
+        await repository.mark_rated(conn, [_mark(s, self._today, marks.get(s.subscription_id)) for s in subscriptions])
         later = await recurring.billed_since(conn, run_id, [r.subscription_id for r in found.closing])
         await recurring.put(conn, run_id, [r for r in found.closing if r.subscription_id not in later])
         every = [self._merged(found) if part is self._part else part for part in known]
@@ -216,8 +216,8 @@ class _Again:
         return Part(self._part.accounts, before | self._part.before, found.tally)
 
 
-def _mark(subscription: Subscription, today: date, stands: tuple[date, date | None]) -> tuple[Any, date, date]:
-    """Where the next run begins: never before what a later run has rated already."""
+def _mark(subscription: Subscription, today: date, stands: tuple[date, date | None] | None) -> tuple[Any, date, date]:
+    """Where the next run begins: never before what a later run has rated already. None is one that is new."""
     subscription_id, rate_from_on, billed_until_on = assessment.after(subscription, today)
-    since, until = stands
+    since, until = stands or (subscription.rate_from_on, None)
     return subscription_id, max(rate_from_on, since), max(billed_until_on, until or date.min)

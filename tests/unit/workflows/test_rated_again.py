@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from billing_bridge.billing import runs
 from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
 from billing_bridge.billing.holds import CHECK, PROOF, WHOLE_RUN
 from billing_bridge.billing.model import DONE, HELD
@@ -309,3 +310,39 @@ async def test_a_bill_that_differs_again_after_it_was_let_go_waits_again(
     await let_go(world, run, dear, 2, PROOF)
     assert await nets(world, dear, run) == [16_000]
     await certified(world, run)
+
+
+async def test_a_run_that_is_about_to_charge_the_difference_is_waited_for(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was built upon is read when the other run is done with the subscriptions, and not before."""
+    run, dear = await held(world)
+    await correct_price(world, date(2026, 9, 1))
+    world.net.limit = 10**9  # type: ignore[attr-defined]
+    world.clock.move_to(berlin(2026, 11, 1, 6))
+    real, charged, go_on = runs.set_rated, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any) -> None:
+        charged.set()
+        await go_on.wait()
+        await real(*args)
+
+    monkeypatch.setattr(runs, "set_rated", slow)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as both:
+        both.create_task(world.bill())
+        await charged.wait()
+        both.create_task(let_go(world, run, dear))
+        while not world.database.is_sqlite and not await _waits_for_subscriptions(world):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        go_on.set()
+    assert sum(await nets(world, dear)) == 2500 + 10_000 + 3000 + 3000
+    await intact(world, dear)
+    await certified(world, run)
+    assert await nets(world, dear, await world.bill()) == []
+
+
+async def _waits_for_subscriptions(world: BillingWorld) -> bool:
+    """Whether somebody waits for the lock of subscriptions; SQLite lets only one transaction write."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM billing_bridge_subs%'"
+    async with world.database.read() as conn:
+        return await conn.scalar(text(query)) is not None
