@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.support.asked import Asked, asked_by, blanks
 from tests.support.controller import Controller
 from tests.support.databases import PostgresServer, postgres_binaries
 from tests.support.fuzz import Fuzzer
 from tests.support.killing import seed_of_this_run
 from tests.support.road import SERIAL, offering
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,25 @@ def test_nothing_answers_without_a_token_or_beyond_its_scopes(address: str, cont
             if scope != "inventory:read":
                 limited = http.request(method, path, headers={"Authorization": f"Bearer {made['token']}"})
                 assert limited.status_code == 403, (method, path)
+
+
+@pytest.mark.parametrize("sources", ["controller/app/*_cli.py", "controller/web/**/*.py"])
+def test_whatever_a_command_or_a_page_asks_for_is_there(address: str, sources: str) -> None:
+    """Commands are tried against answers of their own: a path that the API lost would be found by nobody else."""
+    described = httpx2.get(f"{address}/openapi.json").json()["paths"]
+    there = {
+        (method.upper(), blanks(path.removeprefix("/api/v1")))
+        for path, methods in described.items()
+        for method in methods
+    }
+    asked = [found for file in sorted(ROOT.glob(sources)) for found in asked_by(file)]
+    assert len(asked) > 150
+
+    def is_there(found: Asked) -> bool:
+        shape = re.compile(re.escape(found.path).replace(r"\{\}", "[^/]*(/[a-z-]+)?"))
+        return any(method == found.method and shape.fullmatch(path) for method, path in there)
+
+    assert [found for found in asked if not is_there(found)] == []
 
 
 def make_one_of_each(controller: Controller) -> None:
