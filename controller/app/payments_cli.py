@@ -100,14 +100,29 @@ def settings(
 
 
 @payments_app.command("import")
-def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054 or pain.002.")]) -> None:
+def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054, a ZIP of those, or pain.002.")]) -> None:
     """Import a bank's file; the same again changes nothing."""
     with opened() as api:
         raw = _read(file)
         if b"pain.002" in raw[:4096]:
             print(f"rejected by it: {api.upload('/payment-status-reports', raw)['rejected']}")
             return
-        found = api.upload("/bank-files", raw, name=file.name[:120])
+        if raw.startswith(b"PK\x03\x04"):
+            packed = api.upload("/bank-archives", raw, "application/zip", name=file.name[:120])["files"]
+        else:
+            packed = [{"name": "", "imported": api.upload("/bank-files", raw, name=file.name[:120]), "refused": ""}]
+    for member in packed:
+        if member["name"]:
+            print(f"{member['name']}:")
+        if member["refused"]:
+            print(f"refused: {member['refused']}")
+        else:
+            _imported(member["imported"])
+    if any(member["refused"] for member in packed):
+        raise typer.Exit(2)
+
+
+def _imported(found: Json) -> None:
     new = "new" if found["is_new"] else "known, nothing changed"
     print(
         f"{found['kind']}, {new}: {found['statements']} statements, {found['lines']} lines, {found['matched']} matched"

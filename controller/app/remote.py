@@ -99,9 +99,9 @@ class Remote:
     def post(self, path: str, body: Json | None = None) -> Json:
         return self._call("POST", path, json=body or {})
 
-    def upload(self, path: str, content: bytes, **query: str | int) -> Json:
+    def upload(self, path: str, content: bytes, media_type: str = "application/xml", **query: str | int) -> Json:
         """Send a bank file as it is."""
-        return self._call("POST", path, content=content, params=query, headers={"Content-Type": "application/xml"})
+        return self._call("POST", path, content=content, params=query, headers={"Content-Type": media_type})
 
     def put(self, path: str, body: Json) -> Json:
         return self._call("PUT", path, json=body)

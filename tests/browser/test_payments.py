@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,14 @@ def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, ad
     assert_fits_both_widths(page)
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#facts")).to_contain_text("all of it was known")
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as packed:
+        packed.write(good, "good.xml")
+        packed.write(bad, "bad.xml")
+    page.get_by_label("File").set_input_files(tmp_path / "both.zip")
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#facts")).to_contain_text("In the archivebad.xmlRefused")
+    expect(page.locator("#facts")).to_contain_text("In the archivegood.xmlFile")
+    assert_fits_both_widths(page)
     page.get_by_role("link", name="To the lines").click()
     expect(page.locator("dl.totals")).to_contain_text("23,70 EUR")
     assert_fits_both_widths(page)

@@ -27,6 +27,7 @@
 
   function told(answer) {
     if ("rejected" in answer) return [["Rejected by it", answer.rejected]];
+    if ("files" in answer) return answer.files.flatMap((file) => [["In the archive", file.name], ...(file.imported ? told(file.imported) : [["Refused", file.refused]])]);
     const pairs = [
       ["File", answer.kind], ["New", answer.is_new ? "yes" : "no: all of it was known"], ["Statements", answer.statements],
       ["Lines", answer.lines], ["Matched at once", answer.matched], ["To identify", Math.max(0, answer.lines - answer.matched)],
@@ -42,10 +43,12 @@
     progress.hidden = false;
     note.closest(".field").classList.remove("wrong");
     const head = await file.slice(0, 4096).text();
-    const path = head.includes("pain.002") ? "payment-status-reports" : `bank-files?name=${encodeURIComponent(file.name.slice(0, 120))}`;
+    const packed = head.startsWith("PK\u0003\u0004");
+    const name = encodeURIComponent(file.name.slice(0, 120));
+    const path = packed ? `bank-archives?name=${name}` : head.includes("pain.002") ? "payment-status-reports" : `bank-files?name=${name}`;
     const request = new XMLHttpRequest();
     request.open("POST", `/api/v1/${path}`);
-    request.setRequestHeader("Content-Type", "application/xml");
+    request.setRequestHeader("Content-Type", packed ? "application/zip" : "application/xml");
     request.setRequestHeader("X-CSRF-Token", form.dataset.csrf);
     request.upload.addEventListener("progress", (at) => { if (at.lengthComputable) progress.value = Math.round((at.loaded / at.total) * 100); });
     request.addEventListener("loadend", () => {

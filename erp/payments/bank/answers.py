@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from controller.domain.money import Money
 from controller.http.endpoint import PageQuery
 from controller.http.models import Currency, IdText, In, Instant, MoneyIn, MoneyOut, Name, Out
 from erp.payments.answers import Reason
 from erp.payments.bank.matching import Proposal
-from erp.payments.bank.reading import Imported
 from erp.payments.bank.repository import BankLine, KeptStatement
 from erp.payments.bank.service import Position
 from erp.payments.cash_rows import Receipt, Shift, Till
@@ -21,14 +20,6 @@ from erp.payments.sepa.rows import Collection, Item, Mandate
 Iban = Annotated[str, StringConstraints(min_length=15, max_length=42)]
 Bic = Annotated[str, StringConstraints(max_length=11)]
 Request = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
-
-
-class FileQuery(BaseModel):
-    """The file's name, for people."""
-
-    name: Annotated[str, Field(max_length=120)] = ""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 LedgerCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,8}$")]
@@ -88,23 +79,6 @@ class BankAccountOut(Out):
 
 class BankAccountsOut(Out):
     accounts: list[BankAccountOut]
-
-
-class ImportedOut(Out):
-    """What came of a file. `is_new` is false where all of it was known; `matched` lines were booked at once."""
-
-    file_id: str
-    kind: str
-    is_new: bool
-    statements: int
-    lines: int
-    matched: int
-    notes: list[str]
-
-    @classmethod
-    def of(cls, found: Imported) -> ImportedOut:
-        plain = {name: getattr(found, name) for name in cls.model_fields if name != "notes"}
-        return cls(notes=list(found.notes), **plain)
 
 
 class StatementOut(Out):

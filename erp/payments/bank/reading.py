@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
+from controller.domain.errors import RuleError
 from controller.domain.identity import new_id
 from controller.domain.money import Money
 from controller.store import audit
@@ -25,7 +26,7 @@ from controller.store.engine import Database
 from erp.finance import ledger
 from erp.finance.chart import BANK_LINES, DIRECT_DEBITS
 from erp.finance.journal import Entry, Posting
-from erp.payments.bank import camt, repository
+from erp.payments.bank import archive, camt, repository
 from erp.payments.bank.camt import Line, Statement
 from erp.payments.bank.identify import Identification
 from erp.payments.bank.matching import OpenInvoices
@@ -53,6 +54,15 @@ class Imported:
     lines: int
     matched: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What came of one file of an archive: `imported`, or why it was refused."""
+
+    name: str
+    imported: Imported | None
+    refused: str
 
 
 class StatementReader:
@@ -93,6 +103,24 @@ class StatementReader:
         stored = await self._store(raw, name, actor)
         matched = await self.look(actor=actor)
         return replace(stored, matched=stored.matched + matched)
+
+    async def read_archive(self, raw: bytes, name: str, *, actor: str) -> list[Member]:
+        """Import each file of a ZIP archive for itself, in the order of their names; what came of each.
+
+        What is imported stays so when another is refused, and changes nothing when the archive is sent again. Raises
+        FileRefused for what is no archive, or one of too many files.
+        """
+        packed = archive.members(raw, self._settings.bank_file_octets)
+        found: list[Member] = []
+        while (member := await asyncio.to_thread(next, packed, None)) is not None:
+            title, content = member
+            try:
+                if isinstance(content, FileRefused):
+                    raise content
+                found.append(Member(title, await self.read(content, f"{name}: {title}"[:120], actor=actor), ""))
+            except RuleError as error:
+                found.append(Member(title, None, str(error)))
+        return found
 
     async def _store(self, raw: bytes, name: str, actor: str) -> Imported:
         parsed = await self._parsed(raw)

@@ -1,4 +1,4 @@
-"""Bank accounts, statements and their lines over HTTP. A bank file is sent as it is, as application/xml."""
+"""Bank accounts, statements and their lines over HTTP. Bank files are sent as they are: application/xml or /zip."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from erp.payments.bank.answers import (
     BankAccountOut,
     BankAccountsOut,
     BookIn,
-    FileQuery,
-    ImportedOut,
     LedgerAccountIn,
     LineDetailOut,
     LineOut,
@@ -29,12 +27,21 @@ from erp.payments.bank.answers import (
     StatementOut,
     StatementsOut,
 )
+from erp.payments.bank.file_answers import ArchiveOut, FileQuery, ImportedOut, MemberOut
 from erp.payments.room import PaymentsRoom
 
 READ, WRITE = "finance:read", "finance:write"
 _MOST_STATEMENTS = 200
 XML_BODY = {
     "requestBody": {"required": True, "content": {"application/xml": {"schema": {"type": "string"}}}},
+}
+
+
+ZIP_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    },
 }
 
 
@@ -49,9 +56,18 @@ def parts_of(given: Sequence[PartIn] | None) -> list[tuple[InvoiceId, Money]] | 
 
 async def read_xml(call: Call, limit: int) -> bytes:
     """The body of a request that sends a bank file. Raises Problem 413, 415."""
+    return await _read(call, limit, "application/xml", "text/xml")
+
+
+async def read_packed(call: Call, limit: int) -> bytes:
+    """The body of a request that sends an archive. Raises Problem 413, 415."""
+    return await _read(call, limit, "application/zip", "application/x-zip-compressed")
+
+
+async def _read(call: Call, limit: int, *media_types: str) -> bytes:
     media_type = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in ("application/xml", "text/xml", "application/octet-stream"):
-        raise Problem(415, "Send the file as it is, as application/xml.", code="media-type")
+    if media_type not in (*media_types, "application/octet-stream"):
+        raise Problem(415, f"Send the file as it is, as {media_types[0]}.", code="media-type")
     return await read_body(call.request, limit)
 
 
@@ -86,6 +102,12 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
     async def read(call: Call) -> ImportedOut:
         raw = await read_xml(call, room.settings.bank_file_octets)
         return ImportedOut.of(await room.statements.read(raw, call.query_as(FileQuery).name, actor=call.actor))
+
+    async def read_archive(call: Call) -> ArchiveOut:
+        raw = await read_packed(call, room.settings.bank_file_octets)
+        name = call.query_as(FileQuery).name
+        found = await room.statements.read_archive(raw, name, actor=call.actor)
+        return ArchiveOut(files=[MemberOut.of(member) for member in found])
 
     async def statements(_call: Call) -> StatementsOut:
         found = await room.bank.statements(limit=_MOST_STATEMENTS)
@@ -129,6 +151,17 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
             returns=ImportedOut,
             problems=(413, 415),
             extra=XML_BODY,
+        ),
+        Endpoint(
+            "POST",
+            "/bank-archives",
+            scope=WRITE,
+            handler=read_archive,
+            summary="Import each file of a ZIP archive for itself: what came of it, or why it was refused",
+            query=FileQuery,
+            returns=ArchiveOut,
+            problems=(413, 415),
+            extra=ZIP_BODY,
         ),
         Endpoint(
             "GET",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,12 @@ def test_a_day_of_payments_by_command(ids: dict[str, str], tmp_path: Path) -> No
     assert run("import", str(file)) == "camt.053, new: 1 statements, 2 lines, 0 matched"
     assert "nothing changed" in run("import", str(file))
     run("import", str(tmp_path / "none.xml"), fails="No such file")
+    archive = tmp_path / "statements.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(file, "a.xml")
+        packed.writestr("readme.txt", "Yours sincerely")
+    told = run("import", str(archive), fails="refused: ").splitlines()
+    assert told[:3] == ["a.xml:", "camt.053, known, nothing changed: 1 statements, 2 lines, 0 matched", "readme.txt:"]
     line = next(row.split()[0] for row in run("lines").splitlines() if "10.00 EUR" in row)
     rent = next(row.split()[0] for row in run("lines").splitlines() if "-4.00 EUR" in row)
     paid = run("match", line, ids["account"]).split()[1]
