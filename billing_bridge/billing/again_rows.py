@@ -21,6 +21,7 @@ from billing_bridge.billing.model import DraftTotal
 from billing_bridge.tables import bill_rated_again
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
+from controller.store.turns import in_turns
 
 UNCHANGED, CHANGED, HELD_AGAIN, BLOCKED = "unchanged", "changed", "held", "blocked"
 """It is as it was; it is another and leaves; it is another and waits; it cannot be rated alone, and waits."""
@@ -104,14 +105,15 @@ async def page(
     limit: int,
     account_id: str | None = None,
 ) -> list[RatedAgain]:
-    """In order of account and number; with `account_id` those of one alone."""
+    """In order of account and number; with `account_id` those of one alone. What they say takes a while to unpack."""
     t = bill_rated_again.c
     query = select(bill_rated_again).where(t.bill_run_id == bill_run_id, t.outcome.is_not(None))
     if account_id is not None:
         query = query.where(t.account_id == account_id)
     if after is not None:
         query = query.where(tuple_(t.account_id, t.number) > tuple_(literal(after[0]), literal(after[1])))
-    return [_read(row) for row in await conn.execute(query.order_by(t.account_id, t.number).limit(limit))]
+    rows = (await conn.execute(query.order_by(t.account_id, t.number).limit(limit))).all()
+    return [_read(row) async for row in in_turns(rows)]
 
 
 def _packed(drafts: Sequence[DraftTotal]) -> bytes:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from billing_bridge.billing import holds
+from billing_bridge.billing import again_rows, holds
+from billing_bridge.billing.again_rows import UNCHANGED, RatedAgain
 from billing_bridge.billing.holds import CHECK, Hold
 from billing_bridge.billing.model import DONE
 from controller.domain.identity import AccountId, BillRunId
@@ -90,3 +93,33 @@ async def test_a_batch_is_issued_without_reading_the_holds_of_the_others(
     assert all(len(found) <= 5 for found in read), "no more than those of one batch"
     monkeypatch.undo()
     assert await world.book.waiting(run) == set(others)
+
+
+async def test_others_have_their_turn_while_a_certificate_lists_who_was_rated_again(
+    world: BillingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = BillRunId(await world.bill())
+    now = world.clock.now()
+    async with world.database.begin() as conn:
+        for n in range(120):
+            let_go = Hold(run, AccountId(f"{n:032d}"), CHECK, "", now, "", now, "user:bert", "it is right")
+            await again_rows.begin(conn, let_go, [], now)
+            await again_rows.end(conn, run, let_go.account_id, [], UNCHANGED)
+    turns, read = 0, Counter[int]()
+    real = again_rows._read
+
+    def noted(row: Any) -> RatedAgain:
+        read[turns] += 1
+        return real(row)
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while read.total() < 120:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(again_rows, "_read", noted)
+    other = asyncio.create_task(somebody_else())
+    assert len(await world.runs.again.rated_again(run, None, 1000)) == 120
+    await other
+    assert max(read.values()) <= 25
