@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.controller import Controller
 from tests.support.road import offering, ordered
+from tests.support.site import sign_in
 
 pytestmark = pytest.mark.browser
 TODAY = datetime.now(UTC).date()
@@ -30,11 +31,7 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
 
 def signed_in(chromium: Chromium, controller: Controller, width: int) -> Page:
     page = chromium.page(width=width, height=900)
-    page.goto(f"{controller.url}/customers")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(controller.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/customers")
+    sign_in(page, controller.url, "/customers", "admin", controller.admin_password)
     return page
 
 

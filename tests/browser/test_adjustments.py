@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from playwright.sync_api import expect
 
 from controller.domain.money import Money
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import adjusting_routes
@@ -24,8 +22,7 @@ from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import Books, made_entity
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -50,10 +47,8 @@ def tax_service() -> TaxService:
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path, tax_service: TaxService) -> Iterator[str]:
     """Two customers owe a fee that could not be issued yet."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         books = Books(database)
         await made_entity(books)
         finance = FinanceService(database, books.clock, books.crm, FinanceSettings(), tax_service)
@@ -67,12 +62,9 @@ def address(sqlite_template: Path, tmp_path: Path, tax_service: TaxService) -> I
                 await finance.corrections.adjust_in(conn, fee, actor="system:dunning")
         assert await adjusting.once() == 0
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            return [*crm_routes.endpoints(books.crm), *adjusting_routes.endpoints(adjusting)]
+        return books.clock, [*crm_routes.endpoints(books.crm), *adjusting_routes.endpoints(adjusting)]
 
-        return await World(endpoints=endpoints, clock=books.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
@@ -80,11 +72,7 @@ def test_a_fee_that_waits_is_withdrawn_and_the_other_issued_once_the_service_is_
     chromium: Chromium, address: str, tax_service: TaxService
 ) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/adjustments")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/adjustments")
+    sign_in(page, address, "/adjustments", "billing-user")
     expect(page.locator("dl.totals")).to_contain_text("10,00 EUR")
     row = page.get_by_role("row", name="Grace Hopper")
     expect(row).to_contain_text("returned direct debit")

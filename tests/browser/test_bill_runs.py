@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +13,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from controller.domain.units import GB
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.workflows import routes_bill_runs
 from controller.workflows.preview import Previews
@@ -23,8 +21,7 @@ from erp.finance import routes as finance_routes
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, Line, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -45,12 +42,10 @@ class Office:
 @pytest.fixture
 def office(sqlite_template: Path, tmp_path: Path) -> Iterator[Office]:
     """Three lines with a month of usage, to be billed on the first of October."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
     made: list[tuple[asyncio.AbstractEventLoop, BillingWorld]] = []
     lines: list[Line] = []
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         prices = [tariff("a" * 32, "30.00", included=10 * GB)]
         world = BillingWorld(database, tmp_path / "jobs", prices, berlin(2026, 9, 1, 10))
         await world.entity()
@@ -63,31 +58,20 @@ def office(sqlite_template: Path, tmp_path: Path) -> Iterator[Office]:
             await world.account_for(line, (at, 0, 0), (at + timedelta(days=3), n * GB, (8 + 4 * n) * GB))
         world.clock.move_to(berlin(2026, 10, 1, 6))
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            previews = Previews(world.billing, world.book, world.finance)
-            rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
-            rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
-            return [e for room in rooms for e in room]
+        previews = Previews(world.billing, world.book, world.finance)
+        rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
+        rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
+        return world.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         ((loop, world),) = made
         yield (found := Office(url, loop, world, lines))
         found.tell(world.close())
 
 
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/bill-runs")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/bill-runs")
-
-
 def test_a_preview_becomes_a_run_that_waits_and_is_certified(chromium: Chromium, office: Office) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, office.address)
+    sign_in(page, office.address, "/bill-runs")
     expect(page.get_by_text("Nothing was billed yet.")).to_be_visible()
     page.get_by_role("link", name="Bill run …").first.click()
     page.get_by_role("button", name="Start").click()
@@ -117,7 +101,7 @@ def test_a_customer_who_waited_is_rated_again_and_the_page_says_what_has_changed
     chromium: Chromium, office: Office
 ) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, office.address)
+    sign_in(page, office.address, "/bill-runs")
     page.get_by_role("link", name="Bill run …").first.click()
     page.get_by_label("What").select_option("real")
     page.get_by_label("Hold first, because").fill("the board wants to see it")

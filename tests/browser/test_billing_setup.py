@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, resale_routes, settlement_routes, tax_routes
@@ -23,9 +21,8 @@ from erp.payments import routes
 from erp.payments.sepa import routes as sepa_routes
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import made_entity
-from tests.support.http_server import serving
 from tests.support.payments import Till
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -33,10 +30,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Ada owes two invoices and is a reseller's customer; the month after is here."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         till = Till(database)
         await made_entity(till)
         ada, shop = await till.account("Ada Lovelace"), await till.account("Radio Hopper & Söhne")
@@ -48,27 +43,20 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         await till.issue(ada, "80.00")
         till.clock.move_to(datetime(2026, 12, 3, 9, tzinfo=UTC))
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
-            rooms += [settlement_routes.endpoints(till.finance), books_routes.endpoints(till.books)]
-            rooms += [routes.endpoints(till.room), sepa_routes.endpoints(till.room), resale_routes.endpoints(resale)]
-            rooms += [tax_routes.endpoints(TaxService(database, till.clock, till.crm))]
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
+        rooms += [settlement_routes.endpoints(till.finance), books_routes.endpoints(till.books)]
+        rooms += [routes.endpoints(till.room), sepa_routes.endpoints(till.room), resale_routes.endpoints(resale)]
+        rooms += [tax_routes.endpoints(TaxService(database, till.clock, till.crm))]
+        return till.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=till.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
 def signed_in(chromium: Chromium, address: str, place: str, user: str = "billing-user") -> Page:
     page = chromium.page(width=TELEPHONE, height=900)
     page.on("dialog", lambda dialog: dialog.accept())
-    page.goto(f"{address}{place}")
-    page.get_by_label("Name").fill(user)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"**{place}")
+    sign_in(page, address, place, user)
     return page
 
 

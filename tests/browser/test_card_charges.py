@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import NOW, made_entity
 from tests.support.http_server import serving
 from tests.support.payments import API_KEY, WEBHOOK_SECRET, Till
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 SEND = """async () => {
@@ -41,13 +40,12 @@ def stripe() -> StripeEmulator:
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path, stripe: StripeEmulator) -> Iterator[str]:
     """Ada owes two invoices; her cards are at a gateway that can be asked."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
     async def gateway() -> Any:
         return stripe.app
 
-    async def build() -> object:
-        till = Till(Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db"))
+    async def furnish(database: Database) -> Furnished:
+        till = Till(database)
         await made_entity(till)
         ada = await till.account("Ada Lovelace")
         await till.issue(ada)
@@ -61,23 +59,17 @@ def address(sqlite_template: Path, tmp_path: Path, stripe: StripeEmulator) -> It
                 await till.room.inbox.receive("stripe", *stripe.signed(event, at))
             await till.room.inbox.drain()
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
-            rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
-            told = Endpoint("POST", "/told", scope="public", handler=hear, summary="The gateway tells its events")
-            return [told, *(e for room in rooms for e in room)]
+        rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
+        rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
+        told = Endpoint("POST", "/told", scope="public", handler=hear, summary="The gateway tells its events")
+        return till.clock, [told, *(e for room in rooms for e in room)]
 
-        return await World(endpoints=endpoints, clock=till.clock).build(till.database)
-
-    with serving(gateway) as gateway_url, serving(build) as url:
+    with serving(gateway) as gateway_url, site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
 def of_ada(page: Page, address: str, name: str = "billing-user") -> None:
-    page.goto(f"{address}/customers")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, address, "/customers", name)
     page.get_by_role("link", name="Ada Lovelace").click()
 
 

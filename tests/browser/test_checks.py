@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from sqlalchemy import insert
 
 from billing_bridge.checks import compared, queue
@@ -30,7 +29,6 @@ from controller.domain.clock import MovableClock
 from controller.domain.identity import AccountId, BillRunId, ServiceId, new_id
 from controller.domain.money import Money
 from controller.domain.ports import AccountSales
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows import routes_assurance
@@ -43,9 +41,8 @@ from radius.live import LiveAccess
 from tests.support.billing_fakes import PriceList
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import Books, made_entity
-from tests.support.http_server import serving
 from tests.support.series import FakeTimeSeries
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -96,10 +93,9 @@ def waiter(account_id: AccountId, check: str, stake: int, n: int) -> Waiter:
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Two bills wait, a user and an ONU were made by hand, and one service lost a per cent of a day."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database, clock = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db"), MovableClock(NOW)
+    async def furnish(database: Database) -> Furnished:
+        clock = MovableClock(NOW)
         books = Books(database)
         await made_entity(books)
         ada, grace = await books.account("Ada Lovelace"), await books.account("Grace Hopper & Söhne GmbH")
@@ -129,14 +125,11 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
                 await compared.put(conn, day, [reconcile(counted, known), reconcile(other, known)], NOW)
         await leakage.note()
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(books.crm), check_routes.endpoints(checks, "EUR")]
-            rooms.append(routes_assurance.endpoints(leakage, reconciliation))
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(books.crm), check_routes.endpoints(checks, "EUR")]
+        rooms.append(routes_assurance.endpoints(leakage, reconciliation))
+        return clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
@@ -151,17 +144,9 @@ def leak_row(n: int, side: int) -> dict[str, object]:
     }
 
 
-def sign_in(page: Page, address: str, name: str, path: str) -> None:
-    page.goto(f"{address}{path}")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"**{path}")
-
-
 def test_a_bill_is_looked_at_released_and_approved_by_another(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address, "billing-user", "/exceptions")
+    sign_in(page, address, "/exceptions", "billing-user")
     expect(page.locator("dl.totals")).to_contain_text("usage jump")
     expect(page.get_by_role("row", name="Ada Lovelace")).to_contain_text("38,00 EUR")
     assert_fits_both_widths(page)
@@ -181,7 +166,7 @@ def test_a_bill_is_looked_at_released_and_approved_by_another(chromium: Chromium
     expect(page.get_by_role("alert")).to_contain_text("another person must decide")
     assert_fits_both_widths(page)
     other = chromium.page(width=TELEPHONE, height=900)
-    sign_in(other, address, "admin-user", "/exceptions")
+    sign_in(other, address, "/exceptions")
     other.goto(f"{address}/exceptions?state=released")
     other.get_by_role("link", name="Ada Lovelace").click()
     other.get_by_role("link", name="Approve").click()
@@ -195,7 +180,7 @@ def test_a_bill_is_looked_at_released_and_approved_by_another(chromium: Chromium
 
 def test_leakage_and_the_three_counts_are_pictures_first(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address, "billing-user", "/leakage")
+    sign_in(page, address, "/leakage", "billing-user")
     expect(page.locator(".uplot")).to_have_count(1)
     expect(page.get_by_role("row", name="NOKI0000BAD1")).to_contain_text("pon-3")
     expect(page.locator("dl.facts").first).to_contain_text("As of")
@@ -221,7 +206,7 @@ def test_leakage_and_the_three_counts_are_pictures_first(chromium: Chromium, add
 
 def test_the_limits_are_tried_on_what_waits_then_set_and_who_set_them_is_told(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address, "admin-user", "/check-limits")
+    sign_in(page, address, "/check-limits")
     expect(page.get_by_role("row", name="EUR")).to_contain_text("user:root")
     assert_fits_both_widths(page)
     page.get_by_role("link", name="EUR", exact=True).click()
@@ -244,7 +229,7 @@ def test_the_limits_are_tried_on_what_waits_then_set_and_who_set_them_is_told(ch
     expect(row).to_contain_text("user:admin-user")
     assert_fits_both_widths(page)
     clerk = chromium.page(width=TELEPHONE, height=900)
-    sign_in(clerk, address, "billing-user", "/check-limits")
+    sign_in(clerk, address, "/check-limits", "billing-user")
     clerk.get_by_role("link", name="EUR", exact=True).click()
     expect(clerk.get_by_role("status")).to_contain_text("Only an administrator")
     expect(clerk.get_by_role("link", name="Change")).to_have_count(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,7 +13,6 @@ from playwright.sync_api import expect
 from controller.domain.clock import MovableClock
 from controller.domain.price import ProductKind
 from controller.domain.price_text import plan_from_data
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.workflows.contract_notices import ContractNotices
 from controller.workflows.routes_contract_notices import endpoints as notice_endpoints
@@ -27,8 +25,7 @@ from erp.orders.items import ItemRequest, ItemService
 from erp.orders.selling import Offer
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.dunning import KeptMail
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 ACTOR = "user:anna"
@@ -36,10 +33,8 @@ ACTOR = "user:anna"
 
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         clock = MovableClock(datetime(2026, 3, 12, 9, tzinfo=UTC))
         crm, catalog = CrmService(database, clock), CatalogService(database, clock)
         items = ItemService(database, clock, crm=crm, catalog=catalog)
@@ -62,22 +57,15 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         while await notices.work():
             pass
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            return [*crm_routes.endpoints(crm), *notice_endpoints(notices)]
+        return clock, [*crm_routes.endpoints(crm), *notice_endpoints(notices)]
 
-        return await World(endpoints=endpoints, clock=clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
 def test_a_notice_that_no_mail_can_tell_is_read_and_decided(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/contract-notices?state=uncertain")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/contract-notices**")
+    sign_in(page, address, "/contract-notices?state=uncertain")
     expect(page.get_by_role("heading", name="Contract notices")).to_be_visible()
     row = page.get_by_role("row", name="Grace Hopper")
     expect(row).to_contain_text("not by mail, tell them otherwise")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from controller.domain.price import ProductKind
 from controller.domain.price_text import plan_from_data
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.catalog import routes as catalog_routes
 from erp.catalog.model import Product, VersionTerms
@@ -28,8 +26,7 @@ from erp.orders.items import ItemRequest, ItemService
 from erp.orders.selling import Offer
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import Books, made_entity
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -37,10 +34,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """A customer with an invoice, and hosting under a contract of two years, fourteen months old."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         books = Books(database)
         await made_entity(books)
         account = await books.account("Grace Hopper & Söhne GmbH")
@@ -61,31 +56,20 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         books.clock.move_to(datetime(2027, 12, 20, 9, tzinfo=UTC))
         proposals = ProposalService(database, books.clock, books.books)
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
-            rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
-            rooms += [correction_routes.endpoints(books.corrections), proposal_routes.endpoints(proposals)]
-            rooms += [catalog_routes.endpoints(catalog), item_routes.endpoints(items)]
-            rooms += [contract_routes.endpoints(contracts)]
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
+        rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
+        rooms += [correction_routes.endpoints(books.corrections), proposal_routes.endpoints(proposals)]
+        rooms += [catalog_routes.endpoints(catalog), item_routes.endpoints(items)]
+        rooms += [contract_routes.endpoints(contracts)]
+        return books.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=books.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
-
-
-def sign_in(page: Page, address: str, name: str = "admin-user") -> None:
-    page.goto(f"{address}/invoices")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/invoices")
 
 
 def test_an_invoice_is_credited_and_an_account_adjusted(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/invoices")
     page.get_by_role("link", name="INV-2026-000001").click()
     page.get_by_role("link", name="Credit or void").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Credit INV-2026-000001")
@@ -115,7 +99,7 @@ def test_an_invoice_is_credited_and_an_account_adjusted(chromium: Chromium, addr
 
 def test_a_contract_says_what_leaving_costs(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/invoices")
     page.get_by_role("link", name="Grace Hopper").first.click()
     page.get_by_role("link", name="Products and contracts").click()
     expect(page.get_by_role("row", name="Hosting")).to_contain_text("50,00 EUR")
@@ -131,7 +115,7 @@ def test_a_contract_says_what_leaving_costs(chromium: Chromium, address: str) ->
 
 def test_a_large_entry_is_approved_by_somebody_else(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/invoices")
     page.goto(f"{address}/ledger/proposals/new")
     page.get_by_label("What for").fill("Share capital")
     page.get_by_label("Account 1").select_option("1800")
@@ -145,7 +129,7 @@ def test_a_large_entry_is_approved_by_somebody_else(chromium: Chromium, address:
     assert_fits_both_widths(page)
     where = page.url
     other = chromium.page(width=TELEPHONE, height=900)
-    sign_in(other, address, "billing-user")
+    sign_in(other, address, "/invoices", "billing-user")
     other.goto(where)
     other.once("dialog", lambda dialog: dialog.accept())
     other.get_by_role("button", name="Approve and post").click()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from controller.domain.money import Money
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.workflows import routes_dunning
 from controller.workflows.disputes import Disputes
@@ -22,8 +20,7 @@ from erp.dunning.disputes import DisputeRequest
 from erp.finance import routes as finance_routes
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.dunning import ANNA, DunningWorld, dunning_world
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -68,38 +65,25 @@ async def story(world: DunningWorld) -> None:
 
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         async with dunning_world(database, tmp_path) as world:
             await story(world)
         board = BoardService(world.dunning, world.notices.counts)
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(world.books.crm), finance_routes.endpoints(world.books.finance)]
-            rooms += [dunning_routes.endpoints(world.dunning, board, world.notices)]
-            opening = Disputes(world.disputes, world.books.finance, None)  # type: ignore[arg-type]
-            rooms += [routes_dunning.endpoints(world.disputes, opening, world.work)]
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(world.books.crm), finance_routes.endpoints(world.books.finance)]
+        rooms += [dunning_routes.endpoints(world.dunning, board, world.notices)]
+        opening = Disputes(world.disputes, world.books.finance, None)  # type: ignore[arg-type]
+        rooms += [routes_dunning.endpoints(world.disputes, opening, world.work)]
+        return world.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/dunning")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/dunning")
 
 
 def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/dunning")
     lanes = page.locator(".lane h2").all_inner_texts()
     assert lanes == ["Reminder", "Warning", "Throttle", "Garden", "Suspension", "Left alone for now"]
     garden = page.get_by_label("Garden")
@@ -146,7 +130,7 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(chromium
 
 def test_a_payment_plan_is_shown_agreed_and_ended(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/dunning")
     page.get_by_label("Suspension").get_by_role("link", name="Donald Knuth").click()
     page.get_by_role("link", name="Payment plan").click()
     expect(page.get_by_label("What")).to_contain_text("what is overdue: 71,40 EUR")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -29,8 +28,7 @@ from erp.orders.routes import SubscriptionOut, SubscriptionQuery
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 PLAN, NUMBER = "b" * 32, "4930555100"
@@ -61,11 +59,9 @@ def subscriptions(lines: dict[str, Line]) -> Endpoint:
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Ada's number made three calls, two of them after noon; Grace has two lines."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
     made: list[tuple[asyncio.AbstractEventLoop, BillingWorld]] = []
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         germany = Destination(prefix="49", price=Decimal("0.06"), first_s=60, next_s=6)
         prices = (Flat(code="fee", amount=Decimal("5.00")), Calls(code="voice", destinations=(germany,)))
         plan = replace(tariff(PLAN, "5.00"), plan=PricePlan(prices=prices))
@@ -92,13 +88,10 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         intake = Intake(database, world.clock, BillingSettings(zone=BERLIN))
         await intake.deliver("pbx", calls, title="calls", content=b"c" * 32, complete_until=None, actor="user:anna")
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            own = source_routes.endpoints(world.sources, intake, world.suspense)
-            return [*crm_routes.endpoints(world.crm), subscriptions(lines), *own]
+        own = source_routes.endpoints(world.sources, intake, world.suspense)
+        return world.clock, [*crm_routes.endpoints(world.crm), subscriptions(lines), *own]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
         ((loop, world),) = made
         asyncio.run_coroutine_threadsafe(world.close(), loop).result(30)
@@ -112,11 +105,7 @@ def choose_grace(page: Page) -> None:
 
 def test_a_number_goes_over_at_noon_and_ends(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/usage/identifiers")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/usage/identifiers")
+    sign_in(page, address, "/usage/identifiers", "billing-user")
     expect(page.get_by_role("row", name=NUMBER)).to_contain_text("Ada Lovelace")
     assert_fits_both_widths(page)
     page.get_by_role("link", name=NUMBER).click()
@@ -156,10 +145,7 @@ def test_a_number_goes_over_at_noon_and_ends(chromium: Chromium, address: str) -
 
 def test_who_may_only_read_says_nothing(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/usage/identifiers/one?kind=phone&identifier={NUMBER}")
-    page.get_by_label("Name").fill("readonly-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, address, f"/usage/identifiers/one?kind=phone&identifier={NUMBER}", "readonly-user")
     expect(page.get_by_role("heading", level=1)).to_have_text(NUMBER)
     expect(page.get_by_role("link", name="Give it to a service")).to_have_count(0)
     chromium.assert_clean(address)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from controller.domain.identity import BillRunId
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import NOW, Books, made_entity, manual
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -27,10 +24,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Two customers, one of whom pays late and too little; wages; the year's end between them."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         books = Books(database)
         await made_entity(books)
         for part in range(4):  # above 10,000 an entry would need a second person
@@ -46,28 +41,17 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         await books.pay(late, "500.00", "statement 1/3")
         await books.pay(early, "9.00", "too much")
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
-            rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
+        rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
+        return books.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=books.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/ledger")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/ledger")
 
 
 def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/ledger")
     expect(page.locator("dl.totals")).to_contain_text("0,00 EUR")
     assert_fits_both_widths(page)
 
@@ -100,7 +84,7 @@ def test_statements_lead_down_to_postings_and_documents(chromium: Chromium, addr
 
 def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/ledger")
     page.get_by_role("link", name="Receivables", exact=True).click()
     totals = page.locator("dl.totals")
     expect(totals.locator("div", has_text="61–90")).to_contain_text("1.047,00 EUR")
@@ -133,7 +117,7 @@ def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: s
 
 def test_pictures_show_what_is_owed_by_age_and_the_journal_is_taken_away(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/ledger")
     page.goto(f"{address}/ledger/receivables")
     picture = page.get_by_role("group", name="By age, EUR")
     expect(picture.locator("div", has_text="61–90")).to_contain_text("1.047,00 EUR")

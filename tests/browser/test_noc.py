@@ -20,7 +20,7 @@ from tests.support import sample_api
 from tests.support.browser import Chromium, assert_nothing_sticks_out
 from tests.support.http_server import serving
 from tests.support.noc import FakeNoc, snapshot
-from tests.support.site import PASSWORD, World
+from tests.support.site import World, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -53,14 +53,6 @@ def address(world: World, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def sign_in(page: Page, address: str, name: str = "noc-user") -> None:
-    page.goto(f"{address}/noc")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/noc")
-
-
 def figure(page: Page, name: str) -> float:
     return float(page.locator(f"[data-figure={name}]").get_attribute("data-value") or "nan")
 
@@ -71,7 +63,7 @@ def test_the_page_shows_what_the_network_says_and_moves_with_it(
     chromium: Chromium, address: str, world: World, width: int, dark: bool
 ) -> None:
     page = chromium.page(width=width, height=900, dark=dark)
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     expect(page.locator("#pulse")).to_have_text("Live")
     shown = world.noc.now
     assert shown is not None
@@ -88,7 +80,7 @@ def test_the_page_shows_what_the_network_says_and_moves_with_it(
 
 def test_devices_orders_events_and_parts_are_listed_with_their_state_in_words(chromium: Chromium, address: str) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     row = page.locator("table[data-table=devices] tr", has_text="core-1.ber")
     expect(row).to_contain_text("down")
     expect(row).to_contain_text("SNMP: no answer for 42 s")
@@ -102,7 +94,7 @@ def test_devices_orders_events_and_parts_are_listed_with_their_state_in_words(ch
 
 def test_the_charts_draw_and_their_range_can_be_chosen(chromium: Chromium, address: str) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     for chart in ("throughput", "logins", "accounting"):
         expect(page.locator(f"#chart-{chart} canvas")).to_be_visible()
     painted = """() => {
@@ -127,7 +119,7 @@ def test_the_charts_draw_and_their_range_can_be_chosen(chromium: Chromium, addre
 
 def test_a_page_that_stands_still_says_so_and_goes_on_by_itself(chromium: Chromium, address: str, world: World) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     expect(page.locator("#pulse")).to_have_text("Live")
     world.noc.failing = True
     expect(page.locator("#pulse")).to_have_text("Standing still", timeout=20_000)
@@ -137,7 +129,7 @@ def test_a_page_that_stands_still_says_so_and_goes_on_by_itself(chromium: Chromi
 
 def test_an_ended_session_leads_back_to_the_login_page(chromium: Chromium, address: str) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     expect(page.locator("#pulse")).to_have_text("Live")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/login")
@@ -150,7 +142,7 @@ def test_chromium_keeps_the_secure_cookie_on_loopback_and_hides_it_from_scripts(
     chromium: Chromium, address: str
 ) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
     kept = cookies["__Host-headend"]
     assert (kept["secure"], kept["httpOnly"], kept["sameSite"]) == (True, True, "Lax")
@@ -159,7 +151,7 @@ def test_chromium_keeps_the_secure_cookie_on_loopback_and_hides_it_from_scripts(
 
 def test_sessions_are_searched_as_one_types(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=390, height=800)
-    sign_in(page, address)
+    sign_in(page, address, "/noc", "noc-user")
     page.goto(f"{address}/sessions")
     expect(page.locator("#rows tbody tr")).to_have_count(24)
     page.get_by_label("Search").fill("sub007@isp.example")
@@ -171,7 +163,7 @@ def test_sessions_are_searched_as_one_types(chromium: Chromium, address: str) ->
 
 def test_every_control_has_a_name_and_every_page_one_heading(chromium: Chromium, address: str) -> None:
     page = chromium.page()
-    sign_in(page, address, "admin-user")
+    sign_in(page, address, "/noc")
     for path in ("noc", "sessions", "orders", "orders/" + "0" * 31 + "1", "customers", "devices", "invoices"):
         page.goto(f"{address}/{path}")
         assert page.locator("h1").count() == 1

@@ -17,6 +17,7 @@ from tests.support.browser import PATIENCE_MS, Chromium
 from tests.support.controller import Controller
 from tests.support.radius_peer import DICTIONARY
 from tests.support.road import LINE, SERIAL, Network, offering, ordered, reached, register_network, rows
+from tests.support.site import sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -106,15 +107,6 @@ def place_two_orders(controller: Controller, network: Network) -> str:
     return str(ordered(controller, other, "held")["order_id"])
 
 
-def sign_in(page: Page, controller: Controller) -> None:
-    page.goto(f"{controller.url}/noc")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(controller.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/noc")
-    expect(page.locator("#pulse")).to_have_text("Live")
-
-
 def until_equal(shown: Callable[[], Any], stored: Callable[[], Any]) -> None:
     """The page shows what is stored. Both are looked at again: the page is a second behind, and the store goes on."""
     deadline = time.monotonic() + PATIENCE_MS / 1000
@@ -159,7 +151,8 @@ def test_the_page_of_the_running_controller_equals_its_store_and_moves_with_it(
     assert live(controller) == 4
 
     page = chromium.page()
-    sign_in(page, controller)
+    sign_in(page, controller.url, "/noc", "admin", controller.admin_password)
+    expect(page.locator("#pulse")).to_have_text("Live")
     until_figure(page, "live_sessions", 4)
     until_figure(page, "held_orders", 1)
     assert_equals_the_store(page, controller)

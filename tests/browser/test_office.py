@@ -14,6 +14,7 @@ from lab.olt.server import PASSWORD, USERNAME
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.controller import Controller
 from tests.support.road import NAS_SECRET, SERIAL, Network, billed, reached, rows
+from tests.support.site import sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -40,11 +41,7 @@ def network(controller: Controller, tmp_path: Path) -> Iterator[Network]:
 
 def open_office(chromium: Chromium, controller: Controller, width: int) -> Page:
     page = chromium.page(width=width, height=900)
-    page.goto(f"{controller.url}/customers")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(controller.admin_password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/customers")
+    sign_in(page, controller.url, "/customers", "admin", controller.admin_password)
     return page
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
@@ -23,9 +21,8 @@ from erp.payments.sepa.mandates import WantedMandate
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW, made_entity
-from tests.support.http_server import serving
 from tests.support.payments import Till, euro
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 THEIRS = "DE12500105170648489890"
@@ -34,10 +31,8 @@ THEIRS = "DE12500105170648489890"
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Ada owes two invoices and has paid too much once; Grace has a mandate."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         till = Till(database)
         await made_entity(till)
         ada, grace = await till.account("Ada Lovelace"), await till.account("Grace Hopper & Söhne GmbH")
@@ -63,29 +58,18 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         await till.deliver(till.stripe.events[-1])
         await till.room.inbox.drain()
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
-            rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
-            rooms += [m.endpoints(till.room) for m in (bank_routes, sepa_routes, cash_routes)]
-            return [e for room in rooms for e in room]
+        rooms = [crm_routes.endpoints(till.crm), finance_routes.endpoints(till.finance)]
+        rooms += [settlement_routes.endpoints(till.finance), routes.endpoints(till.room)]
+        rooms += [m.endpoints(till.room) for m in (bank_routes, sepa_routes, cash_routes)]
+        return till.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=till.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/payments")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/payments")
 
 
 def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     expect(page.get_by_text("Every payment is applied.")).to_be_visible()
     page.locator("#filter-show").select_option("all")
     page.locator("td a").first.click()
@@ -118,7 +102,7 @@ def test_a_match_is_taken_back_and_made_with_another_invoice(chromium: Chromium,
 
 def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, address: str, tmp_path: Path) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     entries = [
         Entry("35.70", [Tx(text="thank you", name="LOVELACE ADA")], ref="1"),
         Entry("95.20", [Tx(text="INV-2026-000003", name="Grace")], ref="2"),
@@ -169,7 +153,7 @@ def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, ad
 
 def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     page.goto(f"{address}/bank")
     page.get_by_role("link", name="Payouts").first.click()
     row = page.get_by_role("row", name="po_lab")
@@ -189,7 +173,7 @@ def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address:
 def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
     page.on("dialog", lambda dialog: dialog.accept())
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     page.goto(f"{address}/direct-debits")
     page.get_by_role("link", name="Make a file").first.click()
     page.get_by_label("Bank account").select_option(index=1)
@@ -214,7 +198,7 @@ def test_a_direct_debit_file_and_a_day_at_the_till(chromium: Chromium, address: 
 
 def test_a_receipt_is_written_once_however_often_its_form_is_sent(chromium: Chromium, address: str) -> None:
     page = chromium.page()
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     page.goto(f"{address}/cash")
     page.get_by_role("link", name="HQ1").click()
     shift = page.url
@@ -236,7 +220,7 @@ def test_a_receipt_is_written_once_however_often_its_form_is_sent(chromium: Chro
 
 def test_a_refund_is_refused_and_a_direct_debit_file_given_up(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, address)
+    sign_in(page, address, "/payments")
     page.locator("#filter-show").select_option("all")
     page.locator("td a").first.click()
     page.get_by_role("link", name="Take back").first.click()

@@ -37,7 +37,7 @@ from radius.room import RadiusRoom
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.http_server import serving
 from tests.support.radius import GOLD, SECRET, SERVICE, RecordingRoom, put_login, recording_room, register
-from tests.support.site import PASSWORD, World
+from tests.support.site import World, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -115,14 +115,6 @@ def address(isp: Isp) -> Iterator[str]:
         yield url
 
 
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/sessions")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/sessions")
-
-
 def fill(page: Page, **values: str) -> None:
     for name, value in values.items():
         page.locator(f"#field-{name}").fill(value)
@@ -143,7 +135,7 @@ def test_what_an_operator_does_about_sessions_addresses_and_fair_use(
 ) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
     page.on("dialog", lambda dialog: dialog.accept())
-    sign_in(page, address)
+    sign_in(page, address, "/sessions")
     _a_pool_is_made_and_widened(page)
     page.goto(f"{address}/trace?target=berta")
     expect(page.locator("#pulse")).to_have_text("Watching berta")
@@ -277,10 +269,7 @@ def _an_allowance_throttles_and_a_top_up_frees(page: Page, address: str, isp: Is
 
 def test_a_right_that_is_not_there_is_no_link_and_no_page(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=390, height=800)
-    page.goto(f"{address}/pools")
-    page.get_by_label("Name").fill("readonly-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, address, "/pools", "readonly-user")
     expect(page.get_by_role("heading", level=1)).to_have_text("Pools")
     assert page.get_by_role("link", name="New pool").count() == 0
     assert page.get_by_role("link", name="Whois").count() == 0

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from starlette.types import ASGIApp
 
 from billing_bridge.mrr import routes
 from billing_bridge.mrr.service import RecurringRevenue
 from billing_bridge.settings import BillingSettings
 from controller.domain.identity import OfferingVersionId
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 A, B = (OfferingVersionId(c * 32) for c in "ab")
@@ -31,10 +27,8 @@ A, B = (OfferingVersionId(c * 32) for c in "ab")
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Ada begins in January and changes to more in February; Grace begins in January and pauses."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> ASGIApp:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         prices = [tariff(A, "30.00"), tariff(B, "47.11", name="Fibre 250 with a long name")]
         world = BillingWorld(database, tmp_path, prices, berlin(2027, 1, 10, 9))
         await world.entity()
@@ -45,13 +39,9 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         await world.pause(grace, date(2027, 2, 10), date(2027, 2, 20), 0)
         world.clock.move_to(berlin(2027, 2, 15, 9))
         revenue = RecurringRevenue(database, world.clock, BillingSettings(zone=BERLIN))
+        return world.clock, [*routes.endpoints(revenue), *crm_routes.endpoints(world.crm)]
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            return [*routes.endpoints(revenue), *crm_routes.endpoints(world.crm)]
-
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
@@ -62,10 +52,7 @@ def shown(page: Page, title: str) -> None:
 
 def test_a_day_leads_to_what_moved_it_and_to_whose_lines_it_is_made_of(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/recurring-revenue")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, address, "/recurring-revenue", "billing-user")
     shown(page, "Recurring revenue")
     expect(page.locator("dl.totals")).to_contain_text("47,11 EUR")
     expect(page.get_by_role("row", name="All days")).to_contain_text("77,11 EUR")

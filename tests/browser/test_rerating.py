@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -16,7 +15,6 @@ from billing_bridge.billing.rerating import Reratings
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import MovableClock
 from controller.domain.service import SpeedProfile
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.workflows import rerate, routes_bill_runs
 from controller.workflows.preview import Previews
@@ -27,9 +25,8 @@ from erp.crm import routes as crm_routes
 from erp.finance import routes as finance_routes
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
 from tests.support.plans import plan_of
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 SPEED = SpeedProfile("fibre-100", 100_000_000, 40_000_000)
@@ -38,11 +35,9 @@ SPEED = SpeedProfile("fibre-100", 100_000_000, 40_000_000)
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """Two lines were billed 30.00 for September; the version that should have been in force says 25.00."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
     made: list[tuple[asyncio.AbstractEventLoop, BillingWorld]] = []
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         catalog = CatalogService(database, MovableClock(berlin(2026, 8, 1)))
         terms = [VersionTerms(date(2026, 8, 1), "EUR", Decimal(19), plan_of(fee), SPEED) for fee in ("30.00", "25.00")]
         by = "user:anna"
@@ -59,16 +54,13 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         world.clock.move_to(berlin(2026, 9, 20, 6))
         reratings = Reratings(database, world.clock, BillingSettings(zone=BERLIN))
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            previews = Previews(world.billing, world.book, world.finance)
-            rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
-            rooms += [catalog_routes.endpoints(catalog), rerate.endpoints(catalog, reratings, world.runs)]
-            rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
-            return [e for room in rooms for e in room]
+        previews = Previews(world.billing, world.book, world.finance)
+        rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
+        rooms += [catalog_routes.endpoints(catalog), rerate.endpoints(catalog, reratings, world.runs)]
+        rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
+        return world.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
         ((loop, world),) = made
         asyncio.run_coroutine_threadsafe(world.close(), loop).result(30)
@@ -76,11 +68,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
 
 def test_a_price_is_corrected_as_it_was_shown(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/reratings")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/reratings")
+    sign_in(page, address, "/reratings", "billing-user")
     expect(page.get_by_text("No month was rated again.")).to_be_visible()
     assert_fits_both_widths(page)
     page.get_by_role("link", name="Rate a month again").first.click()

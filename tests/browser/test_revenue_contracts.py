@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from erp.crm import routes as crm_routes
 from erp.finance import books_routes, revenue_routes
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import Books, made_entity
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -25,32 +22,23 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """A customer, on a day in December."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         books = Books(database)
         await made_entity(books)
         await books.account("Grace Hopper & Söhne GmbH")
         books.clock.move_to(datetime(2026, 12, 16, 9, tzinfo=UTC))
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(books.crm), books_routes.endpoints(books.books)]
-            return [e for room in [*rooms, revenue_routes.endpoints(books.revenue)] for e in room]
+        rooms = [crm_routes.endpoints(books.crm), books_routes.endpoints(books.books)]
+        return books.clock, [e for room in [*rooms, revenue_routes.endpoints(books.revenue)] for e in room]
 
-        return await World(endpoints=endpoints, clock=books.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
 def test_a_contract_is_planned_signed_and_changed(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/ledger/contracts")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/ledger/contracts")
+    sign_in(page, address, "/ledger/contracts", "billing-user")
     expect(page.get_by_text("No contract yet")).to_be_visible()
     page.get_by_role("link", name="New contract").first.click()
     page.get_by_label("Account").press_sequentially("grace")

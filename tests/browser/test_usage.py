@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +17,9 @@ from billing_bridge.sources.service import SourceService
 from billing_bridge.suspense import routes as suspense_routes
 from billing_bridge.suspense.service import SuspenseService
 from controller.domain.clock import MovableClock
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 NOW = datetime(2026, 9, 1, 12, 30, tzinfo=UTC)
@@ -31,10 +28,9 @@ NOW = datetime(2026, 9, 1, 12, 30, tzinfo=UTC)
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """A switch whose calls nobody owns yet, delivered twice; one of them lasts longer than a day."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database, clock = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db"), MovableClock(NOW)
+    async def furnish(database: Database) -> Furnished:
+        clock = MovableClock(NOW)
         settings = BillingSettings()
         sources, intake = SourceService(database, clock, settings), Intake(database, clock, settings)
         made = Source(
@@ -51,23 +47,16 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
                 "msc-berlin", calls, title=name, content=b"0" * 32, complete_until=None, actor="token:gateway"
             )
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            suspense = SuspenseService(database, clock, settings)
-            return [*source_routes.endpoints(sources, intake, suspense), *suspense_routes.endpoints(suspense)]
+        suspense = SuspenseService(database, clock, settings)
+        return clock, [*source_routes.endpoints(sources, intake, suspense), *suspense_routes.endpoints(suspense)]
 
-        return await World(endpoints=endpoints, clock=clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
 def test_the_ledger_leads_to_a_source_whose_watermark_a_person_moves(chromium: Chromium, address: str) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    page.goto(f"{address}/usage")
-    page.get_by_label("Name").fill("billing-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/usage")
+    sign_in(page, address, "/usage", "billing-user")
     row = page.get_by_role("row", name="msc-berlin")
     expect(row).to_contain_text("ok")
     expect(row).to_contain_text("190 s")

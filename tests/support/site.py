@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -17,12 +21,18 @@ from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.store.stream import Stream
 from controller.web.noc.feed import NocFeed
+from tests.support.http_server import serving
 from tests.support.noc import FakeNoc
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 PASSWORD = "correct horse battery"
 CHEAP = AuthSettings(argon2_memory_kib=64, argon2_passes=1)
 """Password checks that cost nothing: what they cost is not what is tested."""
 EndpointMaker = Callable[[Database, AuthService], Sequence[Endpoint]]
+Furnished = tuple[Clock, Sequence[Endpoint]]
+"""By which clock the application goes, and what its API serves."""
 
 
 @dataclass
@@ -69,3 +79,26 @@ class World:
             on_page_error=site.on_error,
         )
         return self.app
+
+
+@contextmanager
+def site_over(template: Path, directory: Path, furnish: Callable[[Database], Awaitable[Furnished]]) -> Iterator[str]:
+    """The address of the application over a database of its own, an empty one that `furnish` fills first."""
+    shutil.copy(template, directory / "headend.db")
+
+    async def build() -> ASGIApp:
+        database = Database(f"sqlite+aiosqlite:///{directory}/headend.db")
+        clock, endpoints = await furnish(database)
+        return await World(endpoints=lambda *_: endpoints, clock=clock).build(database)
+
+    with serving(build) as url:
+        yield url
+
+
+def sign_in(page: Page, address: str, path: str, user: str = "admin-user", password: str = PASSWORD) -> None:
+    """Ask for the page at `path`, and come to it as that user."""
+    page.goto(f"{address}{path}")
+    page.get_by_label("Name").fill(user)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**{path}")
