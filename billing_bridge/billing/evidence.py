@@ -40,8 +40,8 @@ async def rated_charge(conn: AsyncConnection, charge_id: ChargeId) -> RatedCharg
     )
 
 
-async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
-    """The sum of the charges for the same key that came before `rated`."""
+async def earlier(conn: AsyncConnection, rated: RatedCharge) -> list[int]:
+    """Amounts of the charges for the same key that came before `rated` and still stand, in minor units."""
     query = select(charge.c.net_minor).where(
         charge.c.subscription_id == rated.charge.subscription_id,
         charge.c.period_first_on == rated.period.first_on,
@@ -50,7 +50,7 @@ async def earlier_minor(conn: AsyncConnection, rated: RatedCharge) -> int:
         charge.c.code == rated.code,
         charge.c.attempt < rated.attempt,
     )
-    return sum(await conn.scalars(query))
+    return list(await conn.scalars(query))
 
 
 async def timeline(conn: AsyncConnection, subscription_id: SubscriptionId) -> list[Entitlement]:

@@ -144,6 +144,8 @@ class ChargeDetail:
     rated: RatedCharge
     earlier_minor: int
     """What the charges before this one, for the same period, version and price, amount to."""
+    earlier_charges: int
+    """How many those are; attempts whose charges were withdrawn are none."""
     tariff: TariffVersion
     offerings: Mapping[OfferingVersionId, OfferingId]
     """The offering of every version in the timeline."""

@@ -323,7 +323,7 @@ class BillingService:
             rated = await evidence.rated_charge(conn, charge_id)
             if rated is None:
                 raise UnknownCharge(f"no charge {charge_id}")
-            earlier = await evidence.earlier_minor(conn, rated)
+            earlier = await evidence.earlier(conn, rated)
             timeline = await evidence.timeline(conn, rated.charge.subscription_id)
             paused = await evidence.paused(conn, rated.charge.subscription_id)
             held = [entry.version_id for entry in timeline if entry.version_id is not None]
@@ -340,7 +340,9 @@ class BillingService:
                 measured = found.get(service_id, measured)
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
         tariff = versions[priced_as]
-        return ChargeDetail(rated, earlier, tariff, offerings, timeline, paused, intervals, called, measured, told)
+        return ChargeDetail(
+            rated, sum(earlier), len(earlier), tariff, offerings, timeline, paused, intervals, called, measured, told
+        )
 
     async def moved(self, rated: RatedCharge) -> list[Moved]:
         """What another service got of it after it was charged, and what it takes back of the charge before it."""

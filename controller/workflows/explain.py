@@ -347,8 +347,8 @@ def _difference(
     charge = detail.rated.charge
     earlier = Money(detail.earlier_minor, amount.currency)
     net = amount - earlier
-    if earlier or detail.rated.attempt:
-        steps.append(f"less {earlier} charged before in {detail.rated.attempt} charges = {net}")
+    if count := detail.earlier_charges:
+        steps.append(f"less {earlier} charged before in {count} charge{'s' if count > 1 else ''} = {net}")
     if net != charge.net:
         faults.append(f"charge {charge.charge_id}: comes to {net}, charged were {charge.net}")
     return steps, faults

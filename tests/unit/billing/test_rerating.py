@@ -9,10 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from billing_bridge.billing.rerating import Rerating, Reratings
 from billing_bridge.errors import NotTheSamePlan
 from billing_bridge.settings import BillingSettings
+from billing_bridge.tables import charge
 from controller.domain.identity import OfferingVersionId
 from controller.domain.units import GB
 from controller.store.engine import Database
@@ -94,6 +96,21 @@ async def test_a_price_that_was_too_high_is_credited_and_the_originals_stay(
     assert (await reratings.preview(WRONG_PRICE.offering_id, SEPTEMBER, prices)).count == 0
     await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, prices, reason="misprint", actor=ACTOR)
     assert await billed(world) == []
+
+
+async def test_an_explanation_counts_charges_that_stand_before_it_and_not_what_was_tried(
+    world: BillingWorld, reratings: Reratings, line: Line
+) -> None:
+    prices = (WRONG_PRICE, RIGHT_PRICE)
+    await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, prices, reason="misprint", actor=ACTOR)
+    (note,) = await billed(world)
+    async with world.database.begin() as conn:
+        # Two attempts between were withdrawn with the run that made them.
+        await conn.execute(update(charge).where(charge.c.attempt == 1).values(attempt=3))
+    for found in await world.finance.lines(note.invoice_id):
+        explained = await world.explainer.explain(found.line_id)
+        assert explained.intact, explained.faults
+        assert [step for step in explained.steps if "charged before in 1 charge = " in step]
 
 
 async def test_late_usage_of_a_corrected_month_is_priced_right_and_other_months_stay_wrong(
