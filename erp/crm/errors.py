@@ -5,6 +5,7 @@ RuleError
 │   ├── NoEntity      no legal entity was created yet: the first start does it
 │   ├── NoCustomer
 │   └── NoAccount
+├── OtherZone         the settings count days in another zone than the legal entity's
 └── BadParent         an account cannot belong to that one
 """
 
@@ -19,6 +20,10 @@ class NoEntity(NotFound):
 
 class NoCustomer(NotFound):
     code = "no-customer"
+
+
+class OtherZone(RuleError):
+    code = "other-zone"
 
 
 class BadParent(RuleError):

@@ -12,7 +12,7 @@ from controller.domain.identity import AccountId, CustomerId, EntityId, new_id
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from erp.crm import repository
-from erp.crm.errors import NoAccount, NoCustomer, NoEntity
+from erp.crm.errors import NoAccount, NoCustomer, NoEntity, OtherZone
 from erp.crm.model import Account, Contact, Customer, Entity
 
 
@@ -26,10 +26,18 @@ class CrmService:
     async def ensure_entity(
         self, *, name: str, zone: str, currency: str, locale: str, address: str, tax_id: str
     ) -> Entity:
-        """The default legal entity, made at the first start; later settings do not change it."""
+        """The default legal entity, made at the first start; later settings do not change it.
+
+        Raises OtherZone: usage and fees would be of other days than documents, dunning and the ledger.
+        """
         now = self._clock.now()
         async with self._database.begin() as conn:
             existing = await repository.find_entity(conn, None)
+            if existing is not None and existing.zone != zone:
+                raise OtherZone(
+                    f"the days of {existing.name} are counted in {existing.zone} since its first start, and"
+                    f" HEADEND_ENTITY_ZONE says {zone}: set it to {existing.zone}"
+                )
             if existing is not None:
                 return existing
             made = Entity(EntityId(new_id(now)), name, zone, currency, locale, address, tax_id)

@@ -33,3 +33,16 @@ def test_an_unreachable_database_is_said_in_one_line_and_its_password_is_not(com
     assert "Connection refused" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "s3cret-word" not in refused.stderr + refused.stdout
+
+
+def test_another_zone_than_that_of_the_books_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Billing would count other days than documents, dunning and the ledger, and explain none of its lines."""
+    controller = Controller(tmp_path / "data")
+    controller.environment["HEADEND_ENTITY_ZONE"] = "Europe/Berlin"
+    controller.start()
+    assert controller.stop() == 0
+    controller.environment["HEADEND_ENTITY_ZONE"] = "Pacific/Tongatapu"
+    refused = controller.command("serve")
+    assert refused.returncode == 2
+    assert "HEADEND_ENTITY_ZONE says Pacific/Tongatapu: set it to Europe/Berlin" in refused.stderr
+    assert "Traceback" not in refused.stderr

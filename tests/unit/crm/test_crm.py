@@ -6,7 +6,7 @@ from controller.domain.clock import MovableClock
 from controller.domain.events import CustomerCreated
 from controller.store import outbox
 from controller.store.engine import Database
-from erp.crm.errors import NoAccount, NoCustomer, NoEntity
+from erp.crm.errors import NoAccount, NoCustomer, NoEntity, OtherZone
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
 
@@ -30,7 +30,9 @@ async def test_the_default_entity_is_made_once_and_later_settings_do_not_change_
     with pytest.raises(NoEntity):
         await crm.entity()
     first = await crm.ensure_entity(**ENTITY)
-    assert await crm.ensure_entity(**{**ENTITY, "zone": "Pacific/Auckland"}) == first
+    assert await crm.ensure_entity(**{**ENTITY, "name": "Another", "currency": "CHF"}) == first
+    with pytest.raises(OtherZone, match="HEADEND_ENTITY_ZONE says Pacific/Auckland: set it to Europe/Berlin"):
+        await crm.ensure_entity(**{**ENTITY, "zone": "Pacific/Auckland"})
     assert await crm.entity() == first
     assert first.zone_info.key == "Europe/Berlin"
 
