@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from controller.domain.ports import RatedBatch, Waiting
 from controller.domain.units import GB
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
 from controller.workflows import routes_bill_runs, routes_billing
 from controller.workflows.preview import Previews
@@ -25,8 +23,7 @@ from erp.finance import routes as finance_routes
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BillingWorld, berlin
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
-from tests.support.http_server import serving
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 NAMES = ("Ada Lovelace", "Grace Hopper & Söhne GmbH", "Erika Beispiel", "Mary Somerville")
@@ -58,11 +55,10 @@ class Office:
 @pytest.fixture
 def office(sqlite_template: Path, tmp_path: Path) -> Iterator[Office]:
     """Four lines, a batch each, on the second of October; the first of them was told of 5 GB of August that day."""
-    shutil.copy(sqlite_template, file := tmp_path / "headend.db")
     made: list[tuple[asyncio.AbstractEventLoop, BillingWorld, Gate]] = []
 
-    async def build() -> object:
-        database, gate = Database(f"sqlite+aiosqlite:///{file}"), Gate()
+    async def furnish(database: Database) -> Furnished:
+        gate = Gate()
         prices = [tariff("a" * 32, "30.00", included=10 * GB)]
         world = BillingWorld(
             database, tmp_path / "jobs", prices, berlin(2026, 8, 1, 10), accounts_per_batch=1, checker=gate
@@ -84,34 +80,23 @@ def office(sqlite_template: Path, tmp_path: Path) -> Iterator[Office]:
         await world.account_for(known, (late, 0, 0), (late + timedelta(hours=1), 0, 15 * GB))
         world.clock.move_to(berlin(2026, 10, 2, 6))
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            previews = Previews(world.billing, world.book, world.finance)
-            rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
-            rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
-            rooms.append(routes_billing.endpoints(world.explainer))
-            return [e for room in rooms for e in room]
+        previews = Previews(world.billing, world.book, world.finance)
+        rooms = [crm_routes.endpoints(world.crm), finance_routes.endpoints(world.finance)]
+        rooms.append(routes_bill_runs.endpoints(world.runs, world.billing, world.certifier, previews))
+        rooms.append(routes_billing.endpoints(world.explainer))
+        return world.clock, [e for room in rooms for e in room]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         ((loop, world, gate),) = made
-        yield Office(url, file, loop, gate)
+        yield Office(url, tmp_path / "headend.db", loop, gate)
         for _ in NAMES:
             loop.call_soon_threadsafe(gate.passes.release)  # or a run that is under way would not end
         asyncio.run_coroutine_threadsafe(world.close(), loop).result(30)
 
 
-def sign_in(page: Page, address: str) -> None:
-    page.goto(f"{address}/bill-runs")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/bill-runs")
-
-
 def test_a_run_is_seen_to_move_and_its_lines_lead_to_their_packets(chromium: Chromium, office: Office) -> None:
     page = chromium.page(width=TELEPHONE, height=900)
-    sign_in(page, office.address)
+    sign_in(page, office.address, "/bill-runs")
     page.get_by_role("link", name="Bill run …").first.click()
     page.get_by_label("What").select_option("real")
     page.get_by_role("button", name="Start").click()

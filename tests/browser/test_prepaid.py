@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,22 +12,22 @@ import pytest
 from playwright.sync_api import expect
 
 from billing_bridge.prepaid import routes as prepaid_routes
+from billing_bridge.prepaid.telling import PrepaidTelling
 from controller.domain.clock import MovableClock
 from controller.domain.identity import ServiceId
-from controller.http.endpoint import Endpoint
 from controller.store.engine import Database
-from controller.workflows import routes_prepaid
+from controller.workflows import routes_prepaid, routes_prepaid_notices
 from controller.workflows.prepaid import PrepaidSales
+from controller.workflows.prepaid_notices import PrepaidNotices
 from erp.crm import routes as crm_routes
 from erp.finance import voucher_routes
 from erp.finance.prepayments import Prepayments
 from erp.finance.settlement import Settlement
 from erp.finance.vouchers import Receipts
 from tests.support.browser import Chromium, assert_nothing_sticks_out
-from tests.support.http_server import serving
 from tests.support.isp import Isp
 from tests.support.prepaid import MB, NAS, NOW, SERVICE, PrepaidWorld
-from tests.support.site import PASSWORD, World
+from tests.support.site import Furnished, sign_in, site_over
 
 pytestmark = pytest.mark.browser
 
@@ -38,13 +37,11 @@ OTHER, LATER = ServiceId("6" * 32), NOW + timedelta(hours=1)
 @pytest.fixture
 def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
     """A balance of Anna's with a session that has used it up, and a service of hers that is not prepaid yet."""
-    shutil.copy(sqlite_template, tmp_path / "headend.db")
 
-    async def build() -> object:
-        database = Database(f"sqlite+aiosqlite:///{tmp_path}/headend.db")
+    async def furnish(database: Database) -> Furnished:
         isp, world = Isp(database, tmp_path), PrepaidWorld(database)
         account_id = (await isp.customer()).account.account_id
-        await world.open(slice_=500 * MB, account=account_id)
+        await world.open(slice_=500 * MB, account=account_id, low=100 * MB)
         await world.top_up(800 * MB, 840)
         await world.prepaid.reserve(SERVICE, "line 1", NAS)
         await world.report("start")
@@ -53,15 +50,17 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
             await world.report("interim", used * MB)
         await world.log.close()
         sales = sales_of(isp, world)
+        telling = PrepaidTelling(world.clock, world.prepaid)
+        notices = PrepaidNotices(database, world.clock, isp.crm, telling, mailer=None)
+        await notices.look()
+        await notices.work()
 
-        def endpoints(_: Database, __: object) -> list[Endpoint]:
-            rooms = [crm_routes.endpoints(isp.crm), prepaid_routes.endpoints(world.prepaid)]
-            rooms += [routes_prepaid.endpoints(sales), voucher_routes.endpoints(Receipts(database))]
-            return [endpoint for room in rooms for endpoint in room]
+        rooms = [crm_routes.endpoints(isp.crm), prepaid_routes.endpoints(world.prepaid)]
+        rooms += [routes_prepaid.endpoints(sales), voucher_routes.endpoints(Receipts(database))]
+        rooms.append(routes_prepaid_notices.endpoints(notices))
+        return world.clock, [endpoint for room in rooms for endpoint in room]
 
-        return await World(endpoints=endpoints, clock=world.clock).build(database)
-
-    with serving(build) as url:
+    with site_over(sqlite_template, tmp_path, furnish) as url:
         yield url
 
 
@@ -84,11 +83,7 @@ def test_a_balance_is_opened_topped_up_looked_at_and_closed(
     chromium: Chromium, address: str, width: int, tmp_path: Path
 ) -> None:
     page = chromium.page(width=width, height=900)
-    page.goto(f"{address}/prepaid")
-    page.get_by_label("Name").fill("admin-user")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/prepaid")
+    sign_in(page, address, "/prepaid")
     assert_nothing_sticks_out(page)
 
     page.get_by_role("link", name="Anna Muster").click()
@@ -130,6 +125,16 @@ def test_a_balance_is_opened_topped_up_looked_at_and_closed(
     page.goto(f"{address}/receipts")
     expect(page.get_by_role("link", name="RC-")).to_have_count(2)
     assert_nothing_sticks_out(page)
+
+    page.goto(f"{address}/prepaid")
+    page.get_by_role("link", name="Notices").click()
+    expect(page.get_by_text("not by mail, tell them otherwise")).to_be_visible()
+    assert_nothing_sticks_out(page)
+    page.get_by_role("link", name="Decide").click()
+    expect(page.get_by_text("noch 0 B übrig")).to_be_visible()
+    page.locator("[name='reason']").fill("phoned")
+    page.get_by_role("button", name="The customer was told").click()
+    expect(page.get_by_text("told, says")).to_be_visible()
 
     page.goto(f"{address}/prepaid/new")
     page.locator("[name='service_id']").fill(OTHER)
