@@ -117,18 +117,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             parts=[Part("Lines", row["lines"], LINES)],
         )  # fmt: skip
 
-    async def pdf(visit: Visit) -> Response:
-        return await api.fetch(visit, "/invoices/{invoice_id}/pdf", invoice_id=visit.path["invoice_id"])
-
-    async def factur_x(visit: Visit) -> Response:
-        return await api.fetch(visit, "/invoices/{invoice_id}/factur-x", invoice_id=visit.path["invoice_id"])
-
-    async def payment_code(visit: Visit) -> Response:
-        return await api.fetch(visit, "/invoices/{invoice_id}/payment-code", invoice_id=visit.path["invoice_id"])
-
-    async def ubl(visit: Visit) -> Response:
-        return await api.fetch(visit, "/invoices/{invoice_id}/ubl", invoice_id=visit.path["invoice_id"])
-
     async def explanation(visit: Visit) -> Response:
         line_id = visit.path["line_id"]
         row = await api.get(visit, "/invoice-lines/{line_id}/explanation", line_id=line_id)
@@ -147,12 +135,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     return [
         WebPage("GET", "/invoices", "finance:read", invoices),
         WebPage("GET", "/invoices/{invoice_id}", "finance:read", invoice),
-        WebPage("GET", "/invoices/{invoice_id}/pdf", "finance:read", pdf),
-        WebPage("GET", "/invoices/{invoice_id}/factur-x", "finance:read", factur_x),
-        WebPage("GET", "/invoices/{invoice_id}/ubl", "finance:read", ubl),
-        WebPage("GET", "/invoices/{invoice_id}/payment-code", "finance:read", payment_code),
+        *(_file(api, f"/invoices/{{invoice_id}}/{name}") for name in ("pdf", "factur-x", "ubl", "payment-code")),
         WebPage("GET", "/invoice-lines/{line_id}", "billing:read", explanation),
     ]
+
+
+def _file(api: Api, path: str) -> WebPage:
+    """What the API answers at the same address."""
+
+    async def fetch(visit: Visit) -> Response:
+        return await api.fetch(visit, path, invoice_id=visit.path["invoice_id"])
+
+    return WebPage("GET", path, "finance:read", fetch)
 
 
 async def _wanted(api: Api, visit: Visit) -> dict[str, str | Sequence[str]]:

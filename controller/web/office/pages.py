@@ -15,6 +15,7 @@ from controller.web.office import (
     contract_notices,
     corrections,
     decisions,
+    direct_debits,
     disputes,
     dunning,
     exceptions,
@@ -61,7 +62,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
     books = (periods, revenue_contracts, statements, receivables, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
-    collected = (gateways, card_charges, mandates, payments, bank, payouts, cash)
+    collected = (gateways, card_charges, mandates, payments, bank, payouts, cash, direct_debits)
     owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
     used = (usage, identifiers, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from starlette.responses import Response
 
@@ -22,7 +24,7 @@ from controller.web.office import (
     taxes,
 )
 from controller.web.office.history import invoices_card
-from controller.web.office.view import Filter, Link, detail_page, list_page, part_of
+from controller.web.office.view import Filter, Link, Part, detail_page, list_page, part_of
 from controller.web.site import Site, Visit, WebPage
 
 CHANGES = (
@@ -48,35 +50,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def customer(visit: Visit) -> Response:
         row = await api.get(visit, "/customers/{customer_id}", customer_id=visit.path["customer_id"])
-        account = row["account_id"]
-        invoices = await part_of(
-            api, visit, "Invoices", "/invoices", "finance:read", money.OF_ONE_CUSTOMER, account_id=account
-        )
-        today = visit.now.date()
-        documents = [
-            replace(part, rows=[{**found, "state": money.state_of(found, today)} for found in part.rows])
-            for part in invoices
-        ]
-        lines = await part_of(
-            api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
-        )
-        names = {line["service_id"]: line["username"] for part in lines for line in part.rows}
-        parts = [
-            *await strip.timeline(api, visit, account, names, next_bill.links(api, visit, row)),
-            *lines,
-            *await pauses.card(api, visit, account_id=account),
-            *await family.cards(api, visit, account),
-            *(card for part in documents for card in invoices_card(part.rows)),
-            *documents,
-            *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
-            *await card_charges.card(api, visit, row),
-            *await mandates.card(api, visit, row),
-            *await taxes.card(api, visit, row),
-            *await resale.card(api, visit, row),
-            *await part_of(
-                api, visit, "Orders", "/orders", "orders:read", fields.ORDERS_OF_CUSTOMER, account_id=account
-            ),
-        ]
         return detail_page(
             site,
             visit,
@@ -84,13 +57,13 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             row,
             fields.CUSTOMER,
             back=Link("Customers", "/customers"),
-            parts=parts,
+            parts=await _parts(api, visit, row),
             links=[
                 Link(label, f"/customers/{row['customer_id']}/{what}")
                 for label, what, scope in CHANGES
                 if visit.principal.may(scope)
             ]
-            + dunning.link(api, visit, account),
+            + dunning.link(api, visit, row["account_id"]),
         )
 
     async def audit(visit: Visit) -> Response:
@@ -107,4 +80,35 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/customers", "crm:read", customers),
         WebPage("GET", "/customers/{customer_id}", "crm:read", customer),
         WebPage("GET", "/audit", "admin:read", audit),
+    ]
+
+
+async def _parts(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Part]:
+    """All that is known of a customer, as far as the visitor may see it."""
+    account = row["account_id"]
+    invoices = await part_of(
+        api, visit, "Invoices", "/invoices", "finance:read", money.OF_ONE_CUSTOMER, account_id=account
+    )
+    today = visit.now.date()
+    documents = [
+        replace(part, rows=[{**found, "state": money.state_of(found, today)} for found in part.rows])
+        for part in invoices
+    ]
+    lines = await part_of(
+        api, visit, "Subscriptions", "/subscriptions", "orders:read", fields.SUBSCRIPTIONS, account_id=account
+    )
+    names = {line["service_id"]: line["username"] for part in lines for line in part.rows}
+    return [
+        *await strip.timeline(api, visit, account, names, next_bill.links(api, visit, row)),
+        *lines,
+        *await pauses.card(api, visit, account_id=account),
+        *await family.cards(api, visit, account),
+        *(card for part in documents for card in invoices_card(part.rows)),
+        *documents,
+        *await part_of(api, visit, "Payments", "/payments", "finance:read", money.PAYMENTS, account_id=account),
+        *await card_charges.card(api, visit, row),
+        *await mandates.card(api, visit, row),
+        *await taxes.card(api, visit, row),
+        *await resale.card(api, visit, row),
+        *await part_of(api, visit, "Orders", "/orders", "orders:read", fields.ORDERS_OF_CUSTOMER, account_id=account),
     ]

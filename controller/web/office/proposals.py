@@ -98,6 +98,18 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, await _reversal_form(api, visit), send)
 
+    return [
+        WebPage("GET", "/ledger/proposals", READ, proposals),
+        WebPage("GET", "/ledger/proposals/new", WRITE, fresh),
+        WebPage("POST", "/ledger/proposals/new", WRITE, propose),
+        WebPage("GET", "/ledger/entries/{entry_id}/reversal", WRITE, fresh_reversal),
+        WebPage("POST", "/ledger/entries/{entry_id}/reversal", WRITE, reverse),
+        WebPage("GET", "/ledger/proposals/{proposal_id}", READ, proposal),
+        *_decisions(api),
+    ]
+
+
+def _decisions(api: Api) -> list[WebPage]:
     async def approve(visit: Visit) -> Response:
         proposal_id = visit.path["proposal_id"]
         await api.post(visit, "/entry-proposals/{proposal_id}/approve", proposal_id=proposal_id)
@@ -110,12 +122,6 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return RedirectResponse(f"/ledger/proposals/{proposal_id}", status_code=303)
 
     return [
-        WebPage("GET", "/ledger/proposals", READ, proposals),
-        WebPage("GET", "/ledger/proposals/new", WRITE, fresh),
-        WebPage("POST", "/ledger/proposals/new", WRITE, propose),
-        WebPage("GET", "/ledger/entries/{entry_id}/reversal", WRITE, fresh_reversal),
-        WebPage("POST", "/ledger/entries/{entry_id}/reversal", WRITE, reverse),
-        WebPage("GET", "/ledger/proposals/{proposal_id}", READ, proposal),
         WebPage("POST", "/ledger/proposals/{proposal_id}/approve", WRITE, approve),
         WebPage("POST", "/ledger/proposals/{proposal_id}/refuse", WRITE, refuse),
     ]
