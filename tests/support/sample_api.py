@@ -123,27 +123,29 @@ class ReasonIn(In):
     reason: str | None = None
 
 
+def _page(path: str, scope: str, rows: list[dict[str, Any]]) -> Endpoint:
+    async def index(call: Call) -> Response:
+        asked = {k: v for k, v in call.query_as(Anything).model_dump().items() if v and k not in ("limit", "after")}
+        text = str(asked.pop("q", "")).casefold()
+        found = [row for row in rows if all(row.get(k) == v for k, v in asked.items())]
+        found = [row for row in found if any(text in str(value).casefold() for value in row.values())]
+        return _json({"items": found, "next": None})
+
+    return Endpoint("GET", path, scope, index, "List", query=Anything)
+
+
+def _one(path: str, scope: str, rows: list[dict[str, Any]], key: str) -> Endpoint:
+    async def show(call: Call) -> Response:
+        found = [row for row in rows if row[key] == call.path[key]]
+        if not found:
+            raise NotFound("no such thing")
+        return _json(found[0])
+
+    return Endpoint("GET", path, scope, show, "Show")
+
+
 def endpoints(log: list[str]) -> list[Endpoint]:
     """`log` receives what was asked to change."""
-
-    def page(path: str, scope: str, rows: list[dict[str, Any]]) -> Endpoint:
-        async def index(call: Call) -> Response:
-            asked = {k: v for k, v in call.query_as(Anything).model_dump().items() if v and k not in ("limit", "after")}
-            text = str(asked.pop("q", "")).casefold()
-            found = [row for row in rows if all(row.get(k) == v for k, v in asked.items())]
-            found = [row for row in found if any(text in str(value).casefold() for value in row.values())]
-            return _json({"items": found, "next": None})
-
-        return Endpoint("GET", path, scope, index, "List", query=Anything)
-
-    def one(path: str, scope: str, rows: list[dict[str, Any]], key: str) -> Endpoint:
-        async def show(call: Call) -> Response:
-            found = [row for row in rows if row[key] == call.path[key]]
-            if not found:
-                raise NotFound("no such thing")
-            return _json(found[0])
-
-        return Endpoint("GET", path, scope, show, "Show")
 
     async def disconnect(call: Call) -> Response:
         log.append(f"disconnect {call.path['key']} by {call.actor}")
@@ -187,24 +189,24 @@ def endpoints(log: list[str]) -> list[Endpoint]:
         return _json(CUSTOMERS[0])
 
     return [
-        page("/sessions", "radius:read", SESSIONS),
+        _page("/sessions", "radius:read", SESSIONS),
         Endpoint("POST", "/sessions/{key}/disconnect", "radius:write", disconnect, "End", body=ReasonIn),
-        page("/orders", "orders:read", ORDERS),
-        one("/orders/{order_id}", "orders:read", ORDERS, "order_id"),
+        _page("/orders", "orders:read", ORDERS),
+        _one("/orders/{order_id}", "orders:read", ORDERS, "order_id"),
         Endpoint("POST", "/orders/{order_id}/redrive", "orders:write", redrive, "Drive on"),
         Endpoint("POST", "/orders/{order_id}/cancel", "orders:write", cancel, "Cancel"),
-        page("/customers", "crm:read", CUSTOMERS),
-        one("/customers/{customer_id}", "crm:read", CUSTOMERS, "customer_id"),
-        page("/devices", "devices:read", DEVICES),
-        one("/devices/{device_id}", "devices:read", DEVICES, "device_id"),
-        page("/invoices", "finance:read", INVOICES),
+        _page("/customers", "crm:read", CUSTOMERS),
+        _one("/customers/{customer_id}", "crm:read", CUSTOMERS, "customer_id"),
+        _page("/devices", "devices:read", DEVICES),
+        _one("/devices/{device_id}", "devices:read", DEVICES, "device_id"),
+        _page("/invoices", "finance:read", INVOICES),
         Endpoint("GET", "/invoice-totals", "finance:read", totals, "Totals", query=Anything),
-        page("/suspense", "billing:read", SUSPENSE),
+        _page("/suspense", "billing:read", SUSPENSE),
         Endpoint("GET", "/suspense/totals", "billing:read", suspense_totals, "Totals"),
         Endpoint("GET", "/suspense/{suspense_id}", "billing:read", suspense_item, "Show"),
         Endpoint("POST", "/suspense/{suspense_id}/release", "billing:write", release, "Release", body=ReleaseIn),
-        page("/subscriptions", "orders:read", SUBSCRIPTIONS),
-        page("/offerings", "catalog:read", OFFERINGS),
+        _page("/subscriptions", "orders:read", SUBSCRIPTIONS),
+        _page("/offerings", "catalog:read", OFFERINGS),
         Endpoint("POST", "/orders/dry-run", "orders:write", dry_run, "Preview", body=OrderIn),
         Endpoint("POST", "/orders", "orders:write", order, "Order", body=OrderIn),
         Endpoint("POST", "/customers", "crm:write", new_customer, "Create", body=CustomerIn),
