@@ -21,7 +21,9 @@ class PrepaidIn(In):
 
     A `slice` (octets, or seconds) is reserved for a session at a time, for `validity_s` without hearing of it: some
     interim intervals. `when_empty` is what becomes of sessions and logins once nothing is left. Credit is kept for
-    `credit_days` after the last top-up (null: for ever), and is the operator's income after that.
+    `credit_days` after the last top-up (null: for ever), and is the operator's income after that. The customer is told
+    `notice_days` before (null: 7, or half of `credit_days` where that is less; 0: never), and when less than
+    `low_balance`, in the unit of the balance, is left (null: never).
     """
 
     account_id: IdText
@@ -32,6 +34,8 @@ class PrepaidIn(In):
     validity_s: Annotated[int, Field(ge=60, le=86_400)] = 1_800
     when_empty: Literal["disconnect", "garden"] = "disconnect"
     credit_days: Annotated[int, Field(gt=0, le=3_650)] | None = None
+    notice_days: Annotated[int, Field(ge=0, le=3_650)] | None = None
+    low_balance: Annotated[int, Field(gt=0, le=_MOST)] | None = None
 
 
 class CloseIn(In):
@@ -130,6 +134,8 @@ class PrepaidOut(Out):
     validity_s: int
     when_empty: str
     credit_days: int | None
+    notice_days: int | None
+    low_balance: int | None
     sessions: list[SliceOut]
 
     @classmethod
@@ -157,6 +163,8 @@ class PrepaidOut(Out):
             validity_s=terms.validity_s,
             when_empty=terms.action.value,
             credit_days=terms.credit_days,
+            notice_days=terms.notice_days,
+            low_balance=terms.low_below,
             sessions=[SliceOut.of(session) for session in found.sessions],
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from billing_bridge.prepaid.model import Kind, Movement, PrepaidCall, Segment, Session, Terms, Used, Wallet
+from billing_bridge.prepaid.model import DUE, Kind, Movement, PrepaidCall, Segment, Session, Terms, Used, Wallet
 from billing_bridge.prepaid.telephony import Telephony
 from billing_bridge.rating.metered import Share
 from billing_bridge.rating.prepaid import Grant, Prepaid
@@ -67,6 +67,9 @@ class Balance:
         earned = wallet.worth_minor * taken // wallet.balance if left else wallet.worth_minor if taken else 0
         wallet.balance = left
         wallet.overshoot += overshoot
+        low = self._terms_at(now).low_below
+        if low is not None and left < low and wallet.low_notice is None:
+            wallet.low_notice = DUE
         if taken:
             of_day = self.days.setdefault(day, Day())
             of_day.debited += taken
@@ -74,6 +77,12 @@ class Balance:
         self._record(
             Kind.DEBIT, -taken, key, now, worth=-earned, overshoot=overshoot, session=session, record_id=record_id
         )
+
+    def _keep_until(self, until: date | None, now: datetime) -> None:
+        """The first day on which what there is will be gone, and when the customer is told of it."""
+        days = self._terms_at(now).notice_days
+        self.wallet.expires_on = until
+        self.wallet.notice_on = until - timedelta(days=days) if until is not None and days else None
 
     def _terms_at(self, at: datetime) -> Terms:
         """Those of an instant; before the first ones, those."""

@@ -179,8 +179,11 @@ class Book(Balance):
         end them at what was left of it before may come further. What has expired before is not kept by it."""
         self.lapse(now)
         self.wallet.balance += units
-        days = self._terms_at(now).credit_days
-        self.wallet.expires_on = None if days is None else local_date(now, self._zone) + timedelta(days=days)
+        terms = self._terms_at(now)
+        days, low = terms.credit_days, terms.low_below
+        self._keep_until(None if days is None else local_date(now, self._zone) + timedelta(days=days), now)
+        if low is None or self.wallet.balance >= low:
+            self.wallet.low_notice = None
         self._record(Kind.TOP_UP, units, key, now, actor=actor, worth=worth_minor)
         for session in self.sessions.values():
             if session.state is State.WALLED:
@@ -216,7 +219,7 @@ class Book(Balance):
         of_day = self.days.setdefault(today, Day())
         of_day.lapsed_minor += earned
         self._record(Kind.LAPSE, -gone, f"lapse:{wallet.expires_on}", now, worth=-earned)
-        wallet.expires_on = today + timedelta(days=1) if left else None
+        wallet.expires_on, wallet.notice_on = today + timedelta(days=1) if left else None, None
 
     def pay_out(self, now: datetime, *, actor: str) -> int:
         """What is left of a closed balance is given back; what it was worth, net, in minor units."""
@@ -254,9 +257,9 @@ class Book(Balance):
         what there is is kept as long as the new ones say, from now on where nothing limited it before."""
         wallet, days = self.wallet, self._terms_at(now).credit_days
         if days is None or not wallet.balance:
-            wallet.expires_on = None
-        elif wallet.expires_on is None:
-            wallet.expires_on = local_date(now, self._zone) + timedelta(days=days)
+            self._keep_until(None, now)
+        else:
+            self._keep_until(wallet.expires_on or local_date(now, self._zone) + timedelta(days=days), now)
         self._record(Kind.RESERVATION, 0, f"terms:{self._terms_at(now).sequence}", now)
 
     # --- how

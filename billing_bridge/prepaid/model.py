@@ -16,6 +16,7 @@ from controller.domain.tariff import TariffVersion
 
 OCTETS, SECONDS = "octets", "seconds"
 """Units of a balance that is no money."""
+DUE, TOLD = "due", "told"
 START_FOLLOWS = timedelta(seconds=60)
 """How long a slice is kept for a login whose accounting has not begun."""
 
@@ -62,6 +63,10 @@ class Terms:
     action: FinalAction
     credit_days: int | None = None
     """How long credit is kept after the last top-up; None is for ever."""
+    notice_days: int | None = None
+    """So many days before it is gone the customer is told."""
+    low_below: int | None = None
+    """The customer is told, too, when less of it is left."""
 
     @property
     def version_id(self) -> str | None:
@@ -111,6 +116,10 @@ class Wallet:
     closed_at: datetime | None = None
     expires_on: date | None = None
     """The first local day on which what is left is gone, unless it is topped up before."""
+    notice_on: date | None = None
+    """The local day on which the customer is to be told of that; None once it was written down."""
+    low_notice: str | None = None
+    """DUE once there is little left, TOLD when the customer was told of that; until there is more again."""
 
     @property
     def available(self) -> int:

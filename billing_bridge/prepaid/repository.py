@@ -30,6 +30,7 @@ from billing_bridge.prepaid.model import (
 from billing_bridge.prepaid.tables import (
     GRANTED,
     HELD,
+    LOW,
     UNPOSTED,
     call,
     day,
@@ -73,11 +74,13 @@ class TermsRow:
     action: FinalAction
     actor: str
     credit_days: int | None = None
+    notice_days: int | None = None
+    low_below: int | None = None
 
     def with_tariff(self, found: TariffVersion | None) -> Terms:
         return Terms(
             self.sequence, self.since, found, self.slice, timedelta(seconds=self.validity_s), self.action,
-            self.credit_days,
+            self.credit_days, self.notice_days, self.low_below,
         )  # fmt: skip
 
 
@@ -330,6 +333,16 @@ async def lapsing(conn: AsyncConnection, today: date, limit: int) -> list[str]:
         .order_by(w.service_id)
     )
     return list(await conn.scalars(query.limit(limit)))
+
+
+async def to_tell(conn: AsyncConnection, today: date, limit: int) -> list[str]:
+    """Services whose customers are to be told that credit is going to expire, or that there is little left of it."""
+    w = wallet.c
+    in_use = (w.closed_at.is_(None), w.closing_at.is_(None))
+    found: set[str] = set()
+    for due in (w.notice_on <= today, text(LOW)):
+        found |= set(await conn.scalars(select(w.service_id).where(due, *in_use).order_by(w.service_id).limit(limit)))
+    return sorted(found)
 
 
 async def expired(conn: AsyncConnection, now: datetime, limit: int) -> list[str]:

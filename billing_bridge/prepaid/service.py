@@ -33,6 +33,8 @@ RESERVED = Counter("headend_prepaid_reservations", "Slices that logins asked for
 OVERSHOOT = Counter(
     "headend_prepaid_overshoot", "Used beyond a prepaid balance and paid by nobody, in its unit.", ["unit"]
 )
+NOTICE_DAYS = 7
+"""Before credit is gone the customer is told, unless the terms say otherwise."""
 MOST = 2**53
 """Of any balance: what JSON carries exactly, and a sum of two fits its column."""
 
@@ -48,6 +50,25 @@ class NewTerms:
     action: FinalAction
     credit_days: int | None = None
     """How long credit is kept after the last top-up; None is for ever."""
+    notice_days: int | None = None
+    """Before credit is gone the customer is told: so many days, 0 is never; None is NOTICE_DAYS, or half of
+    `credit_days` where these are fewer."""
+    low_below: int | None = None
+    """The customer is told when less than this is left, in the unit of the balance; None is never."""
+
+    @property
+    def days_of_notice(self) -> int | None:
+        """Raises NotPrepaid where the customer would be told before there is anything to tell."""
+        if self.credit_days is None:
+            return None
+        if self.notice_days is None:
+            return min(NOTICE_DAYS, self.credit_days // 2)
+        if self.notice_days >= self.credit_days:
+            raise NotPrepaid(
+                f"credit is kept for {self.credit_days} days: tell customers fewer days before it is gone than"
+                f" {self.notice_days}"
+            )
+        return self.notice_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +137,7 @@ class PrepaidService:
             await repository.put(conn, before)
             row = TermsRow(
                 0, service_id, now, wanted.version_id, wanted.slice, wanted.validity_s, wanted.action, actor,
-                wanted.credit_days,
+                wanted.credit_days, wanted.days_of_notice, wanted.low_below,
             )  # fmt: skip
             await repository.add_terms(conn, row)
             if fresh:
@@ -135,6 +156,7 @@ class PrepaidService:
                 after={
                     "unit": unit, "version_id": wanted.version_id, "slice": wanted.slice,
                     "validity_s": wanted.validity_s, "action": wanted.action.value, "credit_days": wanted.credit_days,
+                    "notice_days": wanted.days_of_notice, "low_below": wanted.low_below,
                 },
             )  # fmt: skip
         await self._access.follow()

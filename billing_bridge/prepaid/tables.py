@@ -13,6 +13,8 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    Text,
+    UniqueConstraint,
     text,
 )
 
@@ -23,6 +25,8 @@ HELD = "open > 0 OR state IN ('pending', 'shut')"
 """Slices that time takes back: those that hold something, and those whose session has not begun."""
 UNPOSTED = "earned_minor <> posted_minor OR lapsed_minor <> lapsed_posted_minor"
 """Days of which the books do not know all."""
+NOTICE, LOW = "notice_on IS NOT NULL", "low_notice = 'due'"
+"""Balances whose customers are to be told something."""
 GRANTED = "granted_s > 0"
 """Calls that go on."""
 
@@ -42,6 +46,10 @@ wallet = Table(
     Column("closing_at", Instant),
     Column("closed_at", Instant),
     Column("expires_on", Date),
+    Column("notice_on", Date),
+    Column("low_notice", String(4)),
+    Index("ix_billing_bridge_prepaid_notice_on", "notice_on", sqlite_where=text(NOTICE), postgresql_where=text(NOTICE)),
+    Index("ix_billing_bridge_prepaid_low_notice", "low_notice", sqlite_where=text(LOW), postgresql_where=text(LOW)),
     Index(
         "ix_billing_bridge_prepaid_expires_on",
         "expires_on",
@@ -52,7 +60,8 @@ wallet = Table(
 )
 """`unit` is what is counted: minor units of a currency, "octets" or "seconds". `worth_minor` is what was paid for what
 is left, net; `overshoot` what networks let through beyond the balance, which nobody pays. From `expires_on` on what is
-left is gone, unless it is topped up before. Since `closing_at` it is being closed."""
+left is gone, unless it is topped up before; on `notice_on` the customer is told that. `low_notice` is due or told where
+little is left. Since `closing_at` it is being closed."""
 
 closing = Table(
     "billing_bridge_prepaid_closing",
@@ -80,10 +89,13 @@ terms = Table(
     Column("action", String(12), nullable=False),
     Column("actor", String(128), nullable=False),
     Column("credit_days", Integer, CheckConstraint("credit_days > 0", name="credit_days")),
+    Column("notice_days", Integer),
+    Column("low_below", BigInteger),
     sqlite_autoincrement=True,
 )
 """From `since` on a service pays by the prices of this offering version (NULL: its balance is units), in slices of so
-many octets or seconds. Credit is kept for `credit_days` after the last top-up (NULL: for ever)."""
+many octets or seconds. Credit is kept for `credit_days` after the last top-up (NULL: for ever); the customer is told
+`notice_days` before it is gone, and when less than `low_below` is left."""
 
 session = Table(
     "billing_bridge_prepaid_session",
@@ -179,6 +191,31 @@ movement = Table(
     sqlite_autoincrement=True,
 )
 """Everything that ever moved a balance or what is reserved of it. A key moves once."""
+
+notice = Table(
+    "billing_bridge_prepaid_notice",
+    metadata,
+    Column("notice_id", Id, primary_key=True),
+    Column("service_id", Id, ForeignKey("billing_bridge_prepaid.service_id"), nullable=False),
+    Column("what", String(40), nullable=False),
+    Column("expires_on", Date),
+    Column("account_id", Id, nullable=False, index=True),
+    Column("recipient", String(254), nullable=False),
+    Column("locale", String(16), nullable=False),
+    Column("title", String(300), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("claimed_by", String(64)),
+    Column("words", String(500)),
+    Column("created_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    UniqueConstraint("service_id", "what"),
+    Index("ix_billing_bridge_prepaid_notice_state", "state", "next_at"),
+)
+"""What customers are told of their credit, once: `what` is "expiry:" with the day on which it is gone, also in
+`expires_on`, or "low:" with the moment at which little was left."""
 
 position = Table(
     "billing_bridge_prepaid_position",

@@ -27,6 +27,7 @@ from controller.workflows import (
     routes_dunning,
     routes_orders,
     routes_prepaid,
+    routes_prepaid_notices,
 )
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
@@ -114,6 +115,7 @@ def charging(
         *account_routes.endpoints(money.accounts),
         *prepaid_routes.endpoints(prepaid.balances),
         *routes_prepaid.endpoints(prepaid.sales),
+        *routes_prepaid_notices.endpoints(prepaid.notices),
         *suspense_routes.endpoints(money.suspense),
         *check_queue_routes.endpoints(money.checks, base.settings.entity_currency),
         *routes_assurance.endpoints(assurance.leakage, assurance.reconciliation),

@@ -42,11 +42,14 @@ def open_(
     validity: Annotated[int, typer.Option(help="Seconds that a slice is kept for a silent session.")] = 1_800,
     when_empty: Annotated[str, typer.Option(help="disconnect or garden.")] = "disconnect",
     credit_days: Annotated[int, typer.Option(help="Days that credit is kept after a top-up; 0 is for ever.")] = 0,
+    notice_days: Annotated[int, typer.Option(help="Days before it is gone that customers are told; 0: never.")] = -1,
+    low_balance: Annotated[int, typer.Option(help="Tell customers when less is left, in the unit; 0: never.")] = 0,
 ) -> None:
     """Make a service prepaid, or change how it is paid from now on."""
     body: dict[str, Any] = {
         "account_id": account, "unit": unit, "currency": currency, "slice": slice_, "validity_s": validity,
         "when_empty": when_empty, "credit_days": credit_days or None,
+        "notice_days": None if notice_days < 0 else notice_days, "low_balance": low_balance or None,
     }  # fmt: skip
     with opened() as api:
         if plan:
@@ -90,6 +93,27 @@ def receipts(service: Service) -> None:
         for row in api.all("/receipts", service_id=service):
             total = f"{row['total']['amount']} {row['total']['currency']}"
             print(f"{row['number']}  {row['issued_on']}  {row['kind']:<8} {total:>14}  {row['receipt_id']}")
+
+
+@prepaid_app.command()
+def notices(state: Annotated[str, typer.Option(help="waiting, sending, sent, withdrawn or uncertain.")] = "") -> None:
+    """What customers were told of their credit: that it expires, or that little is left."""
+    with opened() as api:
+        for row in api.all("/prepaid-notices", **({"state": state} if state else {})):
+            print(f"{row['notice_id']}  {row['state']:<10} {row['recipient'] or 'no address':<30} {row['title']}")
+            if row["words"]:
+                print(f"    {row['words']}")
+
+
+@prepaid_app.command("decide-notice")
+def decide_notice(
+    notice_id: Annotated[str, typer.Argument(help="Of an uncertain notice.")],
+    reason: Annotated[str, typer.Option(help="For the audit log.")],
+    arrived: Annotated[bool, typer.Option("--arrived/--again", help="The customer was told, or send it again.")] = True,
+) -> None:
+    """Say what became of a notice that may not have arrived."""
+    with opened() as api:
+        print(api.post(f"/prepaid-notices/{notice_id}/decide", {"arrived": arrived, "reason": reason})["state"])
 
 
 @prepaid_app.command()

@@ -24,6 +24,7 @@ from billing_bridge.mrr.service import RecurringRevenue
 from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.counter import PrepaidCounter
 from billing_bridge.prepaid.service import PrepaidService
+from billing_bridge.prepaid.telling import PrepaidTelling
 from billing_bridge.reading import BillingReader
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources.intake import Intake
@@ -65,6 +66,7 @@ from controller.workflows.contract_notices import ContractNotices
 from controller.workflows.explain import Explainer
 from controller.workflows.leakage import Leakage
 from controller.workflows.prepaid import PrepaidSales
+from controller.workflows.prepaid_notices import PrepaidNotices
 from controller.workflows.preview import Previews
 from controller.workflows.reconciliation import Reconciliation
 from drivers.napalm_router.driver import NapalmRouter
@@ -194,6 +196,7 @@ class Erp:
         self.disputes = DisputeService(base.database, base.clock, self.dunning, self.finance, self.finance.corrections)
         smtp_url, settings = base.settings.smtp_url, base.settings
         mailer = None if smtp_url is None else SmtpMailer(SmtpSettings.of_url(smtp_url.get_secret_value()))
+        self.mailer = mailer
         self.contract_notices = ContractNotices(
             base.database,
             base.clock,
@@ -408,6 +411,15 @@ class Prepaid:
         prepayments = Prepayments(base.clock, erp.crm, erp.finance.settlement)
         self.sales = PrepaidSales(base.database, self.balances, closing, prepayments, erp.crm)
         self.receipts = Receipts(base.database)
+        self.notices = PrepaidNotices(
+            base.database,
+            base.clock,
+            erp.crm,
+            PrepaidTelling(base.clock, self.balances),
+            mailer=erp.mailer,
+            sender=base.settings.mail_from,
+            process=base.settings.executor_id,
+        )
         network.radius.use_credit(self.balances, self.balances.without_credit)
 
 

@@ -254,6 +254,7 @@ class Program:
             ("bill", "bus", self.bus.run),
             ("bill", "notices", self.erp.notices.run),
             ("bill", "contract-notices", self.erp.contract_notices.run),
+            ("bill", "prepaid-notices", self.prepaid.notices.run),
             ("bill", "recognition", self.erp.recogniser.run),
             ("bill", "adjustments", self.erp.adjusting.run),
             ("bill", "payments", self.erp.payments.run),

@@ -174,14 +174,21 @@ class MailedNotices(Generic[N]):
             return self.of_row((await conn.execute(self._one(notice_id))).one())
 
     async def _write(
-        self, conn: AsyncConnection, customer: Customer, title: str, text: str, locale: str, once: Mapping[str, Any]
+        self,
+        conn: AsyncConnection,
+        customer: Customer,
+        title: str,
+        text: str,
+        locale: str,
+        once: Mapping[str, Any],
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Unless another process did: `once` is what there is one notice of."""
+        """Unless another process did: `once` is what there is one notice of; `more` are columns of its kind alone."""
         now = self._clock.now()
         values = {
             "notice_id": new_id(now), "account_id": customer.account.account_id, "recipient": customer.contact.email,
             "locale": locale[:16], "title": title[:300], "text": text, "state": WAITING, "tries": 0, "next_at": now,
-            "created_at": now, **once,
+            "created_at": now, **once, **(more or {}),
         }  # fmt: skip
         conflict = f"ON CONFLICT ({', '.join(once)}) DO NOTHING"
         await insert_rows(conn, self.table, list(values), [tuple(values.values())], conflict)

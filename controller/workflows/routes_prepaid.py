@@ -33,7 +33,10 @@ def endpoints(sales: PrepaidSales) -> list[Endpoint]:
     async def put(call: Call) -> PrepaidOut:
         body = call.body_as(PrepaidIn)
         version = None if body.version_id is None else OfferingVersionId(body.version_id)
-        wanted = NewTerms(version, body.slice, body.validity_s, FinalAction(body.when_empty), body.credit_days)
+        wanted = NewTerms(
+            version, body.slice, body.validity_s, FinalAction(body.when_empty), body.credit_days, body.notice_days,
+            body.low_balance,
+        )  # fmt: skip
         unit = body.currency if body.unit == "money" else body.unit
         service_id, account_id = ServiceId(call.path["service_id"]), AccountId(body.account_id)
         return PrepaidOut.of(await sales.open(service_id, account_id, unit, body.currency, wanted, actor=call.actor))

@@ -81,11 +81,11 @@ class Isp:
             settings=FAST,
         )
 
-    async def customer(self) -> Customer:
+    async def customer(self, contact: Contact | None = None) -> Customer:
         await self.crm.ensure_entity(
             name="Net GmbH", zone="Europe/Berlin", currency="EUR", locale="de_DE", address="Weg 1", tax_id="DE1"
         )
-        return await self.crm.create_customer(Contact("Anna Muster"), actor=ACTOR)
+        return await self.crm.create_customer(contact or Contact("Anna Muster"), actor=ACTOR)
 
     async def offering(self, name: str = "Fibre 100", mbps: int = 100, fee: str = "39.90") -> OfferingId:
         profile = SpeedProfile(f"{mbps}m-20m", mbps * 1_000_000, 20_000_000)

@@ -90,8 +90,10 @@ class PrepaidWorld:
         action: FinalAction = FinalAction.DISCONNECT,
         service: ServiceId = SERVICE,
         account: AccountId = ACCOUNT,
+        low: int | None = None,
     ) -> None:
-        wanted = NewTerms(None if version is None else OfferingVersionId(version), slice_, validity_s, action)
+        prices = None if version is None else OfferingVersionId(version)
+        wanted = NewTerms(prices, slice_, validity_s, action, low_below=low)
         await self.prepaid.open(service, account, unit, "EUR", wanted, actor=ACTOR)
 
     async def top_up(self, units: int, worth_minor: int = 0, reference: str = "1") -> None:

@@ -102,6 +102,14 @@ OPEN = (
         "credit_days", "Credit is kept", "number", unit="days", convert=whole,
         hint="after the last top-up; empty for ever",
     ),
+    Field(
+        "notice_days", "Told before it is gone", "number", unit="days", convert=whole,
+        hint="empty: 7, or half of the above; 0 for never",
+    ),
+    Field(
+        "low_balance", "Told when less is left", "number", convert=whole,
+        hint="cents, octets or seconds; empty for never",
+    ),
 )  # fmt: skip
 PAID = (
     Field("paid.amount", "Paid, tax in it", "decimal", required=True, convert=decimal),
@@ -132,7 +140,10 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
             intro="Paid before it is used: each session reserves a slice, and no balance is ever overdrawn.",
             nothing="No service is prepaid.",
             make=Link("Make a service prepaid", "/prepaid/new"), make_scope=WRITE,
-            links=[Link("Receipts", "/receipts")] if _has_receipts(api, visit) else [],
+            links=[
+                *([Link("Receipts", "/receipts")] if _has_receipts(api, visit) else []),
+                *([Link("Notices", "/prepaid-notices")] if api.has("GET", "/prepaid-notices") else []),
+            ],
         )  # fmt: skip
 
     async def balance(visit: Visit) -> Response:

@@ -26,6 +26,10 @@ PAPER = {
     "receipt_id": "r", "number": "RC-2026-000001", "issued_on": "2026-11-01", "kind": "receipt",
     "total": {"amount": "10.00", "currency": "EUR"},
 }  # fmt: skip
+NOTICE = {
+    "notice_id": "n", "state": "uncertain", "recipient": "", "title": "Your prepaid credit is running low",
+    "words": "tell them otherwise",
+}  # fmt: skip
 VERSIONS = [{"number": 1, "version_id": "v1"}, {"number": 2, "version_id": "v2"}]
 ANSWERS = {
     "/prepaid": {"items": [STATE, STATE | {"unit": "octets", "sessions": []}], "next": None},
@@ -33,6 +37,8 @@ ANSWERS = {
     "/services/s/prepaid/top-ups": STATE,
     "/services/s/prepaid/close": STATE | {"standing": "closed"},
     "/services/s/prepaid/movements": {"items": [MOVED], "next": None},
+    "/prepaid-notices": {"items": [NOTICE], "next": None},
+    "/prepaid-notices/n/decide": NOTICE | {"state": "sent"},
     "/receipts": {"items": [PAPER], "next": None},
     "/offerings": {"items": [{"offering_id": "f", "name": "Prepaid", "versions": VERSIONS}], "next": None},
 }
@@ -74,6 +80,10 @@ def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(
     run("open", "s", "a", "--unit", "octets", "--slice", "5", "--when-empty", "garden")
     assert isinstance(asked[-1][2], dict)
     assert "version_id" not in asked[-1][2]
+    assert (asked[-1][2]["notice_days"], asked[-1][2]["low_balance"]) == (None, None)
+    run("open", "s", "a", "--unit", "octets", "--credit-days", "30", "--notice-days", "0", "--low-balance", "9")
+    assert isinstance(asked[-1][2], dict)
+    assert (asked[-1][2]["notice_days"], asked[-1][2]["low_balance"]) == (0, 9)
     run("top-up", "s", "11.90", "--reference", "shop 1", "--units", "500", "--tax-percent", "19")
     paid = {"amount": "11.90", "currency": "EUR"}
     bought = {"paid": paid, "into": "cash", "reference": "shop 1", "units": 500, "tax_percent": "19"}
@@ -99,3 +109,11 @@ def test_balances_and_what_moved_them_are_listed(asked: list[tuple[str, str, obj
     assert "no record yet" in shown
     assert "100 reserved until 2026-11-01T12:00:00Z" in shown
     assert "7 beyond the balance" in run("movements", "s")
+
+
+def test_what_customers_were_told_is_listed_and_decided(asked: list[tuple[str, str, object]]) -> None:
+    said = run("notices", "--state", "uncertain")
+    assert "no address" in said
+    assert "tell them otherwise" in said
+    assert run("decide-notice", "n", "--reason", "phoned").strip() == "sent"
+    assert asked[-1] == ("POST", "/prepaid-notices/n/decide", {"arrived": True, "reason": "phoned"})

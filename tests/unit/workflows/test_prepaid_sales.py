@@ -28,6 +28,7 @@ from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.prepaid import PrepaidSales, TopUp
 from erp.catalog.model import Product
+from erp.crm.model import Contact
 from erp.finance.books import BooksService
 from erp.finance.errors import PaymentMismatch, WrongCurrency
 from erp.finance.prepayments import Prepayments
@@ -56,9 +57,12 @@ class SalesWorld:
         self.account_id: AccountId
 
     async def open(self, unit: str = "EUR", *, credit_days: int | None = None) -> None:
-        self.account_id = (await self.isp.customer()).account.account_id
+        await self.open_on(NewTerms(None, MB, 900, FinalAction.GARDEN, credit_days), unit)
+
+    async def open_on(self, wanted: NewTerms, unit: str = "EUR", contact: Contact | None = None) -> None:
+        self.account_id = (await self.isp.customer(contact)).account.account_id
         version = OfferingVersionId(CHEAP) if unit == "EUR" else None
-        wanted = NewTerms(version, MB, 900, FinalAction.GARDEN, credit_days)
+        wanted = replace(wanted, version_id=version)
         await self.sales.open(SERVICE, self.account_id, unit, "EUR", wanted, actor=ACTOR)
 
     async def top_up(

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -162,9 +162,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -201,9 +201,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -291,6 +291,8 @@ CREATE TABLE billing_bridge_prepaid (
     closing_at BIGINT,
     closed_at BIGINT,
     expires_on DATE,
+    notice_on DATE,
+    low_notice VARCHAR(4),
     CONSTRAINT pk_billing_bridge_prepaid PRIMARY KEY (service_id),
     CONSTRAINT ck_billing_bridge_prepaid_reserved_once CHECK (reserved >= 0 AND reserved <= balance)
 )
@@ -298,6 +300,10 @@ CREATE TABLE billing_bridge_prepaid (
 CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
 ;;
 CREATE INDEX ix_billing_bridge_prepaid_expires_on ON billing_bridge_prepaid (expires_on) WHERE expires_on IS NOT NULL
+;;
+CREATE INDEX ix_billing_bridge_prepaid_notice_on ON billing_bridge_prepaid (notice_on) WHERE notice_on IS NOT NULL
+;;
+CREATE INDEX ix_billing_bridge_prepaid_low_notice ON billing_bridge_prepaid (low_notice) WHERE low_notice = 'due'
 ;;
 CREATE TABLE billing_bridge_prepaid_position (
     follower VARCHAR(16) NOT NULL,
@@ -566,11 +572,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
-CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
-;;
 CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
+;;
+CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -585,9 +591,9 @@ CREATE TABLE store_audit (
     CONSTRAINT pk_store_audit PRIMARY KEY (sequence)
 )
 ;;
-CREATE INDEX ix_store_audit_object ON store_audit (object)
-;;
 CREATE INDEX ix_store_audit_at ON store_audit (at)
+;;
+CREATE INDEX ix_store_audit_object ON store_audit (object)
 ;;
 CREATE TABLE store_executor (
     executor_id VARCHAR(64) NOT NULL,
@@ -809,11 +815,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
-;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1310,9 +1316,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1432,15 +1438,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1525,13 +1531,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
-;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
+;;
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1596,9 +1602,9 @@ CREATE TABLE radius_pool_lease (
 ;;
 CREATE INDEX ix_radius_pool_lease_service_id ON radius_pool_lease (service_id)
 ;;
-CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
-;;
 CREATE INDEX ix_radius_pool_lease_free ON radius_pool_lease (pool_id, state, changed_us, position)
+;;
+CREATE INDEX ix_radius_pool_lease_address ON radius_pool_lease (address)
 ;;
 CREATE TABLE radius_home_server (
     name VARCHAR(64) NOT NULL,
@@ -1809,9 +1815,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1916,6 +1922,8 @@ CREATE TABLE billing_bridge_prepaid_terms (
     action VARCHAR(12) NOT NULL,
     actor VARCHAR(128) NOT NULL,
     credit_days INTEGER CONSTRAINT ck_billing_bridge_prepaid_terms_credit_days CHECK (credit_days > 0),
+    notice_days INTEGER,
+    low_below BIGINT,
     CONSTRAINT pk_billing_bridge_prepaid_terms PRIMARY KEY (sequence),
     CONSTRAINT fk_billing_bridge_prepaid_terms_service_id_billing_brid_31ad FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
@@ -1947,9 +1955,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -2019,6 +2027,32 @@ CREATE OR REPLACE FUNCTION billing_bridge_prepaid_movement_immutable() RETURNS t
 ;;
 CREATE TRIGGER billing_bridge_prepaid_movement_immutable BEFORE UPDATE OR DELETE ON billing_bridge_prepaid_movement FOR EACH ROW EXECUTE FUNCTION billing_bridge_prepaid_movement_immutable()
 ;;
+CREATE TABLE billing_bridge_prepaid_notice (
+    notice_id VARCHAR(32) NOT NULL,
+    service_id VARCHAR(32) NOT NULL,
+    what VARCHAR(40) NOT NULL,
+    expires_on DATE,
+    account_id VARCHAR(32) NOT NULL,
+    recipient VARCHAR(254) NOT NULL,
+    locale VARCHAR(16) NOT NULL,
+    title VARCHAR(300) NOT NULL,
+    text TEXT NOT NULL,
+    state VARCHAR(12) NOT NULL,
+    tries INTEGER NOT NULL,
+    next_at BIGINT NOT NULL,
+    claimed_by VARCHAR(64),
+    words VARCHAR(500),
+    created_at BIGINT NOT NULL,
+    settled_at BIGINT,
+    CONSTRAINT pk_billing_bridge_prepaid_notice PRIMARY KEY (notice_id),
+    CONSTRAINT uq_billing_bridge_prepaid_notice_service_id UNIQUE (service_id, what),
+    CONSTRAINT fk_billing_bridge_prepaid_notice_service_id_billing_bri_a8f7 FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
+)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_notice_account_id ON billing_bridge_prepaid_notice (account_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_notice_state ON billing_bridge_prepaid_notice (state, next_at)
+;;
 CREATE TABLE billing_bridge_delivery (
     delivery_id BIGSERIAL NOT NULL,
     source VARCHAR(64) NOT NULL,
@@ -2051,9 +2085,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2151,11 +2185,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2310,13 +2344,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
-;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
-CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
-;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+;;
+CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2418,9 +2452,9 @@ CREATE TABLE finance_receipt (
     CONSTRAINT fk_finance_receipt_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_receipt_service_id ON finance_receipt (service_id)
-;;
 CREATE INDEX ix_finance_receipt_account_id ON finance_receipt (account_id)
+;;
+CREATE INDEX ix_finance_receipt_service_id ON finance_receipt (service_id)
 ;;
 CREATE FUNCTION finance_receipt_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_receipt: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2483,9 +2517,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2542,9 +2576,9 @@ CREATE TABLE payments_card_attempt (
 ;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2597,9 +2631,9 @@ CREATE TABLE payments_payout (
     CONSTRAINT fk_payments_payout_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
-;;
 CREATE INDEX ix_payments_payout_state ON payments_payout (state, amount_minor)
+;;
+CREATE INDEX ix_payments_payout_checked ON payments_payout (checked)
 ;;
 CREATE TABLE payments_statement (
     statement_id VARCHAR(32) NOT NULL,
@@ -2618,9 +2652,9 @@ CREATE TABLE payments_statement (
     CONSTRAINT fk_payments_statement_file_id_payments_bank_file FOREIGN KEY(file_id) REFERENCES payments_bank_file (file_id)
 )
 ;;
-CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
-;;
 CREATE INDEX ix_payments_statement_file_id ON payments_statement (file_id)
+;;
+CREATE INDEX ix_payments_statement_last_on ON payments_statement (bank_account_id, last_on)
 ;;
 CREATE FUNCTION payments_statement_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'payments_statement: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2872,11 +2906,11 @@ CREATE TABLE finance_allocation (
     CONSTRAINT fk_finance_allocation_reverses_finance_allocation FOREIGN KEY(reverses) REFERENCES finance_allocation (allocation_id)
 )
 ;;
-CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
 ;;
 CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
+;;
+CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2986,9 +3020,9 @@ CREATE TABLE payments_bank_line (
     CONSTRAINT fk_payments_bank_line_statement_id_payments_statement FOREIGN KEY(statement_id) REFERENCES payments_statement (statement_id)
 )
 ;;
-CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
-;;
 CREATE INDEX ix_payments_bank_line_state ON payments_bank_line (state, booked_on, line_id)
+;;
+CREATE INDEX ix_payments_bank_line_bank_ref ON payments_bank_line (bank_account_id, bank_ref)
 ;;
 CREATE TABLE payments_collection_item (
     item_id VARCHAR(32) NOT NULL,
@@ -3076,13 +3110,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -3121,11 +3155,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
+CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
+;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
 ;;
 CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
-CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3234,9 +3268,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
-;;
 CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
+;;
+CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -3297,10 +3331,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
 ;;
-CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)

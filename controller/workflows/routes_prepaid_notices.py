@@ -1,0 +1,75 @@
+"""What customers are told of their prepaid credit, over HTTP: what became of it, and who decides."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from controller.http.endpoint import Call, Endpoint, Page
+from controller.http.models import Out
+from controller.workflows.prepaid_notices import PrepaidNotice, PrepaidNotices
+from controller.workflows.routes_contract_notices import ContractNoticeDecisionIn, ContractNoticeQuery
+
+
+class PrepaidNoticeQuery(ContractNoticeQuery):
+    pass
+
+
+class PrepaidNoticeDecisionIn(ContractNoticeDecisionIn):
+    """`arrived`: the customer was told; false sends it again."""
+
+
+class PrepaidNoticeOut(Out):
+    """`expires_on` is the first day without the credit; null where it says that little is left. Uncertain ones wait for
+    a person."""
+
+    notice_id: str
+    service_id: str
+    expires_on: date | None
+    account_id: str
+    recipient: str
+    title: str
+    text: str
+    state: str
+    words: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+    @classmethod
+    def of(cls, found: PrepaidNotice) -> PrepaidNoticeOut:
+        return cls(**{name: getattr(found, name) for name in cls.model_fields})
+
+
+def endpoints(notices: PrepaidNotices) -> list[Endpoint]:
+    async def listed(call: Call) -> Page:
+        query = call.query_as(PrepaidNoticeQuery)
+        found = await notices.page(
+            state=query.state, account_id=query.account_id, after=query.last(str), limit=query.rows
+        )
+        return Page.of(found, query, lambda n: (n.notice_id,), PrepaidNoticeOut.of)
+
+    async def decide(call: Call) -> PrepaidNoticeOut:
+        body = call.body_as(PrepaidNoticeDecisionIn)
+        made = await notices.decide(call.path["notice_id"], arrived=body.arrived, actor=call.actor, reason=body.reason)
+        return PrepaidNoticeOut.of(made)
+
+    return [
+        Endpoint(
+            "GET",
+            "/prepaid-notices",
+            scope="billing:read",
+            handler=listed,
+            summary="What customers were told of their prepaid credit: that it expires, or that little is left",
+            query=PrepaidNoticeQuery,
+            returns=PrepaidNoticeOut,
+            paged=True,
+        ),
+        Endpoint(
+            "POST",
+            "/prepaid-notices/{notice_id}/decide",
+            scope="billing:write",
+            handler=decide,
+            summary="Say what became of an uncertain one: the customer was told, or it is sent again",
+            body=PrepaidNoticeDecisionIn,
+            returns=PrepaidNoticeOut,
+        ),
+    ]
