@@ -157,6 +157,24 @@ price_correction = Table(
 )
 """Periods of `version_id` that begin on [first_on, until_on) cost what `priced_as` says; a later row overrules."""
 
+rerating = Table(
+    "billing_bridge_rerating",
+    metadata,
+    Column("sequence", BigId, primary_key=True, autoincrement=True),
+    Column("offering_id", Id, nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date, nullable=False),
+    Column("version_id", Id),
+    Column("priced_as", Id),
+    Column("subscriptions", Integer, nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Periods that began on [first_on, until_on) of whoever had the offering were rated again: to be looked up, beside the
+entry of the audit log. `version_id` is NULL where its data were corrected and not its price."""
+
 position = Table(
     "billing_bridge_position",
     metadata,

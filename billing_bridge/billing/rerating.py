@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+
+from sqlalchemy import insert, select
 
 from billing_bridge.billing import assessment, corrections, repository, tariff_rows
 from billing_bridge.billing.corrections import Correction
 from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.settings import BillingSettings
+from billing_bridge.tables import rerating
 from controller.domain.clock import Clock, add_months, local_date
 from controller.domain.identity import AccountId, BillRunId, OfferingId, OfferingVersionId, SubscriptionId
 from controller.domain.money import Money
@@ -60,6 +62,25 @@ class Rerating:
         side[found.net.currency] = side.get(found.net.currency, 0) + found.net.minor
         if len(self.deltas) < MOST_SHOWN:
             self.deltas.append(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was rated again, by whom and why.
+
+    `subscriptions` are those that no earlier correction had marked to be rated again already.
+    """
+
+    sequence: int
+    offering_id: OfferingId
+    first_on: date
+    until_on: date
+    version_id: OfferingVersionId | None
+    priced_as: OfferingVersionId | None
+    subscriptions: int
+    reason: str
+    actor: str
+    at: datetime
 
 
 class Reratings:
@@ -111,26 +132,32 @@ class Reratings:
                     made = Correction(wrong.version_id, right.version_id, days, reason)
                     await corrections.add(conn, made, actor=actor, now=now)
             again = await corrections.rate_again(conn, offering_id, span.first_on)
+            values = {
+                "first_on": span.first_on,
+                "until_on": span.until_on,
+                "version_id": prices[0].version_id if prices else None,
+                "priced_as": prices[1].version_id if prices else None,
+                "subscriptions": again,
+            }
+            done = {"offering_id": offering_id, "reason": reason, "actor": actor, "at": now}
+            await conn.execute(insert(rerating).values(values | done))
             await audit.record(
                 conn,
                 now=now,
                 actor=actor,
                 action=_ACTION,
                 subject=f"offering:{offering_id}",
-                after={
-                    "first_on": span.first_on.isoformat(),
-                    "until_on": span.until_on.isoformat(),
-                    "version_id": prices[0].version_id if prices else None,
-                    "priced_as": prices[1].version_id if prices else None,
-                    "subscriptions": again,
-                },
+                after=values,
                 reason=reason,
             )
 
-    async def applied(self, *, before: int | None, limit: int) -> list[dict[str, Any]]:
-        """Entries of the audit log of what was rated again, newest first."""
+    async def applied(self, *, before: int | None, limit: int) -> list[Applied]:
+        """What was rated again, newest first; `before` is the sequence to go on from."""
+        query = select(rerating).order_by(rerating.c.sequence.desc()).limit(limit)
+        if before is not None:
+            query = query.where(rerating.c.sequence < before)
         async with self._database.read() as conn:
-            return await audit.of_kind(conn, "offering", _ACTION, before=before, limit=limit)
+            return [Applied(**row._mapping) for row in await conn.execute(query)]
 
     async def _preview(
         self,

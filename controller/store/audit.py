@@ -102,17 +102,6 @@ async def about(conn: AsyncConnection, subject: str, action: str, *, limit: int 
     return [dict(row._mapping) for row in await conn.execute(query.order_by(audit.c.sequence.desc()).limit(limit))]
 
 
-async def of_kind(
-    conn: AsyncConnection, kind: str, action: str, *, before: int | None, limit: int
-) -> list[dict[str, Any]]:
-    """What was done so to any object of one kind, newest first; `before` as for `entries`."""
-    query = select(audit).where(audit.c.object.startswith(f"{kind}:", autoescape=True), audit.c.action == action)
-    if before is not None:
-        query = query.where(audit.c.sequence < before)
-    rows = await conn.execute(query.order_by(audit.c.sequence.desc()).limit(limit))
-    return [dict(row._mapping) for row in rows]
-
-
 async def verify(conn: AsyncConnection) -> list[int]:
     """Sequences at which the chain does not hold; empty when the log is as it was written."""
     faults, previous = [], bytes(32)

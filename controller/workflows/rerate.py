@@ -8,14 +8,13 @@ GET /reratings    what was rated again, by whom and why
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import StringConstraints, model_validator
 
-from billing_bridge.billing.rerating import MOST_SHOWN, Delta, Rerating, Reratings
+from billing_bridge.billing.rerating import MOST_SHOWN, Applied, Delta, Rerating, Reratings
 from controller.domain.identity import OfferingId, OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
@@ -116,15 +115,8 @@ class RatedAgainOut(Out):
     subscriptions: int
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> RatedAgainOut:
-        return cls(
-            sequence=entry["sequence"],
-            at=entry["at"],
-            actor=entry["actor"],
-            reason=entry["reason"] or "",
-            offering_id=entry["object"].partition(":")[2],
-            **json.loads(entry["after"]),
-        )
+    def of(cls, found: Applied) -> RatedAgainOut:
+        return cls(**asdict(found))
 
 
 def endpoints(catalog: CatalogService, reratings: Reratings, runs: BillRuns) -> list[Endpoint]:
@@ -150,7 +142,7 @@ def endpoints(catalog: CatalogService, reratings: Reratings, runs: BillRuns) -> 
     async def rated_again(call: Call) -> Page:
         query = call.query_as(PageQuery)
         found = await reratings.applied(before=query.last(int), limit=query.rows)
-        return Page.of(found, query, lambda entry: (entry["sequence"],), RatedAgainOut.of)
+        return Page.of(found, query, lambda done: (done.sequence,), RatedAgainOut.of)
 
     return [
         Endpoint(

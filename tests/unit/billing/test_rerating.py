@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Engine, event, update
 
 from billing_bridge.billing.rerating import Rerating, Reratings
 from billing_bridge.errors import NotTheSamePlan
@@ -175,8 +175,29 @@ async def test_what_was_rated_again_is_told_newest_first(world: BillingWorld, re
     await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, prices, reason="misprint", actor=ACTOR)
     await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, None, reason="late files", actor=ACTOR)
     newest, older = await reratings.applied(before=None, limit=9)
-    assert [(entry["reason"], entry["actor"]) for entry in (newest, older)] == [
-        ("late files", ACTOR),
-        ("misprint", ACTOR),
-    ]
-    assert await reratings.applied(before=newest["sequence"], limit=9) == [older]
+    assert [(done.reason, done.actor) for done in (newest, older)] == [("late files", ACTOR), ("misprint", ACTOR)]
+    assert (older.offering_id, older.first_on, older.until_on) == (
+        WRONG_PRICE.offering_id,
+        SEPTEMBER,
+        date(2026, 10, 1),
+    )
+    assert [(done.version_id, done.priced_as) for done in (newest, older)] == [(None, None), (WRONG, RIGHT)]
+    assert await reratings.applied(before=newest.sequence, limit=9) == [older]
+
+
+async def test_what_was_rated_again_is_found_without_reading_the_audit_log(
+    world: BillingWorld, reratings: Reratings
+) -> None:
+    await reratings.apply(WRONG_PRICE.offering_id, SEPTEMBER, None, reason="late files", actor=ACTOR)
+    asked: list[str] = []
+
+    def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert len(await reratings.applied(before=None, limit=9)) == 1
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert asked
+    assert not any("store_audit" in statement for statement in asked)

@@ -55,6 +55,19 @@ CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account
 ;;
 CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
 ;;
+CREATE TABLE billing_bridge_rerating (
+    sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    offering_id VARCHAR(32) NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE NOT NULL,
+    version_id VARCHAR(32),
+    priced_as VARCHAR(32),
+    subscriptions INTEGER NOT NULL,
+    reason VARCHAR(200) NOT NULL,
+    actor VARCHAR(128) NOT NULL,
+    at BIGINT NOT NULL
+)
+;;
 CREATE TABLE billing_bridge_position (
     name VARCHAR(32) NOT NULL,
     record_id BIGINT NOT NULL,
