@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import subprocess
+import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pypdf import PdfReader
+from reportlab.pdfbase import pdfmetrics
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.money import Money
 from erp.finance.document import render
 from erp.finance.einvoice import facturx
 from erp.finance.einvoice.model import of_content
+from erp.finance.paper import FONT, printable, register_fonts, text
 from erp.finance.payment_code import epc
 from erp.finance.words import LANGUAGES, texts_of, words_of
 from tests.support.charges import charge
@@ -49,8 +54,8 @@ def test_every_language_says_everything_with_the_same_blanks() -> None:
     for language in LANGUAGES:
         told = texts_of(language)
         assert told.keys() == english.keys(), language
-        for key, text in told.items():
-            assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", english[key])), (language, key)
+        for key, words in told.items():
+            assert sorted(re.findall(r"{\w+}", words)) == sorted(re.findall(r"{\w+}", english[key])), (language, key)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +219,23 @@ def test_factur_x_keeps_the_rules_of_pdf_a_3() -> None:
 def test_amounts_of_any_locale_can_be_written() -> None:
     for locale in ("ja_JP", "ar_EG", "hi_IN", "tr_TR", "sv_SE"):
         assert words_of(locale).money(-123456, "EUR")
+
+
+def test_characters_that_no_font_has_are_marked_and_never_lost() -> None:
+    page = paper([charge(3000)], seller={**content([charge(3000)])["seller"], "name": "𝖠-Netz 😀 \U0001fae8 株"})[0]
+    assert "𝖠-Netz 😀 � �" in page, "the bold font lacks the first: the other one prints it"
+    assert paper([replace(charge(3000), item="東京 \ue000 ㈱ Glasfaser")])[0].count("�") == 4
+    register_fonts()
+    assert printable("👨🏽 नि\x07") == "� �", "a tone and a vowel's sign have no shape of their own"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_whatever_a_text_holds_is_printed_or_marked(value: str) -> None:
+    register_fonts()
+    shown = printable(value)
+    known = pdfmetrics.getFont(FONT).face.charToGlyph
+    assert all(ord(c) in known for c in shown)
+    for character in value:
+        has_shape = unicodedata.category(character)[0] in "LNPS" and not 0x1F3FB <= ord(character) <= 0x1F3FF
+        assert not has_shape or printable(character), hex(ord(character))
+    assert text(value, size=9, bold=True).wrap(200, 200)
