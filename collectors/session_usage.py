@@ -24,8 +24,8 @@ from collectors.tables import position, session, session_count
 from collectors.usage_model import MEASUREMENT, Memory, SessionState, follow, touched
 from controller.domain.errors import HeadendError
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord, TimeSeries, UsageReader
-from controller.domain.usage import SessionTotals
+from controller.domain.ports import TimeSeries, UsageReader
+from controller.domain.usage import LoggedRecord, SessionTotals
 from controller.store.courtesy import Courtesy
 from controller.store.engine import USAGE, Database
 from controller.store.many import insert_rows, one_of, replacing

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from controller.domain.ports import MeasuredOctets
+from controller.domain.usage import MeasuredOctets
 
 BIN = timedelta(seconds=300)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

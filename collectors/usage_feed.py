@@ -26,8 +26,8 @@ from collectors.usage_bins import BIN, Bins
 from collectors.usage_journal import UsageJournal
 from controller.domain.clock import Clock
 from controller.domain.errors import HeadendError
-from controller.domain.ports import MeasuredOctets, UsageIntake
-from controller.domain.usage import CounterSample
+from controller.domain.ports import UsageIntake
+from controller.domain.usage import CounterSample, MeasuredOctets
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collectors.tables import bin_life, open_bin
-from controller.domain.ports import MeasuredOctets
+from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
 from controller.store.many import insert_rows, one_of, replacing
 

@@ -25,8 +25,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord
-from controller.domain.usage import CounterSample, SessionTotals
+from controller.domain.usage import CounterSample, LoggedRecord, SessionTotals
 
 MEASUREMENT = "session_octets"
 FIELD = "octets"

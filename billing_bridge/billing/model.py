@@ -25,9 +25,9 @@ from controller.domain.identity import (
     SubscriptionId,
 )
 from controller.domain.money import Money
-from controller.domain.ports import UsageInterval
 from controller.domain.price import Cycle
 from controller.domain.tariff import TariffVersion
+from controller.domain.usage import UsageInterval
 
 OPEN, RATED, CHECKED, INVOICED = "open", "rated", "checked", "invoiced"
 QUEUED, RUNNING, HELD, DONE, FAILED = "queued", "running", "held", "done", "failed"

@@ -33,8 +33,8 @@ from controller.domain.identity import (
     ServiceId,
     SubscriptionId,
 )
-from controller.domain.ports import UsageInterval
 from controller.domain.price import CYCLE_MONTHS, Cycle
+from controller.domain.usage import UsageInterval
 from controller.store.many import insert_all, one_of
 
 _MONTHLY: frozenset[Cycle] = frozenset({"month"})

@@ -21,7 +21,8 @@ from billing_bridge.mediation.repository import read_position
 from billing_bridge.settings import BillingSettings
 from controller.domain.clock import local_date
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord, UsageReader
+from controller.domain.ports import UsageReader
+from controller.domain.usage import LoggedRecord
 from controller.store.engine import Database
 from controller.store.many import insert_rows, one_of, replacing
 

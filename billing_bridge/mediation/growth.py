@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord
-from controller.domain.usage import RecordKind, SessionTotals
+from controller.domain.usage import LoggedRecord, RecordKind, SessionTotals
 
 _WHOLE_NAS = {RecordKind.ON.value, RecordKind.OFF.value, RecordKind.EVENT.value}
 

@@ -33,7 +33,8 @@ from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tall
 from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
 from controller.domain.clock import Clock
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord, UsageReader
+from controller.domain.ports import UsageReader
+from controller.domain.usage import LoggedRecord
 from controller.store.courtesy import Courtesy
 from controller.store.engine import USAGE, Database
 from controller.store.waking import woken

@@ -16,7 +16,7 @@ from billing_bridge.sources.model import Fact, Source
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import identifier
 from controller.domain.clock import Clock
-from controller.domain.ports import MeasuredOctets
+from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
 from controller.store.usage_chain import FIRST_PREVIOUS
 

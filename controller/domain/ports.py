@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from controller.domain.charge import Charge
 from controller.domain.credit import FinalAction, NoCredit, Prolonged, Slice, Standing
 from controller.domain.identity import AccountId, BillRunId, DeviceId, OfferingVersionId, ServiceId
-from controller.domain.service import AttachedService, ObservedService, SpeedProfile
+from controller.domain.service import AttachedService, ObservedService, Plan, SpeedProfile
 from controller.domain.tariff import TariffVersion
-from controller.domain.usage import CounterSample
+from controller.domain.usage import Bucket, CounterSample, LoggedRecord, MeasuredOctets
 
 
 class Secret:
@@ -60,29 +60,6 @@ class HostKeyStore(Protocol):
     async def pin(self, device_id: DeviceId, host_key_sha256: str) -> str:
         """Record the key when none is pinned yet; return the pinned one: a host that shows another is refused."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change on one device. `rendered` is exactly what will be sent, shown by a dry run, secrets masked."""
-
-    summary: str
-    rendered: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The steps that lead from observed to desired; empty when the device already is as desired."""
-
-    device_id: DeviceId
-    service_id: ServiceId
-    steps: tuple[Step, ...]
-    diff: str
-    """Unified text, before → after, for people."""
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.steps
 
 
 class ServiceDriver(Protocol):
@@ -180,14 +157,6 @@ class SubscriberDirectory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """One aggregated point: [start, start + step). `value` is None where there was no sample: a gap is never a zero."""
-
-    start: datetime
-    value: float | None
-
-
 class TimeSeries(Protocol):
     """Samples in, aggregates out. A write is complete when the store holds it."""
 
@@ -208,46 +177,6 @@ class TimeSeries(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class UsageInterval:
-    """Octets of one service between two accounting records of one session, half-open [since, until).
-
-    `record_ids` are the usage-log ids of the records the difference was taken from.
-    """
-
-    service_id: ServiceId
-    session_key: str
-    since: datetime
-    until: datetime
-    upstream_octets: int
-    downstream_octets: int
-    record_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRecord:
-    """One row of the usage log with the proof around it, as `explain` prints it.
-
-    `record_sha256` covers `packet_sha256` and every stored field; `intact` is whether it still does.
-    """
-
-    record_id: int
-    kind: str
-    session_key: str
-    nas_id: str
-    acct_session_id: bytes
-    username: str
-    service_id: str | None
-    event_at: datetime
-    received_at: datetime
-    session_time_s: int | None
-    upstream_octets: int | None
-    downstream_octets: int | None
-    packet_sha256: bytes
-    record_sha256: bytes
-    intact: bool
 
 
 class UsageReader(Protocol):
@@ -390,18 +319,6 @@ class NetconfReader(Protocol):
     async def read(self, device: DeviceEndpoint, operation: str) -> str:
         """`operation` and the returned <rpc-reply> are XML. Raises Temporary- or PermanentDeviceError."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredOctets:
-    """Octets that were measured under an identifier in [since, until). The same `key` is the same measurement."""
-
-    key: str
-    identifier: str
-    since: datetime
-    until: datetime
-    upstream_octets: int
-    downstream_octets: int
 
 
 class UsageIntake(Protocol):

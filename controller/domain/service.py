@@ -1,8 +1,8 @@
 """An access service as every room understands it: its speed, where it is attached, and what a device shows of it.
 
 `DesiredService` is what the order asked for, on one or several network elements; `AttachedService` one device's part
-of it, `ObservedService` what that device was read to have. Provisioning compares the two, RADIUS builds attributes from
-the same `SpeedProfile`, and drivers translate it into a device's own words.
+of it, `ObservedService` what that device was read to have. Provisioning compares the two, a `Plan` leads from one to the
+other; RADIUS builds attributes from the same `SpeedProfile`, and drivers translate it into a device's own words.
 Direction is the subscriber's: downstream towards the subscriber, upstream from it.
 """
 
@@ -139,3 +139,26 @@ class ObservedService:
     details: dict[str, str] = field(default_factory=dict)
     driver_state: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What the same driver's `plan` needs of its own reading; opaque to everyone else and never stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change on one device. `rendered` is exactly what will be sent, shown by a dry run, secrets masked."""
+
+    summary: str
+    rendered: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps that lead from observed to desired; empty when the device already is as desired."""
+
+    device_id: DeviceId
+    service_id: ServiceId
+    steps: tuple[Step, ...]
+    diff: str
+    """Unified text, before → after, for people."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps

@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import CoaOutcome, Plan, Secret
+from controller.domain.ports import CoaOutcome, Secret
 from controller.domain.restriction import FREE, Measure, Restriction
-from controller.domain.service import Attachment, DesiredService, ObservedService, SpeedProfile
+from controller.domain.service import Attachment, DesiredService, ObservedService, Plan, SpeedProfile
 
 
 class Standing(StrEnum):

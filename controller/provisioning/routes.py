@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import Plan, Secret
-from controller.domain.service import OnuAttachment, RouterAttachment
+from controller.domain.ports import Secret
+from controller.domain.service import OnuAttachment, Plan, RouterAttachment
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import In, Instant, Out, Port
 from controller.provisioning.model import Device, NewDevice, SessionChange, SnmpAccess, StoredAttachment, StoredService

@@ -21,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import Clock
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import DeviceEndpoint, Plan, ServiceDriver, SessionControl, SnmpTarget
+from controller.domain.ports import DeviceEndpoint, ServiceDriver, SessionControl, SnmpTarget
 from controller.domain.restriction import Measure, Restriction
-from controller.domain.service import AttachedService, DesiredService, ObservedService
+from controller.domain.service import AttachedService, DesiredService, ObservedService, Plan
 from controller.provisioning import intent, repository, verify
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.errors import DeviceLeased, StillAttached

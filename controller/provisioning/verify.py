@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from controller.domain.ports import Plan, SessionRate
+from controller.domain.ports import SessionRate
 from controller.domain.service import (
     AttachedService,
     Attachment,
     ObservedService,
     OnuAttachment,
+    Plan,
     RouterAttachment,
     SpeedProfile,
 )

@@ -29,8 +29,8 @@ from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
-from controller.domain.ports import Bucket, Secret
-from controller.domain.usage import CounterSample
+from controller.domain.ports import Secret
+from controller.domain.usage import Bucket, CounterSample
 from controller.store.timeseries_batch import Batches
 from controller.store.timeseries_series import Grid, Point, Tags, TimeSeriesUnavailable, canonical_tags, grid, point
 

@@ -15,8 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from controller.domain.errors import HeadendError, RuleError
-from controller.domain.ports import Bucket
-from controller.domain.usage import CounterSample
+from controller.domain.usage import Bucket, CounterSample
 from controller.store.metadata import from_micros, to_micros
 
 AGGREGATES = ("sum", "avg", "max", "last")

@@ -22,8 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from controller.domain.errors import RuleError
-from controller.domain.ports import Bucket
-from controller.domain.usage import CounterSample
+from controller.domain.usage import Bucket, CounterSample
 from controller.store.timeseries_batch import Batches
 from controller.store.timeseries_series import (
     Grid,

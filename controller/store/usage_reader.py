@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controller.domain.ports import LoggedRecord
+from controller.domain.usage import LoggedRecord
 from controller.store.engine import Database
 from controller.store.metadata import from_micros
 from controller.store.usage_chain import FIRST_PREVIOUS, link_digest, record_digest

@@ -31,8 +31,8 @@ from controller.domain.charge import ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.identity import InvoiceLineId
 from controller.domain.money import Money
-from controller.domain.ports import LoggedRecord, UsageReader
-from controller.domain.usage import SessionTotals
+from controller.domain.ports import UsageReader
+from controller.domain.usage import LoggedRecord, SessionTotals
 from controller.workflows.explain_corrections import of_adjustment, of_credit, printed_faults
 from controller.workflows.explain_moves import of_moves
 from controller.workflows.explain_sources import called, measured, told_by

@@ -31,7 +31,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from controller.domain.clock import Clock
 from controller.domain.errors import PermanentDeviceError, RuleError, TemporaryDeviceError
 from controller.domain.identity import OrderId
-from controller.domain.ports import Plan, SubscriberDirectory
+from controller.domain.ports import SubscriberDirectory
+from controller.domain.service import Plan
 from controller.store.jobs import Jobs, RetryPolicy, retrying
 from controller.workflows.order_steps import (
     ENGINEERING,

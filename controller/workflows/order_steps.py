@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound
 from controller.domain.identity import ServiceId, SubscriptionId
-from controller.domain.ports import CoaOutcome, Plan, SubscriberDirectory
-from controller.domain.service import DesiredService
+from controller.domain.ports import CoaOutcome, SubscriberDirectory
+from controller.domain.service import DesiredService, Plan
 from erp.orders.model import Action, Order
 from erp.orders.service import OrderService, Work
 

@@ -26,7 +26,8 @@ from collectors.netconf.samples import MEASUREMENT
 from collectors.track import OCTETS, QUARANTINED, RESETS
 from controller.domain.clock import Clock, local_date, start_of_day
 from controller.domain.errors import RuleError
-from controller.domain.ports import AccessMap, Bucket, TimeSeries, UsageReader
+from controller.domain.ports import AccessMap, TimeSeries, UsageReader
+from controller.domain.usage import Bucket
 from controller.store.courtesy import Courtesy
 from controller.store.engine import Database
 

@@ -12,9 +12,9 @@ from pydantic import Field, RootModel, SecretStr, StringConstraints, field_valid
 from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, DeviceId, OfferingId, OfferingVersionId, OrderId, SubscriptionId
 from controller.domain.money import Money
-from controller.domain.ports import Plan, Secret
+from controller.domain.ports import Secret
 from controller.domain.price_text import in_words, usage_words
-from controller.domain.service import Attachment, OnuAttachment, RouterAttachment
+from controller.domain.service import Attachment, OnuAttachment, Plan, RouterAttachment
 from controller.domain.tariff import TariffVersion
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import IdText, In, MoneyOut, Out

@@ -14,8 +14,8 @@ from contextlib import suppress
 from lxml import etree
 
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
-from controller.domain.ports import DeviceEndpoint, Plan
-from controller.domain.service import AttachedService, ObservedService
+from controller.domain.ports import DeviceEndpoint
+from controller.domain.service import AttachedService, ObservedService, Plan
 from drivers.bbf_olt import parse
 from drivers.bbf_olt.model import GEM, IF, SHAPING, TM, XPON, Element, Key, Names, downstream_profile, upstream_profile
 from drivers.bbf_olt.plan import plan

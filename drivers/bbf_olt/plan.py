@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from controller.domain.ports import Plan, Step
-from controller.domain.service import AttachedService
+from controller.domain.service import AttachedService, Plan, Step
 from drivers.bbf_olt.model import Element, Key, Names, Reading, lines, same
 from drivers.bbf_olt.render import BbfOltSettings, edit_config, onu_of, service_objects, text_of
 from drivers.errors import UnsuitableDevice

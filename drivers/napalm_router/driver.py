@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 import structlog
 
 from controller.domain.errors import HeadendError, PermanentDeviceError, TemporaryDeviceError
-from controller.domain.ports import DeviceEndpoint, HostKeyStore, Plan
-from controller.domain.service import AttachedService, ObservedService
+from controller.domain.ports import DeviceEndpoint, HostKeyStore
+from controller.domain.service import AttachedService, ObservedService, Plan
 from drivers.napalm_router import parse, render
 
 log = structlog.get_logger()

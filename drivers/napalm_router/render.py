@@ -18,8 +18,7 @@ import difflib
 
 from controller.domain.errors import PermanentDeviceError
 from controller.domain.identity import DeviceId
-from controller.domain.ports import Plan, Step
-from controller.domain.service import AttachedService, ObservedService, RouterAttachment
+from controller.domain.service import AttachedService, ObservedService, Plan, RouterAttachment, Step
 from controller.domain.units import human_rate
 
 BURST_S = 0.1

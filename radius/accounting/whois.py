@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import Clock
 from controller.domain.errors import RuleError
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord
+from controller.domain.usage import LoggedRecord
 from controller.store import audit
 from controller.store.engine import Database
 from controller.store.metadata import from_micros, to_micros

@@ -11,8 +11,8 @@ from lxml import etree
 
 from controller.domain.errors import PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import DeviceEndpoint, Plan, Secret, ServiceDriver
-from controller.domain.service import AttachedService, Attachment, OnuAttachment, RouterAttachment, SpeedProfile
+from controller.domain.ports import DeviceEndpoint, Secret, ServiceDriver
+from controller.domain.service import AttachedService, Attachment, OnuAttachment, Plan, RouterAttachment, SpeedProfile
 from controller.domain.units import MBPS
 from controller.provisioning import verify
 from drivers.napalm_router.driver import NapalmRouter, NapalmRouterSettings

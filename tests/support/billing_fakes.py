@@ -12,11 +12,11 @@ from sqlalchemy import insert
 
 from controller.domain.errors import NotFound
 from controller.domain.identity import OfferingId, OfferingVersionId
-from controller.domain.ports import LoggedRecord
 from controller.domain.price import Unit
 from controller.domain.service import SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.domain.units import GB
+from controller.domain.usage import LoggedRecord
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import usage_links, usage_records

@@ -16,8 +16,8 @@ from pathlib import Path
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound, PermanentDeviceError, TemporaryDeviceError
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import CoaOutcome, Plan, Secret, Step
-from controller.domain.service import DesiredService, SpeedProfile
+from controller.domain.ports import CoaOutcome, Secret
+from controller.domain.service import DesiredService, Plan, SpeedProfile, Step
 
 
 @dataclass(frozen=True, slots=True)

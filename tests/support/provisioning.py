@@ -10,16 +10,16 @@ from pathlib import Path
 
 from controller.domain.clock import MovableClock
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import (
-    CoaOutcome,
-    DeviceEndpoint,
+from controller.domain.ports import CoaOutcome, DeviceEndpoint, Secret, ServiceDriver, SessionRate
+from controller.domain.service import (
+    AttachedService,
+    DesiredService,
+    ObservedService,
+    OnuAttachment,
     Plan,
-    Secret,
-    ServiceDriver,
-    SessionRate,
+    SpeedProfile,
     Step,
 )
-from controller.domain.service import AttachedService, DesiredService, ObservedService, OnuAttachment, SpeedProfile
 from controller.domain.units import MBPS
 from controller.provisioning.devices import DeviceRegistry
 from controller.provisioning.model import NewDevice, SnmpAccess

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from controller.domain.ports import Bucket
-from controller.domain.usage import CounterSample
+from controller.domain.usage import Bucket, CounterSample
 from controller.store.timeseries_series import TimeSeriesUnavailable, canonical_tags, grid, millis
 
 Series = tuple[str, tuple[tuple[str, str], ...], str]

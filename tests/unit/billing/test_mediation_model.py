@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.mediation.growth import SessionState, follow
-from controller.domain.ports import LoggedRecord
+from controller.domain.usage import LoggedRecord
 from tests.support.billing_fakes import UsageLogInMemory, record
 
 BERLIN = ZoneInfo("Europe/Berlin")

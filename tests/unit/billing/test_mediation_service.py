@@ -21,7 +21,7 @@ from billing_bridge.suspense.repository import Item, Wanted, page
 from billing_bridge.tables import session, subscription, usage_day, usage_interval
 from controller.domain.clock import MovableClock
 from controller.domain.identity import SubscriptionId, first_id
-from controller.domain.ports import LoggedRecord
+from controller.domain.usage import LoggedRecord
 from controller.store.engine import USAGE, Database
 from tests.support.billing_fakes import UsageLogInMemory, record
 

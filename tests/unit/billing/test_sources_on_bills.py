@@ -20,8 +20,8 @@ from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record
 from billing_bridge.tables import subscription
 from controller.domain.money import Money
-from controller.domain.ports import MeasuredOctets
 from controller.domain.units import GB
+from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, berlin

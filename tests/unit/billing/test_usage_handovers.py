@@ -14,8 +14,8 @@ from billing_bridge.sources.intake import Intake
 from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.service import SourceService
 from controller.domain.money import Money
-from controller.domain.ports import MeasuredOctets
 from controller.domain.units import GB
+from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
 from tests.support.usage_sources import (

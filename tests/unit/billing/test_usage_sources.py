@@ -19,7 +19,7 @@ from billing_bridge.sources.measured import MeasuredIntake
 from billing_bridge.sources.service import SourceService
 from billing_bridge.sources.tables import record, usage_hour
 from controller.domain.identity import ServiceId
-from controller.domain.ports import MeasuredOctets
+from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
 from tests.support.usage_sources import (

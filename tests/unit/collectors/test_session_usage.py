@@ -17,8 +17,7 @@ from collectors.settings import UsageFollowerSettings
 from collectors.tables import session
 from collectors.usage_model import Memory, follow
 from controller.domain.identity import first_id
-from controller.domain.ports import LoggedRecord
-from controller.domain.usage import CounterSample, RecordKind, UsageRecord
+from controller.domain.usage import CounterSample, LoggedRecord, RecordKind, UsageRecord
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.timeseries_series import TimeSeriesUnavailable

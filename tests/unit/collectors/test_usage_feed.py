@@ -16,8 +16,7 @@ from collectors.usage_feed import UsageFeed
 from collectors.usage_journal import UsageJournal
 from controller.domain.clock import MovableClock
 from controller.domain.errors import HeadendError
-from controller.domain.ports import MeasuredOctets
-from controller.domain.usage import CounterSample
+from controller.domain.usage import CounterSample, MeasuredOctets
 from controller.store.engine import Database
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)

@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 import pytest
 
 from controller.domain.identity import DeviceId, ServiceId
-from controller.domain.ports import Plan, SessionRate, Step
+from controller.domain.ports import SessionRate
 from controller.domain.service import (
     AttachedService,
     DesiredService,
     ObservedService,
     OnuAttachment,
+    Plan,
     RouterAttachment,
     SpeedProfile,
+    Step,
 )
 from controller.domain.units import MBPS
 from controller.provisioning import intent, verify
