@@ -1,8 +1,8 @@
 """An access service as every room understands it: its speed, where it is attached, and what a device shows of it.
 
 `DesiredService` is what the order asked for, on one or several network elements; `AttachedService` one device's part
-of it, `ObservedService` what that device was read to have. Provisioning compares the two, a `Plan` leads from one to the
-other; RADIUS builds attributes from the same `SpeedProfile`, and drivers translate it into a device's own words.
+of it, `ObservedService` what that device was read to have. Provisioning compares the two, a `Plan` leads from one to
+the other; RADIUS builds attributes from the same `SpeedProfile`, and drivers translate it into a device's own words.
 Direction is the subscriber's: downstream towards the subscriber, upstream from it.
 """
 
