@@ -27,6 +27,7 @@ from radius.counters import Counters, RadiusCollector
 from radius.crediting import Crediting
 from radius.dynamic.port import DynamicPort
 from radius.dynamic.queue import WithoutCredit
+from radius.dynamic.reach import ToldLimit
 from radius.dynamic.relay import Relay
 from radius.dynamic.visited import VisitedSessions
 from radius.follower import Follower, Registry
@@ -175,10 +176,16 @@ class RadiusRoom:
         if settings.operator_name or settings.dynamic_port is not None:
             self.transports.take_dynamic = self.dynamic.take
 
-    def use_credit(self, control: CreditControl, without_credit: WithoutCredit | None = None) -> None:
-        """Who grants slices of prepaid balances, and knows whose are used up; before `start`."""
+    def use_credit(
+        self,
+        control: CreditControl,
+        without_credit: WithoutCredit | None = None,
+        told_limit: ToldLimit | None = None,
+    ) -> None:
+        """Who grants slices of prepaid balances, knows whose are used up, and how long they last; before `start`."""
         self._admission.credit = Credit(control)
         self.sessions.changes.without_credit = without_credit
+        self.sessions.limit_by(told_limit)
 
     def _watch(self, traces: Traces | None) -> None:
         """Show every datagram and every dynamic request to `traces`, or to nobody."""

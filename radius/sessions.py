@@ -22,7 +22,7 @@ from controller.store.engine import Database
 from radius.coa import CoaClient
 from radius.dynamic.model import Change, Kind, Patience, Wanted
 from radius.dynamic.queue import ChangeQueue
-from radius.dynamic.reach import FindNas, Reach
+from radius.dynamic.reach import FindNas, Reach, ToldLimit
 from radius.ports import LiveSession, Sessions
 from radius.protocol.nas import Nas
 from radius.vendors import reply
@@ -70,6 +70,10 @@ class SessionController:
         self.changes = ChangeQueue(
             database, clock, self._reach, _proof, is_suspended=is_suspended, patience=patience, process=process
         )
+
+    def limit_by(self, told: ToldLimit | None) -> None:
+        """Who knows how long prepaid credit lets a session last."""
+        self._reach.told_limit = told
 
     def watch(self, tap: Callable[[Nas, LiveSession], None] | None) -> None:
         """Tell `tap` whose session is about to be asked for something, or nobody."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.prepaid.book import Book
 from billing_bridge.prepaid.model import (
+    SECONDS,
     Kind,
     Movement,
     PrepaidCall,
@@ -287,6 +288,17 @@ async def sessions_of(conn: AsyncConnection, service_id: str) -> list[Session]:
         Session(**({name: getattr(row, name) for name in SESSION} | {"state": State(row.state)}))
         for row in await conn.execute(query.order_by(session.c.reservation_id))
     ]
+
+
+async def told_limit(conn: AsyncConnection, session_key: str) -> int | None:
+    """Of a session that pays for its time, in seconds."""
+    query = (
+        select(session.c.nas_limit)
+        .join(wallet, wallet.c.service_id == session.c.service_id)
+        .where(session.c.session_key == session_key, session.c.nas_limit > 0, wallet.c.unit == SECONDS)
+        .where(wallet.c.closed_at.is_(None), wallet.c.closing_at.is_(None))
+    )
+    return await conn.scalar(query)
 
 
 async def any_unposted(conn: AsyncConnection) -> bool:

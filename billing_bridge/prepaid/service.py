@@ -324,6 +324,10 @@ class PrepaidService:
         rows = await repository.sessions_of(conn, service_id)
         return {row.session_key for row in rows if row.session_key and row.state in (State.WALLED, State.FINAL)}
 
+    async def told_limit(self, conn: AsyncConnection, session_key: str) -> int | None:
+        """How many seconds since its begin the NAS of a session was told to let it last; None where it was not."""
+        return await repository.told_limit(conn, session_key)
+
     # --- to look at
 
     async def show(self, service_id: ServiceId) -> PrepaidState:

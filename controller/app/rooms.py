@@ -420,7 +420,7 @@ class Prepaid:
             sender=base.settings.mail_from,
             process=base.settings.executor_id,
         )
-        network.radius.use_credit(self.balances, self.balances.without_credit)
+        network.radius.use_credit(self.balances, self.balances.without_credit, self.balances.told_limit)
 
 
 class Assurance:

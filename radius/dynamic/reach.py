@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from controller.domain.identity import NasId
 from controller.domain.ports import CoaOutcome
 from controller.domain.service import SpeedProfile
@@ -25,6 +27,9 @@ from radius.vendors import reply
 from radius.vendors.model import Vendor
 from radius.vendors.terms import Filters, Garden
 
+ToldLimit = Callable[[AsyncConnection, str], Awaitable[int | None]]
+"""How many seconds since its begin prepaid credit lets a live session last, by what its NAS was told; None where it
+limits no time."""
 FindNas = Callable[[NasId], Awaitable[Nas | None]]
 """Follower.nas: a NAS as it is registered at this moment."""
 
@@ -43,6 +48,9 @@ _NEEDS = {
 class Reach:
     """Finds a session and its NAS, and sends. `garden` None ends the sessions of suspended services; `zone` is that
     of hours."""
+
+    told_limit: ToldLimit | None = None
+    """None where nobody keeps prepaid balances."""
 
     def __init__(
         self,
@@ -87,16 +95,16 @@ class Reach:
             return CoaOutcome("nak", None, "nothing was sent: by coa_takes this NAS takes no CoA")
         if end or wanted.kind is Kind.DISCONNECT:
             return await self._client.send(nas, DISCONNECT_REQUEST, named)
-        service_id = session.service_id or ""
-        body = b"" if wanted.kind is Kind.LIMIT else await self._body(kind, service_id, wanted)
+        body = b"" if wanted.kind is Kind.LIMIT else await self._body(nas, session, wanted, now)
         if wanted.limit is not None:
             limit = await self._limit(nas, session, wanted, wanted.limit, now)
             once = (_TIMEOUT,) if wanted.limit.seconds is not None else ()
             body = reply.without(body, once) + limit
         return await self._client.send(nas, COA_REQUEST, named + body)
 
-    async def _body(self, kind: Vendor, service_id: str, wanted: Wanted) -> bytes:
-        timeout_s, garden = self._session_timeout_s, self.garden or Garden()
+    async def _body(self, nas: Nas, session: LiveSession, wanted: Wanted, now: datetime) -> bytes:
+        kind, service_id = reply.vendor(nas.vendor), session.service_id or ""
+        timeout_s, garden = await self._timeout(kind, nas, session, wanted, now), self.garden or Garden()
         if wanted.kind is Kind.SUSPEND:
             return reply.suspend_attributes(kind, garden, service_id, timeout_s)
         assert wanted.profile is not None, "a speed is wanted"
@@ -105,18 +113,26 @@ class Reach:
         filters = await self._filters(service_id, wanted.profile)
         return reply.resume_attributes(kind, garden, wanted.profile, filters, service_id, timeout_s)
 
+    async def _timeout(self, kind: Vendor, nas: Nas, session: LiveSession, wanted: Wanted, now: datetime) -> int:
+        """For a NAS that takes no change without a Session-Timeout: what is left of the session by its terms, and by
+        prepaid credit but in the garden, where nothing costs. 0 where nothing limits it, or the NAS needs none."""
+        if not kind.needs_session_timeout:
+            return 0
+        gone = _gone(session, now)
+        told = self._longest(await self._terms(session.service_id or "", wanted.profile), nas, gone, now)
+        if self.told_limit is not None and wanted.kind is not Kind.SUSPEND:
+            async with self._database.read() as conn:
+                told += [limit for limit in (await self.told_limit(conn, session.session_key),) if limit]
+        return _said(kind, min(told), gone) if told else 0
+
     async def _limit(self, nas: Nas, session: LiveSession, wanted: Wanted, limit: Limit, now: datetime) -> bytes:
         """In the vendor's words. No session comes further than a login of its terms would let it."""
         kind = reply.vendor(nas.vendor)
         if limit.seconds is None:
             return kind.volume_limit(limit.octets or 0)
-        since = timedelta(0) if session.heard_at is None else now - session.heard_at
-        gone = session.session_time_s + int(since.total_seconds())
+        gone = _gone(session, now)
         longest = self._longest(await self._terms(session.service_id or "", wanted.profile), nas, gone, now)
-        seconds = min([limit.seconds, *longest])
-        if kind.timeout_from_request:
-            seconds = max(1, seconds - gone)
-        return integer_attribute(Attr.SESSION_TIMEOUT, seconds)
+        return integer_attribute(Attr.SESSION_TIMEOUT, _said(kind, min([limit.seconds, *longest]), gone))
 
     def _longest(self, found: ServiceTerms, nas: Nas, gone: int, now: datetime) -> list[int]:
         """What bounds a session that has lasted `gone` seconds, in seconds since its begin. As at a login, see
@@ -141,6 +157,17 @@ class Reach:
             name = profile.name if profile is not None else row["profile_name"] if row is not None else ""
             offering = terms.stored(await repository.get_offering(conn, name))
         return terms.stored(None if row is None else row["terms"]).over(offering)
+
+
+def _gone(session: LiveSession, now: datetime) -> int:
+    """How many seconds a session has lasted."""
+    since = timedelta(0) if session.heard_at is None else now - session.heard_at
+    return session.session_time_s + int(since.total_seconds())
+
+
+def _said(kind: Vendor, seconds: int, gone: int) -> int:
+    """So many seconds since the begin of a session, as the vendor counts them in a CoA-Request."""
+    return max(1, seconds - gone) if kind.timeout_from_request else seconds
 
 
 def identity(kind: Vendor, session: LiveSession, operator: bytes = b"", names: bytes = b"") -> bytes:

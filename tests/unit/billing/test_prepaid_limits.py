@@ -46,6 +46,20 @@ async def test_a_new_slice_moves_the_limit_by_what_the_session_has_used(world: P
     assert told == {}
 
 
+@pytest.mark.parametrize(("unit", "slice_", "told"), [(SECONDS, 600, 600), (OCTETS, MB, None)])
+async def test_how_long_a_nas_was_told_to_let_a_session_last_is_known_while_its_balance_is_in_use(
+    world: PrepaidWorld, unit: str, slice_: int, told: int | None
+) -> None:
+    await world.open(unit, slice_=slice_)
+    await world.top_up(3 * slice_)
+    await begin(world)
+    async with world.database.read() as conn:
+        assert await world.prepaid.told_limit(conn, key("1")) == told
+    await world.close()
+    async with world.database.read() as conn:
+        assert await world.prepaid.told_limit(conn, key("1")) is None
+
+
 async def test_a_top_up_moves_the_limit_before_the_next_report(world: PrepaidWorld) -> None:
     await world.open(OCTETS, slice_=10 * MB)
     await world.top_up(4 * MB)

@@ -26,6 +26,7 @@ from radius.follower import Follower, Registry
 from radius.protocol.codes import COA_NAK, COA_REQUEST, MIKROTIK, Attr
 from radius.protocol.packet import integer_attribute
 from radius.subscribers import SubscriberService
+from radius.vendors.reply import walked
 from tests.support.radius import GOLD, SERVICE, RecordingRoom, secret_box
 from tests.unit.radius import test_access
 from tests.unit.radius.test_access import Bras, world
@@ -223,6 +224,15 @@ async def test_no_session_is_prolonged_beyond_what_a_login_would_be_given(
     database: Database, tmp_path: Path, given: dict[str, Any], of_nas: int, longest: int
 ) -> None:
     of = World.of(database, reply_attributes=integer_attribute(Attr.SESSION_TIMEOUT, of_nas) if of_nas else b"")
+    await lasting_1100_s(of, tmp_path, given)
+    await of.controller().changes.ask(KEY, Wanted(Kind.LIMIT, limit=DAY_LONG), actor="system:prepaid")
+    ((_, body),) = of.client.sent
+    assert integer_attribute(Attr.SESSION_TIMEOUT, longest) in body
+
+
+async def lasting_1100_s(of: World, tmp_path: Path, given: dict[str, Any]) -> None:
+    """A session of a service of these terms."""
+    database = of.database
     subscribers = SubscriberService(
         database, of.clock, box := secret_box(tmp_path), Follower(database, box, Registry(), Directory())
     )
@@ -233,6 +243,35 @@ async def test_no_session_is_prolonged_beyond_what_a_login_would_be_given(
     async with database.begin() as conn:
         await repository.update_subscriber(conn, "anna", terms=terms.write(given), updated_at=START)
     of.sessions.live[KEY] = replace(SESSION, session_time_s=1_000, heard_at=START - timedelta(seconds=100))
-    await of.controller().changes.ask(KEY, Wanted(Kind.LIMIT, limit=DAY_LONG), actor="system:prepaid")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "wanted", "given", "credit_s", "left"),
+    [
+        ("strongswan", Kind.SPEED, {"session_timeout_s": 7_200}, None, 6_100),
+        ("strongswan", Kind.RESUME, {"session_timeout_s": 7_200}, 1_800, 700),
+        ("strongswan", Kind.SPEED, {}, 1_800, 700),
+        ("strongswan", Kind.SPEED, {"session_timeout_s": 900}, None, 1),
+        ("strongswan", Kind.SUSPEND, {"session_timeout_s": 7_200}, 1_800, 6_100),
+        ("strongswan", Kind.SPEED, {}, None, None),
+        ("rfc", Kind.SPEED, {"session_timeout_s": 7_200}, 1_800, None),
+    ],
+)
+async def test_a_nas_that_wants_a_session_timeout_with_a_speed_is_told_what_is_left_of_the_session(
+    database: Database, tmp_path: Path, vendor: str, wanted: Kind, given: dict[str, Any], credit_s: int | None,
+    left: int | None,
+) -> None:  # fmt: skip
+    """It counts from the request on: the limit of a login would begin anew with each change."""
+
+    async def told(_conn: object, session_key: str) -> int | None:
+        return credit_s if session_key == KEY else None
+
+    of = World.of(database, vendor=vendor)
+    await lasting_1100_s(of, tmp_path, given)
+    process = of.controller()
+    process.limit_by(told)
+    profile = None if wanted is Kind.SUSPEND else SLOW
+    await process.changes.ask(KEY, Wanted(wanted, profile), actor="system:provisioning")
     ((_, body),) = of.client.sent
-    assert integer_attribute(Attr.SESSION_TIMEOUT, longest) in body
+    told_s = [int.from_bytes(octets[2:], "big") for code, octets in walked(body) if code == Attr.SESSION_TIMEOUT]
+    assert told_s == ([] if left is None else [left])
