@@ -1,6 +1,6 @@
 """Changes of live sessions, durable: written before they are sent, pursued until observed, and given up visibly.
 
-    ask ── row, then the first request at once ──► the answer, for whoever waits for it
+    ask ── row, then the first request, in its turn ──► the answer, for whoever waits for it
     run ── every second: what is due ──► claim (compare and set of next_at) ─► send or look ─► row
 
 A process that is killed leaves its rows: when it is back it goes on with them at once, and any other does when their
@@ -29,7 +29,8 @@ from controller.store.waking import woken
 from radius.dynamic import model, repository
 from radius.dynamic.model import PREPAID, Change, Kind, Patience, State, Wanted
 from radius.dynamic.reach import Reach
-from radius.dynamic.repository import Asked
+from radius.dynamic.repository import Asked, Turn
+from radius.dynamic.turns import CLAIM, Turns
 from radius.ports import LiveSession
 from radius.protocol.nas import Nas
 from radius.vendors.mark import read_class
@@ -48,12 +49,11 @@ IsSuspended = Callable[[str], Awaitable[bool]]
 WithoutCredit = Callable[[AsyncConnection, str], Awaitable[Collection[str]]]
 """The live sessions of a service that no prepaid credit is left for: in the garden, or told to end."""
 
-_CLAIM = timedelta(seconds=60)
-"""Longer than all transmissions of one request: whoever holds a claim has answered by then, or is dead."""
 _AT_ONCE = 64
 _ENQUEUED = "changes-of-sessions"
 """A commit that wants something of live sessions."""
 _POLL_S = 1.0
+_SOON = timedelta(seconds=1)
 _KEPT = timedelta(days=30)
 
 
@@ -81,6 +81,7 @@ class ChangeQueue:
         self._is_suspended = is_suspended
         self._patience = patience or Patience()
         self._process = process
+        self._turns = Turns(database, clock, process)
         self._wake = asyncio.Event()
         database.on_commit(_ENQUEUED, self._wake.set)
 
@@ -105,7 +106,7 @@ class ChangeQueue:
         change = await self._write(session, wanted, actor, claimed=True)
         if isinstance(change, str):
             return CoaOutcome("nak", None, f"nothing was sent: {change}")
-        return await self._send(change, session, nas)
+        return await self._send(change, session, nas, waits=True)
 
     async def enqueue(self, conn: AsyncConnection, session: LiveSession, wanted: Wanted, *, actor: str) -> None:
         """Keep what is wanted within a transaction of the caller; `run` sends it once that is committed."""
@@ -201,7 +202,7 @@ class ChangeQueue:
             tries=int(claimed),
             requested_at=now,
             requested_by=actor,
-            next_at=now + _CLAIM if claimed else now,
+            next_at=now + CLAIM if claimed else now,
             asked_at=now if claimed else None,
             claimed_by=self._process if claimed else None,
         )
@@ -215,7 +216,7 @@ class ChangeQueue:
 
     async def _once_more(self, conn: AsyncConnection, change: Change, now: datetime, *, claimed: bool) -> Change:
         """The same is asked for again: no waiting for its time."""
-        sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + _CLAIM, "claimed_by": self._process}
+        sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + CLAIM, "claimed_by": self._process}
         change = replace(change, state=State.WAITING, **(sent if claimed else {"next_at": now}))
         await self._put(conn, change)
         return change
@@ -225,7 +226,7 @@ class ChangeQueue:
         sends, now = change.state is State.WAITING, self._clock.now()
         tries = change.tries + int(sends)
         async with self._database.begin() as conn:
-            if not await repository.claim(conn, change, now + _CLAIM, tries=tries, process=self._process):
+            if not await repository.claim(conn, change, now + CLAIM, tries=tries, process=self._process):
                 return
         change = replace(change, tries=tries, asked_at=now if sends else change.asked_at)
         found = await self._reach.find(change.session_key)
@@ -235,7 +236,7 @@ class ChangeQueue:
         elif overtaken is not None:
             await self._close(change.closed(State.SUPERSEDED, now, overtaken))
         elif sends:
-            await self._send(change, *found)
+            await self._send(change, *found, waits=False)
         else:
             await self._look(change, *found)
 
@@ -250,12 +251,21 @@ class ChangeQueue:
             return "the service was suspended meanwhile" if suspended else "the service was resumed meanwhile"
         return None
 
-    async def _send(self, change: Change, session: LiveSession, nas: Nas) -> CoaOutcome:
-        outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect, now=self._clock.now())
-        after = model.after_answer(
-            change, outcome, self._clock.now(), self._patience, may_disconnect=nas.disconnect_when_refused
-        )
-        await self._close(after)
+    async def _send(self, change: Change, session: LiveSession, nas: Nas, *, waits: bool) -> CoaOutcome:
+        """In its turn, for which `waits` waits; else it is looked after again soon."""
+        async with self._turns.of(change, waits=waits) as turn:
+            if turn is Turn.LOST:
+                return CoaOutcome("nak", None, "nothing was sent: something newer is wanted of the session")
+            now = self._clock.now()
+            if turn is Turn.LATER:
+                await self._close(replace(change, next_at=now + _SOON, tries=max(0, change.tries - 1)))
+                return CoaOutcome("timeout", None, "another request to the session is under way; this one follows it")
+            change = replace(change, asked_at=now)
+            outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect, now=now)
+            after = model.after_answer(
+                change, outcome, self._clock.now(), self._patience, may_disconnect=nas.disconnect_when_refused
+            )
+            await self._close(after)
         if after.by_disconnect and not change.by_disconnect:
             self._fall_back(after, nas)
         return outcome
@@ -286,7 +296,10 @@ class ChangeQueue:
             await self._put(conn, replace(change, claimed_by=None))
 
     async def _put(self, conn: AsyncConnection, change: Change) -> None:
-        if not await repository.put(conn, change) or change.is_open:
+        if not await repository.put(conn, change):
+            await repository.let_go(conn, change)
+            return
+        if change.is_open:
             return
         CLOSED.labels(change.wanted.kind.value, change.state.value).inc()
         told = log.warning if change.state in model.FAILED else log.info

@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.service import SpeedProfile
 from radius.dynamic.model import FAILED, OPEN, Change, Kind, Limit, State, Wanted
 from radius.dynamic.tables import changes
+
+
+class Turn(Enum):
+    """Whether a change may be sent."""
+
+    MINE = "mine"
+    LATER = "later"
+    """Another request to the session may be under way."""
+    LOST = "lost"
+    """It is wanted no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,37 @@ async def claim(conn: AsyncConnection, change: Change, until: datetime, *, tries
     return bool((await conn.execute(mine.values(next_at=until, tries=tries, claimed_by=process))).rowcount)
 
 
+async def take_turn(conn: AsyncConnection, change: Change, now: datetime, until: datetime, *, process: str) -> Turn:
+    """Claim it for a request that is sent now, unless another one to its session may be under way."""
+    c, other = changes.c, changes.alias()
+    under_way = exists().where(
+        other.c.session_key == change.session_key,
+        other.c.change_id != change.change_id,
+        other.c.claimed_by.is_not(None),
+        other.c.next_at > now,
+    )
+    mine = update(changes).where(c.change_id == change.change_id, c.state.in_(OPEN), ~under_way)
+    if (await conn.execute(mine.values(next_at=until, claimed_by=process))).rowcount:
+        return Turn.MINE
+    is_wanted = select(c.change_id).where(c.change_id == change.change_id, c.state.in_(OPEN))
+    if await conn.scalar(is_wanted) is not None:
+        return Turn.LATER
+    await let_go(conn, change)
+    return Turn.LOST
+
+
+async def let_go(conn: AsyncConnection, change: Change) -> None:
+    """Nothing is under way any more of a change that something newer has replaced."""
+    replaced = update(changes).where(changes.c.change_id == change.change_id, changes.c.state.not_in(OPEN))
+    await conn.execute(replaced.values(claimed_by=None))
+
+
 async def release(conn: AsyncConnection, process: str, now: datetime) -> int:
     """What a process of this name held when it was killed is due now; how many. It must not be at work yet."""
-    held = update(changes).where(changes.c.claimed_by == process, changes.c.state.in_(OPEN))
-    return int((await conn.execute(held.values(next_at=now, claimed_by=None))).rowcount)
+    held = update(changes).where(changes.c.claimed_by == process)
+    released = await conn.execute(held.where(changes.c.state.in_(OPEN)).values(next_at=now, claimed_by=None))
+    await conn.execute(held.values(claimed_by=None))
+    return int(released.rowcount)
 
 
 async def put(conn: AsyncConnection, change: Change) -> bool:
