@@ -201,12 +201,6 @@ async def children_in(
     return [Child(_relation(row), row.customer_id, row.name) for row in rows]
 
 
-async def blocked_with(conn: AsyncConnection, account_id: AccountId, day: date) -> list[AccountId]:
-    """Whose services the arrears of an account may touch on a day: its own, and those of children that say so."""
-    found = await children_in(conn, account_id, day)
-    return [account_id, *(child.relation.account_id for child in found if child.relation.blocked_with_parent)]
-
-
 def _said(found: Relation) -> dict[str, Any]:
     return {
         "since": found.since.isoformat(),

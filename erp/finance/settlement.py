@@ -293,11 +293,6 @@ class Settlement:
             await self._changed(conn, made, now, actor, "invoice.write-off", what, reason)
             return await self._payment(conn, made.payment_id)
 
-    async def open_credit(self, conn: AsyncConnection, account_id: AccountId, currency: str) -> Money:
-        """What of an account's payments and credit notes settles nothing."""
-        _, credits = (await repository.open_items(conn, [account_id], currency))[account_id]
-        return Money(sum(c.minor for c in credits), currency)
-
     async def _match(
         self,
         conn: AsyncConnection,

@@ -80,7 +80,6 @@ class DynamicAuthorization:
         self._answered: dict[tuple[tuple[str, int], int, bytes], tuple[datetime, bytes]] = {}
         self.faults = Faults()
         self.dropped = 0
-        self.answered_from_cache = 0
 
     def handle(self, datagram: bytes, source: tuple[str, int], now: datetime) -> bytes | None:
         """The answer to send back to `source`; None where RFC 5176 wants silence."""
@@ -100,7 +99,6 @@ class DynamicAuthorization:
         key = (source, packet.identifier, packet.authenticator)
         self._answered = {k: v for k, v in self._answered.items() if now - v[0] < ANSWER_KEPT}
         if key in self._answered:
-            self.answered_from_cache += 1
             return self._answered[key][1]
         answer = self._answer(packet, now)
         self._answered[key] = (now, answer)

@@ -77,8 +77,6 @@ class Bras:
             count_traffic=self.count_traffic,
             disconnect=lambda session: self._spawn(self._end_and_redial(session, ADMIN_RESET)),
         )
-        self.unanswered_interims = 0
-        self.failed_redials = 0
         self._now = now
         self._by_username: dict[str, Session] = {}
         self._unstopped: dict[str, Session] = {}
@@ -239,7 +237,7 @@ class Bras:
                     self._spawn(self._end_and_redial(session, SESSION_TIMEOUT))
                 elif now >= self._next_interim(session):
                     self._last_sent[session.acct_session_id] = now
-                    self._spawn(self._interim_or_count(session))
+                    self._spawn(self._interim_if_answered(session))
             if now - saved >= timedelta(seconds=5):
                 self.save()
                 saved = now
@@ -252,13 +250,13 @@ class Bras:
             try:
                 await self.login(session.username)
             except (Rejected, NoAnswer):
-                self.failed_redials += 1
+                return  # the line stays down until somebody dials again
 
-    async def _interim_or_count(self, session: Session) -> None:
+    async def _interim_if_answered(self, session: Session) -> None:
         try:
             await self.interim(session)
         except NoAnswer:
-            self.unanswered_interims += 1
+            return  # the next one says all that this one would have said
 
     def _next_interim(self, session: Session) -> datetime:
         interval = self.settings.interim_s or session.interim_s or DEFAULT_INTERIM_S
