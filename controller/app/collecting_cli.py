@@ -49,10 +49,16 @@ def mandate(
 
 
 @payments_app.command("mandate-end")
-def mandate_end(mandate_id: str, reason: Reason) -> None:
-    """Nothing more is collected by a mandate."""
+def mandate_end(
+    mandate_id: str,
+    reason: Reason,
+    after_last: Annotated[
+        bool, typer.Option(help="Collect what is due in the next file, and say that it is the last.")
+    ] = False,
+) -> None:
+    """Nothing more is collected by a mandate, or one last time."""
     with opened() as api:
-        print(api.post(f"/mandates/{mandate_id}/end", {"reason": reason})["state"])
+        print(api.post(f"/mandates/{mandate_id}/end", {"reason": reason, "after_last_collection": after_last})["state"])
 
 
 @payments_app.command("direct-debits")

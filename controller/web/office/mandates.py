@@ -38,6 +38,10 @@ NEW = (
     Field("iban", "IBAN", required=True),
     Field("bic", "BIC", hint="only for accounts outside the EEA"),
 )  # fmt: skip
+LAST = Field(
+    "after_last_collection", "When", start="no", convert=lambda text: text == "yes",
+    choices=(Choice("no", "now"), Choice("yes", "after the next file, which collects by it for the last time")),
+)  # fmt: skip
 WHY = Field("reason", "Why", required=True, hint="for the audit log")
 
 
@@ -66,7 +70,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     def ending(visit: Visit) -> Form:
         intro = "Nothing more is collected by it; what is in a file already, is."
-        return Form("End a mandate", (WHY,), Link("Mandates", "/mandates"), (("end", "End mandate"),), intro)
+        return Form("End a mandate", (LAST, WHY), Link("Mandates", "/mandates"), (("end", "End mandate"),), intro)
 
     async def fresh_end(visit: Visit) -> Response:
         return show(site, visit, ending(visit))
@@ -111,5 +115,5 @@ def _shown(row: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
         "iban_shown": " ".join(iban[n : n + 4] for n in range(0, len(iban), 4)),
         "scheme_name": {"CORE": "Core", "B2B": "B2B"}.get(row["scheme"], row["scheme"]) + once,
         "last_on": row["last_on"] and f"last on {row['last_on']}",
-        "end": "End" if row["state"] == "active" and visit.principal.may(WRITE) else None,
+        "end": "End" if row["state"] in ("active", "ending") and visit.principal.may(WRITE) else None,
     }

@@ -207,6 +207,13 @@ class MandateOut(Out):
         return cls(**{name: getattr(made, name) for name in cls.model_fields})
 
 
+class EndMandateIn(In):
+    """At once, or with `after_last_collection` by the next file, whose last debit by it says so (FNAL)."""
+
+    reason: Reason
+    after_last_collection: bool = False
+
+
 class MandateQuery(PageQuery):
     account_id: IdText | None = None
 

@@ -66,10 +66,13 @@ def direct_debits(
     collect_on: date,
     debits: Sequence[Debit],
 ) -> bytes:
-    """A pain.008. One payment block for each scheme and sequence, whose id is the message's and a number."""
+    """A pain.008. One payment block for each scheme and sequence, whose id is the message's and a number.
+
+    What is collected for the last time comes last: after it a bank may refuse more by the same mandate.
+    """
     body, root = _document(form, "CstmrDrctDbtInitn")
     _header(body, message_id, made_at, creditor.name, [d.amount for d in debits])
-    ordered = sorted(debits, key=lambda d: (d.scheme, d.sequence, d.end_to_end))
+    ordered = sorted(debits, key=lambda d: (d.scheme, d.sequence == "FNAL", d.sequence, d.end_to_end))
     for number, ((scheme, sequence), found) in enumerate(groupby(ordered, lambda d: (d.scheme, d.sequence)), 1):
         members = list(found)
         block = _add(body, "PmtInf")

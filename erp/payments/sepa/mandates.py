@@ -14,7 +14,7 @@ from erp.crm.service import CrmService
 from erp.payments.errors import UnknownMandate, WrongState
 from erp.payments.sepa import files, rows
 from erp.payments.sepa.days import checked_account
-from erp.payments.sepa.rows import ACTIVE, ENDED, Mandate
+from erp.payments.sepa.rows import ACTIVE, ENDED, ENDING, Mandate
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,24 @@ class MandateService:
             )
         return made
 
-    async def end(self, mandate_id: str, *, actor: str, reason: str) -> Mandate:
-        """Raises UnknownMandate."""
+    async def end(self, mandate_id: str, *, actor: str, reason: str, after_last: bool = False) -> Mandate:
+        """At once, or `after_last`: by the next file that collects by it, whose last debit says that it is (FNAL).
+
+        Raises UnknownMandate; with `after_last` WrongState for one that is ended or for one collection only.
+        """
         async with self._database.begin() as conn:
-            if not await rows.mandates(conn, mandate_id=mandate_id):
+            known = await rows.mandates(conn, mandate_id=mandate_id)
+            if not known:
                 raise UnknownMandate(f"no mandate {mandate_id}")
-            await rows.change_mandate(conn, mandate_id, state=ENDED)
+            if after_last and (known[0].state == ENDED or not known[0].recurrent):
+                raise WrongState(f"nothing more is collected by mandate {known[0].reference} but once")
+            await rows.change_mandate(conn, mandate_id, state=ENDING if after_last else ENDED)
             subject = f"mandate:{mandate_id}"
             now = self._clock.now()
-            await audit.record(conn, now=now, actor=actor, action="mandate.end", subject=subject, reason=reason)
+            after = {"after_last_collection": after_last}
+            await audit.record(
+                conn, now=now, actor=actor, action="mandate.end", subject=subject, after=after, reason=reason
+            )
             (found,) = await rows.mandates(conn, mandate_id=mandate_id)
         return found
 

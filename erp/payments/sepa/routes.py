@@ -14,6 +14,7 @@ from erp.payments.bank.answers import (
     CollectIn,
     CollectionDetailOut,
     CollectionOut,
+    EndMandateIn,
     ItemOut,
     MandateIn,
     MandateOut,
@@ -61,8 +62,9 @@ def _mandates(room: PaymentsRoom) -> list[Endpoint]:
         return MandateOut.of(await room.mandates.add(wanted, actor=call.actor))
 
     async def end(call: Call) -> MandateOut:
-        reason = call.body_as(ReasonIn).reason
-        return MandateOut.of(await room.mandates.end(call.path["mandate_id"], actor=call.actor, reason=reason))
+        body, mandate_id = call.body_as(EndMandateIn), call.path["mandate_id"]
+        last = body.after_last_collection
+        return MandateOut.of(await room.mandates.end(mandate_id, actor=call.actor, reason=body.reason, after_last=last))
 
     return [
         Endpoint(
@@ -90,8 +92,8 @@ def _mandates(room: PaymentsRoom) -> list[Endpoint]:
             "/mandates/{mandate_id}/end",
             scope=WRITE,
             handler=end,
-            summary="End a mandate: nothing more is collected by it",
-            body=ReasonIn,
+            summary="End a mandate: nothing more is collected by it, or one last time",
+            body=EndMandateIn,
             returns=MandateOut,
         ),
     ]

@@ -14,7 +14,10 @@ from controller.domain.identity import AccountId, InvoiceId, PaymentId
 from controller.domain.money import Money
 from erp.payments.tables import collection, collection_item, mandate, transfer_file
 
-ACTIVE, ENDED = "active", "ended"
+ACTIVE, ENDING, ENDED = "active", "ending", "ended"
+"""Of mandates: by one that is `ending`, the next file collects for the last time."""
+FINAL = "FNAL"
+"""The sequence of what is collected for the last time."""
 WAITING, PAID, REJECTED, RETURNED, DROPPED = "waiting", "paid", "rejected", "returned", "dropped"
 
 
@@ -207,6 +210,12 @@ async def items(
         if value is not None:
             query = query.where(column == value)
     return [_item(row) for row in await conn.execute(query)]
+
+
+async def closing_mandates(conn: AsyncConnection) -> set[str]:
+    """Mandates whose last collection waits in a file."""
+    wanted = (collection_item.c.sequence == FINAL) & (collection_item.c.state == WAITING)
+    return set(await conn.scalars(select(collection_item.c.mandate_id).where(wanted)))
 
 
 async def waiting_invoices(conn: AsyncConnection) -> set[str]:

@@ -36,7 +36,20 @@ from erp.payments.errors import UnknownBankAccount, UnknownCollection, WrongStat
 from erp.payments.sepa import files, report, rows
 from erp.payments.sepa.days import require_bank_day
 from erp.payments.sepa.files import Debit, Party
-from erp.payments.sepa.rows import ACTIVE, DROPPED, ENDED, PAID, REJECTED, RETURNED, WAITING, Collection, Item, Mandate
+from erp.payments.sepa.rows import (
+    ACTIVE,
+    DROPPED,
+    ENDED,
+    ENDING,
+    FINAL,
+    PAID,
+    REJECTED,
+    RETURNED,
+    WAITING,
+    Collection,
+    Item,
+    Mandate,
+)
 from erp.payments.settings import PaymentsSettings
 
 _LAPSES = timedelta(days=36 * 31)
@@ -173,6 +186,8 @@ class SepaService:
             await self._take_back(conn, item, DIRECT_DEBITS, reason, None, actor)
             await rows.set_item(conn, item.item_id, REJECTED, now, reason=reason)
             await rows.change_mandate(conn, item.mandate_id, collected=-1)
+            if item.sequence == FINAL:
+                await rows.change_mandate(conn, item.mandate_id, state=ENDING)  # it was not collected for the last time
         else:
             return False
         await self._judge(conn, item, reason)
@@ -211,7 +226,9 @@ class SepaService:
     ) -> list[tuple[Mandate, OpenInvoice]]:
         in_files = await rows.waiting_invoices(conn)
         by_account: dict[str, Mandate] = {}
-        for found in await rows.mandates(conn, state=ACTIVE):
+        closing = await rows.closing_mandates(conn)
+        ending = [m for m in await rows.mandates(conn, state=ENDING) if m.mandate_id not in closing]
+        for found in [*ending, *await rows.mandates(conn, state=ACTIVE)]:
             lapsed = collect_on - (found.last_on or found.signed_on) > _LAPSES
             if not lapsed and (found.recurrent or not found.collected):
                 by_account[found.account_id] = found
@@ -242,10 +259,13 @@ class SepaService:
         collection_id = new_id(now)
         debits, items = [], []
         begun: set[str] = set()
+        last = {mandate.mandate_id: owed for mandate, owed in wanted if mandate.state == ENDING}
         for mandate, owed in wanted:
             first = not mandate.collected and mandate.mandate_id not in begun
             begun.add(mandate.mandate_id)
             sequence = "OOFF" if not mandate.recurrent else "FRST" if first else "RCUR"
+            if last.get(mandate.mandate_id) is owed:
+                sequence = FINAL
             item_id = new_id(now)
             debtor = Party(mandate.debtor, mandate.iban, mandate.bic)
             debits.append(
@@ -309,6 +329,8 @@ class SepaService:
         payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
         await rows.set_item(conn, item.item_id, PAID, self._clock.now(), payment_id=payment.payment_id)
         await rows.change_mandate(conn, item.mandate_id, collected=1, last_on=found.collect_on)
+        if item.sequence == FINAL:
+            await rows.change_mandate(conn, item.mandate_id, state=ENDED)
 
     async def _take_back(
         self, conn: AsyncConnection, item: Item, out_of: str, reason: str, fee: Money | None, actor: str

@@ -82,6 +82,7 @@ def test_a_mandate_is_added_listed_and_ended(ids: dict[str, str]) -> None:
     mandate_id = said("payments", "mandate", *given).strip()
     assert "M-1  active" in said("payments", "mandates", "--account", ids["account"])
     assert "a mandate M-1 is there already" in said("payments", "mandate", *given, status=2)
+    assert said("payments", "mandate-end", mandate_id, "--reason", "moves", "--after-last").strip() == "ending"
     assert said("payments", "mandate-end", mandate_id, "--reason", "revoked").strip() == "ended"
     assert said("payments", "mandates", "--account", ids["shop"]) == ""
 

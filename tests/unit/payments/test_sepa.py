@@ -109,6 +109,47 @@ async def test_an_invoice_is_never_in_two_files_at_once(till: Till) -> None:
         await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
 
 
+async def test_a_mandate_that_ends_is_used_for_the_last_time_and_the_bank_is_told(till: Till) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    signed = await mandate(till, account, "M-1")
+    sepa, mandates = till.room.sepa, till.room.mandates
+
+    async def collected(send: bool = True) -> tuple[str, list[str]]:
+        made = await sepa.collect(ours, COLLECT_ON, actor="user:anna")
+        if send:
+            await sepa.send(made.collection_id, actor="user:anna")
+        return made.collection_id, texts(assert_valid(made.content.encode(), made.form), "SeqTp")
+
+    async def state() -> tuple[str, int]:
+        (found,) = await mandates.all(account_id=account, after=None, limit=9)
+        return found.state, found.collected
+
+    await till.issue(account)
+    assert (await collected())[1] == ["FRST"]
+    ended = await mandates.end(signed.mandate_id, actor="user:anna", reason="moves", after_last=True)
+    assert ended.state == "ending"
+    await till.issue(account)
+    invoice = await till.issue(account)
+    dropped, sequences = await collected(send=False)
+    assert sequences == ["RCUR", "FNAL"], "the last comes last"
+    await till.later(minutes=1)
+    await till.issue(account)
+    with pytest.raises(RuleError, match="no open invoice"):
+        await sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await sepa.drop(dropped, actor="user:anna", reason="one more came")
+    sent, sequences = await collected()
+    assert (sequences, await state()) == (["RCUR", "FNAL"], ("ended", 4))
+    (final,) = [i for i in await sepa.items(sent) if i.sequence == "FNAL"]
+    assert final.invoice_id != invoice, "it is the latest one now"
+    await sepa.report(rejection(sent, final.item_id, reason="AM04"), actor="user:anna")
+    assert await state() == ("ending", 3), "it was not collected for the last time"
+    assert (await collected())[1] == ["FNAL"]
+    with pytest.raises(WrongState):
+        await mandates.end(signed.mandate_id, actor="user:anna", reason="moves", after_last=True)
+    await till.assert_sound()
+
+
 async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till) -> None:
     ours = await our_account(till)
     accounts = [await till.account() for _ in range(3)]
@@ -192,10 +233,10 @@ async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Til
     await till.assert_sound()
 
 
-def rejection(message_id: str, *items: str, group: str = "PART", block: str = "") -> bytes:
+def rejection(message_id: str, *items: str, group: str = "PART", block: str = "", reason: str = "AC01") -> bytes:
     inner = "".join(
         f"<TxInfAndSts><OrgnlEndToEndId>{i}</OrgnlEndToEndId><TxSts>RJCT</TxSts>"
-        f"<StsRsnInf><Rsn><Cd>AC01</Cd></Rsn></StsRsnInf></TxInfAndSts>"
+        f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf></TxInfAndSts>"
         for i in items
     )
     state = f"<OrgnlPmtInfId>{block}</OrgnlPmtInfId>" + ("<PmtInfSts>RJCT</PmtInfSts>" if block else "")
