@@ -43,7 +43,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Something that contributes to a finding: "charge", "usage-day" or "interval", and its id."""
+    """Something that contributes to a finding: "charge", "usage-day", "interval" or "billed-before", and its id."""
 
     what: str
     ref: str

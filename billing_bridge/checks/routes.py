@@ -33,7 +33,7 @@ class ExceptionQuery(PageQuery):
 
 
 class RecordOut(Out):
-    """Something that contributes: `what` is charge, usage-day or interval, `ref` its id."""
+    """Something that contributes: `what` is charge, usage-day, interval or billed-before, `ref` its id."""
 
     what: str
     ref: str

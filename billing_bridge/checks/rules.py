@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -23,6 +24,7 @@ from billing_bridge.checks.case import (
     Finding,
     Holding,
     Key,
+    Record,
     charge_records,
     usage_records,
 )
@@ -70,7 +72,7 @@ def _line(case: Case, charge: Charge, holding: Holding | None) -> Iterator[Findi
     if tariff is not None:
         yield from _tax(case, charge, tariff)
     if charge.net.minor == 0:
-        yield _of_line(charge, "zero-amount", f"{charge.quantity} {charge.unit} for nothing")
+        yield _zero(case, charge)
     elif not charge.adjustment:
         yield from _arithmetic(case, charge)
 
@@ -114,6 +116,14 @@ def _arithmetic(case: Case, charge: Charge) -> Iterator[Finding]:
             charge.service_id,
             charge_records([charge]),
         )
+
+
+def _zero(case: Case, charge: Charge) -> Finding:
+    """A line that is there is over something: what it says of itself, or the least that there is."""
+    said = money(case, charge.quantity * charge.unit_price)
+    least = said if said.minor > 0 else Money(1, case.currency)
+    wrong = _of_line(charge, "zero-amount", f"{charge.quantity} {charge.unit} for nothing")
+    return replace(wrong, low=least, high=None, at_stake=least)
 
 
 def _of_line(charge: Charge, check: str, text: str) -> Finding:
@@ -253,9 +263,17 @@ def _sum(
         Money(abs(off), case.currency),
         holding.subscription_id,
         holding.service_id,
-        (*charge_records(lines), *usage_records(used)),
+        (*charge_records(lines), *usage_records(used), *_billed_before(case, holding, period, earlier)),
         period.first_on,
     )
+
+
+def _billed_before(case: Case, holding: Holding, period: DaySpan, earlier: int) -> tuple[Record, ...]:
+    """What earlier bills charged for the period, where they did."""
+    if not earlier:
+        return ()
+    told = f"{Money(earlier, case.currency)} on earlier bills for {period.first_on} to {period.until_on}"
+    return (Record("billed-before", f"{holding.subscription_id}/{period.first_on}", told),)
 
 
 def _is_settled(case: Case, key: Key, *, closed: bool) -> bool:

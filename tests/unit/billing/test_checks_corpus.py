@@ -6,6 +6,7 @@ import pytest
 
 from bench.checks import EACH, HELD_OUT, SIZE, judge, report
 from bench.checks_corpus import KINDS, Corpus
+from billing_bridge.checks.case import By
 from billing_bridge.checks.detect import NO_BILL, at_stake, detect
 
 BY_USAGE = {
@@ -31,6 +32,24 @@ def test_a_slice_of_the_corpus_is_found_and_good_bills_leave() -> None:
     assert score.false_holds <= 0.01, said
     certain = {kind: n for kind, n in score.errors.items() if kind not in BY_USAGE and score.found[kind] < n}
     assert not certain, said
+
+
+def test_each_finding_says_what_was_expected_what_there_is_why_and_what_is_at_stake() -> None:
+    corpus, seen = Corpus(seed=9, size=300, each=2), set()
+    for kind, draft in corpus.drafts():
+        for found in detect(draft.case(corpus.cohorts)) if kind else ():
+            said = f"{kind}: {found}"
+            assert (found.low, found.high) != (None, None), said
+            within = (found.low is None or found.low.minor <= found.actual.minor) and (
+                found.high is None or found.actual.minor <= found.high.minor
+            )
+            assert not within or found.by is By.CONTRACT, said
+            assert found.at_stake.minor > 0, said
+            assert found.at_stake.currency == found.actual.currency, said
+            assert found.text, said
+            assert found.records or not found.actual, f"{said}: of nothing there is no record"
+            seen.add(found.by)
+    assert seen == {By.RULE, By.HISTORY, By.CONTRACT}
 
 
 def test_a_corpus_without_errors_is_not_held() -> None:
