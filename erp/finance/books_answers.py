@@ -34,6 +34,16 @@ class EntityQuery(BaseModel):
         return EntityId(self.entity_id) if self.entity_id else None
 
 
+class EntityIn(In):
+    """The same, said in a body."""
+
+    entity_id: IdText | None = None
+
+    @property
+    def entity(self) -> EntityId | None:
+        return EntityId(self.entity_id) if self.entity_id else None
+
+
 class SpanQuery(EntityQuery):
     """Booked on `since` or later, and on `as_of` or earlier."""
 
@@ -125,14 +135,13 @@ class PostingIn(In):
         return Posting(self.code, self.amount.money())
 
 
-class EntryIn(In):
+class EntryIn(EntityIn):
     """An entry by hand. The same reference and content again is the same entry."""
 
     reference: Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
     booked_on: Day | None = None
     postings: Annotated[list[PostingIn], Field(min_length=2, max_length=200)]
-    entity_id: IdText | None = None
 
 
 class ReversalIn(In):
@@ -198,13 +207,11 @@ class BookedPostingOut(Out):
         )
 
 
-class PeriodIn(In):
-    entity_id: IdText | None = None
+class PeriodIn(EntityIn):
     reason: ShortText = ""
 
 
-class ReopenIn(In):
-    entity_id: IdText | None = None
+class ReopenIn(EntityIn):
     reason: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 

@@ -90,37 +90,13 @@ def _accounts(books: BooksService) -> list[Endpoint]:
         return Page.of(found, query, lambda p: (p.booked_on.toordinal(), p.entry_id, p.line), BookedPostingOut.of)
 
     return [
-        Endpoint(
-            "GET",
-            "/ledger-accounts",
-            scope=_READ,
-            handler=chart,
-            summary="The chart of accounts",
-            query=EntityQuery,
-            returns=ChartOut,
-        ),
-        Endpoint(
-            "POST",
-            "/ledger-accounts",
-            scope=_WRITE,
-            handler=add,
-            summary="Add an account to the chart",
-            query=EntityQuery,
-            body=AccountIn,
-            returns=AccountOut,
-            status=201,
-        ),
-        Endpoint(
-            "GET",
-            "/ledger-accounts/{code}/postings",
-            scope=_READ,
-            handler=postings,
-            summary="What was posted to an account, the last booked first",
-            query=EntriesQuery,
-            returns=BookedPostingOut,
-            paged=True,
-        ),
-    ]
+        Endpoint("GET", "/ledger-accounts", _READ, chart, "The chart of accounts", query=EntityQuery, returns=ChartOut),
+        Endpoint("POST", "/ledger-accounts", _WRITE, add, "Add an account to the chart", query=EntityQuery,
+                 body=AccountIn, returns=AccountOut, status=201),
+        Endpoint("GET", "/ledger-accounts/{code}/postings", _READ, postings,
+                 "What was posted to an account, the last booked first", query=EntriesQuery, returns=BookedPostingOut,
+                 paged=True),
+    ]  # fmt: skip
 
 
 def _entries(books: BooksService) -> list[Endpoint]:
@@ -143,35 +119,13 @@ def _entries(books: BooksService) -> list[Endpoint]:
         )
 
     return [
-        Endpoint(
-            "GET",
-            "/journal-entries",
-            scope=_READ,
-            handler=entries,
-            summary="The journal, newest first",
-            query=EntriesQuery,
-            returns=EntryOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/journal-entries/{entry_id}",
-            scope=_READ,
-            handler=entry,
-            summary="One entry with its postings",
-            returns=EntryOut,
-        ),
-        Endpoint(
-            "GET",
-            "/ledger-export",
-            scope=_READ,
-            handler=exported,
-            summary="Every entry, as text for beancount, ledger or a spreadsheet",
-            query=ExportQuery,
-            media_type="text/plain",
-            also=("text/csv",),
-        ),
-    ]
+        Endpoint("GET", "/journal-entries", _READ, entries, "The journal, newest first", query=EntriesQuery,
+                 returns=EntryOut, paged=True),
+        Endpoint("GET", "/journal-entries/{entry_id}", _READ, entry, "One entry with its postings", returns=EntryOut),
+        Endpoint("GET", "/ledger-export", _READ, exported,
+                 "Every entry, as text for beancount, ledger or a spreadsheet", query=ExportQuery,
+                 media_type="text/plain", also=("text/csv",)),
+    ]  # fmt: skip
 
 
 def _by_hand(books: BooksService) -> list[Endpoint]:
@@ -183,7 +137,7 @@ def _by_hand(books: BooksService) -> list[Endpoint]:
             postings=[p.posting() for p in body.postings],
             booked_on=body.booked_on,
             actor=call.actor,
-            entity_id=_entity(body.entity_id),
+            entity_id=body.entity,
         )
         return EntryOut.of(made)
 
@@ -194,27 +148,11 @@ def _by_hand(books: BooksService) -> list[Endpoint]:
         )
 
     return [
-        Endpoint(
-            "POST",
-            "/journal-entries",
-            scope=_WRITE,
-            handler=post,
-            summary="Book an entry by hand",
-            body=EntryIn,
-            returns=EntryOut,
-            status=201,
-        ),
-        Endpoint(
-            "POST",
-            "/journal-entries/{entry_id}/reversal",
-            scope=_WRITE,
-            handler=reverse,
-            summary="Reverse an entry that was made by hand",
-            body=ReversalIn,
-            returns=EntryOut,
-            status=201,
-        ),
-    ]
+        Endpoint("POST", "/journal-entries", _WRITE, post, "Book an entry by hand", body=EntryIn, returns=EntryOut,
+                 status=201),
+        Endpoint("POST", "/journal-entries/{entry_id}/reversal", _WRITE, reverse,
+                 "Reverse an entry that was made by hand", body=ReversalIn, returns=EntryOut, status=201),
+    ]  # fmt: skip
 
 
 def _statements(books: BooksService) -> list[Endpoint]:
@@ -240,43 +178,17 @@ def _statements(books: BooksService) -> list[Endpoint]:
         return CashFlowsOut(since=first, as_of=last, statements=[CashFlowOut.of(s) for s in found])
 
     return [
-        Endpoint(
-            "GET",
-            "/cash-flow",
-            scope=_READ,
-            handler=cash_flow,
-            summary="What came into bank and cash on any days and what went, by what it was for",
-            query=IncomeQuery,
-            returns=CashFlowsOut,
-        ),
-        Endpoint(
-            "GET",
-            "/trial-balance",
-            scope=_READ,
-            handler=trial_balance,
-            summary="Debits, credits and balance of every account",
-            query=SpanQuery,
-            returns=TrialBalanceOut,
-        ),
-        Endpoint(
-            "GET",
-            "/income-statement",
-            scope=_READ,
-            handler=income,
-            summary="Profit and loss of any days, from postings",
-            query=IncomeQuery,
-            returns=IncomeStatementsOut,
-        ),
-        Endpoint(
-            "GET",
-            "/balance-sheet",
-            scope=_READ,
-            handler=balance_sheet,
-            summary="Assets, liabilities and equity at the end of any day, from postings",
-            query=AsOfQuery,
-            returns=BalanceSheetsOut,
-        ),
-    ]
+        Endpoint("GET", "/cash-flow", _READ, cash_flow,
+                 "What came into bank and cash on any days and what went, by what it was for", query=IncomeQuery,
+                 returns=CashFlowsOut),
+        Endpoint("GET", "/trial-balance", _READ, trial_balance, "Debits, credits and balance of every account",
+                 query=SpanQuery, returns=TrialBalanceOut),
+        Endpoint("GET", "/income-statement", _READ, income, "Profit and loss of any days, from postings",
+                 query=IncomeQuery, returns=IncomeStatementsOut),
+        Endpoint("GET", "/balance-sheet", _READ, balance_sheet,
+                 "Assets, liabilities and equity at the end of any day, from postings", query=AsOfQuery,
+                 returns=BalanceSheetsOut),
+    ]  # fmt: skip
 
 
 def _receivables(books: BooksService) -> list[Endpoint]:
@@ -303,35 +215,14 @@ def _receivables(books: BooksService) -> list[Endpoint]:
         return OpenItemsOut(as_of=day, items=[OpenItemOut.of(i, day) for i in found])
 
     return [
-        Endpoint(
-            "GET",
-            "/receivables",
-            scope=_READ,
-            handler=ageing,
-            summary="What each account owed at the end of any day, by age",
-            query=AgeingQuery,
-            returns=AgedOut,
-            paged=True,
-        ),
-        Endpoint(
-            "GET",
-            "/receivables-totals",
-            scope=_READ,
-            handler=totals,
-            summary="What everybody owed at the end of any day, and the ledger's account beside it",
-            query=AsOfQuery,
-            returns=AgedTotalsOut,
-        ),
-        Endpoint(
-            "GET",
-            "/receivables/{account_id}",
-            scope=_READ,
-            handler=items,
-            summary="The open items of an account at the end of any day",
-            query=AsOfQuery,
-            returns=OpenItemsOut,
-        ),
-    ]
+        Endpoint("GET", "/receivables", _READ, ageing, "What each account owed at the end of any day, by age",
+                 query=AgeingQuery, returns=AgedOut, paged=True),
+        Endpoint("GET", "/receivables-totals", _READ, totals,
+                 "What everybody owed at the end of any day, and the ledger's account beside it", query=AsOfQuery,
+                 returns=AgedTotalsOut),
+        Endpoint("GET", "/receivables/{account_id}", _READ, items, "The open items of an account at the end of any day",
+                 query=AsOfQuery, returns=OpenItemsOut),
+    ]  # fmt: skip
 
 
 def _periods(books: BooksService) -> list[Endpoint]:
@@ -340,17 +231,15 @@ def _periods(books: BooksService) -> list[Endpoint]:
 
     async def close(call: Call) -> PeriodsOut:
         body = call.body_as(PeriodIn)
-        entity_id = _entity(body.entity_id)
         _, until = _month(call)
-        await books.close(until, actor=call.actor, reason=body.reason, entity_id=entity_id)
-        return await _state(entity_id)
+        await books.close(until, actor=call.actor, reason=body.reason, entity_id=body.entity)
+        return await _state(body.entity)
 
     async def reopen(call: Call) -> PeriodsOut:
         body = call.body_as(ReopenIn)
-        entity_id = _entity(body.entity_id)
         since, _ = _month(call)
-        await books.reopen(since, actor=call.actor, reason=body.reason, entity_id=entity_id)
-        return await _state(entity_id)
+        await books.reopen(since, actor=call.actor, reason=body.reason, entity_id=body.entity)
+        return await _state(body.entity)
 
     async def _state(entity_id: EntityId | None) -> PeriodsOut:
         changes = await books.period_changes(entity_id)
@@ -359,34 +248,14 @@ def _periods(books: BooksService) -> list[Endpoint]:
         )
 
     return [
-        Endpoint(
-            "GET",
-            "/ledger-periods",
-            scope=_READ,
-            handler=periods,
-            summary="Up to which day the books are closed, and who closed and reopened them",
-            query=EntityQuery,
-            returns=PeriodsOut,
-        ),
-        Endpoint(
-            "POST",
-            "/ledger-periods/{month}/close",
-            scope=_WRITE,
-            handler=close,
-            summary="Close a month (2026-10) and every one before it",
-            body=PeriodIn,
-            returns=PeriodsOut,
-        ),
-        Endpoint(
-            "POST",
-            "/ledger-periods/{month}/reopen",
-            scope=_WRITE,
-            handler=reopen,
-            summary="Reopen a month and every one after it",
-            body=ReopenIn,
-            returns=PeriodsOut,
-        ),
-    ]
+        Endpoint("GET", "/ledger-periods", _READ, periods,
+                 "Up to which day the books are closed, and who closed and reopened them", query=EntityQuery,
+                 returns=PeriodsOut),
+        Endpoint("POST", "/ledger-periods/{month}/close", _WRITE, close,
+                 "Close a month (2026-10) and every one before it", body=PeriodIn, returns=PeriodsOut),
+        Endpoint("POST", "/ledger-periods/{month}/reopen", _WRITE, reopen, "Reopen a month and every one after it",
+                 body=ReopenIn, returns=PeriodsOut),
+    ]  # fmt: skip
 
 
 async def _day(books: BooksService, query: AsOfQuery) -> date:
@@ -398,7 +267,3 @@ def _month(call: Call) -> tuple[date, date]:
     if not _MONTH.fullmatch(text):
         raise RuleError(f"{text[:20]!r} is no month, such as 2026-10", code="month")
     return month_of(text)
-
-
-def _entity(text: str | None) -> EntityId | None:
-    return EntityId(text) if text else None

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from controller.domain.identity import EntityId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, MoneyOut, Out
 from erp.finance.books_answers import EntryIn, ReversalIn
@@ -84,7 +83,7 @@ def _proposing(proposals: ProposalService) -> list[Endpoint]:
             postings=[p.posting() for p in body.postings],
             booked_on=body.booked_on,
             actor=call.actor,
-            entity_id=EntityId(body.entity_id) if body.entity_id else None,
+            entity_id=body.entity,
         )
         return ProposalOut.of(made)
 

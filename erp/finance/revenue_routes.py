@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from controller.domain.errors import RuleError
-from controller.domain.identity import AccountId, EntityId
+from controller.domain.identity import AccountId
 from controller.domain.money import Money
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, MoneyIn, MoneyOut, Name, Out
-from erp.finance.books_answers import Day, EntityQuery, EntryOut, Month, month_of
+from erp.finance.books_answers import Day, EntityIn, EntityQuery, EntryOut, Month, month_of
 from erp.finance.contracts import Change, Contract
 from erp.finance.recognition import Planned, Promise
 from erp.finance.revenue import RevenueService
@@ -55,9 +55,8 @@ class ChangeIn(In):
     version: Annotated[int, Field(ge=1)] | None = None
 
 
-class RecognitionIn(In):
+class RecognitionIn(EntityIn):
     month: Month
-    entity_id: IdText | None = None
 
 
 class ContractQuery(PageQuery):
@@ -311,8 +310,7 @@ def _months(revenue: RevenueService) -> list[Endpoint]:
 
     async def recognise(call: Call) -> RecognisedOut:
         body = call.body_as(RecognitionIn)
-        entity_id = EntityId(body.entity_id) if body.entity_id else None
-        made = await revenue.recognise(month_of(body.month)[0], actor=call.actor, entity_id=entity_id)
+        made = await revenue.recognise(month_of(body.month)[0], actor=call.actor, entity_id=body.entity)
         return RecognisedOut(entries=[EntryOut.of(e) for e in made])
 
     return [
