@@ -164,7 +164,7 @@ def observed(session: LiveSession, nas: Nas, since: datetime) -> SessionRate | N
 
 
 def _proof(session: LiveSession, nas: Nas, change: Change) -> SessionRate | None:
-    return None if change.asked_at is None else observed(session, nas, change.asked_at)
+    return None if change.shown_since is None else observed(session, nas, change.shown_since)
 
 
 def _source(by_class: bool, by_rate: bool) -> str:

@@ -135,6 +135,14 @@ class Change:
     words: str | None = None
     closed_at: datetime | None = None
     claimed_by: str | None = None
+    taken_at: datetime | None = None
+    """Of the request after which the NAS said that it has taken the speed; what else is wanted since does not ask for
+    that evidence anew."""
+
+    @property
+    def shown_since(self) -> datetime | None:
+        """Records that came later may prove the speed."""
+        return self.taken_at or self.asked_at
 
     @property
     def is_open(self) -> bool:
@@ -175,7 +183,8 @@ def after_answer(
         change, last_result=outcome.result, last_error_cause=outcome.error_cause, last_detail=outcome.detail, words=said
     )
     if outcome.result == "ack":
-        return replace(change, state=State.ACKNOWLEDGED, next_at=now + timedelta(seconds=1))
+        taken_at = change.shown_since if change.wanted.gives_speed and not change.by_disconnect else None
+        return replace(change, state=State.ACKNOWLEDGED, next_at=now + timedelta(seconds=1), taken_at=taken_at)
     if outcome.result == "nak" and outcome.error_cause not in _PASSING:
         if change.wanted.limit is not None and change.wanted.gives_speed and not change.by_disconnect:
             # Perhaps it does not take the limit alone: neither the speed nor the way out of the garden waits for that.
@@ -197,7 +206,7 @@ def after_look(
     interim_s: int,
     may_disconnect: bool,
 ) -> Change:
-    """What was observed of an acknowledged change makes of it. `seen` is evidence from after `asked_at`, `used` the
+    """What was observed of an acknowledged change makes of it. `seen` is evidence from after `shown_since`, `used` the
     totals of the session in octets and seconds."""
     assert change.asked_at is not None, "an acknowledged change was asked for"
     if not is_live:
@@ -211,13 +220,35 @@ def after_look(
     if seen is None:
         return _look_later(change, now, patience, interim_s, may_disconnect)
     wrong = _difference(change.wanted, seen, garden_name)
-    at = seen.observed_at.isoformat(timespec="seconds")
     if wrong is None:
-        beside = "" if change.wanted.limit is None else "; its limit was acknowledged with it"
-        return change.closed(State.PROVED, now, f"seen at {at}: {seen.source}{beside}")
-    if seen.observed_at < change.asked_at + timedelta(seconds=patience.settle_s):
+        return _proved(change, seen, now)
+    if seen.observed_at < (change.shown_since or change.asked_at) + timedelta(seconds=patience.settle_s):
         return _look_later(change, now, patience, interim_s, may_disconnect)
-    return _again(change, now, patience, f"acknowledged, but at {at} {wrong} ({seen.source})", may_disconnect)
+    at = seen.observed_at.isoformat(timespec="seconds")
+    said = f"acknowledged, but at {at} {wrong} ({seen.source})"
+    return replace(_again(change, now, patience, said, may_disconnect), taken_at=None)
+
+
+def proved_before(change: Change, now: datetime, seen: SessionRate | None, garden_name: str | None) -> Change | None:
+    """Of a speed that the NAS has taken, and a limit that is still to be sent: the speed, where it is seen already."""
+    if change.taken_at is None or change.wanted.limit is None or change.by_disconnect or seen is None:
+        return None
+    return _proved(change, seen, now) if _difference(change.wanted, seen, garden_name) is None else None
+
+
+def limit_of(change: Change, change_id: str, state: State) -> Change | None:
+    """What goes on by itself once the speed of a change is proved: its limit, which has evidence of its own."""
+    if change.wanted.limit is None or not change.wanted.gives_speed or change.by_disconnect:
+        return None
+    return replace(
+        change, change_id=change_id, wanted=Wanted(Kind.LIMIT, limit=change.wanted.limit), state=state, taken_at=None,
+        tries=1, words=None, closed_at=None,
+    )  # fmt: skip
+
+
+def _proved(change: Change, seen: SessionRate, now: datetime) -> Change:
+    at = seen.observed_at.isoformat(timespec="seconds")
+    return change.closed(State.PROVED, now, f"seen at {at}: {seen.source}")
 
 
 def ended(change: Change, now: datetime) -> Change:
@@ -255,7 +286,9 @@ def _failed(change: Change, state: State, now: datetime, words: str, may_disconn
         # It ends by itself, at its former limit: nobody is served by its ending earlier.
         return change.closed(state, now, f"{words}; the session ends at its former limit, and dials again")
     if may_disconnect and not change.ends_session:
-        return replace(change, state=State.WAITING, by_disconnect=True, tries=0, next_at=now, words=words)
+        return replace(
+            change, state=State.WAITING, by_disconnect=True, tries=0, next_at=now, words=words, taken_at=None
+        )
     return change.closed(state, now, words)
 
 
@@ -279,7 +312,7 @@ def _look_at_limit(change: Change, now: datetime, used: tuple[int, int], interim
 def _look_later(change: Change, now: datetime, patience: Patience, interim_s: int, may_disconnect: bool) -> Change:
     """Soon at first, more seldom with time; and not for ever."""
     assert change.asked_at is not None, "an acknowledged change was asked for"
-    waited = now - change.asked_at
+    waited = now - (change.shown_since or change.asked_at)
     if waited > timedelta(seconds=patience.intervals * interim_s + 60):
         words = "acknowledged, but no accounting record followed that could prove it"
         return _failed(change, State.GIVEN_UP, now, words, may_disconnect)

@@ -44,7 +44,7 @@ FALLBACKS = Counter(
 )
 
 Observe = Callable[[LiveSession, Nas, Change], SessionRate | None]
-"""The evidence of the newest accounting record of a session, where it came after the change was asked for."""
+"""The evidence of the newest accounting record of a session, where it came after `Change.shown_since`."""
 IsSuspended = Callable[[str], Awaitable[bool]]
 WithoutCredit = Callable[[AsyncConnection, str], Awaitable[Collection[str]]]
 """The live sessions of a service that no prepaid credit is left for: in the garden, or told to end."""
@@ -177,6 +177,7 @@ class ChangeQueue:
         """Put the change in the place of what was open; or say why the session is not to be asked for it."""
         now = self._clock.now()
         former = await repository.open_change(conn, session.session_key)
+        joined = former if wanted.kind is Kind.LIMIT and former is not None and former.wanted.gives_speed else None
         wanted = model.beside(wanted, former, is_walled=_is_walled(session))
         if wanted.gives_speed and actor != PREPAID and await self._is_spent(conn, session):
             return "no prepaid credit is left for the session; top its balance up to let it out of the garden"
@@ -199,7 +200,9 @@ class ChangeQueue:
             wanted=wanted,
             state=State.WAITING,
             by_disconnect=False,
-            tries=int(claimed),
+            # However many limits come while a speed is pursued, it is proved by what is seen, or given up.
+            tries=int(claimed) + (0 if joined is None else joined.tries),
+            taken_at=None if joined is None else joined.taken_at,
             requested_at=now,
             requested_by=actor,
             next_at=now + CLAIM if claimed else now,
@@ -217,7 +220,7 @@ class ChangeQueue:
     async def _once_more(self, conn: AsyncConnection, change: Change, now: datetime, *, claimed: bool) -> Change:
         """The same is asked for again: no waiting for its time."""
         sent = {"tries": change.tries + 1, "asked_at": now, "next_at": now + CLAIM, "claimed_by": self._process}
-        change = replace(change, state=State.WAITING, **(sent if claimed else {"next_at": now}))
+        change = replace(change, state=State.WAITING, taken_at=None, **(sent if claimed else {"next_at": now}))
         await self._put(conn, change)
         return change
 
@@ -260,6 +263,9 @@ class ChangeQueue:
             if turn is Turn.LATER:
                 await self._close(replace(change, next_at=now + _SOON, tries=max(0, change.tries - 1)))
                 return CoaOutcome("timeout", None, "another request to the session is under way; this one follows it")
+            shown = model.proved_before(change, now, self._observe(session, nas, change), GARDEN_PROFILE)
+            if shown is not None:
+                change = await self._part(shown, State.WAITING)
             change = replace(change, asked_at=now)
             outcome = await self._reach.send(session, nas, change.wanted, end=change.by_disconnect, now=now)
             after = model.after_answer(
@@ -282,9 +288,24 @@ class ChangeQueue:
             interim_s=max(session.interim_s, nas.interim_interval_s),
             may_disconnect=nas.disconnect_when_refused,
         )
+        if after.state is State.PROVED and change.wanted.limit is not None and change.wanted.gives_speed:
+            await self._part(after, State.ACKNOWLEDGED)
+            return
         await self._close(after)
         if after.by_disconnect and not change.by_disconnect:
             self._fall_back(after, nas)
+
+    async def _part(self, proved: Change, state: State) -> Change:
+        """The speed is proved; what goes on is the limit that was wanted with it."""
+        now = self._clock.now()
+        rest = model.limit_of(proved, new_id(now), state)
+        assert rest is not None, "a limit is wanted with the speed"
+        is_sent = state is State.WAITING
+        rest = replace(rest, next_at=now + (CLAIM if is_sent else _SOON), claimed_by=self._process if is_sent else None)
+        async with self._database.begin() as conn:
+            if await self._put(conn, replace(proved, claimed_by=None)):
+                await repository.add(conn, rest)
+        return rest
 
     def _fall_back(self, change: Change, nas: Nas) -> None:
         FALLBACKS.labels(nas.name).inc()
@@ -295,12 +316,13 @@ class ChangeQueue:
         async with self._database.begin() as conn:
             await self._put(conn, replace(change, claimed_by=None))
 
-    async def _put(self, conn: AsyncConnection, change: Change) -> None:
+    async def _put(self, conn: AsyncConnection, change: Change) -> bool:
+        """False where something newer has taken its place."""
         if not await repository.put(conn, change):
             await repository.let_go(conn, change)
-            return
+            return False
         if change.is_open:
-            return
+            return True
         CLOSED.labels(change.wanted.kind.value, change.state.value).inc()
         told = log.warning if change.state in model.FAILED else log.info
         told(
@@ -312,6 +334,7 @@ class ChangeQueue:
             state=change.state.value,
             words=change.words,
         )
+        return True
 
     async def _forget(self) -> None:
         async with self._database.begin() as conn:

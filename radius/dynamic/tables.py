@@ -35,6 +35,7 @@ changes = Table(
     Column("words", Text),
     Column("closed_at", Instant),
     Column("claimed_by", String(64)),
+    Column("taken_at", Instant),
     # A session has one state that it shall be in: what is newer takes the place of what is older.
     Index("uq_radius_change_open", "session_key", unique=True, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
     Index("ix_radius_change_due", "next_at", sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
