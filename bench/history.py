@@ -30,7 +30,7 @@ from controller.store.metadata import from_micros, to_micros
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
 from radius.accounting import partitions, repository
-from radius.accounting.repository import SessionFilter, SessionRepository
+from radius.accounting.views import SessionFilter, SessionRepository
 from radius.accounting.whois import Whois
 
 SESSIONS_EACH = 100

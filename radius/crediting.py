@@ -19,8 +19,8 @@ from controller.domain.identity import ServiceId
 from controller.domain.service import SpeedProfile
 from controller.store.many import one_of
 from radius import repository as logins
-from radius.accounting.repository import live_sessions
 from radius.accounting.tables import sessions
+from radius.accounting.views import live_sessions
 from radius.authorization import restriction
 from radius.dynamic.model import PREPAID, Kind, Limit, Wanted
 from radius.pools.owner import station_of

@@ -23,8 +23,8 @@ from controller.domain.restriction import FREE, Measure, Restriction
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from radius import repository as logins
-from radius.accounting.repository import live_sessions
 from radius.accounting.tables import history, sessions
+from radius.accounting.views import live_sessions
 from radius.authorization import restriction
 from radius.authorization.restriction import Held
 from radius.dynamic.model import Kind, Wanted

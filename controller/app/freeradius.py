@@ -17,7 +17,7 @@ from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from controller.store.usage_log import UsageLog
 from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionRepository
+from radius.accounting.views import SessionRepository
 from radius.freeradius import report, speeds
 from radius.freeradius.importer import Importer
 from radius.freeradius.source import Source

@@ -31,7 +31,7 @@ from erp.orders.service import OrderService
 from radius.accounting.checks import NasChecks
 from radius.accounting.counters import RecorderCounters
 from radius.accounting.quarantine import QuarantineService
-from radius.accounting.repository import SessionRepository
+from radius.accounting.views import SessionRepository
 from radius.counters import Counters
 
 RATE_WINDOW_S = 10.0

@@ -111,8 +111,8 @@ from radius.accounting.checks import NasChecks
 from radius.accounting.holders import SessionHolders
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionRepository
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.views import SessionRepository
 from radius.accounting.whois import Whois
 from radius.live import LiveAccess
 from radius.radsec.settings import RadsecSettings

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from controller.domain.errors import NotFound
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, Instant, Octets, Out, ShortText
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.views import SessionFilter, SessionRepository, SessionView
 from radius.accounting.whois import networks_over, parsed
 
 SessionIdText = Annotated[str, StringConstraints(max_length=506)]

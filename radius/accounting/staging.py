@@ -15,14 +15,14 @@ from operator import attrgetter
 from controller.store.bulk import Row
 from controller.store.usage_log import log_row
 from radius.accounting import address_store, addressing, tenure
-from radius.accounting import session as rules
 from radius.accounting.address_store import AddressChanges
 from radius.accounting.addressing import Said
+from radius.accounting.lives import begin, place, repeats_older
 from radius.accounting.metering import Fastest, Observed, port_speed, release
 from radius.accounting.quarantine import HeldRow, QuarantineChanges, ReleasedRow
 from radius.accounting.record import EVENT, AccountingRecord
 from radius.accounting.repository import Key, Restart, SessionChanges, changes_of
-from radius.accounting.session import ENDED, VOID, Session
+from radius.accounting.session import ENDED, VOID, Session, observe
 from radius.accounting.tenure import Stretch
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet
@@ -170,10 +170,10 @@ class Staging:
             if digest in life.recent:
                 self.duplicates += 1
                 return True
-        session, prefixes = rules.place(lives, record), b""
+        session, prefixes = place(lives, record), b""
         service_id = self._service(record) if session is None or session.service_id is None else session.service_id
         if session is None:
-            session = rules.begin(record, lives, self._new_key(record.received_us // 1000), service_id)
+            session = begin(record, lives, self._new_key(record.received_us // 1000), service_id)
             prefixes = self._prefixes_of(record.login)
             own_s = self._interim_of(record.login)
             if own_s is not None and own_s > session.interim_s:
@@ -185,7 +185,7 @@ class Staging:
         elif session.service_id is None and service_id is not None:
             session.service_id, session.touched, session.renamed = service_id, True, True
         began_us = session.started_us
-        observed = rules.observe(session, record, self._fastest, by_port=self._by_port)
+        observed = observe(session, record, self._fastest, by_port=self._by_port)
         if observed is not None:
             self._quarantine(session, record, observed)
         if prefixes:
@@ -333,7 +333,7 @@ class Staging:
         return True
 
     def _settle_lives(self, lives: list[Session], session: Session, record: AccountingRecord) -> None:
-        for other in rules.repeats_older(lives, session, record):
+        for other in repeats_older(lives, session, record):
             other.state, other.touched = VOID, True
             self._touched[other] = None
 

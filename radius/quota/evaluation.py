@@ -25,7 +25,7 @@ from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.metadata import to_micros
 from radius import repository as logins
-from radius.accounting.repository import live_sessions
+from radius.accounting.views import live_sessions
 from radius.authorization import restriction, throttle
 from radius.authorization.restriction import Held
 from radius.authorization.throttle import Throttle

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.views import SessionFilter, SessionRepository, SessionView
 from tests.support import hostapd, namespaces
 from tests.support.pki import Authority, eap_directory
 from tests.support.radius import EPHEMERAL, SECRET, SERVICE, recording_room, register

@@ -15,7 +15,7 @@ from controller.domain.identity import ServiceId
 from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter
+from radius.accounting.views import SessionFilter
 from radius.freeradius import report
 from radius.freeradius.importer import Outcome
 from radius.freeradius.source import Source

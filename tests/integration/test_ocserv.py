@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter, SessionView
+from radius.accounting.views import SessionFilter, SessionView
 from tests.support import namespaces, ocserv
 from tests.support.radius import SECRET, SERVICE, RecordingRoom, recording_room, register
 

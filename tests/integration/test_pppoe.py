@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter
+from radius.accounting.views import SessionFilter
 from tests.support import namespaces, pppoe
 from tests.support.pppoe import Dial
 from tests.support.radius import EPHEMERAL, SECRET, SERVICE, recording_room, register

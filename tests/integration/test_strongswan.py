@@ -20,7 +20,7 @@ from controller.domain.clock import SystemClock
 from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.views import SessionFilter, SessionRepository, SessionView
 from radius.room import RadiusRoom
 from radius.vendors.mark import read_class
 from tests.support import namespaces, strongswan

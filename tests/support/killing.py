@@ -21,7 +21,7 @@ import httpx2
 
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
+from radius.accounting.views import SessionFilter, SessionRepository, SessionView
 from tests.support import zygote
 from tests.support.ports import free_port
 

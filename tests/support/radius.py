@@ -19,7 +19,7 @@ from controller.store.engine import Database
 from controller.store.secrets import SecretBox, load_or_create
 from controller.store.usage_log import UsageLog
 from radius.accounting.recorder import AccountingRecorder
-from radius.accounting.repository import SessionRepository
+from radius.accounting.views import SessionRepository
 from radius.authorization.admission import Admission
 from radius.authorization.directory import Directory, SubscriberRow
 from radius.authorization.eap.methods import methods

@@ -14,9 +14,9 @@ from controller.store.metadata import to_micros
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
 from radius.accounting.recorder import AccountingRecorder, RatesOf
-from radius.accounting.repository import SessionFilter, SessionRepository, SessionView
 from radius.accounting.settings import AccountingSettings
 from radius.accounting.staging import InterimOf, PrefixesOf
+from radius.accounting.views import SessionFilter, SessionRepository, SessionView
 from radius.protocol.codes import Attr
 from radius.protocol.nas import Nas
 from radius.protocol.packet import Packet

@@ -19,8 +19,8 @@ from controller.domain.identity import NasId
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from radius.accounting.counters import RecorderCollector
-from radius.accounting.repository import SessionFilter, SessionView
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.views import SessionFilter, SessionView
 from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
 from radius.protocol.packet import Packet, attribute, encode, integer_attribute, vendor_attribute
 from radius.tables import nas as nas_table

@@ -9,19 +9,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radius.accounting.lives import begin, place, repeats_older
 from radius.accounting.metering import Fastest, port_speed
 from radius.accounting.record import AccountingRecord
-from radius.accounting.session import (
-    LIVE,
-    VOID,
-    Session,
-    begin,
-    end_provisionally,
-    is_stale,
-    observe,
-    place,
-    repeats_older,
-)
+from radius.accounting.session import LIVE, VOID, Session, end_provisionally, is_stale, observe
 from tests.support.accounting import NAS, accounting
 
 T = 1_790_000_000

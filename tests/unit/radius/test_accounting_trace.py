@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from controller.store.engine import Database
-from radius.accounting.repository import SessionFilter
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.views import SessionFilter
 from tests.support.accounting import OTHER_NAS, accounting
 from tests.support.accounting_trace import BEGIN, Delivery, Truth, buffered, lossy, once, shuffled, trace
 from tests.support.recorder import RecorderBench

@@ -19,8 +19,8 @@ from controller.domain.errors import PeerError
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from radius.accounting.record import AccountingRecord
-from radius.accounting.repository import SessionFilter
 from radius.accounting.settings import AccountingSettings
+from radius.accounting.views import SessionFilter
 from radius.protocol.codes import ACCOUNTING_REQUEST, Attr
 from radius.protocol.duplicates import InFlight
 from radius.protocol.packet import Packet, attribute, vendor_attribute

@@ -17,7 +17,7 @@ from controller.domain.ports import CoaOutcome, Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius import repository
-from radius.accounting.repository import live_sessions
+from radius.accounting.views import live_sessions
 from radius.authorization import terms
 from radius.authorization.directory import Directory
 from radius.dynamic.model import Change, Kind, Limit, State, Wanted

@@ -20,7 +20,7 @@ from controller.domain.ports import Secret
 from controller.domain.service import SpeedProfile
 from controller.store.engine import Database
 from radius import repository as logins
-from radius.accounting.repository import SessionFilter, live_sessions
+from radius.accounting.views import SessionFilter, live_sessions
 from radius.authorization.admission import Admission
 from radius.authorization.policy import Policy
 from radius.dynamic.model import PREPAID, Kind, Limit, State, Wanted

@@ -12,7 +12,7 @@ from controller.domain.service import SpeedProfile
 from controller.store import audit
 from controller.store.engine import Database
 from radius import repository
-from radius.accounting.repository import live_sessions
+from radius.accounting.views import live_sessions
 from radius.authorization import restriction, throttle
 from radius.authorization.restriction import Held
 from radius.authorization.throttle import Throttle
