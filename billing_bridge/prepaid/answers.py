@@ -110,7 +110,8 @@ class SliceOut(Out):
 
 class PrepaidOut(Out):
     """`balance`, `reserved` and `available` are in `unit`: minor units of a currency, octets or seconds. `worth` was
-    paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody. From `expires_on` on
+    paid, net, for what is left. `overshoot` was used beyond the balance and is paid by nobody; what is `owed` was used
+    while the rest was reserved for others, and is taken of what these give back. From `expires_on` on
     what is left is gone, unless it is topped up before. `standing` is closing while what sessions have used is waited
     for, until `closing_until` at most, and until what is left is paid out (`pays_out`)."""
 
@@ -122,6 +123,7 @@ class PrepaidOut(Out):
     available: int
     worth: MoneyOut
     overshoot: int
+    owed: int
     standing: str
     opened_at: Instant
     closing_at: Instant | None
@@ -151,6 +153,7 @@ class PrepaidOut(Out):
             available=wallet.available,
             worth=MoneyOut.of(wallet.worth),
             overshoot=wallet.overshoot,
+            owed=wallet.owed,
             standing=shut or wallet.standing.value,
             opened_at=wallet.opened_at,
             closing_at=wallet.closing_at,

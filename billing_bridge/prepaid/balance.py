@@ -51,6 +51,39 @@ class Balance:
         self._zone = zone
         self._rounding = rounding
 
+    def _charge_for(
+        self,
+        cost: int,
+        day: date,
+        key: str,
+        session: Session | None,
+        record_id: int | None,
+        now: datetime,
+        *,
+        released: int = 0,
+    ) -> int:
+        """Take what something that was used costs of what nobody has reserved; how much that was. The rest is owed as
+        far as others hold as much, for they may give it back, or it was `released` just now; beyond that it is
+        overshoot."""
+        wallet, held = self.wallet, self._held(now)
+        taken = min(cost, max(0, wallet.balance - held))
+        missing = wallet.owed + cost - taken
+        wallet.owed = min(missing, held + max(0, released - taken), wallet.balance - taken)
+        self._take(taken, missing - wallet.owed, day, key, session, record_id, now)
+        return taken
+
+    def _collect(self, held_before: int, key: str, now: datetime) -> None:
+        """What is owed is taken of what was given back, since so much was held. What no slice is left for is overshoot.
+        It is of the day on which it is taken."""
+        wallet, held = self.wallet, self._held(now)
+        if not wallet.owed:
+            return
+        taken = max(0, min(wallet.owed, held_before - held, wallet.balance - held))
+        left = min(wallet.owed - taken, held, wallet.balance - taken)
+        lost, wallet.owed = wallet.owed - taken - left, left
+        if taken or lost:
+            self._take(taken, lost, local_date(now, self._zone), f"{key}:owed", None, None, now)
+
     def _take(
         self,
         taken: int,
@@ -83,6 +116,22 @@ class Balance:
         days = self._terms_at(now).notice_days
         self.wallet.expires_on = until
         self.wallet.notice_on = until - timedelta(days=days) if until is not None and days else None
+
+    def _is_over(self, now: datetime) -> bool:
+        """Whether what there is was kept for as long as its terms say."""
+        until = self.wallet.expires_on
+        return until is not None and local_date(now, self._zone) >= until and self.wallet.is_in_use
+
+    def _lapse_credit(self, now: datetime) -> None:
+        wallet, today = self.wallet, local_date(now, self._zone)
+        left = min(wallet.balance, self.telephony.held)
+        gone = wallet.balance - left
+        earned = wallet.worth_minor * gone // wallet.balance if left else wallet.worth_minor
+        wallet.balance = left
+        of_day = self.days.setdefault(today, Day())
+        of_day.lapsed_minor += earned
+        self._record(Kind.LAPSE, -gone, f"lapse:{wallet.expires_on}", now, worth=-earned)
+        wallet.expires_on, wallet.notice_on = today + timedelta(days=1) if left else None, None
 
     def _terms_at(self, at: datetime) -> Terms:
         """Those of an instant; before the first ones, those."""

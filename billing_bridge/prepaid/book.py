@@ -5,8 +5,9 @@
     expire    slices whose validity is over are given back
     top_up    more, and sessions in the garden go on
 
-What a session uses beyond its slice is taken from what nobody else has reserved; what is left of it then is overshoot:
-counted, and paid by nobody. So a balance never falls below what is reserved, and never below zero.
+What a session uses beyond its slice is taken from what nobody else has reserved. The rest is owed as far as others hold
+something, and taken of what they give back; what is left of it then is overshoot: counted, and paid by nobody. So a
+balance never falls below what is reserved, and never below zero.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from billing_bridge.mediation.attribution import DayPart, split_by_day
-from billing_bridge.prepaid.balance import Balance, Day, to_key
+from billing_bridge.prepaid.balance import Balance, to_key
 from billing_bridge.prepaid.model import (
     SECONDS,
     START_FOLLOWS,
@@ -153,11 +154,13 @@ class Book(Balance):
 
     def end_call(self, call_id: str, duration_s: int, now: datetime) -> PrepaidCall:
         """Debit a call by what all calls of its period cost together: no cent is rounded twice."""
+        held = self._held(now)
         call, is_new = self.telephony.end(call_id, duration_s)
         if is_new:
-            taken = min(call.debited, max(0, self.wallet.balance - self._held(now)))
+            key, released = f"call-end:{call_id}", held - self._held(now)
             day = local_date(call.began_at, self._zone)
-            self._take(taken, call.debited - taken, day, f"call-end:{call_id}", None, None, now)
+            taken = self._charge_for(call.debited, day, key, None, None, now, released=released)
+            self._collect(held - taken, key, now)
         return call
 
     def expire(self, now: datetime) -> None:
@@ -165,8 +168,12 @@ class Book(Balance):
 
         Only once the log is debited: a session whose reports wait there is not silent.
         """
+        held = self._held(now)
         for call in self.telephony.lapse(now):
-            self._record(Kind.EXPIRY, 0, f"expire:call:{call.call_id}:{to_key(call.expires_at)}", now)
+            key = f"expire:call:{call.call_id}:{to_key(call.expires_at)}"
+            self._record(Kind.EXPIRY, 0, key, now)
+            self._collect(held, key, now)
+            held = self._held(now)
         for session in self.sessions.values():
             if session.expires_at > now:
                 continue
@@ -197,29 +204,14 @@ class Book(Balance):
         was paid for it is earned. Its sessions have used their final unit."""
         if not self._is_over(now):
             return
-        action = self._terms_at(now).action
+        action, held = self._terms_at(now).action, self._held(now)
         for session in self.sessions.values():
             session.open = 0
             if session.state is State.OPEN and session.session_key is not None:
                 session.state = State.WALLED if action is FinalAction.GARDEN else State.FINAL
                 self.told.ended[session.session_key] = action
+        self._collect(held, f"lapse:{self.wallet.expires_on}", now)
         self._lapse_credit(now)
-
-    def _is_over(self, now: datetime) -> bool:
-        """Whether what there is was kept for as long as its terms say."""
-        until = self.wallet.expires_on
-        return until is not None and local_date(now, self._zone) >= until and self.wallet.is_in_use
-
-    def _lapse_credit(self, now: datetime) -> None:
-        wallet, today = self.wallet, local_date(now, self._zone)
-        left = min(wallet.balance, self.telephony.held)
-        gone = wallet.balance - left
-        earned = wallet.worth_minor * gone // wallet.balance if left else wallet.worth_minor
-        wallet.balance = left
-        of_day = self.days.setdefault(today, Day())
-        of_day.lapsed_minor += earned
-        self._record(Kind.LAPSE, -gone, f"lapse:{wallet.expires_on}", now, worth=-earned)
-        wallet.expires_on, wallet.notice_on = today + timedelta(days=1) if left else None, None
 
     def pay_out(self, now: datetime, *, actor: str) -> int:
         """What is left of a closed balance is given back; what it was worth, net, in minor units."""
@@ -251,6 +243,11 @@ class Book(Balance):
         self.wallet.closing_at, self.wallet.closed_at = None, now
         for session in self.sessions.values():
             self._give_back(session, Kind.RELEASE, f"close:{session.reservation_id}:{to_key(now)}", now)
+        held = self._held(now)
+        for call in self.telephony.calls.values():
+            call.granted_s = 0
+        self._record(Kind.RELEASE, 0, f"close:{to_key(now)}", now)
+        self._collect(held, f"close:{to_key(now)}", now)
 
     def follow_terms(self, now: datetime) -> None:
         """Terms have changed: what is reserved is what the slices cost by the new ones, as far as there is as much; and
@@ -348,9 +345,7 @@ class Book(Balance):
         after, debit = report(state, session.reservation_id, quantity)
         self.used[segment] = Used(after.used, after.debited_minor)
         session.open = max(0, session.open - quantity)
-        free = max(0, self.wallet.balance - self._held(now))
-        taken = min(debit, free)
-        self._take(taken, debit - taken, part.day, key, session, record_id, now)
+        self._charge_for(debit, part.day, key, session, record_id, now)
 
     def _extend(self, session: Session, key: str, now: datetime) -> bool:
         """Whether the session may go on. It asks for a new slice when half of the old one is used."""
@@ -389,5 +384,6 @@ class Book(Balance):
 
     def _give_back(self, session: Session, kind: Kind, key: str, now: datetime) -> None:
         if session.open:
-            session.open = 0
+            held, session.open = self._held(now), 0
             self._record(kind, 0, key, now, session=session)
+            self._collect(held, key, now)

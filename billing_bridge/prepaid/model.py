@@ -120,6 +120,8 @@ class Wallet:
     """The local day on which the customer is to be told of that; None once it was written down."""
     low_notice: str | None = None
     """DUE once there is little left, TOLD when the customer was told of that; until there is more again."""
+    owed: int = 0
+    """Used beyond a slice while what was left was held for others: it is taken of what these give back."""
 
     @property
     def available(self) -> int:

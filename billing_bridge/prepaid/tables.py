@@ -48,6 +48,7 @@ wallet = Table(
     Column("expires_on", Date),
     Column("notice_on", Date),
     Column("low_notice", String(4)),
+    Column("owed", BigInteger, CheckConstraint("owed >= 0", name="owed"), nullable=False, server_default="0"),
     Index("ix_billing_bridge_prepaid_notice_on", "notice_on", sqlite_where=text(NOTICE), postgresql_where=text(NOTICE)),
     Index("ix_billing_bridge_prepaid_low_notice", "low_notice", sqlite_where=text(LOW), postgresql_where=text(LOW)),
     Index(
@@ -59,7 +60,8 @@ wallet = Table(
     CheckConstraint("reserved >= 0 AND reserved <= balance", name="reserved_once"),
 )
 """`unit` is what is counted: minor units of a currency, "octets" or "seconds". `worth_minor` is what was paid for what
-is left, net; `overshoot` what networks let through beyond the balance, which nobody pays. From `expires_on` on what is
+is left, net; `overshoot` what networks let through beyond the balance, which nobody pays, and `owed` what they let
+through while the rest of it was held for others, which is taken of what these give back. From `expires_on` on what is
 left is gone, unless it is topped up before; on `notice_on` the customer is told that. `low_notice` is due or told where
 little is left. Since `closing_at` it is being closed."""
 

@@ -48,6 +48,7 @@ BALANCE = (
     Column("Available", "available_shown", "figure"),
     Column("Worth, net", "worth", "money"),
     Column("Used beyond it, paid by nobody", "overshoot_shown", "figure"),
+    Column("Owed, until others give back", "owed_shown", "figure"),
     Column("Reserved at a time", "slice_shown", "figure"),
     Column("When it is empty", "end"),
     Column("Since", "opened_at", "instant"),
@@ -282,7 +283,7 @@ def _written(amount: int, unit: str, *, signed: bool = False) -> str:
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     unit = row["unit"]
-    names = ("balance", "reserved", "available", "overshoot")
+    names = ("balance", "reserved", "available", "overshoot", "owed")
     amounts = {f"{name}_shown": _written(row[name], unit) for name in names}
     each = _written(row["slice"], _SECONDS if unit == _SECONDS else _OCTETS)
     return {

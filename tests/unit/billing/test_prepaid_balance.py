@@ -111,11 +111,58 @@ async def test_what_one_session_overshoots_is_not_taken_from_the_slice_of_anothe
         await world.report("start", session=n)
     await world.later(seconds=60)
     await world.report("interim", MB + 700_000, session="1")
-    assert await world.amounts() == (MB, MB, 700_000)
+    assert (await world.amounts(), (await world.wallet()).owed) == ((MB, MB, 0), 700_000)
     assert world.access.ended == [(key("1"), FinalAction.DISCONNECT)]
     assert world.access.standing[SERVICE] is Standing.OPEN, "the other has its slice"
     await world.report("stop", MB, session="2")
-    assert await world.amounts() == (0, 0, 700_000)
+    assert (await world.amounts(), (await world.wallet()).owed) == ((0, 0, 700_000), 0)
+    await conserved(world)
+
+
+@pytest.mark.parametrize(("used", "left", "overshoot"), [(200_000, 100_000, 0), (600_000, 0, 300_000)])
+@pytest.mark.parametrize("how", ["stop", "silence", "dials again", "closing"])
+async def test_what_one_session_used_beyond_its_slice_is_taken_of_what_another_gives_back(
+    world: PrepaidWorld, how: str, used: int, left: int, overshoot: int
+) -> None:
+    await world.open(slice_=MB)
+    await world.top_up(2 * MB, 200)
+    for n in "12":
+        await world.prepaid.reserve(SERVICE, f"line {n}", NAS)
+        await world.report("start", session=n)
+    await world.later(seconds=60)
+    await world.report("stop", MB + 700_000, session="1")
+    await world.report("interim", used, session="2")
+    if how == "stop":
+        await world.report("stop", used, session="2")
+    elif how == "silence":
+        await world.later(seconds=900)
+        await world.counter.catch_up()
+    elif how == "closing":
+        await world.close()
+        await world.report("interim", used, session="2")
+    else:
+        assert isinstance(await world.prepaid.reserve(SERVICE, "line 2", NAS), Slice if left else NoCredit)
+        await world.later(seconds=61)
+        await world.counter.catch_up()
+    assert (await world.amounts(), (await world.wallet()).owed) == ((left, 0, overshoot), 0)
+    await conserved(world)
+
+
+async def test_of_what_is_owed_no_more_is_taken_than_is_given_back(world: PrepaidWorld) -> None:
+    """A top-up does not pay for what networks let through before."""
+    await world.open(slice_=MB)
+    await world.top_up(2 * MB)
+    for n in "12":
+        await world.prepaid.reserve(SERVICE, f"line {n}", NAS)
+        await world.report("start", session=n)
+    await world.later(seconds=60)
+    await world.report("stop", MB + 700_000, session="1")
+    await world.report("interim", 900_000, session="2")
+    assert (await world.amounts(), (await world.wallet()).owed) == ((100_000, 100_000, 600_000), 100_000)
+    await world.top_up(10 * MB, reference="2")
+    assert (await world.wallet()).owed == 100_000
+    await world.report("stop", 900_000, session="2")
+    assert (await world.amounts(), (await world.wallet()).owed) == ((10 * MB, 0, 600_000), 0)
     await conserved(world)
 
 

@@ -84,7 +84,10 @@ async def test_two_calls_at_once_do_not_spend_the_same_cents_and_what_is_silent_
     assert await world.amounts() == (90, 0, 0)
     assert (await world.prepaid.grant_call(SERVICE, "c2", "431", 60)).granted_s == 60
     assert (await world.prepaid.end_call(SERVICE, "c1", 84)).debited == 84
-    assert await world.amounts() == (60, 60, 54), "what nobody has reserved is taken, and the rest is overshoot"
+    assert await world.amounts() == (60, 60, 0), "what nobody has reserved is taken"
+    assert (await world.wallet()).owed == 54
+    await world.prepaid.end_call(SERVICE, "c2", 0)
+    assert (await world.amounts(), (await world.wallet()).owed) == ((6, 0, 0), 0), "and the rest, once it is given back"
 
 
 async def test_what_no_price_names_or_nothing_was_reserved_for_is_refused(world: PrepaidWorld) -> None:
