@@ -66,6 +66,11 @@ def run(seconds: float, rounds: int) -> Sequence[Result]:
     ]
 
 
+def hundred_million(_seconds: float, _rounds: int) -> Sequence[Result]:
+    """A month of 50,000 services, which takes longer to make than to rate."""
+    return [_measured(_BY_DAY, "by day", 100_000_000)]
+
+
 def _measured(plan: PricePlan, how: str, size: int) -> Result:
     version = TariffVersion(
         version_id=_VERSION,
