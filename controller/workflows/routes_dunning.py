@@ -7,7 +7,7 @@ from controller.http.endpoint import Call, Endpoint, Page
 from controller.http.models import Out
 from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
-from erp.dunning.answers import (
+from erp.dunning.dispute_answers import (
     DisputeIn,
     DisputeOut,
     DisputeQuery,
