@@ -80,6 +80,7 @@ _USAGE = (
     NavItem("Sources", "/usage/sources", "billing:read", needs="/usage-sources"),
     NavItem("Identifiers", "/usage/identifiers", "billing:read", needs="/usage-identifiers"),
     NavItem("Prepaid", "/prepaid", "billing:read", needs="/prepaid"),
+    NavItem("Prepaid notices", "/prepaid-notices", "billing:read", needs="/prepaid-notices"),
 )
 _CHECKS = (
     NavItem("Bills that wait", "/exceptions", "billing:read"),

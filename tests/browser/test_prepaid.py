@@ -127,7 +127,7 @@ def test_a_balance_is_opened_topped_up_looked_at_and_closed(
     assert_nothing_sticks_out(page)
 
     page.goto(f"{address}/prepaid")
-    page.get_by_role("link", name="Notices").click()
+    page.get_by_role("link", name="Prepaid notices").click()
     expect(page.get_by_text("not by mail, tell them otherwise")).to_be_visible()
     assert_nothing_sticks_out(page)
     page.get_by_role("link", name="Decide").click()

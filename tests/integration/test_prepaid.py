@@ -234,6 +234,38 @@ async def test_in_the_garden_a_top_up_opens_it_in_the_middle_of_the_session(data
         assert not await running.room.subscribers.is_suspended(SERVICE)
 
 
+async def test_a_session_of_a_balance_that_is_closed_is_ended_and_what_it_had_not_told_is_debited_first(
+    database: Database, tmp_path: Path
+) -> None:
+    async with bras_world(database, tmp_path) as (_, bras, world):
+        await world.open(slice_=10 * MB, service=SERVICE)
+        await top_up(world, 8 * MB, "1")
+        session = await bras.login("anna", wait_for_start=True)
+        await until(lambda: has_begun(world), "its Start is counted")
+        session.downstream_octets += 3 * MB
+        async with database.begin() as conn:
+            closed = await world.closing.begin_in(conn, SERVICE, pay_out=True, actor=ACTOR, reason="moves away")
+        assert not closed
+        await world.prepaid.follow()
+        await until(lambda: session.ended_at is not None, "the session is ended by a Disconnect")
+        await until(lambda: is_closed(world), "its Stop is counted, and the balance closed")
+        # What it used between the request and its end costs nothing.
+        left = (await world.prepaid.show(SERVICE)).wallet.balance
+        assert 4 * MB < left < 8 * MB
+        assert [c.service_id for c in await world.closing.unpaid()] == [SERVICE]
+        again = await bras.login("anna")
+        assert profile(again) == GOLD.name, "the service is prepaid no more"
+
+
+async def has_begun(world: PrepaidWorld) -> bool:
+    found = await world.prepaid.show(SERVICE)
+    return any(s.session_key is not None for s in found.sessions)
+
+
+async def is_closed(world: PrepaidWorld) -> bool:
+    return (await world.prepaid.show(SERVICE)).wallet.closed_at is not None
+
+
 async def top_up(world: PrepaidWorld, units: int, reference: str) -> None:
     async with world.database.begin() as conn:
         await world.prepaid.top_up_in(conn, SERVICE, units, 0, reference, actor=ACTOR)

@@ -105,7 +105,7 @@ OPEN = (
     ),
     Field(
         "notice_days", "Told before it is gone", "number", unit="days", convert=whole,
-        hint="empty: 7, or half of the above; 0 for never",
+        hint="empty: 7, or half of that time; 0 for never",
     ),
     Field(
         "low_balance", "Told when less is left", "number", convert=whole,
@@ -141,10 +141,7 @@ def _looks(site: Site, api: Api) -> list[WebPage]:
             intro="Paid before it is used: each session reserves a slice, and no balance is ever overdrawn.",
             nothing="No service is prepaid.",
             make=Link("Make a service prepaid", "/prepaid/new"), make_scope=WRITE,
-            links=[
-                *([Link("Receipts", "/receipts")] if _has_receipts(api, visit) else []),
-                *([Link("Notices", "/prepaid-notices")] if api.has("GET", "/prepaid-notices") else []),
-            ],
+            links=[Link("Receipts", "/receipts")] if _has_receipts(api, visit) else [],
         )  # fmt: skip
 
     async def balance(visit: Visit) -> Response:
