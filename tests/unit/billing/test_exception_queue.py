@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,112 +12,28 @@ import httpx2
 import pytest
 
 from billing_bridge.billing import holds
-from billing_bridge.billing.model import DONE
 from billing_bridge.checks.errors import FourEyes
-from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter, Wanted
+from billing_bridge.checks.queue import GONE, HELD, RELEASED, SiteLimits, Waiter
 from billing_bridge.checks.routes import endpoints
-from billing_bridge.checks.service import ChecksService
-from billing_bridge.settings import BillingSettings
-from controller.domain.clock import MovableClock
 from controller.domain.errors import Conflict
-from controller.domain.identity import AccountId, BillRunId, OfferingVersionId
+from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
-from controller.domain.ports import AccountSales, ChargeChecker, RatedBatch, SoldProduct, Waiting
-from controller.domain.price import Flat, PricePlan
 from controller.domain.units import GB
 from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.hierarchy import HierarchyService
 from tests.support.api import api_client
-from tests.support.billing_fakes import PriceList, tariff
-from tests.support.billing_world import BERLIN, BillingWorld, Line, berlin
+from tests.support.billing_fakes import tariff
+from tests.support.billing_world import berlin
+from tests.support.exceptions import BY, PLAN, RIGHT, Office, office_of
 
-PLAN, GIVEN_AWAY, RIGHT = "a" * 32, "9" * 32, "8" * 32
-BY = {"actor": "user:anna", "reason": "the price was agreed by telephone"}
 OTHER = {"actor": "user:bert", "reason": "I have called the customer"}
-
-
-@dataclass
-class Sales:
-    """A SalesBook of what tests say was sold."""
-
-    sold: dict[AccountId, dict[str, SoldProduct]] = field(default_factory=dict)
-
-    def add(self, line: Line, version_id: str, at: object) -> None:
-        product = SoldProduct(OfferingVersionId(version_id), 1, at)  # type: ignore[arg-type]
-        self.sold.setdefault(line.account_id, {})[line.subscription_id] = product
-
-    async def sold_in(self, conn: object, account_ids: Sequence[AccountId]) -> Mapping[AccountId, AccountSales]:
-        return {i: AccountSales("EUR", self.sold.get(i, {})) for i in account_ids}
-
-
-@dataclass
-class Later:
-    """The checker of a world that is made before its checks."""
-
-    checks: ChargeChecker | None = None
-    batches: list[RatedBatch] = field(default_factory=list)
-
-    async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
-        assert self.checks is not None
-        self.batches.append(batch)
-        return await self.checks.check(batch)
-
-
-class Office:
-    """A world whose bills are checked against a catalogue and a book of sales of their own."""
-
-    line: Line
-    """Whose bill waits."""
-
-    def __init__(self, database: Database, directory: Path) -> None:
-        version = tariff(PLAN, "30.00", included=10 * GB)
-        self.given_away = tariff(GIVEN_AWAY, "0.00")
-        later = Later()
-        self.world = BillingWorld(database, directory, [version, self.given_away], berlin(2026, 9, 1, 9), checker=later)
-        self.version = version
-        self.catalog, self.sales = PriceList([version, self.given_away]), Sales()
-        self.clock: MovableClock = self.world.clock
-        self.checks = later.checks = ChecksService(
-            database, self.clock, BillingSettings(zone=BERLIN), catalog=self.catalog, sales=self.sales
-        )
-        self.batches = later.batches
-        self.checks.let_go = self.let_go
-
-    async def let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
-        await self.world.runs.release(bill_run_id, account_id, holds.CHECK, reason=reason, actor=actor)
-
-    async def waits(self, run: BillRunId) -> set[AccountId]:
-        return await self.world.runs.book.waiting(run)
-
-    async def run_again(self, run: BillRunId) -> None:
-        """Wait for the job that a release has started."""
-        await self.world.jobs.wait(f"bill-run.v1:{run}:1")
-
-    def agree(self, fee: str) -> None:
-        """The catalogue says another fee than billing has copied."""
-        plan = PricePlan(prices=(Flat(code="fee", amount=Decimal(fee)), *self.version.plan.prices[1:]))
-        self.catalog.add(replace(self.version, plan=plan))
-
-    async def bill(self) -> BillRunId:
-        await self.world.launch()
-        return BillRunId(await self.world.bill())
-
-    async def waiting(self, state: str | None = HELD) -> list[Waiter]:
-        return await self.checks.page(Wanted(state), "", 100)
-
-    async def documents(self, run: BillRunId) -> int:
-        return (await self.world.billing.bill_run(run)).documents
 
 
 @pytest.fixture
 async def office(database: Database, tmp_path: Path) -> AsyncIterator[Office]:
-    made = Office(database, tmp_path)
-    await made.world.entity()
-    try:
+    async with office_of(database, tmp_path) as made:
         yield made
-    finally:
-        await made.world.close()
 
 
 @pytest.fixture
@@ -267,65 +183,6 @@ async def test_a_line_that_another_account_pays_for_is_one_of_its_bill(office: O
     assert "foreign-line" in waiting.reason
 
 
-async def one_forgotten(office: Office) -> tuple[BillRunId, Line]:
-    """Two accounts have a plan; of one of them billing has copied that it costs nothing, so it has no bill."""
-    for line in (right := await office.world.activate(PLAN), forgotten := await office.world.activate(GIVEN_AWAY)):
-        office.sales.add(line, PLAN if line is right else GIVEN_AWAY, office.clock.now())
-    plan = PricePlan(prices=(Flat(code="fee", amount=Decimal("30.00")),))
-    office.catalog.add(replace(office.given_away, plan=plan))
-    return await office.bill(), forgotten
-
-
-async def test_a_bill_that_should_be_there_and_is_not_waits_for_a_person_with_its_price(office: Office) -> None:
-    run, forgotten = await one_forgotten(office)
-    (waiter,) = await office.waiting()
-    assert (waiter.account_id, waiter.checks) == (forgotten.account_id, ("no-bill",))
-    assert (waiter.net, waiter.at_stake) == (Money(0, "EUR"), Money(3000, "EUR"))
-    assert waiter.findings[0].text.startswith("fee missing: ")
-    assert waiter.findings[0].period_first_on == date(2026, 9, 1)
-    assert await office.documents(run) == 1
-    assert await office.waits(run) == {forgotten.account_id}
-
-
-async def test_a_missing_bill_is_asked_about_once_a_period(office: Office) -> None:
-    await one_forgotten(office)
-    office.clock.advance(timedelta(days=1))
-    await office.world.bill()
-    assert len(await office.waiting()) == 1, "nothing more is missing than the day before"
-    office.clock.move_to(berlin(2026, 10, 1, 9))
-    await office.world.bill()
-    asked = [[f.period_first_on for f in waiter.findings] for waiter in await office.waiting()]
-    assert asked == [[date(2026, 9, 1)], [date(2026, 10, 1)]]
-
-
-async def test_whoever_says_that_no_bill_is_right_ends_the_hold_and_no_document_is_made(office: Office) -> None:
-    run, _ = await one_forgotten(office)
-    (waiter,) = await office.waiting()
-    assert (await office.checks.release(waiter.exception_id, **BY)).state == GONE
-    await office.run_again(run)
-    assert not await office.waits(run)
-    assert await office.documents(run) == 1
-    assert (await office.world.billing.bill_run(run)).state == DONE
-    assert len(await office.waiting(None)) == 1, "nobody is asked once more about the same"
-
-
-async def test_a_bill_that_was_missing_is_made_when_its_cause_was_mended(office: Office) -> None:
-    """The catalogue's price reaches billing late: the account has its bill in the very run that missed it."""
-    run, forgotten = await one_forgotten(office)
-    (waiter,) = await office.waiting()
-    right = replace(tariff(RIGHT, "30.00"), offering_id=office.given_away.offering_id, number=2)
-    for known in (office.world.prices, office.catalog):
-        known.add(right)
-    await office.world.change(forgotten, GIVEN_AWAY, RIGHT)
-    office.sales.add(forgotten, RIGHT, office.clock.now())
-    await office.checks.release(waiter.exception_id, **BY)
-    await office.run_again(run)
-    assert not await office.waiting()
-    assert await office.documents(run) == 2
-    (again,) = await office.world.runs.again.rated_again(run, None, 10)
-    assert (again.outcome, again.before, [d.net.minor for d in again.after]) == ("changed", [], [3000])
-
-
 async def test_a_bill_that_has_become_another_one_waits_as_an_exception_of_its_own(office: Office) -> None:
     """Two people let it go; meanwhile it is ten times as much: both are asked again, and neither decision is lost."""
     run, waiter = await one_wrong_of_two(office)
@@ -363,18 +220,6 @@ async def test_one_who_waits_and_has_become_another_bill_is_decided_anew_by_what
     assert (now.exception_id, now.state, now.released_by) == (waiter.exception_id, HELD, None)
     assert (now.net.minor, now.at_stake.minor > waiter.at_stake.minor) == (waiter.net.minor * 10, True)
     assert await office.waits(run) == {waiter.account_id}
-
-
-async def test_an_account_whose_line_begins_after_the_run_is_not_missed(office: Office) -> None:
-    await office.world.activate(PLAN)
-    before = office.clock.now()
-    office.clock.advance(timedelta(days=5))
-    line = await office.world.activate(PLAN)
-    await office.world.launch()
-    run = BillRunId(await office.world.bill(as_of=before))
-    assert [b.account_ids for b in office.batches if line.account_id in b.account_ids], "it was looked at"
-    assert await office.documents(run) == 1
-    assert not await office.waiting()
 
 
 async def test_the_queue_over_http(office: Office, api: httpx2.AsyncClient) -> None:
