@@ -39,6 +39,10 @@ class PrepaidTelling:
         self._clock = clock
         self._prepaid = prepaid
 
+    async def is_due(self, conn: AsyncConnection) -> bool:
+        """Whether anybody is to be told anything now."""
+        return bool(await repository.to_tell(conn, self._prepaid.day_of(self._clock.now()), 1))
+
     async def take_in(self, conn: AsyncConnection, limit: int) -> tuple[list[ToTell], bool]:
         """What is to be told now, by services; and whether there may be more."""
         now = self._clock.now()

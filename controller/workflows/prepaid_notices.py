@@ -60,7 +60,9 @@ class PrepaidNotices(MailedNotices[PrepaidNotice]):
         self._telling = telling
 
     async def look(self) -> int:
-        made, more = 0, True
+        async with self._database.read() as conn:
+            more = await self._telling.is_due(conn)
+        made = 0
         while more:
             async with self._database.begin() as conn:
                 found, more = await self._telling.take_in(conn, _PAGE)
