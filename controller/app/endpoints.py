@@ -13,7 +13,8 @@ from billing_bridge.prepaid import routes as prepaid_routes
 from billing_bridge.sources import routes as source_routes
 from billing_bridge.suspense import routes as suspense_routes
 from collectors import routes as collector_routes
-from controller.app.rooms import Assurance, Collection, Erp, Foundation, Money, Network, Prepaid
+from controller.app.charging import Assurance, Money, Prepaid
+from controller.app.rooms import Collection, Erp, Foundation, Network
 from controller.domain.clock import Clock
 from controller.http.endpoint import Endpoint
 from controller.provisioning import routes as provisioning_routes

@@ -10,27 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from billing_bridge.billing.accounts import AccountBilling
-from billing_bridge.billing.holds import CHECK
-from billing_bridge.billing.rerating import Reratings
-from billing_bridge.billing.run_book import RunBook
-from billing_bridge.billing.service import BillingService
-from billing_bridge.billing.trial import PriceTrials
-from billing_bridge.checks.billed import BilledLines
-from billing_bridge.checks.recount import Recount
-from billing_bridge.checks.service import ChecksService
-from billing_bridge.mediation.service import MediationService
-from billing_bridge.mrr.service import RecurringRevenue
-from billing_bridge.prepaid.closing import PrepaidClosing
-from billing_bridge.prepaid.counter import PrepaidCounter
-from billing_bridge.prepaid.service import PrepaidService
-from billing_bridge.prepaid.telling import PrepaidTelling
-from billing_bridge.reading import BillingReader
-from billing_bridge.settings import BillingSettings
-from billing_bridge.sources.intake import Intake
-from billing_bridge.sources.measured import MeasuredIntake
-from billing_bridge.sources.service import SourceService
-from billing_bridge.suspense.service import SuspenseService
 from collectors.health import HealthStore
 from collectors.ipfix.collector import IpfixCollector
 from collectors.ipfix.flows import networks
@@ -43,7 +22,6 @@ from collectors.usage_feed import UsageFeed
 from collectors.usage_journal import UsageJournal
 from controller.app.settings import Settings
 from controller.domain.clock import Clock
-from controller.domain.identity import AccountId, BillRunId
 from controller.domain.ports import DeviceHealth, Secret, UsageIntake
 from controller.domain.service import SpeedProfile
 from controller.domain.units import KBPS
@@ -59,16 +37,7 @@ from controller.store.stream import Stream
 from controller.store.timeseries import KeptTimeSeries
 from controller.store.usage_log import UsageLog
 from controller.store.usage_reader import UsageLogReader
-from controller.workflows.assurance_nights import AssuranceNights
-from controller.workflows.bill_run import BillRuns
-from controller.workflows.certify import Certifier
 from controller.workflows.contract_notices import ContractNotices
-from controller.workflows.explain import Explainer
-from controller.workflows.leakage import Leakage
-from controller.workflows.prepaid import PrepaidSales
-from controller.workflows.prepaid_notices import PrepaidNotices
-from controller.workflows.preview import Previews
-from controller.workflows.reconciliation import Reconciliation
 from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
@@ -83,12 +52,10 @@ from erp.dunning.service import DunningService
 from erp.finance.adjusting import Adjusting
 from erp.finance.agreements import Agreements
 from erp.finance.books import BooksService
-from erp.finance.control import ControlAccounts
 from erp.finance.deposits import DepositService
 from erp.finance.late_fees import LateFees
 from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import HttpLevies
-from erp.finance.prepayments import Prepayments
 from erp.finance.proposals import ProposalService
 from erp.finance.recognising import Recogniser
 from erp.finance.resale import ResaleService
@@ -96,25 +63,20 @@ from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
 from erp.finance.taxes import TaxService
-from erp.finance.vouchers import Receipts
 from erp.inventory.service import InventoryService
 from erp.orders.contracts import ContractService
 from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
-from erp.orders.repository import versions_of_service as ordered_versions
-from erp.orders.sales import OrderedSales
 from erp.orders.service import OrderService
 from erp.payments.room import PaymentsRoom
 from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
-from radius.accounting.holders import SessionHolders
 from radius.accounting.quarantine import QuarantineService
 from radius.accounting.recorder import AccountingRecorder
 from radius.accounting.settings import AccountingSettings
 from radius.accounting.views import SessionRepository
 from radius.accounting.whois import Whois
-from radius.live import LiveAccess
 from radius.radsec.settings import RadsecSettings
 from radius.room import RadiusRoom
 from radius.settings import RadiusSettings
@@ -349,106 +311,3 @@ class Collection:
         if self.telemetry is None:
             return "absent", "no broker is configured"
         return ("ok", "connected") if self.telemetry.problem is None else ("down", self.telemetry.problem)
-
-
-class Money:
-    """Mediation, rating, billing, and the bill run that joins them with finance."""
-
-    def __init__(self, base: Foundation, erp: Erp) -> None:
-        zone = ZoneInfo(base.settings.entity_zone)
-        settings = BillingSettings(zone=zone)
-        self.mediation = MediationService(base.database, base.clock, base.usage, settings)
-        self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
-        holders = SessionHolders()
-        self.suspense = SuspenseService(base.database, base.clock, settings, holders)
-        self.sources = SourceService(base.database, base.clock, settings)
-        self.intake = Intake(base.database, base.clock, settings, holders)
-        self.measured = MeasuredIntake(base.database, base.clock, self.sources, self.intake)
-        self.accounts = AccountBilling(base.database, base.clock, erp.crm, settings)
-        self.reratings = Reratings(base.database, base.clock, settings)
-        self.trials = PriceTrials(base.database, base.clock, settings)
-        self.revenue = RecurringRevenue(base.database, base.clock, settings)
-        self.reader = BillingReader(base.database)
-        self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
-        self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
-        book = RunBook(base.database, base.clock)
-        self.certifier = Certifier(base.database, base.clock, base.box, book, erp.finance, base.usage)
-        self.previews = Previews(self.billing, book, erp.finance)
-        self.bill_runs = BillRuns(
-            base.database,
-            base.clock,
-            base.jobs,
-            self.billing,
-            self.mediation,
-            erp.finance,
-            base.usage,
-            certifier=self.certifier,
-            checker=self.checks,
-            sources=self.sources,
-        )
-        self._jobs = base.jobs
-        self.checks.let_go = self._let_go
-        self.bill_runs.register()
-
-    async def _let_go(self, bill_run_id: BillRunId, account_id: AccountId, actor: str, reason: str) -> None:
-        if not self._jobs.is_open:
-            return  # a process that runs no jobs decides all the same; one that does carries it out
-        await self.bill_runs.release(bill_run_id, account_id, CHECK, reason=reason, actor=actor)
-
-
-class Prepaid:
-    """Balances: RADIUS asks for slices of them, the usage log debits them, finance keeps the money."""
-
-    def __init__(self, base: Foundation, erp: Erp, network: Network) -> None:
-        settings = BillingSettings(zone=ZoneInfo(base.settings.entity_zone))
-        self.balances = PrepaidService(
-            base.database, base.clock, base.usage, erp.catalog, network.radius.crediting, settings
-        )
-        self.balances.plans.ordered = ordered_versions
-        erp.placement.refuse_tariff = self.balances.plans.refuse
-        closing = PrepaidClosing(base.database, base.clock, self.balances)
-        self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances, closing)
-        prepayments = Prepayments(base.clock, erp.crm, erp.finance.settlement)
-        self.sales = PrepaidSales(base.database, self.balances, closing, prepayments, erp.crm)
-        self.receipts = Receipts(base.database)
-        self.notices = PrepaidNotices(
-            base.database,
-            base.clock,
-            erp.crm,
-            PrepaidTelling(base.clock, self.balances),
-            mailer=erp.mailer,
-            sender=base.settings.mail_from,
-            process=base.settings.executor_id,
-        )
-        network.radius.use_credit(self.balances, self.balances.without_credit, self.balances.told_limit)
-
-
-class Assurance:
-    """What is carried beside what is billed: leakage and reconciliation."""
-
-    def __init__(self, base: Foundation, erp: Erp, network: Network, collection: Collection, money: Money) -> None:
-        zone = ZoneInfo(base.settings.entity_zone)
-        self.leakage = Leakage(
-            base.database,
-            base.clock,
-            zone,
-            base.settings.entity_currency,
-            billed=BilledLines(base.database),
-            catalog=erp.catalog,
-            inventory=erp.inventory,
-            radius=LiveAccess(base.database),
-            onus=collection.onus,
-            access=network.provisioning,
-        )
-        self.reconciliation = Reconciliation(
-            base.database,
-            base.clock,
-            zone,
-            recount=Recount(base.database, base.usage, BillingSettings(zone=zone)),
-            mediation=money.mediation,
-            usage=base.usage,
-            series=base.series,
-            access=network.provisioning,
-        )
-        control = ControlAccounts(base.clock, erp.crm, erp.books)
-        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation, control.look)

@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.app import auth_routes, demo_routes, endpoints, record_routes
 from controller.app.auth import AuthService
 from controller.app.bus import Bus, Subscriptions
+from controller.app.charging import Assurance, Money, Prepaid
 from controller.app.noc_data import NocGatherer
-from controller.app.rooms import Assurance, Collection, Erp, Foundation, Money, Network, Prepaid
+from controller.app.rooms import Collection, Erp, Foundation, Network
 from controller.app.server import Health, HttpServer, build_app
 from controller.app.settings import Settings
 from controller.app.site import web_site
