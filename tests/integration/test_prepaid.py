@@ -303,3 +303,28 @@ async def test_a_process_killed_at_the_commit_of_a_debit_debits_it_once(
         assert debits == [-3 * MB]
     finally:
         await world.log.close()
+
+
+async def test_processes_killed_while_a_balance_is_being_closed_leave_it_to_be_closed_with_all_that_was_used(
+    database: Database, tmp_path: Path
+) -> None:
+    world = PrepaidWorld(database, clock=SystemClock())
+    try:
+        await world.open(slice_=2 * MB)
+        await world.top_up(10 * MB)
+        await world.prepaid.reserve(KILLED, "line 1", NAS)
+        await world.report("start")
+        await world.report("interim", MB)
+        assert not await world.close(pay_out=True)
+        await world.report("stop", MB, count=False)
+        url = database.url.render_as_string(hide_password=False)
+        for when in ("before", "after"):
+            killed = zygote.start("tests.support.prepaid_child", url, when, output=tmp_path / "said")
+            assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL, (tmp_path / "said").read_text()
+            found = await world.prepaid.show(KILLED)
+            assert (found.wallet.closed_at, found.closing is not None) == (None, True)
+        await world.counter.catch_up()
+        assert (await world.amounts(), (await world.wallet()).closed_at is not None) == ((9 * MB, 0, 0), True)
+        assert [c.pay_out for c in await world.closing.unpaid()] == [True]
+    finally:
+        await world.log.close()
