@@ -30,6 +30,7 @@ from billing_bridge.billing.service import BillingService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import entitlement, subscription, tariff, usage_day
+from controller.app.cli import GC_THRESHOLDS
 from controller.app.schema import metadata
 from controller.domain.clock import Clock, MovableClock
 from controller.domain.identity import AccountId, OfferingId, OfferingVersionId, new_id
@@ -90,11 +91,12 @@ async def _measure(url: str, directory: Path, size: int, postgres: Postgres | No
     await jobs.launch()
     gc.collect()
     gc.freeze()  # as `headend serve` does
+    gc.set_threshold(*GC_THRESHOLDS)
     before_mb = _peak_mb()
     helper = _helper(url, directory) if postgres else None
     began, cpu, theirs = time.perf_counter(), time.process_time(), postgres.processor_s() if postgres else 0.0
     made = await runs.start(as_of=None, account_id=None, actor="user:bench")
-    documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}")
+    documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}", poll_s=0.25)
     took, spent = time.perf_counter() - began, time.process_time() - cpu
     theirs = postgres.processor_s() - theirs if postgres else 0.0
     assert documents == size, f"{documents} documents for {size} subscriptions"
@@ -170,6 +172,7 @@ async def help_until_told(url: str, directory: Path) -> None:
     jobs, _ = room(database, clock, CrmService(database, clock), directory)
     await jobs.launch()
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     print("listening", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await jobs.close()

@@ -17,9 +17,8 @@ class BillingSettings:
     """decimal.ROUND_* mode of the one rounding of each charge. Commercial rounding is the habit of the trade."""
     anchor_day: int = 1
     """Day of the month (1 … 31) on which the periods of new subscriptions begin. Stored with each subscription."""
-    accounts_per_batch: int = 250
-    """Accounts rated and invoiced in one transaction each: enough of them that statements cost little beside them, few
-    enough to show progress, and to hold the SQLite writer for a fifth of a second at most."""
+    accounts_per_batch: int | None = None
+    """Accounts rated and invoiced in one transaction each; None is what suits the database, see `batch_on`."""
     records_per_batch: int = 750
     """Usage records mediated in one transaction: bounds memory and how long the SQLite writer is held (about 0.1 s)."""
     poll_s: float = 1.0
@@ -38,3 +37,8 @@ class BillingSettings:
     """Seconds between counts of the suspense for the metrics."""
     usage_wait_s: float = 900.0
     """Seconds that a bill run waits for sources of usage that lag, before it fails and names them."""
+
+    def batch_on(self, *, sqlite: bool) -> int:
+        """Accounts of a batch: enough of them that statements cost little beside them, few enough to show progress, and
+        to hold SQLite's only writer for a fifth of a second at most."""
+        return self.accounts_per_batch or (250 if sqlite else 500)

@@ -206,9 +206,6 @@ class RadiusRoom:
         # What was loaded stays for the life of the process; walking 100,000 subscribers in each full collection would
         # hold up every packet that arrives meanwhile.
         gc.freeze()
-        # Most of what a packet leaves behind for some seconds is no cycle. At the default of 700 objects a tenth of the
-        # processor's time goes into looking at it again and again.
-        gc.set_threshold(*_GC_THRESHOLDS)
         for name in unserved(self.settings.eap_methods, self.settings.password_form):
             log.warning("radius.eap.method-unserved", method=name, password_form=self.settings.password_form)
         await self.sessions.changes.start()
@@ -242,10 +239,6 @@ class RadiusRoom:
         registry.register(RadiusCollector(self.counters, self.directory))
         registry.register(self._eap)
         registry.register(PoolCollector(self.leases))
-
-
-_GC_THRESHOLDS = (20_000, 20, 20)
-"""Containers made since the last young collection, young collections per middle one, middle ones per full one."""
 
 
 def _duplicates(settings: RadiusSettings) -> Duplicates:

@@ -30,6 +30,7 @@ from controller.domain.identity import (
 from controller.domain.money import Money
 from controller.domain.price import ProductKind
 from controller.store.many import insert_all, one_of
+from controller.store.turns import in_turns
 
 _KEY = (
     charge.c.subscription_id,
@@ -47,7 +48,7 @@ _UNSOLD: AsSold = {"tax_category": "S", "tax_included": False, "names": (), "pro
 
 async def add_charges(conn: AsyncConnection, batch: int, rated: Sequence[RatedCharge], now: datetime) -> None:
     """Write charges and their evidence."""
-    await insert_all(conn, charge, [_charge_row(r, batch, now) for r in rated])
+    await insert_all(conn, charge, [_charge_row(r, batch, now) async for r in in_turns(rated)])
     await usage_rows.add_evidence(conn, rated)
     await booked.add_evidence(conn, [(r.charge.charge_id, day) for r in rated for day in r.calls])
 
@@ -67,7 +68,7 @@ async def charges_of(
     rows = (await conn.execute(query)).all()
     known = await tariff_rows.tariffs(conn, {row.version_id for row in rows})
     sold = {version_id: as_sold(tariff) for version_id, tariff in known.items()}
-    return [to_charge(row, sold[row.version_id]) for row in rows]
+    return [to_charge(row, sold[row.version_id]) async for row in in_turns(rows)]
 
 
 async def charged(

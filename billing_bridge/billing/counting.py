@@ -8,7 +8,7 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import assessment, corrections, payers, recurring, tariff_rows, usage_rows
+from billing_bridge.billing import assessment, corrections, payers, recurring, tariff_rows
 from billing_bridge.billing.day_by_day import Counter
 from billing_bridge.billing.model import RatedCharge, Subscription
 from billing_bridge.billing.parts import Before, Part, sum_of, together
@@ -62,7 +62,7 @@ async def count(
     versions |= {found.version_id for found in opening.values()}
     tariffs = await tariff_rows.tariffs(conn, versions)
     corrected = await corrections.of_versions(conn, versions)
-    read = await usage_rows.octets_of(conn, subscriptions)
+    read = {s.service_id: s.usage_octets for s in subscriptions}
     counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
     found = []

@@ -34,6 +34,10 @@ _COLUMNS = (
 _WITHOUT_CONTENT = (*(bill_draft.c[name] for name in _COLUMNS if name != "content"), null().label("content"))
 
 
+Digest = tuple[AccountId, str, bytes]
+"""Account, currency, and of what."""
+
+
 @dataclass(frozen=True, slots=True)
 class DraftSums:
     """Of one currency, in minor units."""
@@ -101,12 +105,16 @@ async def set_issued(
 ) -> None:
     """These have their documents, which say what these digests are of."""
     own = (bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.batch == batch)
-    known = await conn.execute(select(bill_draft.c.account_id, bill_draft.c.currency, bill_draft.c.sha256).where(*own))
-    for row in known.all():
+    query = select(bill_draft.c.account_id, bill_draft.c.currency, bill_draft.c.sha256).where(*own)
+    known = (await conn.execute(query)).all()
+    for row in known:
         sha256 = issued.get((row.account_id, row.currency), row.sha256)
         if sha256 != row.sha256:
             one = update(bill_draft).where(*_key(bill_run_id, row.account_id, row.currency))
             await conn.execute(one.values(sha256=sha256))
+    if all((row.account_id, row.currency) in issued for row in known):
+        await conn.execute(update(bill_draft).where(*own).values(issued=True))
+        return
     for currency in sorted({currency for _, currency in issued}):  # of an account one may have left, and another not
         done = one_of(conn, bill_draft.c.account_id, sorted(i for i, of in issued if of == currency))
         await conn.execute(update(bill_draft).where(*own, bill_draft.c.currency == currency, done).values(issued=True))
@@ -176,11 +184,13 @@ async def page(
     return [_draft(row) for row in rows]
 
 
-async def each_issued(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[DraftTotal]:
-    """Those with a document, in order of account and currency, as they come from the database."""
-    query = select(bill_draft).where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.issued)
-    async for row in await conn.stream(query.order_by(bill_draft.c.account_id, bill_draft.c.currency)):
-        yield _draft(row)
+async def digests(conn: AsyncConnection, bill_run_id: BillRunId, at_a_time: int) -> AsyncIterator[Sequence[Digest]]:
+    """Of those with a document, so many at a time, in order of account and currency, as they come from the database."""
+    query = select(bill_draft.c.account_id, bill_draft.c.currency, bill_draft.c.sha256)
+    query = query.where(bill_draft.c.bill_run_id == bill_run_id, bill_draft.c.issued)
+    rows = await conn.stream(query.order_by(bill_draft.c.account_id, bill_draft.c.currency))
+    async for some in rows.partitions(at_a_time):
+        yield [tuple(row) for row in some]
 
 
 async def differing(

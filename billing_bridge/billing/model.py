@@ -82,6 +82,8 @@ class Subscription:
     """The last entry of a pause that `pauses` holds."""
     calls: Sequence[BookedCall] = ()
     ports: Ports = field(default_factory=Ports)
+    usage_octets: int = 0
+    """What `usage` comes to, added up by the database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,12 +232,13 @@ async def _whole(
             [entry.change for entry in changes[row.subscription_id]],
             max((entry.sequence for entry in changes[row.subscription_id]), default=0),
             charged.get(row.subscription_id, {}),
-            usage.get(row.service_id, []),
+            usage[row.service_id].days if row.service_id in usage else [],
             cycles[row.subscription_id],
             pauses.in_force(paused.get(row.subscription_id, [])),
             max((entry.sequence for entry in paused.get(row.subscription_id, [])), default=0),
             calls.get(row.service_id, []),
             measured.get(row.service_id, ports.Ports()),
+            usage[row.service_id].octets if row.service_id in usage else 0,
         )
         for row in rows
     ]

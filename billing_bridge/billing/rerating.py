@@ -104,7 +104,7 @@ class Reratings:
             corrections.require_same_plan(*prices)
         async with self._database.read() as conn:
             accounts = await repository.accounts_with(conn, offering_id)
-        size = self._settings.accounts_per_batch
+        size = self._settings.batch_on(sqlite=self._database.is_sqlite)
         for n in range(0, len(accounts), size):
             await self._preview(found, accounts[n : n + size], offering_id, prices)
         return found

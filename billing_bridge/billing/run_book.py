@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import charge_rows, drafts, holds, runs, taking
-from billing_bridge.billing.drafts import DraftSums
+from billing_bridge.billing.drafts import Digest, DraftSums
 from billing_bridge.billing.holds import WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
     CHECKED,
@@ -126,10 +126,10 @@ class RunBook:
         async with self._database.read() as conn:
             return await drafts.differing(conn, bill_run_id, preview_id, after, limit)
 
-    async def each_issued(self, bill_run_id: BillRunId) -> AsyncGenerator[DraftTotal]:
-        """The drafts that have their document, in order of account and currency."""
+    async def digests(self, bill_run_id: BillRunId, at_a_time: int) -> AsyncGenerator[Sequence[Digest]]:
+        """Of the drafts that have their document, so many at a time, in order of account and currency."""
         async with self._database.read() as conn:
-            async for found in drafts.each_issued(conn, bill_run_id):
+            async for found in drafts.digests(conn, bill_run_id, at_a_time):
                 yield found
 
     async def sums(self, bill_run_id: BillRunId, *, issued: bool = False) -> list[DraftSums]:

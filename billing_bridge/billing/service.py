@@ -175,7 +175,7 @@ class BillingService:
     async def plan_run(self, bill_run_id: BillRunId) -> int:
         """Freeze the accounts into batches, once; returns the number of batches."""
         run = await self.bill_run(bill_run_id)
-        size = self._settings.accounts_per_batch
+        size = self._settings.batch_on(sqlite=self._database.is_sqlite)
         async with self._database.begin() as conn:
             together = await payers.families(conn, run.account_id)
             return await runs.freeze(conn, bill_run_id, payers.batches(together, size))

@@ -87,7 +87,7 @@ class PriceTrials:
         today = local_date(self._clock.now(), self._settings.zone)
         async with self._database.read() as conn:
             accounts = await repository.accounts_with(conn, draft.offering_id)
-        size = self._settings.accounts_per_batch
+        size = self._settings.batch_on(sqlite=self._database.is_sqlite)
         for n in range(0, len(accounts), size):
             async with self._database.read() as conn:
                 since = today - timedelta(days=93)

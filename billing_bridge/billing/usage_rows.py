@@ -1,7 +1,7 @@
 """Rows of usage by day, as a bill run reads them, and of the days that a charge names as its evidence.
 
-A run reads a month of days for each subscription: they are what it has most of, so they are read in order, and what a
-charge names of them travels as one row.
+A run reads a month of days for each subscription: they are what it has most of, so those of a service travel as one
+row, with an array for each column, and so does what a charge names of them.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from itertools import groupby
-from operator import attrgetter
+from itertools import repeat
+from typing import NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing.model import DayUsage, RatedCharge, Subscription
+from billing_bridge.billing.model import DayUsage, RatedCharge
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import charge_usage, suspense, usage_day
 from controller.domain.identity import ServiceId
 from controller.store.many import insert_rows, looked_up, one_of
+from controller.store.turns import in_turns
 
 _OF_DAY = (
     usage_day.c.service_id,
@@ -35,12 +36,31 @@ _DAY = timedelta(days=1)
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
 
-async def of_services(
-    conn: AsyncConnection, service_ids: Sequence[str], since: date
-) -> Mapping[ServiceId, list[DayUsage]]:
-    """Days that count on `since` or later: on themselves, or on the day to which they were released. In order."""
-    own = select(*_OF_DAY).where(looked_up(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
-    days = [DayUsage(*row) for row in (await conn.execute(own)).all()]
+class Used(NamedTuple):
+    """What a run reads of a service: its days in order, and what they come to, added up by the database."""
+
+    days: list[DayUsage]
+    octets: int
+
+
+_NOTHING = Used([], 0)
+
+
+async def of_services(conn: AsyncConnection, service_ids: Sequence[str], since: date) -> Mapping[ServiceId, Used]:
+    """Days that count on `since` or later: on themselves, or on the day to which they were released."""
+    in_json = func.json_agg if conn.dialect.name == "postgresql" else func.json_group_array
+    own = select(
+        usage_day.c.service_id,
+        func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets),
+        *(cast(in_json(column), Text) for column in _OF_DAY[1:]),
+    ).where(looked_up(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
+    rows = (await conn.execute(own.group_by(usage_day.c.service_id))).all()
+    found = {}
+    async for service_id, octets, *columns in in_turns(rows):
+        days, *figures = map(json.loads, columns)
+        used = list(map(DayUsage, repeat(service_id), map(date.fromisoformat, days), *figures))
+        used.sort()
+        found[service_id] = Used(used, int(octets))
     released = (
         select(*_OF_DAY, suspense.c.counted_on)
         .join(suspense, and_(suspense.c.service_id == usage_day.c.service_id, suspense.c.day == usage_day.c.day))
@@ -50,30 +70,20 @@ async def of_services(
             suspense.c.counted_on >= since,
         )
     )
-    elsewhere = [DayUsage(*row) for row in await conn.execute(released)]
-    if elsewhere:
-        days = list({(u.service_id, u.day): u for u in [*days, *elsewhere]}.values())
-    days.sort()  # as they lie in the table they are nearly in order, which the database would not make use of
-    return {service_id: list(found) for service_id, found in groupby(days, attrgetter("service_id"))}
-
-
-async def octets_of(conn: AsyncConnection, subscriptions: Sequence[Subscription]) -> dict[ServiceId, int]:
-    """What each service used on the days that these were read with, added up by the database."""
-    used = {s.service_id: s.usage for s in subscriptions if s.usage}
-    since = min((u.day for usage in used.values() for u in usage if u.released_to is None), default=date.max)
-    found = {service_id: sum(u.octets for u in usage if u.day < since) for service_id, usage in used.items()}
-    total = func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets)
-    query = select(usage_day.c.service_id, total).where(
-        looked_up(conn, usage_day.c.service_id, sorted(used)), usage_day.c.day >= since
-    )
-    for service_id, octets in await conn.execute(query.group_by(usage_day.c.service_id)):
-        found[service_id] += int(octets)
+    elsewhere: dict[ServiceId, dict[date, DayUsage]] = {}
+    for row in await conn.execute(released):
+        elsewhere.setdefault(row.service_id, {})[row.day] = DayUsage(*row)
+    for service_id, days in elsewhere.items():
+        before = found.get(service_id, _NOTHING)
+        earlier = sum(used.octets for day, used in days.items() if day < since)
+        every = {u.day: u for u in before.days} | days
+        found[service_id] = Used(sorted(every.values()), before.octets + earlier)
     return found
 
 
 async def add_evidence(conn: AsyncConnection, rated: Sequence[RatedCharge]) -> None:
     """What charges for usage name: all days of a charge in one row."""
-    rows = [(r.charge.charge_id, *_packed(r.evidence)) for r in rated if r.evidence]
+    rows = [(r.charge.charge_id, *_packed(r.evidence)) async for r in in_turns(rated) if r.evidence]
     await insert_rows(conn, charge_usage, _EVIDENCE, rows)
 
 

@@ -210,12 +210,12 @@ class Jobs:
         )
         return JobStatus(job_id, found.name, state, None if found.error is None else str(found.error))
 
-    async def wait(self, job_id: str) -> Any:
+    async def wait(self, job_id: str, *, poll_s: float = 0.05) -> Any:
         """Wait for the end; return the workflow's result or raise its error. Raises NotFound."""
         if await self.status(job_id) is None:
             raise NotFound(f"no job {job_id}")
         handle: Any = await DBOS.retrieve_workflow_async(job_id)
-        return await handle.get_result(polling_interval_sec=0.05)
+        return await handle.get_result(polling_interval_sec=poll_s)
 
     async def close(self) -> None:
         """Stop at once: running workflows are interrupted between two effects and go on at the next launch."""
@@ -269,6 +269,7 @@ class Jobs:
             "application_version": _VERSION,
             "max_executor_threads": _MAX_THREADS,
             "notification_listener_polling_interval_sec": self.poll_s,
+            "notification_coalesce_sec": 1.0,  # for streams and events, which nobody here uses; else 100 times a second
             "enable_otlp": False,
             "log_level": "ERROR",
         }

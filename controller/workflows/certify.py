@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import aclosing
+from itertools import zip_longest
 
 import structlog
 from prometheus_client import Counter
 
 from billing_bridge.billing.again_book import AgainBook
-from billing_bridge.billing.model import BillRun, DraftTotal
+from billing_bridge.billing.model import BillRun
 from billing_bridge.billing.run_book import RunBook
 from controller.domain.clock import Clock
 from controller.domain.identity import BillRunId
@@ -19,12 +20,12 @@ from controller.store.secrets import SecretBox
 from controller.store.signing import Signer
 from controller.workflows import certificate
 from controller.workflows.certificate import Agreement, Facts, Unproven
-from erp.finance.run_proof import IssuedDraft
 from erp.finance.service import FinanceService
 
 log = structlog.get_logger()
 
 PURPOSE = "bill-run-certificate"
+_AT_A_TIME = 1000
 _unproven = Counter("headend_bill_runs_unproven_total", "Bill runs stopped because their sums do not agree", ["when"])
 
 
@@ -123,22 +124,20 @@ class Certifier:
         """Drafts and documents, side by side in the order of accounts: any number of them in little memory."""
         digest, count, differing = hashlib.sha256(), 0, 0
         async with (
-            aclosing(self._finance.each_document(bill_run_id)) as documents,
-            aclosing(self._book.each_issued(bill_run_id)) as drafts,
+            aclosing(self._finance.digests(bill_run_id, _AT_A_TIME)) as documents,
+            aclosing(self._book.digests(bill_run_id, _AT_A_TIME)) as drafts,
         ):
             while True:
-                draft, document = await anext(drafts, None), await anext(documents, None)
-                if draft is None and document is None:
+                own, issued = await anext(drafts, None), await anext(documents, None)
+                if own is None and issued is None:
                     return Agreement(count, differing, digest.hexdigest())
-                count += 1
-                if draft is None or document is None or _key(draft) != _key(document):
-                    return Agreement(count, differing + 1, digest.hexdigest())
-                differing += draft.sha256 != document.draft_sha256
-                digest.update(f"{draft.account_id}|{draft.net.currency}|{document.draft_sha256.hex()}\n".encode())
-
-
-def _key(found: DraftTotal | IssuedDraft) -> tuple[str, str]:
-    return found.account_id, found.net.currency
+                for draft, document in zip_longest(own or (), issued or ()):
+                    count += 1
+                    if draft is None or document is None or draft[:2] != document[:2]:
+                        return Agreement(count, differing + 1, digest.hexdigest())
+                    account_id, currency, sha256 = document
+                    differing += draft[2] != sha256
+                    digest.update(f"{account_id}|{currency}|{sha256.hex()}\n".encode())
 
 
 def _alarm(when: str, run: BillRun, error: Unproven) -> None:

@@ -85,6 +85,12 @@ async def find_customers_of(conn: AsyncConnection, account_ids: Collection[Accou
     return {found.account.account_id: found for found in map(_customer, rows)}
 
 
+async def lock_accounts(conn: AsyncConnection, account_ids: Collection[AccountId]) -> None:
+    """These are the caller's alone until the transaction ends, among all who ask for them so."""
+    query = select(account.c.account_id).where(one_of(conn, account.c.account_id, sorted(account_ids)))
+    await conn.execute(query.order_by(account.c.account_id).with_for_update(key_share=True))
+
+
 async def list_customers(
     conn: AsyncConnection, after: str | None, limit: int, *, wanted: str = "", account_ids: Collection[str] = ()
 ) -> Sequence[Customer]:

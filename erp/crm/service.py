@@ -135,6 +135,10 @@ class CrmService:
             raise NoAccount(f"no billing account {lacking[0]}")
         return found
 
+    async def lock_accounts_in(self, conn: AsyncConnection, account_ids: Collection[AccountId]) -> None:
+        """These are the caller's alone until his transaction ends, among all who ask for them so."""
+        await repository.lock_accounts(conn, account_ids)
+
     async def _entity(self, conn: AsyncConnection, entity_id: EntityId | None) -> Entity:
         found = await repository.find_entity(conn, entity_id)
         if found is None:

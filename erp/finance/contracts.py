@@ -177,10 +177,14 @@ def earning_row(
 
 
 async def of_subscriptions(conn: AsyncConnection, charges: Iterable[Charge]) -> dict[str, str]:
-    """The contract of each subscription that was sold under one, in the currency of what is charged for it."""
+    """The contract of each subscription that was sold under one, in the currency of what is charged for it.
+
+    Nobody else moves these contracts until the transaction ends.
+    """
     currency_of = {c.subscription_id: c.net.currency for c in charges}
     query = select(contract.c.subscription_id, contract.c.contract_id, contract.c.currency)
-    rows = await conn.execute(query.where(contract.c.subscription_id.in_(sorted(currency_of))))
+    query = query.where(contract.c.subscription_id.in_(sorted(currency_of))).order_by(contract.c.contract_id)
+    rows = await conn.execute(query.with_for_update(key_share=True))
     return {r.subscription_id: r.contract_id for r in rows if r.currency == currency_of[r.subscription_id]}
 
 

@@ -104,25 +104,36 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Issue:
-    """One document about to be written."""
+class Booked:
+    """One document with what it posts; an entry without postings is none."""
 
     prepared: Prepared
     entry_id: str | None
     postings: tuple[Posting, ...]
     deferred: Deferred
+    chart: Chart
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One document about to be written."""
+
+    booked: Booked
     number: str
     series: str
     sequence: int
-    chart: Chart
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.booked.prepared
 
     @property
     def invoice_id(self) -> InvoiceId:
-        return self.prepared.invoice_id
+        return self.booked.prepared.invoice_id
 
     @property
     def document(self) -> Draft:
-        return self.prepared.addressed.document
+        return self.booked.prepared.addressed.document
 
 
 def drafted(found: Addressed, today: date, *, iban: str) -> Drafted:
@@ -178,7 +189,7 @@ def invoice_row(
         "account_id": buyer.account.account_id,
         "customer_id": buyer.customer_id,
         "bill_run_id": bill_run_id,
-        "entry_id": issue.entry_id,
+        "entry_id": issue.booked.entry_id,
         "issued_at": now,
         "issued_on": found.issued_on,
         "due_on": due_on,
@@ -193,16 +204,16 @@ def invoice_row(
 
 
 def entry_of(issue: Issue, now: datetime) -> Entry:
-    assert issue.entry_id is not None
+    assert issue.booked.entry_id is not None
     what = {CREDIT_NOTE: "Credit note", DEBIT_NOTE: "Debit note"}.get(issue.document.kind, "Invoice")
     return Entry(
-        issue.entry_id,
+        issue.booked.entry_id,
         issue.prepared.seller.entity_id,
         now,
         issue.prepared.issued_on,
         f"{what} {issue.number}",
         f"invoice:{issue.invoice_id}",
-        issue.postings,
+        issue.booked.postings,
         regards_on=_regards(issue.document.charges, issue.prepared.issued_on),
     )
 
@@ -265,12 +276,12 @@ def earning_rows(issue: Issue) -> list[dict[str, Any]]:
         earning_row(
             issue.prepared.seller.entity_id,
             document.net.currency,
-            issue.chart.code(REVENUE[document.charges[place].kind]),
+            issue.booked.chart.code(REVENUE[document.charges[place].kind]),
             piece,
             piece.minor,
             line_id=issue.prepared.lines[place][0],
         )
-        for place, piece in issue.deferred.later
+        for place, piece in issue.booked.deferred.later
     ]
 
 

@@ -1,8 +1,8 @@
 """Documents about to be issued: how their lines are taxed, their parties, numbers, postings and what settles them.
 
 Three steps. `addressed` decides amounts and may ask a tax service over the network, and `prepared` makes all that needs
-no number: neither holds a lock. `issue_in` runs in the caller's transaction, under the lock of the books: it takes the
-numbers and writes all of a document at once.
+no number: neither holds a lock. `issue_in` runs in the caller's transaction, who has the books or these accounts for
+himself: it writes all of a document at once, and takes the numbers late, since all others wait for the next ones.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +26,7 @@ from erp.finance import contracts, deferral, ledger, repository, taxes
 from erp.finance.issue import (
     LINE_COLUMNS,
     Addressed,
+    Booked,
     Issue,
     Prepared,
     earning_rows,
@@ -84,9 +86,11 @@ class Issuer:
     async def issue_in(
         self, conn: AsyncConnection, bill_run_id: BillRunId, due: Sequence[Prepared], now: datetime, actor: str
     ) -> list[Issue]:
-        """Number, write, post, settle and tell. The caller holds the lock of the books."""
-        issues = await self._numbered(conn, due, now)
-        matched = await self._matched(conn, issues)
+        """Number, write, post, settle and tell. The caller has the books, or these accounts, for himself."""
+        matched = await self._matched(conn, due)
+        booked = await self._booked(conn, due, now)
+        await _add_lines(conn, [p for p in due if not p.addressed.credits])
+        issues = await self._numbered(conn, booked)
         await self._write(conn, bill_run_id, issues, matched, now)
         days = {f"invoice:{i.invoice_id}": i.prepared.issued_on for i in issues}
         by_credit = {f"{CREDIT_NOTE}:{i.invoice_id}": i.prepared.issued_on for i in issues}
@@ -97,24 +101,28 @@ class Issuer:
         await outbox.append(conn, *(issued(issue, now, actor) for issue in issues))
         return issues
 
-    async def _numbered(self, conn: AsyncConnection, due: Sequence[Prepared], now: datetime) -> list[Issue]:
-        """Give each document its postings and the next number of its series."""
+    async def _booked(self, conn: AsyncConnection, due: Sequence[Prepared], now: datetime) -> list[Booked]:
+        """Give each document its postings, in the order in which they are numbered."""
         entity_ids = sorted({p.seller.entity_id for p in due})
         charts = {entity_id: await ledger.ensure_chart(conn, entity_id) for entity_id in entity_ids}
         contract_of = await contracts.of_subscriptions(conn, [c for p in due for c in p.document.charges])
         positions = await contracts.positions(conn, set(contract_of.values()))
-        by_series: dict[tuple[EntityId, str], list[Prepared]] = {}
-        for p in due:
-            by_series.setdefault((p.seller.entity_id, self._series(p)), []).append(p)
-        issues = []
-        for (entity_id, series), members in sorted(by_series.items()):
+        found = []
+        async for p in in_turns(sorted(due, key=lambda p: (p.seller.entity_id, self._series(p)))):
+            chart = charts[p.seller.entity_id]
+            later = deferral.apart(p.document.charges, p.waiting, contract_of)
+            postings = deferral.postings(p.document, chart, later, positions)
+            found.append(Booked(p, new_id(now) if postings else None, postings, later, chart))
+        return found
+
+    async def _numbered(self, conn: AsyncConnection, booked: Sequence[Booked]) -> list[Issue]:
+        """Give each document the next number of its series."""
+        issues: list[Issue] = []
+        of_series = groupby(booked, lambda b: (b.prepared.seller.entity_id, self._series(b.prepared)))
+        for (entity_id, series), group in of_series:
+            members = list(group)
             first = await repository.take_numbers(conn, entity_id, series, len(members))
-            async for sequence, p in in_turns(enumerate(members, first)):
-                later = deferral.apart(p.document.charges, p.waiting, contract_of)
-                postings = deferral.postings(p.document, charts[entity_id], later, positions)
-                entry_id = new_id(now) if postings else None
-                number = f"{series}-{sequence:06d}"
-                issues.append(Issue(p, entry_id, postings, later, number, series, sequence, charts[entity_id]))
+            issues += [Issue(b, f"{series}-{n:06d}", series, n) for n, b in enumerate(members, first)]
         return issues
 
     def _series(self, found: Prepared) -> str:
@@ -125,20 +133,20 @@ class Issuer:
         }.get(found.document.kind) or settings.invoice_series
         return f"{prefix}-{found.issued_on.year}"
 
-    async def _matched(self, conn: AsyncConnection, issues: Sequence[Issue]) -> list[tuple[str, str, int]]:
+    async def _matched(self, conn: AsyncConnection, due: Sequence[Prepared]) -> list[tuple[str, str, int]]:
         """Which credits (payments, credit notes, these among them) settle which invoices, once these are written."""
         found = []
-        for currency in sorted({i.document.total.currency for i in issues}):
-            mine = [i for i in issues if i.document.total.currency == currency]
-            items = await repository.open_items(conn, [i.prepared.buyer.account.account_id for i in mine], currency)
-            for issue in mine:
-                invoices, credits = items[issue.prepared.buyer.account.account_id]
-                minor = issue.document.total.minor
+        for currency in sorted({p.document.total.currency for p in due}):
+            mine = [p for p in due if p.document.total.currency == currency]
+            items = await repository.open_items(conn, [p.buyer.account.account_id for p in mine], currency)
+            for p in mine:
+                invoices, credits = items[p.buyer.account.account_id]
+                minor = p.document.total.minor
                 if minor > 0:
-                    invoices.append(Open(f"invoice:{issue.invoice_id}", minor))
+                    invoices.append(Open(f"invoice:{p.invoice_id}", minor))
                 elif minor < 0:
-                    own = Open(f"{CREDIT_NOTE}:{issue.invoice_id}", -minor)
-                    found += _first(own, f"invoice:{issue.prepared.addressed.settles}", invoices, credits)
+                    own = Open(f"{CREDIT_NOTE}:{p.invoice_id}", -minor)
+                    found += _first(own, f"invoice:{p.addressed.settles}", invoices, credits)
             found += [m for invoices, credits in items.values() for m in settle(invoices, credits)]
         return found
 
@@ -150,7 +158,7 @@ class Issuer:
         matched: Sequence[tuple[str, str, int]],
         now: datetime,
     ) -> None:
-        await ledger.post(conn, [entry_of(i, now) for i in issues if i.entry_id is not None])
+        await ledger.post(conn, [entry_of(i, now) for i in issues if i.booked.entry_id is not None])
         due_in = timedelta(days=self._settings.due_days)
         paid: dict[str, int] = {}
         for key, _, minor in matched:
@@ -165,12 +173,17 @@ class Issuer:
             )
             async for i in in_turns(issues)
         ]
-        await repository.add_invoices(conn, rows, LINE_COLUMNS, [row for i in issues for row in i.prepared.lines])
+        await repository.add_invoices(conn, rows)
+        await _add_lines(conn, [i.prepared for i in issues if i.prepared.addressed.credits])
         await repository.add_levies(conn, [row for i in issues for row in levy_rows(i.prepared)])
         await contracts.add_earnings(conn, [row for i in issues for row in earning_rows(i)])
         for issue in issues:
-            if issue.entry_id is not None:
-                await contracts.add_movements(conn, issue.entry_id, billed=issue.deferred.billed)
+            if issue.booked.entry_id is not None:
+                await contracts.add_movements(conn, issue.booked.entry_id, billed=issue.booked.deferred.billed)
+
+
+async def _add_lines(conn: AsyncConnection, of: Sequence[Prepared]) -> None:
+    await repository.add_lines(conn, LINE_COLUMNS, [row for p in of for row in p.lines])
 
 
 async def entity_of(conn: AsyncConnection, entity_id: EntityId) -> Entity:

@@ -41,6 +41,12 @@ async def lock_books(conn: AsyncConnection) -> None:
         await conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BOOKS_LOCK})
 
 
+async def share_books(conn: AsyncConnection) -> None:
+    """For who issues documents of accounts that he has locked: with others who do the same, and with nobody else."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _BOOKS_LOCK})
+
+
 async def ensure_chart(conn: AsyncConnection, entity_id: EntityId) -> Chart:
     """The chart of an entity; it begins with the default accounts, and gets those that a new version adds."""
     found = await _accounts(conn, entity_id)

@@ -46,14 +46,13 @@ async def take_numbers(conn: AsyncConnection, entity_id: EntityId, name: str, co
     return int(last) - count + 1
 
 
-async def add_invoices(
-    conn: AsyncConnection,
-    rows: Sequence[Mapping[str, Any]],
-    line_columns: Sequence[str],
-    lines: Sequence[tuple[Any, ...]],
-) -> None:
+async def add_invoices(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     await insert_all(conn, invoice, rows)
-    await insert_rows(conn, invoice_line, line_columns, lines)
+
+
+async def add_lines(conn: AsyncConnection, columns: Sequence[str], lines: Sequence[tuple[Any, ...]]) -> None:
+    """Before or after their documents, but in the same transaction; lines of credits after them."""
+    await insert_rows(conn, invoice_line, columns, lines)
 
 
 async def add_levies(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:

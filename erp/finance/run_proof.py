@@ -70,6 +70,10 @@ class RunProof:
     numbers: tuple[Numbers, ...]
 
 
+Digest = tuple[AccountId, str, bytes]
+"""Account, currency, and of what a document said before it had a number."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedDraft:
     """A document of a run, by the digest of what was known before it had a number."""
@@ -95,14 +99,21 @@ async def of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> RunProof:
     return RunProof(written, tuple([await _numbers(conn, *key) for key in await conn.execute(_series(bill_run_id))]))
 
 
-async def documents(conn: AsyncConnection, bill_run_id: BillRunId) -> AsyncIterator[IssuedDraft]:
-    """In order of account and currency, as they come from the database."""
-    async for row in await conn.stream(_issued().where(invoice.c.bill_run_id == bill_run_id)):
-        yield _issued_draft(row)
+async def digests(conn: AsyncConnection, bill_run_id: BillRunId, at_a_time: int) -> AsyncIterator[Sequence[Digest]]:
+    """So many documents at a time, in order of account and currency, as they come from the database."""
+    query = select(invoice.c.account_id, invoice.c.currency, invoice.c.draft_sha256)
+    query = query.where(invoice.c.bill_run_id == bill_run_id)
+    rows = await conn.stream(query.order_by(invoice.c.account_id, invoice.c.currency))
+    async for some in rows.partitions(at_a_time):
+        yield [tuple(row) for row in some]
 
 
-async def documents_of(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[IssuedDraft]:
-    query = _issued().where(invoice.c.bill_run_id == bill_run_id, one_of(conn, invoice.c.account_id, sorted(accounts)))
+async def documents_of(
+    conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[str] | None
+) -> list[IssuedDraft]:
+    query = _issued().where(invoice.c.bill_run_id == bill_run_id)
+    if accounts is not None:
+        query = query.where(one_of(conn, invoice.c.account_id, sorted(accounts)))
     return [_issued_draft(row) for row in await conn.execute(query)]
 
 

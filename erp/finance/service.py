@@ -22,6 +22,7 @@ from controller.domain.identity import AccountId, BillRunId, ChargeId, InvoiceId
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.turns import in_turns
 from erp.crm.service import CrmService
 from erp.finance import ledger, receipts, repository, run_proof
 from erp.finance.content import digest
@@ -41,7 +42,7 @@ from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import TableLevies
 from erp.finance.model import Invoice, InvoiceLine, Total, Wanted
 from erp.finance.receipts import Allocation, Payment, Reversal
-from erp.finance.run_proof import IssuedDraft, RunProof
+from erp.finance.run_proof import Digest, IssuedDraft, RunProof
 from erp.finance.settings import FinanceSettings
 from erp.finance.settlement import MoneyIn, Settlement
 
@@ -101,7 +102,8 @@ class FinanceService:
         differing = {a.key: Differing(*a.key, a.document.net, a.document.tax) for a in others}
         prepared = await self._issuer.prepared([a for a in due if a.key not in differing], now)
         async with self._database.begin() as conn:
-            await ledger.lock_books(conn)
+            await ledger.share_books(conn)
+            await self._crm.lock_accounts_in(conn, {p.buyer.account.account_id for p in prepared})
             if still is not None:
                 may = await still(conn)
                 prepared = [p for p in prepared if p.addressed.key in may]
@@ -122,14 +124,15 @@ class FinanceService:
         async with self._database.read() as conn:
             return await run_proof.of_run(conn, bill_run_id)
 
-    async def each_document(self, bill_run_id: BillRunId) -> AsyncGenerator[IssuedDraft]:
-        """What each document of a bill run was before it had a number, in order of account and currency."""
+    async def digests(self, bill_run_id: BillRunId, at_a_time: int) -> AsyncGenerator[Sequence[Digest]]:
+        """Of what the documents of a bill run said before they had a number, so many at a time, in order of account and
+        currency."""
         async with self._database.read() as conn:
-            async for found in run_proof.documents(conn, bill_run_id):
+            async for found in run_proof.digests(conn, bill_run_id, at_a_time):
                 yield found
 
-    async def documents_of(self, bill_run_id: BillRunId, accounts: Sequence[str]) -> list[IssuedDraft]:
-        """The same of some accounts."""
+    async def documents_of(self, bill_run_id: BillRunId, accounts: Sequence[str] | None = None) -> list[IssuedDraft]:
+        """What the documents of some accounts, or of a whole bill run, were before they had a number."""
         async with self._database.read() as conn:
             return await run_proof.documents_of(conn, bill_run_id, accounts)
 
@@ -137,7 +140,8 @@ class FinanceService:
         """The documents that `issue` would make of these charges now. Nothing is written and no number taken."""
         now = self._clock.now()
         found = await self._issuer.addressed(charges)
-        return [drafted(a, local_date(now, a.seller.zone_info), iban=self._settings.iban) for a in found]
+        iban = self._settings.iban
+        return [drafted(a, local_date(now, a.seller.zone_info), iban=iban) async for a in in_turns(found)]
 
     async def invoice(self, invoice_id: InvoiceId) -> Invoice:
         """Raises UnknownInvoice."""

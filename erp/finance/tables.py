@@ -73,7 +73,13 @@ invoice_line = Table(
     "finance_invoice_line",
     metadata,
     Column("line_id", Id, primary_key=True),
-    Column("invoice_id", Id, ForeignKey("finance_invoice.invoice_id"), nullable=False),
+    Column(
+        "invoice_id",
+        Id,
+        # Looked at when the transaction ends: lines are written before their document takes its number.
+        ForeignKey("finance_invoice.invoice_id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
     Column("position", Integer, nullable=False),
     Column("charge_id", Id, nullable=False),
     Column("part", Integer, nullable=False),

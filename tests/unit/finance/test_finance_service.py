@@ -22,6 +22,7 @@ from controller.domain.identity import (
 from controller.domain.money import Money
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from erp.finance import ledger
 from erp.finance.document import render
 from erp.finance.errors import DocumentAltered, PaymentMismatch, WrongCurrency
 from erp.finance.model import Wanted
@@ -51,6 +52,36 @@ async def test_50_parallel_issuers_get_consecutive_numbers_and_a_rollback_leaves
     assert await books.numbers() == [f"INV-2026-{n:06d}" for n in range(1, 41)]
     await asyncio.gather(*(books.issue(a) for a in refused))
     assert await books.numbers() == [f"INV-2026-{n:06d}" for n in range(1, 51)]
+
+
+async def test_a_credit_settles_once_however_many_issue_to_its_account_at_once(books: Books) -> None:
+    account = await books.account()
+    await books.pay(account, "50.00", "before")
+    made = await asyncio.gather(*(books.issue(account) for _ in range(8)))
+    invoices = [await books.finance.invoice(i) for i in made]
+    assert sum(i.total.minor - i.open_minor for i in invoices) == 5000
+    assert sorted(i.open_minor for i in invoices) == [0, 2 * 3570 - 5000, *[3570] * 6]
+
+
+async def test_who_issues_waits_for_his_accounts_and_not_for_those_of_others(books: Books) -> None:
+    if books.database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    mine, other = await books.account("Mine"), await books.account("Other")
+    async with books.database.begin() as conn:
+        await ledger.share_books(conn)
+        await books.crm.lock_accounts_in(conn, [mine])
+        waiting = asyncio.create_task(books.issue(mine))
+        await books.issue(other)
+        while not await _waiters(books.database):
+            assert not waiting.done()
+    await waiting
+    assert await books.numbers() == ["INV-2026-000001", "INV-2026-000002"]
+
+
+async def _waiters(database: Database) -> int:
+    async with database.read() as conn:
+        blocked = text("SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+        return int((await conn.execute(blocked)).scalar_one())
 
 
 async def test_an_account_gets_one_document_of_a_run_however_often_it_is_asked(books: Books) -> None:

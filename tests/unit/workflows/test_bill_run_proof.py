@@ -120,7 +120,7 @@ async def test_a_dry_run_leaves_nothing_and_what_is_issued_then_has_its_digests(
     run_id = await bill(world, preview_id=preview_id, hold_changed=True)
     shown, drafted = [await world.book.draft_page(i, None, 10) for i in (preview_id, run_id)]
     assert [d.sha256 for d in shown] == [d.sha256 for d in drafted]
-    issued = [d async for d in world.finance.each_document(run_id)]
+    issued = await world.finance.documents_of(run_id)
     assert [d.draft_sha256 for d in issued] == [d.sha256 for d in shown]
     run = await world.billing.bill_run(run_id)
     assert await Previews(world.billing, world.book, world.finance).differences(run, None, 10) == []
@@ -199,7 +199,7 @@ async def test_the_preview_of_an_account_is_what_it_gets(world: BillingWorld) ->
     await world.mediation.catch_up(await world.usage.watermark())
     (shown,) = await Previews(world.billing, world.book, world.finance).of_account(lines[0].account_id)
     run_id = await bill(world)
-    (issued,) = [d async for d in world.finance.each_document(run_id)]
+    (issued,) = await world.finance.documents_of(run_id)
     assert (issued.draft_sha256, issued.net, issued.tax) == (shown.sha256, shown.net, shown.tax)
 
 
@@ -251,7 +251,7 @@ async def test_a_run_of_many_batches_calls_other_processes_for_help(world: Billi
     assert (await world.billing.bill_run(run_id)).documents == 17
     for phase in ("rating", "issuing"):
         await world.jobs.wait(f"bill-run-help.v1:{run_id}:{phase}:1")
-    issued = [d.number async for d in world.finance.each_document(run_id)]
+    issued = [d.number for d in await world.finance.documents_of(run_id)]
     assert sorted(issued) == [f"INV-2026-{n:06d}" for n in range(1, 18)]
 
 

@@ -59,7 +59,7 @@ async def test_usage_that_was_somebody_elses_is_not_on_the_bill_that_waited_for_
     assert (again.outcome, again.released_by, again.release_reason) == (CHANGED, "user:bert", "it was mended")
     assert ([d.net.minor for d in again.before], [d.net.minor for d in again.after]) == ([16_000], [6000])
     assert (again.before[0].sha256, again.before[0].content is None) == (draft.sha256, False)
-    (issued,) = [d async for d in world.finance.each_document(run) if d.account_id == dear.account_id]
+    (issued,) = await world.finance.documents_of(run, [dear.account_id])
     assert issued.draft_sha256 == again.after[0].sha256
     await intact(world, dear)
     async with world.database.read() as conn:
@@ -109,7 +109,7 @@ async def test_a_bill_that_is_as_it_was_leaves_with_the_digest_that_was_looked_a
     looked = len(world.net.seen)  # type: ignore[attr-defined]
     await let_go(world, run, dear)
     assert len(world.net.seen) == looked, "somebody has seen this very bill"  # type: ignore[attr-defined]
-    (issued,) = [d async for d in world.finance.each_document(run) if d.account_id == dear.account_id]
+    (issued,) = await world.finance.documents_of(run, [dear.account_id])
     assert issued.draft_sha256 == draft.sha256
     (again,) = await world.runs.again.rated_again(run, None, 10)
     assert again.outcome == UNCHANGED

@@ -30,9 +30,9 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
@@ -52,9 +52,9 @@ CREATE TABLE billing_bridge_payer (
     CONSTRAINT uq_billing_bridge_payer_event_id UNIQUE (event_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
-;;
 CREATE INDEX ix_billing_bridge_payer_payer_id ON billing_bridge_payer (payer_id)
+;;
+CREATE INDEX ix_billing_bridge_payer_account_id ON billing_bridge_payer (account_id)
 ;;
 CREATE TABLE billing_bridge_rerating (
     sequence BIGSERIAL NOT NULL,
@@ -146,13 +146,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
-;;
-CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
-;;
 CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
+;;
+CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -176,9 +176,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -215,9 +215,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -312,13 +312,13 @@ CREATE TABLE billing_bridge_prepaid (
     CONSTRAINT ck_billing_bridge_prepaid_reserved_once CHECK (reserved >= 0 AND reserved <= balance)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_notice_on ON billing_bridge_prepaid (notice_on) WHERE notice_on IS NOT NULL
-;;
-CREATE INDEX ix_billing_bridge_prepaid_expires_on ON billing_bridge_prepaid (expires_on) WHERE expires_on IS NOT NULL
+CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
 ;;
 CREATE INDEX ix_billing_bridge_prepaid_low_notice ON billing_bridge_prepaid (low_notice) WHERE low_notice = 'due'
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
+CREATE INDEX ix_billing_bridge_prepaid_notice_on ON billing_bridge_prepaid (notice_on) WHERE notice_on IS NOT NULL
+;;
+CREATE INDEX ix_billing_bridge_prepaid_expires_on ON billing_bridge_prepaid (expires_on) WHERE expires_on IS NOT NULL
 ;;
 CREATE TABLE billing_bridge_prepaid_position (
     follower VARCHAR(16) NOT NULL,
@@ -587,11 +587,11 @@ CREATE TABLE provisioning_service (
     CONSTRAINT pk_provisioning_service PRIMARY KEY (service_id)
 )
 ;;
+CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
+;;
 CREATE INDEX ix_provisioning_service_checked_at ON provisioning_service (checked_at)
 ;;
 CREATE INDEX ix_provisioning_service_restricting_since ON provisioning_service (restricting_since)
-;;
-CREATE INDEX ix_provisioning_service_standing ON provisioning_service (standing)
 ;;
 CREATE TABLE store_audit (
     sequence BIGSERIAL NOT NULL,
@@ -830,11 +830,11 @@ CREATE TABLE dunning_dispute (
     CONSTRAINT pk_dunning_dispute PRIMARY KEY (dispute_id)
 )
 ;;
-CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
 CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
-CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
+CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -1106,9 +1106,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
-;;
 CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
+;;
+CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1156,11 +1156,11 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
 CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
-;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
 ;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
 ;;
@@ -1310,15 +1310,15 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
-;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
-;;
-CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
 ;;
+CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
+;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
+;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1331,9 +1331,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
-;;
 CREATE INDEX ix_radius_line_revision ON radius_line (revision)
+;;
+CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1505,9 +1505,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
-;;
 CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
+;;
+CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1549,11 +1549,11 @@ CREATE TABLE radius_change (
 ;;
 CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
-CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
-CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
+CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1831,9 +1831,9 @@ CREATE TABLE billing_bridge_charge (
     CONSTRAINT fk_billing_bridge_charge_version_id_billing_bridge_tariff FOREIGN KEY(version_id) REFERENCES billing_bridge_tariff (version_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
-;;
 CREATE INDEX ix_billing_bridge_charge_bill_run_id_batch ON billing_bridge_charge (bill_run_id, batch)
+;;
+CREATE INDEX ix_billing_bridge_charge_account_id ON billing_bridge_charge (account_id)
 ;;
 CREATE TABLE billing_bridge_bill_batch (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -1971,9 +1971,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -2035,9 +2035,9 @@ CREATE TABLE billing_bridge_prepaid_movement (
     CONSTRAINT fk_billing_bridge_prepaid_movement_service_id_billing_b_59bf FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, key)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_movement_service_id ON billing_bridge_prepaid_movement (service_id, sequence)
+;;
+CREATE UNIQUE INDEX uq_billing_bridge_prepaid_movement_key ON billing_bridge_prepaid_movement (service_id, key)
 ;;
 CREATE OR REPLACE FUNCTION billing_bridge_prepaid_movement_immutable() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'movements of a prepaid balance are only ever added' USING ERRCODE = 'integrity_constraint_violation'; END $$ LANGUAGE plpgsql
 ;;
@@ -2065,9 +2065,9 @@ CREATE TABLE billing_bridge_prepaid_notice (
     CONSTRAINT fk_billing_bridge_prepaid_notice_service_id_billing_bri_a8f7 FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_notice_account_id ON billing_bridge_prepaid_notice (account_id)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_notice_state ON billing_bridge_prepaid_notice (state, next_at)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_notice_account_id ON billing_bridge_prepaid_notice (account_id)
 ;;
 CREATE TABLE billing_bridge_delivery (
     delivery_id BIGSERIAL NOT NULL,
@@ -2101,9 +2101,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
-;;
 CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
+;;
+CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2201,9 +2201,9 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
-;;
 CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+;;
+CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
 CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
@@ -2362,11 +2362,11 @@ CREATE TABLE finance_invoice (
 ;;
 CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2390,9 +2390,9 @@ CREATE TABLE finance_payment (
     CONSTRAINT fk_finance_payment_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
-;;
 CREATE INDEX ix_finance_payment_account_id ON finance_payment (account_id)
+;;
+CREATE INDEX ix_finance_payment_recorded_at ON finance_payment (recorded_at, payment_id)
 ;;
 CREATE FUNCTION finance_payment_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_payment: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2590,11 +2590,11 @@ CREATE TABLE payments_card_attempt (
     CONSTRAINT uq_payments_card_attempt_reference UNIQUE (reference)
 )
 ;;
-CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
-;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
 CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
+;;
+CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2833,7 +2833,7 @@ CREATE TABLE finance_invoice_line (
     CONSTRAINT pk_finance_invoice_line PRIMARY KEY (line_id),
     CONSTRAINT uq_finance_invoice_line_invoice_id UNIQUE (invoice_id, position),
     CONSTRAINT uq_finance_invoice_line_charge_id UNIQUE (charge_id, part),
-    CONSTRAINT fk_finance_invoice_line_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id),
+    CONSTRAINT fk_finance_invoice_line_invoice_id_finance_invoice FOREIGN KEY(invoice_id) REFERENCES finance_invoice (invoice_id) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT fk_finance_invoice_line_credits_line_id_finance_invoice_line FOREIGN KEY(credits_line_id) REFERENCES finance_invoice_line (line_id)
 )
 ;;
@@ -2924,9 +2924,9 @@ CREATE TABLE finance_allocation (
 ;;
 CREATE INDEX ix_finance_allocation_invoice_id ON finance_allocation (invoice_id)
 ;;
-CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
-;;
 CREATE INDEX ix_finance_allocation_credit_note_id ON finance_allocation (credit_note_id)
+;;
+CREATE INDEX ix_finance_allocation_payment_id ON finance_allocation (payment_id)
 ;;
 CREATE FUNCTION finance_allocation_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_allocation: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -3057,9 +3057,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
-;;
 CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
+;;
+CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -3126,13 +3126,13 @@ CREATE TABLE finance_earning (
     CONSTRAINT fk_finance_earning_contract_id_finance_contract FOREIGN KEY(contract_id) REFERENCES finance_contract (contract_id)
 )
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
+CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
-CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
+CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -3171,11 +3171,11 @@ CREATE TABLE orders_subscription (
     CONSTRAINT fk_orders_subscription_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
-;;
 CREATE INDEX ix_orders_subscription_version_id ON orders_subscription (version_id)
 ;;
 CREATE UNIQUE INDEX uq_orders_subscription_username ON orders_subscription (username) WHERE state <> 'terminated'
+;;
+CREATE INDEX ix_orders_subscription_account_id ON orders_subscription (account_id)
 ;;
 CREATE TABLE orders_order (
     order_id VARCHAR(32) NOT NULL,
@@ -3263,9 +3263,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
-;;
 CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
+;;
+CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -3347,10 +3347,10 @@ CREATE TABLE orders_pause (
     CONSTRAINT fk_orders_pause_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id)
 )
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
-CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
