@@ -76,10 +76,8 @@ class BillRuns:
         certifier: Certifier,
         checker: ChargeChecker | None = None,
         sources: SourceService | None = None,
-        workers: int = 2,
         subscriber: str = "billing",
     ) -> None:
-        """`workers` batches are worked on at once, where the database lets two write."""
         self._database = database
         self._jobs = jobs
         self._billing = billing
@@ -87,7 +85,6 @@ class BillRuns:
         self._usage = usage
         self.book = RunBook(database, clock)
         self.again = AgainBook(database, clock)
-        alone = database.is_sqlite  # one process alone writes to it, one transaction at a time
         self._work = BillRunWork(
             jobs,
             billing,
@@ -96,8 +93,7 @@ class BillRuns:
             certifier,
             self.again,
             Facts(database, billing, mediation, usage, sources, subscriber),
-            workers=1 if alone else workers,
-            alone=alone,
+            alone=database.is_sqlite,
         )
 
     def register(self) -> None:

@@ -57,7 +57,8 @@ _PATIENT = RetryPolicy(
 
 
 class BillRunWork:
-    """`workers` batches are worked on at once in this process; without a queue (`alone`) no other process helps."""
+    """Works on one batch at a time, beside helpers: one of its own process, which computes on one core, and those of
+    other processes. Where one process `alone` writes, nobody helps."""
 
     def __init__(
         self,
@@ -69,7 +70,6 @@ class BillRunWork:
         again: AgainBook,
         facts: Facts,
         *,
-        workers: int,
         alone: bool,
     ) -> None:
         self._jobs = jobs
@@ -79,7 +79,6 @@ class BillRunWork:
         self._certifier = certifier
         self._again = again
         self._facts = facts
-        self._workers = workers
         self._alone = alone
 
     def register(self) -> None:
@@ -187,26 +186,16 @@ class BillRunWork:
         *,
         helper: int = RUN,
     ) -> bool:
-        """Do `work` on every batch in one of these states, several at once; False as soon as one was not done.
+        """Do `work` on one batch after the other in one of these states; False as soon as one was not done.
 
-        A helper is one worker alone, and ends when there is nothing left to take; the run itself sees all of it done.
+        A helper ends when there is nothing left to take; the run itself sees all of it done.
         """
-        gone_on = True
         await self._book.give_back(run.bill_run_id, helper)  # what was taken by one that died
-
-        async def worker() -> None:
-            nonlocal gone_on
-            while gone_on and (batch := await self._next(run, states, helper)) is not None:
-                await self._jobs.ready()
-                gone_on = await work(run, batch) and gone_on
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers if helper == RUN else 1):
-                    group.create_task(worker())
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # the first one ended the others
-        return gone_on
+        while (batch := await self._next(run, states, helper)) is not None:
+            await self._jobs.ready()
+            if not await work(run, batch):
+                return False
+        return True
 
     async def _next(self, run: BillRun, states: Sequence[str], helper: int) -> int | None:
         """A batch to work on, None when there is none; the run itself waits for those that helpers have."""
