@@ -73,6 +73,7 @@ from controller.domain.identity import (
 from controller.domain.ports import TariffSource
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from controller.store.many import by_keys
 
 _ACTOR = "system:billing_bridge"
 _READINGS = 3
@@ -188,6 +189,7 @@ class BillingService:
         """Rate the accounts of one batch and count what was rated; returns its charges, ordered as `charges` does."""
         now = self._clock.now()
         async with self._database.begin() as conn:
+            await by_keys(conn)
             today = self._day(await runs.as_of(conn, bill_run_id))
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             if frozen.state != OPEN:
@@ -218,6 +220,7 @@ class BillingService:
         """What `rate` would find now. Writes nothing."""
         run = await self.bill_run(bill_run_id)
         async with self._database.read() as conn:
+            await by_keys(conn)
             accounts = await runs.accounts_of(conn, bill_run_id, batch)
             return await self._look(conn, accounts, bill_run_id, self._day(run.as_of))
 

@@ -83,6 +83,16 @@ def looked_up(conn: AsyncConnection, column: ColumnElement[Any], keys: Iterable[
     return one_of(conn, column, keys)
 
 
+async def by_keys(conn: AsyncConnection) -> None:
+    """From here on the transaction reads what it names by key, whatever the size of the tables.
+
+    PostgreSQL keeps the plan that it once made for a statement. One made while a table was small reads the whole of it,
+    and goes on to do so while the work of a night lets it grow a thousandfold, until its statistics are next looked at.
+    """
+    if conn.dialect.name == "postgresql":
+        await conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+
+
 def _bound(table: Table, names: Sequence[str], rows: Sequence[Row], dialect: Dialect) -> Sequence[Row]:
     """Values as the driver takes them: instants become microseconds, and so on, column by column."""
     processors = _processors(table, tuple(names), dialect)

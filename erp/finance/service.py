@@ -22,6 +22,7 @@ from controller.domain.identity import AccountId, BillRunId, ChargeId, InvoiceId
 from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.many import by_keys
 from controller.store.turns import in_turns
 from erp.crm.service import CrmService
 from erp.finance import ledger, receipts, repository, run_proof
@@ -103,6 +104,7 @@ class FinanceService:
         prepared = await self._issuer.prepared([a for a in due if a.key not in differing], now)
         async with self._database.begin() as conn:
             await ledger.share_books(conn)
+            await by_keys(conn)
             await self._crm.lock_accounts_in(conn, {p.buyer.account.account_id for p in prepared})
             if still is not None:
                 may = await still(conn)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import DataError
 
 from billing_bridge.tables import suspense, usage_interval
 from collectors.tables import session
 from controller.store.engine import Database
-from controller.store.many import insert_rows, one_of, replacing
+from controller.store.many import by_keys, insert_rows, one_of, replacing
 
 T0 = datetime(2026, 5, 1, 12, 30, 15, 123_456, tzinfo=UTC)
 SUSPENSE = ("reason", "state", "username", "nas_id", "since", "until", "upstream_octets", "downstream_octets",
@@ -63,3 +63,13 @@ async def test_a_row_takes_the_place_of_the_one_with_its_key_and_is_found_by_it(
         found = (await conn.execute(select(session).where(one_of(conn, session.c.session_key, wanted)))).all()
         assert not (await conn.execute(select(session).where(one_of(conn, session.c.session_key, [])))).all()
     assert sorted(tuple(row) for row in found) == sorted([first[0], second[50], second[499]])
+
+
+async def test_a_transaction_that_reads_by_keys_leaves_the_next_one_alone(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite plans each statement for itself")
+    async with database.begin() as conn:
+        await by_keys(conn)
+        assert (await conn.execute(text("SHOW enable_seqscan"))).scalar_one() == "off"
+    async with database.begin() as conn:
+        assert (await conn.execute(text("SHOW enable_seqscan"))).scalar_one() == "on"
