@@ -178,6 +178,9 @@ async def test_another_authority_an_expired_and_a_server_certificate_are_refused
         for name, issued in (("foreign", foreign), ("expired", expired), ("server-only", server)):
             await refused(running, pki.directory(name, issued))
         await until(lambda: running.room.counters.total("tls-handshake") == 3)
+        radsec = running.room.transports.radsec
+        assert radsec is not None
+        assert len(radsec) == 0, "none of them has a connection"
 
 
 async def test_a_revoked_certificate_ends_its_connection_and_gets_no_other(database: Database, pki: Pki) -> None:
@@ -227,6 +230,7 @@ async def test_a_nas_that_is_disabled_is_hung_up_on(database: Database, pki: Pki
         await running.room.nas.change(nas.nas_id, NasChange(enabled=False), actor="test")
         await until(lambda: not upstream.open_connections)
         await refused(running, pki.directory("client", pki.client()))
+        assert running.room.counters.total("unknown-nas") == 1
 
 
 async def test_a_client_does_not_believe_a_server_of_another_name(database: Database, pki: Pki) -> None:
