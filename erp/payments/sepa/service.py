@@ -267,19 +267,7 @@ class SepaService:
             if last.get(mandate.mandate_id) is owed:
                 sequence = FINAL
             item_id = new_id(now)
-            debtor = Party(mandate.debtor, mandate.iban, mandate.bic)
-            debits.append(
-                Debit(
-                    item_id,
-                    owed.left,
-                    debtor,
-                    mandate.reference,
-                    mandate.signed_on,
-                    mandate.scheme,
-                    sequence,
-                    owed.number,
-                )
-            )
+            debits.append(_debit(item_id, mandate, owed, sequence))
             items.append(
                 {
                     "item_id": item_id,
@@ -382,3 +370,10 @@ def _of_block(found: Collection, block: str) -> list[str]:
         if xml.text(info, "PmtInfId") == block
         for debit in xml.all_of(info, "DrctDbtTxInf")
     ]
+
+
+def _debit(item_id: str, mandate: Mandate, owed: OpenInvoice, sequence: str) -> Debit:
+    debtor = Party(mandate.debtor, mandate.iban, mandate.bic)
+    return Debit(
+        item_id, owed.left, debtor, mandate.reference, mandate.signed_on, mandate.scheme, sequence, owed.number
+    )
