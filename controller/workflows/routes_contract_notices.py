@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
 
-from pydantic import StringConstraints
-
-from controller.http.endpoint import Call, Endpoint, Page, PageQuery
-from controller.http.models import IdText, In, Out
+from controller.http.endpoint import Endpoint
+from controller.http.models import Out
 from controller.workflows.contract_notices import ContractNotice, ContractNotices
-
-State = Literal["waiting", "sending", "sent", "withdrawn", "uncertain"]
-
-
-class ContractNoticeQuery(PageQuery):
-    state: State | None = None
-    account_id: IdText | None = None
+from controller.workflows.routes_mailed_notices import NoticeDecisionIn, NoticeQuery, handlers
 
 
 class ContractNoticeOut(Out):
@@ -39,26 +30,12 @@ class ContractNoticeOut(Out):
         return cls(**{name: getattr(found, name) for name in cls.model_fields})
 
 
-class ContractNoticeDecisionIn(In):
+class ContractNoticeDecisionIn(NoticeDecisionIn):
     """`arrived`: the customer was told; false sends it again."""
-
-    arrived: bool
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=300)]
 
 
 def endpoints(notices: ContractNotices) -> list[Endpoint]:
-    async def listed(call: Call) -> Page:
-        query = call.query_as(ContractNoticeQuery)
-        found = await notices.page(
-            state=query.state, account_id=query.account_id, after=query.last(str), limit=query.rows
-        )
-        return Page.of(found, query, lambda n: (n.notice_id,), ContractNoticeOut.of)
-
-    async def decide(call: Call) -> ContractNoticeOut:
-        body = call.body_as(ContractNoticeDecisionIn)
-        made = await notices.decide(call.path["notice_id"], arrived=body.arrived, actor=call.actor, reason=body.reason)
-        return ContractNoticeOut.of(made)
-
+    listed, decide = handlers(notices, ContractNoticeOut.of)
     return [
         Endpoint(
             "GET",
@@ -66,7 +43,7 @@ def endpoints(notices: ContractNotices) -> list[Endpoint]:
             scope="orders:read",
             handler=listed,
             summary="What customers were told before their contracts end or renew",
-            query=ContractNoticeQuery,
+            query=NoticeQuery,
             returns=ContractNoticeOut,
             paged=True,
         ),

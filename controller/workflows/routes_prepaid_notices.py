@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from controller.http.endpoint import Call, Endpoint, Page
+from controller.http.endpoint import Endpoint
 from controller.http.models import Out
 from controller.workflows.prepaid_notices import PrepaidNotice, PrepaidNotices
-from controller.workflows.routes_contract_notices import ContractNoticeDecisionIn, ContractNoticeQuery
+from controller.workflows.routes_mailed_notices import NoticeDecisionIn, NoticeQuery, handlers
 
 
-class PrepaidNoticeQuery(ContractNoticeQuery):
-    pass
-
-
-class PrepaidNoticeDecisionIn(ContractNoticeDecisionIn):
+class PrepaidNoticeDecisionIn(NoticeDecisionIn):
     """`arrived`: the customer was told; false sends it again."""
 
 
@@ -40,18 +36,7 @@ class PrepaidNoticeOut(Out):
 
 
 def endpoints(notices: PrepaidNotices) -> list[Endpoint]:
-    async def listed(call: Call) -> Page:
-        query = call.query_as(PrepaidNoticeQuery)
-        found = await notices.page(
-            state=query.state, account_id=query.account_id, after=query.last(str), limit=query.rows
-        )
-        return Page.of(found, query, lambda n: (n.notice_id,), PrepaidNoticeOut.of)
-
-    async def decide(call: Call) -> PrepaidNoticeOut:
-        body = call.body_as(PrepaidNoticeDecisionIn)
-        made = await notices.decide(call.path["notice_id"], arrived=body.arrived, actor=call.actor, reason=body.reason)
-        return PrepaidNoticeOut.of(made)
-
+    listed, decide = handlers(notices, PrepaidNoticeOut.of)
     return [
         Endpoint(
             "GET",
@@ -59,7 +44,7 @@ def endpoints(notices: PrepaidNotices) -> list[Endpoint]:
             scope="billing:read",
             handler=listed,
             summary="What customers were told of their prepaid credit: that it expires, or that little is left",
-            query=PrepaidNoticeQuery,
+            query=NoticeQuery,
             returns=PrepaidNoticeOut,
             paged=True,
         ),
