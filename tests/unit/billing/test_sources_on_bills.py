@@ -34,8 +34,6 @@ from tests.support.usage_sources import (
     owns,
     pbx,
     send,
-    source_service,
-    sources_api,
     sources_world,
     told,
 )
@@ -45,17 +43,6 @@ from tests.support.usage_sources import (
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     async with sources_world(database, tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-def sources(world: BillingWorld) -> SourceService:
-    return source_service(world)
-
-
-@pytest.fixture
-async def api(world: BillingWorld, sources: SourceService) -> AsyncIterator[httpx2.AsyncClient]:
-    async with sources_api(world, sources) as client:
-        yield client
 
 
 async def test_calls_are_billed_by_the_run_with_their_records_as_evidence_and_late_ones_as_an_adjustment(

@@ -24,8 +24,6 @@ from tests.support.usage_sources import (
     balanced,
     lines_of,
     owns,
-    source_service,
-    sources_api,
     sources_world,
     told,
     waiting,
@@ -36,17 +34,6 @@ from tests.support.usage_sources import (
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     async with sources_world(database, tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-def sources(world: BillingWorld) -> SourceService:
-    return source_service(world)
-
-
-@pytest.fixture
-async def api(world: BillingWorld, sources: SourceService) -> AsyncIterator[httpx2.AsyncClient]:
-    async with sources_api(world, sources) as client:
-        yield client
 
 
 async def test_octets_of_an_interval_are_split_at_the_instant_at_which_the_username_changes_hands(

@@ -31,8 +31,6 @@ from tests.support.usage_sources import (
     owns,
     pbx,
     send,
-    source_service,
-    sources_api,
     sources_world,
     told,
     waiting,
@@ -43,17 +41,6 @@ from tests.support.usage_sources import (
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[BillingWorld]:
     async with sources_world(database, tmp_path) as made:
         yield made
-
-
-@pytest.fixture
-def sources(world: BillingWorld) -> SourceService:
-    return source_service(world)
-
-
-@pytest.fixture
-async def api(world: BillingWorld, sources: SourceService) -> AsyncIterator[httpx2.AsyncClient]:
-    async with sources_api(world, sources) as client:
-        yield client
 
 
 async def test_a_file_replayed_adds_nothing_and_reports_all_of_it_as_duplicates(
