@@ -188,6 +188,12 @@ class Poller:
             track.discard()
             metrics.POLLS.labels(source.name, "not_stored").inc()
             log.warning("collector.database_away", device_id=device_id, source=source.name, error=str(error))
+        except Exception as error:
+            # One device must not keep the process from all others; it is polled again in its turn.
+            track.discard()
+            metrics.POLLS.labels(source.name, "broken").inc()
+            log.error("collector.poll_broken", device_id=device_id, source=source.name, exc_info=error)
+            self._hear(source, device_id, False, f"polling broke: {error}", None)
         else:
             self._note_success(source, device_id, polled, track.keep())
             if self._feed is not None:

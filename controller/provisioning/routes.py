@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from controller.domain.hosts import is_host
 from controller.domain.identity import DeviceId, ServiceId
 from controller.domain.ports import Secret
 from controller.domain.service import OnuAttachment, Plan, RouterAttachment
@@ -14,8 +15,15 @@ from controller.http.models import In, Instant, Out, Port
 from controller.provisioning.model import Device, NewDevice, SessionChange, SnmpAccess, StoredAttachment, StoredService
 from controller.provisioning.service import ProvisioningService
 
+
+def _reachable(text: str) -> str:
+    if not is_host(text):
+        raise ValueError(f"{text!r} is no address and no name that can be looked up: a label has 1 to 63 letters")
+    return text
+
+
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:_-]{1,255}$")]
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:_-]{1,255}$"), AfterValidator(_reachable)]
 Username = Annotated[str, StringConstraints(pattern=r"^[ -~]{0,64}$")]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 HostKey = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]

@@ -109,7 +109,8 @@ class NetconfSession:
         except AuthenticationError as error:
             self._hang_up(session)
             raise LoginRefused(f"{device.name}: login as {device.username!r} refused") from error
-        except (OSError, EOFError, TransportError, SessionError, SSHException) as error:
+        except (OSError, EOFError, UnicodeError, TransportError, SessionError, SSHException) as error:
+            # UnicodeError: the resolver's word for a name that no DNS can hold.
             self._hang_up(session)
             raise DeviceUnreachable(f"{device.name} ({device.host}:{device.port}): {_words(error)}") from error
         self._session = session

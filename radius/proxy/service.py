@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from controller.domain.clock import Clock
 from controller.domain.errors import NotFound, RuleError
+from controller.domain.hosts import is_host
 from controller.domain.ports import Secret
 from controller.store import audit
 from controller.store.engine import Database
@@ -145,6 +146,8 @@ def _checked_server(row: Row) -> Row:
         raise RuleError(f"transport {row['transport']!r} is neither {UDP} nor {TLS}")
     if not row["host"]:
         raise RuleError("a home server has a host")
+    if not is_host(row["host"]):
+        raise RuleError(f"{row['host']!r} is no address and no name that can be looked up")
     if row["transport"] == TLS:
         named = row["tls_identity"] or ("ip:" if _is_address(row["host"]) else "dns:") + row["host"]
         row["tls_identity"] = identity.canonical(named)

@@ -107,6 +107,38 @@ async def test_a_silent_device_is_down_and_does_not_hold_up_the_others(database:
         assert "public" not in down.detail
 
 
+class Broken:
+    """A NetconfReader that fails in a way nobody thought of."""
+
+    async def read(self, device: DeviceEndpoint, operation: str) -> str:
+        raise RuntimeError("nobody thought of this")
+
+
+async def test_a_device_whose_poll_breaks_is_down_and_ends_nothing_else(database: Database) -> None:
+    series, health = FakeTimeSeries(), HealthStore(database)
+    async with an_agent() as good:
+        odd = DeviceEndpoint(DeviceId("2" * 32), "odd", "bbf-olt", "a..b", 830, "u", Secret("p"))
+        registry = Registry([target(good, "1" * 32)], [odd])
+        poller = Poller(registry, series, health, SystemClock(), netconf=Broken(), settings=QUICK)
+        await poller.poll_now()
+    states = {h.health.device_id: (h.state(datetime.now(UTC)), h.health.detail) for h in await health.all()}
+    assert states["1" * 32][0] is State.UP
+    assert states["2" * 32] == (State.DOWN, "polling broke: nobody thought of this")
+
+
+async def test_a_host_that_no_resolver_takes_is_unreachable(database: Database) -> None:
+    health = HealthStore(database)
+    odd = DeviceEndpoint(DeviceId("2" * 32), "odd", "bbf-olt", "a..b", 830, "u", Secret("p"))
+    snmp = SnmpTarget(DeviceId("3" * 32), "odd", "a..b", 161, "2c", community=Secret("public"))
+    registry = Registry([snmp], [odd])
+    poller = Poller(registry, FakeTimeSeries(), health, SystemClock(), netconf=Reader(), settings=QUICK)
+    await poller.poll_now()
+    found = {h.health.device_id: h.health for h in await health.all()}
+    assert not any(each.reachable or "polling broke" in each.detail for each in found.values())
+    assert "odd (a..b:830)" in found[DeviceId("2" * 32)].detail
+    assert len(found) == 2
+
+
 async def test_octets_survive_a_time_series_that_is_away_for_a_while(database: Database) -> None:
     series, health = FakeTimeSeries(), HealthStore(database)
     async with an_agent() as agent:

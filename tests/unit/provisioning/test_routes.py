@@ -45,6 +45,18 @@ async def test_a_device_is_registered_shown_and_moved_without_its_secrets(api: h
     assert (await api.get("/devices/" + "0" * 32)).status_code == 404
 
 
+@pytest.mark.parametrize("host", ["a..b", ".olt", "x" * 64 + ".example.net", "1:2:3"])
+async def test_a_host_that_nothing_can_look_up_is_refused(api: httpx2.AsyncClient, host: str) -> None:
+    made = await api.post("/devices", json={"name": "olt-9", "host": host, "driver": "bbf-olt"})
+    assert made.status_code == 422
+    assert "no name that can be looked up" in made.text
+
+
+@pytest.mark.parametrize("host", ["olt-1.example.net", "olt-1.example.net.", "192.0.2.1", "2001:db8::1", "olt_1"])
+async def test_addresses_and_names_are_taken(api: httpx2.AsyncClient, host: str) -> None:
+    assert (await api.post("/devices", json={"name": "olt-9", "host": host, "driver": "bbf-olt"})).status_code == 201
+
+
 async def test_devices_come_page_by_page(api: httpx2.AsyncClient) -> None:
     for n in range(2, 5):
         await api.post("/devices", json={"name": f"olt-{n}", "host": "127.0.0.1", "driver": "bbf-olt"})
