@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -19,8 +19,20 @@ class ChargeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """What was not measured of what a line is made of: of `expected` bins no port reported `bins`.
+
+    `gaps` are (port, since, until) in UTC, half-open; "" is every port, and a port's own gaps lie in bins of others.
+    """
+
+    bins: int
+    expected: int
+    gaps: tuple[tuple[str, datetime, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
-    """One line for an invoice. `first_on` … `until_on` is half-open, in the entity's zone.
+    """One line for an invoice. `first_on` … `until_on` is half-open, in the account's zone.
 
     `charge_id` is deterministic (same subscription, period, component and attempt → same id), so that a repeated bill
     run finds its own charges instead of making new ones. `quantity` is in `unit` ("day", "GB" …).
@@ -64,6 +76,8 @@ class Charge:
     """Heading under which it stands on a document for several sites or accounts; each has its subtotal."""
     ends_on: date | None = None
     """The first day without it, of what was promised for a time."""
+    missing: Missing | None = None
+    """Of a percentile, what its ports did not report; documents list it."""
 
     def item_in(self, language: str) -> str:
         """What it is called in a language ("de", "de-AT"), else as it was made."""

@@ -1,7 +1,7 @@
 """Time is an argument. Code that must ask for it is given a `Clock`.
 
 Instants are aware UTC datetimes. The local calendar appears only where a bill needs a date, with the zone as an
-argument: a legal entity's days are counted in that entity's zone.
+argument: what an account has and uses is counted in its zone, books are kept in that of their legal entity.
 """
 
 from __future__ import annotations

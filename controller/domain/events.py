@@ -37,11 +37,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerCreated(Event):
+    """A customer has an account now, whose days are counted in `zone` (an IANA name) for good."""
+
     name: ClassVar[str] = "customer.created"
     customer_id: CustomerId
     account_id: AccountId
     display_name: str
     currency: str
+    zone: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +114,9 @@ class ServiceTerminated(Event):
 class ServicePaused(Event):
     """A pause of a subscription (or item) was agreed, changed or called off: this is what it is from now on.
 
-    On its days, [first_on, until_on) of the legal entity, `percent` of the fees go on. `until_on` None is until further
-    notice; a pause that was called off has no day (until_on equals first_on). `seasonal` is the customer's wish,
-    `suspension` ours.
+    On its days, [first_on, until_on) of the account's zone, `percent` of the fees go on. `until_on` None is until
+    further notice; a pause that was called off has no day (until_on equals first_on). `seasonal` is the customer's
+    wish, `suspension` ours.
     """
 
     name: ClassVar[str] = "service.paused"
@@ -136,6 +139,22 @@ class ItemHeld(Event):
     account_id: AccountId
     version_id: OfferingVersionId | None
     quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRestricted(Event):
+    """From `at` on whoever serves an item keeps it from its customer (`measure` suspend), or serves it again (none).
+
+    `kind` is the product's, `reference` the orderer's own name of the item, `reason` in words.
+    """
+
+    name: ClassVar[str] = "item.restricted"
+    item_id: ItemId
+    account_id: AccountId
+    kind: str
+    reference: str
+    measure: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +266,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ServiceTerminated,
         ServicePaused,
         ItemHeld,
+        ItemRestricted,
         OrderHeld,
         OrderCancelled,
         ChargesRated,

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from controller.domain.price import ProductKind
 from controller.domain.service import SpeedProfile
 
 
@@ -31,6 +32,26 @@ class Measure(StrEnum):
 
 
 _ORDER = tuple(Measure)
+
+SERVICES = frozenset(
+    {
+        ProductKind.INTERNET,
+        ProductKind.VOICE,
+        ProductKind.TV,
+        ProductKind.HOSTING,
+        ProductKind.ADD_ON,
+        ProductKind.BUNDLE,
+    }
+)
+"""What is served day by day, and so can be taken away and given back. A rented box is at the customer's, what was sold
+once is done, and a discount is no service."""
+
+
+def measures_of(kind: ProductKind) -> tuple[Measure, ...]:
+    """What can be taken of a service: a speed only where there is one."""
+    if kind is ProductKind.INTERNET:
+        return _ORDER
+    return (Measure.NONE, Measure.SUSPEND) if kind in SERVICES else (Measure.NONE,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,10 @@ class TariffVersion:
     def profile(self) -> SpeedProfile:
         """The speed of a line. Raises NoLine."""
         if self.speed is None:
-            raise NoLine(f"{self.offering_name} is no line that an order could build; sell it as an item of an account")
+            raise NoLine(
+                f"{self.offering_name} has no speed, so it is no line that an order could build: sell it as an item of "
+                "the account (POST /items, or Products and contracts of the customer)"
+            )
         return self.speed
 
     @property

@@ -14,7 +14,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ARRAY, Dialect, Float, LargeBinary, String, Table, any_, cast, func, literal, select
+from sqlalchemy import ARRAY, Dialect, Float, LargeBinary, String, Table, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
@@ -70,17 +70,6 @@ def one_of(conn: AsyncConnection, column: ColumnElement[Any], keys: Iterable[str
     if conn.dialect.name == "postgresql":
         return column.in_(select(func.unnest(cast(literal(array_text(listed), String), ARRAY(String)))))
     return column.in_(select(func.json_each(json.dumps(listed)).table_valued("value").c.value))
-
-
-def looked_up(conn: AsyncConnection, column: ColumnElement[Any], keys: Iterable[str]) -> ColumnElement[bool]:
-    """The same, for a column by whose index the rows are to be found: each key is looked up there.
-
-    Where PostgreSQL joins with the rows of an array, it reads the whole of a table that is some dozens of times larger
-    than what is wanted of it.
-    """
-    if conn.dialect.name == "postgresql":
-        return column == any_(cast(literal(array_text(keys), String), ARRAY(String)))
-    return one_of(conn, column, keys)
 
 
 async def by_keys(conn: AsyncConnection) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, or_, select
+from sqlalchemy import Row, Select, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, CustomerId, EntityId
@@ -25,6 +25,8 @@ async def add_entity(conn: AsyncConnection, made: Entity, now: datetime) -> None
             locale=made.locale,
             address=made.address,
             tax_id=made.tax_id,
+            country=made.country,
+            iban=made.iban,
             created_at=now,
         )
     )
@@ -37,6 +39,24 @@ async def find_entity(conn: AsyncConnection, entity_id: EntityId | None) -> Enti
         query = query.where(entity.c.entity_id == entity_id)
     row = (await conn.execute(query)).one_or_none()
     return None if row is None else _entity(row)
+
+
+async def after_all_entities(conn: AsyncConnection, now: datetime) -> datetime:
+    """`now`, or a moment later: which entity is the first is told by when they were made."""
+    last = await conn.scalar(select(func.max(entity.c.created_at)))
+    return now if last is None else max(now, last + timedelta(microseconds=1))
+
+
+async def find_entity_named(conn: AsyncConnection, name: str) -> Entity | None:
+    row = (await conn.execute(select(entity).where(entity.c.name == name))).one_or_none()
+    return None if row is None else _entity(row)
+
+
+async def change_entity(conn: AsyncConnection, made: Entity) -> None:
+    """What stands on its papers from now on."""
+    papers = {"locale": made.locale, "address": made.address, "tax_id": made.tax_id}
+    values = papers | {"country": made.country, "iban": made.iban}
+    await conn.execute(update(entity).where(entity.c.entity_id == made.entity_id).values(values))
 
 
 async def entities(conn: AsyncConnection) -> list[Entity]:
@@ -65,6 +85,7 @@ async def add_customer(conn: AsyncConnection, made: Customer) -> None:
             account_id=made.account.account_id,
             customer_id=made.customer_id,
             currency=made.account.currency,
+            zone=made.account.zone,
             created_at=made.created_at,
         )
     )
@@ -107,15 +128,15 @@ async def list_customers(
 
 
 def _customers() -> Select[Any]:
-    return (
-        select(customer, account.c.account_id, account.c.currency, entity.c.zone)
-        .join(account, account.c.customer_id == customer.c.customer_id)
-        .join(entity, entity.c.entity_id == customer.c.entity_id)
+    return select(customer, account.c.account_id, account.c.currency, account.c.zone).join(
+        account, account.c.customer_id == customer.c.customer_id
     )
 
 
 def _entity(row: Row[Any]) -> Entity:
-    return Entity(row.entity_id, row.name, row.zone, row.currency, row.locale, row.address, row.tax_id)
+    return Entity(
+        row.entity_id, row.name, row.zone, row.currency, row.locale, row.address, row.tax_id, row.country, row.iban
+    )
 
 
 def _customer(row: Row[Any]) -> Customer:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from controller.domain.identity import CustomerId
+from controller.domain.identity import AccountId, CustomerId, EntityId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import Currency, IdText, In, Instant, Name, Out, ShortText
 from erp.crm.model import Contact, Customer
@@ -15,9 +15,15 @@ from erp.crm.service import CrmService
 # Only what every mail address has (RFC 5321 §4.1.2): whether mail arrives is learnt by sending one.
 Email = Annotated[str, StringConstraints(pattern=r"^$|^[^@\s]{1,64}@[^@\s]{1,189}$")]
 
+ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9+_/-]+$")]
+
 
 class CustomerIn(In):
-    """A new customer; the billing account is made with it, in `currency` or else the legal entity's."""
+    """A new customer of a legal entity, by default the first; the billing account is made with it.
+
+    That is in `currency` and `zone` (an IANA name such as Pacific/Apia), or else the entity's. By the days of its zone
+    the account is billed; it never changes.
+    """
 
     name: Name
     email: Email = ""
@@ -26,6 +32,14 @@ class CustomerIn(In):
     language: Annotated[str, StringConstraints(max_length=35, pattern=r"^$|^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] = ""
     tax_id: Annotated[str, StringConstraints(max_length=64)] = ""
     currency: Currency | None = None
+    entity_id: IdText | None = None
+    zone: ZoneName | None = None
+
+
+class ZoneIn(In):
+    """In which zone the days of an account are counted."""
+
+    zone: ZoneName
 
 
 class CustomerQuery(PageQuery):
@@ -72,7 +86,11 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
     async def create(call: Call) -> CustomerOut:
         body = call.body_as(CustomerIn)
         contact = Contact(body.name, body.email, body.phone, body.address, body.language, body.tax_id)
-        return CustomerOut.of(await crm.create_customer(contact, actor=call.actor, currency=body.currency))
+        whose = EntityId(body.entity_id) if body.entity_id else None
+        made = await crm.create_customer(
+            contact, actor=call.actor, entity_id=whose, currency=body.currency, zone=body.zone
+        )
+        return CustomerOut.of(made)
 
     async def index(call: Call) -> Page:
         query = call.query_as(CustomerQuery)
@@ -83,7 +101,20 @@ def endpoints(crm: CrmService) -> list[Endpoint]:
     async def show(call: Call) -> CustomerOut:
         return CustomerOut.of(await crm.customer(CustomerId(call.path["customer_id"])))
 
+    async def zone(call: Call) -> CustomerOut:
+        body = call.body_as(ZoneIn)
+        return CustomerOut.of(await crm.require_zone(AccountId(call.path["account_id"]), body.zone))
+
     return [
+        Endpoint(
+            "PUT",
+            "/accounts/{account_id}/zone",
+            scope="crm:write",
+            handler=zone,
+            summary="Nothing where it is the account's zone; any other is refused, for days would be billed twice",
+            body=ZoneIn,
+            returns=CustomerOut,
+        ),
         Endpoint(
             "POST",
             "/customers",

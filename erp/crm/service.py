@@ -12,8 +12,8 @@ from controller.domain.identity import AccountId, CustomerId, EntityId, new_id
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from erp.crm import repository
-from erp.crm.errors import NoAccount, NoCustomer, NoEntity, OtherZone
-from erp.crm.model import Account, Contact, Customer, Entity
+from erp.crm.errors import FixedZone, NoAccount, NoCustomer, NoEntity, OtherZone
+from erp.crm.model import Account, Contact, Customer, Entity, require_zone
 
 
 class CrmService:
@@ -63,14 +63,28 @@ class CrmService:
             return await repository.entities(conn)
 
     async def create_customer(
-        self, contact: Contact, *, actor: str, entity_id: EntityId | None = None, currency: str | None = None
+        self,
+        contact: Contact,
+        *,
+        actor: str,
+        entity_id: EntityId | None = None,
+        currency: str | None = None,
+        zone: str | None = None,
     ) -> Customer:
-        """A customer of the entity, with one billing account in `currency`, by default the entity's."""
+        """A customer of the entity, with one billing account.
+
+        That is in `currency`, and its days are counted in `zone`, an IANA name: by default the entity's. Neither
+        changes later. Raises NoZone.
+        """
+        if zone is not None:
+            require_zone(zone)
         now = self._clock.now()
         async with self._database.begin() as conn:
             entity = await self._entity(conn, entity_id)
             customer_id, account_id = CustomerId(new_id(now)), AccountId(new_id(now))
-            account = Account(account_id, customer_id, entity.entity_id, currency or entity.currency, entity.zone)
+            account = Account(
+                account_id, customer_id, entity.entity_id, currency or entity.currency, zone or entity.zone
+            )
             made = Customer(customer_id, entity.entity_id, account, contact, now)
             await repository.add_customer(conn, made)
             await audit.record(
@@ -79,7 +93,12 @@ class CrmService:
                 actor=actor,
                 action="customer.create",
                 subject=f"customer:{customer_id}",
-                after={"name": contact.name, "account_id": account_id, "currency": account.currency},
+                after={
+                    "name": contact.name,
+                    "account_id": account_id,
+                    "currency": account.currency,
+                    "zone": account.zone,
+                },
             )
             await outbox.append(
                 conn,
@@ -91,9 +110,22 @@ class CrmService:
                     account_id=account_id,
                     display_name=contact.name,
                     currency=account.currency,
+                    zone=account.zone,
                 ),
             )
         return made
+
+    async def require_zone(self, account_id: AccountId, zone: str) -> Customer:
+        """Whose days are counted in `zone`, as they always were. Raises NoAccount, NoZone and FixedZone."""
+        require_zone(zone)
+        found = await self.customer_of(account_id)
+        if found.account.zone != zone:
+            raise FixedZone(
+                f"the days of account {account_id} are counted in {found.account.zone} since it was opened, and stay"
+                f" so: a day would be billed twice or not at all. Open another account in {zone}, and sell there what"
+                " this one has from now on"
+            )
+        return found
 
     async def customer(self, customer_id: CustomerId) -> Customer:
         """Raises NoCustomer."""

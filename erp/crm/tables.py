@@ -16,8 +16,11 @@ entity = Table(
     Column("locale", String(16), nullable=False),
     Column("address", Text, nullable=False),
     Column("tax_id", String(64), nullable=False),
+    Column("country", String(2), nullable=False),
+    Column("iban", String(34)),
     Column("created_at", Instant, nullable=False),
 )
+"""`iban` is NULL of the first one: that stands in the settings."""
 
 customer = Table(
     "crm_customer",
@@ -53,5 +56,20 @@ account = Table(
     Column("account_id", Id, primary_key=True),
     Column("customer_id", Id, ForeignKey("crm_customer.customer_id"), nullable=False, unique=True),
     Column("currency", String(3), nullable=False),
+    Column("zone", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+"""`zone` (an IANA name) never changes: a day would be billed twice or not at all."""
+
+usage_link = Table(
+    "crm_usage_link",
+    metadata,
+    Column("link_id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("withdrawn_at", Instant),
+)
+"""What lets a customer see the usage of an account: of the secret in its address the SHA-256 alone is kept."""

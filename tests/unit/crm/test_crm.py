@@ -6,9 +6,11 @@ from controller.domain.clock import MovableClock
 from controller.domain.events import CustomerCreated
 from controller.store import outbox
 from controller.store.engine import Database
-from erp.crm.errors import NoAccount, NoCustomer, NoEntity, OtherZone
+from erp.crm.errors import FixedZone, NoAccount, NoCustomer, NoEntity, NoZone, OtherZone
 from erp.crm.model import Contact
+from erp.crm.routes import endpoints
 from erp.crm.service import CrmService
+from tests.support.api import api_client
 
 NOW = datetime(2026, 9, 1, 8, tzinfo=UTC)
 ENTITY = {
@@ -51,6 +53,39 @@ async def test_a_customer_has_one_account_in_the_currency_and_zone_of_its_entity
     event = delivery.event
     assert isinstance(event, CustomerCreated)
     assert (event.account_id, event.display_name) == (made.account.account_id, "Anna Muster")
+
+
+async def test_the_zone_of_an_account_is_said_when_it_is_opened_and_never_again(database: Database) -> None:
+    crm = crm_on(database)
+    await crm.ensure_entity(**ENTITY)
+    made = await crm.create_customer(Contact("Sina Tuiasosopo"), actor="user:t", zone="Pacific/Apia")
+    account = made.account
+    assert (await crm.customer_of(account.account_id)).account.zone_info.key == "Pacific/Apia"
+    async with database.read() as conn:
+        (delivery,) = await outbox.pending(conn, "s", ["customer.created"], 10)
+    assert isinstance(delivery.event, CustomerCreated)
+    assert delivery.event.zone == "Pacific/Apia"
+    assert await crm.require_zone(account.account_id, "Pacific/Apia") == made
+    with pytest.raises(FixedZone, match="Open another account in Europe/Berlin"):
+        await crm.require_zone(account.account_id, "Europe/Berlin")
+    with pytest.raises(NoZone, match="'Europe/Atlantis' is no IANA time zone"):
+        await crm.require_zone(account.account_id, "Europe/Atlantis")
+
+
+async def test_another_zone_is_refused_over_the_api_with_words_that_say_what_to_do(database: Database) -> None:
+    crm = crm_on(database)
+    await crm.ensure_entity(**ENTITY)
+    async with api_client(endpoints(crm)) as api:
+        answer = await api.post("/customers", json={"name": "Sina Tuiasosopo", "zone": "Pacific/Apia"})
+        made = answer.json()
+        assert (answer.status_code, made["zone"]) == (201, "Pacific/Apia")
+        where = f"/accounts/{made['account_id']}/zone"
+        assert (await api.put(where, json={"zone": "Pacific/Apia"})).status_code == 200
+        refused = await api.put(where, json={"zone": "Europe/Berlin"})
+        assert refused.status_code == 422
+        assert "Open another account in Europe/Berlin" in refused.json()["detail"]
+        unknown = await api.post("/customers", json={"name": "Nobody", "zone": "Mars/Base"})
+        assert "is no IANA time zone" in unknown.json()["detail"]
 
 
 async def test_customers_are_listed_in_order_of_creation(database: Database) -> None:
