@@ -1,7 +1,8 @@
 """Part `billing`: a bill run from the first rating to the certificate, at three sizes, on SQLite and on PostgreSQL.
 
 Each subscription has an account, a plan with volume, and a month of usage by day, as mediation leaves it. Only the run
-is timed, by the clock and in processor time of this process; making the subscriptions is not.
+is timed, by the clock and in processor time of this process; making the subscriptions is not. A run with checks looks
+at each bill before it leaves.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bench.postgres import Postgres, binaries
 from bench.results import Result
 from billing_bridge.billing.run_book import RunBook
 from billing_bridge.billing.service import BillingService
+from billing_bridge.checks.service import ChecksService
 from billing_bridge.mediation.service import MediationService
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import entitlement, subscription, tariff, usage_day
@@ -51,10 +53,13 @@ from erp.crm.service import CrmService
 from erp.crm.tables import account, customer
 from erp.finance.service import FinanceService
 from erp.finance.settings import FinanceSettings
+from erp.orders.sales import OrderedSales
 
 SQLITE_SIZES = (1_000, 10_000)
 POSTGRES_SIZES = (1_000, 10_000, 100_000)
 SQLITE_GOAL_S = 30.0
+CHECKED_SIZE = 10_000
+"""Of the run on PostgreSQL that checks each bill before it leaves, as a site's runs do."""
 MS_GOAL = 0.9
 """A million in 15 minutes."""
 
@@ -76,24 +81,27 @@ def run(_seconds: float, _rounds: int) -> Sequence[Result]:
         if binaries() is None:
             return results
         with Postgres(Path(name) / "postgres", core="0,1") as postgres:
-            for size in POSTGRES_SIZES:
-                directory = Path(name) / f"postgres-{size}"
+            for size, checked in [*((size, False) for size in POSTGRES_SIZES), (CHECKED_SIZE, True)]:
+                called = f"billing_{size}{'_checked' if checked else ''}"
+                directory = Path(name) / called
                 directory.mkdir()
-                postgres.create(f"billing_{size}")
-                url = postgres.dsn(f"billing_{size}").replace("postgresql://", "postgresql+psycopg://")
-                results.append(uvloop.run(_measure(url, directory, size, postgres)))
+                postgres.create(called)
+                url = postgres.dsn(called).replace("postgresql://", "postgresql+psycopg://")
+                results.append(uvloop.run(_measure(url, directory, size, postgres, checked=checked)))
     return results
 
 
-async def _measure(url: str, directory: Path, size: int, postgres: Postgres | None = None) -> Result:
+async def _measure(
+    url: str, directory: Path, size: int, postgres: Postgres | None = None, *, checked: bool = False
+) -> Result:
     database, clock, crm = await site(url, size)
-    jobs, runs = room(database, clock, crm, directory)
+    jobs, runs = room(database, clock, crm, directory, checks(database, clock) if checked else None)
     await jobs.launch()
     gc.collect()
     gc.freeze()  # as `headend serve` does
     gc.set_threshold(*GC_THRESHOLDS)
     before_mb = _peak_mb()
-    helper = _helper(url, directory) if postgres else None
+    helper = _helper(url, directory, checked=checked) if postgres else None
     began, cpu, theirs = time.perf_counter(), time.process_time(), postgres.processor_s() if postgres else 0.0
     made = await runs.start(as_of=None, account_id=None, actor="user:bench")
     documents = await jobs.wait(f"bill-run.v1:{made.bill_run_id}", poll_s=0.25)
@@ -104,7 +112,7 @@ async def _measure(url: str, directory: Path, size: int, postgres: Postgres | No
         helper.communicate()
     await jobs.close()
     await database.close()
-    name = "SQLite" if database.is_sqlite else "PostgreSQL"
+    name = "SQLite" if database.is_sqlite else "PostgreSQL with checks" if checked else "PostgreSQL"
     ms = took * 1000 / size
     scale = (
         f"{size:,} subscriptions with a month of usage, {took:.1f} s, {spent * 1000 / size:.2f} ms CPU in this process"
@@ -140,6 +148,12 @@ async def site(url: str, size: int) -> tuple[Database, Clock, CrmService]:
     return database, clock, crm
 
 
+def checks(database: Database, clock: Clock) -> ChecksService:
+    """What looks at each bill before it leaves."""
+    catalog = CatalogService(database, clock)
+    return ChecksService(database, clock, BillingSettings(), catalog=catalog, sales=OrderedSales())
+
+
 def room(
     database: Database, clock: Clock, crm: CrmService, directory: Path, checker: ChargeChecker | None = None
 ) -> tuple[Jobs, BillRuns]:
@@ -155,9 +169,9 @@ def room(
     return jobs, runs
 
 
-def _helper(url: str, directory: Path) -> subprocess.Popen[str]:
+def _helper(url: str, directory: Path, *, checked: bool) -> subprocess.Popen[str]:
     """A second process that takes batches from the queue; it listens when this returns."""
-    command = [sys.executable, "-m", "bench.billing", url, str(directory / "helper")]
+    command = [sys.executable, "-m", "bench.billing", url, str(directory / "helper"), *(["checked"] if checked else [])]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     if process.stdout.readline().strip() != "listening":
@@ -165,11 +179,13 @@ def _helper(url: str, directory: Path) -> subprocess.Popen[str]:
     return process
 
 
-async def help_until_told(url: str, directory: Path) -> None:
+async def help_until_told(url: str, directory: Path, *, checked: bool) -> None:
     """What the helper does, until its standard input ends."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     database, clock = Database(url), MovableClock(_BILLED)
-    jobs, _ = room(database, clock, CrmService(database, clock), directory)
+    jobs, _ = room(
+        database, clock, CrmService(database, clock), directory, checks(database, clock) if checked else None
+    )
     await jobs.launch()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -219,8 +235,8 @@ async def _some(database: Database, entity_id: str, version_id: str, numbers: ra
             ("customer_id", "entity_id", "name", "email", "phone", "address", "language", "tax_id", "created_at"),
             customers,
         )
-        rows = [(a, a, "EUR", _ACTIVATED) for a, _, _ in people]
-        await insert_rows(conn, account, ("account_id", "customer_id", "currency", "created_at"), rows)
+        rows = [(a, a, "EUR", "Europe/Berlin", _ACTIVATED) for a, _, _ in people]
+        await insert_rows(conn, account, ("account_id", "customer_id", "currency", "zone", "created_at"), rows)
         await insert_all(
             conn,
             subscription,
@@ -281,4 +297,4 @@ def _peak_mb() -> int:
 
 
 if __name__ == "__main__":
-    uvloop.run(help_until_told(sys.argv[1], Path(sys.argv[2])))
+    uvloop.run(help_until_told(sys.argv[1], Path(sys.argv[2]), checked=sys.argv[3:] == ["checked"]))

@@ -19,12 +19,10 @@ from zoneinfo import ZoneInfo
 import structlog
 from sqlalchemy import select, update
 
-from bench.billing import room, site
+from bench.billing import checks, room, site
 from bench.results import Result
 from billing_bridge.checks.billed import BilledLines
 from billing_bridge.checks.leakage import LIVE_NOT_BILLED
-from billing_bridge.checks.service import ChecksService
-from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import subscription
 from collectors.onus import OnuSightings
 from controller.domain.clock import Clock
@@ -34,7 +32,6 @@ from controller.store.many import insert_rows
 from controller.workflows.leakage import Leakage
 from erp.catalog.service import CatalogService
 from erp.inventory.service import InventoryService
-from erp.orders.sales import OrderedSales
 from radius.live import LiveAccess
 from radius.tables import subscriber
 
@@ -72,9 +69,7 @@ def run(rounds: int) -> Sequence[Result]:
 async def _bill(directory: Path, *, checked: bool) -> float:
     """Milliseconds of processor time per invoice."""
     database, clock, crm = await site(f"sqlite+aiosqlite:///{directory}/bench.db", SIZE)
-    settings, catalog = BillingSettings(), CatalogService(database, clock)
-    checks = ChecksService(database, clock, settings, catalog=catalog, sales=OrderedSales())
-    jobs, runs = room(database, clock, crm, directory, checks if checked else None)
+    jobs, runs = room(database, clock, crm, directory, checks(database, clock) if checked else None)
     await jobs.launch()
     gc.collect()
     gc.freeze()

@@ -214,7 +214,7 @@ def _rated(
         return []
     calendar, place = Calendar(sub.anchor_day), RUNS.index(run)
     subscription = Subscription(
-        SubscriptionId(sub.subscription_id), AccountId(draft.account_id), ServiceId(sub.subscription_id),
+        SubscriptionId(sub.subscription_id), AccountId(draft.account_id), ServiceId(sub.subscription_id), ZONE,
         calendar, first, calendar.period(RUNS[place - 1]).first_on if place else None, changes, 1, sums, days,
     )  # fmt: skip
     facts = Facts(changes, draft.tariffs, _by_hour(days), sums)

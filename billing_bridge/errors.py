@@ -4,6 +4,7 @@ RuleError
 ├── NotFound  UnknownCharge, UnknownBillRun, UnknownHold, UnknownSuspense, UnbilledService, UnknownSource,
 │             UnknownDelivery, UnknownPrepaid
 ├── Conflict  Retired, SourceExists; Decided              somebody else has decided about this usage, or it has changed
+│             Suspended                                   the service is kept from its customer, who owes something
 ├── FutureBillRun                   a run cannot be of an instant that has not come
 ├── Ahead                           usage cannot be complete for a time that has not come
 ├── NotTheSamePlan                  a price is corrected by another version of the same shape
@@ -83,6 +84,10 @@ class PaidTwice(RuleError):
 
 class NotPrepaid(RuleError):
     code = "not-prepaid"
+
+
+class Suspended(Conflict):
+    code = "service-suspended"
 
 
 class NoAnchor(RuleError):

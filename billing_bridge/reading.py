@@ -19,10 +19,11 @@ from controller.store.metadata import to_micros
 
 @dataclass(frozen=True, slots=True)
 class BilledCharge:
-    """A charge and when it was made."""
+    """A charge, when it was made, and the octets that it counts (fewer than none where it gives some back)."""
 
     charge: Charge
     created_at: datetime
+    octets: int
 
     @property
     def key(self) -> tuple[int, str]:
@@ -103,4 +104,4 @@ class BillingReader:
                 tuple_(charge.c.created_at, charge.c.charge_id) < tuple_(literal(after[0], BigInteger), after[1])
             )
         async with self._database.read() as conn:
-            return [BilledCharge(to_charge(row), row.created_at) for row in await conn.execute(query)]
+            return [BilledCharge(to_charge(row), row.created_at, row.octets) for row in await conn.execute(query)]

@@ -77,7 +77,7 @@ class ChargeQuery(PageQuery):
 
 
 class ChargeOut(Out):
-    """One charge; `until_on` is exclusive, `net` excludes tax."""
+    """One charge; `until_on` is exclusive, `net` excludes tax. `octets` are those that it counts."""
 
     charge_id: str
     bill_run_id: str
@@ -95,6 +95,7 @@ class ChargeOut(Out):
     net: MoneyOut
     tax_percent: str
     adjustment: bool
+    octets: int
     created_at: Instant
 
     @classmethod
@@ -117,6 +118,7 @@ class ChargeOut(Out):
             net=MoneyOut.of(c.net),
             tax_percent=f"{c.tax_percent:f}",
             adjustment=c.adjustment,
+            octets=found.octets,
             created_at=found.created_at,
         )
 

@@ -12,7 +12,7 @@ class BillingSettings:
     """How days are counted, cents decided and work cut."""
 
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Europe/Berlin"))
-    """Zone of the legal entity: days and months of charges and usage are counted in it."""
+    """The usual zone, the legal entity's: of accounts that have none of their own, and of usage that is nobody's."""
     rounding: str = ROUND_HALF_UP
     """decimal.ROUND_* mode of the one rounding of each charge. Commercial rounding is the habit of the trade."""
     anchor_day: int = 1

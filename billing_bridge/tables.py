@@ -129,6 +129,17 @@ anchor_change = Table(
 )
 """Another anchor for a subscription that there is: it holds from the end of the period in which `said_on` lies."""
 
+own_zone = Table(
+    "billing_bridge_own_zone",
+    metadata,
+    Column("owner_id", Id, primary_key=True),
+    Column("zone", String(64), nullable=False),
+)
+"""Accounts whose days are counted in another zone than the legal entity's (an IANA name), and their services.
+
+Rows are only ever added: an account never moves, for a day would be billed twice or not at all.
+"""
+
 payer = Table(
     "billing_bridge_payer",
     metadata,

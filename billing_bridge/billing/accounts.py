@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,7 @@ from billing_bridge.errors import NoAnchor
 from billing_bridge.rating.proration import DaySpan, Stretch, stretches
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import account_terms
+from billing_bridge.zones import zones_of
 from controller.domain.clock import Clock, local_date
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, SubscriptionId
 from controller.domain.ports import AccountDirectory
@@ -65,15 +66,21 @@ class AccountBilling:
         """Raises NotFound for an account that nobody has."""
         async with self._database.read() as conn:
             await self._accounts.require_in(conn, account_id)
-            known = await repository.read_subscriptions(conn, [account_id], self._day, date.max)
+            known = await repository.read_subscriptions(conn, [account_id], self._settings.zone, date.max)
             found = [
                 Entitled(s.subscription_id, s.service_id, s.calendar, stretches(s.changes, days, s.pauses))
                 for s in known
             ]
             tariffs = await tariff_rows.tariffs(conn, {each.version_id for f in found for each in f.stretches})
             anchor = await self._anchor(conn, account_id)
+            today = await self._today(conn, account_id)
         shown = [f for f in found if f.stretches]
-        return AccountTimeline(days, self._day(self._clock.now()), anchor, shown, tariffs)
+        return AccountTimeline(days, today, anchor, shown, tariffs)
+
+    async def today(self, account_id: AccountId) -> date:
+        """What day it is for an account."""
+        async with self._database.read() as conn:
+            return await self._today(conn, account_id)
 
     async def set_anchor(
         self, account_id: AccountId, anchor_day: int, *, actor: str, existing: bool = False
@@ -100,8 +107,9 @@ class AccountBilling:
                 .on_conflict_do_update(index_elements=[account_terms.c.account_id], set_=values)
             )
             if existing:
-                held = await repository.lock_subscriptions(conn, [account_id], self._day)
-                changed = await repository.change_anchor(conn, held, anchor_day, self._day(now), actor=actor, now=now)
+                held = await repository.lock_subscriptions(conn, [account_id], self._settings.zone)
+                today = await self._today(conn, account_id)
+                changed = await repository.change_anchor(conn, held, anchor_day, today, actor=actor, now=now)
             await audit.record(
                 conn,
                 now=now,
@@ -121,5 +129,6 @@ class AccountBilling:
         own = await conn.scalar(query)
         return self._settings.anchor_day if own is None else int(own)
 
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self._settings.zone)
+    async def _today(self, conn: AsyncConnection, account_id: AccountId) -> date:
+        zones = await zones_of(conn, [account_id], self._settings.zone)
+        return local_date(self._clock.now(), zones.of(account_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,13 +25,13 @@ async def assess(
     conn: AsyncConnection,
     subscriptions: Sequence[Subscription],
     bill_run_id: BillRunId,
-    today: date,
+    as_of: datetime,
     settings: BillingSettings,
     *,
     within: DaySpan | None = None,
     tried: Corrections | None = None,
 ) -> list[RatedCharge]:
-    """The charges of these subscriptions as of the local day `today`.
+    """The charges of these subscriptions as of the day that it is at `as_of` for each of them.
 
     `within` looks at the periods alone that begin on its days, whatever must be rated again; with `tried` by prices
     that were not corrected yet.
@@ -40,25 +40,26 @@ async def assess(
     versions |= {key.version_id for s in subscriptions for key in s.charged}
     tariffs = await tariff_rows.tariffs(conn, versions)
     hourly = [s for s in subscriptions if any(c.version_id and tariffs[c.version_id].plan.hourly for c in s.changes)]
-    quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], settings.zone)
+    quarters = await hours.quarters_of(conn, hourly)
     corrected = {**await corrections.of_versions(conn, versions), **(tried or {})}
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
     rated = []
     async for s in in_turns(subscriptions):
         usage = usage_of(s.usage, quarters, s.calls, s.ports)
         facts = Facts(s.changes, tariffs, usage, s.charged, s.pauses, corrected)
-        for found in _due(s, facts, today, settings, within):
+        for found in _due(s, facts, s.day(as_of), settings, within):
             price = facts.price_of(found.key.version_id, found.period)
             rated.append(_addressed(charge_of(found, s, price, bill_run_id, settings.rounding), s, paying))
     return rated
 
 
-def after(subscription: Subscription, today: date) -> tuple[SubscriptionId, date, date]:
+def after(subscription: Subscription, as_of: datetime) -> tuple[SubscriptionId, date, date]:
     """Where the next run begins: at the running period, whose fee is charged and whose usage is not.
 
     (subscription, rate from, usage billed until); of several cycles the longest period must be rated again, and the
     shortest says until when usage was billed.
     """
+    today = subscription.day(as_of)
     begun = [subscription.calendar.period(today, cycle).first_on for cycle in subscription.cycles]
     # A subscription that begins after the instant of this run has not been rated at all.
     rate_from_on = max(min(begun), subscription.rate_from_on) if subscription.rate_from_on > today else min(begun)
@@ -87,5 +88,5 @@ def _due(
             last = min(today, within.until_on - timedelta(days=1))
             all_of_it = subscription.calendar.periods(within.first_on, last, cycle)
             periods = [period for period in all_of_it if period.first_on in within]
-        found += due(facts, periods, today, settings.rounding, settings.zone, cycle)
+        found += due(facts, periods, today, settings.rounding, subscription.zone, cycle)
     return found

@@ -11,7 +11,7 @@ from sqlalchemy import Row, delete, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import tariff_rows, usage_rows
-from billing_bridge.billing.charges import AsSold, as_sold, ends_on_of
+from billing_bridge.billing.charges import AsSold, as_sold, ends_on_of, missing_of
 from billing_bridge.billing.model import RatedCharge
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
@@ -229,5 +229,6 @@ def to_charge(row: Row[Any], sold: AsSold | None = None) -> Charge:
         group=row.heading,
         adjustment=row.adjustment,
         ends_on=ends_on_of(row.arithmetic),
+        missing=missing_of(row.arithmetic),
         **(sold or _UNSOLD),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypedDict
 
@@ -20,7 +21,7 @@ from billing_bridge.rating.proration import WHOLE_FEE
 from billing_bridge.rating.recurring import escalated, fee_label, of_days, paused_fee, window_days
 from billing_bridge.sources.booked import CallDay
 from billing_bridge.sources.booked import days as call_days
-from controller.domain.charge import Charge, ChargeKind
+from controller.domain.charge import Charge, ChargeKind, Missing
 from controller.domain.identity import BillRunId, ChargeId
 from controller.domain.money import Money
 from controller.domain.price import Calls, Discount, Flat, OneOff, Overage, Percentile, Price
@@ -29,6 +30,8 @@ from controller.domain.units import octets_in
 
 ENDS_ON = "ends_on"
 """In the arithmetic of a charge: the first day without what was promised for a time."""
+MISSING = "missing"
+"""There, too: what the ports of a percentile did not report."""
 
 
 def charge_of(
@@ -57,6 +60,7 @@ def charge_of(
         item=tariff.offering_name,
         adjustment=_corrects(found, subscription),
         ends_on=ends_on,
+        missing=_missing(found.line.figures if found.line else {}),
         **as_sold(tariff),
     )
     evidence: tuple[DayUsage, ...] = ()
@@ -114,6 +118,19 @@ def ends_on_of(arithmetic: str) -> date | None:
         return None
     told: str | None = json.loads(arithmetic).get(ENDS_ON)
     return date.fromisoformat(told) if told else None
+
+
+def missing_of(arithmetic: str) -> Missing | None:
+    """What was not measured, of a charge as it is stored."""
+    return _missing(json.loads(arithmetic)) if MISSING in arithmetic else None
+
+
+def _missing(figures: Mapping[str, Any]) -> Missing | None:
+    told = figures.get(MISSING)
+    if not told:
+        return None
+    gaps = [(port, datetime.fromisoformat(since), datetime.fromisoformat(until)) for port, since, until in told]
+    return Missing(figures["bins_expected"] - figures["bins"], figures["bins_expected"], tuple(gaps))
 
 
 def _ends_on(found: Due, tariff: TariffVersion) -> date | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,13 +36,13 @@ async def counted(
     conn: AsyncConnection,
     subscriptions: Sequence[Subscription],
     bill_run_id: BillRunId,
-    today: date,
+    as_of: datetime,
     settings: BillingSettings,
 ) -> Counted:
-    """The charges due as of the local day `today`, and what they were made of."""
-    rated = await assessment.assess(conn, subscriptions, bill_run_id, today, settings)
+    """The charges due as of the day that it is at `as_of` for each, and what they were made of."""
+    rated = await assessment.assess(conn, subscriptions, bill_run_id, as_of, settings)
     opening = await recurring.of_subscriptions(conn, [s.subscription_id for s in subscriptions])
-    return await count(conn, subscriptions, rated, opening, today, settings)
+    return await count(conn, subscriptions, rated, opening, as_of, settings)
 
 
 async def count(
@@ -50,7 +50,7 @@ async def count(
     subscriptions: Sequence[Subscription],
     rated: Sequence[RatedCharge],
     opening: Mapping[SubscriptionId, Recurring],
-    today: date,
+    as_of: datetime,
     settings: BillingSettings,
 ) -> Counted:
     """What `rated` charges were made of; `opening` are the fees of when each subscription was last billed."""
@@ -63,7 +63,7 @@ async def count(
     tariffs = await tariff_rows.tariffs(conn, versions)
     corrected = await corrections.of_versions(conn, versions)
     read = {s.service_id: s.usage_octets for s in subscriptions}
-    counter = Counter(tariffs, opening, today, settings.rounding, settings.zone, corrected)
+    counter = Counter(tariffs, opening, as_of, settings.rounding, corrected)
     paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
     found = []
     async for accounts, own in in_turns(together(subscriptions, paying)):

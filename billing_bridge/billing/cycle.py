@@ -1,4 +1,4 @@
-"""Billing periods: cycles of months that begin on an anchor day, or of weeks, in the zone of the legal entity.
+"""Billing periods: cycles of months that begin on an anchor day, or of weeks, in the zone of the account.
 
 The anchor is stored and each period is computed from it, so 31 → 28 February → 31 March does not drift to the 28th.
 Which month a longer cycle begins in, and which weekday a week, is that of the subscription's `phase_on`: the day on

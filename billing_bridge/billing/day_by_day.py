@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
 
@@ -32,18 +32,17 @@ class Counter:
         self,
         tariffs: Mapping[OfferingVersionId, TariffVersion],
         opening: Mapping[SubscriptionId, Recurring],
-        today: date,
+        as_of: datetime,
         rounding: str,
-        zone: ZoneInfo,
         corrections: Mapping[OfferingVersionId, Sequence[Corrected]] | None = None,
     ) -> None:
         self._tariffs = tariffs
         self._corrections = corrections or {}
         self._offerings: dict[OfferingVersionId, OfferingId] = {v: t.offering_id for v, t in tariffs.items()}
         self._opening = opening
-        self._today = today
+        self._as_of = as_of
         self._rounding = rounding
-        self._zone = zone
+        self._zone, self._today = ZoneInfo("UTC"), as_of.date()  # of the subscription that is being counted
         self._fees: dict[tuple[OfferingVersionId, int, int], tuple[Decimal, int]] = {}
         self._advances: dict[OfferingVersionId, frozenset[str]] = {}
         self._days: dict[ServiceId, dict[date, tuple[str, int]]] = {}
@@ -52,6 +51,7 @@ class Counter:
 
     def count(self, subscription: Subscription, charges: Sequence[RatedCharge]) -> None:
         """Add a subscription with what this run charges it."""
+        self._zone, self._today = subscription.zone, subscription.day(self._as_of)
         with localcontext() as context:
             context.prec = 60
             self._lines(charges)

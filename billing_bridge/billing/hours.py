@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import evidence
-from billing_bridge.billing.model import BookedInterval, DayUsage
+from billing_bridge.billing.model import BookedInterval, DayUsage, Subscription
 from billing_bridge.rating.book import OctetBook, OctetRecord, micros
 from billing_bridge.rating.line import Octets, Usage
 from billing_bridge.sources.booked import BookedCall, standing
@@ -26,11 +26,12 @@ _NO_PORTS = Ports()
 Quarters = Mapping[DayOf, Mapping[int, Octets]]
 
 
-async def quarters_of(conn: AsyncConnection, days: Iterable[DayUsage], zone: ZoneInfo) -> Quarters:
-    """The quarters of these days."""
+async def quarters_of(conn: AsyncConnection, subscriptions: Iterable[Subscription]) -> Quarters:
+    """The quarters of all their days, each by the clock of its zone."""
     found: dict[DayOf, Mapping[int, Octets]] = {}
-    for day in days:
-        found[day.service_id, day.day] = cut(await evidence.intervals(conn, day), zone)
+    for s in subscriptions:
+        for day in s.usage:
+            found[day.service_id, day.day] = cut(await evidence.intervals(conn, day), s.zone)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.cycle import Calendar
 from billing_bridge.rating.due import Charged, DueKey
@@ -14,6 +15,7 @@ from billing_bridge.sources.booked import BookedCall, CallDay
 from billing_bridge.sources.ports import Ports
 from billing_bridge.sources.repository import Stored
 from controller.domain.charge import Charge
+from controller.domain.clock import local_date
 from controller.domain.identity import (
     AccountId,
     BillRunId,
@@ -67,6 +69,8 @@ class Subscription:
     subscription_id: SubscriptionId
     account_id: AccountId
     service_id: ServiceId
+    zone: ZoneInfo
+    """Of its account: all its days are counted in it."""
     calendar: Calendar
     rate_from_on: date
     usage_billed_until_on: date | None
@@ -84,6 +88,10 @@ class Subscription:
     ports: Ports = field(default_factory=Ports)
     usage_octets: int = 0
     """What `usage` comes to, added up by the database."""
+
+    def day(self, at: datetime) -> date:
+        """The day of an instant, for it."""
+        return local_date(at, self.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ class ChargeDetail:
     timeline: Sequence[Entitlement]
     pauses: Sequence[PauseEntry]
     intervals: Sequence[BookedInterval]
+    zone: ZoneInfo
+    """In which the days of the subscription are counted."""
     calls: Sequence[BookedCall] = ()
     ports: Ports = field(default_factory=Ports)
     told: Mapping[int, Stored] = field(default_factory=dict)

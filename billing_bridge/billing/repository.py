@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, Select, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
@@ -25,6 +26,8 @@ from billing_bridge.tables import (
     subscription,
     tariff,
 )
+from billing_bridge.zones import zones_of
+from controller.domain.clock import local_date
 from controller.domain.events import ItemHeld, ServiceActivated, ServiceChanged, ServiceTerminated
 from controller.domain.identity import (
     AccountId,
@@ -149,16 +152,17 @@ async def add_entitlement(conn: AsyncConnection, event: Entry) -> None:
 
 
 async def lock_subscriptions(
-    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], found: AsFound | None = None
+    conn: AsyncConnection, accounts: Sequence[str], zone: ZoneInfo, found: AsFound | None = None
 ) -> list[Subscription]:
     """The accounts' subscriptions with all that decides what they owe, held until the transaction ends.
 
+    `zone` is that of accounts which have none of their own.
     Two bill runs of one account meet at this lock; the second then sees the charges of the first.
     """
     rows = (await conn.execute(_of(accounts).with_for_update())).all()
     if not rows:
         return []
-    return await _whole(conn, rows, day_of, None, found or AsFound())
+    return await _whole(conn, rows, zone, None, found or AsFound())
 
 
 async def lock_marks(conn: AsyncConnection, accounts: Sequence[str]) -> dict[SubscriptionId, tuple[date, date | None]]:
@@ -172,11 +176,19 @@ def _mark(row: Row[Any]) -> tuple[date, date | None]:
 
 
 async def read_subscriptions(
-    conn: AsyncConnection, accounts: Sequence[str], day_of: Callable[[datetime], date], since: date | None
+    conn: AsyncConnection,
+    accounts: Sequence[str],
+    zone: ZoneInfo,
+    since: date | None,
+    *,
+    charged: bool = True,
 ) -> list[Subscription]:
-    """The same for who only looks; with usage and charges from `since` on, or (None) as `lock_subscriptions`."""
+    """The same for who only looks; with usage and charges from `since` on, or (None) as `lock_subscriptions`.
+
+    Who sums up charges in another way leaves out what was `charged`: of a whole site it is the most that there is.
+    """
     rows = (await conn.execute(_of(accounts))).all()
-    return await _whole(conn, rows, day_of, since, AsFound()) if rows else []
+    return await _whole(conn, rows, zone, since, AsFound(), charged=charged) if rows else []
 
 
 async def accounts_with(conn: AsyncConnection, offering_id: OfferingId) -> list[AccountId]:
@@ -199,13 +211,16 @@ def _of(accounts: Sequence[str]) -> Select[Any]:
 async def _whole(
     conn: AsyncConnection,
     rows: Sequence[Row[Any]],
-    day_of: Callable[[datetime], date],
+    zone: ZoneInfo,
     since: date | None,
     found: AsFound,
+    *,
+    charged: bool = True,
 ) -> list[Subscription]:
     """With charges and usage since a day, or (None) since the earliest period that must be rated again."""
     ids = [row.subscription_id for row in rows]
-    changes = await _changes(conn, ids, day_of)
+    zones = await zones_of(conn, (row.account_id for row in rows), zone)
+    changes = await _changes(conn, {row.subscription_id: zones.of(row.account_id) for row in rows})
     paused = await pauses.entries(conn, ids)
     cycles = {i: frozenset(e.cycle for e in found if e.cycle) or _MONTHLY for i, found in changes.items()}
     anchors = await _anchors(conn, ids)
@@ -216,7 +231,7 @@ async def _whole(
     rate_from = {r.subscription_id: min(found.mark(r)[0], r.rate_from_on) for r in rows}
     if since is None:
         since = min(calendars[i].earliest(rate_from[i], cycles[i]) for i in ids)
-    charged = await charge_rows.charged(conn, ids, since, found.without)
+    charges = await charge_rows.charged(conn, ids, since, found.without) if charged else {}
     services = [row.service_id for row in rows]
     usage = await usage_rows.of_services(conn, services, since)
     calls = await booked.of_services(conn, services, since)
@@ -226,12 +241,13 @@ async def _whole(
             SubscriptionId(row.subscription_id),
             AccountId(row.account_id),
             ServiceId(row.service_id),
+            zones.of(row.account_id),
             calendars[row.subscription_id],
             rate_from[row.subscription_id],
             found.mark(row)[1],
             [entry.change for entry in changes[row.subscription_id]],
             max((entry.sequence for entry in changes[row.subscription_id]), default=0),
-            charged.get(row.subscription_id, {}),
+            charges.get(row.subscription_id, {}),
             usage[row.service_id].days if row.service_id in usage else [],
             cycles[row.subscription_id],
             pauses.in_force(paused.get(row.subscription_id, [])),
@@ -336,16 +352,15 @@ class _Entered(NamedTuple):
     cycle: Cycle | None
 
 
-async def _changes(
-    conn: AsyncConnection, subscription_ids: Sequence[str], day_of: Callable[[datetime], date]
-) -> dict[str, list[_Entered]]:
+async def _changes(conn: AsyncConnection, zone_of: Mapping[str, ZoneInfo]) -> dict[str, list[_Entered]]:
+    """By subscription, on the days of its zone."""
     query = (
         select(entitlement, tariff.c.cycle)
         .outerjoin(tariff, tariff.c.version_id == entitlement.c.version_id)
-        .where(entitlement.c.subscription_id.in_(subscription_ids))
+        .where(entitlement.c.subscription_id.in_(list(zone_of)))
     )
-    found: dict[str, list[_Entered]] = {i: [] for i in subscription_ids}
+    found: dict[str, list[_Entered]] = {i: [] for i in zone_of}
     for row in await conn.execute(query.order_by(entitlement.c.at, entitlement.c.sequence)):
-        change = Change(day_of(row.at), row.version_id, row.quantity)
+        change = Change(local_date(row.at, zone_of[row.subscription_id]), row.version_id, row.quantity)
         found[row.subscription_id].append(_Entered(row.sequence, change, row.cycle))
     return found

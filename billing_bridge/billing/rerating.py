@@ -20,12 +20,13 @@ from billing_bridge.rating.due import Corrected
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import rerating
-from controller.domain.clock import Clock, add_months, local_date
+from controller.domain.clock import Clock, add_months
 from controller.domain.identity import AccountId, BillRunId, OfferingId, OfferingVersionId, SubscriptionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.many import by_keys
 
 _LONGEST_PERIOD = timedelta(days=400)
 MOST_SHOWN = 1000
@@ -166,15 +167,17 @@ class Reratings:
         offering_id: OfferingId,
         prices: tuple[TariffVersion, TariffVersion] | None,
     ) -> None:
-        today = self._day(self._clock.now())
         within = DaySpan(found.first_on, found.until_on)
         tried: Mapping[OfferingVersionId, list[Corrected]] = {}
         if prices is not None:
             tried = {prices[0].version_id: [Corrected(within, prices[1])]}
         async with self._database.read() as conn:
-            known = await repository.read_subscriptions(conn, accounts, self._day, found.first_on - _LONGEST_PERIOD)
+            await by_keys(conn)
+            known = await repository.read_subscriptions(
+                conn, accounts, self._settings.zone, found.first_on - _LONGEST_PERIOD
+            )
             rated = await assessment.assess(
-                conn, known, BillRunId(""), today, self._settings, within=within, tried=tried
+                conn, known, BillRunId(""), self._clock.now(), self._settings, within=within, tried=tried
             )
             tariffs = await tariff_rows.tariffs(conn, {r.charge.version_id for r in rated})
         shown = [r for r in rated if tariffs[r.charge.version_id].offering_id == offering_id]
@@ -182,9 +185,6 @@ class Reratings:
         for r in shown:
             c = r.charge
             found.add(Delta(c.account_id, c.subscription_id, c.description, c.first_on, c.until_on, c.net))
-
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self._settings.zone)
 
 
 def _of_month(month: date) -> Rerating:

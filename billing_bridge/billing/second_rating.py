@@ -37,7 +37,7 @@ from billing_bridge.billing.model import BillRun, Key, RatedCharge, Subscription
 from billing_bridge.billing.parts import Part
 from billing_bridge.billing.repository import AsFound
 from billing_bridge.settings import BillingSettings
-from controller.domain.clock import Clock, local_date
+from controller.domain.clock import Clock
 from controller.domain.errors import RuleError
 from controller.domain.events import ChargesRated
 from controller.domain.identity import AccountId, BillRunId, new_id
@@ -134,7 +134,6 @@ class _Again:
         self._own = own
         self._second = second
         self._settings = settings
-        self._today = local_date(run.as_of, settings.zone)
         self._marks = {str(i): (b.rate_from_on, b.usage_billed_until_on) for i, b in part.before.items()}
 
     async def rate(self, known: Sequence[Part], frozen: runs.Batch, now: datetime) -> None:
@@ -147,7 +146,7 @@ class _Again:
         loose = [row for row in free if row.charge_id not in built_upon]
         for _ in range(_READINGS):
             subscriptions = await self._subscriptions(loose)
-            rated = await assessment.assess(conn, subscriptions, run_id, self._today, self._settings)
+            rated = await assessment.assess(conn, subscriptions, run_id, self._run.as_of, self._settings)
             self._refuse_others(rated)
             if await charge_rows.same(conn, loose, rated):
                 return
@@ -156,7 +155,8 @@ class _Again:
                 break
         await charge_rows.withdraw(conn, loose)
         await charge_rows.add_charges(conn, self._batch, rated, now)
-        await repository.mark_rated(conn, [_mark(s, self._today, marks.get(s.subscription_id)) for s in subscriptions])
+        as_of = self._run.as_of
+        await repository.mark_rated(conn, [_mark(s, as_of, marks.get(s.subscription_id)) for s in subscriptions])
         later = await recurring.billed_since(conn, run_id, [r.subscription_id for r in found.closing])
         await recurring.put(conn, run_id, [r for r in found.closing if r.subscription_id not in later])
         every = [self._merged(found) if part is self._part else part for part in known]
@@ -173,10 +173,7 @@ class _Again:
     async def _subscriptions(self, without: Sequence[Row[Any]]) -> list[Subscription]:
         """As the run found them, but for what is known since, and as if these charges had not been made."""
         as_found = AsFound(self._marks, {row.charge_id for row in without})
-        return await repository.lock_subscriptions(self._conn, self._own, self._day, as_found)
-
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self._settings.zone)
+        return await repository.lock_subscriptions(self._conn, self._own, self._settings.zone, as_found)
 
     def _may_change(self, account_id: AccountId, currency: str) -> bool:
         return account_id in self._second.accounts and (account_id, currency) not in self._second.done
@@ -208,7 +205,7 @@ class _Again:
                 assert line is not None
                 lines.append(line)
         opening = {i: b.opening for i, b in self._part.before.items() if b.opening is not None}
-        return await count(self._conn, subscriptions, lines, opening, self._today, self._settings)
+        return await count(self._conn, subscriptions, lines, opening, self._run.as_of, self._settings)
 
     def _merged(self, found: Counted) -> Part:
         """One part, whoever has come to pay for whom since; what the run had found of it stays."""
@@ -216,8 +213,10 @@ class _Again:
         return Part(self._part.accounts, before | self._part.before, found.tally)
 
 
-def _mark(subscription: Subscription, today: date, stands: tuple[date, date | None] | None) -> tuple[Any, date, date]:
+def _mark(
+    subscription: Subscription, as_of: datetime, stands: tuple[date, date | None] | None
+) -> tuple[Any, date, date]:
     """Where the next run begins: never before what a later run has rated already. None is one that is new."""
-    subscription_id, rate_from_on, billed_until_on = assessment.after(subscription, today)
+    subscription_id, rate_from_on, billed_until_on = assessment.after(subscription, as_of)
     since, until = stands or (subscription.rate_from_on, None)
     return subscription_id, max(rate_from_on, since), max(billed_until_on, until or date.min)

@@ -8,10 +8,11 @@ at all, and is found again, not repeated, when a run is resumed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge import zones
 from billing_bridge.billing import (
     assessment,
     charge_rows,
@@ -27,6 +28,7 @@ from billing_bridge.billing import (
     tariff_rows,
 )
 from billing_bridge.billing.counting import counted, in_order
+from billing_bridge.billing.dating import put_on_own_days
 from billing_bridge.billing.holds import PERSON, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
     CHECKED,
@@ -44,7 +46,7 @@ from billing_bridge.billing.repository import Entry
 from billing_bridge.billing.second_rating import SecondRating
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import FutureBillRun, UnbilledService, UnknownBillRun, UnknownCharge
-from billing_bridge.mediation.repository import beginnings, lock_position
+from billing_bridge.mediation.repository import beginnings
 from billing_bridge.settings import BillingSettings
 from billing_bridge.sources import booked, calls, identifiers, ports
 from billing_bridge.sources.identifiers import Timeline
@@ -57,9 +59,11 @@ from controller.domain.errors import Conflict
 from controller.domain.events import (
     AccountParentSet,
     ChargesRated,
+    CustomerCreated,
     ItemHeld,
     ServiceActivated,
     ServiceChanged,
+    ServiceOrdered,
     ServicePaused,
     ServiceTerminated,
 )
@@ -91,6 +95,16 @@ class BillingService:
         self._tariffs = tariffs
         self._settings = settings
         self.second = SecondRating(database, clock, settings)
+
+    async def on_customer_created(self, conn: AsyncConnection, event: CustomerCreated) -> None:
+        """In which zone the days of its account are counted."""
+        await zones.put(conn, event.account_id, event.zone, self._settings.zone)
+
+    async def on_service_ordered(self, conn: AsyncConnection, event: ServiceOrdered) -> None:
+        """Usage may come before the service is verified: from now on it is booked by the days of its account."""
+        found = await zones.zones_of(conn, [event.account_id], self._settings.zone)
+        if event.account_id in found.own:
+            await put_on_own_days(conn, event.service_id, event.account_id, self._settings.zone, self._clock.now())
 
     async def on_service_activated(self, conn: AsyncConnection, event: ServiceActivated) -> None:
         """Open the timeline: the fee is due from the local day of verification."""
@@ -190,18 +204,18 @@ class BillingService:
         now = self._clock.now()
         async with self._database.begin() as conn:
             await by_keys(conn)
-            today = self._day(await runs.as_of(conn, bill_run_id))
+            as_of = await runs.as_of(conn, bill_run_id)
             frozen = await runs.lock_batch(conn, bill_run_id, batch)
             if frozen.state != OPEN:
                 return await charge_rows.charges_of(conn, bill_run_id, batch)
             for _ in range(_READINGS):
-                subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._day)
-                found = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+                subscriptions = await repository.lock_subscriptions(conn, frozen.account_ids, self._settings.zone)
+                found = await counted(conn, subscriptions, bill_run_id, as_of, self._settings)
                 rated, tally = found.rated, found.tally
                 if tally.all_read:
                     break
             await charge_rows.add_charges(conn, batch, rated, now)
-            await repository.mark_rated(conn, [assessment.after(s, today) for s in subscriptions])
+            await repository.mark_rated(conn, [assessment.after(s, as_of) for s in subscriptions])
             await recurring.put(conn, bill_run_id, found.closing)
             await runs.set_rated(conn, bill_run_id, batch, len(rated), tally.to_json(), packed(found.parts))
             if rated:
@@ -222,12 +236,12 @@ class BillingService:
         async with self._database.read() as conn:
             await by_keys(conn)
             accounts = await runs.accounts_of(conn, bill_run_id, batch)
-            return await self._look(conn, accounts, bill_run_id, self._day(run.as_of))
+            return await self._look(conn, accounts, bill_run_id, run.as_of)
 
     async def preview(self, account_id: AccountId, as_of: datetime | None = None) -> Sequence[Charge]:
         """What an account would be charged as of an instant, or now. Raises FutureBillRun."""
         async with self._database.read() as conn:
-            found, _ = await self._look(conn, [account_id], BillRunId(""), self._day(self._instant(as_of)))
+            found, _ = await self._look(conn, [account_id], BillRunId(""), self._instant(as_of))
         return found
 
     async def accounts_of(self, bill_run_id: BillRunId, batch: int) -> Sequence[AccountId]:
@@ -236,10 +250,10 @@ class BillingService:
             return await runs.accounts_of(conn, bill_run_id, batch)
 
     async def _look(
-        self, conn: AsyncConnection, accounts: Sequence[AccountId], bill_run_id: BillRunId, today: date
+        self, conn: AsyncConnection, accounts: Sequence[AccountId], bill_run_id: BillRunId, as_of: datetime
     ) -> tuple[Sequence[Charge], Tally]:
-        subscriptions = await repository.read_subscriptions(conn, accounts, self._day, None)
-        found = await counted(conn, subscriptions, bill_run_id, today, self._settings)
+        subscriptions = await repository.read_subscriptions(conn, accounts, self._settings.zone, None)
+        found = await counted(conn, subscriptions, bill_run_id, as_of, self._settings)
         return in_order(found.rated), found.tally
 
     def _instant(self, as_of: datetime | None) -> datetime:
@@ -336,6 +350,7 @@ class BillingService:
             called = [c for day in rated.calls for c in await booked.of_day(conn, day)]
             named = [i for interval in intervals if interval.source for i in interval.interval.record_ids]
             told = {s.record_id: s for s in await records(conn, [*named, *(c.record_id for c in called)])}
+            known = await zones.zones_of(conn, [rated.charge.service_id], self._settings.zone)
             measured = Ports()
             if "last_record_id" in rated.arithmetic:
                 service_id, until = rated.charge.service_id, rated.arithmetic["last_record_id"]
@@ -344,8 +359,9 @@ class BillingService:
         offerings = {version_id: tariff.offering_id for version_id, tariff in versions.items()}
         tariff = versions[priced_as]
         return ChargeDetail(
-            rated, sum(earlier), len(earlier), tariff, offerings, timeline, paused, intervals, called, measured, told
-        )
+            rated, sum(earlier), len(earlier), tariff, offerings, timeline, paused, intervals,
+            known.of(rated.charge.service_id), called, measured, told,
+        )  # fmt: skip
 
     async def moved(self, rated: RatedCharge) -> list[Moved]:
         """What another service got of it after it was charged, and what it takes back of the charge before it."""
@@ -361,15 +377,11 @@ class BillingService:
             return decided, await beginnings(conn, service_ids)
 
     async def _entitle(self, conn: AsyncConnection, event: Entry) -> None:
-        version_id = event.version_id
-        await lock_position(conn)  # usage of a service that no subscription names yet meets its activation here
+        version_id, usual, now = event.version_id, self._settings.zone, self._clock.now()
+        zone = await put_on_own_days(conn, event.service_id, event.account_id, usual, now)
         if version_id is not None and version_id not in await tariff_rows.tariffs(conn, [version_id]):
             await tariff_rows.put_tariff(conn, await self._tariffs.tariff_in(conn, version_id))
-        await repository.put_subscription(conn, event, self._settings.anchor_day, self._day(event.at))
+        await repository.put_subscription(conn, event, self._settings.anchor_day, local_date(event.at, zone))
         await repository.add_entitlement(conn, event)
-        now = self._clock.now()
-        await timeline_changed(conn, event.service_id, zone=self._settings.zone, now=now)
-        await calls.change_of_timeline(conn, event.service_id, zone=self._settings.zone, now=now)
-
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self._settings.zone)
+        await timeline_changed(conn, event.service_id, zone=usual, now=now)
+        await calls.change_of_timeline(conn, event.service_id, zone=usual, now=now)

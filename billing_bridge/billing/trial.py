@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from heapq import nlargest
+from zoneinfo import ZoneInfo
 
 from billing_bridge.billing import hours, repository, tariff_rows
 from billing_bridge.billing.hours import Quarters, usage_of
@@ -19,11 +20,12 @@ from billing_bridge.rating.line import Usage
 from billing_bridge.rating.proration import Held, holdings
 from billing_bridge.rating.rate import rate
 from billing_bridge.settings import BillingSettings
-from controller.domain.clock import Clock, local_date
+from controller.domain.clock import Clock
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
+from controller.store.many import by_keys
 
 _DEAREST = 10
 _NONE: Quarters = {}
@@ -84,20 +86,22 @@ class PriceTrials:
     async def run(self, draft: TariffVersion) -> Trial:
         """Try `draft` instead of every version of its offering, in each subscription's last closed period."""
         found = Trial(draft.currency)
-        today = local_date(self._clock.now(), self._settings.zone)
+        now = self._clock.now()
         async with self._database.read() as conn:
             accounts = await repository.accounts_with(conn, draft.offering_id)
         size = self._settings.batch_on(sqlite=self._database.is_sqlite)
         for n in range(0, len(accounts), size):
             async with self._database.read() as conn:
-                since = today - timedelta(days=93)
-                subscriptions = await repository.read_subscriptions(conn, accounts[n : n + size], self._day, since)
+                await by_keys(conn)
+                since = now.date() - timedelta(days=94)  # of any zone
+                subscriptions = await repository.read_subscriptions(
+                    conn, accounts[n : n + size], self._settings.zone, since
+                )
                 ids = {c.version_id for s in subscriptions for c in s.changes if c.version_id is not None}
                 tariffs = await tariff_rows.tariffs(conn, ids)
                 hourly = draft.plan.hourly or any(t.plan.hourly for t in tariffs.values())
-                days = [u for s in subscriptions for u in s.usage] if hourly else []
-                quarters = await hours.quarters_of(conn, days, self._settings.zone) if days else _NONE
-            found.add([e for s in subscriptions if (e := self._effect(s, tariffs, draft, quarters, today, found))])
+                quarters = await hours.quarters_of(conn, subscriptions) if hourly else _NONE
+            found.add([e for s in subscriptions if (e := self._effect(s, tariffs, draft, quarters, s.day(now), found))])
         return found
 
     def _effect(
@@ -122,22 +126,19 @@ class PriceTrials:
             if now.offering_id != draft.offering_id or now.currency != draft.currency:
                 continue
             tried = True
-            before += self._cost(now, days, usage, sums.before_by_code)
-            after += self._cost(draft, days, usage, sums.after_by_code)
+            before += self._cost(now, days, usage, subscription.zone, sums.before_by_code)
+            after += self._cost(draft, days, usage, subscription.zone, sums.after_by_code)
         if not tried:
             return None
         return Effect(
             subscription.subscription_id, subscription.account_id, period.first_on, period.until_on, before, after
         )
 
-    def _cost(self, tariff: TariffVersion, held: Held, usage: Usage, by_code: dict[str, int]) -> int:
+    def _cost(self, tariff: TariffVersion, held: Held, usage: Usage, zone: ZoneInfo, by_code: dict[str, int]) -> int:
         whole = 0
-        for line in rate(tariff, held, self._settings.zone, usage):
+        for line in rate(tariff, held, zone, usage):
             minor = Money.rounded(line.exact, tariff.currency, self._settings.rounding).minor
             code = price_code(line.code)
             by_code[code] = by_code.get(code, 0) + minor
             whole += minor
         return whole
-
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self._settings.zone)

@@ -19,7 +19,7 @@ from billing_bridge.billing.model import DayUsage, RatedCharge
 from billing_bridge.suspense.model import CHARGED
 from billing_bridge.tables import charge_usage, suspense, usage_day
 from controller.domain.identity import ServiceId
-from controller.store.many import insert_rows, looked_up, one_of
+from controller.store.many import insert_rows, one_of
 from controller.store.turns import in_turns
 
 _OF_DAY = (
@@ -53,7 +53,7 @@ async def of_services(conn: AsyncConnection, service_ids: Sequence[str], since: 
         usage_day.c.service_id,
         func.sum(usage_day.c.upstream_octets + usage_day.c.downstream_octets),
         *(cast(in_json(column), Text) for column in _OF_DAY[1:]),
-    ).where(looked_up(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
+    ).where(one_of(conn, usage_day.c.service_id, service_ids), usage_day.c.day >= since)
     rows = (await conn.execute(own.group_by(usage_day.c.service_id))).all()
     found = {}
     async for service_id, octets, *columns in in_turns(rows):

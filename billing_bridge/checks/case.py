@@ -110,6 +110,8 @@ class Holding:
     pauses: Sequence[Pause] = ()
     payers: Sequence[tuple[date, AccountId]] = ()
     """Who pays from which day on, in order of time; empty where it always was the account itself."""
+    today: date | None = None
+    """Where it is another one than for the account that is billed: whose lines these are may be in another zone."""
 
     def payer_of(self, period: DaySpan) -> AccountId:
         """The account whose bill a period of it belongs to."""
@@ -146,7 +148,7 @@ class Case:
     """`charges` are none where a bill may be missing.
 
     `tariffs` are billing's copies of versions, `catalogue` what the catalogue itself says of them (empty: unknown).
-    `today` is the local day that the run is of.
+    `today` is the day that the run is of, in the zone of the account.
     """
 
     account_id: AccountId
@@ -169,6 +171,10 @@ class Case:
                     right = correction.tariff
                     return self.catalogue.get(right.version_id) or right
         return self.catalogue.get(version_id) or self.tariffs.get(version_id)
+
+    def today_of(self, holding: Holding) -> date:
+        """The day that the run is of, in the zone of a line or item."""
+        return holding.today or self.today
 
     def of(self, subscription_id: str) -> Sequence[Charge]:
         return [c for c in self.charges if c.subscription_id == subscription_id]

@@ -80,7 +80,10 @@ class DayTotal:
 
 
 async def known_of(conn: AsyncConnection, since: date, until: date, zone: ZoneInfo) -> dict[date, dict[str, Counted]]:
-    """By day and service what RADIUS, mediation and charges say of [since, until), with what explains a difference."""
+    """By day and service what RADIUS, mediation and charges say of [since, until), with what explains a difference.
+
+    `zone` is that of services that have none of their own, and of usage that is nobody's.
+    """
     found: dict[date, dict[str, Counted]] = defaultdict(dict)
 
     def known(service_id: str, day: date) -> Counted:

@@ -59,7 +59,7 @@ def _sold(case: Case, holding: Holding) -> Iterator[Finding]:
     sold = holding.sold
     if sold is None:
         return
-    last = {change.on: change for change in holding.changes if change.on <= case.today}
+    last = {change.on: change for change in holding.changes if change.on <= case.today_of(holding)}
     now = last[max(last)] if last else None
     billed = now.version_id if now else None
     if billed == sold.version_id and (billed is None or now is None or now.quantity == sold.quantity):

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 
+from billing_bridge.billing.model import DayUsage
 from billing_bridge.checks.case import Case, Holding
 from billing_bridge.rating.metered import Share, cost
 from billing_bridge.rating.proration import Change, DaySpan, Pause
@@ -27,10 +28,9 @@ from controller.domain.clock import add_months
 from controller.domain.identity import OfferingVersionId
 from controller.domain.money import Money
 from controller.domain.price import METERED, Calls, Cycle, Discount, Flat, Meter, Metered, OneOff, Percentile, Window
-from controller.domain.price_hours import hours_of
+from controller.domain.price_hours import Hours, hours_of
 from controller.domain.tariff import TariffVersion
 
-_DAY = timedelta(days=1)
 _WHOLE = 100
 
 
@@ -107,20 +107,24 @@ def first_days(changes: Sequence[Change], case: Case) -> Mapping[str, date]:
 
 def counted(tariff: TariffVersion, holding: Holding, days: Collection[date]) -> dict[str, int]:
     """Octets of `days` by the code of each price that counts some of them, in its hours and its direction."""
-    own = [u for u in holding.used if u.counted_on in days]
+    own = [u for u in holding.used if (u.released_to or u.day) in days]
+    whole = sum(u.upstream_octets for u in own), sum(u.downstream_octets for u in own)
     found = {}
     for price in tariff.plan.metered:
         hours = hours_of(price, tariff.plan.metered, tariff.plan.holidays)
-        octets = 0
-        for used in own:
-            upstream, downstream = used.upstream_octets, used.downstream_octets
-            if hours is not None:
-                wanted = hours.quarters(used.counted_on)
-                within = [o for q, o in holding.quarters.get(used.day, {}).items() if q in wanted]
-                upstream, downstream = sum(o.upstream for o in within), sum(o.downstream for o in within)
-            octets += _of_meter(price, upstream, downstream)
-        found[price.code] = octets
+        found[price.code] = _of_meter(price, *(whole if hours is None else _in_hours(hours, holding, own)))
     return found
+
+
+def _in_hours(hours: Hours, holding: Holding, used: Sequence[DayUsage]) -> tuple[int, int]:
+    """(upstream, downstream) octets of the quarters that count."""
+    upstream = downstream = 0
+    for day in used:
+        wanted = hours.quarters(day.counted_on)
+        for quarter, octets in holding.quarters.get(day.day, {}).items():
+            if quarter in wanted:
+                upstream, downstream = upstream + octets.upstream, downstream + octets.downstream
+    return upstream, downstream
 
 
 def usage_cost(tariff: TariffVersion, octets: Mapping[str, int], share: Share) -> Decimal | None:
@@ -133,6 +137,8 @@ def usage_cost(tariff: TariffVersion, octets: Mapping[str, int], share: Share) -
 def full_share(days: Collection[date], period: DaySpan, pauses: Sequence[Pause]) -> Share:
     """The share of a plan's volumes: days of a pause have none."""
     paused = [pause.span for pause in pauses if pause.percent != _WHOLE]
+    if not paused:
+        return Share(len(days), period.priced_days)
     return Share(sum(not any(day in span for span in paused) for day in days), period.priced_days)
 
 
@@ -234,7 +240,7 @@ def _usage(
 ) -> None:
     if not any(isinstance(p, (*METERED, Percentile, Calls)) for p in tariff.plan.prices):
         return
-    days = {span.first_on + _DAY * n for span, _ in spans for n in range(span.days)}
+    days = {day for span, _ in spans for day in span.each_day()}
     wanted = found.setdefault((tariff.version_id, ChargeKind.USAGE), Expected())
     wanted.prices += len(tariff.plan.metered)
     share = full_share(days, period, holding.pauses)

@@ -23,6 +23,7 @@ from billing_bridge.checks.tables import reconciliation
 from billing_bridge.rating.line import Octets
 from billing_bridge.suspense.dispositions import live, parts_of
 from billing_bridge.tables import charge, entitlement, subscription, tariff, usage_day
+from billing_bridge.zones import zones_of
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.errors import NotFound
@@ -34,6 +35,9 @@ from controller.store.many import one_of
 
 _YEAR = timedelta(days=400)
 _TWO_MONTHS = timedelta(days=62)
+"""The running month and the closed one before it."""
+_A_MONTH = timedelta(days=31)
+"""So long before a charge's first day its period may have begun."""
 _COHORT = 300
 """Services that stand for all of an offering: the median of so many lies within a few per cent of that of all."""
 
@@ -43,6 +47,7 @@ class Facts:
     """Reads cases; keeps what does not change from batch to batch of one run."""
 
     zone: ZoneInfo
+    """Of accounts that have none of their own."""
     catalog: TariffSource[AsyncConnection]
     sales: SalesBook[AsyncConnection]
     _run_id: str = ""
@@ -56,17 +61,18 @@ class Facts:
         for made in batch.charges:
             by_account[made.account_id].append(made)
         accounts = await _accounts(conn, batch)
-        since = min([today - _TWO_MONTHS, *(c.first_on for c in batch.charges)]) - timedelta(days=31)
-        subscriptions = await read_subscriptions(conn, accounts, self._day, since)
+        # A day earlier, for who is in another zone.
+        since = min([today - _TWO_MONTHS, *(c.first_on - _A_MONTH for c in batch.charges)]) - timedelta(days=1)
+        subscriptions = await read_subscriptions(conn, accounts, self.zone, since, charged=False)
         if any(c != "month" for s in subscriptions for c in s.cycles):
             # A closed year lies up to two years back.
-            subscriptions = await read_subscriptions(conn, accounts, self._day, since - timedelta(days=731))
             since -= timedelta(days=731)
+            subscriptions = await read_subscriptions(conn, accounts, self.zone, since, charged=False)
         versions = {c.version_id for s in subscriptions for c in s.changes if c.version_id}
         versions |= {c.version_id for c in batch.charges if c.version_id}
         copies = await tariffs(conn, versions)
         # What begins after the instant of the run has not been rated at all.
-        begun = [s for s in subscriptions if any(change.on <= today for change in s.changes)]
+        begun = [s for s in subscriptions if any(change.on <= s.day(batch.as_of) for change in s.changes)]
         holdings = await self._holdings(conn, batch, begun, copies, since)
         if self._run_id != batch.bill_run_id:
             self._run_id, self._cohorts, self._originals = batch.bill_run_id, {}, {}
@@ -80,6 +86,7 @@ class Facts:
                 holding.sold = Sold(product.version_id, product.quantity)
         corrected = await corrections.of_versions(conn, versions)
         found = []
+        zones = await zones_of(conn, accounts, self.zone)
         rated = set(batch.account_ids)
         to_pay: dict[AccountId, list[_Open]] = defaultdict(list)
         for holding in holdings:
@@ -98,9 +105,9 @@ class Facts:
                 Case(
                     account_id,
                     currency,
-                    today,
+                    local_date(batch.as_of, zones.of(account_id)),
                     charges,
-                    [h.frozen() for h in own.values()],
+                    [h.frozen(batch.as_of) for h in own.values()],
                     copies,
                     originals,
                     self._cohorts,
@@ -109,9 +116,6 @@ class Facts:
                 )
             )
         return found
-
-    def _day(self, at: datetime) -> date:
-        return local_date(at, self.zone)
 
     async def _catalogue(
         self, conn: AsyncConnection, versions: Iterable[OfferingVersionId]
@@ -142,10 +146,10 @@ class Facts:
         months = await _months(conn, services, today)
         measured = await _measured(conn, services, since)
         paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
-        quarters = await hours.quarters_of(conn, [u for s in hourly for u in s.usage], self.zone)
+        quarters = await hours.quarters_of(conn, hourly)
         found = []
         for s in subscriptions:
-            running = s.calendar.period(today)
+            running = s.calendar.period(s.day(batch.as_of))
             closed = s.calendar.period(running.first_on - timedelta(days=1))
             found.append(
                 _Open(
@@ -204,7 +208,7 @@ class _Open:
     def subscription_id(self) -> str:
         return self.subscription.subscription_id
 
-    def frozen(self) -> Holding:
+    def frozen(self, as_of: datetime) -> Holding:
         s = self.subscription
         return Holding(
             s.subscription_id,
@@ -220,6 +224,7 @@ class _Open:
             self.sold,
             s.pauses,
             [(entry.since, entry.account_id) for entry in self.payers],
+            s.day(as_of),
         )
 
 

@@ -15,6 +15,7 @@ from billing_bridge.rating.book import OctetBook, micros
 from billing_bridge.rating.line import Octets, Usage
 from billing_bridge.rating.metered import counted
 from billing_bridge.tables import entitlement, subscription, tariff, usage_interval
+from billing_bridge.zones import Zones, zones_of
 from controller.domain.clock import local_date
 from controller.domain.identity import OfferingVersionId, ServiceId
 from controller.domain.price import Free
@@ -36,15 +37,16 @@ async def octets(conn: AsyncConnection, since: date, until: date, zone: ZoneInfo
     found: dict[tuple[ServiceId, date], int] = {}
     if not generous:
         return found
-    plans = await _plans(conn, generous, since, until, zone)
-    waiting = iter(sorted(plans))
-    while services := list(islice(waiting, _AT_ONCE)):
-        book = await _quarters(conn, services, since, until, zone)
-        for service_id in services:
-            usage = book.usage(service_id)
-            for day, version in plans[service_id].items():
-                if free := _free(version, day, usage):
-                    found[service_id, day] = free
+    plans, zones = await _plans(conn, generous, since, until, zone)
+    by_zone = sorted(plans, key=lambda service_id: (zones.of(service_id).key, service_id))
+    for clock, of_zone in groupby(by_zone, zones.of):
+        while services := list(islice(of_zone, _AT_ONCE)):
+            book = await _quarters(conn, services, since, until, clock)
+            for service_id in services:
+                usage = book.usage(service_id)
+                for day, version in plans[service_id].items():
+                    if free := _free(version, day, usage):
+                        found[service_id, day] = free
     return found
 
 
@@ -60,7 +62,7 @@ async def _plans(
     since: date,
     until: date,
     zone: ZoneInfo,
-) -> dict[ServiceId, Plans]:
+) -> tuple[dict[ServiceId, Plans], Zones]:
     """By service, of those that ever had such a plan. Of several changes on a day the last one holds for all of it."""
     e = entitlement.c
     ever = select(e.subscription_id).where(e.version_id.in_(sorted(generous)))
@@ -71,8 +73,10 @@ async def _plans(
         .order_by(subscription.c.service_id, e.at, e.sequence)
     )
     found: dict[ServiceId, Plans] = {}
-    for service_id, entries in groupby(await conn.execute(query), lambda row: row.service_id):
-        timeline = [(local_date(row.at, zone), row.version_id) for row in entries]
+    rows = (await conn.execute(query)).all()
+    zones = await zones_of(conn, (row.service_id for row in rows), zone)
+    for service_id, entries in groupby(rows, lambda row: row.service_id):
+        timeline = [(local_date(row.at, zones.of(service_id)), row.version_id) for row in entries]
         plans: Plans = {}
         for day in _days(since, until):
             held = next((version_id for on, version_id in reversed(timeline) if on <= day), None)
@@ -80,7 +84,7 @@ async def _plans(
                 plans[day] = generous[held]
         if plans:
             found[service_id] = plans
-    return found
+    return found, zones
 
 
 async def _quarters(

@@ -77,7 +77,7 @@ def _used(case: Case, holding: Holding) -> Iterator[_Used]:
         tariff = case.price(version_id)
         if tariff is None or not tariff.plan.metered:
             continue
-        running = holding.period(case.today, tariff.plan.cycle)
+        running = holding.period(case.today_of(holding), tariff.plan.cycle)
         period = holding.period(running.first_on - timedelta(days=1), tariff.plan.cycle)
         if holding.payer_of(period) != case.account_id:
             continue
@@ -156,10 +156,10 @@ def cohort_of(months: Sequence[Mapping[Month, int]]) -> Cohort:
 def _other_source(used: _Used) -> float | None:
     """Octets of the period by another source, days that it misses filled at the rate of those it has; None where it
     has less than two thirds of them."""
-    days = {u.counted_on: u.octets for u in used.holding.used}
     seen = {day: octets for day, octets in used.holding.measured.items() if day in used.period}
     if len(used.days) != used.period.days or len(seen) * 3 < used.period.days * 2:
         return None
+    days = {u.counted_on: u.octets for u in used.holding.used}
     missing = sum(octets for day, octets in days.items() if day in used.period and day not in seen)
     return float(sum(seen.values()) + missing)
 

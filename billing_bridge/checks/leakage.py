@@ -28,6 +28,7 @@ LOGIN, SESSION, ONU, STOCK = "login", "session", "onu", "stock"
 QUIET = timedelta(days=7)
 """A line that nothing was heard of for so long is not live: holidays are shorter, mostly."""
 _DAYS = Decimal(365) / 12
+_UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,15 @@ class BilledLine:
     from_on: date
     until_on: date | None
     paused: bool = False
+    zone: ZoneInfo = _UTC
+    """In which its days are counted."""
 
     def on(self, day: date) -> bool:
         return self.from_on <= day and (self.until_on is None or day < self.until_on)
+
+    def at(self, now: datetime) -> bool:
+        """Whether it is billed on the day that it is for it."""
+        return self.on(local_date(now, self.zone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +107,24 @@ def live_not_billed(
     *,
     ordered: Collection[str],
     currency: str,
-    today: date,
+    now: datetime,
     zone: ZoneInfo,
 ) -> list[Leak]:
-    """Dearest first. Services of an order that is still being built are left out."""
-    billed = {line.service_id for line in lines if line.on(today)}
+    """Dearest first. Services of an order that is still being built are left out. What nobody was ever billed for is
+    counted by the days of `zone`."""
+    billed = {line.service_id for line in lines if line.at(now)}
     groups: dict[str, list[Sight]] = {}
     for sight in sights:
         if sight.is_live and (sight.service_id is None or sight.service_id not in billed):
             groups.setdefault(sight.service_id or f"{sight.what}:{sight.ref}", []).append(sight)
-    prices, found = _Prices(lines, offers, currency, today), []
+    prices, found = _Prices(lines, offers, currency, now), []
     for key, own in groups.items():
         if key in ordered:
             continue
         before = prices.last.get(key)
         monthly, price_from = prices.of(own, before)
-        began = min(local_date(s.since, zone) for s in own)
+        theirs = zone if before is None else before.zone
+        began = min(local_date(s.since, theirs) for s in own)
         if before is not None and before.until_on is not None:
             # What was billed until then is lost only since.
             began = max(began, before.until_on)
@@ -132,7 +141,7 @@ def live_not_billed(
                 before.subscription_id if before else None,
                 monthly,
                 began,
-                today,
+                local_date(now, theirs),
                 price_from,
                 own,
             )
@@ -140,21 +149,18 @@ def live_not_billed(
     return sorted(found, key=lambda leak: (-leak.monthly.minor, leak.key))
 
 
-def billed_not_live(
-    sights: Iterable[Sight], lines: Sequence[BilledLine], *, now: datetime, zone: ZoneInfo
-) -> list[Leak]:
+def billed_not_live(sights: Iterable[Sight], lines: Sequence[BilledLine], *, now: datetime) -> list[Leak]:
     """Lines that are billed today, whose login is missing or refused, or of which nothing was heard for long."""
-    today = local_date(now, zone)
     by_service: dict[str, list[Sight]] = {}
     for sight in sights:
         if sight.service_id is not None:
             by_service.setdefault(sight.service_id, []).append(sight)
     found = []
     for line in lines:
-        if line.downstream_bps is None or line.paused or not line.on(today):
+        if line.downstream_bps is None or line.paused or not line.at(now):
             continue
         own = by_service.get(line.service_id, [])
-        since = _dead_since(line, own, now, zone)
+        since = _dead_since(line, own, now)
         if since is None:
             continue
         began, why = since
@@ -168,7 +174,7 @@ def billed_not_live(
                 line.subscription_id,
                 line.monthly,
                 max(began, line.from_on),
-                today,
+                local_date(now, line.zone),
                 f"the fee of {line.offering_name}",
                 own,
             )
@@ -176,7 +182,8 @@ def billed_not_live(
     return sorted(found, key=lambda leak: (-leak.lost.minor, leak.key))
 
 
-def _dead_since(line: BilledLine, own: Sequence[Sight], now: datetime, zone: ZoneInfo) -> tuple[date, str] | None:
+def _dead_since(line: BilledLine, own: Sequence[Sight], now: datetime) -> tuple[date, str] | None:
+    zone = line.zone
     logins = [s for s in own if s.what == LOGIN]
     heard = [s.last for s in own if s.what in (SESSION, ONU)]
     last = max(heard, default=None)
@@ -203,7 +210,7 @@ class _Prices:
     lines: Sequence[BilledLine]
     offers: Sequence[Offer]
     currency: str
-    today: date
+    now: datetime
     last: dict[str, BilledLine] = field(default_factory=dict)
     """By service, the line that was billed until the latest."""
 
@@ -231,7 +238,7 @@ class _Prices:
     @cached_property
     def usual(self) -> tuple[Money, str]:
         """The median of what is billed, else of what is sold."""
-        fees = [line.monthly.minor for line in self.lines if line.downstream_bps and line.on(self.today)]
+        fees = [line.monthly.minor for line in self.lines if line.downstream_bps and line.at(self.now)]
         if fees:
             return Money(median_low(fees), self.currency), f"the median of {len(fees)} lines that are billed"
         fees = [o.monthly.minor for o in self.offers if o.downstream_bps]

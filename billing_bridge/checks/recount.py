@@ -7,10 +7,9 @@ to where mediation stands, so whatever the two differ by is not for want of time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +18,7 @@ from billing_bridge.checks.tables import recount_day, recount_position, recount_
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.mediation.repository import read_position
 from billing_bridge.settings import BillingSettings
+from billing_bridge.zones import Zones, zones_of
 from controller.domain.clock import local_date
 from controller.domain.identity import first_id
 from controller.domain.ports import UsageReader
@@ -57,7 +57,7 @@ Sums = dict[tuple[str, date], tuple[int, int]]
 """(service, day) → octets, and those of them that came late."""
 
 
-def count(records: Sequence[LoggedRecord], known: dict[str, Totals], zone: ZoneInfo, memory: timedelta) -> Sums:
+def count(records: Sequence[LoggedRecord], known: dict[str, Totals], zones: Zones, memory: timedelta) -> Sums:
     """Add `records` to `known`; returns what they add. Altered records, and sessions forgotten, count for nothing."""
     sums: Sums = {}
     for record in records:
@@ -76,7 +76,7 @@ def count(records: Sequence[LoggedRecord], known: dict[str, Totals], zone: ZoneI
         grown = (up - before.upstream, down - before.downstream)
         service_id = record.service_id or before.service_id
         if any(grown):
-            since = min(before.seen_until, record.event_at)
+            since, zone = min(before.seen_until, record.event_at), zones.of(service_id)
             for part in split_by_day(since, record.event_at, *grown, zone):
                 key = (service_id or UNKNOWN, part.day)
                 octets = part.upstream_octets + part.downstream_octets
@@ -123,7 +123,9 @@ class Recount:
                 if await _position(conn, lock=True) != start:
                     continue  # another process counts too
                 known = await _recall(conn, {r.session_key for r in records})
-                sums = count(records, known, self._zone, self._memory)
+                services = {r.service_id for r in records} | {t.service_id for t in known.values()}
+                zones = await zones_of(conn, services, self._zone)
+                sums = count(records, known, zones, self._memory)
                 rows = [(service_id, day, octets, late) for (service_id, day), (octets, late) in sorted(sums.items())]
                 await insert_rows(conn, recount_day, _DAY, rows, _ADD)
                 await _remember(conn, list(known.values()))
@@ -136,6 +138,17 @@ class Recount:
         before = now - self._memory - timedelta(days=1)
         async with self._database.begin() as conn:
             await conn.execute(delete(recount_session).where(recount_session.c.heard_at < before))
+
+
+async def shift(conn: AsyncConnection, service_id: str, by: Mapping[date, int]) -> None:
+    """Octets that were counted are of other days: the zone of their service has become known."""
+    rows = [(service_id, day, octets, 0) for day, octets in sorted(by.items()) if octets]
+    await insert_rows(conn, recount_day, _DAY, rows, _ADD)
+
+
+async def counted_until(conn: AsyncConnection) -> int:
+    """The last record that is counted; nobody counts on before the caller's transaction ends."""
+    return await _position(conn, lock=True)
 
 
 async def _position(conn: AsyncConnection, *, lock: bool = False) -> int:

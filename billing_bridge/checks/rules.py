@@ -62,13 +62,15 @@ def _line(case: Case, charge: Charge, holding: Holding | None) -> Iterator[Findi
             charge, "wrong-currency", f"charged in {charge.net.currency}, the account is kept in {case.currency}"
         )
         return
-    if holding is None or holding.payer_of(case.period_of(charge, holding)) != case.account_id:
+    period = case.period_of(charge, holding) if holding else None
+    if holding is None or period is None or holding.payer_of(period) != case.account_id:
         yield _of_line(charge, "foreign-line", f"subscription {charge.subscription_id} is not paid for by this account")
         return
-    running = holding.period(case.today, case.cycle(charge.version_id))
-    if case.period_of(charge, holding).first_on >= running.until_on:
-        yield _of_line(charge, "future-period", f"charges days from {charge.first_on} on, the run is of {case.today}")
-    tariff = case.price(charge.version_id, case.period_of(charge, holding))
+    today = case.today_of(holding)
+    running = holding.period(today, case.cycle(charge.version_id))
+    if period.first_on >= running.until_on:
+        yield _of_line(charge, "future-period", f"charges days from {charge.first_on} on, the run is of {today}")
+    tariff = case.price(charge.version_id, period)
     if tariff is not None:
         yield from _tax(case, charge, tariff)
     if charge.net.minor == 0:
@@ -174,7 +176,7 @@ def _negative(case: Case, charges: Sequence[Charge]) -> Iterator[Finding]:
     total = sum(c.net.minor for c in own)
     for holding in case.holdings:
         for key, minor in holding.charged.items():
-            if holding.period(case.today, case.cycle(key.version_id)).first_on == key.period_first_on:
+            if holding.period(case.today_of(holding), case.cycle(key.version_id)).first_on == key.period_first_on:
                 total += minor
     if total < 0:
         nothing, worst = Money.zero(case.currency), min(taken, key=lambda c: c.net.minor)
@@ -200,14 +202,14 @@ def _sums(case: Case, holding: Holding) -> Iterator[Finding]:
     versions = [c.version_id for c in holding.changes if c.version_id] + [key.version_id for key in now]
     began = first_days(holding.changes, case)
     for cycle in dict.fromkeys(case.cycle(version_id) for version_id in versions):
-        running = holding.period(case.today, cycle)
+        running = holding.period(case.today_of(holding), cycle)
         before = holding.period(running.first_on - timedelta(days=1), cycle)
         own = [key for key in now if case.cycle(key.version_id) == cycle]
         others = [holding.period(key.period_first_on, cycle) for key in sorted(own, key=_order)]
         for period in dict.fromkeys([before, running, *others]):
             if holding.payer_of(period) != case.account_id:
                 continue
-            closed = period.until_on <= case.today
+            closed = period.until_on <= case.today_of(holding)
             wanted = expected(case, holding, period, cycle, began, closed=closed)
             keys = {key for key in own if key.period_first_on == period.first_on}
             keys |= {Key(period.first_on, version_id, kind) for version_id, kind in wanted}

@@ -42,6 +42,8 @@ from controller.domain.money import Money
 from controller.domain.ports import RatedBatch, SalesBook, TariffSource, Waiting
 from controller.store import audit
 from controller.store.engine import Database
+from controller.store.many import by_keys
+from controller.store.turns import in_turns
 
 log = structlog.get_logger()
 
@@ -80,12 +82,13 @@ class ChecksService:
     async def check(self, batch: RatedBatch) -> Sequence[Waiting]:
         """ports.ChargeChecker. A dry batch is looked at and leaves no trace."""
         async with self._database.read() as conn:
+            await by_keys(conn)
             known = await queue.of_accounts(conn, batch.bill_run_id, batch.account_ids)
             site = await queue.limits(conn)
             cases = await self._facts.cases(conn, batch, lambda currency: _limits(site, currency))
             run = await runs.get(conn, batch.bill_run_id)
             created_by, found = run.actor if run else _ACTOR, []
-            for case in cases:
+            async for case in in_turns(cases):
                 before = known.get(case.account_id)
                 if case.account_id not in batch.again and (batch.again or before is not None):
                     continue
@@ -95,7 +98,6 @@ class ChecksService:
                 elif waiter is not None:
                     number = before.number + 1 if before else 1
                     found.append(replace(waiter, created_by=created_by, number=number))
-                await asyncio.sleep(0)  # a batch takes tens of milliseconds; logins of the same process need not wait
         if not batch.dry:
             _CHECKED.inc(len(cases))
             await self._hold(found)

@@ -1,4 +1,7 @@
-"""Books growth of known services: cut at midnight, added to intervals and days, and settled against their plans."""
+"""Books growth of known services: cut at midnight, added to intervals and days, and settled against their plans.
+
+Midnight is that of the service's own zone; `zone` is that of all who have none (billing_bridge.zones).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from billing_bridge.mediation.repository import Booking, Standing
 from billing_bridge.sources.ledger import RATED
 from billing_bridge.suspense.dispositions import counts_as, day_items
 from billing_bridge.suspense.settle import rate_again, settle
+from billing_bridge.zones import zones_of
 
 _UNKNOWN = Standing()
 
@@ -62,7 +66,8 @@ async def book(
     the last interval, and counts what it gave in the ledger.
     """
     standings = await repository.standings(conn, (str(g.service_id) for g in grown))
-    by_growth = [_parts(g, standings.get(str(g.service_id), _UNKNOWN), zone, source) for g in grown]
+    zones = await zones_of(conn, (g.service_id for g in grown), zone)
+    by_growth = [_parts(g, standings.get(str(g.service_id), _UNKNOWN), zones.of(g.service_id), source) for g in grown]
     bookings = [booking for parts in by_growth for booking in parts]
     found = await post(conn, bookings, standings, last_interval_id, zone=zone, now=now)
     if not found.unrated:

@@ -4,22 +4,23 @@
     growth            |-----------------+--------|
     pieces            | 2/3 of it to A  | 1/3 B  |
 
-Pieces are differences of rounded-down running shares of the whole growth, cut at midnight too, so that they always sum
-to it and each can be computed again from the record alone: `attribution.split_by_day` with the same cuts says the same.
+Pieces are differences of rounded-down running shares of the whole growth, cut at the midnights of all its owners too,
+so that they always sum to it and each can be computed again from the record alone: `attribution.split_by_day` with the
+same cuts says the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.sources.identifiers import Timeline, changes_within, decided, owner
+from billing_bridge.zones import Zones
 
 
-def pieces(growth: Growth, timeline: Timeline, began: datetime | None, zone: ZoneInfo) -> list[Growth]:
+def pieces(growth: Growth, timeline: Timeline, began: datetime | None, zones: Zones) -> list[Growth]:
     """`growth` by its owners; pieces of nobody have no service.
 
     `timeline` is what people decided about the username, and outranks what RADIUS said. `began` is when the service of
@@ -31,8 +32,10 @@ def pieces(growth: Growth, timeline: Timeline, began: datetime | None, zone: Zon
         cuts.add(began)
     if not cuts:
         return [replace(growth, service_id=_owner(growth, timeline, began, growth.since))]
+    owners = {growth.service_id, growth.former_id, *(service_id for _, service_id in timeline)}
+    cuts |= zones.midnights(owners, growth.since, growth.until)
     parts = split_by_day(
-        growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, zone, sorted(cuts)
+        growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, zones.usual, sorted(cuts)
     )
     return [
         replace(

@@ -53,11 +53,14 @@ from billing_bridge.suspense.dispositions import (
     told_of,
 )
 from billing_bridge.suspense.model import NO_SERVICE
+from billing_bridge.tables import usage_day
+from billing_bridge.zones import Zones, midnights, zones_of
 from controller.domain.clock import local_date
 from controller.store.engine import Database
 from controller.store.metadata import to_micros
 from controller.store.usage_log import usage_links, usage_records
 
+_DAY = timedelta(days=1)
 _EARLIER = timedelta(days=1)
 """How far the clock of a NAS, and so the instant of a record, may be ahead of its arrival here."""
 _AT_ONCE = 50_000
@@ -137,8 +140,9 @@ async def move(
     services |= {service_id for _, service_id in every if service_id is not None}
     if not records:
         return [], last_interval_id
-    last_on = local_date(now if end is None else min(end, now), zone)
-    first_on = local_date(since, zone)
+    # Of services in any zone: nowhere is it more than a day earlier or later than in UTC.
+    last_on = (now if end is None else min(end, now)).date() + _DAY
+    first_on = since.date() - _DAY
     days = {(s, first_on + timedelta(days=n)) for s in services for n in range((last_on - first_on).days + 1)}
     booked = [
         p for p in live(await parts_of(conn, days))
@@ -146,14 +150,41 @@ async def move(
     ]  # fmt: skip
     told = await told_of(conn, booked)
     items = await day_items(conn, {p.service_id for p in booked}, first_on)
+    zones = await zones_of(conn, services, zone)
     cuts = [
         found for p in booked
         if p.of in told and counts_as(p.interval_id, items.get(p.key, ())) != UNRATED
-        and (found := _cut(p, told[p.of], timelines, since, zone)) is not None
+        and (found := _cut(p, told[p.of], timelines, since, zones)) is not None
     ]  # fmt: skip
     if not cuts:
         return [], last_interval_id
     return await _Move(conn, kind, name, told, zone, now).make(cuts, last_interval_id)
+
+
+async def date_anew(
+    conn: AsyncConnection, service_id: str, last_interval_id: int, *, zone: ZoneInfo, now: datetime
+) -> int:
+    """Book by its own days what a service used before its zone was known; returns the last interval.
+
+    What a person wrote off stays where it is. The caller holds the position.
+    """
+    used = await conn.scalars(select(usage_day.c.day).where(usage_day.c.service_id == service_id))
+    booked = live(await parts_of(conn, {(service_id, day) for day in used}))
+    if not booked:
+        return last_interval_id
+    told = await told_of(conn, booked)
+    items = await day_items(conn, [service_id])
+    own = (await zones_of(conn, [service_id], zone)).of(service_id)
+    cuts = []
+    for part in booked:
+        if part.of in told and counts_as(part.interval_id, items.get(part.key, ())) != UNRATED:
+            days = shares_of(part, told[part.of], midnights(part.since, part.until, own), own)
+            if any(piece.day != part.day for piece in days):
+                cuts.append(_Cut(part, [(service_id, piece) for piece in days]))
+    if not cuts:
+        return last_interval_id
+    _, last_interval_id = await _Move(conn, "", "", told, zone, now).make(cuts, last_interval_id)
+    return last_interval_id
 
 
 class _Move:
@@ -200,10 +231,10 @@ class _Move:
         parts = [cut.part for cut in cuts]
         made = await post(conn, bookings, standings, last_interval_id, zone=self._zone, now=self._now)
         # What settling the days has counted already, and what they are with all of it.
-        before = await fates(conn, parts, self._told, zone=self._zone, upto=last_interval_id, also=owners)
+        before = await fates(conn, parts, self._told, upto=last_interval_id, also=owners)
         for part, piece in nobodys:
             await self._hold(part, piece)
-        after = await fates(conn, parts, self._told, zone=self._zone, also=owners)
+        after = await fates(conn, parts, self._told, also=owners)
         counted = [(n, made.disposition(place), bookings[place].octets)
                    for n, (_, _, again) in enumerate(posted) for place in again]  # fmt: skip
         for n, new, octets in (*counted, *elsewhere):
@@ -270,18 +301,19 @@ async def _logged(
             services.add(row.service_id)
 
 
-def _cut(part: Part, told: Told, timelines: tuple[Timeline, Timeline], since: datetime, zone: ZoneInfo) -> _Cut | None:
-    """The part in pieces by whose it is from `since` on; None when that is nobody new. Pure."""
+def _cut(part: Part, told: Told, timelines: tuple[Timeline, Timeline], since: datetime, zones: Zones) -> _Cut | None:
+    """The part in pieces by whose it is from `since` on, and by their days; None when that is nobody new. Pure."""
     every, strong = timelines
     timeline = strong if told.by_radius else every
-    cuts = [at for at in changes_within(timeline, part.since, part.until) if at >= since]
+    cuts = {at for at in changes_within(timeline, part.since, part.until) if at >= since}
+    cuts |= zones.midnights((service_id for _, service_id in timeline), part.since, part.until)
     pieces = []
-    for piece in shares_of(part, told, cuts, zone):
+    for piece in shares_of(part, told, sorted(cuts), zones.usual):
         if not piece.upstream_octets and not piece.downstream_octets:
             continue
         at = piece.until if part.since == part.until else piece.since
         now_of = owner(timeline, at) if at >= since and decided(timeline, at) else part.service_id
-        pieces.append((now_of, piece))
+        pieces.append((now_of, replace(piece, day=local_date(at, zones.of(now_of)))))
     if all(now_of == part.service_id for now_of, _ in pieces):
         return None
     return _Cut(part, pieces)

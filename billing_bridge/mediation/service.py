@@ -31,6 +31,7 @@ from billing_bridge.sources.assignments import OCTETS
 from billing_bridge.sources.comparing import compare
 from billing_bridge.sources.ledger import RADIUS, RATED, SUSPENSE, UNRATED, Tally, fate
 from billing_bridge.suspense.model import ALTERED, FORGOTTEN, NO_SERVICE
+from billing_bridge.zones import zones_of
 from controller.domain.clock import Clock
 from controller.domain.identity import first_id
 from controller.domain.ports import UsageReader
@@ -203,9 +204,14 @@ class MediationService:
         began = await repository.beginnings(conn, handed) if handed else {}
         if not timelines and not handed:
             return [[g] for g, _ in grown]
-        zone, nothing = self._settings.zone, ((), ())
+        nothing = ((), ())
+        decided = {service_id for every, _ in timelines.values() for _, service_id in every}
+        known = {service_id for g, _ in grown for service_id in (g.service_id, g.former_id)}
+        zones = await zones_of(conn, decided | known, self._settings.zone)
         return [
-            pieces(g, timelines.get(r.username, nothing)[g.service_id is not None], began.get(g.service_id or ""), zone)
+            pieces(
+                g, timelines.get(r.username, nothing)[g.service_id is not None], began.get(g.service_id or ""), zones
+            )
             for g, r in grown
         ]
 

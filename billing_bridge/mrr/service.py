@@ -19,6 +19,7 @@ from billing_bridge.mrr.model import Kind, Movement, Timeline, Valuer, in_days, 
 from billing_bridge.rating.proration import Change
 from billing_bridge.settings import BillingSettings
 from billing_bridge.tables import entitlement, subscription
+from billing_bridge.zones import zones_of
 from controller.domain.clock import Clock, local_date
 from controller.domain.errors import RuleError
 from controller.domain.identity import AccountId, OfferingVersionId, SubscriptionId
@@ -86,6 +87,7 @@ class RecurringRevenue:
         self._settings = settings
 
     def today(self) -> date:
+        """In the usual zone: the last day that can be asked for. Movements are of the days of their accounts."""
         return local_date(self._clock.now(), self._settings.zone)
 
     async def report(self, since_on: date, last_on: date) -> dict[str, list[DayOfRevenue]]:
@@ -186,10 +188,12 @@ class RecurringRevenue:
         query = select(subscription.c.subscription_id, subscription.c.account_id)
         rows = (await conn.execute(query.where(one_of(conn, subscription.c.account_id, accounts)))).all()
         ids = [row.subscription_id for row in rows]
+        zones = await zones_of(conn, accounts, self._settings.zone)
+        zone_of = {row.subscription_id: zones.of(row.account_id) for row in rows}
         changes: dict[str, list[Change]] = {}
         timeline = select(entitlement).where(one_of(conn, entitlement.c.subscription_id, ids))
         for row in await conn.execute(timeline.order_by(entitlement.c.at, entitlement.c.sequence)):
-            change = Change(local_date(row.at, self._settings.zone), row.version_id, row.quantity)
+            change = Change(local_date(row.at, zone_of[row.subscription_id]), row.version_id, row.quantity)
             changes.setdefault(row.subscription_id, []).append(change)
         said = await pauses.entries(conn, ids)
         found: dict[str, list[Timeline]] = {}

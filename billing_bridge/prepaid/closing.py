@@ -78,23 +78,27 @@ class PrepaidClosing:
 
     async def settle(self) -> None:
         """Close the balances of which nothing is waited for any more, or for too long."""
-        now = self._clock.now()
+        now, after = self._clock.now(), ""
+        while ready := await self._ready(now, after):
+            after = ready[-1]
+            for service_id in ready:
+                async with self._database.begin() as conn:
+                    book = (await self._prepaid.locked_all(conn, [service_id])).get(service_id)
+                    begun = await closing_rows.get(conn, service_id)
+                    if book is not None and begun is not None and book.wallet.closing_at is not None:
+                        await self._close(conn, book, begun, now)
+
+    async def _ready(self, now: datetime, after: str) -> list[ServiceId]:
         async with self._database.read() as conn:
             position = await log_rows.get_position(conn)
-            ready = [] if position is None else await closing_rows.ready(conn, position, now, _AT_ONCE)
-        for service_id in ready:
-            async with self._database.begin() as conn:
-                book = (await self._prepaid.locked_all(conn, [service_id])).get(service_id)
-                begun = await closing_rows.get(conn, service_id)
-                if book is not None and begun is not None and book.wallet.closing_at is not None:
-                    await self._close(conn, book, begun, now)
+            return [] if position is None else await closing_rows.ready(conn, position, now, after, _AT_ONCE)
 
-    async def unpaid(self) -> list[Closing]:
-        """Closed balances whose rest is to be paid out."""
+    async def unpaid(self, after: str = "") -> list[Closing]:
+        """Closed balances whose rest is to be paid out, some at a time; `after` is the service of the last one seen."""
         async with self._database.read() as conn:
-            found = await closing_rows.unpaid(conn, _AT_ONCE)
-        _OVERDUE.set(len(found))
-        return found
+            if not after:
+                _OVERDUE.set(await closing_rows.count_unpaid(conn))
+            return await closing_rows.unpaid(conn, after, _AT_ONCE)
 
     async def pay_out_in(self, conn: AsyncConnection, service_id: ServiceId, *, actor: str) -> Wallet | None:
         """Take what is left of a closed balance, for the caller to give back what it was worth: the wallet as it was.

@@ -7,11 +7,12 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, or_, select, text
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.prepaid.model import Closing, State
 from billing_bridge.prepaid.tables import GRANTED, call, closing, session, wallet
+from controller.domain.identity import ServiceId
 from controller.store.many import insert_rows, one_of, replacing
 
 _COLUMNS = tuple(f.name for f in fields(Closing))
@@ -40,8 +41,8 @@ async def of(conn: AsyncConnection, service_ids: Iterable[str]) -> dict[str, Clo
     return {row.service_id: _closing(row) for row in await conn.execute(query)}
 
 
-async def ready(conn: AsyncConnection, position: int, now: datetime, limit: int) -> list[str]:
-    """Services whose balance is to be looked at: nothing is waited for, or for too long."""
+async def ready(conn: AsyncConnection, position: int, now: datetime, after: str, limit: int) -> list[ServiceId]:
+    """Services whose balance is to be looked at: nothing is waited for, or for too long. In their order."""
     c, w, s = closing.c, wallet.c, session.c
     telling = exists().where(s.service_id == c.service_id, s.state.in_(_AWAITED), s.expires_at > now)
     talking = exists().where(call.c.service_id == c.service_id, text(GRANTED))
@@ -49,16 +50,25 @@ async def ready(conn: AsyncConnection, position: int, now: datetime, limit: int)
     query = (
         select(c.service_id)
         .join(wallet, w.service_id == c.service_id)
-        .where(w.closing_at.is_not(None), or_(counted, and_(c.until_at <= now, c.is_over.is_(False))))
+        .where(
+            c.service_id > after, w.closing_at.is_not(None), or_(counted, and_(c.until_at <= now, c.is_over.is_(False)))
+        )
     )
-    return list(await conn.scalars(query.order_by(c.service_id).limit(limit)))
+    return [ServiceId(found) for found in await conn.scalars(query.order_by(c.service_id).limit(limit))]
 
 
-async def unpaid(conn: AsyncConnection, limit: int) -> list[Closing]:
-    """Of balances that are closed, and whose rest is still to be paid out."""
-    query = select(closing).join(wallet, wallet.c.service_id == closing.c.service_id)
-    rows = await conn.execute(query.where(wallet.c.closed_at.is_not(None)).order_by(closing.c.service_id).limit(limit))
-    return [_closing(row) for row in rows]
+async def unpaid(conn: AsyncConnection, after: str, limit: int) -> list[Closing]:
+    """Of balances that are closed, and whose rest is still to be paid out; in the order of services."""
+    query = _unpaid(select(closing)).where(closing.c.service_id > after)
+    return [_closing(row) for row in await conn.execute(query.order_by(closing.c.service_id).limit(limit))]
+
+
+async def count_unpaid(conn: AsyncConnection) -> int:
+    return int(await conn.scalar(_unpaid(select(func.count()).select_from(closing))) or 0)
+
+
+def _unpaid(query: Select[Any]) -> Select[Any]:
+    return query.join(wallet, wallet.c.service_id == closing.c.service_id).where(wallet.c.closed_at.is_not(None))
 
 
 def _closing(row: Any) -> Closing:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from billing_bridge.prepaid import log_rows, repository
 from billing_bridge.prepaid.closing import PrepaidClosing
 from billing_bridge.prepaid.service import PrepaidService
+from billing_bridge.zones import today_of
 from controller.domain.clock import Clock
 from controller.domain.ports import UsageReader
 from controller.store.engine import USAGE, Database
@@ -106,7 +107,7 @@ class PrepaidCounter:
         while True:
             now = self._clock.now()
             async with self._database.read() as conn:
-                lapsing = await repository.lapsing(conn, self._prepaid.day_of(now), _SERVICES)
+                lapsing = await repository.lapsing(conn, await today_of(conn, now, self._prepaid.zone), _SERVICES)
                 services = {*lapsing, *await repository.expired(conn, now, _SERVICES)}
             if not services:
                 return

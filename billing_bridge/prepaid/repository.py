@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
@@ -42,6 +41,7 @@ from billing_bridge.prepaid.tables import (
     wallet,
 )
 from billing_bridge.tables import entitlement, subscription, tariff
+from billing_bridge.zones import Today, Zones
 from controller.domain.credit import FinalAction, Standing
 from controller.domain.identity import OfferingVersionId
 from controller.domain.price import PricePlan
@@ -198,7 +198,7 @@ async def books(
     since_on: date,
     session_keys: Iterable[str] = (),
     *,
-    zone: ZoneInfo,
+    zones: Zones,
     rounding: str,
 ) -> dict[str, Book]:
     """Of wallets that the caller has locked, with the sessions that have not ended, and those of `session_keys`."""
@@ -217,7 +217,15 @@ async def books(
     telephony = [i for i in ids if any(t.calls for t in priced[i])]
     calls = await _calls(conn, telephony, since_on) if telephony else {}
     return {
-        i: Book(found, priced[i], segments[i], sessions[i], calls.get(i, ()), zone=zone, rounding=rounding)
+        i: Book(
+            found,
+            priced[i],
+            segments[i],
+            sessions[i],
+            calls.get(i, ()),
+            zone=zones.of(found.account_id),
+            rounding=rounding,
+        )
         for i, found in wallets.items()
     }
 
@@ -336,23 +344,23 @@ async def post(conn: AsyncConnection, days: Iterable[UsedDay]) -> None:
         await conn.execute(update(day).where(*mine).values(amounts))
 
 
-async def lapsing(conn: AsyncConnection, today: date, limit: int) -> list[str]:
+async def lapsing(conn: AsyncConnection, today: Today, limit: int) -> list[str]:
     """Services whose credit is kept no longer."""
     w = wallet.c
     query = (
         select(w.service_id)
-        .where(w.expires_on <= today, w.closed_at.is_(None), w.closing_at.is_(None))
+        .where(today.has_come(w.expires_on, w.account_id), w.closed_at.is_(None), w.closing_at.is_(None))
         .order_by(w.service_id)
     )
     return list(await conn.scalars(query.limit(limit)))
 
 
-async def to_tell(conn: AsyncConnection, today: date, limit: int) -> list[str]:
+async def to_tell(conn: AsyncConnection, today: Today, limit: int) -> list[str]:
     """Services whose customers are to be told that credit is going to expire, or that there is little left of it."""
     w = wallet.c
     in_use = (w.closed_at.is_(None), w.closing_at.is_(None))
     found: set[str] = set()
-    for due in (w.notice_on <= today, text(LOW)):
+    for due in (today.has_come(w.notice_on, w.account_id), text(LOW)):
         found |= set(await conn.scalars(select(w.service_id).where(due, *in_use).order_by(w.service_id).limit(limit)))
     return sorted(found)
 

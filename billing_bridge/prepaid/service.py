@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
 from billing_bridge.prepaid import closing_rows, log_rows, repository
+from billing_bridge.prepaid.barring import Barring
 from billing_bridge.prepaid.book import Book
 from billing_bridge.prepaid.model import Closing, Movement, PrepaidCall, Session, State, Terms, Wallet
 from billing_bridge.prepaid.plans import Plans
 from billing_bridge.prepaid.repository import TermsRow, UsedDay
 from billing_bridge.settings import BillingSettings
-from controller.domain.clock import Clock, add_months, local_date
+from billing_bridge.zones import zones_of
+from controller.domain.clock import Clock, add_months
 from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import AccountId, OfferingVersionId, ServiceId, new_id
@@ -101,7 +103,9 @@ class PrepaidService:
         self._usage = usage
         self._access = access
         self._settings = settings
+        self.zone = settings.zone
         self.plans = Plans(tariffs)
+        self.barring = Barring()
 
     # --- by people
 
@@ -202,10 +206,6 @@ class PrepaidService:
         assert made is not None, "it was written just now"
         return made
 
-    def day_of(self, at: datetime) -> date:
-        """The local day of an instant."""
-        return local_date(at, self._settings.zone)
-
     async def follow(self) -> None:
         """After a transaction of the caller's: logins of this process know at once."""
         await self._access.follow()
@@ -231,11 +231,13 @@ class PrepaidService:
     async def grant_call(self, service_id: ServiceId, call_id: str, number: str, wanted_s: int) -> PrepaidCall:
         """Reserve seconds for a call that begins or goes on: `granted_s` from its begin, 0 where nothing is left.
 
-        Raises UnknownPrepaid, NotPrepaid for a number that the prices do not name, Conflict for a call that has ended.
+        Raises UnknownPrepaid, NotPrepaid for a number that the prices do not name, Conflict for a call that has ended,
+        Suspended: what was granted to a call under way stays so.
         """
         now = self._clock.now()
         async with self._database.begin() as conn:
             book = await self.locked(conn, service_id)
+            await self.barring.check(conn, service_id)
             made = book.grant_call(new_id(now), call_id, number, wanted_s, now)
             await self.keep(conn, [book], now)
         await self._access.follow()
@@ -385,10 +387,10 @@ class PrepaidService:
     ) -> dict[str, Book]:
         rows = await repository.terms_of(conn, wallets)
         priced = {i: [await self._priced(conn, row) for row in of] for i, of in rows.items()}
-        zone, rounding = self._settings.zone, self._settings.rounding
-        today = local_date(self._clock.now(), zone)
-        since_on = add_months(today.replace(day=1), -1)
-        return await repository.books(conn, wallets, priced, since_on, session_keys, zone=zone, rounding=rounding)
+        zones = await zones_of(conn, (w.account_id for w in wallets.values()), self._settings.zone)
+        earliest, rounding = self._clock.now().date() - timedelta(days=1), self._settings.rounding  # of any zone
+        since_on = add_months(earliest.replace(day=1), -1)
+        return await repository.books(conn, wallets, priced, since_on, session_keys, zones=zones, rounding=rounding)
 
     async def _priced(self, conn: AsyncConnection, row: TermsRow) -> Terms:
         return row.with_tariff(await self.plans.tariff(conn, row.version_id))

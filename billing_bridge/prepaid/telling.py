@@ -15,7 +15,8 @@ from billing_bridge.prepaid import repository
 from billing_bridge.prepaid.balance import to_key
 from billing_bridge.prepaid.model import DUE, TOLD, Wallet
 from billing_bridge.prepaid.service import PrepaidService
-from controller.domain.clock import Clock
+from billing_bridge.zones import today_of, zones_of
+from controller.domain.clock import Clock, local_date
 
 EXPIRY, LOW = "expiry", "low"
 
@@ -41,15 +42,18 @@ class PrepaidTelling:
 
     async def is_due(self, conn: AsyncConnection) -> bool:
         """Whether anybody is to be told anything now."""
-        return bool(await repository.to_tell(conn, self._prepaid.day_of(self._clock.now()), 1))
+        today = await today_of(conn, self._clock.now(), self._prepaid.zone)
+        return bool(await repository.to_tell(conn, today, 1))
 
     async def take_in(self, conn: AsyncConnection, limit: int) -> tuple[list[ToTell], bool]:
         """What is to be told now, by services; and whether there may be more."""
         now = self._clock.now()
-        today = self._prepaid.day_of(now)
-        ids = await repository.to_tell(conn, today, limit)
+        ids = await repository.to_tell(conn, await today_of(conn, now, self._prepaid.zone), limit)
         found = []
-        for wallet in (await repository.lock(conn, ids)).values():
+        wallets = await repository.lock(conn, ids)
+        zones = await zones_of(conn, (w.account_id for w in wallets.values()), self._prepaid.zone)
+        for wallet in wallets.values():
+            today = local_date(now, zones.of(wallet.account_id))
             expires_on = wallet.expires_on if wallet.notice_on is not None and wallet.notice_on <= today else None
             if expires_on is not None:
                 wallet.notice_on = None

@@ -1,7 +1,7 @@
 """Which plan a subscription was entitled to on each day of a period, and since when it has the offering.
 
 The only input is the timeline of entitlements and pauses, never what was invoiced before: the second change of a month
-is priced like the first. Days are whole and half-open in the zone of the legal entity, and the day of a change belongs
+is priced like the first. Days are whole and half-open in the zone of the account, and the day of a change belongs
 to the new plan (so the day of a termination belongs to nothing, and the day on which a pause ends is charged again).
 
     day        1         11             21        26   31

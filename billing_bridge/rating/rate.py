@@ -137,7 +137,7 @@ def _burst_line(price: Percentile, held: Held, usage: Usage, zone: ZoneInfo, sha
             "bins": found.bins,
             "bins_expected": found.expected,
             "rate_bps": str(found.rate_bps),
-            "missing": [str(gap) for gap in found.gaps],
+            "missing": [[gap.port, gap.since.isoformat(), gap.until.isoformat()] for gap in found.gaps],
         },
     )
 

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.rating.line import Call
+from billing_bridge.sources import repository
+from billing_bridge.sources.repository import Ids
 from billing_bridge.sources.tables import call, charge_calls
+from controller.domain.clock import local_date
 from controller.store.many import insert_rows, one_of
 
 _COLUMNS = ("call_id", "service_id", "day", "at", "duration_s", "number", "source", "record_id", "adjustment", "turn")
@@ -139,6 +143,24 @@ async def of_records(conn: AsyncConnection, record_ids: Sequence[int]) -> list[B
         query = select(call).where(call.c.record_id.in_(record_ids[start : start + 500]))
         found += [to_booked(row) for row in await conn.execute(query)]
     return standing(sorted(found, key=lambda c: c.call_id))
+
+
+async def date_anew(conn: AsyncConnection, service_id: str, zone: ZoneInfo) -> None:
+    """Put the calls of a service on the days of `zone`, by reversals and calls anew: its zone was not known before.
+
+    What waits of a call, waits of its record; the caller looks at that again. He holds mediation's position.
+    """
+    wrong = [c for c in await all_of(conn, [service_id]) if c.day != local_date(c.at, zone)]
+    if not wrong:
+        return
+    ids = await repository.lock_ids(conn)
+    made: list[BookedCall] = []
+    for call_id, one in enumerate(wrong, ids.call_id + 1):
+        made.append(one.reversed_as(call_id, late=False))
+    for call_id, one in enumerate(wrong, ids.call_id + len(wrong) + 1):
+        made.append(replace(one, call_id=call_id, day=local_date(one.at, zone), adjustment=False, turn=one.turn + 2))
+    await add(conn, made)
+    await repository.move_ids(conn, Ids(ids.record_id, ids.call_id + len(made)))
 
 
 async def next_turns(conn: AsyncConnection, record_ids: Sequence[int]) -> dict[int, int]:

@@ -14,6 +14,7 @@ from billing_bridge.mediation.attribution import split_by_day
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.sources.tables import call, compared
 from billing_bridge.tables import usage_day
+from billing_bridge.zones import zones_of
 from controller.domain.clock import local_date
 from controller.store.many import insert_rows
 
@@ -41,10 +42,12 @@ class Said:
 
 
 async def compare(conn: AsyncConnection, source: str, grown: Sequence[Growth], zone: ZoneInfo) -> None:
-    """Add octets that `source` only compares with, by day."""
+    """Add octets that `source` only compares with, by day: in `zone`, where the service has none of its own."""
     sums: dict[tuple[str, date], list[int]] = {}
+    zones = await zones_of(conn, (g.service_id for g in grown), zone)
     for growth in grown:
-        parts = split_by_day(growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, zone)
+        own_zone = zones.of(growth.service_id)
+        parts = split_by_day(growth.since, growth.until, growth.upstream_octets, growth.downstream_octets, own_zone)
         for part in parts:
             own = sums.setdefault((str(growth.service_id), part.day), [0, 0, 0, 0, 0])
             own[0] += part.upstream_octets
@@ -58,8 +61,9 @@ async def compare_calls(
 ) -> None:
     """Add calls (service, begin, seconds) that `source` only compares with."""
     sums: dict[tuple[str, date], list[int]] = {}
+    zones = await zones_of(conn, (service_id for service_id, _, _ in calls), zone)
     for service_id, at, duration_s in calls:
-        own = sums.setdefault((service_id, local_date(at, zone)), [0, 0, 0, 0, 0])
+        own = sums.setdefault((service_id, local_date(at, zones.of(service_id))), [0, 0, 0, 0, 0])
         own[2] += 1
         own[3] += duration_s
         own[4] += 1

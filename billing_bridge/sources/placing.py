@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.mediation.attribution import split_by_day
+from billing_bridge.mediation.attribution import DayPart, split_by_day
 from billing_bridge.mediation.booking import book
 from billing_bridge.mediation.growth import Growth
 from billing_bridge.mediation.repository import standings
@@ -31,6 +31,7 @@ from billing_bridge.sources.model import SECOND_SOURCE, Fact, Source, implausibl
 from billing_bridge.sources.repository import Ids, Waiting
 from billing_bridge.suspense.model import NO_SERVICE
 from billing_bridge.suspense.settle import rate_again
+from billing_bridge.zones import Zones, zones_of
 from controller.domain.clock import local_date
 from controller.domain.ports import AddressHolders
 
@@ -39,7 +40,8 @@ from controller.domain.ports import AddressHolders
 class Arrived:
     """A fact (or the part of one that waited) with the record it is from. `believed`: a person said that it is true.
 
-    `turn` is that of a call which is booked again (billing_bridge_call).
+    `turn` is that of a call which is booked again (billing_bridge_call). `whole` is what the record says of itself,
+    where `fact` is a part of it: the octets of a piece are a share of that.
     """
 
     record_id: int
@@ -48,6 +50,7 @@ class Arrived:
     grown_since: datetime | None = None
     believed: bool = False
     turn: int = 0
+    whole: Fact | None = None
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class Placed:
 
 
 class Placing:
-    """`holders` knows which session had an address when; without it only what people mapped is known."""
+    """`holders` knows which session had an address when; without it only what people mapped is known. `zone` is that of
+    services that have none of their own."""
 
     def __init__(self, zone: ZoneInfo, holders: AddressHolders | None) -> None:
         self._zone = zone
@@ -128,7 +132,8 @@ class Placing:
         *,
         now: datetime,
     ) -> int:
-        parts = [(one, part) for one in arrived for part in self._parts(one, owners.get(one.fact.identifier, ()))]
+        zones = await zones_of(conn, {s for timeline in owners.values() for _, s in timeline}, self._zone)
+        parts = [(one, part) for one in arrived for part in _parts(one, owners.get(one.fact.identifier, ()), zones)]
         bills = await assignments.of_services(conn, OCTETS, (part.service_id for _, part in parts))
         booked: list[tuple[Arrived, Growth]] = []
         other: list[Growth] = []
@@ -153,43 +158,11 @@ class Placing:
                 placed.note(one.record_id, disposition, octets)
         await compare(conn, source.name, other, self._zone)
         if source.identifier_kind == PORT:
-            await self._rates_again(conn, other)
+            await _rates_again(conn, other, zones)
         for one in arrived:
             if one.record_id not in placed.fates:
                 placed.note(one.record_id, UNRATED, 0)
         return made.last_interval_id
-
-    async def _rates_again(self, conn: AsyncConnection, parts: Sequence[Growth]) -> None:
-        """Bins of a port that come after their month was billed: what a price by percentile makes of it may change."""
-        known = await standings(conn, (str(part.service_id) for part in parts))
-        late: dict[str, date] = {}
-        for part in parts:
-            service_id, day = str(part.service_id), local_date(part.since, self._zone)
-            standing = known.get(service_id)
-            if standing is not None and standing.bills_late(day):
-                late[service_id] = min(late.get(service_id, day), day)
-        await rate_again(conn, late)
-
-    def _parts(self, one: Arrived, timeline: Timeline) -> list[Growth]:
-        """A fact by its owners at each instant. One without duration belongs to the owner at its end."""
-        fact = one.fact
-        cuts = identifiers.changes_within(timeline, fact.since, fact.until)
-        days = split_by_day(fact.since, fact.until, fact.upstream_octets, fact.downstream_octets, self._zone, cuts)
-        grown_since = one.grown_since or (fact.since if len(days) > 1 else None)
-        return [
-            Growth(
-                fact.identifier[:64],
-                identifiers.owner(timeline, part.since if fact.since < fact.until else fact.until),
-                part.since,
-                part.until,
-                part.upstream_octets,
-                part.downstream_octets,
-                (one.record_id,),
-                grown_since=grown_since,
-            )
-            for part in days
-            if part.upstream_octets or part.downstream_octets
-        ]
 
     async def _calls(
         self,
@@ -207,6 +180,7 @@ class Placing:
         of = {one.record_id: identifiers.owner(owners.get(one.fact.identifier, ()), one.fact.since) for one in arrived}
         bills = await assignments.of_services(conn, CALLS, of.values())
         known = await standings(conn, (service for service in of.values() if service is not None))
+        zones = await zones_of(conn, of.values(), self._zone)
         booked: list[BookedCall] = []
         other: list[tuple[str, datetime, int]] = []
         for one in arrived:
@@ -221,7 +195,7 @@ class Placing:
                 other.append((service_id, fact.since, fact.duration_s))
                 placed.note(one.record_id, UNRATED, fact.duration_s)
             else:
-                day = local_date(fact.since, self._zone)
+                day = local_date(fact.since, zones.of(service_id))
                 standing = known.get(service_id)
                 late = standing is not None and standing.bills_late(day)
                 call_id = ids.call_id + len(booked) + 1
@@ -267,6 +241,55 @@ class Placing:
         if found.claimed and found.source != source.name:
             return f"{found.source} already tells of the calls of this service: say which of the two bills it"
         return None
+
+
+def _parts(one: Arrived, timeline: Timeline, zones: Zones) -> list[Growth]:
+    """A fact by its owners at each instant, cut at their midnights. One without duration belongs to the owner at its
+    end."""
+    fact = one.fact
+    cuts = {*identifiers.changes_within(timeline, fact.since, fact.until)}
+    cuts |= zones.midnights((service_id for _, service_id in timeline), fact.since, fact.until)
+    days = _shares(fact, one.whole or fact, sorted(cuts), zones)
+    grown_since = one.grown_since or (fact.since if len(days) > 1 else None)
+    return [
+        Growth(
+            fact.identifier[:64],
+            identifiers.owner(timeline, part.since if fact.since < fact.until else fact.until),
+            part.since,
+            part.until,
+            part.upstream_octets,
+            part.downstream_octets,
+            (one.record_id,),
+            grown_since=grown_since,
+        )
+        for part in days
+        if part.upstream_octets or part.downstream_octets
+    ]
+
+
+def _shares(fact: Fact, whole: Fact, cuts: Sequence[datetime], zones: Zones) -> list[DayPart]:
+    """A fact in pieces, as shares of the whole that its record says, where it is such a share itself."""
+    if whole is not fact:
+        also = [*cuts, fact.since, fact.until]
+        all_of_it = split_by_day(
+            whole.since, whole.until, whole.upstream_octets, whole.downstream_octets, zones.usual, also
+        )
+        own = [p for p in all_of_it if fact.since <= p.since and p.until <= fact.until]
+        if sum(p.upstream_octets + p.downstream_octets for p in own) == fact.octets:
+            return own
+    return split_by_day(fact.since, fact.until, fact.upstream_octets, fact.downstream_octets, zones.usual, cuts)
+
+
+async def _rates_again(conn: AsyncConnection, parts: Sequence[Growth], zones: Zones) -> None:
+    """Bins of a port that come after their month was billed: what a price by percentile makes of it may change."""
+    known = await standings(conn, (str(part.service_id) for part in parts))
+    late: dict[str, date] = {}
+    for part in parts:
+        service_id, day = str(part.service_id), local_date(part.since, zones.of(part.service_id))
+        standing = known.get(service_id)
+        if standing is not None and standing.bills_late(day):
+            late[service_id] = min(late.get(service_id, day), day)
+    await rate_again(conn, late)
 
 
 def _unbelieved(one: Arrived, reason: str, detail: str) -> Waiting:

@@ -83,14 +83,16 @@ class Release:
             one = stored[item.source_record_id or 0]
             assert one.fact is not None, "what cannot be read is not taken up"
             fact = one.fact
+            whole = None
             if item.reason == NO_SERVICE and item.octets:
+                whole = fact
                 fact = replace(
                     fact, since=item.since, until=item.until, upstream_octets=item.upstream_octets,
                     downstream_octets=item.downstream_octets,
                 )  # fmt: skip
             believed = item.reason in BELIEVABLE
             turn = turns.get(one.record_id, 0)
-            arrived.append(Arrived(one.record_id, one.accepted_at, fact, item.grown_since, believed, turn))
+            arrived.append(Arrived(one.record_id, one.accepted_at, fact, item.grown_since, believed, turn, whole))
         ids = await repository.lock_ids(conn)
         placed, last_interval_id, after = await self._placing.place(
             conn, source, arrived, last_interval_id=last_interval_id, ids=ids, now=now, tally=tally

@@ -38,6 +38,7 @@ from billing_bridge.sources.moved_by import MovedBooking
 from billing_bridge.sources.repository import Stored
 from billing_bridge.sources.tables import delivery, record
 from billing_bridge.suspense.repository import is_billed
+from billing_bridge.zones import every_zone
 from controller.domain.clock import Clock, local_date, start_of_day
 from controller.store import audit
 from controller.store.engine import Database
@@ -138,9 +139,12 @@ class SourceService:
         """How long a bill run waits for sources that lag before it gives up."""
         return self._settings.usage_wait_s
 
-    def needed(self, as_of: datetime) -> datetime:
-        """Until when usage must be complete for a bill run of that instant: the local day that has begun."""
-        return start_of_day(local_date(as_of, self._settings.zone), self._settings.zone)
+    async def needed(self, as_of: datetime) -> datetime:
+        """Until when usage must be complete for a bill run of that instant: the last of all the local days that have
+        begun, in every zone in which somebody is billed."""
+        async with self._database.read() as conn:
+            zones = await every_zone(conn, self._settings.zone)
+        return max(start_of_day(local_date(as_of, zone), zone) for zone in zones)
 
     async def lagging(self, needed: datetime) -> list[Lag]:
         """Awaited sources that are not complete until `needed`."""

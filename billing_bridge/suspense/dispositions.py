@@ -28,7 +28,6 @@ from billing_bridge.sources.repository import set_states
 from billing_bridge.sources.tables import record
 from billing_bridge.suspense.model import CHARGED, NOT_ENTITLED, WAITING, WRITTEN_OFF, DayItem
 from billing_bridge.tables import suspense, usage_interval
-from controller.domain.clock import local_date
 from controller.domain.identity import OfferingVersionId
 from controller.store.many import one_of
 from controller.store.metadata import from_micros
@@ -43,6 +42,7 @@ RecordKey = tuple[str, int]
 _COUNTS_AS = {WAITING: SUSPENSE, CHARGED: RATED, WRITTEN_OFF: UNRATED}
 _ID = usage_interval.c.interval_id
 _CHUNK = 500
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,6 @@ async def recount(
     conn: AsyncConnection,
     changed: Mapping[DayKey, tuple[Sequence[DayItem], Sequence[DayItem]]],
     *,
-    zone: ZoneInfo,
     upto: int | None = None,
 ) -> None:
     """The items of these days were the first, and are (in the database too) the second: move the ledger.
@@ -212,8 +211,8 @@ async def recount(
         return
     touched = live(part for part, _, _ in moved)
     before = {key: items for key, (items, _) in changed.items()}
-    fates_before = await fates(conn, touched, told, zone=zone, upto=upto, instead=before)
-    fates_after = await fates(conn, touched, told, zone=zone, upto=upto)
+    fates_before = await fates(conn, touched, told, upto=upto, instead=before)
+    fates_after = await fates(conn, touched, told, upto=upto)
     tally = Tally()
     for part, old, new in moved:
         tally.move(part.source, told[part.of].accepted_at, old, new, part.octets, 0)
@@ -245,7 +244,6 @@ async def fates(
     parts: Sequence[Part],
     told: Mapping[RecordKey, Told],
     *,
-    zone: ZoneInfo,
     upto: int | None = None,
     instead: Mapping[DayKey, Sequence[DayItem]] | None = None,
     also: Collection[str] = (),
@@ -258,7 +256,8 @@ async def fates(
     records = {part.of for part in parts}
     days = {part.key for part in parts}
     for part in cut:
-        first, last = local_date(part.grown_since, zone), local_date(told[part.of].until, zone)
+        # Other parts may be of services in other zones: nowhere is it more than a day earlier or later than in UTC.
+        first, last = part.grown_since.date() - _DAY, told[part.of].until.date() + _DAY
         span = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         days |= {(service_id, day) for service_id in {*told[part.of].services, *also} for day in span}
     own = live(p for p in await parts_of(conn, days, upto) if p.of in records)

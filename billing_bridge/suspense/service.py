@@ -311,7 +311,7 @@ class SuspenseService:
         before = (await day_items(conn, [key[0]], item.day)).get(key, [])
         yield
         after = (await day_items(conn, [key[0]], item.day)).get(key, [])
-        await recount(conn, {key: (before, after)}, zone=self._settings.zone)
+        await recount(conn, {key: (before, after)})
 
     async def _decide(
         self,

@@ -20,6 +20,7 @@ from billing_bridge.rating.proration import Change, Stretch
 from billing_bridge.suspense.dispositions import DayKey, day_items, recount
 from billing_bridge.suspense.model import NOT_ENTITLED, DayItem, held, last_days, settle_day
 from billing_bridge.tables import entitlement, subscription, suspense, usage_day
+from billing_bridge.zones import Zones, zones_of
 from controller.domain.clock import local_date, start_of_day
 from controller.store.many import insert_rows, one_of
 
@@ -34,6 +35,7 @@ class Timelines:
 
     plans: Mapping[str, Sequence[Stretch]]
     last_days: Mapping[str, tuple[date, date] | None]
+    zones: Zones
 
 
 async def settle(
@@ -47,6 +49,7 @@ async def settle(
 ) -> None:
     """Put the days of these services, from `since` on, into or out of suspense, and the ledger with them.
 
+    `zone` is that of services that have none of their own, here and below.
     Intervals after `upto` are counted in the ledger by whoever books them.
     """
     timelines = await read_timelines(conn, service_ids, zone)
@@ -66,9 +69,9 @@ async def settle(
             moved[key] = before, [*(i for i in before if i.suspense_id not in said), *found.items]
         if found.rate_from_on is not None:
             again[service_id] = min(again.get(service_id, found.rate_from_on), found.rate_from_on)
-    await _put(conn, changed, zone, now)
+    await _put(conn, changed, timelines.zones, now)
     await rate_again(conn, again)
-    await recount(conn, moved, zone=zone, upto=upto)
+    await recount(conn, moved, upto=upto)
 
 
 async def timeline_changed(conn: AsyncConnection, service_id: str, *, zone: ZoneInfo, now: datetime) -> None:
@@ -93,16 +96,19 @@ async def read_timelines(conn: AsyncConnection, service_ids: Sequence[str], zone
         .with_for_update(read=True)
     )
     of = {row.subscription_id: row.service_id for row in await conn.execute(query)}
+    zones = await zones_of(conn, service_ids, zone)
     changes: dict[str, list[Change]] = {subscription_id: [] for subscription_id in of}
     entries = select(entitlement).where(one_of(conn, entitlement.c.subscription_id, list(of)))
     for row in await conn.execute(entries.order_by(entitlement.c.at, entitlement.c.sequence)):
-        changes[row.subscription_id].append(Change(local_date(row.at, zone), row.version_id, row.quantity))
+        day = local_date(row.at, zones.of(of[row.subscription_id]))
+        changes[row.subscription_id].append(Change(day, row.version_id, row.quantity))
     by_service: dict[str, list[Sequence[Change]]] = defaultdict(list)
     for subscription_id, service_id in of.items():
         by_service[service_id].append(changes[subscription_id])
     return Timelines(
         {service_id: held(timelines) for service_id, timelines in by_service.items()},
         {subscription_id: last_days(found) for subscription_id, found in changes.items()},
+        zones,
     )
 
 
@@ -129,16 +135,17 @@ async def _used(
     return {(service_id, day): (up, down, last) for service_id, day, up, down, last in await conn.execute(query)}
 
 
-async def _put(conn: AsyncConnection, items: Sequence[tuple[DayKey, DayItem]], zone: ZoneInfo, now: datetime) -> None:
+async def _put(conn: AsyncConnection, items: Sequence[tuple[DayKey, DayItem]], zones: Zones, now: datetime) -> None:
     """Write items that are new, and what has changed of the others."""
-    new = [_row(key, item, zone, now) for key, item in items if item.suspense_id is None]
-    changed = [(item.suspense_id, *_row(key, item, zone, now)) for key, item in items if item.suspense_id is not None]
+    new = [_row(key, item, zones, now) for key, item in items if item.suspense_id is None]
+    changed = [(item.suspense_id, *_row(key, item, zones, now)) for key, item in items if item.suspense_id is not None]
     await insert_rows(conn, suspense, _COLUMNS, new)
     await insert_rows(conn, suspense, ("suspense_id", *_COLUMNS), changed, _CHANGE)
 
 
-def _row(key: DayKey, item: DayItem, zone: ZoneInfo, now: datetime) -> tuple[object, ...]:
+def _row(key: DayKey, item: DayItem, zones: Zones, now: datetime) -> tuple[object, ...]:
     service_id, day = key
+    zone = zones.of(service_id)
     return (
         item.state,
         item.upstream_octets,

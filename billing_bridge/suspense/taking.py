@@ -28,6 +28,7 @@ from billing_bridge.suspense import repository
 from billing_bridge.suspense.dispositions import Part, RecordKey, Told, count_records, fates, shares_of, told_of
 from billing_bridge.suspense.model import MAPPED
 from billing_bridge.suspense.repository import Item
+from billing_bridge.zones import Zones, zones_of
 from controller.domain.clock import local_date
 
 
@@ -73,8 +74,9 @@ class TakingUp:
         logged = [item for item in taken if item.source is None]
         found: dict[int, set[str]] = {item.suspense_id: set() for item in logged}
         said = await told_of(conn, [_part(i, self._settings.zone) for i in logged if i.grown_since is not None])
+        zones = await zones_of(conn, (service_id for _, service_id in timeline), self._settings.zone)
         for item in logged:
-            for part in _pieces(item, timeline, said, self._settings.zone):
+            for part in _pieces(item, timeline, said, zones):
                 if part.service_id is None:
                     rest.append(Held(part, item.reason, item.username or "", item.nas_id or "", item.accepted_at))
                     found[item.suspense_id].add(SUSPENSE)
@@ -102,7 +104,7 @@ class TakingUp:
         cut = [_part(item, self._settings.zone) for item, _ in counted if item.grown_since is not None]
         told = await told_of(conn, cut)
         cut = [part for part in cut if part.of in told]
-        said = await fates(conn, cut, told, zone=self._settings.zone)
+        said = await fates(conn, cut, told)
         before = {part.of: SUSPENSE for part in cut}
         await count_records(conn, before, said, told, tally)
         for item, alone in counted:
@@ -137,19 +139,20 @@ def _growth(item: Item) -> Growth:
     )
 
 
-def _pieces(item: Item, timeline: Timeline, told: Mapping[RecordKey, Told], zone: ZoneInfo) -> list[Growth]:
+def _pieces(item: Item, timeline: Timeline, told: Mapping[RecordKey, Told], zones: Zones) -> list[Growth]:
     """An item by whose it is. Of a part of a record the pieces are shares of the whole."""
-    growth, part = _growth(item), _part(item, zone)
+    growth, part = _growth(item), _part(item, zones.usual)
     said = told.get(part.of) if item.grown_since is not None else None
-    cuts = identifiers.changes_within(timeline, item.since, item.until)
+    cuts = set(identifiers.changes_within(timeline, item.since, item.until))
+    cuts |= zones.midnights((service_id for _, service_id in timeline), item.since, item.until)
     if said is None or not cuts:
-        return pieces(growth, timeline, None, zone)
+        return pieces(growth, timeline, None, zones)
     return [
         replace(
             growth, service_id=owner(timeline, p.since), since=p.since, until=p.until,
             upstream_octets=p.upstream_octets, downstream_octets=p.downstream_octets,
         )
-        for p in shares_of(part, said, cuts, zone)
+        for p in shares_of(part, said, sorted(cuts), zones.usual)
         if p.upstream_octets or p.downstream_octets
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from billing_bridge.billing.run_book import RunBook
@@ -22,10 +23,12 @@ from controller.app.bus import Bus
 from controller.domain.clock import MovableClock
 from controller.domain.events import (
     AccountParentSet,
+    CustomerCreated,
     Event,
     ItemHeld,
     ServiceActivated,
     ServiceChanged,
+    ServiceOrdered,
     ServicePaused,
     ServiceTerminated,
 )
@@ -121,8 +124,10 @@ class BillingWorld:
         )
         self.runs.register()
         self._launched = False
-        self.explainer = Explainer(self.finance, self.billing, self.usage, zone)
-        handlers = {
+        self.explainer = Explainer(self.finance, self.billing, self.usage)
+        handlers: dict[type[Event], Any] = {
+            CustomerCreated: self.billing.on_customer_created,
+            ServiceOrdered: self.billing.on_service_ordered,
             ServiceActivated: self.billing.on_service_activated,
             ServiceChanged: self.billing.on_service_changed,
             ServiceTerminated: self.billing.on_service_terminated,
@@ -142,8 +147,9 @@ class BillingWorld:
             tax_id="DE123456788",
         )
 
-    async def customer(self, name: str = "Erika Beispiel") -> AccountId:
-        made = await self.crm.create_customer(Contact(name, address="Hauptstraße 5\n20095 Hamburg"), actor="user:test")
+    async def customer(self, name: str = "Erika Beispiel", zone: str | None = None) -> AccountId:
+        contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg")
+        made = await self.crm.create_customer(contact, actor="user:test", zone=zone)
         return made.account.account_id
 
     async def activate(self, version_id: str, account_id: AccountId | None = None, *, deliver: bool = True) -> Line:
@@ -151,6 +157,12 @@ class BillingWorld:
         now = self.clock.now()
         account = account_id or await self.customer()
         line = Line(account, SubscriptionId(new_id(now)), ServiceId(new_id(now)), new_id(now))
+        await self.activate_as(version_id, line, deliver=deliver)
+        return line
+
+    async def activate_as(self, version_id: str, line: Line, *, deliver: bool = True) -> None:
+        """The same for a line that was used before."""
+        now = self.clock.now()
         event = ServiceActivated(
             event_id=new_id(now),
             at=now,
@@ -158,11 +170,10 @@ class BillingWorld:
             order_id=OrderId(new_id(now)),
             subscription_id=line.subscription_id,
             service_id=line.service_id,
-            account_id=account,
+            account_id=line.account_id,
             version_id=OfferingVersionId(version_id),
         )
-        await self._tell(event, deliver=deliver)
-        return line
+        await self.tell(event, deliver=deliver)
 
     async def change(self, line: Line, old: str, new: str, *, deliver: bool = True) -> None:
         now = self.clock.now()
@@ -177,7 +188,7 @@ class BillingWorld:
             from_version_id=OfferingVersionId(old),
             version_id=OfferingVersionId(new),
         )
-        await self._tell(event, deliver=deliver)
+        await self.tell(event, deliver=deliver)
 
     async def terminate(self, line: Line) -> None:
         now = self.clock.now()
@@ -190,7 +201,7 @@ class BillingWorld:
             service_id=line.service_id,
             account_id=line.account_id,
         )
-        await self._tell(event)
+        await self.tell(event)
 
     async def pause(
         self, line: Line, first_on: date, until_on: date | None, percent: int = 0, pause_id: str | None = None
@@ -210,7 +221,7 @@ class BillingWorld:
             until_on=until_on,
             percent=percent,
         )
-        await self._tell(event)
+        await self.tell(event)
         return event.pause_id
 
     async def account_for(
@@ -238,7 +249,7 @@ class BillingWorld:
         ]
         await self.log.append(rows, to_micros(self.clock.now()))
 
-    async def _tell(self, event: Event, *, deliver: bool = True) -> None:
+    async def tell(self, event: Event, *, deliver: bool = True) -> None:
         async with self.database.begin() as conn:
             await outbox.append(conn, event)
         if deliver:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 
+from billing_bridge import zones
 from billing_bridge.billing.tariff_rows import put_tariff
 from billing_bridge.errors import NotPrepaid, UnknownPrepaid
-from billing_bridge.prepaid.model import SECONDS, Kind
+from billing_bridge.prepaid.model import OCTETS, SECONDS, Kind
+from billing_bridge.prepaid.service import NewTerms
+from billing_bridge.prepaid.telling import PrepaidTelling
 from billing_bridge.tables import entitlement, subscription
+from controller.domain.clock import local_date, start_of_day
 from controller.domain.credit import FinalAction, NoCredit, Slice, Standing
 from controller.domain.errors import Conflict
 from controller.domain.identity import ServiceId
@@ -267,10 +272,17 @@ async def test_money_is_debited_by_the_price_of_the_hour_and_earned_to_the_cent(
     await conserved(world)
 
 
+async def in_zone(world: PrepaidWorld, zone: str) -> None:
+    async with world.database.begin() as conn:
+        await zones.put(conn, ACCOUNT, zone, ZoneInfo("Europe/Berlin"))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Apia", "Pacific/Pago_Pago"])
 async def test_use_over_midnight_is_of_two_days_and_over_the_end_of_a_month_of_two_periods(
-    world: PrepaidWorld,
+    world: PrepaidWorld, zone: str
 ) -> None:
-    world.clock.move_to(datetime(2026, 11, 30, 22, 30, tzinfo=UTC))  # 23:30 in Berlin
+    await in_zone(world, zone)
+    world.clock.move_to(datetime(2026, 11, 30, 23, 30, tzinfo=ZoneInfo(zone)).astimezone(UTC))
     await world.open("EUR", version=CHEAP, slice_=10 * MB)
     await world.top_up(1_000, 1_000)
     await world.prepaid.reserve(SERVICE, "line 1", NAS)
@@ -284,6 +296,31 @@ async def test_use_over_midnight_is_of_two_days_and_over_the_end_of_a_month_of_t
     assert days == {"2026-11-30": 200, "2026-12-01": 200}
     assert periods == [("2026-11-01", 2 * MB, 200), ("2026-12-01", 2 * MB, 200)]
     assert (await world.amounts())[0] == 600
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Pacific/Apia", "Pacific/Pago_Pago"])
+async def test_credit_is_gone_when_its_last_day_is_over_for_its_account(world: PrepaidWorld, zone: str) -> None:
+    await in_zone(world, zone)
+    terms = NewTerms(None, MB, 900, FinalAction.DISCONNECT, credit_days=3, notice_days=1)
+    await world.prepaid.open(SERVICE, ACCOUNT, OCTETS, "EUR", terms, actor="user:test")
+    await world.top_up(10 * MB)
+    here = ZoneInfo(zone)
+    gone_on = local_date(world.clock.now(), here) + timedelta(days=3)
+    assert (await world.wallet()).expires_on == gone_on
+    telling = PrepaidTelling(world.clock, world.prepaid)
+    for day, told, left in ((gone_on - timedelta(days=1), True, 10 * MB), (gone_on, False, 0)):
+        midnight = start_of_day(day, here)
+        world.clock.move_to(midnight - timedelta(seconds=1))
+        await world.counter.expire()
+        assert (await world.wallet()).balance == 10 * MB
+        async with world.database.begin() as conn:
+            assert not await telling.is_due(conn)
+        world.clock.move_to(midnight)
+        async with world.database.begin() as conn:
+            assert await telling.is_due(conn) == told
+            await telling.take_in(conn, 10)
+        await world.counter.expire()
+        assert (await world.wallet()).balance == left
 
 
 async def test_seconds_are_reserved_and_debited_like_octets(world: PrepaidWorld) -> None:

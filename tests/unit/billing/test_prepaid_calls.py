@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_bridge.errors import NotPrepaid
+from billing_bridge.errors import NotPrepaid, Suspended
 from billing_bridge.prepaid.plans import Plans
 from billing_bridge.rating.line import Call, Usage
 from billing_bridge.rating.prepaid_calls import affordable_s, cost_of
@@ -102,6 +102,26 @@ async def test_what_no_price_names_or_nothing_was_reserved_for_is_refused(world:
         await world.prepaid.end_call(SERVICE, "c1", 61)
     with pytest.raises(Conflict, match="ended after 60 s"):
         await world.prepaid.grant_call(SERVICE, "c1", "431", 60)
+
+
+async def test_no_call_of_a_suspended_service_begins_or_goes_on_and_one_under_way_is_debited(
+    world: PrepaidWorld,
+) -> None:
+    await world.top_up(200)
+    barred: dict[str, str] = {}
+
+    async def reason(_conn: object, service_id: str) -> str | None:
+        return barred.get(service_id)
+
+    world.prepaid.barring.reason = reason
+    assert (await world.prepaid.grant_call(SERVICE, "c1", "431", 60)).granted_s == 60
+    barred[SERVICE] = "suspension: 59.50 EUR overdue"
+    for call_id in ("c1", "c2"):
+        with pytest.raises(Suspended, match=r"59\.50 EUR overdue"):
+            await world.prepaid.grant_call(SERVICE, call_id, "431", 90)
+    assert (await world.prepaid.end_call(SERVICE, "c1", 60)).debited == 60
+    barred.clear()
+    assert (await world.prepaid.grant_call(SERVICE, "c2", "431", 60)).granted_s == 60
 
 
 @given(st.lists(st.tuples(st.sampled_from(["431", "441"]), st.integers(0, 400)), max_size=12), st.integers(0, 120))

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from billing_bridge.prepaid.model import Kind, State
 from billing_bridge.prepaid.plans import Plans
+from controller.domain.clock import local_date
 from controller.domain.credit import FinalAction, NoCredit, Standing
 from controller.domain.errors import Conflict
 from controller.store.engine import Database
@@ -193,7 +195,7 @@ async def test_credit_that_expires_while_its_balance_is_being_closed_is_there_to
     await in_session(world)
     async with world.database.begin() as conn:
         book = await world.prepaid.locked(conn, SERVICE)
-        book.wallet.expires_on = world.prepaid.day_of(world.clock.now()) + timedelta(days=1)
+        book.wallet.expires_on = local_date(world.clock.now(), ZoneInfo("Europe/Berlin")) + timedelta(days=1)
         await world.prepaid.keep(conn, [book], world.clock.now())
     world.clock.move_to(world.clock.now().replace(hour=22, minute=59))
     await world.report("interim", MB)

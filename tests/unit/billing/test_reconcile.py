@@ -21,6 +21,7 @@ from billing_bridge.checks.reconcile import (
 )
 from billing_bridge.checks.recount import Totals, count
 from billing_bridge.mediation.growth import SessionState, follow
+from billing_bridge.zones import Zones
 from tests.support.billing_fakes import record
 
 GB = 10**9
@@ -111,7 +112,7 @@ def test_the_second_count_is_mediations_sum_in_any_order_of_arrival(
         record(f"ffff{name}", start + timedelta(minutes=m), up, down, arrived=start + timedelta(minutes=m + late))
         for name, m, up, down, late in drawn
     ]
-    sums = count(records, {}, BERLIN, memory)
+    sums = count(records, {}, Zones(BERLIN), memory)
     states: dict[str, SessionState] = {}
     mediated = 0
     for r in records:
@@ -128,9 +129,9 @@ def test_the_second_count_goes_on_where_it_stood_and_skips_what_was_altered() ->
     known: dict[str, Totals] = {}
     at = datetime(2026, 9, 1, 10, tzinfo=UTC)
     memory = timedelta(days=100)
-    first = count([record("ffff", at, 5, 5)], known, BERLIN, memory)
+    first = count([record("ffff", at, 5, 5)], known, Zones(BERLIN), memory)
     altered = replace(record("ffff", at + timedelta(hours=1), 500, 500), intact=False)
-    again = count([altered, record("ffff", at + timedelta(hours=2), 6, 9)], known, BERLIN, memory)
+    again = count([altered, record("ffff", at + timedelta(hours=2), 6, 9)], known, Zones(BERLIN), memory)
     assert sum(o for o, _ in first.values()) == 10
     assert again == {("svc-1", date(2026, 9, 1)): (5, 0)}
 

@@ -23,8 +23,11 @@ from controller.domain.money import Money
 from controller.domain.units import GB
 from controller.domain.usage import MeasuredOctets
 from controller.store.engine import Database
+from erp.finance.einvoice import cii, ubl
+from erp.finance.einvoice.model import of_content
 from tests.support.billing_fakes import tariff
 from tests.support.billing_world import BERLIN, BillingWorld, berlin
+from tests.support.en16931 import faults
 from tests.support.usage_sources import (
     DATA,
     TRANSIT,
@@ -108,7 +111,7 @@ async def test_a_bill_run_waits_for_a_source_that_lags_names_it_and_goes_on_when
     await owns(api, "4930555100", line, berlin(2026, 9, 1, 8))
     world.clock.move_to(berlin(2026, 10, 1, 6))
     await send(api, cdr(1, berlin(2026, 9, 30, 20), 65, "0891234"))
-    assert [str(lag) for lag in await sources.lagging(sources.needed(world.clock.now()))] == [
+    assert [str(lag) for lag in await sources.lagging(await sources.needed(world.clock.now()))] == [
         "source pbx is complete until 2026-09-30T17:01:05+00:00, needed is 2026-09-30T22:00:00+00:00"
     ]
     await world.launch()
@@ -180,6 +183,18 @@ async def test_the_95th_percentile_of_two_ports_is_billed_from_their_bins_with_t
     assert explained.intact, explained.faults
     assert any("285 of 288 bins" in step for step in explained.steps)
     assert any("missing: every port: 2026-09-29T22:55Z until 2026-09-29T23:10Z" in step for step in explained.steps)
+    content = await world.finance.content(row.invoice_id)
+    (told,) = [of["missing"] for of in content["lines"] if "missing" in of]
+    every = ["", "2026-09-30T00:55:00+02:00", "2026-09-30T01:10:00+02:00"]
+    one = ["sw1/a", "2026-09-30T00:00:00+02:00", "2026-09-30T00:05:00+02:00"]
+    assert told == {"bins": 3, "expected": 288, "gaps": [every, one], "more": 0}
+    document = of_content(content)
+    (note,) = [of.note for of in document.lines if of.note]
+    assert "3 von 288 Fünf-Minuten-Werten fehlen" in note
+    assert "30.09.2026 00:55 – 01:10; Port sw1/a 30.09.2026 00:00 – 00:05" in note
+    assert (faults("ubl-invoice", ubl.render(document)), faults("cii", cii.render(document))) == ([], [])
+    assert note.encode() in ubl.render(document)
+    assert note.encode() in cii.render(document)
 
     # What comes after the bill is rated again, and proves the first one still by the records that it had then.
     world.clock.move_to(berlin(2026, 10, 2, 2))

@@ -1,7 +1,8 @@
 """Every accepted octet is charged, stands in suspense, or was written off by a person, whatever comes in what order.
 
 Usage, activations, changes and terminations, moves of usernames, bill runs, releases and lost power are shuffled by
-hypothesis. Every octet costs one cent and nothing is included, so what was charged can be counted in octets.
+hypothesis. Every octet costs one cent and nothing is included, so what was charged can be counted in octets. One of the
+two services may be in a zone far from the usual one: what it used before anybody knew is put on its own days.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing_bridge import zones
 from billing_bridge.billing.service import BillingService
 from billing_bridge.errors import Decided, NotForThis, UnbilledService
 from billing_bridge.mediation.service import MediationService
@@ -41,11 +43,13 @@ from tests.support.billing_fakes import PriceList, UsageLogInMemory, record, tar
 from tests.support.databases import PostgresServer
 
 BERLIN = ZoneInfo("Europe/Berlin")
+ZONES = (BERLIN, ZoneInfo("Pacific/Apia"), ZoneInfo("Pacific/Pago_Pago"), ZoneInfo("America/St_Johns"))
 START = datetime(2026, 3, 3, 11, 0, tzinfo=UTC)
 HOURS = 24 * 55
 END = datetime(2026, 6, 2, tzinfo=UTC)
 """All usage lies in months that are closed by then."""
 SERVICES = ("a" * 32, "b" * 32)
+ACCOUNTS = (AccountId("c" * 32), AccountId("e" * 32))
 SESSIONS = (SERVICES[0], SERVICES[0], SERVICES[1], None)
 """The service that the records of each session name."""
 Lifecycle = ServiceActivated | ServiceChanged | ServiceTerminated
@@ -90,6 +94,8 @@ class Mains(Database):
 @dataclass
 class World:
     database: Mains
+    zone: ZoneInfo
+    """Of the second service."""
     log: UsageLogInMemory = field(default_factory=UsageLogInMemory)
     events: list[Lifecycle] = field(default_factory=list)
     delivered: list[Lifecycle] = field(default_factory=list)
@@ -104,6 +110,10 @@ class World:
         self.billing = BillingService(self.database, clock, PriceList(prices), how)
         self.suspense = SuspenseService(self.database, clock, how)
 
+    async def begin(self) -> None:
+        async with self.database.begin() as conn:
+            await zones.put(conn, ACCOUNTS[1], self.zone.key, BERLIN)
+
     def usage(self, session: int, hour: int, up: int, down: int) -> None:
         at = START + timedelta(hours=hour)
         self.log.append(record(f"s{session}", at, up, down, service=SESSIONS[session]))
@@ -117,7 +127,7 @@ class World:
             "order_id": OrderId("0" * 32),
             "subscription_id": SubscriptionId(str(service) * 32),
             "service_id": ServiceId(SERVICES[service]),
-            "account_id": AccountId("c" * 32),
+            "account_id": ACCOUNTS[service],
         }
         version = OfferingVersionId(what * 32)
         if kind == "on":
@@ -205,10 +215,11 @@ class World:
 
     def has_plan(self, service_id: str, day: date) -> bool:
         """By what was delivered so far: the last change on or before that day decides."""
+        zone = self.zone if service_id == SERVICES[1] else BERLIN
         changes = sorted(
             (e.at, n, isinstance(e, ServiceTerminated))
             for n, e in enumerate(self.delivered)
-            if e.service_id == service_id and local_date(e.at, BERLIN) <= day
+            if e.service_id == service_id and local_date(e.at, zone) <= day
         )
         return bool(changes) and not changes[-1][2]
 
@@ -262,9 +273,10 @@ class World:
             return int(await conn.scalar(select(func.sum(charge.c.octets))) or 0)
 
 
-async def play(operations: list[tuple[object, ...]], database: Mains) -> tuple[int, int, int]:
+async def play(operations: list[tuple[object, ...]], database: Mains, zone: ZoneInfo) -> tuple[int, int, int]:
     """Octets that were accepted, that were charged, and that are left: in suspense or written off."""
-    world = World(database)
+    world = World(database, zone)
+    await world.begin()
     for operation in operations:
         await world.do(operation)
         if operation[0] != "usage":
@@ -283,11 +295,11 @@ WITHOUT_FIXTURES = [HealthCheck.function_scoped_fixture]
 """Each example has a database of its own; the fixtures only say where."""
 
 
-def run(operations: list[tuple[object, ...]], url: str) -> tuple[int, int, int]:
+def run(operations: list[tuple[object, ...]], url: str, zone: ZoneInfo) -> tuple[int, int, int]:
     async def played() -> tuple[int, int, int]:
         database = Mains(url)
         try:
-            return await play(operations, database)
+            return await play(operations, database, zone)
         finally:
             await database.close()
 
@@ -295,23 +307,25 @@ def run(operations: list[tuple[object, ...]], url: str) -> tuple[int, int, int]:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=WITHOUT_FIXTURES)
-@given(st.lists(OPERATION, min_size=8, max_size=40))
+@given(st.lists(OPERATION, min_size=8, max_size=40), st.sampled_from(ZONES))
 def test_every_octet_is_charged_or_in_suspense_or_written_off(
-    sqlite_template: Path, tmp_path: Path, operations: list[tuple[object, ...]]
+    sqlite_template: Path, tmp_path: Path, operations: list[tuple[object, ...]], zone: ZoneInfo
 ) -> None:
     path = tmp_path / f"{uuid.uuid4().hex}.db"
     shutil.copy(sqlite_template, path)
-    accepted, charged, left = run(operations, f"sqlite+aiosqlite:///{path}")
+    accepted, charged, left = run(operations, f"sqlite+aiosqlite:///{path}", zone)
     path.unlink()
     assert accepted == charged + left
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=WITHOUT_FIXTURES)
-@given(st.lists(OPERATION, min_size=8, max_size=40))
-def test_and_so_it_is_on_postgresql(postgres: PostgresServer, operations: list[tuple[object, ...]]) -> None:
+@given(st.lists(OPERATION, min_size=8, max_size=40), st.sampled_from(ZONES))
+def test_and_so_it_is_on_postgresql(
+    postgres: PostgresServer, operations: list[tuple[object, ...]], zone: ZoneInfo
+) -> None:
     name = postgres.lend()
     try:
-        accepted, charged, left = run(operations, postgres.url(name))
+        accepted, charged, left = run(operations, postgres.url(name), zone)
     finally:
         postgres.give_back(name)
     assert accepted == charged + left
