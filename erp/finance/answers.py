@@ -18,7 +18,7 @@ class InvoiceFilter(BaseModel):
     """`q` is part of the number, `account_id` may be repeated, and `overdue` is open past its due day."""
 
     q: Annotated[str, Field(max_length=40)] = ""
-    state: Literal["open", "overdue", "paid"] | None = None
+    state: Literal["open", "overdue", "unapplied", "paid"] | None = None
     account_id: Annotated[tuple[IdText, ...], Field(max_length=500)] = ()
     bill_run_id: IdText | None = None
 

@@ -102,7 +102,8 @@ def _accounts(books: BooksService) -> list[Endpoint]:
 def _entries(books: BooksService) -> list[Endpoint]:
     async def entries(call: Call) -> Page:
         query = call.query_as(EntriesQuery)
-        found = await books.entries(query.span(), after=query.last_key(int, str), limit=query.rows)
+        entity = await books.entity(query.entity)
+        found = await books.entries(query.span(entity.entity_id), after=query.last_key(int, str), limit=query.rows)
         return Page.of(found, query, lambda e: (to_micros(e.posted_at), e.entry_id), EntryOut.of)
 
     async def entry(call: Call) -> EntryOut:
@@ -157,7 +158,9 @@ def _by_hand(books: BooksService) -> list[Endpoint]:
 
 def _statements(books: BooksService) -> list[Endpoint]:
     async def trial_balance(call: Call) -> TrialBalanceOut:
-        return TrialBalanceOut.of(await books.trial_balance(call.query_as(SpanQuery).span()))
+        query = call.query_as(SpanQuery)
+        entity = await books.entity(query.entity)
+        return TrialBalanceOut.of(await books.trial_balance(query.span(entity.entity_id)))
 
     async def income(call: Call) -> IncomeStatementsOut:
         query = call.query_as(IncomeQuery)

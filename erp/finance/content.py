@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from controller.domain.charge import Missing
 from erp.crm.model import Customer, Entity
 from erp.finance.model import Draft
 
@@ -30,14 +32,15 @@ def content_of(
     prepaid_minor: int = 0,
     regards: str = "",
     reason: str = "",
+    undoes: str = "",
 ) -> dict[str, Any]:
     """The content of an invoice, credit note or debit note.
 
     `prepaid_minor` is what of the total credits had paid already; `regards` is the number of the document that a note
-    corrects (several with ", " between), and `reason` why.
+    corrects (several with ", " between), and `reason` why. `undoes` is its kind where it is no invoice.
     """
     locale = buyer.contact.language.replace("-", "_") or seller.locale
-    home = country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()
+    home = home_of(seller)
     return {
         "version": 3,
         "kind": document.kind,
@@ -46,6 +49,7 @@ def content_of(
         "due_on": due_on.isoformat(),
         "locale": locale,
         "regards": regards,
+        **({"undoes": undoes} if undoes else {}),
         "reason": reason,
         "currency": document.total.currency,
         "seller": {
@@ -63,7 +67,7 @@ def content_of(
             "customer_id": buyer.customer_id,
             "account_id": buyer.account.account_id,
         },
-        "lines": _lines(document, locale.replace("_", "-")),
+        "lines": _lines(document, locale.replace("_", "-"), buyer.account.zone_info),
         "taxes": [
             {
                 "percent": str(g.percent),
@@ -83,6 +87,7 @@ def content_of(
     }
 
 
+_MOST_GAPS = 5
 AT_ISSUE = ("number", "issued_on", "due_on", "prepaid_minor")
 """What a document only gets at the moment it is issued: all else was known, and could be shown, before."""
 
@@ -90,6 +95,11 @@ AT_ISSUE = ("number", "issued_on", "due_on", "prepaid_minor")
 def fingerprint(content: dict[str, Any]) -> bytes:
     """SHA-256 of what a document says but for AT_ISSUE: that of a preview is that of the document made of it."""
     return canonical({key: value for key, value in content.items() if key not in AT_ISSUE})[1]
+
+
+def home_of(seller: Entity) -> str:
+    """The country of a legal entity: as it was said, else by its VAT number, else by its locale."""
+    return seller.country or country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()
 
 
 def country_of(tax_id: str) -> str:
@@ -138,7 +148,7 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _lines(document: Draft, language: str) -> list[dict[str, Any]]:
+def _lines(document: Draft, language: str, zone: ZoneInfo) -> list[dict[str, Any]]:
     return [
         {
             "kind": c.kind.value,
@@ -148,6 +158,7 @@ def _lines(document: Draft, language: str) -> list[dict[str, Any]]:
             "first_on": c.first_on.isoformat(),
             "until_on": c.until_on.isoformat(),
             "ends_on": c.ends_on.isoformat() if c.ends_on else None,
+            **({"missing": _missing(c.missing, zone)} if c.missing else {}),
             "quantity": str(c.quantity),
             "unit": c.unit,
             "unit_price": str(c.unit_price),
@@ -161,6 +172,16 @@ def _lines(document: Draft, language: str) -> list[dict[str, Any]]:
         }
         for c, tax, agreed in zip(document.charges, document.taxes, document.agreed, strict=True)
     ]
+
+
+def _missing(found: Missing, zone: ZoneInfo) -> dict[str, Any]:
+    """How many bins, and the first gaps in the account's time; the explanation of the line has them all."""
+    shown = [
+        [port, since.astimezone(zone).isoformat(), until.astimezone(zone).isoformat()]
+        for port, since, until in found.gaps[:_MOST_GAPS]
+    ]
+    more = len(found.gaps) - len(shown)
+    return {"bins": found.bins, "expected": found.expected, "gaps": shown, "more": more}
 
 
 def _levies(document: Draft) -> list[dict[str, Any]]:

@@ -243,6 +243,16 @@ async def due(conn: AsyncConnection, entity_id: EntityId, month: date) -> list[E
     return [Earning(row.month, row.currency, row.code, int(row.minor), row.contract_id) for row in rows]
 
 
+async def unearned(conn: AsyncConnection, entity_id: EntityId) -> dict[str, int]:
+    """Of lines of documents, what is planned and was not posted yet, by currency."""
+    last = await _last(conn, entity_id)
+    query = select(earning.c.currency, func.sum(earning.c.amount_minor)).group_by(earning.c.currency)
+    query = query.where(earning.c.entity_id == entity_id, earning.c.line_id.is_not(None))
+    if last is not None:
+        query = query.where(or_(earning.c.month > last[0], earning.c.earning_id > last[1]))
+    return {currency: int(minor) for currency, minor in await conn.execute(query)}
+
+
 async def recognised(conn: AsyncConnection, entity_id: EntityId, month: date, *, at: datetime, actor: str) -> None:
     """Note that everything of `month` (see `through`) and before, that is known, was posted."""
     upto = await conn.scalar(select(func.coalesce(func.max(earning.c.earning_id), 0)))

@@ -58,7 +58,7 @@ class AdjustmentIn(In):
 
 
 class CreditableOut(Out):
-    """`left` is what of the line's net may still be credited."""
+    """`left` is what of the line's net may still be credited; of a credit, below zero, what of it may be taken back."""
 
     line_id: str
     position: int
@@ -74,7 +74,7 @@ class CreditableOut(Out):
             position=line.position,
             item=line.item,
             net=MoneyOut.of(line.net),
-            left=MoneyOut.of(Money.zero(line.net.currency) if line.credits_line_id else found.left),
+            left=MoneyOut.of(Money.zero(line.net.currency) if found.root else found.left),
         )
 
 
@@ -126,7 +126,7 @@ def _crediting(corrections: CorrectionService) -> list[Endpoint]:
             "/invoices/{invoice_id}/credit-notes",
             scope="finance:write",
             handler=credit,
-            summary="Credit lines of a document, wholly or in part; never more than they say",
+            summary="Credit lines of a document, or take back those of a credit note; never more than they say",
             body=CreditNoteIn,
             returns=InvoiceOut,
             status=201,
@@ -136,7 +136,7 @@ def _crediting(corrections: CorrectionService) -> list[Endpoint]:
             "/invoices/{invoice_id}/void",
             scope="finance:write",
             handler=void,
-            summary="Take back all that is left of a document, by a credit note",
+            summary="Take back all that is left of a document, by a credit note; of a credit note by a debit note",
             body=VoidIn,
             returns=InvoiceOut,
             status=201,

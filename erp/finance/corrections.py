@@ -1,9 +1,10 @@
 """Corrections of what was issued: credit notes line by line, voids, and adjustments. The original always stays.
 
 A credit note takes back of lines what they said, tax and levies with it, settles the document that it takes back first,
-and turns revenue and deferred revenue of the same days. A void is a credit note over all that is left. An adjustment is
-a document of its own: something charged or given that no line says. Each has a reason, and a reference that makes it
-safe to repeat. No credit exceeds its line: `crediting` says so, and the database refuses it.
+and turns revenue and deferred revenue of the same days. A void is a credit note over all that is left. Of a credit note
+it is a debit note: what the credit settled is owed again, and its lines may be credited anew. An adjustment is a
+document of its own: something charged or given that no line says. Each has a reason, and a reference that makes it safe
+to repeat. No credit exceeds its line: `crediting` says so, and the database refuses it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import Clock, local_date
+from controller.domain.events import ReceivablesChanged
 from controller.domain.identity import (
     BillRunId,
     ChargeId,
@@ -27,15 +29,16 @@ from controller.domain.identity import (
     OfferingVersionId,
     ServiceId,
     SubscriptionId,
+    new_id,
 )
 from controller.domain.money import Money
-from controller.store import audit
+from controller.store import audit, outbox
 from controller.store.engine import Database
 from erp.crm.model import Customer
 from erp.crm.service import CrmService
-from erp.finance import adjustments, ledger, repository
+from erp.finance import adjustments, credited, ledger, matching, repository
 from erp.finance.adjustments import Adjustment, Noted
-from erp.finance.crediting import Creditable, Gross, credit_of, credit_run, document_of
+from erp.finance.crediting import Creditable, Gross, Taken, credit_of, credit_run, document_of
 from erp.finance.errors import (
     OverCredit,
     ReferenceTaken,
@@ -46,10 +49,10 @@ from erp.finance.errors import (
 )
 from erp.finance.issue import Addressed
 from erp.finance.issuing import Issuer, entity_of
-from erp.finance.model import Invoice, InvoiceLine
+from erp.finance.model import CREDIT_NOTE, Invoice, InvoiceLine
 
 VOID = "void"
-"""Reference of the credit note that takes back all that is left."""
+"""Reference of what takes back all that is left of a document. One that follows a void taken back has a number, too."""
 
 
 class CorrectionService:
@@ -63,7 +66,7 @@ class CorrectionService:
         """Each line, and what of it was credited. Raises UnknownInvoice."""
         async with self._database.read() as conn:
             await _invoice(conn, invoice_id)
-            return await repository.creditable(conn, invoice_id)
+            return await credited.creditable(conn, invoice_id)
 
     async def credit(
         self,
@@ -76,52 +79,88 @@ class CorrectionService:
     ) -> Invoice:
         """A credit note over some lines: of each an amount, without or with its tax, or None for all that is left.
 
-        The same reference again is the same credit note. Raises UnknownInvoice, UnknownInvoiceLine, OverCredit,
+        Over lines of a credit note it is a debit note. The same reference again is the same document. Raises
+        UnknownInvoice, UnknownInvoiceLine, OverCredit,
         WrongCurrency, ReferenceTaken where the reference was used for something else.
         """
         if reference == VOID and wanted:
             raise ReferenceTaken(f"{VOID} is the reference of what takes back a whole document: choose another")
-        run = credit_run(invoice_id, reference)
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             original = await _invoice(conn, invoice_id)
-            known = await repository.find_of_run(conn, run)
+            lines = {c.line.line_id: c for c in await credited.creditable(conn, invoice_id)}
+            if reference == VOID:
+                wanted = {line_id: None for line_id, c in lines.items() if c.left}
+                run, known = await _void_run(conn, invoice_id, anew=bool(wanted))
+            else:
+                run = credit_run(invoice_id, reference)
+                known = await repository.find_of_run(conn, run)
             if known is not None:
                 await _require_same_credit(conn, known, wanted)
                 return known
-            lines = {c.line.line_id: c for c in await repository.creditable(conn, invoice_id)}
-            if reference == VOID:
-                wanted = {line_id: None for line_id, c in lines.items() if c.left}
             _require(original, lines, wanted)
             taken = [
                 credit_of(c, wanted[line_id], original.account_id, run)
                 for line_id, c in lines.items()
                 if line_id in wanted
             ]
-            buyer = await self._crm.customer_of_in(conn, original.account_id)
-            document = document_of(taken)
-            about: dict[str, Any] = {"regards": original.number, "reason": reason}
-            drafted = Addressed(
-                document,
-                await entity_of(conn, original.entity_id),
-                buyer,
-                (),
-                tuple(t.line_id for t in taken),
-                about,
-                invoice_id,
-            )
+            drafted = await self._taking_back(conn, original, taken, reason)
+            opened = await _set_free(conn, original, drafted, now, actor)
             (made,) = await self._issuer.issue_in(conn, run, await self._issuer.prepared([drafted], now), now, actor)
+            if opened:
+                await self._opened(conn, original, drafted, opened, now, actor)
             await audit.record(
                 conn,
                 now=now,
                 actor=actor,
                 action="invoice.void" if reference == VOID else "invoice.credit",
                 subject=f"invoice:{invoice_id}",
-                after={"credit_note": made.number, "total": str(document.total)},
+                after={
+                    made.document.kind.replace("-", "_"): made.number,
+                    "total": str(drafted.document.total),
+                    **({"opened": opened} if opened else {}),
+                },
                 reason=reason,
             )
             return await _invoice(conn, made.invoice_id)
+
+    async def _taking_back(
+        self, conn: AsyncConnection, original: Invoice, taken: Sequence[Taken], reason: str
+    ) -> Addressed:
+        about: dict[str, Any] = {"regards": original.number, "reason": reason}
+        if original.kind == CREDIT_NOTE:
+            about["undoes"] = CREDIT_NOTE
+        return Addressed(
+            document_of(taken),
+            await entity_of(conn, original.entity_id),
+            await self._crm.customer_of_in(conn, original.account_id),
+            (),
+            tuple(t.line_id for t in taken),
+            about,
+            original.invoice_id,
+        )
+
+    async def _opened(
+        self,
+        conn: AsyncConnection,
+        original: Invoice,
+        found: Addressed,
+        opened: Sequence[InvoiceId],
+        now: datetime,
+        actor: str,
+    ) -> None:
+        """What a credit note settled is owed again, as far as no other credit settles it; dunning is told."""
+        await matching.settle_oldest(conn, original.account_id, original.total.currency, now, found.seller, only=opened)
+        event = ReceivablesChanged(
+            event_id=new_id(now),
+            at=now,
+            actor=actor,
+            account_id=original.account_id,
+            currency=original.total.currency,
+            cause="credit-note.void",
+        )
+        await outbox.append(conn, event)
 
     async def made(self, invoice_id: InvoiceId, reference: str) -> Invoice | None:
         """The credit note that was made of a document under a reference."""
@@ -129,7 +168,10 @@ class CorrectionService:
             return await repository.find_of_run(conn, credit_run(invoice_id, reference))
 
     async def void(self, invoice_id: InvoiceId, *, reason: str, actor: str) -> Invoice:
-        """The credit note over all that is left of a document; once. Raises UnknownInvoice, OverCredit."""
+        """The credit note over all that is left of a document, or the debit note over all of a credit note.
+
+        Again it is the same, unless that was taken back meanwhile. Raises UnknownInvoice, OverCredit.
+        """
         return await self.credit(invoice_id, {}, reason=reason, reference=VOID, actor=actor)
 
     async def adjust(self, wanted: Adjustment, *, actor: str) -> Invoice:
@@ -199,7 +241,8 @@ class CorrectionService:
         _require_currency(wanted, buyer)
         key = hashlib.sha256(f"adjustment|{wanted.account_id}|{wanted.reference}".encode()).hexdigest()[:32]
         run = BillRunId(key)
-        charge = _charge(wanted, run, key, local_date(self._clock.now(), buyer.account.zone_info))
+        seller = await self._crm.entity(buyer.entity_id)
+        charge = _charge(wanted, run, key, local_date(self._clock.now(), seller.zone_info))
         (drafted,) = await self._issuer.addressed([charge])
         return drafted, run
 
@@ -256,6 +299,27 @@ async def _invoice(conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
     if found is None:
         raise UnknownInvoice(f"no invoice {invoice_id}")
     return found
+
+
+async def _void_run(conn: AsyncConnection, invoice_id: InvoiceId, *, anew: bool) -> tuple[BillRunId, Invoice | None]:
+    """(the key of a void, the void that there is): a new one where something is left since the last was taken back."""
+    times, last = 1, None
+    while True:
+        run = credit_run(invoice_id, VOID if times == 1 else f"{VOID} {times}")
+        known = await repository.find_of_run(conn, run)
+        if known is None:
+            return run, None if anew else last
+        times, last = times + 1, known
+
+
+async def _set_free(
+    conn: AsyncConnection, original: Invoice, found: Addressed, now: datetime, actor: str
+) -> list[InvoiceId]:
+    """The latest that a credit note settled is open again, as far as what takes it back needs it."""
+    if original.total.minor >= 0 or found.document.total.minor <= 0:
+        return []
+    reason = f"{original.number} is taken back: {found.about['reason']}"[:300]
+    return await matching.free_note(conn, original, found.document.total.minor, now, found.seller, actor, reason)
 
 
 async def _require_same_credit(

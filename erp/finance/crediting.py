@@ -1,5 +1,8 @@
 """What a credit of a line takes back of its net, its VAT and its levies. Pure.
 
+A line of a credit is taken back in the same way, and what it gave is left to be credited again. What takes back a
+credit is itself undone by a new credit of the first line.
+
 A line is credited in parts. Each takes its share of every component, commercially rounded, and never more than is left;
 the part that takes the last of the net takes the last of everything, so that parts are the whole. A part that is named
 with the tax in it is split into its components by largest remainder, and is their sum.
@@ -31,7 +34,8 @@ from erp.finance.model import Draft, InvoiceLine, Levy, groups_of
 class Creditable:
     """A line, what of it was credited before (negative where the line is positive), and its levies.
 
-    `levies` are (levy, what of it was credited before).
+    What was credited is what of the credits stands: those that were taken back are not in it, but in `times`. `levies`
+    are (levy, what of it was credited before).
     """
 
     line: InvoiceLine
@@ -40,6 +44,8 @@ class Creditable:
     agreed_before: Money
     times: int
     levies: tuple[tuple[Levy, Money], ...] = ()
+    root: str = ""
+    """Of a line that takes back a credit, the number of the document whose line was credited; it is credited there."""
 
     @property
     def left(self) -> Money:
@@ -85,8 +91,10 @@ def credit_of(found: Creditable, amount: Money | Gross | None, account_id: Accou
     Raises OverCredit.
     """
     line, left = found.line, found.left
-    if line.credits_line_id is not None:
-        raise OverCredit(f"line {line.position} is a credit itself: what it took back is charged anew by an adjustment")
+    if found.root:
+        raise OverCredit(
+            f"line {line.position} takes back a credit: credit what it charges again on {found.root}, where it stands"
+        )
     if isinstance(amount, Gross):
         net, taxes = _of_gross(found, amount.amount)
         return _taken(found, net, taxes, account_id, bill_run_id)
@@ -138,6 +146,12 @@ def _taken(
     return Taken(_charge(found, net, account_id, bill_run_id), -agreed, -taxes[0], levies, line.line_id)
 
 
+def _described(line: InvoiceLine) -> str:
+    if line.credits_line_id is None:
+        return f"Credit: {line.description}"
+    return f"Credit taken back: {line.description.removeprefix('Credit: ')}"
+
+
 def document_of(taken: Sequence[Taken]) -> Draft:
     """The credit note. Its taxes are those that the lines had, not computed anew."""
     charges = tuple(t.charge for t in taken)
@@ -179,7 +193,7 @@ def _charge(found: Creditable, net: Money, account_id: AccountId, bill_run_id: B
         kind=ChargeKind(line.kind),
         first_on=line.first_on,
         until_on=line.until_on,
-        description=f"Credit: {line.description}"[:400],
+        description=_described(line)[:400],
         quantity=-line.quantity if whole else Decimal(-1).copy_sign(Decimal(-net.minor)),
         unit=line.unit if whole else "piece",
         unit_price=line.unit_price if whole else abs(net.amount),

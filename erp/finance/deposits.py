@@ -27,6 +27,7 @@ from erp.crm.service import CrmService
 from erp.finance import journal, ledger
 from erp.finance.chart import BANK, CASH, DEPOSITS
 from erp.finance.errors import NotThatMuch, PaymentMismatch, UnknownDeposit, WrongCurrency
+from erp.finance.issuing import entity_of
 from erp.finance.journal import Entry
 from erp.finance.payment_tables import deposit, deposit_release
 from erp.finance.settlement import MoneyIn, Settlement
@@ -85,7 +86,7 @@ class DepositService:
                 entry_id,
                 customer.entity_id,
                 now,
-                local_date(now, customer.account.zone_info),
+                local_date(now, (await entity_of(conn, customer.entity_id)).zone_info),
                 f"Deposit {reference}",
                 f"deposit:{deposit_id}",
                 journal.transfer(amount, chart, INTO[into], DEPOSITS),

@@ -19,6 +19,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, KeepTogether, PageTemplate, Spacer, Table
 
 from controller.domain.money import Money
+from erp.finance.line_notes import note_of
 from erp.finance.paper import (
     ACCENT,
     BOTTOM,
@@ -69,7 +70,8 @@ def render(content: dict[str, Any]) -> bytes:
 
 
 def _story(content: dict[str, Any], words: Words) -> list[Flowable]:
-    told = (("regards", {"number": content.get("regards")}), ("reason", {"reason": content.get("reason")}))
+    regards = "takes-back" if content.get("undoes") else "regards"
+    told = ((regards, {"number": content.get("regards")}), ("reason", {"reason": content.get("reason")}))
     about = [text(words[key].format(**fact), size=9, ink=MUTED) for key, fact in told if any(fact.values())]
     return [
         _head(content, words),
@@ -164,6 +166,9 @@ def _line(number: int, line: dict[str, Any], minor: int, currency: str, words: W
         price.append(text(words["gross-price"], size=7, right=True, ink=MUTED))
     percent = words.percent(Decimal(line["tax_percent"])) if line.get("category", "S") != "O" else "–"
     what = [text(line["item"], size=8.5, bold=True), text(_what(line, words), size=8), text(span, size=7.5, ink=MUTED)]
+    note = note_of(line, words)
+    if note:
+        what.append(text(note, size=7, ink=MUTED))
     return Row(
         [
             text(str(number), size=8.5),

@@ -13,6 +13,7 @@ RuleError
 │             ContractMismatch     the reference or subscription is another contract's
 │             AlreadyTakenBack     an allocation is taken back once
 │             WriteOffStands       a loss that was booked is no money that could be matched anew or sent back
+├── NotByHand                      a payment that is undone where it was told of
 ├── NotThatMuch                    more than is open, unapplied or left
 ├── NeedsApproval                  an entry that one person may not post alone
 ├── SameEyes                       who proposed an entry does not approve it
@@ -22,6 +23,7 @@ RuleError
 ├── NoSuchAccount                  the chart has no such account, or it is a heading
 ├── ControlAccount                 only its subledger posts there
 ├── EntryRefused                   what would not be an entry: no two sides, no balance
+├── OtherEntity                    money of one legal entity for a customer of another
 └── WrongCurrency                  money of another currency than the account's
 """
 
@@ -110,6 +112,10 @@ class UnknownAllocation(NotFound):
     code = "unknown-allocation"
 
 
+class NotByHand(RuleError):
+    code = "not-by-hand"
+
+
 class NotThatMuch(RuleError):
     code = "not-that-much"
 
@@ -128,6 +134,10 @@ class EntryRefused(RuleError):
 
 class WrongCurrency(RuleError):
     code = "wrong-currency"
+
+
+class OtherEntity(RuleError):
+    code = "other-entity"
 
 
 class NeedsApproval(RuleError):

@@ -36,11 +36,11 @@ class Addressed:
     taxed: tuple[Charge, ...] = ()
     """The charges, in the parts that are taxed alike, before tax was taken out of a price."""
     credits: tuple[str, ...] = ()
-    """For each line of a credit note, the line that it takes back."""
+    """For each line of what takes back another document, the line that it takes back."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What else the document says: see content.content_of."""
     settles: str = ""
-    """The invoice that a credit note settles before any other."""
+    """The document that it takes back, and settles before any other, or is settled by."""
 
     @property
     def key(self) -> tuple[AccountId, str]:

@@ -81,7 +81,7 @@ class Issuer:
 
     async def prepared(self, due: Sequence[Addressed], now: datetime) -> list[Prepared]:
         """What `issue_in` takes, with ids and days of the instant `now`."""
-        return [prepared(a, now, iban=self._settings.iban) async for a in in_turns(due)]
+        return [prepared(a, now, iban=self._settings.iban_of(a.seller)) async for a in in_turns(due)]
 
     async def issue_in(
         self, conn: AsyncConnection, bill_run_id: BillRunId, due: Sequence[Prepared], now: datetime, actor: str
@@ -143,7 +143,9 @@ class Issuer:
                 invoices, credits = items[p.buyer.account.account_id]
                 minor = p.document.total.minor
                 if minor > 0:
-                    invoices.append(Open(f"invoice:{p.invoice_id}", minor))
+                    own = Open(f"invoice:{p.invoice_id}", minor)
+                    taken = _first(own, f"{CREDIT_NOTE}:{p.addressed.settles}", credits, invoices)
+                    found += [(claim, credit, part) for credit, claim, part in taken]
                 elif minor < 0:
                     own = Open(f"{CREDIT_NOTE}:{p.invoice_id}", -minor)
                     found += _first(own, f"invoice:{p.addressed.settles}", invoices, credits)
@@ -200,18 +202,21 @@ def _request(found: Addressed, table: TaxTable) -> LevyRequest:
     return LevyRequest(found.seller.entity_id, found.buyer.account.account_id, tuple(lines))
 
 
-def _first(own: Open, wanted: str, invoices: list[Open], credits: list[Open]) -> list[tuple[str, str, int]]:
-    """A credit note settles the invoice it takes back before any other; both lists keep what is left."""
+def _first(own: Open, wanted: str, others: list[Open], like: list[Open]) -> list[tuple[str, str, int]]:
+    """What takes back a document is matched with that before any of the `others`, of the other sign: (it, own, units).
+
+    What is left of it goes to those `like` it; both lists keep what is left.
+    """
     left = own.minor
     matched = []
-    for n, item in enumerate(invoices):
+    for n, item in enumerate(others):
         if item.key == wanted:
             part = min(left, item.minor)
             matched.append((wanted, own.key, part))
-            invoices[n] = Open(wanted, item.minor - part)
+            others[n] = Open(wanted, item.minor - part)
             left -= part
     if left:
-        credits.append(Open(own.key, left))
+        like.append(Open(own.key, left))
     return matched
 
 

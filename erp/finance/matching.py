@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import local_date
 from controller.domain.identity import AccountId, InvoiceId
 from erp.crm.model import Entity
-from erp.finance import receipts, repository
-from erp.finance.model import settle
+from erp.finance import credited, receipts, repository
+from erp.finance.model import Invoice, settle
 from erp.finance.receipts import Allocation, Payment
 
 
@@ -29,9 +30,30 @@ async def free(
     conn: AsyncConnection, found: Payment, minor: int, now: datetime, entity: Entity, actor: str, reason: str
 ) -> list[InvoiceId]:
     """Take back the latest matches of a payment until `minor` of it is unapplied; the invoices that this opens."""
-    missing = minor - found.unapplied.minor
-    opened: list[InvoiceId] = []
     standing = await receipts.allocations(conn, payment_id=found.payment_id, standing=True)
+    return await _free(conn, standing, minor - found.unapplied.minor, now, entity, actor, reason)
+
+
+async def free_note(
+    conn: AsyncConnection, found: Invoice, minor: int, now: datetime, entity: Entity, actor: str, reason: str
+) -> list[InvoiceId]:
+    """The same with what a credit note settled: as far as it goes, but for what takes it back, which stays settled."""
+    standing = await receipts.allocations(conn, credit_note_id=found.invoice_id, standing=True)
+    undoing = await credited.taking_back(conn, found.invoice_id)
+    standing = [row for row in standing if row.invoice_id not in undoing]
+    return await _free(conn, standing, minor + found.left.minor, now, entity, actor, reason)
+
+
+async def _free(
+    conn: AsyncConnection,
+    standing: Sequence[Allocation],
+    missing: int,
+    now: datetime,
+    entity: Entity,
+    actor: str,
+    reason: str,
+) -> list[InvoiceId]:
+    opened: list[InvoiceId] = []
     for row in reversed(standing):
         if missing <= 0:
             break
@@ -40,7 +62,7 @@ async def free(
         stays = max(0, row.amount_minor - missing)
         missing -= row.amount_minor
         if stays:
-            kept = Allocation(0, row.invoice_id, found.payment_id, None, stays, now, None, actor, reason)
+            kept = replace(row, amount_minor=stays, at=now, reverses=None, actor=actor, reason=reason)
             await receipts.add_allocation(conn, kept, local_date(now, entity.zone_info))
     return list(dict.fromkeys(opened))
 

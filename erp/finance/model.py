@@ -164,7 +164,10 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which invoices: all that is given must fit. `number` is part of one; `state` open, overdue or paid."""
+    """Which invoices: all that is given must fit. `number` is part of one; `state` open, overdue, paid, or unapplied.
+
+    Unapplied is a credit note of which something settles nothing yet, which is not paid.
+    """
 
     account_ids: Collection[str] = ()
     bill_run_id: str | None = None

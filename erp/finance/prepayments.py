@@ -31,6 +31,7 @@ from erp.finance import journal, ledger, vouchers
 from erp.finance.chart import BREAKAGE, OUTPUT_TAX, PREPAYMENTS
 from erp.finance.deposits import INTO
 from erp.finance.errors import NotThatMuch, PaymentMismatch, WrongCurrency
+from erp.finance.issuing import entity_of
 from erp.finance.journal import Entry, Posting
 from erp.finance.payment_tables import prepayment
 from erp.finance.receipts import Payment
@@ -117,7 +118,7 @@ class Prepayments:
                 Posting(chart.code(OUTPUT_TAX), net - paid.amount),
             )
         )
-        day = local_date(now, customer.account.zone_info)
+        day = local_date(now, (await entity_of(conn, customer.entity_id)).zone_info)
         said = f"Prepayment {paid.reference}"
         await ledger.post(conn, [Entry(entry_id, customer.entity_id, now, day, said, f"prepayment:{made}", postings)])
         await conn.execute(
@@ -156,7 +157,7 @@ class Prepayments:
         parts = await _parts_of(conn, service_id, left)
         tax = Money.sum((part.tax for part in parts), left.currency)
         made = entry_id = new_id(now)
-        day = local_date(now, customer.account.zone_info)
+        day = local_date(now, (await entity_of(conn, customer.entity_id)).zone_info)
         # The tax joins what it was paid with, so that the payment is of all that the customer gets.
         postings = journal.without_zeros((Posting(chart.code(OUTPUT_TAX), tax), Posting(chart.code(PREPAYMENTS), -tax)))
         came = MoneyIn(account_id, left + tax, METHOD, made, into=PREPAYMENTS)
@@ -190,10 +191,12 @@ class Prepayments:
     async def _entry(
         conn: AsyncConnection, entity_id: EntityId, day: date, amount: Money, now: datetime, expired: bool
     ) -> Entry:
-        """In a period that was closed meanwhile it counts for the first open day, and regards its own."""
+        """In a period that was closed meanwhile it counts for the first open day, and regards its own. Where a
+        customer's day has begun before the books', it is booked on theirs."""
+        counted_on = min(day, local_date(now, (await entity_of(conn, entity_id)).zone_info))
         chart = await ledger.ensure_chart(conn, entity_id)
         closed = await ledger.closed_until(conn, entity_id)
-        booked_on = day if closed is None or day >= closed else closed
+        booked_on = counted_on if closed is None or counted_on >= closed else closed
         return Entry(
             new_id(now),
             entity_id,
@@ -205,7 +208,7 @@ class Prepayments:
                 Posting(chart.code(PREPAYMENTS), amount),
                 Posting(chart.code_or(BREAKAGE, _USAGE) if expired else chart.code(_USAGE), -amount),
             ),
-            None if booked_on == day else day,
+            None if booked_on == counted_on else day,
         )
 
 

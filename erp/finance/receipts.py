@@ -171,12 +171,19 @@ async def _reversals(conn: AsyncConnection, wanted: Any) -> list[Reversal]:
 
 
 async def allocations(
-    conn: AsyncConnection, *, payment_id: str | None = None, invoice_id: str | None = None, standing: bool = False
+    conn: AsyncConnection,
+    *,
+    payment_id: str | None = None,
+    credit_note_id: str | None = None,
+    invoice_id: str | None = None,
+    standing: bool = False,
 ) -> list[Allocation]:
-    """Of a payment or an invoice, oldest first; with `standing`, those that were not taken back."""
+    """Of a payment, a credit note or an invoice, oldest first; with `standing`, those that were not taken back."""
     query = select(allocation).order_by(allocation.c.allocation_id)
     if payment_id is not None:
         query = query.where(allocation.c.payment_id == payment_id)
+    if credit_note_id is not None:
+        query = query.where(allocation.c.credit_note_id == credit_note_id)
     if invoice_id is not None:
         query = query.where(allocation.c.invoice_id == invoice_id)
     if standing:

@@ -7,7 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, ScalarSelect, Select, case, func, insert, literal, not_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Case,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    func,
+    insert,
+    literal,
+    not_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge
@@ -22,9 +36,8 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from controller.store.many import insert_all, insert_rows, one_of
-from erp.finance.crediting import Creditable
 from erp.finance.ledger import upsert
-from erp.finance.model import Invoice, InvoiceLine, Levy, Open, Total, Wanted
+from erp.finance.model import Invoice, InvoiceLine, Open, Total, Wanted
 from erp.finance.payment_tables import allocation, payment, payment_reversal, reservation
 from erp.finance.tables import document, invoice, invoice_line, line_levy, series
 
@@ -107,6 +120,7 @@ async def totals(conn: AsyncConnection, wanted: Wanted, today: date) -> list[Tot
 def _wanted(wanted: Wanted, today: date) -> Select[Any]:
     query = _invoices()
     still_open = invoice.c.total_minor > _allocated()
+    unapplied = invoice.c.total_minor + _used() < 0
     if wanted.account_ids:
         query = query.where(invoice.c.account_id.in_(wanted.account_ids))
     if wanted.bill_run_id is not None:
@@ -118,8 +132,10 @@ def _wanted(wanted: Wanted, today: date) -> Select[Any]:
             query = query.where(still_open)
         case "overdue":
             query = query.where(still_open, invoice.c.due_on < today)
+        case "unapplied":
+            query = query.where(unapplied)
         case "paid":
-            query = query.where(not_(still_open))
+            query = query.where(not_(still_open), not_(unapplied))
     return query
 
 
@@ -145,57 +161,6 @@ async def numbers_of(conn: AsyncConnection, charges: Sequence[Charge]) -> list[s
         if any(row.first_on < c.until_on and c.first_on < row.until_on for c in about):
             found[row.number] = None
     return list(found)
-
-
-async def creditable(conn: AsyncConnection, invoice_id: InvoiceId) -> list[Creditable]:
-    """The lines of a document, with what of each was credited before."""
-    found = await lines(conn, invoice_id)
-    ids = [line.line_id for line in found]
-    sums = select(
-        invoice_line.c.credits_line_id,
-        func.count().label("times"),
-        func.sum(invoice_line.c.net_minor).label("net"),
-        func.sum(invoice_line.c.tax_minor).label("tax"),
-        func.sum(invoice_line.c.agreed_minor).label("agreed"),
-    )
-    sums = sums.where(invoice_line.c.credits_line_id.in_(ids)).group_by(invoice_line.c.credits_line_id)
-    before = {row.credits_line_id: row for row in await conn.execute(sums)}
-    levies = await _levies(conn, ids)
-    made = []
-    for line in found:
-        row, currency = before.get(line.line_id), line.net.currency
-        net, tax, agreed = (int(row.net), int(row.tax), int(row.agreed)) if row else (0, 0, 0)
-        made.append(
-            Creditable(
-                line,
-                Money(net, currency),
-                Money(tax, currency),
-                Money(agreed, currency),
-                row.times if row else 0,
-                tuple(levies.get((line.line_id, currency), ())),
-            )
-        )
-    return made
-
-
-async def _levies(conn: AsyncConnection, line_ids: Sequence[str]) -> dict[tuple[str, str], list[tuple[Levy, Money]]]:
-    """(line, currency) → each levy of it, and what of that was credited."""
-    own = select(line_levy, invoice.c.currency).join(invoice_line, invoice_line.c.line_id == line_levy.c.line_id)
-    own = own.join(invoice, invoice.c.invoice_id == invoice_line.c.invoice_id)
-    back = (
-        select(invoice_line.c.credits_line_id, line_levy.c.code, func.sum(line_levy.c.tax_minor).label("minor"))
-        .join(invoice_line, invoice_line.c.line_id == line_levy.c.line_id)
-        .where(invoice_line.c.credits_line_id.in_(line_ids))
-        .group_by(invoice_line.c.credits_line_id, line_levy.c.code)
-    )
-    gone = {(row.credits_line_id, row.code): int(row.minor) for row in await conn.execute(back)}
-    found: dict[tuple[str, str], list[tuple[Levy, Money]]] = {}
-    for row in await conn.execute(own.where(line_levy.c.line_id.in_(line_ids)).order_by(line_levy.c.code)):
-        tax, base = Money(row.tax_minor, row.currency), Money(row.base_minor, row.currency)
-        levy = Levy(0, row.code, row.name, row.authority, tax, base, row.rate)
-        before = Money(gone.get((row.line_id, row.code), 0), row.currency)
-        found.setdefault((row.line_id, row.currency), []).append((levy, before))
-    return found
 
 
 async def find_of_run(conn: AsyncConnection, bill_run_id: BillRunId) -> Invoice | None:
@@ -294,10 +259,14 @@ def _sum(amount: Any, wanted: Any) -> Any:
 
 def _invoices() -> Select[Any]:
     columns = [c for c in invoice.c if c.name != "content"]
+    return select(*columns, _allocated().label("allocated_minor"), _used().label("used_minor"))
+
+
+def _used() -> Case[int]:
+    """What of a credit note settles others, in minor units."""
     used = select(func.coalesce(func.sum(allocation.c.amount_minor), 0))
     used = used.where(allocation.c.credit_note_id == invoice.c.invoice_id).correlate(invoice)
-    spent = case((invoice.c.total_minor < 0, used.scalar_subquery()), else_=0)
-    return select(*columns, _allocated().label("allocated_minor"), spent.label("used_minor"))
+    return case((invoice.c.total_minor < 0, used.scalar_subquery()), else_=0)
 
 
 def _allocated() -> ScalarSelect[Any]:

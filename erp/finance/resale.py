@@ -29,7 +29,8 @@ from erp.crm.model import Customer
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger
 from erp.finance.chart import COMMISSIONS, PAYABLES
-from erp.finance.errors import NotOverYet, OwnReseller, Settled
+from erp.finance.errors import NotOverYet, OtherEntity, OwnReseller, Settled
+from erp.finance.issuing import entity_of
 from erp.finance.journal import Entry
 from erp.finance.model import tax_by_line
 from erp.finance.resale_tables import commission, resale
@@ -110,8 +111,9 @@ class ResaleService:
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             customer = await self._crm.customer_of_in(conn, account_id)
-            if reseller_id is not None:
-                await self._crm.customer_of_in(conn, reseller_id)
+            reseller = None if reseller_id is None else await self._crm.customer_of_in(conn, reseller_id)
+            if reseller is not None and reseller.entity_id != customer.entity_id:
+                raise OtherEntity(f"account {reseller_id} is a customer of another legal entity")
             today = local_date(now, customer.account.zone_info)
             made = Resale(account_id, since or today, reseller_id, percent, now, actor)
             if reseller_id is not None:
@@ -160,6 +162,7 @@ class ResaleService:
             return [_resale(row) for row in await conn.execute(query)]
 
     async def _today(self) -> date:
+        """The day in the zone of the first legal entity: a list of resellers may be of several, and has one day."""
         return local_date(self._clock.now(), (await self._crm.entity()).zone_info)
 
     async def statements(self, reseller_id: AccountId, month: date) -> list[Statement]:
@@ -175,7 +178,7 @@ class ResaleService:
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             reseller = await self._crm.customer_of_in(conn, reseller_id)
-            today = local_date(now, reseller.account.zone_info)
+            today = local_date(now, (await entity_of(conn, reseller.entity_id)).zone_info)
             if today < add_months(first_on, 1):
                 raise NotOverYet(f"{first_on:%Y-%m} is not over: it can be settled from {add_months(first_on, 1)} on")
             for found in await self._statements(conn, reseller_id, first_on):

@@ -42,10 +42,12 @@ from erp.finance.issuing import Issuer
 from erp.finance.levies import LevyAdapter
 from erp.finance.levy_adapters import TableLevies
 from erp.finance.model import Invoice, InvoiceLine, Total, Wanted
+from erp.finance.note_matches import NoteMatches
 from erp.finance.receipts import Allocation, Payment, Reversal
 from erp.finance.run_proof import Digest, IssuedDraft, RunProof
 from erp.finance.settings import FinanceSettings
 from erp.finance.settlement import MoneyIn, Settlement
+from erp.finance.write_offs import WriteOffs
 
 _ACTOR = "system:finance"
 Still = Callable[[AsyncConnection], Awaitable[Collection[tuple[AccountId, str]]]]
@@ -70,6 +72,8 @@ class FinanceService:
         self._settings = settings
         self._issuer = Issuer(database, crm, settings, levies or TableLevies(database))
         self.settlement = Settlement(database, clock, crm)
+        self.write_offs = WriteOffs(database, clock, self.settlement)
+        self.note_matches = NoteMatches(database, clock, self.settlement)
         self.corrections = CorrectionService(database, clock, crm, self._issuer)
 
     async def issue(self, bill_run_id: BillRunId, charges: Sequence[Charge], *, actor: str = _ACTOR) -> list[InvoiceId]:
@@ -142,8 +146,8 @@ class FinanceService:
         """The documents that `issue` would make of these charges now. Nothing is written and no number taken."""
         now = self._clock.now()
         found = await self._issuer.addressed(charges)
-        iban = self._settings.iban
-        return [drafted(a, local_date(now, a.seller.zone_info), iban=iban) async for a in in_turns(found)]
+        of = self._settings.iban_of
+        return [drafted(a, local_date(now, a.seller.zone_info), iban=of(a.seller)) async for a in in_turns(found)]
 
     async def invoice(self, invoice_id: InvoiceId) -> Invoice:
         """Raises UnknownInvoice."""
@@ -185,7 +189,7 @@ class FinanceService:
             return await repository.totals(conn, wanted, today)
 
     async def _today(self) -> date:
-        """The day in the legal entity's zone: what is overdue is a matter of its calendar."""
+        """The day in the zone of the first legal entity: a list of documents may be of several, and has one day."""
         return local_date(self._clock.now(), ZoneInfo((await self._crm.entity()).zone))
 
     async def content(self, invoice_id: InvoiceId) -> dict[str, Any]:

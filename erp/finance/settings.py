@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP
 
+from erp.crm.model import Entity
+
 
 @dataclass(frozen=True, slots=True)
 class FinanceSettings:
@@ -25,4 +27,8 @@ class FinanceSettings:
     tax_each_line: bool = False
     """Round the tax of each line and add it up, instead of that of each rate group, as EN 16931 has it."""
     iban: str = ""
-    """Account named on invoices for bank transfers; empty: none is printed."""
+    """Account named on invoices of the first legal entity for bank transfers; empty: none is printed."""
+
+    def iban_of(self, seller: Entity) -> str:
+        """Where who gets its documents pays to: an entity that was made later has said it itself."""
+        return self.iban if seller.iban is None else seller.iban

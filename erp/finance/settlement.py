@@ -2,7 +2,8 @@
 
 Nothing is edited. A match is taken back by a row of the opposite amount, money that goes back is a reversal beside its
 payment, and every movement of money is an entry that balances: at every commit the open items are the receivables
-account. Each `…_in` works in the caller's transaction and takes the lock of the books there.
+account. What is given up is `write_offs`'. Each `…_in` works in the caller's transaction and takes the lock of the
+books there.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger, matching, receipts, repository, reservations
-from erp.finance.chart import BAD_DEBTS, BANK, BANK_CHARGES, OUTPUT_TAX, RECEIVABLES
+from erp.finance.chart import BANK, BANK_CHARGES, RECEIVABLES
 from erp.finance.errors import (
     AlreadyTakenBack,
+    NotByHand,
     NotThatMuch,
+    OtherEntity,
     PaymentMismatch,
     UnknownAllocation,
     UnknownInvoice,
@@ -35,7 +38,7 @@ from erp.finance.errors import (
     WrongCurrency,
 )
 from erp.finance.journal import Entry, Posting, without_zeros
-from erp.finance.model import Invoice, tax_share
+from erp.finance.model import Invoice
 from erp.finance.receipts import WRITE_OFF, Allocation, Payment, Reversal
 from erp.finance.reservations import Reservations
 
@@ -45,7 +48,10 @@ VOID = "void"
 
 @dataclass(frozen=True, slots=True)
 class MoneyIn:
-    """Money that came: `into` is the role of the account it went to, `apply` what the payer named, None the oldest."""
+    """Money that came: `into` is the role of the account it went to, `apply` what the payer named, None the oldest.
+
+    `entity_id` is whose account it went to, where that is known: nobody else's customer is credited with it.
+    """
 
     account_id: AccountId
     amount: Money
@@ -54,6 +60,7 @@ class MoneyIn:
     received_at: datetime | None = None
     into: str = BANK
     apply: Sequence[tuple[InvoiceId, Money]] | None = None
+    entity_id: EntityId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +94,15 @@ class Settlement:
         """Book a payment and settle with it; (payment, whether it is new).
 
         The same method and reference again is the same payment. Raises PaymentMismatch when it then names another
-        amount or account, WrongCurrency when the account is not kept in this currency, RuleError for no account.
+        amount or account, WrongCurrency when the account is not kept in this currency, OtherEntity, RuleError for no
+        account.
         """
         now = self._clock.now()
         customer = await self._crm.customer_of_in(conn, came.account_id)
         if came.amount.currency != customer.account.currency:
             raise WrongCurrency(f"account {came.account_id} is kept in {customer.account.currency}")
+        if came.entity_id not in (None, customer.entity_id):
+            raise OtherEntity(f"account {came.account_id} is another legal entity's than the one that got the money")
         if came.amount.minor <= 0:
             raise NotThatMuch("a payment is a positive amount", code="payment-amount")
         await ledger.lock_books(conn)
@@ -103,7 +113,7 @@ class Settlement:
                     f"{came.method} {came.reference} was booked as {known.amount} of {known.account_id}"
                 )
             return known, False
-        entity = await self._entity(conn, customer.entity_id)
+        entity = await self.entity_in(conn, customer.entity_id)
         made = Payment(
             PaymentId(new_id(now)),
             customer.entity_id,
@@ -118,13 +128,13 @@ class Settlement:
         )
         chart = await ledger.ensure_chart(conn, entity.entity_id)
         postings = journal.of_payment(made.amount, chart, came.into)
-        await ledger.post(conn, [_entry(made, entity, now, f"Payment {made.method} {made.reference}", postings)])
+        await ledger.post(conn, [entry_of(made, entity, now, f"Payment {made.method} {made.reference}", postings)])
         await receipts.add_payment(conn, made)
         for invoice_id, part in came.apply or ():
-            await self._match(conn, made.payment_id, invoice_id, part, now, entity, actor)
+            await self.match_in(conn, made.payment_id, invoice_id, part, now, entity, actor)
         if came.apply is None:
             await matching.settle_oldest(conn, came.account_id, came.amount.currency, now, entity)
-        stored = await self._payment(conn, made.payment_id)
+        stored = await self.payment_in(conn, made.payment_id)
         await audit.record(
             conn,
             now=now,
@@ -159,11 +169,11 @@ class Settlement:
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            found = await self._payment(conn, payment_id)
-            entity = await self._entity(conn, found.entity_id)
-            await self._match(conn, payment_id, invoice_id, amount, now, entity, actor)
-            await self._changed(conn, found, now, actor, "payment.apply", {"invoice_id": invoice_id, "of": str(amount)})
-            return await self._payment(conn, payment_id)
+            found = await self.payment_in(conn, payment_id)
+            entity = await self.entity_in(conn, found.entity_id)
+            await self.match_in(conn, payment_id, invoice_id, amount, now, entity, actor)
+            await self.tell_in(conn, found, now, actor, "payment.apply", {"invoice_id": invoice_id, "of": str(amount)})
+            return await self.payment_in(conn, payment_id)
 
     async def unapply(self, allocation_id: int, *, actor: str, reason: str) -> Payment:
         """Take a match back: the invoice is open again by it, and the money unapplied.
@@ -180,13 +190,13 @@ class Settlement:
             if not stands:
                 raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
             assert row.payment_id is not None
-            made = await self._payment(conn, row.payment_id)
+            made = await self.payment_in(conn, row.payment_id)
             _refuse_write_off(made)
-            entity = await self._entity(conn, made.entity_id)
+            entity = await self.entity_in(conn, made.entity_id)
             await matching.take_back(conn, row, now, entity, actor, reason)
             what = {"allocation_id": allocation_id, "invoice_id": row.invoice_id, "minor": row.amount_minor}
-            await self._changed(conn, made, now, actor, "payment.unapply", what, reason)
-            return await self._payment(conn, made.payment_id)
+            await self.tell_in(conn, made, now, actor, "payment.unapply", what, reason)
+            return await self.payment_in(conn, made.payment_id)
 
     async def reverse_in(self, conn: AsyncConnection, back: MoneyBack, *, actor: str) -> tuple[Reversal, bool]:
         """Book that money of a payment went back; (reversal, whether it is new).
@@ -197,7 +207,7 @@ class Settlement:
         """
         now = self._clock.now()
         await ledger.lock_books(conn)
-        _refuse_write_off(await self._payment(conn, back.payment_id))
+        _refuse_write_off(await self.payment_in(conn, back.payment_id))
         known = await receipts.find_reversal(conn, back.kind, back.reference)
         if known is not None:
             if (known.payment_id, known.amount) != (back.payment_id, back.amount):
@@ -205,7 +215,7 @@ class Settlement:
             return known, False
         if back.held is not None:
             await reservations.end(conn, back.held, now, actor, back.reason)
-        found = await self._payment(conn, back.payment_id)
+        found = await self.payment_in(conn, back.payment_id)
         if back.amount.currency != found.amount.currency:
             raise WrongCurrency(f"payment {back.payment_id} is of {found.amount.currency}")
         if not -found.reversed_minor <= back.amount.minor <= found.kept.minor:
@@ -215,7 +225,7 @@ class Settlement:
         if back.kind == VOID and back.amount.minor > (found.kept - found.reserved).minor:
             raise NotThatMuch(f"{found.reserved} of it wait to be refunded: refuse the refund first")
         found = await self._give_up(conn, found, back.amount, now, actor)
-        entity = await self._entity(conn, found.entity_id)
+        entity = await self.entity_in(conn, found.entity_id)
         opened = await matching.free(
             conn, found, back.amount.minor, now, entity, actor, f"{back.kind}: {back.reason}"[:300]
         )
@@ -244,56 +254,30 @@ class Settlement:
         await outbox.append(conn, event)
         return made, True
 
-    async def write_off(
-        self,
-        invoice_id: InvoiceId,
-        amount: Money | None,
-        *,
-        relieve_tax: bool,
-        reason: str,
-        actor: str,
-        reference: str | None = None,
-    ) -> Payment:
-        """Give up what is open of an invoice, or a part of it: a loss, less the tax in it where the law gives it back.
+    async def void(self, payment_id: PaymentId, *, reason: str, actor: str) -> Payment:
+        """A payment that was booked by hand never came, or was another's: what it settled is owed again; once.
 
-        The same `reference` again is the same write-off. Raises PaymentMismatch when it then names another invoice or
-        amount, UnknownInvoice, NotThatMuch beyond what is open. The invoice stays as it was issued.
+        Raises UnknownPayment, WriteOffStands, NotThatMuch where some of it waits to be refunded or nothing is left,
+        NotByHand for one that a bank line, a gateway or a desk told of: there it is undone.
         """
-        now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            known = None if reference is None else await receipts.find_payment(conn, WRITE_OFF, reference)
-            if known is not None:
-                return _same_write_off(known, invoice_id, amount)
-            owed = await self._invoice(conn, invoice_id)
-            left = Money(owed.open_minor, owed.total.currency)
-            given_up = left if amount is None else amount
-            if given_up.currency != left.currency or not 0 < given_up.minor <= left.minor:
-                raise NotThatMuch(f"{left} of invoice {owed.number} are open, not {given_up}")
-            entity = await self._entity(conn, owed.entity_id)
-            chart = await ledger.ensure_chart(conn, entity.entity_id)
-            tax = tax_share(given_up, owed.tax, owed.total) if relieve_tax else Money.zero(given_up.currency)
-            made = Payment(
-                PaymentId(new_id(now)), owed.entity_id, owed.account_id, given_up, WRITE_OFF,
-                reference or new_id(now), now, now, new_id(now), actor, kind=WRITE_OFF,
-            )  # fmt: skip
-            postings = without_zeros(
-                (
-                    Posting(chart.code(BAD_DEBTS), given_up - tax),
-                    Posting(chart.code(OUTPUT_TAX), tax),
-                    Posting(chart.code(RECEIVABLES), -given_up),
+            found = await self.payment_in(conn, payment_id)
+            _refuse_write_off(found)
+            booked = await ledger.find_entry(conn, entry_id=found.entry_id)
+            assert booked is not None, "an entry is a foreign key of its payment"
+            bank = (await ledger.ensure_chart(conn, found.entity_id)).code(BANK)
+            if bank not in {p.code for p in booked.postings}:
+                raise NotByHand(
+                    f"this payment came by {found.method}: set its bank line free, or refund it; only what was booked "
+                    "by hand is void"
                 )
-            )
-            await ledger.post(
-                conn, [_entry(made, entity, now, f"Invoice {owed.number} written off: {reason}", postings)]
-            )
-            await receipts.add_payment(conn, made)
-            await self._match(conn, made.payment_id, invoice_id, given_up, now, entity, actor)
-            what: dict[str, object] = {"invoice_id": invoice_id, "amount": str(given_up), "tax": str(tax)}
-            await self._changed(conn, made, now, actor, "invoice.write-off", what, reason)
-            return await self._payment(conn, made.payment_id)
+            if await receipts.find_reversal(conn, VOID, payment_id) is None:
+                back = MoneyBack(payment_id, found.kept, VOID, payment_id, BANK, reason)
+                await self.reverse_in(conn, back, actor=actor)
+            return await self.payment_in(conn, payment_id)
 
-    async def _match(
+    async def match_in(
         self,
         conn: AsyncConnection,
         payment_id: PaymentId,
@@ -303,8 +287,8 @@ class Settlement:
         entity: Entity,
         actor: str,
     ) -> None:
-        found = await self._payment(conn, payment_id)
-        owed = await self._invoice(conn, invoice_id)
+        found = await self.payment_in(conn, payment_id)
+        owed = await self.invoice_in(conn, invoice_id)
         if owed.account_id != found.account_id or owed.total.currency != amount.currency:
             raise UnknownInvoice(f"invoice {owed.number} is not one of account {found.account_id} in {amount.currency}")
         if not 0 < amount.minor <= found.unapplied.minor:
@@ -322,7 +306,7 @@ class Settlement:
             if gone.minor <= (found.kept - found.reserved).minor:
                 break
             await reservations.end(conn, held.reference, now, actor, "the money went back otherwise")
-            found = await self._payment(conn, found.payment_id)
+            found = await self.payment_in(conn, found.payment_id)
         return found
 
     async def _book_reversal(
@@ -348,7 +332,7 @@ class Settlement:
         await receipts.add_reversal(conn, made)
         return made
 
-    async def _changed(
+    async def tell_in(
         self,
         conn: AsyncConnection,
         found: Payment,
@@ -370,41 +354,33 @@ class Settlement:
         )
         await outbox.append(conn, event)
 
-    async def _payment(self, conn: AsyncConnection, payment_id: PaymentId) -> Payment:
+    async def payment_in(self, conn: AsyncConnection, payment_id: PaymentId) -> Payment:
         found = await receipts.get_payment(conn, payment_id)
         if found is None:
             raise UnknownPayment(f"no payment {payment_id}")
         return found
 
-    async def _invoice(self, conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
+    async def invoice_in(self, conn: AsyncConnection, invoice_id: InvoiceId) -> Invoice:
         found = await repository.get_invoice(conn, invoice_id)
         if found is None:
             raise UnknownInvoice(f"no invoice {invoice_id}")
         return found
 
-    async def _entity(self, conn: AsyncConnection, entity_id: EntityId) -> Entity:
+    async def entity_in(self, conn: AsyncConnection, entity_id: EntityId) -> Entity:
         found = await parties.find_entity(conn, entity_id)
         assert found is not None, "a customer's entity is a foreign key"
         return found
 
 
-def _same_write_off(known: Payment, invoice_id: InvoiceId, amount: Money | None) -> Payment:
-    """A write-off stays as it was matched, so what it settles is what was asked for."""
-    is_same = [settled for settled, _ in known.applied] == [invoice_id] and amount in (None, known.amount)
-    if known.kind != WRITE_OFF or not is_same:
-        raise PaymentMismatch(
-            f"{known.method} {known.reference} was booked as {known.amount}, perhaps of another invoice"
-        )
-    return known
-
-
 def _refuse_write_off(made: Payment) -> None:
     """Its match set free would be money that nobody paid, while the loss and its tax stay booked."""
     if made.kind == WRITE_OFF:
-        raise WriteOffStands("a write-off stays: what is paid after all is booked as a payment of its own")
+        raise WriteOffStands(
+            "this is a write-off: book what is paid after all as a payment of its own, or take the write-off back"
+        )
 
 
-def _entry(made: Payment, entity: Entity, now: datetime, what: str, postings: Sequence[Posting]) -> Entry:
+def entry_of(made: Payment, entity: Entity, now: datetime, what: str, postings: Sequence[Posting]) -> Entry:
     booked_on: date = local_date(now, entity.zone_info)
     source = f"payment:{made.payment_id}"
     return Entry(made.entry_id, entity.entity_id, now, booked_on, what[:200], source, tuple(postings))

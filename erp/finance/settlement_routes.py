@@ -122,9 +122,14 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
         made = await finance.settlement.unapply(allocation_id, actor=call.actor, reason=reason)
         return await detail(made.payment_id)
 
+    async def void(call: Call) -> PaymentDetailOut:
+        payment_id, reason = PaymentId(call.path["payment_id"]), call.body_as(TakeBackIn).reason
+        await finance.settlement.void(payment_id, reason=reason, actor=call.actor)
+        return await detail(payment_id)
+
     async def write_off(call: Call) -> PaymentDetailOut:
         body = call.body_as(WriteOffIn)
-        made = await finance.settlement.write_off(
+        made = await finance.write_offs.write_off(
             InvoiceId(call.path["invoice_id"]),
             body.amount.money() if body.amount else None,
             relieve_tax=body.relieve_tax,
@@ -134,16 +139,27 @@ def endpoints(finance: FinanceService) -> list[Endpoint]:
         )
         return await detail(made.payment_id)
 
+    async def take_back_loss(call: Call) -> PaymentDetailOut:
+        payment_id, reason = PaymentId(call.path["payment_id"]), call.body_as(TakeBackIn).reason
+        made = await finance.write_offs.take_back(payment_id, reason=reason, actor=call.actor)
+        return await detail(made.payment_id)
+
     return [
         Endpoint("GET", "/payments/{payment_id}", "finance:read", payment,
                  "One payment: what it settles, what was taken back, what of it went back", returns=PaymentDetailOut),
         Endpoint("POST", "/payments/{payment_id}/allocations", "finance:write", apply,
                  "Settle an invoice of the same account with what is unapplied of a payment", body=ApplyIn,
                  returns=PaymentDetailOut, status=201),
+        Endpoint("POST", "/payments/{payment_id}/void", "finance:write", void,
+                 "Take back a payment that was booked by hand and never came: what it settled is owed again",
+                 body=TakeBackIn, returns=PaymentDetailOut),
         Endpoint("POST", "/allocations/{allocation_id}/reverse", "finance:write", take_back,
                  "Take back that a payment settled an invoice; the row stays and one of the opposite amount follows",
                  body=TakeBackIn, returns=PaymentDetailOut),
         Endpoint("POST", "/invoices/{invoice_id}/write-off", "finance:write", write_off,
                  "Give up what is open of an invoice: a loss, less the tax in it where the law gives that back",
                  body=WriteOffIn, returns=PaymentDetailOut, status=201),
+        Endpoint("POST", "/write-offs/{payment_id}/reverse", "finance:write", take_back_loss,
+                 "Take back a write-off: its invoice is owed again, its loss and the tax in it are turned",
+                 body=TakeBackIn, returns=PaymentDetailOut),
     ]  # fmt: skip

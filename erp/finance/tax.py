@@ -83,6 +83,8 @@ class TaxTable:
     rates: Sequence[Rate] = ()
     exemptions: Sequence[Exemption] = ()
     places: Sequence[Place] = ()
+    home: str = ""
+    """The country of the entity: where an account is that nobody said anything of."""
 
     def on(self, charge: Charge, day: date) -> Treatment:
         """How what is charged is taxed on a day."""
@@ -96,11 +98,11 @@ class TaxTable:
         return Treatment(charge.tax_category, percent)
 
     def area(self, account_id: str, day: date) -> str:
-        """Where an account is on a day; "" where nobody said."""
+        """Where an account is on a day; at `home` where nobody said."""
         if not self.places:
-            return ""
+            return self.home
         known = [p for p in self.places if p.account_id == account_id and p.since <= day]
-        return max(known, key=lambda p: p.since).area if known else ""
+        return max(known, key=lambda p: p.since).area if known else self.home
 
     def apply(self, charges: Iterable[Charge]) -> list[Charge]:
         """Each charge as its days are taxed, in parts where that changes within them."""

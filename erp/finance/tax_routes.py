@@ -13,7 +13,7 @@ from controller.domain.identity import AccountId
 from controller.domain.price import ProductKind
 from controller.http.endpoint import Call, Endpoint
 from controller.http.models import IdText, In, Out
-from erp.finance.books_answers import Day, EntityQuery
+from erp.finance.books_answers import Day, EntityIn, EntityQuery
 from erp.finance.levies import LevyRule
 from erp.finance.tax import Exemption, Place, Rate
 from erp.finance.taxes import TaxService
@@ -26,7 +26,7 @@ Area = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+(-[A-Za-z0-9. ]+)
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,39}$")]
 
 
-class RateIn(In):
+class RateIn(EntityIn):
     """From `since` on, what offerings agree at `agreed` per cent costs `percent`, in `area` or everywhere else."""
 
     agreed: Percent
@@ -110,7 +110,7 @@ class PlacesOut(Out):
     places: list[PlaceOut]
 
 
-class LevyRuleIn(In):
+class LevyRuleIn(EntityIn):
     """A communications tax or surcharge: a per cent of the amount, an amount for each line provided, or both.
 
     `area` is where it holds, with all that is narrower; `kinds` are kinds of product, none is all; `upon` are codes of
@@ -190,7 +190,8 @@ def endpoints(tax: TaxService) -> list[Endpoint]:
     async def add_rate(call: Call) -> RateOut:
         body = call.body_as(RateIn)
         made = Rate(body.agreed, body.since, body.percent, body.area or "")
-        return RateOut.of(await tax.add_rate(made, actor=call.actor, entity_id=call.query_as(EntityQuery).entity))
+        whose = body.entity or call.query_as(EntityQuery).entity
+        return RateOut.of(await tax.add_rate(made, actor=call.actor, entity_id=whose))
 
     async def exemptions(call: Call) -> ExemptionsOut:
         found = await tax.exemptions(AccountId(call.path["account_id"]))
@@ -284,10 +285,9 @@ def _levies(tax: TaxService) -> list[Endpoint]:
         return LevyRulesOut(rules=[LevyRuleOut.of(r) for r in found])
 
     async def add_rule(call: Call) -> LevyRuleOut:
-        made = call.body_as(LevyRuleIn).rule()
-        return LevyRuleOut.of(
-            await tax.add_levy_rule(made, actor=call.actor, entity_id=call.query_as(EntityQuery).entity)
-        )
+        body = call.body_as(LevyRuleIn)
+        whose = body.entity or call.query_as(EntityQuery).entity
+        return LevyRuleOut.of(await tax.add_levy_rule(body.rule(), actor=call.actor, entity_id=whose))
 
     return [
         Endpoint(

@@ -13,6 +13,7 @@ from controller.domain.identity import AccountId, EntityId, new_id
 from controller.store import audit
 from controller.store.engine import Database
 from controller.store.many import one_of
+from erp.crm import repository as parties
 from erp.crm.service import CrmService
 from erp.finance.errors import RateKnown
 from erp.finance.levies import LevyRule, in_order
@@ -157,7 +158,11 @@ async def places(conn: AsyncConnection, account_ids: Collection[str]) -> list[Pl
 
 async def table(conn: AsyncConnection, entity_id: EntityId, account_ids: Collection[str]) -> TaxTable:
     """All that decides how these accounts are taxed by an entity."""
-    return TaxTable(await rates(conn, entity_id), await exemptions(conn, account_ids), await places(conn, account_ids))
+    entity = await parties.find_entity(conn, entity_id)
+    return TaxTable(
+        await rates(conn, entity_id), await exemptions(conn, account_ids), await places(conn, account_ids),
+        entity.country if entity else "",
+    )  # fmt: skip
 
 
 async def levy_rules(conn: AsyncConnection, entity_id: EntityId) -> list[LevyRule]:

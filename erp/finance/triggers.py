@@ -51,17 +51,23 @@ def forbid_changes(table: Table, *unique: Sequence[str]) -> None:
 def forbid_over_credit(*, invoice: Table, line: Table) -> None:
     """Refuse a line that takes back more of another one than that says, net or tax, all its credits together.
 
-    It stands on a document of the same account and currency, has the other sign, and credits no credit. On PostgreSQL
-    the credited row is locked first, so that two credits of one line do not both see room.
+    A credit that was taken back does not count, as far as it was. It stands on a document of the same account and
+    currency, has the other sign, and takes back nothing that takes back a credit. On PostgreSQL the credited row is
+    locked first, so that two credits of one line do not both see room.
     """
     name, head = line.name, invoice.name
     message = f"{name}: more is credited than the line says"
-    others = f"(SELECT COALESCE(SUM({{0}}), 0) FROM {name} WHERE credits_line_id = NEW.credits_line_id)"
+    others = (
+        f"((SELECT COALESCE(SUM({{0}}), 0) FROM {name} WHERE credits_line_id = NEW.credits_line_id) + "
+        f"(SELECT COALESCE(SUM(b.{{0}}), 0) FROM {name} c JOIN {name} b ON b.credits_line_id = c.line_id "
+        f"WHERE c.credits_line_id = NEW.credits_line_id))"
+    )
     net, tax = others.format("net_minor"), others.format("tax_minor")
     wrong = (
         f"NOT EXISTS (SELECT 1 FROM {name} o JOIN {head} oh ON oh.invoice_id = o.invoice_id "
         f"JOIN {head} nh ON nh.invoice_id = NEW.invoice_id "
-        f"WHERE o.line_id = NEW.credits_line_id AND o.credits_line_id IS NULL "
+        f"LEFT JOIN {name} oo ON oo.line_id = o.credits_line_id "
+        f"WHERE o.line_id = NEW.credits_line_id AND oo.credits_line_id IS NULL "
         f"AND oh.account_id = nh.account_id AND oh.currency = nh.currency AND oh.invoice_id <> nh.invoice_id "
         f"AND {_within('o.net_minor', 'NEW.net_minor', net)} AND {_within('o.tax_minor', 'NEW.tax_minor', tax)})"
     )

@@ -24,7 +24,7 @@ from controller.domain.money import Money
 from controller.store.engine import Database
 from erp.crm.model import Customer, Entity
 from erp.finance import repository
-from erp.finance.content import canonical, country_of, digest
+from erp.finance.content import canonical, country_of, digest, home_of
 from erp.finance.document import render
 from erp.finance.errors import DocumentAltered, UnknownReceipt
 from erp.finance.issuing import entity_of
@@ -108,7 +108,7 @@ async def issue(conn: AsyncConnection, made: Voucher, customer: Customer, prefix
 
 def _content(made: Voucher, number: str, today: date, seller: Entity, buyer: Customer) -> dict[str, Any]:
     """In the form of content.content_of, with everything paid."""
-    home = country_of(seller.tax_id) or seller.locale.replace("-", "_").partition("_")[2][:2].upper()
+    home = home_of(seller)
     net, tax = (sum(getattr(part, name).minor for part in made.parts) for name in ("net", "tax"))
     return {
         "version": 3,

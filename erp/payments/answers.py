@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from controller.domain.money import Money
 from controller.http.endpoint import PageQuery
 from controller.http.models import IdText, In, Instant, MoneyIn, MoneyOut, Out
+from erp.finance.books_answers import EntityIn
 from erp.payments.card_rows import CardAttempt, SavedCard
 from erp.payments.refund_rows import Refund
 from erp.payments.repository import CardPayment, Dispute, Gateway, Told
@@ -17,8 +18,11 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_wh
 ProviderId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 
 
-class GatewayIn(In):
-    """Secrets are written and never read back. A new webhook secret holds beside the former one for a day."""
+class GatewayIn(EntityIn):
+    """Secrets are written and never read back. A new webhook secret holds beside the former one for a day.
+
+    Whose it is (the first legal entity's where it is not said) stays so.
+    """
 
     webhook_secret: Annotated[SecretStr, Field(min_length=8, max_length=200)]
     api_key: Annotated[SecretStr, Field(min_length=8, max_length=200)] | None = None
@@ -27,6 +31,7 @@ class GatewayIn(In):
 
 class GatewayOut(Out):
     name: str
+    entity_id: str
     kind: str
     api_base: str
     can_be_asked: bool
@@ -37,6 +42,7 @@ class GatewayOut(Out):
     def of(cls, found: Gateway) -> GatewayOut:
         return cls(
             name=found.name,
+            entity_id=found.entity_id,
             kind=found.kind,
             api_base=found.api_base,
             can_be_asked=found.api_key is not None,

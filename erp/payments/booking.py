@@ -17,6 +17,7 @@ from controller.domain.money import Money
 from controller.store import audit
 from controller.store.engine import Database
 from erp.crm import repository as parties
+from erp.crm.model import Entity
 from erp.crm.service import CrmService
 from erp.finance import journal, ledger, receipts
 from erp.finance import repository as documents
@@ -274,7 +275,11 @@ class CardBooking:
         await bank.look_again(conn, fact.amount)
 
     async def _assign(self, conn: AsyncConnection, found: CardPayment, account_id: AccountId, actor: str) -> None:
-        came = MoneyIn(account_id, found.amount, found.gateway, found.intent_id, found.paid_at, UNKNOWN_PAYERS)
+        ours = await self._entity(conn, found.gateway)
+        came = MoneyIn(
+            account_id, found.amount, found.gateway, found.intent_id, found.paid_at, UNKNOWN_PAYERS,
+            entity_id=ours.entity_id,
+        )  # fmt: skip
         payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
         await repository.set_whose(conn, found.gateway, found.intent_id, account_id, payment.payment_id)
         if found.customer is not None:
@@ -285,6 +290,7 @@ class CardBooking:
         self, conn: AsyncConnection, name: str, noted: str | None, customer: str | None, currency: str
     ) -> AccountId | None:
         """The account that was noted with the payment, or that of the gateway's customer; None for none of ours."""
+        ours = await self._entity(conn, name)
         candidates: list[str | None] = [noted]
         if customer is not None:
             candidates.append(await repository.account_of_customer(conn, name, customer))
@@ -295,7 +301,7 @@ class CardBooking:
                 owner = await self._crm.customer_of_in(conn, AccountId(account_id))
             except NotFound:
                 continue
-            if owner.account.currency == currency:
+            if owner.account.currency == currency and owner.entity_id == ours.entity_id:
                 return AccountId(account_id)
         return None
 
@@ -312,15 +318,19 @@ class CardBooking:
         self, conn: AsyncConnection, name: str, amount: Money, debit: str, credit: str, source: str, what: str
     ) -> str:
         """From one account of the gateway's books to another, both by their roles; the entry. Raises NoGateway."""
-        found = await repository.gateways(conn, name)
-        if not found:
-            raise NoGateway(f"no payment gateway {name}")
-        now = self._clock.now()
-        entity = await parties.find_entity(conn, EntityId(found[0].entity_id))
-        assert entity is not None, "a gateway's entity is kept with it"
+        now, entity = self._clock.now(), await self._entity(conn, name)
         chart = await ledger.ensure_chart(conn, entity.entity_id)
         postings = journal.transfer(amount, chart, debit, credit)
         day = local_date(now, entity.zone_info)
         entry = Entry(new_id(now), entity.entity_id, now, day, what[:200], source, postings)
         await ledger.post(conn, [entry])
         return entry.entry_id
+
+    async def _entity(self, conn: AsyncConnection, name: str) -> Entity:
+        """Whose gateway it is. Raises NoGateway."""
+        found = await repository.gateways(conn, name)
+        if not found:
+            raise NoGateway(f"no payment gateway {name}")
+        entity = await parties.find_entity(conn, EntityId(found[0].entity_id))
+        assert entity is not None, "a gateway's entity is kept with it"
+        return entity

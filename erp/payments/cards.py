@@ -18,7 +18,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from erp.finance import ledger
 from erp.finance import repository as documents
-from erp.finance.errors import UnknownInvoice
+from erp.finance.errors import OtherEntity, UnknownInvoice
 from erp.finance.service import FinanceService
 from erp.payments import card_rows, repository
 from erp.payments.card_rows import CardAttempt, SavedCard
@@ -83,6 +83,9 @@ class CardCharges:
         owed = await documents.get_invoice(conn, wanted.invoice_id)
         if owed is None:
             raise UnknownInvoice(f"no invoice {wanted.invoice_id}")
+        (found,) = await repository.gateways(conn, gateway)
+        if found.entity_id != owed.entity_id:
+            raise OtherEntity(f"invoice {owed.number} is of another legal entity than gateway {gateway}")
         account_id, left = AccountId(owed.account_id), Money(owed.open_minor, owed.total.currency)
         await card_rows.free_overtaken(conn, owed.invoice_id, left, _LESS_OPEN, now, now - _IN_FLIGHT)
         asked = await card_rows.in_flight(conn, owed.invoice_id, left.currency)

@@ -20,8 +20,9 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
-from erp.finance import journal, ledger
+from erp.finance import journal, ledger, receipts
 from erp.finance.chart import CASH, CASH_DIFFERENCES, IN_TRANSIT
+from erp.finance.errors import OtherEntity
 from erp.finance.journal import Entry
 from erp.finance.repository import take_numbers
 from erp.finance.settlement import MoneyBack, MoneyIn, Settlement
@@ -136,7 +137,8 @@ class CashDesk:
             if known is not None:
                 return known
             number = await self._number(conn, open_one)
-            came = MoneyIn(account_id, amount, METHOD, number, None, CASH, parts)
+            desk = await self._till(conn, open_one.till_id)
+            came = MoneyIn(account_id, amount, METHOD, number, None, CASH, parts, desk.entity_id)
             payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
             return await self._add(
                 conn, open_one, number, PAYMENT, amount, request, "", actor,
@@ -156,6 +158,9 @@ class CashDesk:
             refund = wanted[0]
             if refund.way != METHOD or refund.state != refund_rows.APPROVED:
                 raise WrongState(f"refund {refund_id} goes by {refund.way} and is {refund.state}")
+            paid = await receipts.get_payment(conn, refund.payment_id)
+            if paid is None or paid.entity_id != (await self._till(conn, open_one.till_id)).entity_id:
+                raise OtherEntity("the payment was another legal entity's: hand it out at a till of that one")
             await self._require_cash(conn, open_one, refund.amount)
             number = await self._number(conn, open_one)
             # Again, where a chargeback has taken it since it was approved: cash that went out does not come back.

@@ -29,7 +29,8 @@ def _tills(room: PaymentsRoom) -> list[Endpoint]:
         return TillsOut(tills=[TillOut.of(t) for t in await room.cash.tills()])
 
     async def add(call: Call) -> TillOut:
-        return TillOut.of(await room.cash.add_till(call.body_as(TillIn).name, actor=call.actor))
+        body = call.body_as(TillIn)
+        return TillOut.of(await room.cash.add_till(body.name, actor=call.actor, entity_id=body.entity))
 
     return [
         Endpoint("GET", "/tills", scope=READ, handler=tills, summary="Tills and what they hold", returns=TillsOut),

@@ -38,7 +38,7 @@ _AT_ONCE = 100
 _MOST = 20_000
 """Transactions of one payout that are read; a gateway that lists more is not believed."""
 _WITH_FEE = frozenset({"charge", "payment", "refund", "payment_refund", "payment_failure_refund", "refund_failure"})
-_ALL_FEE = frozenset({"stripe_fee", "network_cost", "tax_fee", "stripe_fx_fee"})
+ALL_FEE = frozenset({"stripe_fee", "network_cost", "tax_fee", "stripe_fx_fee"})
 _OURS = frozenset({"payout", "payout_failure", "payout_cancel"})
 
 
@@ -146,7 +146,7 @@ def cost_of(found: BalanceTransaction) -> tuple[Money, str, str]:
         return nothing, KNOWN, "booked with its dispute"
     if found.kind in _WITH_FEE:
         return found.fee, KNOWN, ""
-    if found.kind in _ALL_FEE:
+    if found.kind in ALL_FEE:
         return found.fee - found.amount, KNOWN, ""
     if found.kind in _OURS:
         return nothing, KNOWN, ""

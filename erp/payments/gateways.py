@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
+from controller.domain.errors import RuleError
 from controller.domain.identity import EntityId
 from controller.domain.ports import Secret
 from controller.store import audit
@@ -50,10 +51,13 @@ class GatewayRegistry:
         now = self._clock.now()
         async with self._database.begin() as conn:
             known = await self._find(conn, name)
+            if known is not None and entity_id not in (None, known.entity_id):
+                raise RuleError(f"gateway {name} is another legal entity's: what it told is in those books")
             former, until = self._former(known, webhook_secret, now)
             key = self._box.seal(api_key, f"gateway-key:{name}") if api_key else (known.api_key if known else None)
             sealed = self._box.seal(webhook_secret, f"gateway-webhook:{name}")
-            made = Gateway(name, entity.entity_id, "stripe", api_base, key, sealed, former, until, now)
+            whose = known.entity_id if known else entity.entity_id
+            made = Gateway(name, whose, "stripe", api_base, key, sealed, former, until, now)
             await repository.put_gateway(conn, made, actor)
             await audit.record(
                 conn,

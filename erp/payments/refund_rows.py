@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId, PaymentId
 from controller.domain.money import Money
+from erp.finance.payment_tables import payment
 from erp.payments.tables import refund
 
 REQUESTED, APPROVED, SENT, DONE, REFUSED = "requested", "approved", "sent", "done", "refused"
@@ -79,6 +80,7 @@ async def refunds(
     way: str | None = None,
     before: str | None = None,
     asked_before: datetime | None = None,
+    entity_id: str | None = None,
     limit: int = 50,
 ) -> list[Refund]:
     """Newest first; all that is given must fit."""
@@ -89,6 +91,9 @@ async def refunds(
             query = query.where(column == value)
     if states:
         query = query.where(refund.c.state.in_(states))
+    if entity_id is not None:
+        own = select(payment.c.payment_id).where(payment.c.payment_id == refund.c.payment_id)
+        query = query.where(own.where(payment.c.entity_id == entity_id).exists())
     if asked_before is not None:
         query = query.where(refund.c.requested_at < asked_before)
     if before is not None:

@@ -85,7 +85,7 @@ def _gateways(room: PaymentsRoom) -> list[Endpoint]:
         key = Secret(body.api_key.get_secret_value()) if body.api_key else None
         secret = Secret(body.webhook_secret.get_secret_value())
         made = await room.gateways.put(
-            name, webhook_secret=secret, api_key=key, api_base=body.api_base, actor=call.actor
+            name, webhook_secret=secret, api_key=key, api_base=body.api_base, actor=call.actor, entity_id=body.entity
         )
         return GatewayOut.of(made)
 

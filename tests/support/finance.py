@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import MovableClock
@@ -28,6 +28,7 @@ from controller.store.engine import Database
 from erp.crm.model import Contact
 from erp.crm.service import CrmService
 from erp.finance.books import BooksService
+from erp.finance.control import ControlAccounts
 from erp.finance.journal import Entry, Posting
 from erp.finance.revenue import RevenueService
 from erp.finance.service import FinanceService
@@ -50,6 +51,19 @@ class Books:
         self.revenue = RevenueService(database, self.clock, self.crm)
         self.tax = TaxService(database, self.clock, self.crm)
         self.corrections = self.finance.corrections
+        self.is_sound = True
+        """Whether its subledgers are what the books say; a test that breaks that says so."""
+
+    @property
+    def control(self) -> ControlAccounts:
+        """The comparison of every night."""
+        return ControlAccounts(self.database, self.clock, self.crm, self.books)
+
+    async def assert_controlled(self) -> None:
+        """Every subledger is its account."""
+        if self.is_sound:
+            found = await self.control.look()
+            assert [(c.name, c.subledger, c.by_hand, c.ledger) for c in found] == []
 
     async def account(self, name: str = "Erika Beispiel", language: str = "") -> AccountId:
         contact = Contact(name, address="Hauptstraße 5\n20095 Hamburg", language=language)
@@ -131,8 +145,23 @@ async def manual(
     )
 
 
+async def past_the_triggers(database: Database, statement: str) -> None:
+    """What somebody does who owns the database and means it."""
+    async with database.begin() as conn:
+        if database.is_sqlite:
+            for name in list(await conn.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))):
+                await conn.execute(text(f"DROP TRIGGER {name}"))
+        else:
+            await conn.execute(text("SET session_replication_role = replica"))
+        await conn.execute(text(statement))
+        if not database.is_sqlite:
+            await conn.execute(text("SET session_replication_role = origin"))
+
+
 @pytest.fixture
-async def books(database: Database) -> Books:
+async def books(database: Database) -> AsyncIterator[Books]:
+    """Whatever a test did to them, its subledgers are their accounts at its end."""
     made = Books(database)
     await made_entity(made)
-    return made
+    yield made
+    await made.assert_controlled()

@@ -15,6 +15,8 @@ from controller.domain.ports import Secret
 from controller.store.engine import Database
 from controller.store.secrets import SecretBox
 from erp.finance import receivables
+from erp.finance.control import ControlAccounts
+from erp.payments import subledgers
 from erp.payments.room import PaymentsRoom
 from erp.payments.settings import PaymentsSettings
 from lab.stripe import StripeEmulator
@@ -42,6 +44,12 @@ class Till(Books):
             database, self.clock, kept, self.crm, self.finance, PaymentsSettings(request_timeout_s=0.5), sleep=no_pause
         )
         self.stripe = StripeEmulator(API_KEY, WEBHOOK_SECRET, int(self.clock.now().timestamp()))
+
+    @property
+    def control(self) -> ControlAccounts:
+        return ControlAccounts(
+            self.database, self.clock, self.crm, self.books, subledgers.SUBLEDGERS, [subledgers.by_hand]
+        )
 
     async def gateway(self, api_base: str = "http://127.0.0.1:9", secret: str = WEBHOOK_SECRET) -> None:
         await self.room.gateways.put(
@@ -90,5 +98,6 @@ async def till(database: Database) -> AsyncIterator[Till]:
     await made_entity(made)
     try:
         yield made
+        await made.assert_controlled()
     finally:
         await made.room.close()

@@ -125,7 +125,10 @@ def _tax(inside: Any, group: VatGroup) -> None:
 
 
 def _line(inside: Any, line: Line) -> None:
-    _text(_group(inside, "ram:AssociatedDocumentLineDocument"), "LineID", str(line.number))
+    about = _group(inside, "ram:AssociatedDocumentLineDocument")
+    _text(about, "LineID", str(line.number))
+    if line.note:
+        _text(_group(about, "ram:IncludedNote"), "Content", line.note)
     product = _group(inside, "ram:SpecifiedTradeProduct")
     _text(product, "Name", line.name)
     _text(product, "Description", line.description)

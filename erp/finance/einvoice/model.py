@@ -21,6 +21,8 @@ from typing import Any
 
 from controller.domain.errors import RuleError
 from controller.domain.money import Money, exponent
+from erp.finance.line_notes import note_of
+from erp.finance.words import Words, words_of
 
 _DAY = timedelta(days=1)
 _UNITS = {"day": "DAY", "month": "MON", "GB": "E34", "MB": "4L", "TB": "E35"}
@@ -80,7 +82,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """BG-25. `first_on` and `last_on` are both counted (BT-134, BT-135)."""
+    """BG-25. `first_on` and `last_on` are both counted (BT-134, BT-135); `note` is BT-127."""
 
     number: int
     name: str
@@ -93,6 +95,7 @@ class Line:
     percent: Decimal
     first_on: date
     last_on: date
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,7 @@ def of_content(content: Mapping[str, Any]) -> EInvoice:
     if all(is_off):
         is_off = [False] * len(told)
     lines = [line for line, off in zip(told, is_off, strict=True) if not off]
+    words = words_of(content["locale"])
     found = EInvoice(
         number=content["number"],
         type_code=_TYPES[content["kind"]],
@@ -191,7 +195,7 @@ def of_content(content: Mapping[str, Any]) -> EInvoice:
         buyer=_without_vat(_party(content["buyer"])) if alone else _party(content["buyer"]),
         buyer_reference=content["buyer"]["account_id"],
         iban=content["seller"]["iban"].replace(" ", ""),
-        lines=tuple(_line(n, line, amount(line["net_minor"]), alone) for n, line in enumerate(lines, 1)),
+        lines=tuple(_line(n, line, amount(line["net_minor"]), alone, words) for n, line in enumerate(lines, 1)),
         groups=_groups(content["taxes"], amount, alone),
         net=amount(content["net_minor"]),
         tax=amount(content["tax_minor"]),
@@ -274,7 +278,7 @@ def _shown(category: str, alone: bool) -> str:
     return VAT_EXEMPT if category == NO_VAT and not alone else category
 
 
-def _line(number: int, line: Mapping[str, Any], net: Decimal, alone: bool) -> Line:
+def _line(number: int, line: Mapping[str, Any], net: Decimal, alone: bool, words: Words) -> Line:
     quantity, price = abs(Decimal(line["quantity"])), abs(Decimal(line["unit_price"]))
     unit = _UNITS.get(line["unit"], "C62")
     if not quantity or quantity * price != abs(net):
@@ -293,6 +297,7 @@ def _line(number: int, line: Mapping[str, Any], net: Decimal, alone: bool) -> Li
         percent,
         first_on,
         max(first_on, until_on - _DAY),
+        text(note_of(line, words)),
     )
 
 

@@ -136,6 +136,7 @@ def _category(to: _Writer, inside: Any, category: str, percent: Decimal, exempti
 
 def _line(to: _Writer, inside: Any, line: Line, quantity: str) -> None:
     to.text(inside, "ID", str(line.number))
+    to.text(inside, "Note", line.note)
     to.text(inside, quantity, plain(line.quantity), unitCode=line.unit)
     to.amount(inside, "LineExtensionAmount", line.net)
     period = to.group(inside, "InvoicePeriod")

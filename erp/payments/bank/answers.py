@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from controller.domain.money import Money
 from controller.http.endpoint import PageQuery
 from controller.http.models import Currency, IdText, In, Instant, MoneyIn, MoneyOut, Name, Out
+from erp.finance.books_answers import EntityIn
 from erp.payments.answers import Reason
 from erp.payments.bank.matching import Proposal
 from erp.payments.bank.repository import BankLine, KeptStatement
@@ -25,7 +26,7 @@ Request = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
 LedgerCode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{1,8}$")]
 
 
-class BankAccountIn(In):
+class BankAccountIn(EntityIn):
     """`name` is the holder; `creditor_id` is who we are for direct debits, and may be left empty."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=70, strip_whitespace=True)]
@@ -46,6 +47,7 @@ class BankAccountOut(Out):
     """`closing` is what the bank says last, `ledger` what the books say; `unidentified` what nobody matched."""
 
     bank_account_id: str
+    entity_id: str
     name: str
     iban: str
     bic: str
@@ -63,6 +65,7 @@ class BankAccountOut(Out):
         account = found.account
         return cls(
             bank_account_id=account.bank_account_id,
+            entity_id=account.entity_id,
             name=account.name,
             iban=account.iban,
             bic=account.bic,
@@ -278,11 +281,14 @@ class TransferIn(In):
 
 
 class TransferOut(Out):
+    """`refused` are ids of approved refunds that are not in the file, because their money is gone."""
+
     file_id: str
+    refused: list[str]
 
 
-class TillIn(In):
-    """The name stands in the numbers of its receipts."""
+class TillIn(EntityIn):
+    """The name stands in the numbers of its receipts; its currency is that of the legal entity."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,8}$")]
 
@@ -291,13 +297,20 @@ class TillOut(Out):
     """`holds` is what should be in it; `shift_id` the open shift."""
 
     till_id: str
+    entity_id: str
     name: str
     holds: MoneyOut
     shift_id: str | None
 
     @classmethod
     def of(cls, found: Till) -> TillOut:
-        return cls(till_id=found.till_id, name=found.name, holds=MoneyOut.of(found.holds), shift_id=found.shift_id)
+        return cls(
+            till_id=found.till_id,
+            entity_id=found.entity_id,
+            name=found.name,
+            holds=MoneyOut.of(found.holds),
+            shift_id=found.shift_id,
+        )
 
 
 class TillsOut(Out):

@@ -36,16 +36,17 @@ class ImportedOut(Out):
 
 
 class MemberOut(Out):
-    """A file of an archive: what came of it, or why it was `refused`."""
+    """A file of an archive: what came of it, how many items a pain.002 `rejected`, or why it was `refused`."""
 
     name: str
     imported: ImportedOut | None
     refused: str
+    rejected: int | None
 
     @classmethod
     def of(cls, found: Member) -> MemberOut:
         imported = None if found.imported is None else ImportedOut.of(found.imported)
-        return cls(name=found.name, imported=imported, refused=found.refused)
+        return cls(name=found.name, imported=imported, refused=found.refused, rejected=found.rejected)
 
 
 class ArchiveOut(Out):

@@ -45,19 +45,21 @@ class Identification:
         self._settlement = settlement
         self._sepa = sepa
 
-    async def look(self, conn: AsyncConnection, indexes: dict[str, OpenInvoices], actor: str) -> tuple[int, int]:
+    async def look(
+        self, conn: AsyncConnection, indexes: dict[tuple[str, str], OpenInvoices], actor: str
+    ) -> tuple[int, int]:
         """Look at some new lines; (how many were looked at, how many of them are matched).
 
-        `indexes` keeps the open invoices of each entity from one call to the next.
+        `indexes` keeps the open invoices of each entity and currency from one call to the next.
         """
         found = await repository.lines(conn, state=NEW, limit=_AT_A_TIME)
         count = 0
         for line in found:
             (account,) = await repository.accounts(conn, bank_account_id=line.bank_account_id)
-            if account.entity_id not in indexes:
-                owed = await repository.open_invoices(conn, account.entity_id, account.currency)
-                indexes[account.entity_id] = OpenInvoices(owed)
-            if await self._try(conn, line, indexes[account.entity_id], actor):
+            key = account.entity_id, account.currency
+            if key not in indexes:
+                indexes[key] = OpenInvoices(await repository.open_invoices(conn, *key))
+            if await self._try(conn, line, indexes[key], actor):
                 count += 1
             else:
                 await repository.set_match(conn, line.line_id, OPEN, "", "", self._clock.now(), actor)
@@ -161,7 +163,9 @@ class Identification:
         entity = await self.entity(conn, line)
         at = datetime.combine(line.booked_on, time(12), entity.zone_info).astimezone(UTC)
         reference = f"{line.line_id}/{line.matches + 1}"
-        came = MoneyIn(account_id, line.amount, METHOD, reference, min(at, self._clock.now()), BANK_LINES, parts)
+        came = MoneyIn(
+            account_id, line.amount, METHOD, reference, min(at, self._clock.now()), BANK_LINES, parts, entity.entity_id
+        )
         payment, _ = await self._settlement.receive_in(conn, came, actor=actor)
         await self.matched(conn, line, "payment", payment.payment_id, actor)
 

@@ -34,6 +34,7 @@ from erp.payments.bank.own import ledger_code
 from erp.payments.bank.repository import NEW, BankAccount
 from erp.payments.errors import FileRefused, UnknownBankAccount, WrongState
 from erp.payments.sepa import rows as sepa_rows
+from erp.payments.sepa.report import is_report
 from erp.payments.sepa.service import SepaService
 from erp.payments.settings import PaymentsSettings
 
@@ -58,11 +59,12 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What came of one file of an archive: `imported`, or why it was refused."""
+    """What came of one file of an archive: `imported`, how many items a report `rejected`, or why it was refused."""
 
     name: str
-    imported: Imported | None
-    refused: str
+    imported: Imported | None = None
+    refused: str = ""
+    rejected: int | None = None
 
 
 class StatementReader:
@@ -84,7 +86,7 @@ class StatementReader:
 
     async def look(self, *, actor: str = "system:payments") -> int:
         """Identify every new line, as far as it is certain; how many are matched."""
-        indexes: dict[str, OpenInvoices] = {}
+        indexes: dict[tuple[str, str], OpenInvoices] = {}
         count = 0
         while True:
             async with self._database.begin() as conn:
@@ -107,8 +109,8 @@ class StatementReader:
     async def read_archive(self, raw: bytes, name: str, *, actor: str) -> list[Member]:
         """Import each file of a ZIP archive for itself, in the order of their names; what came of each.
 
-        What is imported stays so when another is refused, and changes nothing when the archive is sent again. Raises
-        FileRefused for what is no archive, or one of too many files.
+        A pain.002 among them is read as such. What is imported stays so when another is refused, and changes nothing
+        when the archive is sent again. Raises FileRefused for what is no archive, or one of too many files.
         """
         packed = archive.members(raw, self._settings.bank_file_octets)
         found: list[Member] = []
@@ -117,10 +119,15 @@ class StatementReader:
             try:
                 if isinstance(content, FileRefused):
                     raise content
-                found.append(Member(title, await self.read(content, f"{name}: {title}"[:120], actor=actor), ""))
+                found.append(await self._member(title, content, name, actor))
             except RuleError as error:
-                found.append(Member(title, None, str(error)))
+                found.append(Member(title, refused=str(error)))
         return found
+
+    async def _member(self, title: str, content: bytes, name: str, actor: str) -> Member:
+        if is_report(content):
+            return Member(title, rejected=await self._sepa.report(content, actor=actor))
+        return Member(title, await self.read(content, f"{name}: {title}"[:120], actor=actor))
 
     async def _store(self, raw: bytes, name: str, actor: str) -> Imported:
         parsed = await self._parsed(raw)

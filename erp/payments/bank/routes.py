@@ -84,6 +84,7 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
             creditor_id=body.creditor_id,
             currency=body.currency,
             actor=call.actor,
+            entity_id=body.entity,
         )
         if body.ledger_code is not None:
             await room.bank.set_ledger_account(made.bank_account_id, body.ledger_code, actor=call.actor)
@@ -125,7 +126,7 @@ def _accounts(room: PaymentsRoom) -> list[Endpoint]:
         Endpoint("POST", "/bank-files", WRITE, read, "Import a camt.053 or camt.054; the same again changes nothing",
                  query=FileQuery, returns=ImportedOut, problems=(413, 415), extra=XML_BODY),
         Endpoint("POST", "/bank-archives", WRITE, read_archive,
-                 "Import each file of a ZIP archive for itself: what came of it, or why it was refused",
+                 "Import each camt or pain.002 of a ZIP archive for itself: what came of it, or why it was refused",
                  query=FileQuery, returns=ArchiveOut, problems=(413, 415), extra=ZIP_BODY),
         Endpoint("GET", "/bank-statements", READ, statements, "Imported statements, the latest first",
                  returns=StatementsOut),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from erp.payments import xml
 from erp.payments.errors import FileRefused
 
+_HEAD = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -26,6 +28,11 @@ class Report:
     rejected: tuple[Rejected, ...]
     blocks: tuple[tuple[str, str], ...]
     """Payment blocks that were rejected as a whole: (their id, reason)."""
+
+
+def is_report(raw: bytes) -> bool:
+    """Whether it says that it is one: its namespace names the message."""
+    return b"pain.002" in raw[:_HEAD]
 
 
 def parse(raw: bytes, limit: int) -> Report:

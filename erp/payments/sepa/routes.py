@@ -206,8 +206,8 @@ def _at_the_bank(room: PaymentsRoom) -> list[Endpoint]:
 def _transfers(room: PaymentsRoom) -> list[Endpoint]:
     async def transfer(call: Call) -> TransferOut:
         body = call.body_as(TransferIn)
-        file_id = await room.transfers.make(body.bank_account_id, body.execute_on, actor=call.actor)
-        return TransferOut(file_id=file_id)
+        made = await room.transfers.make(body.bank_account_id, body.execute_on, actor=call.actor)
+        return TransferOut(file_id=made.file_id, refused=[r.refund_id for r in made.refused])
 
     async def content(call: Call) -> Response:
         file_id = call.path["file_id"]

@@ -18,7 +18,15 @@ from controller.app.revenue_cli import finance_app
 from controller.http import cursor
 from controller.http.endpoint import Endpoint, Principal
 from controller.store.engine import Database
-from erp.finance import adjusting_routes, books_routes, correction_routes, proposal_routes, revenue_routes, tax_routes
+from erp.finance import (
+    adjusting_routes,
+    books_routes,
+    control_routes,
+    correction_routes,
+    proposal_routes,
+    revenue_routes,
+    tax_routes,
+)
 from erp.finance.adjusting import Adjusting
 from erp.finance.proposals import ProposalService
 from tests.support.api import api_client
@@ -30,7 +38,11 @@ FEBRUARY = datetime(2027, 2, 2, 9, tzinfo=UTC)
 
 
 def endpoints(books: Books) -> list[Endpoint]:
-    return [*books_routes.endpoints(books.books), *revenue_routes.endpoints(books.revenue)]
+    return [
+        *books_routes.endpoints(books.books),
+        *revenue_routes.endpoints(books.revenue),
+        *control_routes.endpoints(books.control),
+    ]
 
 
 @pytest.fixture
@@ -126,7 +138,7 @@ REFUSED: list[tuple[str, str, dict[str, Any] | None, int]] = [
     ("GET", "/income-statement?since=2027-01-02&as_of=2027-01-01", None, 422),
     ("GET", "/ledger-export?format=xml", None, 422),
     ("GET", "/revenue-contracts/" + "0" * 32, None, 404),
-    ("GET", "/trial-balance?entity_id=" + "0" * 32, None, 200),
+    ("GET", "/trial-balance?entity_id=" + "0" * 32, None, 404),
     ("GET", "/balance-sheet?entity_id=" + "0" * 32, None, 404),
     ("POST", "/ledger-periods/2026-13/close", {}, 422),
     ("POST", "/ledger-periods/2027-12/close", {}, 422),
@@ -194,6 +206,9 @@ def test_the_books_from_the_command_line(served: dict[str, str]) -> None:
     ]  # fmt: skip
     assert "35.70 EUR" in run("balance-sheet", "--as-of", "2026-11-01")
     assert run("ageing").splitlines()[-1].split()[:3] == ["all", "of", "them"]
+    assert "Nothing was compared yet" in run("controls")
+    assert run("controls", "--now").count(" 0.00 EUR\n") == 7
+    assert "Looked at 2027-02-02" in run("controls")
     assert "open Assets:1-Current-assets:1800-Bank" in run("export", "beancount")
     assert " posted: entry " in run("post", "Tea", "6300=2.50", "1800=-2.50", "--reference", "tea")
     assert run("cash-flow", "--since", "2026-01-01").splitlines()[-1].split() == ["at", "the", "end", "-15.00", "EUR"]
@@ -232,6 +247,9 @@ def test_corrections_and_taxes_from_the_command_line(served: dict[str, str]) -> 
     noted = run(finance_app, "credit", served["invoice"], f"{served['line']}=10.00", *why, "--reference", "c1")
     assert noted.endswith(" CN-2027-000001: -11.90 EUR\n")
     assert run(finance_app, "void", served["invoice"], *why).endswith(" CN-2027-000002: -23.80 EUR\n")
+    back = run(finance_app, "void", noted.split()[0], *why)
+    assert back.endswith(": 11.90 EUR\n"), "the credit note is taken back by a debit note"
+    assert run(finance_app, "creditable", served["invoice"]).split()[-4:] == ["30.00", "EUR", "10.00", "EUR"]
     told = ("--item", "Goodwill", "--reference", "a1", *why)
     assert run(finance_app, "adjust", *told, "--", served["account"], "-5.00").endswith(" CN-2027-000003: -5.95 EUR\n")
     waits = run(finance_app, "post", "Machine", "0400=20000", "1800=-20000", "--reference", "m").split()

@@ -120,10 +120,6 @@ async def test_strange_lines_and_currencies_are_refused(books: Books) -> None:
     for nothing in ("0.00", "-1.00"):
         with pytest.raises(OverCredit):
             await credit(books, made, line_id, nothing, "c")
-    note = await books.corrections.void(made, reason="x", actor="user:anna")
-    (back,) = await books.finance.lines(note.invoice_id)
-    with pytest.raises(OverCredit, match="is a credit itself"):
-        await credit(books, note.invoice_id, back.line_id, None, "d")
 
 
 @pytest.mark.parametrize(
@@ -278,8 +274,6 @@ async def test_corrections_over_http(books: Books) -> None:
         assert (await api.post(f"/invoices/{made}/credit-notes", json=twice)).status_code == 422
         void = await api.post(f"/invoices/{made}/void", json={"reason": "mistake"})
         assert (void.status_code, void.json()["net"]["amount"]) == (201, "-17.50")
-        again = await api.post(f"/invoices/{void.json()['invoice_id']}/void", json={"reason": "mistake"})
-        assert again.status_code == 422
         adjust = {
             "account_id": (await books.finance.invoice(made)).account_id,
             "net": {"amount": "-5.00", "currency": "EUR"},

@@ -22,6 +22,9 @@ async def test_a_credit_note_says_what_of_it_settles_nothing_yet(books: Books) -
             assert (found["open"]["amount"], state_of(found, date(2027, 1, 1))) == (left, state)
             (listed,) = [i for i in (await api.get("/invoices")).json()["items"] if i["invoice_id"] == note]
             assert listed["open"] == found["open"]
+            for asked in ("open", "unapplied", "paid"):
+                fits = (await api.get("/invoices", params={"state": asked})).json()["items"]
+                assert (note in [i["invoice_id"] for i in fits]) is (asked == state), (asked, state)
             await books.issue(account, "5.00")
         (total,) = (await api.get("/invoice-totals")).json()["totals"]
         assert total["open"]["amount"] == "5.95", "what is owed, credits are told apart"

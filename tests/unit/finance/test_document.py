@@ -10,7 +10,7 @@ import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 from reportlab.pdfbase import pdfmetrics
 
-from controller.domain.charge import Charge, ChargeKind
+from controller.domain.charge import Charge, ChargeKind, Missing
 from controller.domain.money import Money
 from erp.finance.document import render
 from erp.finance.einvoice import facturx
 from erp.finance.einvoice.model import of_content
+from erp.finance.line_notes import note_of
 from erp.finance.paper import FONT, printable, register_fonts, text
 from erp.finance.payment_code import epc
 from erp.finance.words import LANGUAGES, texts_of, words_of
@@ -47,6 +48,35 @@ def said(pdf: bytes) -> list[str]:
 def paper(charges: Sequence[Charge], language: str = "en", **changes: Any) -> list[str]:
     buyer = replace(BUYER, contact=replace(BUYER.contact, language=language))
     return said(render(content(charges, buyer=buyer) | changes))
+
+
+def test_bins_that_are_missing_stand_below_their_line_in_every_language() -> None:
+    """The first five of seven gaps, in the account's time; where the clocks are set, with the difference to UTC."""
+    begin = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # the hour from 02:00 comes twice that night
+    gaps = [
+        ("", begin, begin + timedelta(minutes=60)),
+        ("sw1/a", begin + timedelta(hours=3), begin + timedelta(hours=25)),
+    ]
+    gaps += [("", begin + timedelta(days=n), begin + timedelta(days=n, minutes=5)) for n in range(2, 7)]
+    missing = Missing(17, 8640, tuple(gaps))
+    line = replace(charge(3000), missing=missing)
+    for language in LANGUAGES:
+        (page,) = paper([line], language)
+        told, words = " ".join(page.split()), texts_of(language)
+        assert words["missing"].format(bins=17, expected=words_of(language).number(Decimal(8640))).split()[0] in told
+        assert "02:30+02:00" in told
+        assert words["more-missing"].format(count=2).split()[-1] in told
+    note = note_of(content([line])["lines"][0], words_of("en_GB"))
+    assert note.startswith(
+        "17 of 8,640 five-minute values are missing and were left out: 25 Oct 2026 02:30+02:00 – 02:30+01:00; "
+    )
+    assert "port sw1/a 25 Oct 2026 04:30 – 26 Oct 2026 02:30; 27 Oct 2026 01:30 – 01:35" in note
+    assert note.endswith("; and 2 more: see usage")
+    one = replace(line, missing=replace(missing, bins=0, gaps=tuple(gaps[1:2])))
+    assert note_of(content([one])["lines"][0], words_of("en")).startswith(
+        "Five-minute values of single ports are missing: port"
+    )
+    assert note_of(content([charge(100)])["lines"][0], words_of("en")) == ""
 
 
 def test_every_language_says_everything_with_the_same_blanks() -> None:

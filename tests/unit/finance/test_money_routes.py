@@ -190,6 +190,12 @@ async def test_a_credit_or_a_fee_that_is_not_what_it_says_has_faults(
         "its service_id is not that of the line which it takes back",
         "its tax_percent is not that of the line which it takes back",
     ]
+    back = await corrections.void(note.invoice_id, reason="it was right", actor="user:berta")
+    (again,) = await world.finance.lines(back.invoice_id)
+    explained = await world.explainer.explain(again.line_id)
+    assert (explained.intact, explained.steps[0][:38]) == (True, "takes back -2.50 EUR net and -0.48 EUR")
+    assert "decided by user:berta" in explained.steps[1]
+    assert f"{note.number}: {original.number}: " in "\n".join(explained.steps), "down to what the invoice was made of"
     fee = Adjustment(AccountId(line.account_id), Money.exact("5.55", "EUR"), Decimal(19), "Fee", "x", "a1")
     charged = await corrections.adjust(fee, actor="user:berta")
     (row,) = await world.finance.lines(charged.invoice_id)

@@ -16,7 +16,7 @@ from controller.store import outbox
 from erp.finance import receivables
 from erp.finance.chart import BANK, GATEWAY
 from erp.finance.errors import AlreadyTakenBack, NotThatMuch, PaymentMismatch, UnknownInvoice, WriteOffStands
-from erp.finance.receipts import Payment
+from erp.finance.receipts import WRITE_OFF, Payment
 from erp.finance.settlement import MoneyBack, MoneyIn
 from tests.support.finance import NOW, Books
 
@@ -140,13 +140,13 @@ async def test_what_is_written_off_is_a_loss_less_its_tax_and_never_more_than_is
     await receive(books, account, "11.90", "part")
     tax_before = await balance(books, "3806")
     with pytest.raises(NotThatMuch):
-        await books.finance.settlement.write_off(owed, euro("23.81"), relieve_tax=True, reason="x", actor="user:anna")
-    made = await books.finance.settlement.write_off(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna")
+        await books.finance.write_offs.write_off(owed, euro("23.81"), relieve_tax=True, reason="x", actor="user:anna")
+    made = await books.finance.write_offs.write_off(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna")
     assert (made.amount, made.kind, await open_of(books, owed)) == (euro("23.80"), "write-off", 0)
     assert (await balance(books, "6930"), await balance(books, "3806") - tax_before) == (2000, 380)
     assert await balance(books, "1200") == 0
     with pytest.raises(NotThatMuch):
-        await books.finance.settlement.write_off(owed, None, relieve_tax=True, reason="again", actor="user:anna")
+        await books.finance.write_offs.write_off(owed, None, relieve_tax=True, reason="again", actor="user:anna")
 
 
 async def test_a_write_off_sent_twice_under_its_reference_is_done_once(books: Books) -> None:
@@ -155,7 +155,7 @@ async def test_a_write_off_sent_twice_under_its_reference_is_done_once(books: Bo
 
     async def give_up(invoice_id: InvoiceId, amount: str | None, reference: str | None) -> Payment:
         part = None if amount is None else euro(amount)
-        return await books.finance.settlement.write_off(
+        return await books.finance.write_offs.write_off(
             invoice_id, part, relieve_tax=True, reason="insolvent", actor="user:anna", reference=reference
         )
 
@@ -175,13 +175,36 @@ async def test_a_write_off_becomes_no_money_that_could_settle_or_be_sent_back(bo
     account = await books.account()
     owed = await books.issue(account)
     settlement = books.finance.settlement
-    made = await settlement.write_off(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna")
+    made = await books.finance.write_offs.write_off(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna")
     rows, _ = await books.finance.matches(made.payment_id)
     with pytest.raises(WriteOffStands):
         await settlement.unapply(rows[0].allocation_id, actor="user:anna", reason="he paid after all")
     with pytest.raises(WriteOffStands):
         await give_back(books, made.payment_id, "1.00", "r", "", "refund")
     assert (await open_of(books, owed), await balance(books, "1200")) == (0, 0)
+
+
+async def test_a_write_off_taken_back_leaves_the_books_as_they_were(books: Books) -> None:
+    account = await books.account()
+    owed, other = [await books.issue(account) for _ in range(2)]
+    before = {b.code: b.balance for b in await books.books.trial_balance() if b.balance}
+    give_up, take_back = books.finance.write_offs.write_off, books.finance.write_offs.take_back
+    made = await give_up(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna", reference="w-1")
+    for _ in range(2):  # told twice, done once
+        back = await take_back(made.payment_id, reason="it was another customer", actor="user:bob")
+        assert (back.applied, back.reversed, back.unapplied) == ((), euro("35.70"), euro("0.00"))
+    assert {b.code: b.balance for b in await books.books.trial_balance() if b.balance} == before
+    assert (await open_of(books, owed), await open_of(books, other)) == (3570, 3570)
+    await assert_open_items_are_the_ledger(books)
+    with pytest.raises(PaymentMismatch, match="under another reference"):
+        await give_up(owed, None, relieve_tax=True, reason="insolvent", actor="user:anna", reference="w-1")
+    again = await give_up(owed, euro("5.00"), relieve_tax=False, reason="rounding", actor="user:anna")
+    paid = await receive(books, account, "56.40", "late", apply=[(other, euro("35.70"))])
+    await take_back(again.payment_id, reason="it was paid", actor="user:bob")
+    assert await open_of(books, owed) == 3570 - 2070, "what waited settles it at once"
+    with pytest.raises(RuleError, match="money that came"):
+        await take_back(paid, reason="x", actor="user:bob")
+    await assert_open_items_are_the_ledger(books)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -196,7 +219,7 @@ async def test_open_items_are_the_ledger_after_every_step_of_any_interleaving(bo
     for n in range(50):
         amount = Money(chance.randrange(1, 6000), "EUR")
         try:
-            match chance.randrange(10):
+            match chance.randrange(11):
                 case 0 | 1:
                     invoices.append(await books.issue(chance.choice(accounts), str(amount.amount)))
                 case 2:
@@ -219,9 +242,13 @@ async def test_open_items_are_the_ledger_after_every_step_of_any_interleaving(bo
                     paid, owed = chance.choice(payments), chance.choice(invoices)
                     await books.finance.settlement.apply(paid, owed, amount, actor="user:anna")
                 case 7 if invoices:
-                    await books.finance.settlement.write_off(
+                    await books.finance.write_offs.write_off(
                         chance.choice(invoices), amount, relieve_tax=n % 2 == 0, reason="lost", actor="user:anna"
                     )
+                case 10:
+                    known = await books.finance.payments(account_id=None, after=None, limit=500)
+                    lost = chance.choice([p.payment_id for p in known if p.kind == WRITE_OFF])
+                    await books.finance.write_offs.take_back(lost, reason="found", actor="user:anna")
                 case 8 if payments:
                     async with books.database.begin() as conn:
                         await books.finance.settlement.reservations.reserve_in(

@@ -93,6 +93,13 @@ async def test_a_payment_is_matched_moved_and_refunded(till: Till, api: httpx2.A
     assert [r["refund_id"] for r in (await api.get("/refunds", params={"state": "approved"})).json()["items"]] == [
         made["refund_id"]
     ]
+    turned = await api.post(f"/write-offs/{lost.json()['payment_id']}/reverse", json={"reason": "wrong invoice"})
+    assert (turned.status_code, turned.json()["reversals"][0]["kind"]) == (200, "void")
+    assert await till.open_of(invoice) == 570
+    money = await api.post(f"/write-offs/{paid['payment_id']}/reverse", json={"reason": "x"})
+    assert (money.status_code, money.json()["code"]) == (422, "no-write-off")
+    again = await api.post(f"/invoices/{invoice}/write-off", json=given_up | {"reference": "form-2"})
+    assert (again.status_code, await till.open_of(invoice)) == (201, 0)
     await till.assert_sound()
 
 

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
+from controller.domain.errors import RuleError
 from controller.domain.identity import PaymentId
+from controller.store import audit
 from erp.finance.chart import GATEWAY
 from erp.finance.errors import NotThatMuch
 from erp.finance.payment_tables import allocation, reservation
@@ -157,9 +159,30 @@ async def test_a_chargeback_takes_what_was_reserved_and_no_refund_of_it_is_sent(
     other, _ = await till.pay(account, "7.00", "t2")
     sent = await refunds.request(by_bank(PaymentId(other), "7.00"), actor="user:anna")
     await refunds.approve(sent.refund_id, actor="user:bert")
-    await till.room.transfers.make(await our_account(till), date(2026, 11, 23), actor="user:bert")
+    made = await till.room.transfers.make(await our_account(till), date(2026, 11, 23), actor="user:bert")
+    assert [r.refund_id for r in made.refused] == [approved.refund_id]
     states = [(await refunds.get(r.refund_id)).state for r in (approved, sent)]
     assert states == ["refused", "sent"]
+    await till.assert_sound()
+
+
+async def test_where_the_money_of_every_refund_is_gone_there_is_no_file_and_they_stay_refused(till: Till) -> None:
+    account = await till.account()
+    paid, _ = await till.pay(account, "40.00", "t1")
+    refunds, ours = till.room.refunds, await our_account(till)
+    approved = [await refunds.request(by_bank(PaymentId(paid), amount), actor="user:anna") for amount in ("30", "10")]
+    for one in approved:
+        await refunds.approve(one.refund_id, actor="user:bert")
+    await give_back(till, PaymentId(paid), "40.00", "chargeback")
+    with pytest.raises(RuleError, match=r"they are refused \(.*30\.00 EUR to .*ask again"):
+        await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
+    found = [await refunds.get(one.refund_id) for one in approved]
+    assert [(one.state, one.detail != "") for one in found] == [("refused", True)] * 2
+    async with till.database.read() as conn:
+        told = [await audit.about(conn, f"refund:{one.refund_id}", "refund.refuse", limit=1) for one in approved]
+    assert [row[0]["actor"] for row in told] == ["user:bert"] * 2
+    with pytest.raises(RuleError, match="no refund by bank is approved"):
+        await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
     await till.assert_sound()
 
 
@@ -198,6 +221,7 @@ async def test_the_database_refuses_to_spend_a_credit_twice(till: Till) -> None:
 
 
 async def give_back(till: Till, payment_id: PaymentId, amount: str, kind: str) -> None:
+    till.is_sound = False  # no event of the gateway's tells of it
     async with till.database.begin() as conn:
         back = MoneyBack(payment_id, euro(amount), kind, "cb", GATEWAY, "disputed")
         await till.finance.settlement.reverse_in(conn, back, actor="system:test")

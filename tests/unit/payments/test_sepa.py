@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import zipfile
 from datetime import UTC, date, datetime
 from importlib import resources
 
@@ -23,6 +25,7 @@ from erp.payments.sepa.rows import Mandate
 from erp.payments.tables import collection_item
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.en16931 import faults
+from tests.support.pain import rejection
 from tests.support.payments import Till, euro
 
 THEIRS = "DE12500105170648489890"
@@ -233,21 +236,6 @@ async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Til
     await till.assert_sound()
 
 
-def rejection(message_id: str, *items: str, group: str = "PART", block: str = "", reason: str = "AC01") -> bytes:
-    inner = "".join(
-        f"<TxInfAndSts><OrgnlEndToEndId>{i}</OrgnlEndToEndId><TxSts>RJCT</TxSts>"
-        f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf></TxInfAndSts>"
-        for i in items
-    )
-    state = f"<OrgnlPmtInfId>{block}</OrgnlPmtInfId>" + ("<PmtInfSts>RJCT</PmtInfSts>" if block else "")
-    return (
-        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>'
-        "<GrpHdr><MsgId>a</MsgId></GrpHdr>"
-        f"<OrgnlGrpInfAndSts><OrgnlMsgId>{message_id}</OrgnlMsgId><GrpSts>{group}</GrpSts></OrgnlGrpInfAndSts>"
-        f"<OrgnlPmtInfAndSts>{state}{inner}</OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"
-    ).encode()
-
-
 async def test_a_report_rejects_one_item_a_block_or_the_whole_file_once(till: Till) -> None:
     ours = await our_account(till)
     accounts = [await till.account() for _ in range(2)]
@@ -271,6 +259,32 @@ async def test_a_report_rejects_one_item_a_block_or_the_whole_file_once(till: Ti
     for wrong in (b"<a/>", b"<Document><CstmrPmtStsRpt/></Document>"):
         with pytest.raises(FileRefused):
             report.parse(wrong, 1000)
+    await till.assert_sound()
+
+
+async def test_reports_in_an_archive_are_read_beside_statements(till: Till) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    invoice = await till.issue(account)
+    await mandate(till, account, "M-1")
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    members = {
+        "1.xml": rejection(made.message_id, group="RJCT"),
+        "2.xml": rejection("other", group="RJCT"),
+        "3.xml": camt("08", Stmt("0.00", [Entry("1.00", [Tx(text="?")], ref="1")])),
+        "4.xml": b"<pain.002/>",
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+    for rejected in (1, 0):  # the same again changes nothing
+        found = await till.room.statements.read_archive(packed.getvalue(), "x.zip", actor="user:anna")
+        assert [m.rejected for m in found] == [rejected, None, None, None]
+        assert [bool(m.refused) for m in found] == [False, True, False, True]
+        assert found[2].imported is not None
+    assert await open_of(till, invoice) == [3570]
     await till.assert_sound()
 
 
@@ -325,8 +339,8 @@ async def test_refunds_by_bank_go_in_one_valid_file_and_are_done_when_the_statem
     with pytest.raises(RuleError, match="no refund by bank"):
         await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
     await till.room.refunds.approve(asked.refund_id, actor="user:bert")
-    file_id = await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
-    document = assert_valid(await till.room.transfers.content(file_id), files.TRANSFER_FORM)
+    made = await till.room.transfers.make(ours, date(2026, 11, 23), actor="user:bert")
+    document = assert_valid(await till.room.transfers.content(made.file_id), files.TRANSFER_FORM)
     assert (texts(document, "EndToEndId"), texts(document, "CtrlSum")) == ([asked.refund_id], ["80.00"] * 2)
     assert ((await till.room.refunds.get(asked.refund_id)).state, await till.balance("1462")) == ("sent", -8000)
     with pytest.raises(RuleError, match="no refund by bank"):
