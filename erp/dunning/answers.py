@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from controller.http.endpoint import PageQuery
 from controller.http.models import Currency, IdText, In, Instant, MoneyIn, MoneyOut, Out
 from erp.dunning.board import Board, Column
 from erp.dunning.model import Agreement
 from erp.dunning.notice_rows import Notice
 from erp.dunning.repository import PauseRow, PlanRow
+from erp.dunning.service_answers import ServiceOut
 from erp.dunning.standing import Standing
 from erp.finance.books_answers import Day
 
@@ -24,8 +27,10 @@ Segment = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
 class StandingOut(Out):
     """Where an account stands at the end of `day`. `claimed` is what is overdue, not contested and in no plan.
 
-    `stage` is the last step in force, "" for none; `rests` says why nothing happens, where something keeps it from
-    that. `next_on` is the first day on which `next_step` can be taken as things are.
+    `stage` is the last step in force, "" for none; `measure` is what is taken of internet lines, `measures` what is
+    taken by kind of service: on the board and of an account, of the kinds that it has. `rests` says why nothing
+    happens, where something keeps it from that. `next_on` is the first day on which `next_step` can be taken as things
+    are.
     """
 
     account_id: str
@@ -36,6 +41,7 @@ class StandingOut(Out):
     stage: str
     rung: int
     measure: str
+    measures: dict[str, str]
     open: MoneyOut
     overdue: MoneyOut
     disputed: MoneyOut
@@ -49,7 +55,7 @@ class StandingOut(Out):
     proposes: list[str]
 
     @classmethod
-    def of(cls, found: Standing) -> StandingOut:
+    def of(cls, found: Standing, kinds: Collection[ProductKind] = tuple(ProductKind)) -> StandingOut:
         state, money = found.state, found.money
         return cls(
             account_id=found.account_id,
@@ -60,6 +66,7 @@ class StandingOut(Out):
             stage=state.stage,
             rung=state.rung,
             measure=state.measure.value,
+            measures={kind.value: taken.measure.value for kind, taken in state.services.items() if kind in kinds},
             open=MoneyOut.of(money(state.open_minor)),
             overdue=MoneyOut.of(money(state.overdue_minor)),
             disputed=MoneyOut.of(money(state.disputed_minor)),
@@ -183,8 +190,9 @@ class PlanOut(Out):
 
 
 class AccountOut(StandingOut):
-    """With what it follows from, and what was done."""
+    """With what it follows from, and what was done. `services` are those that the account has now."""
 
+    services: list[ServiceOut]
     debts: list[DebtOut]
     pauses: list[PauseOut]
     plans: list[PlanOut]
@@ -207,13 +215,13 @@ class ColumnOut(Out):
     accounts: list[StandingOut]
 
     @classmethod
-    def of(cls, column: Column) -> ColumnOut:
+    def of(cls, column: Column, board: Board) -> ColumnOut:
         return cls(
             stage=column.stage,
             rung=column.rung,
             count=column.count,
             totals=[MoneyOut.of(total) for total in column.totals],
-            accounts=[StandingOut.of(found) for found in column.shown],
+            accounts=[StandingOut.of(found, board.kinds.get(found.account_id, ())) for found in column.shown],
         )
 
 
@@ -252,7 +260,7 @@ class BoardOut(Out):
         last = board.last_run
         return cls(
             day=board.day,
-            columns=[ColumnOut.of(column) for column in board.columns],
+            columns=[ColumnOut.of(column, board) for column in board.columns],
             complete=board.complete,
             notices_waiting=board.notices.get("waiting", 0) + board.notices.get("sending", 0),
             notices_uncertain=board.notices.get("uncertain", 0),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from controller.domain.identity import AccountId
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from erp.dunning.model import COLLECTIONS
 from erp.dunning.service import DunningService
 from erp.dunning.standing import Standing
@@ -37,6 +39,8 @@ class Column:
 class Board:
     day: date
     columns: Sequence[Column]
+    kinds: Mapping[AccountId, Collection[ProductKind]]
+    """Of what each account that is shown has."""
     complete: bool
     notices: Mapping[str, int]
     last_run: Any
@@ -54,8 +58,9 @@ class BoardService:
         for standing in found:
             by_stage[_column_of(standing)].append(standing)
         columns = [_column(stage, rung, members) for (rung, stage), members in sorted(by_stage.items())]
+        kinds = await self._dunning.kinds([s.account_id for c in columns for s in c.shown if s.state.restricts])
         runs = await self._dunning.runs(1)
-        return Board(day, columns, complete, await self._counts(), runs[0] if runs else None)
+        return Board(day, columns, kinds, complete, await self._counts(), runs[0] if runs else None)
 
     async def to_collect(self) -> list[Standing]:
         """Accounts whose claim is proposed to be handed over, and was not yet."""

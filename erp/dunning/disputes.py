@@ -25,7 +25,8 @@ from controller.store.engine import Database
 from erp.dunning import repository
 from erp.dunning.errors import AlreadyEnded, DisputeRefused, UnknownDispute
 from erp.dunning.model import disputed_of, policy_on, working_day
-from erp.dunning.service import DunningService, changed
+from erp.dunning.records import changed
+from erp.dunning.service import DunningService
 from erp.dunning.tables import dispute, evidence
 from erp.finance.corrections import CorrectionService
 from erp.finance.crediting import Gross

@@ -7,15 +7,19 @@ whoever did it and in whichever order. What is kept is what cannot be undone: wh
 which day (`Taken`). Steps are taken one after the other and never on one day, each only when the account was told of
 the one before: nights that were missed, or a clock that leapt, postpone a ladder; they never make it skip a rung or say
 one twice.
+
+What a rung takes depends on the kind of the service: an internet line may be slowed down while television is off and
+the telephone works. `State.services` says it for each kind of which something is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from controller.domain.restriction import FREE, Measure, Restriction
+from controller.domain.price import ProductKind
+from controller.domain.restriction import FREE, SERVICES, Measure, Restriction
 from controller.domain.service import SpeedProfile
 
 TERMINATION, COLLECTIONS = "termination", "collections"
@@ -31,7 +35,8 @@ class Step:
     """One rung. It is taken `days` after the due day at the earliest, and `gap_days` after the rung before was told.
 
     `minimum_minor` is what the account must owe overdue for it to be taken, and to stay in force. `notice` is the text
-    that is sent, "" for none; `fee_minor` is charged for it once per invoice.
+    that is sent, "" for none; `fee_minor` is charged for it once per invoice. `services` says what it takes of services
+    of some kinds, in place of what follows from `measure`.
     """
 
     name: str
@@ -42,6 +47,16 @@ class Step:
     minimum_minor: int = 0
     fee_minor: int = 0
     proposes: str = ""
+    services: tuple[tuple[ProductKind, Measure], ...] = ()
+
+    def measure_of(self, kind: ProductKind) -> Measure:
+        """Of a kind that nobody named, internet has the measure; other services are there until it is a suspension."""
+        for named, measure in self.services:
+            if named is kind:
+                return measure
+        if kind is ProductKind.INTERNET:
+            return self.measure
+        return Measure.SUSPEND if self.measure is Measure.SUSPEND and kind in SERVICES else Measure.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +180,26 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is taken of an account's services of a kind, and whether a suspended one is billed on."""
+
+    restriction: Restriction = FREE
+    billed: bool = True
+
+    @property
+    def measure(self) -> Measure:
+        return self.restriction.measure
+
+
+UNTOUCHED = Treatment()
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Where an account stands on a day. `stage` is its highest rung in force, "" for none; amounts are minor units.
 
-    `next_on` is the first day on which a step can be taken as things are; None when nothing is going to happen.
+    `services` has the kinds of service of which something is taken. `next_on` is the first day on which a step can be
+    taken as things are; None when nothing is going to happen.
     """
 
     day: date
@@ -179,16 +210,29 @@ class State:
     oldest_on: date | None = None
     rung: int = 0
     stage: str = ""
-    restriction: Restriction = FREE
-    bill_suspended: bool = True
+    services: Mapping[ProductKind, Treatment] = field(default_factory=dict)
     proposes: frozenset[str] = frozenset()
     rests: tuple[str, ...] = ()
     due: tuple[Due, ...] = ()
     next_step: str = ""
     next_on: date | None = None
 
+    def of(self, kind: ProductKind) -> Treatment:
+        return self.services.get(kind, UNTOUCHED)
+
+    @property
+    def restricts(self) -> bool:
+        """Whether anything is taken of anything."""
+        return bool(self.services)
+
+    @property
+    def restriction(self) -> Restriction:
+        """Of internet lines."""
+        return self.of(ProductKind.INTERNET).restriction
+
     @property
     def measure(self) -> Measure:
+        """Of internet lines."""
         return self.restriction.measure
 
 
@@ -255,7 +299,6 @@ def state_on(day: date, facts: Facts) -> State:
     standing = [(claim.policy, number, step) for claim in claims for number, step in claim.in_force(day, total)]
     _, rung, top = max(standing, key=lambda f: (f[1], f[2].measure.rank), default=(None, 0, None))
     in_force = [] if any(p.lifts for p in pauses) else standing
-    restriction, bills = _strictest(in_force)
     due, coming = ((), []) if pauses else _coming(day, every, facts.is_working)
     next_on, next_step = min(coming, default=(None, ""))
     return State(
@@ -267,8 +310,7 @@ def state_on(day: date, facts: Facts) -> State:
         oldest_on=min((debt.since for debt in overdue), default=None),
         rung=rung,
         stage="" if top is None else top.name,
-        restriction=restriction,
-        bill_suspended=bills,
+        services=_treatments(in_force),
         proposes=frozenset(step.proposes for _, _, step in in_force if step.proposes),
         rests=tuple(dict.fromkeys([p.kind for p in pauses] + (["plan"] if agreed else []))),
         due=due,
@@ -297,13 +339,16 @@ def _claim(debt: Debt, day: date, facts: Facts, agreed: Collection[str]) -> _Cla
     return _Claim(debt, policy, minor, told, max(ended, default=debt.since))
 
 
-def _strictest(in_force: Sequence[tuple[Policy, int, Step]]) -> tuple[Restriction, bool]:
-    """The strictest measure, and whether a suspended service is billed on under the policy that imposed it."""
-    policy, _, step = max(in_force, key=lambda f: f[2].measure.rank, default=(None, 0, None))
-    if policy is None or step is None or step.measure is Measure.NONE:
-        return FREE, True
-    profile = policy.throttle if step.measure is Measure.THROTTLE else None
-    return Restriction(step.measure, profile), policy.bill_suspended
+def _treatments(in_force: Sequence[tuple[Policy, int, Step]]) -> dict[ProductKind, Treatment]:
+    """The strictest measure for each kind, and whether it is billed on under the policy that imposed that."""
+    found = {}
+    for kind in ProductKind if in_force else ():
+        policy, _, step = max(in_force, key=lambda f: f[2].measure_of(kind).rank)
+        measure = step.measure_of(kind)
+        if measure is not Measure.NONE:
+            profile = policy.throttle if measure is Measure.THROTTLE else None
+            found[kind] = Treatment(Restriction(measure, profile), policy.bill_suspended)
+    return found
 
 
 def _coming(

@@ -28,8 +28,10 @@ from erp.dunning.errors import NoticeSettled, UnknownNotice
 from erp.dunning.mail import Mail, Mailer, Never, NotNow, Unclear
 from erp.dunning.model import disputed_of, policy_on
 from erp.dunning.notice_rows import EMAIL, LETTER, NOTICES, SENT, UNCERTAIN, WAITING, Notice
-from erp.dunning.service import ACTOR, DunningService, changed, step_told
+from erp.dunning.records import ACTOR, changed, step_told
+from erp.dunning.service import DunningService
 from erp.dunning.standing import Standing
+from erp.finance.issuing import entity_of
 
 log = structlog.get_logger()
 
@@ -196,8 +198,9 @@ class NoticeService:
                 await self._withdraw(conn, found, why, now)
                 return None
             entity = await self._crm.entity(standing.customer.entity_id)
+            iban = self._iban if entity.iban is None else entity.iban
             content = letter.content_of(
-                standing, found.text, _fees(standing, steps), seller=entity, iban=self._iban, locale=found.locale
+                standing, found.text, _fees(standing, steps), seller=entity, iban=iban, locale=found.locale
             )
             written = letter.canonical(content)
             claimed = await notice_rows.claim(conn, found, written.content, written.sha256, self._process, now)
@@ -205,7 +208,7 @@ class NoticeService:
 
     async def _withdraw(self, conn: AsyncConnection, found: Notice, why: str, now: datetime) -> None:
         customer = await self._crm.customer_of_in(conn, found.account_id)
-        today = local_date(now, customer.account.zone_info)
+        today = local_date(now, (await entity_of(conn, customer.entity_id)).zone_info)
         await notice_rows.withdraw(conn, found.notice_id, why, now, today)
         SETTLED.labels(found.channel, notice_rows.WITHDRAWN).inc()
         after = {"notice_id": found.notice_id, "text": found.text, "why": why}

@@ -4,7 +4,10 @@
      "throttle": {"downstream_kbps": 1000, "upstream_kbps": 256}, "rejected_days": 7,
      "steps": [{"name": "reminder", "days": 3, "notice": "reminder"},
                {"name": "suspension", "days": 30, "gap_days": 7, "measure": "suspend", "notice": "suspension",
-                "minimum": "20.00", "fee": "5.00"}]}
+                "minimum": "20.00", "fee": "5.00", "services": {"voice": "none"}}]}
+
+`measure` is what a step takes of internet lines; where it is suspend, of all other services too. `services` says it for
+kinds of product one by one, and what it says of a kind holds on the steps that follow until another one says otherwise.
 
 A version is never changed: another one takes its place from a day on, for what becomes due from then on.
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -21,7 +25,8 @@ from itertools import pairwise
 from typing import Any
 
 from controller.domain.money import Money
-from controller.domain.restriction import Measure
+from controller.domain.price import ProductKind
+from controller.domain.restriction import Measure, measures_of
 from controller.domain.service import SpeedProfile
 from controller.domain.units import KBPS
 from erp.dunning.errors import PolicyRefused
@@ -49,11 +54,11 @@ DEFAULT: Mapping[str, Any] = {
         {"name": "garden", "days": 24, "gap_days": 5, "measure": "garden", "notice": "garden", "minimum": "20.00"},
         {
             "name": "suspension", "days": 38, "gap_days": 10, "measure": "suspend", "notice": "suspension",
-            "minimum": "20.00",
+            "minimum": "20.00", "services": {"voice": "none", "bundle": "none"},
         },
         {
             "name": "termination", "days": 60, "gap_days": 14, "measure": "suspend", "notice": "termination",
-            "minimum": "50.00", "proposes": "termination",
+            "minimum": "50.00", "proposes": "termination", "services": {"voice": "suspend", "bundle": "suspend"},
         },
         {
             "name": "collections", "days": 90, "gap_days": 14, "measure": "suspend", "notice": "collections",
@@ -61,7 +66,7 @@ DEFAULT: Mapping[str, Any] = {
         },
     ],
 }  # fmt: skip
-"""For segments that nobody wrote a ladder for."""
+"""For segments that nobody wrote a ladder for. A telephone calls for help, so it goes last; a bundle may hold one."""
 
 
 def read(
@@ -73,16 +78,11 @@ def read(
     found = written.get("steps")
     if not isinstance(found, list) or len(found) > _MAX_STEPS:
         raise PolicyRefused(f"steps is a list of at most {_MAX_STEPS}")
-    steps = tuple(_step(step, n, currency) for n, step in enumerate(found, 1))
-    for n, (before, after) in enumerate(pairwise(steps), 2):
-        if after.days < before.days:
-            raise PolicyRefused(f"step {n} ({after.name}) comes before the one it follows: its days are fewer")
-        if after.measure.rank < before.measure.rank:
-            raise PolicyRefused(f"step {n} ({after.name}) is milder than the one it follows")
-    if len({step.name for step in steps}) < len(steps):
-        raise PolicyRefused("two steps have one name")
+    steps = tuple(_along([_step(step, n, currency) for n, step in enumerate(found, 1)]))
+    _check_order(steps)
     throttle = _speed(written.get("throttle"))
-    if throttle is None and any(step.measure is Measure.THROTTLE for step in steps):
+    taken = {measure for step in steps for measure in (step.measure, step.measure_of(ProductKind.INTERNET))}
+    if throttle is None and Measure.THROTTLE in taken:
         raise PolicyRefused("a step throttles, and throttle does not say to which speed")
     return Policy(
         policy_id,
@@ -135,11 +135,34 @@ def segment_name(text: str) -> str:
     return text
 
 
+def _along(steps: Sequence[Step]) -> Iterator[Step]:
+    """Each step with all that was said of some kind of service until then."""
+    said: dict[ProductKind, Measure] = {}
+    for step in steps:
+        said |= dict(step.services)
+        yield replace(step, services=tuple(said.items()))
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    for n, (before, after) in enumerate(pairwise(steps), 2):
+        if after.days < before.days:
+            raise PolicyRefused(f"step {n} ({after.name}) comes before the one it follows: its days are fewer")
+        if after.measure.rank < before.measure.rank:
+            raise PolicyRefused(f"step {n} ({after.name}) is milder than the one it follows")
+        for kind in ProductKind:
+            if after.measure_of(kind).rank < before.measure_of(kind).rank:
+                raise PolicyRefused(f"step {n} ({after.name}) is milder to {kind.value} than the one it follows")
+    if len({step.name for step in steps}) < len(steps):
+        raise PolicyRefused("two steps have one name")
+    if steps and any(steps[0].measure_of(kind) is not Measure.NONE for kind in ProductKind):
+        raise PolicyRefused("the first step restricts nobody: people are reminded before")
+
+
 def _step(written: object, n: int, currency: str) -> Step:
     where = f"step {n}"
     if not isinstance(written, Mapping):
         raise PolicyRefused(f"{where} is an object")
-    _only(written, {"name", "days", "gap_days", "measure", "notice", "minimum", "fee", "proposes"}, where)
+    _only(written, {"name", "days", "gap_days", "measure", "notice", "minimum", "fee", "proposes", "services"}, where)
     name, notice, proposes = (_text(written, key) for key in ("name", "notice", "proposes"))
     if not _NAME.match(name):
         raise PolicyRefused(f"{where}: name is small letters, digits and hyphens, at most 32")
@@ -151,8 +174,6 @@ def _step(written: object, n: int, currency: str) -> Step:
         measure = Measure(_text(written, "measure") or "none")
     except ValueError:
         raise PolicyRefused(f"{where}: measure is one of {', '.join(m.value for m in Measure)}") from None
-    if measure is not Measure.NONE and n == 1:
-        raise PolicyRefused("the first step restricts nobody: people are reminded before")
     gap_days = _days(written, "gap_days", 1)
     if n > 1 and gap_days < 1:
         raise PolicyRefused(f"{where}: gap_days is at least 1: two steps never fall on one day")
@@ -165,7 +186,21 @@ def _step(written: object, n: int, currency: str) -> Step:
         _minor(written, "minimum", currency),
         _minor(written, "fee", currency),
         proposes,
+        _services(written.get("services", {}), where),
     )
+
+
+def _services(written: object, where: str) -> tuple[tuple[ProductKind, Measure], ...]:
+    if not isinstance(written, Mapping):
+        raise PolicyRefused(f'{where}: services is an object such as {{"voice": "none", "tv": "suspend"}}')
+    known = {kind.value: measures_of(kind) for kind in ProductKind if len(measures_of(kind)) > 1}
+    for kind, measure in written.items():
+        if kind not in known:
+            raise PolicyRefused(f"{where}: nothing can be taken of {kind!r}; services may name {', '.join(known)}")
+        if measure not in [possible.value for possible in known[kind]]:
+            can = ", ".join(possible.value for possible in known[kind])
+            raise PolicyRefused(f"{where}: of {kind} can be taken {can}, not {measure!r}")
+    return tuple((ProductKind(kind), Measure(measure)) for kind, measure in written.items())
 
 
 def _only(written: Mapping[str, Any], known: set[str], where: str) -> None:

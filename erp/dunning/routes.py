@@ -39,6 +39,7 @@ from erp.dunning.answers import (
 from erp.dunning.board import BoardService, claims_csv
 from erp.dunning.notices import NoticeService
 from erp.dunning.service import DunningService
+from erp.dunning.service_answers import ServiceOut
 
 
 def endpoints(dunning: DunningService, board: BoardService, notices: NoticeService) -> list[Endpoint]:
@@ -52,9 +53,10 @@ def _accounts(dunning: DunningService, board: BoardService) -> list[Endpoint]:
     async def account(call: Call) -> AccountOut:
         account_id = AccountId(call.path["account_id"])
         found = await dunning.standing(account_id, call.query_as(StandingQuery).day)
-        day = found.state.day
+        day, services = found.state.day, await dunning.services(found)
         return AccountOut(
-            **StandingOut.of(found).model_dump(),
+            **StandingOut.of(found, {served.kind for served, _ in services}).model_dump(),
+            services=[ServiceOut.of(served, taken) for served, taken in services],
             debts=[
                 DebtOut(
                     invoice_id=d.invoice_id, number=d.number, since=d.since, open=MoneyOut.of(found.money(d.open_minor))

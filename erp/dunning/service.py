@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
-from controller.domain.events import DunningChanged, DunningStepTold
-from controller.domain.identity import AccountId, InvoiceId, new_id
+from controller.domain.identity import AccountId, new_id
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from controller.store import audit, outbox
 from controller.store.engine import Database
 from erp.crm.hierarchy import children_in
@@ -24,12 +24,14 @@ from erp.crm.service import CrmService
 from erp.dunning import calendar, notice_rows, repository
 from erp.dunning import policy as ladders
 from erp.dunning.errors import AlreadyEnded, PlanRefused, PolicyKnown, PolicyRefused, UnknownPause, UnknownPlan
-from erp.dunning.model import Due, Policy, policy_on, working_day
+from erp.dunning.model import Due, Policy, Treatment, policy_on, working_day
 from erp.dunning.notice_rows import Notice
+from erp.dunning.records import changed, record_step, step_row, step_told
 from erp.dunning.repository import PauseRow, PlanRow
-from erp.dunning.standing import Standing, standings, versions_of
+from erp.dunning.standing import Standing, standings, stricter, versions_of
+from erp.finance.issuing import entity_of
+from erp.orders.served import Served, served
 
-ACTOR = "system:dunning"
 HOLD, PROMISE, COLLECTIONS = "hold", "promise", "collections"
 _ONE_DAY = timedelta(days=1)
 
@@ -63,7 +65,8 @@ class DunningService:
 
     async def standing_in(self, conn: AsyncConnection, account_id: AccountId, day: date | None = None) -> Standing:
         customer = await self._crm.customer_of_in(conn, account_id)
-        day = day or local_date(self._clock.now(), customer.account.zone_info)
+        if day is None:
+            day = local_date(self._clock.now(), (await entity_of(conn, customer.entity_id)).zone_info)
         return (await standings(conn, [account_id], day))[account_id]
 
     async def lock_in(self, conn: AsyncConnection, account_id: AccountId) -> None:
@@ -89,6 +92,19 @@ class DunningService:
             await repository.lock_account(conn, account_id)
         found = await standings(conn, ids, day) if ids else {}
         return [found[account_id] for account_id in ids]
+
+    async def services(self, found: Standing) -> list[tuple[Served, Treatment]]:
+        """What the account has now, and what is taken of each by the standing: its own, or that of its parent."""
+        async with self._database.read() as conn:
+            above = await self.blocking_parent_in(conn, found)
+            services = await served(conn, [found.account_id], self._clock.now())
+        return [(s, stricter(found, above, s.kind).state.of(s.kind)) for s in services if not s.ended]
+
+    async def kinds(self, account_ids: Collection[AccountId]) -> Mapping[AccountId, Collection[ProductKind]]:
+        """Of what these accounts have now."""
+        async with self._database.read() as conn:
+            services = await served(conn, account_ids, self._clock.now())
+        return {i: {s.kind for s in services if s.account_id == i} for i in account_ids}
 
     async def owing(self, day: date, *, after: str = "", limit: int) -> list[AccountId]:
         """Accounts with something overdue, by id."""
@@ -120,23 +136,10 @@ class DunningService:
             made = Notice.fresh(standing.customer, top.step.notice, today, now, await self._locale(conn, standing))
             await notice_rows.add(conn, made)
             notice_id = made.notice_id
-        rows = [_step_row(d, standing, notice_id if d.step.notice else None, now) for d in due]
+        rows = [step_row(d, standing, notice_id if d.step.notice else None, now) for d in due]
         await repository.add_steps(conn, rows)
         for d in due:
-            await audit.record(
-                conn,
-                now=now,
-                actor=ACTOR,
-                action="dunning.step",
-                subject=f"account:{account_id}",
-                after={
-                    "invoice": d.debt.number,
-                    "step": d.step.name,
-                    "measure": d.step.measure.value,
-                    "overdue": str(standing.money(state.claimed_minor)),
-                    "policy": f"{d.policy.segment} {d.policy.version}",
-                },
-            )
+            await record_step(conn, d, standing, now)
         told = [
             step_told(standing, d.debt.invoice_id, d.step.name, d.step.fee_minor, now) for d in due if not d.step.notice
         ]
@@ -388,56 +391,3 @@ class DunningService:
         after: Mapping[str, Any],
     ) -> None:
         await changed(conn, self._clock.now(), account_id, cause, actor, reason, before, after)
-
-
-async def changed(
-    conn: AsyncConnection,
-    now: datetime,
-    account_id: str,
-    cause: str,
-    actor: str,
-    reason: str | None,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any],
-) -> None:
-    """Audit a decision about an account, and have its state looked at anew."""
-    await audit.record(
-        conn,
-        now=now,
-        actor=actor,
-        action=f"dunning.{cause}",
-        subject=f"account:{account_id}",
-        before=None if before is None else dict(before),
-        after=dict(after),
-        reason=reason,
-    )
-    event = DunningChanged(event_id=new_id(now), at=now, actor=actor, account_id=AccountId(account_id), cause=cause)
-    await outbox.append(conn, event)
-
-
-def step_told(standing: Standing, invoice_id: str, name: str, fee_minor: int, now: datetime) -> DunningStepTold:
-    return DunningStepTold(
-        event_id=new_id(now),
-        at=now,
-        actor=ACTOR,
-        account_id=standing.account_id,
-        invoice_id=InvoiceId(invoice_id),
-        step=name,
-        fee_minor=fee_minor,
-        currency=standing.customer.account.currency,
-    )
-
-
-def _step_row(due: Due, standing: Standing, notice_id: str | None, now: datetime) -> dict[str, Any]:
-    return {
-        "step_id": new_id(now),
-        "account_id": standing.account_id,
-        "invoice_id": due.debt.invoice_id,
-        "since_on": due.debt.since,
-        "number": due.number,
-        "name": due.step.name,
-        "policy_id": due.policy.policy_id,
-        "taken_on": standing.state.day,
-        "taken_at": now,
-        "notice_id": notice_id,
-    }

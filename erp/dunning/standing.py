@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import AccountId
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from erp.crm import repository as parties
 from erp.crm.model import Customer
 from erp.dunning import calendar, repository
@@ -34,6 +35,13 @@ class Standing:
 
     def money(self, minor: int) -> Money:
         return Money(minor, self.customer.account.currency)
+
+
+def stricter(one: Standing, other: Standing | None, kind: ProductKind) -> Standing:
+    """The one that takes more of services of a kind; the first where both take the same."""
+    if other is None or other.state.of(kind).measure.rank <= one.state.of(kind).measure.rank:
+        return one
+    return other
 
 
 async def standings(conn: AsyncConnection, account_ids: Collection[AccountId], day: date) -> dict[AccountId, Standing]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -74,10 +74,15 @@ class ItemEndIn(In):
 
 
 class ItemQuery(PageQuery):
+    """With `suspended` those alone that are kept from their customers: for who serves them, and missed an event."""
+
     account_id: IdText | None = None
+    suspended: bool = False
 
 
 class ItemOut(Out):
+    """While it is suspended (`suspended_since`), whoever serves it keeps it from its customer."""
+
     item_id: str
     account_id: str
     reference: str
@@ -87,31 +92,41 @@ class ItemOut(Out):
     ordered_at: Instant
     held_since: Instant
     ended_at: Instant | None
+    suspended_since: Instant | None
 
     @classmethod
-    def of(cls, item: Item) -> ItemOut:
-        return cls(**{name: getattr(item, name) for name in cls.model_fields})
+    def of(cls, item: Item, suspended_since: datetime | None) -> ItemOut:
+        return cls(suspended_since=suspended_since, **{name: getattr(item, name) for name in _FIELDS})
+
+
+_FIELDS = [name for name in ItemOut.model_fields if name != "suspended_since"]
 
 
 def endpoints(items: ItemService) -> list[Endpoint]:
+    async def told(item: Item) -> ItemOut:
+        return ItemOut.of(item, (await items.suspended([item.item_id])).get(item.item_id))
+
     async def add(call: Call) -> ItemOut:
-        return ItemOut.of(await items.add(call.body_as(ItemIn).request(), actor=call.actor))
+        return await told(await items.add(call.body_as(ItemIn).request(), actor=call.actor))
 
     async def index(call: Call) -> Page:
         query = call.query_as(ItemQuery)
-        found = await items.items(query.account_id, query.last(str), query.rows)
-        return Page.of(found, query, lambda item: (str(item.item_id),), ItemOut.of)
+        found = await items.items(query.account_id, query.last(str), query.rows, suspended=query.suspended)
+        since = await items.suspended([item.item_id for item in found])
+        return Page.of(
+            found, query, lambda item: (str(item.item_id),), lambda item: ItemOut.of(item, since.get(item.item_id))
+        )
 
     async def show(call: Call) -> ItemOut:
-        return ItemOut.of(await items.item(ItemId(call.path["item_id"])))
+        return await told(await items.item(ItemId(call.path["item_id"])))
 
     async def change(call: Call) -> ItemOut:
         body = call.body_as(ItemChangeIn)
         found = await items.change(ItemId(call.path["item_id"]), body.offer, body.quantity, body.on, actor=call.actor)
-        return ItemOut.of(found)
+        return await told(found)
 
     async def end(call: Call) -> ItemOut:
-        return ItemOut.of(await items.end(ItemId(call.path["item_id"]), call.body_as(ItemEndIn).on, actor=call.actor))
+        return await told(await items.end(ItemId(call.path["item_id"]), call.body_as(ItemEndIn).on, actor=call.actor))
 
     return [
         Endpoint(

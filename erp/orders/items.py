@@ -7,7 +7,7 @@ charged once is charged once. An item that belongs to a line ends with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from controller.store.engine import Database
 from erp.catalog.service import CatalogService
 from erp.crm.model import Customer
 from erp.crm.service import CrmService
-from erp.orders import repository
+from erp.orders import repository, suspensions
 from erp.orders.errors import BadTime, KeyReused, NoItem, NoSubscription, NotAllowed, NotAnItem, NothingToChange
 from erp.orders.selling import Offer, sold
 from erp.orders.tables import item
@@ -115,7 +115,8 @@ class ItemService:
     async def on_service_terminated(self, conn: AsyncConnection, event: ServiceTerminated) -> None:
         """The items of a line end with it."""
         query = select(item).where(item.c.subscription_id == event.subscription_id, item.c.ended_at.is_(None))
-        for row in (await conn.execute(query)).all():
+        # All before the first entry of the audit log: that is the order in which dunning takes them.
+        for row in (await conn.execute(query.order_by(item.c.item_id).with_for_update())).all():
             found = _item(row)
             await self._end(conn, found, max(event.at, found.changed_at), event.actor)
 
@@ -124,8 +125,17 @@ class ItemService:
         async with self._database.read() as conn:
             return await self._get(conn, item_id)
 
-    async def items(self, account_id: str | None, after: str | None, limit: int) -> Sequence[Item]:
+    async def suspended(self, item_ids: Collection[ItemId]) -> dict[str, datetime]:
+        """Since when those of these items are suspended that are."""
+        async with self._database.read() as conn:
+            return await suspensions.since(conn, item_ids)
+
+    async def items(
+        self, account_id: str | None, after: str | None, limit: int, *, suspended: bool = False
+    ) -> Sequence[Item]:
         query = select(item).order_by(item.c.item_id).limit(limit)
+        if suspended:
+            query = query.where(item.c.item_id.in_(suspensions.IN_FORCE))
         if account_id is not None:
             query = query.where(item.c.account_id == account_id)
         if after is not None:

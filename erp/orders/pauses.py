@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -25,8 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.clock import Clock, local_date
 from controller.domain.events import ServicePaused
 from controller.domain.identity import AccountId, ItemId, PauseId, ServiceId, SubscriptionId, new_id
+from controller.domain.price import ProductKind
 from controller.store import audit, outbox
 from controller.store.engine import Database
+from erp.catalog.tables import offering, version
 from erp.crm.service import CrmService
 from erp.orders import repository
 from erp.orders.errors import BadTime, NoPause, NoSubscription, NotAllowed
@@ -36,6 +38,7 @@ from erp.orders.tables import subscription as subscriptions
 
 _FARTHEST_DAYS = 366
 """How far from today a pause may begin or end: a slip in the year is no order."""
+_DAY = timedelta(days=1)
 
 
 class PauseKind(StrEnum):
@@ -49,7 +52,7 @@ class PauseKind(StrEnum):
 class PauseRequest:
     """`until_on` None is until further notice. With `service_off` nobody can log in on these days.
 
-    `with_items` pauses the fees of the line's items too.
+    `with_items` pauses the fees of the line's items too, those of `item_kinds` alone where kinds are named.
     """
 
     subscription_id: SubscriptionId
@@ -60,6 +63,7 @@ class PauseRequest:
     reason: str = ""
     service_off: bool = True
     with_items: bool = True
+    item_kinds: frozenset[ProductKind] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,8 @@ class PauseService:
             changed_at=now,
         )
         await self._refuse_overlap(conn, made)
-        for each in [made, *(await self._of_items(conn, made, now) if request.with_items else [])]:
+        items = await self._of_items(conn, made, request.item_kinds, now) if request.with_items else []
+        for each in [made, *items]:
             await conn.execute(insert(pause).values({name: getattr(each, name) for name in LinePause.__slots__}))
             await self._tell(conn, None, each, actor)
         return made
@@ -230,18 +235,25 @@ class PauseService:
 
     async def due(self) -> list[tuple[LinePause, bool]]:
         """Pauses whose line is in use and should not be, or the other way round: (pause, should it be off today)."""
-        today = local_date(self._clock.now(), (await self._crm.entity()).zone_info)
+        now = self._clock.now()
+        # Nowhere is it more than a day earlier or later than in UTC; each account's own day decides below.
+        first, last = now.date() - _DAY, now.date() + _DAY
         active = subscriptions.c.state == SubscriptionState.ACTIVE.value
-        off = and_(pause.c.first_on <= today, or_(pause.c.until_on.is_(None), pause.c.until_on > today), active)
+        off = and_(pause.c.first_on <= last, or_(pause.c.until_on.is_(None), pause.c.until_on > first), active)
+        on = not_(and_(pause.c.first_on <= first, or_(pause.c.until_on.is_(None), pause.c.until_on > last), active))
         query = (
             _off()
             .join(subscriptions, subscriptions.c.subscription_id == pause.c.subscription_id)
-            .where(or_(and_(off, pause.c.off_since.is_(None)), and_(not_(off), pause.c.off_since.is_not(None))))
+            .where(or_(and_(off, pause.c.off_since.is_(None)), and_(on, pause.c.off_since.is_not(None))))
             .order_by(pause.c.pause_id)
+            .add_columns(active.label("is_active"))
         )
         async with self._database.read() as conn:
-            found = [_pause(row) for row in await conn.execute(query)]
-        return [(one, one.off_since is None) for one in found]
+            rows = (await conn.execute(query)).all()
+            customers = await self._crm.customers_of_in(conn, {AccountId(row.account_id) for row in rows})
+        today = {i: local_date(now, customer.account.zone_info) for i, customer in customers.items()}
+        found = [(one := _pause(row), row.is_active and one.in_force(today[one.account_id])) for row in rows]
+        return [(one, off) for one, off in found if off == (one.off_since is None)]
 
     async def set_off(self, pause_id: PauseId, *, off: bool, actor: str) -> None:
         """The network was seen to have the line out of use, or in use again."""
@@ -292,9 +304,17 @@ class PauseService:
             if first < until:
                 raise NotAllowed(f"pause {other.pause_id} of that kind lies on {first} already: end it, or move it")
 
-    async def _of_items(self, conn: AsyncConnection, made: LinePause, now: datetime) -> list[LinePause]:
+    async def _of_items(
+        self, conn: AsyncConnection, made: LinePause, kinds: frozenset[ProductKind] | None, now: datetime
+    ) -> list[LinePause]:
         """The same for each item of the line that is held on a day of the pause."""
         query = select(item.c.item_id, item.c.ended_at).where(item.c.subscription_id == made.subscription_id)
+        if kinds is not None:
+            query = (
+                query.join(version, version.c.version_id == item.c.version_id)
+                .join(offering, offering.c.offering_id == version.c.offering_id)
+                .where(offering.c.kind.in_([kind.value for kind in kinds]))
+            )
         return [
             replace(
                 made,

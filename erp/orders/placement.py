@@ -26,7 +26,7 @@ from controller.domain.identity import (
     new_id,
 )
 from controller.domain.ports import Secret
-from controller.domain.service import Attachment, DesiredService, OnuAttachment
+from controller.domain.service import Attachment, DesiredService, OnuAttachment, SpeedProfile
 from controller.domain.tariff import TariffVersion
 from controller.store import audit, outbox
 from controller.store.engine import Database
@@ -121,6 +121,8 @@ class _Draft:
     customer: Customer
     tariff_before: TariffVersion | None
     tariff: TariffVersion
+    profile: SpeedProfile
+    """That of `tariff`: what has none is refused here, since an order of it would wait for ever."""
 
 
 RefuseTariff = Callable[[AsyncConnection, ServiceId, TariffVersion], Awaitable[None]]
@@ -151,7 +153,8 @@ class OrderPlacement:
         self._inventory = inventory
 
     async def place(self, request: Request, *, actor: str, repeat: Repeat | None = None) -> Placed:
-        """Accept an order. Raises the errors of orders, catalog, inventory and crm; then nothing was written."""
+        """Accept an order. Raises NoLine for what has no speed, and the errors of orders, catalog, inventory and crm;
+        then nothing was written."""
         now = self._clock.now()
         order_id = OrderId(new_id(now))
         try:
@@ -170,7 +173,7 @@ class OrderPlacement:
         ends = draft.action is Action.DELETE
         return Preview(
             draft.action,
-            desired_service(draft.subscription, draft.tariff.profile, present=not ends),
+            desired_service(draft.subscription, draft.profile, present=not ends),
             draft.tariff_before,
             None if ends else draft.tariff,
         )
@@ -206,13 +209,13 @@ class OrderPlacement:
         customer = await self._crm.customer_of_in(conn, subscription.account_id)
         before = await self._catalog.tariff_in(conn, subscription.version_id)
         if isinstance(request, DeleteRequest):
-            return _Draft(Action.DELETE, subscription, customer, before, before)
+            return _Draft(Action.DELETE, subscription, customer, before, before, before.profile)
         tariff = await sold(conn, self._catalog, request.offer, customer, now)
         if tariff.version_id == before.version_id:
             raise NothingToChange(f"the subscription has version {tariff.number} of {tariff.offering_name} already")
         if self.refuse_tariff is not None:
             await self.refuse_tariff(conn, subscription.service_id, tariff)
-        return _Draft(Action.MODIFY, subscription, customer, before, tariff)
+        return _Draft(Action.MODIFY, subscription, customer, before, tariff, tariff.profile)
 
     async def _draft_add(self, conn: AsyncConnection, request: AddRequest, now: datetime) -> _Draft:
         customer = await self._crm.customer_of_in(conn, request.account_id)
@@ -231,7 +234,7 @@ class OrderPlacement:
             attachments=tuple(map(_canonical, request.attachments)),
             ordered_at=now,
         )
-        return _Draft(Action.ADD, subscription, customer, None, tariff)
+        return _Draft(Action.ADD, subscription, customer, None, tariff, tariff.profile)
 
     async def _write(
         self,

@@ -97,14 +97,6 @@ async def list_subscriptions(
     return await _subscriptions(conn, query)
 
 
-async def active_subscriptions(conn: AsyncConnection, account_id: AccountId) -> Sequence[Subscription]:
-    """Every active one of an account, oldest first."""
-    query = select(subscription).where(
-        subscription.c.account_id == account_id, subscription.c.state == SubscriptionState.ACTIVE.value
-    )
-    return await _subscriptions(conn, query.order_by(subscription.c.subscription_id))
-
-
 async def accounts_of_services(conn: AsyncConnection, service_ids: Sequence[str]) -> set[AccountId]:
     """The accounts of active subscriptions that these services carry."""
     query = select(subscription.c.account_id).where(

@@ -134,10 +134,6 @@ class OrderService:
                 conn, account_id=account_id, service_id=service_id, after=after, limit=limit
             )
 
-    async def active_in(self, conn: AsyncConnection, account_id: AccountId) -> Sequence[Subscription]:
-        """The lines that an account has, in the caller's transaction."""
-        return await repository.active_subscriptions(conn, account_id)
-
     async def accounts_in(self, conn: AsyncConnection, service_ids: Sequence[str]) -> set[AccountId]:
         """Whose active lines these services are."""
         return await repository.accounts_of_services(conn, service_ids)

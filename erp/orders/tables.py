@@ -1,7 +1,7 @@
 """Tables of orders and subscriptions.
 
 What must never be true at once is refused by unique indexes: two open orders of one subscription, one username on two
-living subscriptions, two orders for one idempotency key.
+living subscriptions, two orders for one idempotency key, two suspensions of one item.
 """
 
 from __future__ import annotations
@@ -97,6 +97,29 @@ pause = Table(
     Index("ix_orders_pause_first_on", "first_on"),
 )
 """Days, [first_on, until_on), on which a line (or with it an item) is out of use, or not charged, or both."""
+
+suspension = Table(
+    "orders_suspension",
+    metadata,
+    Column("suspension_id", Id, primary_key=True, comment="To billing the id of a pause."),
+    Column("item_id", Id, ForeignKey("orders_item.item_id"), nullable=False),
+    Column("account_id", Id, ForeignKey("crm_account.account_id"), nullable=False, index=True),
+    Column("since", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("billed", Boolean, nullable=False),
+    Column("first_on", Date, nullable=False),
+    Column("until_on", Date),
+    Column("reason", String(200), nullable=False),
+)
+"""Times in which an item was kept from its customer. Where it is not billed, on the days [first_on, until_on)."""
+_IN_FORCE = text("ended_at IS NULL")
+Index(
+    "uq_orders_suspension_item_id",
+    suspension.c.item_id,
+    unique=True,
+    sqlite_where=_IN_FORCE,
+    postgresql_where=_IN_FORCE,
+)
 
 order = Table(
     "orders_order",

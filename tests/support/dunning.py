@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from controller.app.bus import Bus
-from controller.domain.events import DunningChanged, InvoiceIssued, PaymentReceived, PaymentReversed, ReceivablesChanged
+from controller.domain.events import (
+    DunningChanged,
+    InvoiceIssued,
+    ItemHeld,
+    PaymentReceived,
+    PaymentReversed,
+    ReceivablesChanged,
+    ServiceTerminated,
+)
 from controller.domain.identity import (
     AccountId,
     BillRunId,
     InvoiceId,
+    ItemId,
     OfferingVersionId,
     ServiceId,
     SubscriptionId,
@@ -22,6 +32,7 @@ from controller.domain.identity import (
 )
 from controller.domain.money import Money
 from controller.domain.ports import Secret
+from controller.domain.price import ProductKind
 from controller.provisioning.service import ProvisioningService
 from controller.store.engine import Database
 from controller.store.jobs import Jobs
@@ -37,12 +48,17 @@ from erp.dunning.service import DunningService
 from erp.dunning.standing import Standing
 from erp.inventory.service import InventoryService
 from erp.orders import repository as orders
+from erp.orders.items import ItemRequest, ItemService
 from erp.orders.model import Subscription, SubscriptionState
 from erp.orders.pauses import PauseService
+from erp.orders.selling import Offer
+from erp.orders.served import served
 from erp.orders.service import OrderService
+from erp.orders.suspensions import Suspensions
 from radius.vendors.mark import read_class
 from tests.support.finance import Books, made_entity
 from tests.support.isp import TERMS
+from tests.support.plans import plan_of
 from tests.support.radius import GOLD, RecordingRoom, recording_room, secret_box
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -84,8 +100,11 @@ class DunningWorld:
         box = secret_box(directory)
         self.catalog, stock = CatalogService(database, self.clock), InventoryService(database, self.clock)
         self._sold: OfferingVersionId | None = None
+        self._offered: dict[ProductKind, Offer] = {}
         self.orders = OrderService(database, self.clock, box, catalog=self.catalog, inventory=stock)
         self.pauses = PauseService(database, self.clock, crm=self.books.crm)
+        self.items = ItemService(database, self.clock, crm=self.books.crm, catalog=self.catalog)
+        self.suspensions = Suspensions(self.clock)
         self.jobs = Jobs(database.url, directory)
         self.measures = (
             None if provisioning is None
@@ -99,12 +118,21 @@ class DunningWorld:
             restricting=self.room.restricting,
             orders=self.orders,
             pauses=self.pauses,
+            suspensions=self.suspensions,
             zone=BERLIN,
             devices=self.measures,
         )
         changes = (PaymentReceived, PaymentReversed, ReceivablesChanged, DunningChanged)
         heard = dict.fromkeys(changes, self.work.on_account_changed) | {InvoiceIssued: self.work.on_invoice_issued}
-        self._bus = Bus(database, self.clock, {"dunning": heard})
+        self._bus = Bus(
+            database,
+            self.clock,
+            {
+                "dunning": heard,
+                "dunning-items": {ItemHeld: self.work.on_item_held},
+                "items": {ServiceTerminated: self.items.on_service_terminated},
+            },
+        )
 
     def sender(self, process: str = "headend-1") -> NoticeService:
         return NoticeService(
@@ -144,6 +172,28 @@ class DunningWorld:
             made = await self.catalog.create_offering(Product("Fibre 100"), TERMS, actor=ANNA)
             self._sold = made.versions[0].tariff.version_id
         return self._sold
+
+    async def item(
+        self, account_id: AccountId, kind: ProductKind, *, line: ServiceId | None = None, fee: str = "10.00"
+    ) -> ItemId:
+        """One of an offering that is called like its kind, made with the first of them."""
+        if kind not in self._offered:
+            terms = replace(TERMS, speed=None, plan=plan_of(fee), effective_on=date(2026, 1, 1))
+            made = await self.catalog.create_offering(Product(kind.value, kind=kind), terms, actor=ANNA)
+            self._offered[kind] = Offer(offering_id=made.offering_id)
+        subscription_id = None
+        if line is not None:
+            known = await self.orders.subscriptions(account_id=account_id, service_id=line, after=None, limit=1)
+            subscription_id = known[0].subscription_id
+        reference = f"{kind.value}-{new_id(self.clock.now())[-6:]}"
+        request = ItemRequest(account_id, reference, self._offered[kind], subscription_id=subscription_id)
+        return (await self.items.add(request, actor=ANNA)).item_id
+
+    async def item_measures(self, account_id: AccountId) -> dict[str, str]:
+        """Of each item by its kind, as it is, "none" or "suspend"."""
+        async with self.database.read() as conn:
+            found = await served(conn, [account_id], self.clock.now())
+        return {s.kind.value: "suspend" if s.suspension else "none" for s in found if s.item_id and not s.ended}
 
     async def invoice(self, account_id: AccountId, net: str = "50.00") -> InvoiceId:
         """Of 1.19 × net, due in two weeks."""

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from controller.domain.identity import AccountId, SubscriptionId
+from controller.domain.price import ProductKind
 from controller.domain.restriction import Measure
 from controller.store import audit
 from controller.store.engine import Database
@@ -90,6 +91,19 @@ async def test_a_pause_that_is_ended_while_a_payment_frees_the_line(world: Dunni
     assert world.login_gets("anna") == GOLD.name
     (ended,) = await world.pauses.pauses(account_id=account, limit=9)
     assert ended.until_on == ending
+
+
+async def test_an_item_that_ends_while_dunning_suspends_it(world: DunningWorld) -> None:
+    account = await world.customer()
+    item_id = await world.item(account, ProductKind.TV)
+    await world.invoice(account)
+    await world.nights(account, date(2026, 12, 22))
+    world.move_to(date(2026, 12, 23))
+    await behind_the_audit_log(world, lambda: world.look(account), lambda: world.items.end(item_id, None, actor=ANNA))
+    await world.deliver()
+    assert (await world.items.item(item_id)).ended_at is not None
+    async with world.database.read() as conn:
+        assert await world.suspensions.accounts_in(conn) == set()
 
 
 async def test_a_company_and_its_site_are_looked_at_at_once(world: DunningWorld) -> None:

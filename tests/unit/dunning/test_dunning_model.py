@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.domain.restriction import Measure, Restriction
+from controller.domain.price import ProductKind
+from controller.domain.restriction import SERVICES, Measure, Restriction, measures_of
 from erp.dunning import calendar
 from erp.dunning.errors import PolicyRefused
 from erp.dunning.model import Agreement, Debt, Disputed, Facts, Pause, Policy, State, Taken, state_on, working_day
@@ -274,6 +275,12 @@ def policy_of(**changed: object) -> Policy:
     return read({**DEFAULT, **changed}, policy_id="p", segment="s", currency="EUR", version=1, effective_on=FIRST)
 
 
+def said_of(*services: object, measure: str = "garden") -> dict[str, object]:
+    """A reminder, and steps that say this of services."""
+    steps = [{"name": f"s{n}", "days": 9 + n, "measure": measure, "services": said} for n, said in enumerate(services)]
+    return {"steps": [{"name": "first", "days": 1}, *steps]}
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -289,6 +296,16 @@ def policy_of(**changed: object) -> Policy:
         ({"throttle": None}, "does not say to which speed"),
         ({"throttle": {"downstream_kbps": 0, "upstream_kbps": 1}}, "above 0"),
         ({"steps": "all of them"}, "is a list"),
+        ({"steps": [{"name": "a", "days": 1, "services": {"tv": "suspend"}}]}, "first step restricts nobody"),
+        (said_of({"tea": "none"}), "nothing can be taken of 'tea'"),
+        (said_of({"rental": "suspend"}), "nothing can be taken of 'rental'"),
+        (said_of({"voice": "throttle"}), "of voice can be taken none, suspend, not 'throttle'"),
+        (said_of({"tv": "garden"}), "of tv can be taken"),
+        (said_of({"tv": ["suspend"]}), "of tv can be taken"),
+        (said_of(["tv"]), "services is an object"),
+        (said_of({"tv": "suspend"}, {"tv": "none"}), "milder to tv"),
+        (said_of({"internet": "garden"}, {"internet": "throttle"}), "milder to internet"),
+        ({"throttle": None, **said_of({"internet": "throttle"}, measure="none")}, "does not say to which speed"),
     ],
 )
 def test_a_ladder_that_cannot_be_climbed_is_refused_in_words(changed: dict[str, object], said: str) -> None:
@@ -304,3 +321,52 @@ def test_nobody_is_reminded_on_the_day_on_which_an_invoice_is_due() -> None:
     ]
     before = state_on(due_on, facts_on(due_on, [Invoice("I", due_on, 5_000)], policies=[at_once]))
     assert (before.next_step, before.next_on, before.overdue_minor) == ("reminder", date(2026, 12, 2), 0)
+
+
+def test_what_a_step_says_of_a_kind_holds_until_another_says_otherwise_and_the_rest_follows_its_measure() -> None:
+    silent = policy_of(**said_of({}, measure="suspend"))
+    assert {kind for kind in ProductKind if silent.steps[1].measure_of(kind) is Measure.SUSPEND} == SERVICES
+    with pytest.raises(PolicyRefused, match="milder to voice"):  # suspended already: it is to be spared in time
+        policy_of(**said_of({}, {"voice": "none"}, measure="suspend"))
+    spared = policy_of(**said_of({"voice": "none"}, {}, {"voice": "suspend"}, measure="suspend"))
+    assert [step.measure_of(ProductKind.VOICE).value for step in spared.steps] == ["none", "none", "none", "suspend"]
+    assert [step.measure_of(ProductKind.RENTAL).value for step in spared.steps] == ["none"] * 4
+
+
+@st.composite
+def ladders(draw: st.DrawFn) -> Policy:
+    """Of steps that say something of some services; never milder than before."""
+    measures, said, steps = list(Measure), {}, [{"name": "first", "days": 1}]
+    named = draw(st.lists(st.sampled_from(sorted(SERVICES)), unique=True))
+    rank = 0
+    for n in range(draw(st.integers(1, 6))):
+        rank = draw(st.integers(rank, len(measures) - 1))
+        for kind in named:
+            possible = measures_of(kind)
+            said[kind] = draw(st.integers(said.get(kind, 0), len(possible) - 1))
+        services = {kind.value: measures_of(kind)[said[kind]].value for kind in named}
+        step = {"name": f"s{n}", "days": 2 + n, "measure": measures[rank].value, "services": services}
+        steps.append(step | {"minimum": draw(st.sampled_from(["0.00", "5.00", "30.00"]))})
+    return policy_of(steps=steps, minimum="0.00")
+
+
+@settings(max_examples=60, deadline=None)
+@given(ladders(), st.integers(100, 9_000))
+def test_along_a_ladder_no_kind_of_service_is_ever_treated_milder_and_settling_gives_all_of_it_back(
+    ladder: Policy, owed: int
+) -> None:
+    invoice, facts = Invoice("I", FIRST, owed), Facts([ladder], ())
+    before: dict[ProductKind, int] = {}
+    for night in every_night(FIRST, 40):
+        facts, state = after_the_night(
+            state_on(night, replace(facts, debts=facts_on(night, [invoice]).debts, is_working=BERLIN)),
+            replace(facts, debts=facts_on(night, [invoice]).debts, is_working=BERLIN),
+        )
+        ranks = {kind: state.of(kind).measure.rank for kind in ProductKind}
+        assert all(ranks[kind] >= before.get(kind, 0) for kind in ProductKind)
+        assert all(state.of(kind).measure in measures_of(kind) for kind in ProductKind)
+        before = ranks
+    free = state_on(night, replace(facts, debts=()))
+    assert (free.restricts, dict(free.services)) == (False, {})
+    lifted = state_on(night, replace(facts, pauses=[Pause("promise", FIRST, None, lifts=True)]))
+    assert not lifted.restricts

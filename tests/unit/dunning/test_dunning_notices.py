@@ -11,9 +11,13 @@ import pytest
 from sqlalchemy import text
 
 from controller.store.engine import Database
+from erp.crm.entities import EntityFacts, EntityService
+from erp.crm.model import Contact
 from erp.dunning.errors import NoticeSettled
 from erp.dunning.mail import Never, NotNow, Unclear
 from tests.support.dunning import ANNA, DunningWorld, dunning_world
+
+AUSTRIAN = "AT611904300234573201"
 
 
 @pytest.fixture
@@ -131,3 +135,28 @@ async def test_a_notice_that_cannot_be_written_is_left_to_a_person_and_keeps_no_
     (notice,) = await world.notices.page(account_id=broken, state="uncertain", after=None, limit=9)
     assert "KeyError" in (notice.words or "")
     assert len(world.mail.sent) == 1
+
+
+async def test_a_letter_names_the_legal_entity_of_the_customer_and_the_account_that_one_is_paid_to(
+    world: DunningWorld,
+) -> None:
+    facts = EntityFacts("Testnetz Austria GmbH", "Europe/Vienna", "EUR", "de_AT", "AT", "Ring 1", "", AUSTRIAN)
+    other, _ = await EntityService(world.database, world.clock).create(facts, actor=ANNA)
+    told = {}
+    for whose in (None, other.entity_id):
+        contact = Contact("Anna", address="Gasse 2")
+        customer = await world.books.crm.create_customer(contact, actor=ANNA, entity_id=whose)
+        account = customer.account.account_id
+        await world.invoice(account)
+        told[account] = (
+            ("Testnetz GmbH", "DE02120300000000202051") if whose is None else ("Testnetz Austria GmbH", AUSTRIAN)
+        )
+    world.move_to(date(2026, 11, 18))
+    for account, (name, iban) in told.items():
+        await world.look(account)
+        while await world.notices.work():
+            pass
+        (letter,) = await world.notices.page(account_id=account, state="sent", after=None, limit=9)
+        _, content = await world.notices.show(letter.notice_id)
+        assert content is not None
+        assert (content["seller"]["name"], content["seller"]["iban"]) == (name, iban)
