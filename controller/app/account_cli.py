@@ -51,6 +51,22 @@ def anchor(
         print(f"subscription {row['subscription_id']}: from {row['from_on']} on, the days until then by their share")
 
 
+@account_app.command("usage-link")
+def usage_link(account: Account, days: Annotated[int, typer.Option(help="How long it opens.")] = 90) -> None:
+    """Make a link by which the customer sees the account's usage; it is shown this once."""
+    with opened() as api:
+        made = api.post(f"/accounts/{account}/usage-links", {"days": days})
+    print(f"{api.url}{made['path']}\nopens until {made['expires_at']}; link {made['link_id']}")
+
+
+@account_app.command("withdraw-usage-link")
+def withdraw_usage_link(link: Annotated[str, typer.Argument(help="Its id, as it was told.")]) -> None:
+    """The link opens nothing any more."""
+    with opened() as api:
+        found = api.post(f"/usage-links/{link}/withdraw", {})
+    print(f"link {found['link_id']} of account {found['account_id']} is withdrawn since {found['withdrawn_at']}")
+
+
 @account_app.command("contract-notices")
 def contract_notices(
     state: Annotated[str, typer.Option(help="waiting, sent, withdrawn or uncertain; all without one.")] = "",

@@ -33,10 +33,12 @@ from controller.domain.identity import AccountId, BillRunId
 from controller.workflows.assurance_nights import AssuranceNights
 from controller.workflows.bill_run import BillRuns
 from controller.workflows.certify import Certifier
+from controller.workflows.customer_usage import CustomerUsage
 from controller.workflows.explain import Explainer
 from controller.workflows.leakage import Leakage
 from controller.workflows.prepaid import PrepaidSales
 from controller.workflows.prepaid_notices import PrepaidNotices
+from controller.workflows.prepaid_subledger import prepaid_subledger
 from controller.workflows.preview import Previews
 from controller.workflows.reconciliation import Reconciliation
 from erp.finance.control import ControlAccounts
@@ -44,6 +46,7 @@ from erp.finance.prepayments import Prepayments
 from erp.finance.vouchers import Receipts
 from erp.orders.repository import versions_of_service as ordered_versions
 from erp.orders.sales import OrderedSales
+from erp.payments import subledgers
 from radius.accounting.holders import SessionHolders
 from radius.live import LiveAccess
 
@@ -52,8 +55,7 @@ class Money:
     """Mediation, rating, billing, and the bill run that joins them with finance."""
 
     def __init__(self, base: Foundation, erp: Erp) -> None:
-        zone = ZoneInfo(base.settings.entity_zone)
-        settings = BillingSettings(zone=zone)
+        settings = BillingSettings(zone=ZoneInfo(base.settings.entity_zone))
         self.mediation = MediationService(base.database, base.clock, base.usage, settings)
         self.billing = BillingService(base.database, base.clock, erp.catalog, settings)
         holders = SessionHolders()
@@ -66,7 +68,8 @@ class Money:
         self.trials = PriceTrials(base.database, base.clock, settings)
         self.revenue = RecurringRevenue(base.database, base.clock, settings)
         self.reader = BillingReader(base.database)
-        self.explainer = Explainer(erp.finance, self.billing, base.usage, zone)
+        self.customer_usage = CustomerUsage(erp.usage_links, erp.crm, self.accounts, self.reader, erp.finance)
+        self.explainer = Explainer(erp.finance, self.billing, base.usage)
         self.checks = ChecksService(base.database, base.clock, settings, catalog=erp.catalog, sales=OrderedSales())
         book = RunBook(base.database, base.clock)
         self.certifier = Certifier(base.database, base.clock, base.box, book, erp.finance, base.usage)
@@ -102,6 +105,7 @@ class Prepaid:
             base.database, base.clock, base.usage, erp.catalog, network.radius.crediting, settings
         )
         self.balances.plans.ordered = ordered_versions
+        self.balances.barring.reason = erp.suspensions.barred_in
         erp.placement.refuse_tariff = self.balances.plans.refuse
         closing = PrepaidClosing(base.database, base.clock, self.balances)
         self.counter = PrepaidCounter(base.database, base.clock, base.usage, self.balances, closing)
@@ -147,5 +151,12 @@ class Assurance:
             series=base.series,
             access=network.provisioning,
         )
-        control = ControlAccounts(base.clock, erp.crm, erp.books)
-        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation, control.look)
+        self.control = ControlAccounts(
+            base.database,
+            base.clock,
+            erp.crm,
+            erp.books,
+            [*subledgers.SUBLEDGERS, prepaid_subledger(erp.crm)],
+            [subledgers.by_hand],
+        )
+        self.nights = AssuranceNights(base.clock, zone, self.leakage, self.reconciliation, self.control.nightly)

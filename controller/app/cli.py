@@ -28,6 +28,7 @@ from controller.app.collecting_cli import payments_app
 from controller.app.corrections_cli import tax_app
 from controller.app.customers_cli import customer_app, invoice_app
 from controller.app.dunning_cli import dunning_app
+from controller.app.entity_cli import entity_app
 from controller.app.holding_cli import account_app
 from controller.app.migration import migrate as migrate_schema
 from controller.app.nas_cli import nas_app
@@ -67,6 +68,7 @@ app.add_typer(dunning_app, name="dunning")
 app.add_typer(billing_app, name="billing")
 app.add_typer(account_app, name="account")
 app.add_typer(prepaid_app, name="prepaid")
+app.add_typer(entity_app, name="entity")
 app.add_typer(customer_app, name="customer")
 app.add_typer(invoice_app, name="invoice")
 app.add_typer(reseller_app, name="reseller")

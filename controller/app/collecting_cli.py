@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from controller.app.catalogue_cli import money
-from controller.app.payments_cli import payments_app
 from controller.app.remote import Json, opened
+from controller.app.settling_cli import payments_app
 
 __all__ = ["payments_app"]
 

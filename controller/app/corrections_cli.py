@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from controller.app.entity_cli import Whose, of_entity
 from controller.app.finance_cli import connected, finance_app, money, table
 
 tax_app = typer.Typer(no_args_is_help=True, help="Rates, exemptions, tax areas and levies of a running controller.")
@@ -34,7 +35,7 @@ def credit(
     reason: Reason,
     reference: Reference,
 ) -> None:
-    """Credit lines of a document, never more than they say."""
+    """Credit lines of a document, or take back those of a credit note; never more than they say."""
     wanted = []
     for one in line:
         line_id, _, net = one.partition("=")
@@ -46,7 +47,7 @@ def credit(
 
 @finance_app.command()
 def void(invoice: Document, reason: Reason) -> None:
-    """Take back all that is left of a document, by a credit note."""
+    """Take back all that is left of a document, by a credit note; of a credit note by a debit note."""
     with connected() as api:
         _print_document(api.post(f"/invoices/{invoice}/void", {"reason": reason}))
 
@@ -135,10 +136,10 @@ def refuse(proposal: Proposed, reason: Reason) -> None:
 
 
 @tax_app.command()
-def rates() -> None:
+def rates(entity: Whose = "") -> None:
     """At what each class of tax is taxed, where and since when."""
     with connected() as api:
-        found = api.get("/tax-rates")["rates"]
+        found = api.get("/tax-rates", **of_entity(api, entity))["rates"]
     rows = [(r["agreed"], r["area"] or "everywhere", r["since"], r["percent"]) for r in found]
     table(("class", "area", "since", "percent"), rows, left=3)
 
@@ -149,11 +150,12 @@ def rate(
     percent: Annotated[str, typer.Argument(help="At what it is taxed from then on.")],
     since: SinceDay,
     area: Annotated[str, typer.Option(help="Only there, such as ES-CN.")] = "",
+    entity: Whose = "",
 ) -> None:
     """A class of tax changes on a day."""
     body = {"agreed": agreed, "percent": percent, "since": since} | ({"area": area} if area else {})
     with connected() as api:
-        made = api.post("/tax-rates", body)
+        made = api.post("/tax-rates", body | of_entity(api, entity))
     print(f"{made['agreed']} % is {made['percent']} % since {made['since']}")
 
 
@@ -204,10 +206,10 @@ def exempt(
 
 
 @tax_app.command()
-def levies() -> None:
+def levies(entity: Whose = "") -> None:
     """Communications taxes of the built-in table."""
     with connected() as api:
-        found = api.get("/levy-rules")["rules"]
+        found = api.get("/levy-rules", **of_entity(api, entity))["rules"]
     rows = [(r["code"], r["area"] or "everywhere", r["since"], r["rate"], " ".join(r["upon"])) for r in found]
     table(("levy", "area", "since", "rate", "also upon"), rows, left=5)
 
@@ -223,12 +225,13 @@ def levy(
     authority: Annotated[str, typer.Option(help="To whom it is paid.")] = "",
     kind: Annotated[list[str] | None, typer.Option(help="Kinds of product; none is all.")] = None,
     upon: Annotated[list[str] | None, typer.Option(help="Levies that it is levied on, too.")] = None,
+    entity: Whose = "",
 ) -> None:
     """A communications tax begins or changes on a day."""
     body: dict[str, Any] = {"code": code, "name": name, "since": since, "percent": percent, "per_line": per_line}
     body |= {"authority": authority, "kinds": kind or [], "upon": upon or []} | ({"area": area} if area else {})
     with connected() as api:
-        made = api.post("/levy-rules", body)
+        made = api.post("/levy-rules", body | of_entity(api, entity))
     print(f"{made['code']}: {made['rate']} since {made['since']}")
 
 

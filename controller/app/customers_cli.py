@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from controller.app.catalogue_cli import money
+from controller.app.entity_cli import entity_id
 from controller.app.remote import Json, opened
 from controller.domain.money import Money
 
@@ -16,7 +17,7 @@ invoice_app = typer.Typer(no_args_is_help=True, help="Invoices and credit notes:
 
 Document = Annotated[str, typer.Argument(help="Id of an invoice or credit note.")]
 File = Annotated[Path, typer.Argument(help="Where to write it.")]
-State = Annotated[Literal["open", "overdue", "paid"] | None, typer.Option(help="Which.")]
+State = Annotated[Literal["open", "overdue", "unapplied", "paid"] | None, typer.Option(help="Which.")]
 
 
 @customer_app.command("list")
@@ -24,7 +25,7 @@ def customers(search: Annotated[str, typer.Argument(help="Part of a name, an e-m
     """Customers, each with its account."""
     with opened() as api:
         for row in api.all("/customers", **({"q": search} if search else {})):
-            print(f"{row['customer_id']}  account {row['account_id']}  {row['name']}  {row['email']}")
+            print(f"{row['customer_id']}  account {row['account_id']}  {row['name']}  {row['email']}  {row['zone']}")
 
 
 @customer_app.command()
@@ -36,16 +37,20 @@ def add(
     language: Annotated[str, typer.Option(help="Of documents, such as de.")] = "",
     tax_id: Annotated[str, typer.Option(help="Of a business.")] = "",
     currency: Annotated[str, typer.Option(help="Else that of the legal entity.")] = "",
+    entity: Annotated[str, typer.Option(help="Name or id of a legal entity; else the first.")] = "",
+    zone: Annotated[str, typer.Option(help="By whose days it is billed for good, such as Pacific/Apia.")] = "",
 ) -> None:
     """A new customer with an account."""
     told = {
         "email": email, "phone": phone, "address": address, "language": language, "tax_id": tax_id,
-        "currency": currency,
+        "currency": currency, "zone": zone,
     }  # fmt: skip
     body: Json = {"name": name} | {key: value for key, value in told.items() if value}
     with opened() as api:
+        if entity:
+            body["entity_id"] = entity_id(api, entity)
         made = api.post("/customers", body)
-    print(f"{made['customer_id']}  account {made['account_id']}")
+    print(f"{made['customer_id']}  account {made['account_id']}, in {made['zone']}")
 
 
 @invoice_app.command("list")

@@ -28,7 +28,8 @@ def board() -> None:
     for column in found["columns"]:
         print(f"{column['stage']}: {column['count']}, {', '.join(_money(t) for t in column['totals'])}")
         for row in column["accounts"]:
-            print(f"  {row['account_id']}  {row['days_over']:>4} days  {_money(row['claimed']):>14}  {_what(row)}")
+            owes = f"{row['days_over']:>4} days  {_money(row['claimed']):>14}"
+            print(f"  {row['account_id']}  {owes}  {_what(row)}{_taken(row)}")
     failed = found["last_run"]["failed"] if found["last_run"] else 0
     if found["notices_uncertain"]:
         print(f"{found['notices_uncertain']} notices may or may not have arrived: headend dunning notices")
@@ -45,6 +46,9 @@ def account(account_id: Account, day: Annotated[str, typer.Option(help="At the e
     print(f"{row['customer']} ({row['segment']}) on {row['day']}: {row['stage'] or 'no stage'}, {row['measure']}")
     print(f"open {_money(row['open'])}, overdue {_money(row['overdue'])}, claimed {_money(row['claimed'])}")
     print(_what(row))
+    for service in row["services"]:
+        unbilled = "" if service["billed"] else ", not billed"
+        print(f"  {service['kind']:<8} {service['name']} ({service['reference']}): {service['measure']}{unbilled}")
     for debt in row["debts"]:
         print(f"  {debt['number']}  since {debt['since']}  {_money(debt['open'])}")
     for step in row["steps"]:
@@ -243,8 +247,20 @@ def _what(row: dict[str, Any]) -> str:
     return f"next: {row['next_step']} on {row['next_on']}" if row["next_on"] else "nothing follows"
 
 
+def _taken(row: dict[str, Any]) -> str:
+    """Of which kinds of service, on the board."""
+    return "".join(f"; {kind}: {measure}" for kind, measure in row["measures"].items())
+
+
 def _ladder(written: dict[str, Any]) -> str:
-    return ", ".join(f"{step['name']} {step['days']}" for step in written["steps"]) or "nobody is dunned"
+    return ", ".join(f"{step['name']} {step['days']}{_takes(step)}" for step in written["steps"]) or "nobody is dunned"
+
+
+def _takes(step: dict[str, Any]) -> str:
+    """What a step takes, and what else of services that it names."""
+    said = [step["measure"]] if step.get("measure") else []
+    said += [f"{kind}: {measure}" for kind, measure in step.get("services", {}).items()]
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def _money(amount: dict[str, str]) -> str:

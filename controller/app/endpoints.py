@@ -25,6 +25,7 @@ from controller.workflows import (
     routes_billing,
     routes_catalog,
     routes_contract_notices,
+    routes_customer_usage,
     routes_dunning,
     routes_orders,
     routes_prepaid,
@@ -34,14 +35,16 @@ from controller.workflows.disputes import Disputes
 from controller.workflows.dunning import DunningWork
 from controller.workflows.order_fulfilment import OrderFulfilment
 from erp.catalog import routes as catalog_routes
-from erp.crm import hierarchy_routes
+from erp.crm import entity_routes, hierarchy_routes, usage_link_routes
 from erp.crm import routes as crm_routes
 from erp.dunning import routes as dunning_routes
 from erp.finance import (
     adjusting_routes,
     books_routes,
+    control_routes,
     correction_routes,
     deposit_routes,
+    note_routes,
     proposal_routes,
     resale_routes,
     revenue_routes,
@@ -50,6 +53,7 @@ from erp.finance import (
     voucher_routes,
 )
 from erp.finance import routes as finance_routes
+from erp.finance.control import ControlAccounts
 from erp.inventory import routes as inventory_routes
 from erp.orders import contract_routes, item_routes, pause_routes
 from erp.orders import routes as orders_routes
@@ -71,7 +75,9 @@ def sales(erp: Erp, fulfilment: OrderFulfilment, clock: Clock) -> list[Endpoint]
     """Customers, what they can buy, what is in stock, and what they have ordered."""
     return [
         *crm_routes.endpoints(erp.crm),
+        *entity_routes.endpoints(erp.entities, erp.crm),
         *hierarchy_routes.endpoints(erp.hierarchy),
+        *usage_link_routes.endpoints(erp.usage_links),
         *catalog_routes.endpoints(erp.catalog),
         *inventory_routes.endpoints(erp.inventory),
         *orders_routes.endpoints(erp.orders, clock),
@@ -113,6 +119,7 @@ def charging(
     return [
         *collector_routes.endpoints(base.series, collection.health),
         *billing_routes.endpoints(money.reader),
+        *routes_customer_usage.endpoints(money.customer_usage),
         *account_routes.endpoints(money.accounts),
         *prepaid_routes.endpoints(prepaid.balances),
         *routes_prepaid.endpoints(prepaid.sales),
@@ -124,13 +131,14 @@ def charging(
     ]
 
 
-def books(erp: Erp, prepaid: Prepaid) -> list[Endpoint]:
+def books(erp: Erp, prepaid: Prepaid, control: ControlAccounts) -> list[Endpoint]:
     """Documents, payments and the journal."""
     return [
         *finance_routes.endpoints(erp.finance),
         *correction_routes.endpoints(erp.finance.corrections),
         *adjusting_routes.endpoints(erp.adjusting),
         *settlement_routes.endpoints(erp.finance),
+        *note_routes.endpoints(erp.finance),
         *payments_routes.endpoints(erp.payments),
         *bank_routes.endpoints(erp.payments),
         *sepa_routes.endpoints(erp.payments),
@@ -139,6 +147,7 @@ def books(erp: Erp, prepaid: Prepaid) -> list[Endpoint]:
         *voucher_routes.endpoints(prepaid.receipts),
         *resale_routes.endpoints(erp.resale),
         *books_routes.endpoints(erp.books),
+        *control_routes.endpoints(control),
         *proposal_routes.endpoints(erp.proposals),
         *revenue_routes.endpoints(erp.revenue),
         *tax_routes.endpoints(erp.tax),

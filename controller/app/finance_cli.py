@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from controller.app import remote
+from controller.app.entity_cli import Whose, of_entity
 from controller.app.remote import Remote
 from controller.domain.errors import RuleError
 
@@ -21,10 +22,10 @@ Month = Annotated[str, typer.Argument(help="Such as 2026-11.")]
 
 
 @finance_app.command("trial-balance")
-def trial_balance(as_of: Day = "", since: Since = "") -> None:
+def trial_balance(as_of: Day = "", since: Since = "", entity: Whose = "") -> None:
     """Debits, credits and balance of every account. Exit status 1 when they do not add up to zero."""
     with connected() as api:
-        found = api.get("/trial-balance", **_given(since=since, as_of=as_of))
+        found = api.get("/trial-balance", **_given(since=since, as_of=as_of), **of_entity(api, entity))
     rows = [
         (a["code"], a["name"], money(a["debit"]), money(a["credit"]), money(a["balance"])) for a in found["accounts"]
     ]
@@ -35,10 +36,10 @@ def trial_balance(as_of: Day = "", since: Since = "") -> None:
 
 
 @finance_app.command()
-def income(as_of: Day = "", since: Since = "") -> None:
+def income(as_of: Day = "", since: Since = "", entity: Whose = "") -> None:
     """Profit and loss of some days; by default of this year."""
     with connected() as api:
-        found = api.get("/income-statement", **_given(since=since, as_of=as_of))
+        found = api.get("/income-statement", **_given(since=since, as_of=as_of), **of_entity(api, entity))
     print(f"From {found['since']} until {found['as_of']}")
     for sheet in found["statements"]:
         rows = [*_section(sheet["revenue"]), *_section(sheet["expense"]), ("", "result", money(sheet["result"]))]
@@ -46,10 +47,10 @@ def income(as_of: Day = "", since: Since = "") -> None:
 
 
 @finance_app.command("balance-sheet")
-def balance_sheet(as_of: Day = "") -> None:
+def balance_sheet(as_of: Day = "", entity: Whose = "") -> None:
     """Assets, liabilities and equity at the end of a day. Exit status 1 when the sides differ."""
     with connected() as api:
-        found = api.get("/balance-sheet", **_given(as_of=as_of))
+        found = api.get("/balance-sheet", **_given(as_of=as_of), **of_entity(api, entity))
     print(f"At the end of {found['as_of']}")
     for sheet in found["statements"]:
         rows = [row for part in ("assets", "liabilities", "equity") for row in _section(sheet[part])]
@@ -60,10 +61,10 @@ def balance_sheet(as_of: Day = "") -> None:
 
 
 @finance_app.command("cash-flow")
-def cash_flow(as_of: Day = "", since: Since = "") -> None:
+def cash_flow(as_of: Day = "", since: Since = "", entity: Whose = "") -> None:
     """What came into bank and cash and what went, by what it was for. Exit status 1 when that is not the change."""
     with connected() as api:
-        found = api.get("/cash-flow", **_given(since=since, as_of=as_of))
+        found = api.get("/cash-flow", **_given(since=since, as_of=as_of), **of_entity(api, entity))
     print(f"From {found['since']} until {found['as_of']}")
     for sheet in found["statements"]:
         rows = [("", "at the beginning", money(sheet["opening"]))]
@@ -75,10 +76,10 @@ def cash_flow(as_of: Day = "", since: Since = "") -> None:
 
 
 @finance_app.command()
-def ageing(as_of: Day = "") -> None:
+def ageing(as_of: Day = "", entity: Whose = "") -> None:
     """What every account owed at the end of a day, by age. Exit status 1 when the ledger says another sum."""
     with connected() as api:
-        day = _given(as_of=as_of)
+        day = _given(as_of=as_of) | of_entity(api, entity)
         totals = api.get("/receivables-totals", **day)
         rows = [_aged(row["account_id"], row) for row in api.all("/receivables", **day)]
     print(f"At the end of {totals['as_of']}")
@@ -88,52 +89,76 @@ def ageing(as_of: Day = "") -> None:
 
 
 @finance_app.command()
+def controls(
+    now: Annotated[bool, typer.Option("--now", help="Compare now; else what the last look has found.")] = False,
+) -> None:
+    """Accounts beside the subledgers that they are the sum of. Exit status 1 when one differs."""
+    with connected() as api:
+        found = api.post("/control-accounts", {}) if now else api.get("/control-accounts")
+    print(f"Looked at {found['looked_at']}" if found["looked_at"] else "Nothing was compared yet: look --now")
+    rows = [
+        (a["code"], a["name"], *(money(a[side]) for side in ("subledger", "by_hand", "ledger", "difference")))
+        for a in found["accounts"]
+    ]
+    table(("account", "what", "its rows", "by hand", "ledger", "difference"), rows, left=2)
+    for account in found["accounts"]:
+        if account["hint"]:
+            print(f"{account['name']}, entity {account['entity_id']}: {account['hint']}")
+    sys.exit(1 if found["apart"] else 0)
+
+
+@finance_app.command()
 def export(
     form: Annotated[Literal["beancount", "ledger", "csv"], typer.Argument(help="For which program.")] = "beancount",
     as_of: Day = "",
     since: Since = "",
+    entity: Whose = "",
 ) -> None:
     """Write every entry to standard output, for beancount, ledger or a spreadsheet."""
     with connected() as api:
-        for piece in api.text("/ledger-export", format=form, **_given(since=since, as_of=as_of)):
+        for piece in api.text(
+            "/ledger-export", format=form, **_given(since=since, as_of=as_of), **of_entity(api, entity)
+        ):
             sys.stdout.write(piece)
 
 
 @finance_app.command()
-def periods() -> None:
+def periods(entity: Whose = "") -> None:
     """Up to which day the books are closed, and who closed and reopened them."""
     with connected() as api:
-        _print_periods(api.get("/ledger-periods"))
+        _print_periods(api.get("/ledger-periods", **of_entity(api, entity)))
 
 
 @finance_app.command()
-def close(month: Month, reason: Annotated[str, typer.Option(help="Kept with it.")] = "") -> None:
+def close(month: Month, reason: Annotated[str, typer.Option(help="Kept with it.")] = "", entity: Whose = "") -> None:
     """Close a month, and every one before it: nothing is booked there any more."""
     with connected() as api:
-        _print_periods(api.post(f"/ledger-periods/{month}/close", {"reason": reason}))
+        _print_periods(api.post(f"/ledger-periods/{month}/close", {"reason": reason, **of_entity(api, entity)}))
 
 
 @finance_app.command()
-def reopen(month: Month, reason: Annotated[str, typer.Option(help="Goes into the audit log.")]) -> None:
+def reopen(
+    month: Month, reason: Annotated[str, typer.Option(help="Goes into the audit log.")], entity: Whose = ""
+) -> None:
     """Reopen a month, and every one after it."""
     with connected() as api:
-        _print_periods(api.post(f"/ledger-periods/{month}/reopen", {"reason": reason}))
+        _print_periods(api.post(f"/ledger-periods/{month}/reopen", {"reason": reason, **of_entity(api, entity)}))
 
 
 @finance_app.command()
-def revenue() -> None:
+def revenue(entity: Whose = "") -> None:
     """What was billed or sold ahead, by the month in which it is earned, and what of it was posted."""
     with connected() as api:
-        found = api.get("/revenue-months")["months"]
+        found = api.get("/revenue-months", **of_entity(api, entity))["months"]
     rows = [(m["month"], m["code"], money(m["planned"]), money(m["posted"])) for m in found]
     table(("month", "account", "planned", "posted"), rows, left=2)
 
 
 @finance_app.command()
-def recognise(month: Month) -> None:
+def recognise(month: Month, entity: Whose = "") -> None:
     """Post what was earned until the end of a month; again it posts what came since."""
     with connected() as api:
-        for entry in api.post("/revenue-recognitions", {"month": month})["entries"]:
+        for entry in api.post("/revenue-recognitions", {"month": month, **of_entity(api, entity)})["entries"]:
             print(f"{entry['entry_id']} booked on {entry['booked_on']}: {entry['description']}")
 
 
@@ -144,6 +169,7 @@ def post(
     reference: Annotated[str, typer.Option(help="The same again is the same entry.")],
     currency: Annotated[str, typer.Option(help="Of every amount.")] = "EUR",
     booked_on: Annotated[str, typer.Option(help="The day it counts for; else today.")] = "",
+    entity: Whose = "",
 ) -> None:
     """Book an entry by hand; above the limit it waits for somebody else (`headend finance approve`)."""
     postings = []
@@ -154,7 +180,7 @@ def post(
     if booked_on:
         body["booked_on"] = booked_on
     with connected() as api:
-        _print_proposal(api.post("/entry-proposals", body))
+        _print_proposal(api.post("/entry-proposals", body | of_entity(api, entity)))
 
 
 @finance_app.command()

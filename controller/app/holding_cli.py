@@ -54,9 +54,9 @@ def items(account: Account) -> None:
     with opened() as api:
         for row in api.all("/items", account_id=account):
             ended = f" until {row['ended_at']}" if row["ended_at"] else ""
-            print(
-                f"{row['item_id']}  {row['quantity']} x version {row['version_id']}  since {row['held_since']}{ended}"
-            )
+            off = f", suspended since {row['suspended_since']}" if row["suspended_since"] else ""
+            what = f"{row['item_id']}  {row['quantity']} x version {row['version_id']}"
+            print(f"{what}  since {row['held_since']}{ended}{off}")
 
 
 @account_app.command("item-add")

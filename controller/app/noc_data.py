@@ -225,6 +225,7 @@ _SENTENCES = {
     "service.activated": "Service verified and active: charging starts",
     "service.changed": "Plan change verified on every device",
     "service.terminated": "Service ended",
+    "item.restricted": "Item {reference} ({kind}), for what is owed: {measure}",
     "order.cancelled": "Order cancelled ({action}): what was done of it is undone",
     "order.held": "Order held at {step}: {cause} ({owner_team})",
     "charges.rated": "Bill run: {charges} charges rated",

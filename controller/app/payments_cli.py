@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from controller.app.entity_cli import Whose, of_entity
 from controller.app.remote import Json, Remote, opened
 from controller.domain.errors import RuleError
 
@@ -20,47 +21,6 @@ Reason = Annotated[str, typer.Option(help="Goes into the audit log.")]
 Iban = Annotated[str, typer.Argument(help="Of our bank account.")]
 Day = Annotated[str, typer.Argument(help="On which banks settle, such as 2026-12-07.")]
 Output = Annotated[Path | None, typer.Option(help="Where to write the file; else only its id is told.")]
-
-
-@payments_app.command()
-def waiting() -> None:
-    """Payments of which something settles nothing yet."""
-    with opened() as api:
-        for row in api.all("/payments", unapplied="true"):
-            print(f"{row['payment_id']}  {row['account_id']}  {_money(row['unapplied'])} of {_money(row['amount'])}")
-
-
-@payments_app.command()
-def apply(payment_id: str, invoice_id: str, amount: Amount, currency: Currency = "EUR") -> None:
-    """Settle an invoice with what is unapplied of a payment."""
-    with opened() as api:
-        body = {"invoice_id": invoice_id, "amount": _amount(amount, currency)}
-        print(f"unapplied now: {_money(api.post(f'/payments/{payment_id}/allocations', body)['unapplied'])}")
-
-
-@payments_app.command("take-back")
-def take_back(allocation_id: int, reason: Reason) -> None:
-    """Take back that a payment settled an invoice."""
-    with opened() as api:
-        found = api.post(f"/allocations/{allocation_id}/reverse", {"reason": reason})
-        print(f"payment {found['payment_id']}, unapplied now: {_money(found['unapplied'])}")
-
-
-@payments_app.command("write-off")
-def write_off(
-    invoice_id: str,
-    reason: Reason,
-    amount: str = "",
-    currency: Currency = "EUR",
-    relieve_tax: bool = False,
-    reference: str = "",
-) -> None:
-    """Give up what is open of an invoice, or a part of it. The same reference again is the same write-off."""
-    body: Json = {"reason": reason, "relieve_tax": relieve_tax, "reference": reference or None}
-    if amount:
-        body["amount"] = _amount(amount, currency)
-    with opened() as api:
-        print(f"written off: {_money(api.post(f'/invoices/{invoice_id}/write-off', body)['amount'])}")
 
 
 @payments_app.command()
@@ -100,7 +60,7 @@ def settings(
 
 
 @payments_app.command("import")
-def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054, a ZIP of those, or pain.002.")]) -> None:
+def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054, pain.002, or a ZIP of those.")]) -> None:
     """Import a bank's file; the same again changes nothing."""
     with opened() as api:
         raw = _read(file)
@@ -110,12 +70,15 @@ def import_file(file: Annotated[Path, typer.Argument(help="camt.053, camt.054, a
         if raw.startswith(b"PK\x03\x04"):
             packed = api.upload("/bank-archives", raw, "application/zip", name=file.name[:120])["files"]
         else:
-            packed = [{"name": "", "imported": api.upload("/bank-files", raw, name=file.name[:120]), "refused": ""}]
+            made = api.upload("/bank-files", raw, name=file.name[:120])
+            packed = [{"name": "", "imported": made, "refused": "", "rejected": None}]
     for member in packed:
         if member["name"]:
             print(f"{member['name']}:")
         if member["refused"]:
             print(f"refused: {member['refused']}")
+        elif member["rejected"] is not None:
+            print(f"rejected by it: {member['rejected']}")
         else:
             _imported(member["imported"])
     if any(member["refused"] for member in packed):
@@ -200,7 +163,7 @@ def refund(
 ) -> None:
     """Ask for a refund of what is unapplied, or covered by a credit note."""
     body = {
-        "payment_id": payment_id, "amount": _amount(amount, currency), "way": way, "reason": reason,
+        "payment_id": payment_id, "amount": amount_of(amount, currency), "way": way, "reason": reason,
         "creditor": creditor, "iban": iban,
     }  # fmt: skip
     with opened() as api:
@@ -226,8 +189,11 @@ def transfer(iban: Iban, execute_on: Day, output: Output = None) -> None:
     """Make a credit transfer file (pain.001) of every approved refund by bank."""
     with opened() as api:
         body = {"bank_account_id": _account(api, iban), "execute_on": execute_on}
-        file_id = api.post("/refund-transfers", body)["file_id"]
+        made = api.post("/refund-transfers", body)
+        file_id = made["file_id"]
         print(file_id)
+        for refund_id in made["refused"]:
+            print(f"refused, its money is gone: refund {refund_id}")
         _write(api, f"/refund-transfers/{file_id}/file", output)
 
 
@@ -236,10 +202,12 @@ def gateway(
     name: Annotated[str, typer.Argument(help="Such as stripe.")],
     webhook_secret: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="HEADEND_WEBHOOK_SECRET")],
     api_key: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="HEADEND_GATEWAY_KEY")],
+    entity: Whose = "",
 ) -> None:
     """Add a payment gateway or roll its secrets; they are asked for, or taken from the environment."""
+    secrets = {"webhook_secret": webhook_secret, "api_key": api_key}
     with opened() as api:
-        made = api.put(f"/payment-gateways/{name}", {"webhook_secret": webhook_secret, "api_key": api_key})
+        made = api.put(f"/payment-gateways/{name}", secrets | of_entity(api, entity))
         print(f"{made['name']}: events go to /api/v1/payment-gateways/{name}/webhook")
 
 
@@ -305,7 +273,7 @@ def shift_open(till: str, counted: Amount, reason: str = "") -> None:
     """Open a shift of a till with what is counted."""
     with opened() as api:
         desk = _till(api, till)
-        body = {"counted": _amount(counted, desk["holds"]["currency"]), "reason": reason}
+        body = {"counted": amount_of(counted, desk["holds"]["currency"]), "reason": reason}
         print(api.post(f"/tills/{desk['till_id']}/shifts", body)["shift_id"])
 
 
@@ -315,7 +283,7 @@ def cash(till: str, account_id: str, amount: Amount) -> None:
     with opened() as api:
         desk = _till(api, till)
         body = {
-            "account_id": account_id, "amount": _amount(amount, desk["holds"]["currency"]),
+            "account_id": account_id, "amount": amount_of(amount, desk["holds"]["currency"]),
             "request": secrets.token_hex(8),
         }  # fmt: skip
         print(api.post(f"/shifts/{desk['shift_id']}/payments", body)["number"])
@@ -326,7 +294,7 @@ def shift_close(till: str, counted: Amount, reason: str = "") -> None:
     """Close the shift of a till with what is counted."""
     with opened() as api:
         desk = _till(api, till)
-        body = {"counted": _amount(counted, desk["holds"]["currency"]), "reason": reason}
+        body = {"counted": amount_of(counted, desk["holds"]["currency"]), "reason": reason}
         closed = api.post(f"/shifts/{desk['shift_id']}/close", body)
         print(f"difference: {_money(closed['difference'])}")
 
@@ -359,7 +327,8 @@ def _write(api: Remote, path: str, output: Path | None) -> None:
         print(f"written to {output}")
 
 
-def _amount(amount: str, currency: str) -> Json:
+def amount_of(amount: str, currency: str) -> Json:
+    """As the API takes it."""
     return {"amount": amount, "currency": currency}
 
 

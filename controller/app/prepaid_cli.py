@@ -21,7 +21,8 @@ def balances(account: Annotated[str, typer.Option(help="Id of a billing account.
     """Every prepaid balance."""
     with opened() as api:
         for row in api.all("/prepaid", **({"account_id": account} if account else {})):
-            print(f"{row['service_id']}  {_amount(row, row['balance']):>16}  {row['standing']}")
+            owed = f"  {_amount(row, row['owed'])} owed" if row["owed"] else ""
+            print(f"{row['service_id']}  {_amount(row, row['balance']):>16}  {row['standing']}{owed}")
 
 
 @prepaid_app.command()
@@ -141,8 +142,11 @@ def _amount(row: dict[str, Any], amount: int) -> str:
 
 def _print(row: dict[str, Any]) -> None:
     print(
-        f"{_amount(row, row['balance'])}, {_amount(row, row['reserved'])} reserved: {row['standing']}"
-        f" (when empty: {row['when_empty']})" + (f"; gone on {row['expires_on']}" if row["expires_on"] else "")
+        f"{_amount(row, row['balance'])}, {_amount(row, row['reserved'])} reserved"
+        + (f", {_amount(row, row['owed'])} owed until others give back" if row["owed"] else "")
+        + (f", {_amount(row, row['overshoot'])} used beyond it" if row["overshoot"] else "")
+        + f": {row['standing']} (when empty: {row['when_empty']})"
+        + (f"; gone on {row['expires_on']}" if row["expires_on"] else "")
     )
     if row["standing"] == "closing":
         then = "what is left is paid out" if row["pays_out"] else "what is left stays"

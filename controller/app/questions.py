@@ -34,7 +34,7 @@ async def explain(settings: Settings, line_id: str) -> tuple[Explanation, str]:
         zone = ZoneInfo(entity.zone)
         billing = BillingService(database, clock, CatalogService(database, clock), BillingSettings(zone=zone))
         finance = FinanceService(database, clock, CrmService(database, clock), FinanceSettings())
-        found = await Explainer(finance, billing, UsageLogReader(database), zone).explain(line_id)
+        found = await Explainer(finance, billing, UsageLogReader(database)).explain(line_id)
     finally:
         await database.close()
     return found, render(found)

@@ -77,8 +77,9 @@ class Remote:
     def __init__(self, place: Place, *, transport: httpx2.BaseTransport | None = None) -> None:
         if not place.url or not place.token:
             raise Refused("which controller? Set HEADEND_URL and HEADEND_TOKEN (headend token create makes one)")
+        self.url = place.url.rstrip("/")
         self._http = httpx2.Client(
-            base_url=place.url.rstrip("/") + "/api/v1",
+            base_url=self.url + "/api/v1",
             headers={"Authorization": f"Bearer {place.token}"},
             timeout=60.0,
             trust_env=False,

@@ -42,8 +42,10 @@ from drivers.napalm_router.driver import NapalmRouter
 from drivers.registry import DRIVER_NAMES, DriverSettings, service_drivers
 from drivers.transport.netconf import NetconfTransport
 from erp.catalog.service import CatalogService
+from erp.crm.entities import EntityService
 from erp.crm.hierarchy import HierarchyService
 from erp.crm.service import CrmService
+from erp.crm.usage_links import UsageLinks
 from erp.dunning.board import BoardService
 from erp.dunning.disputes import DisputeService
 from erp.dunning.mail import SmtpMailer, SmtpSettings
@@ -69,6 +71,7 @@ from erp.orders.items import ItemService
 from erp.orders.pauses import PauseService
 from erp.orders.placement import OrderPlacement
 from erp.orders.service import OrderService
+from erp.orders.suspensions import Suspensions
 from erp.payments.room import PaymentsRoom
 from erp.payments.settings import PaymentsSettings
 from radius.accounting.checks import NasChecks
@@ -115,12 +118,15 @@ class Erp:
 
     def __init__(self, base: Foundation) -> None:
         self.crm = CrmService(base.database, base.clock)
+        self.entities = EntityService(base.database, base.clock)
         self.hierarchy = HierarchyService(base.database, base.clock)
+        self.usage_links = UsageLinks(base.database, base.clock)
         self.catalog = CatalogService(base.database, base.clock)
         self.inventory = InventoryService(base.database, base.clock)
         self.orders = OrderService(base.database, base.clock, base.box, catalog=self.catalog, inventory=self.inventory)
         self.items = ItemService(base.database, base.clock, crm=self.crm, catalog=self.catalog)
         self.pauses = PauseService(base.database, base.clock, crm=self.crm)
+        self.suspensions = Suspensions(base.clock)
         self.contracts = ContractService(
             base.database, base.clock, crm=self.crm, catalog=self.catalog, items=self.items
         )

@@ -14,7 +14,7 @@ from controller.store.metadata import metadata
 from erp.catalog import tables as catalog_tables
 from erp.crm import tables as crm_tables
 from erp.dunning import tables as dunning_tables
-from erp.finance import contract_tables, journal_tables, payment_tables, resale_tables, tax_tables
+from erp.finance import contract_tables, control_tables, journal_tables, payment_tables, resale_tables, tax_tables
 from erp.finance import tables as finance_tables
 from erp.inventory import tables as inventory_tables
 from erp.orders import tables as orders_tables
@@ -50,6 +50,7 @@ TABLE_MODULES = (
     check_tables,
     prepaid_tables,
     source_tables,
+    control_tables,
     journal_tables,
     finance_tables,
     tax_tables,

@@ -12,7 +12,7 @@ from controller.http.browser import SignIn
 from controller.http.dispatch import Authenticator
 from controller.http.endpoint import Endpoint
 from controller.store.stream import Stream
-from controller.web import login
+from controller.web import login, my_usage
 from controller.web.api import Api
 from controller.web.noc import pages as noc_pages
 from controller.web.noc.data import NocData
@@ -63,17 +63,20 @@ _DUNNING = (
     NavItem("Disputes", "/disputes", "finance:read", needs="/disputes"),
     NavItem("Policies", "/dunning/policies", "finance:read", needs="/dunning/policies"),
 )
+_DAY_AND_ENTITY = ("as_of", "entity_id")
 _LEDGER = (
-    NavItem("Trial balance", "/ledger", "finance:read", keeps="as_of", also=("/ledger/accounts",)),
-    NavItem("Profit and loss", "/ledger/income", "finance:read", keeps="as_of"),
-    NavItem("Balance sheet", "/ledger/balance-sheet", "finance:read", keeps="as_of"),
-    NavItem("Cash flow", "/ledger/cash-flow", "finance:read", keeps="as_of"),
-    NavItem("Receivables", "/ledger/receivables", "finance:read", keeps="as_of"),
-    NavItem("Revenue to come", "/ledger/revenue", "finance:read"),
+    NavItem("Trial balance", "/ledger", "finance:read", keeps=_DAY_AND_ENTITY, also=("/ledger/accounts",)),
+    NavItem("Profit and loss", "/ledger/income", "finance:read", keeps=_DAY_AND_ENTITY),
+    NavItem("Balance sheet", "/ledger/balance-sheet", "finance:read", keeps=_DAY_AND_ENTITY),
+    NavItem("Cash flow", "/ledger/cash-flow", "finance:read", keeps=_DAY_AND_ENTITY),
+    NavItem("Receivables", "/ledger/receivables", "finance:read", keeps=_DAY_AND_ENTITY),
+    NavItem("Control accounts", "/ledger/controls", "finance:read", needs="/control-accounts"),
+    NavItem("Revenue to come", "/ledger/revenue", "finance:read", keeps=("entity_id",)),
     NavItem("Contracts", "/ledger/contracts", "finance:read", needs="/revenue-contracts"),
-    NavItem("Journal", "/ledger/entries", "finance:read", keeps="as_of"),
+    NavItem("Journal", "/ledger/entries", "finance:read", keeps=_DAY_AND_ENTITY),
     NavItem("Entries by hand", "/ledger/proposals", "finance:read", needs="/entry-proposals"),
-    NavItem("Periods", "/ledger/periods", "finance:read"),
+    NavItem("Periods", "/ledger/periods", "finance:read", keeps=("entity_id",)),
+    NavItem("Legal entities", "/legal-entities", "crm:read", needs="/legal-entities"),
 )
 _USAGE = (
     NavItem("By the hour", "/usage", "usage:read"),
@@ -144,6 +147,7 @@ def web_site(
     site = Site(authenticator, clock, navigation(api), isp_name, locale)
     declared = [
         *login.pages(site, sign_in),
+        *my_usage.pages(site, api),
         *noc_pages.pages(site, noc, feed, stream, authenticator),
         *radius_pages.pages(site, api),
         *office_pages.pages(site, api),

@@ -29,6 +29,7 @@ from controller.domain.clock import Clock, MovableClock, SystemClock
 from controller.domain.errors import RuleError
 from controller.domain.events import (
     AccountParentSet,
+    CustomerCreated,
     DunningChanged,
     DunningStepTold,
     InvoiceIssued,
@@ -38,6 +39,7 @@ from controller.domain.events import (
     ReceivablesChanged,
     ServiceActivated,
     ServiceChanged,
+    ServiceOrdered,
     ServicePaused,
     ServiceTerminated,
 )
@@ -68,6 +70,8 @@ def subscriptions(money: Money, erp: Erp, prepaid: Prepaid, dunning: DunningWork
     """Who hears what."""
     return {
         "billing": {
+            CustomerCreated: money.billing.on_customer_created,
+            ServiceOrdered: money.billing.on_service_ordered,
             ServiceActivated: money.billing.on_service_activated,
             ServiceChanged: money.billing.on_service_changed,
             ServiceTerminated: money.billing.on_service_terminated,
@@ -98,6 +102,8 @@ def subscriptions(money: Money, erp: Erp, prepaid: Prepaid, dunning: DunningWork
             ServiceActivated: dunning.on_account_changed,
             InvoiceIssued: dunning.on_invoice_issued,
         },
+        # By itself: who is to be freed does not wait behind a hundred thousand items that are taken over.
+        "dunning-items": {ItemHeld: dunning.on_item_held},
     }
 
 
@@ -140,6 +146,7 @@ class Program:
             restricting=self.network.radius.restricting,
             orders=self.erp.orders,
             pauses=self.erp.pauses,
+            suspensions=self.erp.suspensions,
             zone=ZoneInfo(settings.entity_zone),
             hour=settings.dunning_hour,
             devices=self.measures,
@@ -183,7 +190,7 @@ class Program:
             *endpoints.sales(erp, self.fulfilment, base.clock),
             *endpoints.access(self.network, base.settings.entity_zone),
             *endpoints.charging(base, self.collection, money, self.prepaid, self.assurance),
-            *endpoints.books(erp, self.prepaid),
+            *endpoints.books(erp, self.prepaid, self.assurance.control),
             *endpoints.bills(erp, money),
             *endpoints.dunning(erp, self.opening_disputes, self.dunning),
             *auth_routes.endpoints(self.auth),

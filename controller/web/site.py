@@ -71,8 +71,8 @@ class NavItem:
     tabs: Sequence[NavItem] = ()
     needs: str = ""
     """A path of the API that is read there: a process that does not serve it has no such page."""
-    keeps: str = ""
-    """A parameter of the address that goes with the viewer from tab to tab, such as the day of a statement."""
+    keeps: Sequence[str] = ()
+    """Parameters of the address that go with the viewer from tab to tab, such as the day of a statement."""
     also: Sequence[str] = ()
     """Other addresses that belong here, by how they begin."""
 
@@ -83,8 +83,8 @@ class NavItem:
         return max([mine, *(tab.nearness(here) for tab in self.tabs)])
 
     def address(self, visit: Visit) -> str:
-        kept = visit.query(self.keeps) if self.keeps else ""
-        return f"{self.href}?{self.keeps}={quote(kept)}" if kept else self.href
+        kept = [f"{name}={quote(visit.query(name))}" for name in self.keeps if visit.query(name)]
+        return f"{self.href}?{'&'.join(kept)}" if kept else self.href
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,9 @@ class Site:
     async def _admit(self, page: WebPage, request: Request) -> Visit:
         form = await _read_form(request) if request.method == "POST" else {}
         setattr(request.state, browser.CSRF_FIELD, form.get(browser.CSRF_FIELD))
-        if page.scope == PUBLIC:
-            return self._visit(request, _STRANGER, form)
         path = check_path(request.path_params)
+        if page.scope == PUBLIC:
+            return self._visit(request, _STRANGER, form, path)
         principal = await self.authenticator(request)
         if principal is None:
             raise Problem(401, "Sign in first.", code="unauthorized")

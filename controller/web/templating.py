@@ -49,7 +49,7 @@ def octets(value: int | None) -> Markup:
     if value is None:
         return _NOTHING
     return Markup('<span class="number" data-value="{}" title="{} octets">{}</span>').format(
-        value, number(value), _volume(value)
+        value, number(value), volume(value)
     )
 
 
@@ -100,7 +100,7 @@ def number(value: int | Decimal) -> str:
     return str(format_decimal(value, locale=entity_locale.get(), decimal_quantization=False))
 
 
-def _volume(value: int) -> str:
+def volume(value: int) -> str:
     amount, unit = human_octets(value).split(" ")
     return f"{number(Decimal(amount))}\u00a0{unit}"
 

@@ -1,4 +1,5 @@
-"""Once a night: the sums of leakage are noted, the counts of the last days compared, the books with their subledger.
+"""Once a night: the sums of leakage are noted, the counts of the last days compared, the books with their
+subledgers.
 
 Due from 02:30 in the zone of the legal entity; whoever was not running then makes up for it, though not at once: after
 a start, every NAS that found nobody asks again. What was looked at since is not looked at again, so several processes

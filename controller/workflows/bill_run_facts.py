@@ -96,7 +96,7 @@ class Facts:
 
         Raises UsageIncomplete when one lags for too long: then the run is redriven once it has delivered.
         """
-        needed, loop = sources.needed(run.as_of), asyncio.get_running_loop()
+        needed, loop = await sources.needed(run.as_of), asyncio.get_running_loop()
         give_up_at, told = loop.time() + sources.patience_s, ""
         while lags := await sources.lagging(needed):
             what = "; ".join(map(str, lags))

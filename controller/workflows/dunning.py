@@ -3,8 +3,9 @@
     event (payment, credit note, chargeback, hold, dispute) ─► look at that account, within a second
     every night from the hour set on ─► job dunning.v1:<day> ─► look at each account that owes, and take due steps
 
-A look is one transaction: steps with their notice, what RADIUS gives to the next login and asks of live sessions, and
-whether billing goes on. So nothing is done without being recorded, or recorded without being done, whenever the program
+A look is one transaction: steps with their notice, what RADIUS gives to the next login and asks of live sessions, which
+items are kept from their customer, and whether billing goes on. What is taken of each service is decided by its kind.
+So nothing is done without being recorded, or recorded without being done, whenever the program
 dies; and looking twice does nothing the second time. A night that was missed needs no repair: the next one looks at how
 things are.
 """
@@ -29,21 +30,26 @@ from controller.domain.events import (
     AccountParentSet,
     DunningChanged,
     InvoiceIssued,
+    ItemHeld,
     PaymentReceived,
     PaymentReversed,
     ReceivablesChanged,
     ServiceActivated,
 )
-from controller.domain.identity import AccountId, ServiceId
-from controller.domain.restriction import FREE, Measure, Restriction
+from controller.domain.identity import AccountId, SubscriptionId
+from controller.domain.price import ProductKind
+from controller.domain.restriction import FREE, SERVICES, Measure
 from controller.store.engine import Database
 from controller.store.jobs import Jobs, RetryPolicy
 from controller.workflows.device_measures import DeviceMeasures
-from erp.dunning.service import ACTOR, DunningService
-from erp.dunning.standing import Standing
-from erp.orders.model import Subscription
+from erp.dunning.model import Treatment
+from erp.dunning.records import ACTOR
+from erp.dunning.service import DunningService
+from erp.dunning.standing import Standing, stricter
 from erp.orders.pauses import PauseKind, PauseRequest, PauseService
+from erp.orders.served import Served, served
 from erp.orders.service import OrderService
+from erp.orders.suspensions import Suspensions
 from radius.restricting import Restricting
 
 log = structlog.get_logger()
@@ -55,6 +61,8 @@ RESTORED_S = Histogram(
 )
 _BATCH = 100
 _LOOK_S = 20.0
+_NO_SERVICES = frozenset(ProductKind) - SERVICES
+"""A rented box or a discount of a line: nothing is taken of it, and it is billed as its line is."""
 _DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
@@ -90,6 +98,7 @@ class DunningWork:
         restricting: Restricting,
         orders: OrderService,
         pauses: PauseService,
+        suspensions: Suspensions,
         zone: ZoneInfo,
         hour: int = 6,
         devices: DeviceMeasures | None = None,
@@ -101,6 +110,7 @@ class DunningWork:
         self._restricting = restricting
         self._orders = orders
         self._pauses = pauses
+        self._suspensions = suspensions
         self._zone = zone
         self._hour = hour
         self._devices = devices
@@ -120,6 +130,11 @@ class DunningWork:
         """A credit note settles something; an invoice is due in some weeks."""
         if event.total_minor < 0:
             await self.look(conn, event.account_id, advance=False)
+
+    async def on_item_held(self, conn: AsyncConnection, event: ItemHeld) -> None:
+        """An item that is added to an account in arrears is treated as those that were there, and one that ended is let
+        go."""
+        await self.look(conn, event.account_id, advance=False)
 
     # --- one account
 
@@ -141,71 +156,87 @@ class DunningWork:
         if advance:
             advanced = await self._dunning.advance_in(conn, account_id)
             standing, taken = advanced.standing, len(advanced.taken)
-        changed = await self._enforce(conn, standing, _stricter(standing, parent))
+        changed = await self._enforce(conn, standing, parent)
         for child in children:
-            changed += await self._enforce(conn, child, _stricter(child, standing))
+            changed += await self._enforce(conn, child, standing)
         LOOKS.labels("changed" if changed else "steps" if taken else "as-it-was").inc()
         return Look(taken, changed)
 
     async def _rests(self, conn: AsyncConnection, standings: Sequence[Standing], parent: Standing | None) -> bool:
-        """Whether nothing is taken of any line of these accounts, and nothing shall be."""
-        if any(of.state.restriction != FREE for of in (*standings, *([parent] if parent else []))):
+        """Whether nothing is taken of any service of these accounts, and nothing shall be."""
+        if any(of.state.restricts for of in (*standings, *([parent] if parent else []))):
             return False
-        lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
-        return not await self._held(conn, [line.service_id for line in lines])
+        return not await self._held(conn, await self._served(conn, *standings))
 
-    async def _held(self, conn: AsyncConnection, service_ids: Sequence[ServiceId]) -> bool:
-        """Whether anything is taken of these services, by RADIUS or on their devices."""
-        if await self._restricting.in_force(conn, service_ids):
+    async def _served(self, conn: AsyncConnection, *standings: Standing) -> list[Served]:
+        return await served(conn, [of.account_id for of in standings], self._clock.now())
+
+    async def _held(self, conn: AsyncConnection, services: Sequence[Served]) -> bool:
+        """Whether anything is taken of these services: by RADIUS, on their devices, or as an item."""
+        service_ids = [service.service_id for service in services if service.subscription_id is not None]
+        if any(service.suspension for service in services) or await self._restricting.in_force(conn, service_ids):
             return True
         return self._devices is not None and bool(await self._devices.in_force(conn, service_ids))
 
     async def _take_turns(self, conn: AsyncConnection, standings: Sequence[Standing]) -> None:
         """Of everything that is written after this, in the order in which every other writer takes it.
 
-        Accounts (taken before) ─ lines ─ logins ─ services ─ audit log ─ events: who holds one waits for later ones.
+        Accounts (taken before) ─ lines ─ items ─ logins ─ services ─ audit log ─ events: who holds one waits for later
+        ones.
         """
-        lines = [line for of in standings for line in await self._orders.active_in(conn, of.account_id)]
-        await self._pauses.take_turn(conn, [line.subscription_id for line in lines])
+        lines = {s.subscription_id: s.service_id for s in await self._served(conn, *standings) if s.subscription_id}
+        await self._pauses.take_turn(conn, list(lines))
+        await self._suspensions.take_turn(conn, [of.account_id for of in standings])
         await self._restricting.take_turn(conn)
         if self._devices is not None:
-            await self._devices.take_turns(conn, [line.service_id for line in lines])
+            await self._devices.take_turns(conn, list(lines.values()))
 
-    async def _enforce(self, conn: AsyncConnection, standing: Standing, of: Standing) -> int:
-        """Put in force on an account's lines what the standing `of` says; how many changed."""
-        lines = await self._orders.active_in(conn, standing.account_id)
-        wanted = of.state.restriction
-        if wanted == FREE and not await self._held(conn, [line.service_id for line in lines]):
+    async def _enforce(self, conn: AsyncConnection, standing: Standing, above: Standing | None) -> int:
+        """Put in force on an account's services what its standing, or the stricter one `above`, says of their kind; how
+        many changed."""
+        services = await self._served(conn, standing)
+        restricts = standing.state.restricts or (above is not None and above.state.restricts)
+        if not restricts and not await self._held(conn, services):
             return 0
-        changed, reason = 0, _reason(of, wanted)
-        for line in lines:
-            taken = await self._restricting.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
-            if self._devices is not None:
-                taken |= await self._devices.put(conn, line.service_id, wanted, actor=ACTOR, reason=reason)
-            changed += taken
-        for line in lines:
-            await self._bill_or_not(conn, line, of, wanted)
+        changed = 0
+        for service in services:
+            of = stricter(standing, above, service.kind)
+            changed += await self._put(conn, service, of, of.state.of(service.kind), standing.state.day)
         if changed:
             log.info(
-                "dunning.measure", account_id=standing.account_id, measure=wanted.measure.value, services=changed,
-                stage=of.state.stage,
+                "dunning.measure", account_id=standing.account_id, measure=standing.state.measure.value,
+                services=changed, stage=standing.state.stage,
             )  # fmt: skip
         return changed
 
+    async def _put(self, conn: AsyncConnection, service: Served, of: Standing, wanted: Treatment, day: date) -> bool:
+        reason = _reason(of, wanted)
+        if service.subscription_id is None:
+            return await self._suspensions.put(
+                conn, service, wanted.measure, billed=wanted.billed, day=day, actor=ACTOR, reason=reason
+            )
+        line, restriction = service.service_id, wanted.restriction
+        taken = await self._restricting.put(conn, line, restriction, actor=ACTOR, reason=reason)
+        if self._devices is not None:
+            taken |= await self._devices.put(conn, line, restriction, actor=ACTOR, reason=reason)
+        await self._bill_or_not(conn, service.subscription_id, of, wanted)
+        return taken
+
     async def _bill_or_not(
-        self, conn: AsyncConnection, line: Subscription, standing: Standing, wanted: Restriction
+        self, conn: AsyncConnection, subscription_id: SubscriptionId, standing: Standing, wanted: Treatment
     ) -> None:
-        """By policy, days on which we keep a line suspended are not billed."""
-        rests = wanted.measure is Measure.SUSPEND and not standing.state.bill_suspended
-        placed = await self._pauses.in_force_in(conn, line.subscription_id, PauseKind.SUSPENSION)
+        """By policy, days on which a line is suspended are not billed, nor what belongs to it and is no service."""
+        rests = wanted.measure is Measure.SUSPEND and not wanted.billed
+        placed = await self._pauses.in_force_in(conn, subscription_id, PauseKind.SUSPENSION)
         if rests and placed is None:
             request = PauseRequest(
-                line.subscription_id,
+                subscription_id,
                 PauseKind.SUSPENSION,
                 standing.state.day,
                 None,
                 reason=_reason(standing, wanted),
                 service_off=False,
+                item_kinds=_NO_SERVICES,
             )
             await self._pauses.place_in(conn, request, actor=ACTOR)
         elif not rests and placed is not None and placed.agreed_by == ACTOR:
@@ -264,16 +295,16 @@ class DunningWork:
         """Accounts that are restricted and should not be: what no event told us of is put right here."""
         async with self._database.read() as conn:
             held = await self._restricting.in_force(conn)
-            accounts = await self._orders.accounts_in(conn, list(held))
+            accounts = await self._orders.accounts_in(conn, list(held)) | await self._suspensions.accounts_in(conn)
         standings = await self._dunning.standings(accounts, local_date(self._clock.now(), self._zone))
-        strays = sorted(account_id for account_id, found in standings.items() if found.state.restriction == FREE)
+        strays = sorted(account_id for account_id, found in standings.items() if not found.state.restricts)
         await self._look_at(day, strays)
         return len(strays)
 
     async def _moving(self, accounts: list[AccountId]) -> list[AccountId]:
         """Those at which a look can come to anything: most only wait for the day of their next step."""
         standings = await self._dunning.standings(accounts, local_date(self._clock.now(), self._zone))
-        moving = {i for i, found in standings.items() if found.state.due or found.state.restriction != FREE}
+        moving = {i for i, found in standings.items() if found.state.due or found.state.restricts}
         return [account_id for account_id in accounts if account_id in moving]
 
     async def _look_at(self, day: str, accounts: list[AccountId], *, of: int | None = None) -> None:
@@ -302,15 +333,8 @@ def _job_id(day: date, n: int) -> str:
     return f"{WORKFLOW}:{day}:{n}" if n else f"{WORKFLOW}:{day}"
 
 
-def _stricter(one: Standing, other: Standing | None) -> Standing:
-    """Whose measure is stricter; the first where they are equal."""
-    if other is None or other.state.measure.rank <= one.state.measure.rank:
-        return one
-    return other
-
-
-def _reason(standing: Standing, wanted: Restriction) -> str:
+def _reason(standing: Standing, wanted: Treatment) -> str:
     state = standing.state
-    if wanted == FREE:
+    if wanted.restriction == FREE:
         return f"nothing is claimed that restricts: {standing.money(state.claimed_minor)} overdue"
     return f"{state.stage}: {standing.money(state.claimed_minor)} overdue, since {state.oldest_on}"

@@ -74,13 +74,12 @@ class Explanation:
 
 
 class Explainer:
-    """`zone` is that of the legal entity: in it the days of usage were counted."""
+    """Days are those of the zone in which the account of each charge is."""
 
-    def __init__(self, finance: FinanceService, billing: BillingService, usage: UsageReader, zone: ZoneInfo) -> None:
+    def __init__(self, finance: FinanceService, billing: BillingService, usage: UsageReader) -> None:
         self._finance = finance
         self._billing = billing
         self._usage = usage
-        self._zone = zone
 
     async def explain(self, line_id: str) -> Explanation:
         """Raises UnknownInvoiceLine."""
@@ -105,7 +104,8 @@ class Explainer:
     async def _rated(self, invoice: Invoice, line: InvoiceLine) -> Explanation:
         detail = await self._billing.detail(line.charge_id)
         faults = await self._document_faults(invoice, line, detail)
-        held = _held(detail, self._zone)
+        zone = detail.zone
+        held = _held(detail, zone)
         if detail.rated.charge.kind is ChargeKind.USAGE:
             logged = [booked for booked in detail.intervals if booked.source is None]
             ids = sorted({i for booked in logged for i in booked.interval.record_ids})
@@ -115,7 +115,7 @@ class Explainer:
             owners, began = await self._billing.owners(names, services)
             moves = await self._billing.moved(detail.rated)
             once_theirs = {m.booked.interval_id for m in moves if m.was_theirs and isinstance(m.booked, BookedInterval)}
-            added = added_up(logged, records, self._zone, owners, began, once_theirs)
+            added = added_up(logged, records, zone, owners, began, once_theirs)
             faults += _record_faults(ids, records) + added.faults
             faults += list(await self._usage.verify_chain(ids)) if ids else []
             others, other_faults = measured([b for b in detail.intervals if b.source is not None], detail.told)
@@ -123,13 +123,13 @@ class Explainer:
             calls, call_steps, call_faults = called(detail)
             faults += other_faults + call_faults
             faults += [f"record {i} of a port: its digest does not cover what is stored" for i in detail.ports.altered]
-            usage = added.usage(detail.rated.evidence, self._zone, calls, detail.ports)
-            line_again = _line(detail, held, usage, self._zone)
+            usage = added.usage(detail.rated.evidence, zone, calls, detail.ports)
+            line_again = _line(detail, held, usage, zone)
             steps, wrong = _usage_steps(detail, added.octets, line_again, call_steps, told_by(others))
             steps += await of_moves(self._finance, moves, line.charge_id)
             evidence = tuple(added.evidence)
         else:
-            steps, wrong = _fee_steps(detail, held, _line(detail, held, Usage(), self._zone))
+            steps, wrong = _fee_steps(detail, held, _line(detail, held, Usage(), zone))
             evidence = ()
         return Explanation(invoice, line, detail, tuple(steps), evidence, tuple(dict.fromkeys(faults + wrong)))
 

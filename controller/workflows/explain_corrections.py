@@ -38,7 +38,7 @@ async def of_credit(
         f"takes back {-line.net} net and {-line.tax} tax of line {of.position} of {on.number}, "
         f"which says {of.net} net and {of.tax} tax",
         await _decided(finance, invoice, reason),
-        f"of that line {-found.net_before} were taken back in all, in {found.times} credits; {found.left} are left",
+        f"of that line {-found.net_before} are taken back in all, in {found.times} documents; {found.left} are left",
     ]
     same = ("subscription_id", "service_id", "version_id", "tax_percent", "tax_category")
     faults += [

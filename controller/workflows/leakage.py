@@ -96,7 +96,7 @@ class Leakage:
     async def look(self) -> list[Leak]:
         """Both lists, each with its dearest first, as they are now; keeps nothing."""
         now = self._clock.now()
-        lines = await self._billed.lines(local_date(now, self._zone))
+        lines = await self._billed.lines(now, self._zone)
         sights = await self._sights()
         async with self._database.read() as conn:
             ordered = await being_built(conn)
@@ -119,10 +119,10 @@ class Leakage:
             offers,
             ordered=ordered,
             currency=self._currency,
-            today=local_date(now, self._zone),
+            now=now,
             zone=self._zone,
         )
-        return [*live, *billed_not_live(sights, lines, now=now, zone=self._zone)]
+        return [*live, *billed_not_live(sights, lines, now=now)]
 
     async def note(self) -> list[Leak]:
         """Look, and keep what is found and the sums of today."""

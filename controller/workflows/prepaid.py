@@ -151,13 +151,16 @@ class PrepaidSales:
     async def pay_out(self) -> None:
         """Pay out what is left of balances that were closed meanwhile. One that cannot be is told of, and keeps nobody
         else waiting."""
-        for found in await self._closing.unpaid():
-            try:
-                async with self._database.begin() as conn:
-                    await self._prepayments.lock_in(conn)
-                    await self._pay_out(conn, ServiceId(found.service_id), found.actor)
-            except HeadendError as error:
-                log.error("prepaid.not_paid_out", service_id=found.service_id, error=str(error))
+        after = ""
+        while some := await self._closing.unpaid(after):
+            after = some[-1].service_id
+            for found in some:
+                try:
+                    async with self._database.begin() as conn:
+                        await self._prepayments.lock_in(conn)
+                        await self._pay_out(conn, ServiceId(found.service_id), found.actor)
+                except HeadendError as error:
+                    log.error("prepaid.not_paid_out", service_id=found.service_id, error=str(error))
 
     async def post(self) -> bool:
         """Post some of what was earned; whether there may be more."""

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -22,6 +23,7 @@ from billing_bridge.checks.compared import Compared, DayTotal, Wanted
 from billing_bridge.checks.reconcile import DIFFERS, Counted, Reconciled, overhead_of, reconcile
 from billing_bridge.checks.recount import Recount
 from billing_bridge.mediation.service import MediationService
+from billing_bridge.zones import zones_of
 from collectors.netconf.samples import MEASUREMENT
 from collectors.track import OCTETS, QUARANTINED, RESETS
 from controller.domain.clock import Clock, local_date, start_of_day
@@ -52,8 +54,23 @@ class NotOver(RuleError):
     code = "day-not-over"
 
 
+class _Day(NamedTuple):
+    since: datetime
+    until: datetime
+    hours: int
+
+    @classmethod
+    def of(cls, day: date, zone: ZoneInfo) -> _Day:
+        since, until = start_of_day(day, zone), start_of_day(day + timedelta(days=1), zone)
+        return cls(since, until, int((until - since).total_seconds()) // _HOUR_S)
+
+
 class Reconciliation:
-    """`zone` is that of the legal entity: days are counted in it."""
+    """`zone` is that of the legal entity, and of every service whose account has none of its own.
+
+    A night looks at the days that are over in `zone`; where one is not over yet for a service, it waits for the next
+    night, which looks back at it.
+    """
 
     def __init__(
         self,
@@ -89,7 +106,7 @@ class Reconciliation:
         async with self._database.read() as conn:
             known = await compared.known_of(conn, since, until, self._zone)
         for day in (since + timedelta(days=n) for n in range(days)):
-            await self._compare(day, known.get(day, {}))
+            await self._compare(day, known.get(day, {}), begun)
         if last == today - timedelta(days=1):
             async with self._database.begin() as conn:
                 await compared.set_looked_at(conn, begun)  # it may end after midnight
@@ -117,8 +134,8 @@ class Reconciliation:
         async with self._database.read() as conn:
             return await compared.totals(conn, since)
 
-    async def _compare(self, day: date, known: dict[str, Counted]) -> None:
-        counted = await self._with_counters(day, known)
+    async def _compare(self, day: date, known: dict[str, Counted], begun: datetime) -> None:
+        counted = await self._with_counters(day, known, begun)
         async with self._database.read() as conn:
             own = await compared.shares(conn, day)
         others = compared.other_shares(counted)
@@ -133,22 +150,27 @@ class Reconciliation:
                 await compared.put(conn, day, results[first : first + _WRITTEN], self._clock.now())
         self._tell(day, results)
 
-    async def _with_counters(self, day: date, known: dict[str, Counted]) -> dict[str, Counted]:
-        since, until = start_of_day(day, self._zone), start_of_day(day + timedelta(days=1), self._zone)
-        hours = int((until - since).total_seconds()) // _HOUR_S
-        async with self._database.read() as conn:
-            open_s = await compared.open_sessions(conn, until)
+    async def _with_counters(self, day: date, known: dict[str, Counted], begun: datetime) -> dict[str, Counted]:
+        """Of the services for which the day is over."""
         counted_by = {str(service_id) for service_id in (await self._access.services_by_onu()).values()}
+        async with self._database.read() as conn:
+            zones = await zones_of(conn, {*known, *counted_by}, self._zone)
+            days = {z: _Day.of(day, z) for z in {self._zone, *zones.own.values()}}
+            opened = {z: await compared.open_sessions(conn, d.until) for z, d in days.items()}
+        over = {s for s in {*known, *counted_by} if days[zones.of(s)].until <= begun}
+        known = {s: c for s, c in known.items() if s in over}
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(service_id: str) -> tuple[str, Counted]:
             async with places:
+                zone = zones.of(service_id)
+                since, until, hours = days[zone]
                 octets = await self._read(service_id, OCTETS, since, until)
                 seen = [bucket.value for bucket in octets if bucket.value is not None]
                 before = replace(
                     known.get(service_id) or Counted(service_id, 0, 0, 0),
                     hours=hours,
-                    open_s=open_s.get(service_id, 0),
+                    open_s=opened[zone].get(service_id, 0),
                 )
                 if not seen:
                     return service_id, before
@@ -162,7 +184,7 @@ class Reconciliation:
                     resets=int(sum(resets)),
                 )
 
-        found = dict(await asyncio.gather(*(one(service_id) for service_id in sorted(counted_by))))
+        found = dict(await asyncio.gather(*(one(service_id) for service_id in sorted(counted_by & over))))
         return {**known, **{s: c for s, c in found.items() if s in known or c.counter is not None}}
 
     async def _read(self, service_id: str, field: str, since: datetime, until: datetime) -> Sequence[Bucket]:

@@ -74,8 +74,9 @@ def test_an_invoice_is_written_off_in_parts_and_no_further(chromium: Chromium, a
     page.get_by_label("The tax in it").select_option("yes")
     page.get_by_role("button", name="Write off").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Write-off for Ada Lovelace")
-    expect(page.get_by_role("row", name="INV-2026-000001")).to_contain_text("11,90 EUR")
-    expect(page.get_by_role("link", name="Take back")).to_have_count(0)
+    match = page.get_by_role("row", name="INV-2026-000001")
+    expect(match).to_contain_text("11,90 EUR")
+    expect(match.get_by_role("link", name="Take back")).to_have_count(0)  # the loss as a whole can be
     page.get_by_role("link", name="INV-2026-000001").click()
     expect(page.locator("dl.facts div", has_text="Still open")).to_contain_text("23,80 EUR")
     page.goto(f"{address}/ledger")

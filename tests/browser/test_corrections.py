@@ -17,7 +17,7 @@ from erp.catalog import routes as catalog_routes
 from erp.catalog.model import Product, VersionTerms
 from erp.catalog.service import CatalogService
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, correction_routes, proposal_routes, revenue_routes
+from erp.finance import books_routes, correction_routes, note_routes, proposal_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from erp.finance.proposals import ProposalService
 from erp.orders import contract_routes, item_routes
@@ -59,6 +59,7 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
         rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
         rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
         rooms += [correction_routes.endpoints(books.corrections), proposal_routes.endpoints(proposals)]
+        rooms += [note_routes.endpoints(books.finance)]
         rooms += [catalog_routes.endpoints(catalog), item_routes.endpoints(items)]
         rooms += [contract_routes.endpoints(contracts)]
         return books.clock, [e for room in rooms for e in room]
@@ -84,6 +85,18 @@ def test_an_invoice_is_credited_and_an_account_adjusted(chromium: Chromium, addr
     expect(page.get_by_role("heading", level=1)).to_have_text("Invoice CN-2027-000001")
     assert_fits_both_widths(page)
 
+    page.get_by_role("link", name="Void", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Take back CN-2027-000001")
+    page.get_by_label("Reason").fill("it was right")
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Take back all of it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Invoice INV-2027-000001")
+    expect(page.locator("dl.facts")).to_contain_text("debit-note")
+    page.get_by_role("link", name="Credit or void").click()
+    expect(page.locator("main")).to_contain_text("undone by a new credit of the invoice")
+    assert_fits_both_widths(page)
+    page.go_back()
+
     page.get_by_role("link", name="Grace Hopper").click()
     page.get_by_role("link", name="Adjust").click()
     page.get_by_label("What").fill("Goodwill")
@@ -94,6 +107,38 @@ def test_an_invoice_is_credited_and_an_account_adjusted(chromium: Chromium, addr
     page.get_by_role("button", name="Issue document").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Invoice CN-2027-000002")
     expect(page.locator("dl.facts")).to_contain_text("-10,00 EUR")
+    chromium.assert_clean(address)
+
+
+def test_what_a_credit_note_settles_is_moved(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/invoices")
+    for what, amount in (("Goodwill", "-11,90"), ("Cable", "5")):
+        page.goto(f"{address}/invoices")
+        page.get_by_role("link", name="Grace Hopper").first.click()
+        page.get_by_role("link", name="Adjust").click()
+        page.get_by_label("What").fill(what)
+        page.get_by_label("Amount").fill(amount)
+        page.get_by_label("Tax", exact=True).select_option("yes")
+        page.get_by_label("Reason").fill("told")
+        page.get_by_role("button", name="Issue document").click()
+        page.wait_for_url("**/invoices/*")
+    page.goto(f"{address}/invoices?state=unapplied")
+    page.get_by_role("link", name="CN-2027-000001").click()
+    row = page.get_by_role("row", name="INV-2027-000001")
+    expect(row).to_contain_text("5,00 EUR")
+    assert_fits_both_widths(page)
+    row.get_by_role("link", name="Take back").click()
+    page.get_by_label("Why").fill("not for this one")
+    page.get_by_role("button", name="Take back").click()
+    expect(page.get_by_text("taken back").first).to_be_visible()
+    page.get_by_role("link", name="Allocate").click()
+    expect(page.get_by_label("Amount")).to_have_value("11.90")
+    page.get_by_label("Invoice").select_option(index=1)
+    page.get_by_label("Amount").fill("2")
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Allocate").click()
+    expect(page.get_by_role("row", name="applied")).to_contain_text("2,00 EUR")
     chromium.assert_clean(address)
 
 

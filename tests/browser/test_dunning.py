@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from controller.domain.identity import AccountId
 from controller.domain.money import Money
+from controller.domain.price import ProductKind
 from controller.store.engine import Database
 from controller.workflows import routes_dunning
 from controller.workflows.disputes import Disputes
@@ -38,6 +40,13 @@ _WORKED = {first + n for first in (3, 10, 17, 24, 38) for n in range(3)}
 """Days after the due one on which a step falls, and the two after it where that is a weekend."""
 
 
+async def services(world: DunningWorld, account: AccountId) -> None:
+    """A line with television and a telephone beside it."""
+    await world.line(account, "knuth")
+    for kind in (ProductKind.TV, ProductKind.VOICE):
+        await world.item(account, kind)
+
+
 async def story(world: DunningWorld) -> None:
     """Debts of six ages, worked by the nights; one of them contested, one promised."""
     longest = max(days for _, _, days in _STORY)
@@ -47,6 +56,8 @@ async def story(world: DunningWorld) -> None:
         for name, net, days in _STORY:
             if day == longest - days:
                 accounts[name], due[name] = await world.customer(name, email="somebody@example.net"), day + 14
+                if name == "Donald Knuth":
+                    await services(world, accounts[name])
                 await world.invoice(accounts[name], net)
         tonight = [name for name in accounts if day - due[name] in _WORKED]
         for name in tonight:
@@ -125,6 +136,21 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(chromium
     assert_fits_both_widths(page)
     page.goto(f"{address}/dunning/policies")
     expect(page.get_by_text("reminder after 3 days")).to_be_visible()
+    assert_fits_both_widths(page)
+
+
+def test_what_is_taken_is_shown_of_each_service_by_its_own_policy(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/dunning")
+    lane = page.get_by_label("Suspension")
+    expect(lane.get_by_text("internet: suspend, tv: suspend")).to_be_visible()
+    assert_fits_both_widths(page)
+    lane.get_by_role("link", name="Donald Knuth").click()
+    for kind, measure in (("internet", "suspend"), ("tv", "suspend"), ("voice", "none")):
+        expect(page.get_by_role("row", name=f"Kind {kind} What is taken {measure}")).to_be_visible()
+    assert_fits_both_widths(page)
+    page.goto(f"{address}/dunning/policies")
+    expect(page.get_by_text("suspension after 38 days (voice: none, bundle: none)")).to_be_visible()
     assert_fits_both_widths(page)
 
 

@@ -11,8 +11,10 @@ from playwright.sync_api import expect
 
 from controller.domain.identity import BillRunId
 from controller.store.engine import Database
+from erp.crm import entity_routes
 from erp.crm import routes as crm_routes
-from erp.finance import books_routes, revenue_routes
+from erp.crm.entities import EntityService
+from erp.finance import books_routes, control_routes, revenue_routes
 from erp.finance import routes as finance_routes
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.finance import NOW, Books, made_entity, manual
@@ -43,6 +45,8 @@ def address(sqlite_template: Path, tmp_path: Path) -> Iterator[str]:
 
         rooms = [crm_routes.endpoints(books.crm), finance_routes.endpoints(books.finance)]
         rooms += [books_routes.endpoints(books.books), revenue_routes.endpoints(books.revenue)]
+        rooms += [control_routes.endpoints(books.control)]
+        rooms += [entity_routes.endpoints(EntityService(database, books.clock), books.crm)]
         return books.clock, [e for room in rooms for e in room]
 
     with site_over(sqlite_template, tmp_path, furnish) as url:
@@ -112,6 +116,76 @@ def test_receivables_age_and_lead_to_what_is_open(chromium: Chromium, address: s
     page.get_by_label("Why").fill("a bill came late")
     page.get_by_role("button", name="Reopen").click()
     expect(page.get_by_role("row", name="a bill came late")).to_be_visible()
+    chromium.assert_clean(address)
+
+
+def test_control_accounts_are_compared_at_the_press_of_a_button(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/ledger")
+    page.get_by_role("link", name="Control accounts", exact=True).click()
+    expect(page.locator("main")).to_contain_text("Nothing was compared yet")
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Compare now").click()
+    row = page.get_by_role("row", name="Deferred revenue")
+    expect(row).to_contain_text("agrees")
+    expect(row).to_contain_text("-13,00 EUR")
+    expect(page.get_by_role("row", name="Receivables")).to_contain_text("end of 2027-01-19")
+    assert_fits_both_widths(page)
+    page.get_by_role("link", name="Deferred revenue").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("3900 Deferred revenue")
+    chromium.assert_clean(address)
+
+
+def test_a_second_legal_entity_is_added_and_its_books_are_looked_at(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/ledger")
+    page.get_by_role("link", name="Legal entities", exact=True).click()
+    expect(page.get_by_role("row", name="Testnetz GmbH")).to_contain_text("Europe/Berlin")
+    assert_fits_both_widths(page)
+    page.get_by_role("link", name="Add a legal entity").click()
+    for label, said in (
+        ("name", "Testnetz AG"), ("zone", "Europe/Zurich"), ("currency", "CHF"), ("address", "Gasse 1"),
+        ("country", "CH"), ("tax_id", "CHE-123.456.788"), ("locale", "de_CH"), ("iban", "CH9300762011623852957"),
+    ):  # fmt: skip
+        page.locator(f"#field-{label}").fill(said)
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Add it").click()
+    row = page.get_by_role("row", name="Testnetz AG")
+    expect(row).to_contain_text("CH9300762011623852957")
+    assert_fits_both_widths(page)
+    row.get_by_role("link", name="Change").click()
+    page.locator("#field-address").fill("Platz 2")
+    page.get_by_role("button", name="Change").click()
+    expect(row).to_contain_text("Platz 2")
+
+    page.goto(f"{address}/ledger/controls")
+    page.get_by_role("button", name="Compare now").click()
+    page.get_by_role("row", name="Deposits").filter(has_text="Testnetz AG").get_by_role("link").click()
+    expect(page.locator("#filter-entity_id")).to_have_value(page.url.partition("entity_id=")[2])
+
+    page.goto(f"{address}/customers/new")
+    page.locator("#field-entity_id").select_option(label="Testnetz AG")
+    page.locator("#field-name").fill("Urs Muster")
+    page.get_by_role("button", name="Create customer").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Urs Muster")
+    expect(page.locator("main")).to_contain_text("CHF")
+
+    page.goto(f"{address}/ledger")
+    expect(page.get_by_role("row", name="Bank")).to_be_visible()
+    page.locator("#filter-entity_id").select_option(label="Testnetz AG")
+    expect(page.locator("main")).to_contain_text("Nothing was booked")
+    page.goto(f"{address}/legal-entities")
+    page.get_by_role("link", name="Testnetz AG").click()
+    page.get_by_role("link", name="Balance sheet", exact=True).click()
+    expect(page.locator("#filter-entity_id")).to_have_value(page.url.partition("entity_id=")[2])
+    page.get_by_role("link", name="Periods", exact=True).click()
+    expect(page.locator("main")).to_contain_text("Of Testnetz AG.")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Close 2026-12").click()
+    expect(page.locator("dl.facts")).to_contain_text("2027-01-01")
+    page.goto(f"{address}/ledger/periods")
+    expect(page.get_by_role("button", name="Close 2026-12")).to_be_visible()
+    assert_fits_both_widths(page)
     chromium.assert_clean(address)
 
 

@@ -21,6 +21,7 @@ from erp.payments.sepa.mandates import WantedMandate
 from tests.support.browser import TELEPHONE, Chromium, assert_fits_both_widths
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.finance import NOW, made_entity
+from tests.support.pain import rejection
 from tests.support.payments import Till, euro
 from tests.support.site import Furnished, sign_in, site_over
 
@@ -125,10 +126,12 @@ def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, ad
     with zipfile.ZipFile(tmp_path / "both.zip", "w") as packed:
         packed.write(good, "good.xml")
         packed.write(bad, "bad.xml")
+        packed.writestr("report.xml", rejection("none of ours", group="RJCT"))
     page.get_by_label("File").set_input_files(tmp_path / "both.zip")
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#facts")).to_contain_text("In the archivebad.xmlRefused")
     expect(page.locator("#facts")).to_contain_text("In the archivegood.xmlFile")
+    expect(page.locator("#facts")).to_contain_text("In the archivereport.xmlRefusedno direct debit file")
     assert_fits_both_widths(page)
     page.get_by_role("link", name="To the lines").click()
     expect(page.locator("dl.totals")).to_contain_text("23,70 EUR")
@@ -149,6 +152,39 @@ def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, ad
     expect(page.get_by_role("row", name="2026-11-20")).to_contain_text("1.118,90 EUR")
     assert_fits_both_widths(page)
     assert [c for c in chromium.complaints if "422" not in c] == []
+
+
+def test_a_write_off_is_taken_back(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/invoices")
+    page.get_by_role("link", name="INV-2026-000003").click()
+    page.get_by_role("link", name="Write off").click()
+    page.get_by_label("Why").fill("insolvent")
+    page.get_by_role("button", name="Write off").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Write-off for Grace Hopper")
+    page.get_by_role("link", name="Take back").click()
+    page.get_by_label("Why").fill("another customer")
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Take back").click()
+    expect(page.locator("section", has_text="Went back").last).to_contain_text("another customer")
+    expect(page.get_by_role("link", name="Take back")).to_have_count(0)
+    page.goto(f"{address}/invoices?state=open")
+    expect(page.get_by_role("row", name="INV-2026-000003")).to_contain_text("95,20 EUR")
+    chromium.assert_clean(address)
+
+
+def test_a_payment_booked_by_hand_is_void(chromium: Chromium, address: str) -> None:
+    page = chromium.page(width=TELEPHONE, height=900)
+    sign_in(page, address, "/payments")
+    page.locator("#filter-show").select_option("all")
+    page.get_by_role("row", name="statement 7/1").locator("a").first.click()
+    page.get_by_role("link", name="Void").click()
+    page.get_by_label("Why").fill("never came")
+    assert_fits_both_widths(page)
+    page.get_by_role("button", name="Void").click()
+    expect(page.locator("section", has_text="Went back").last).to_contain_text("never came")
+    expect(page.get_by_role("link", name="Void")).to_have_count(0)
+    chromium.assert_clean(address)
 
 
 def test_payouts_and_what_is_decided_about_payments(chromium: Chromium, address: str) -> None:

@@ -56,11 +56,14 @@ def test_the_areas_the_product_promises_are_there(address: str) -> None:
     assert {f"/api/v1/{name}" for name in promised.split()} <= paths
 
 
-def test_only_what_is_signed_by_its_sender_is_open_to_all(address: str) -> None:
+def test_only_what_carries_its_own_proof_is_open_to_all(address: str) -> None:
     described = httpx2.get(f"{address}/openapi.json").json()
     operations = [(path, one) for path, methods in described["paths"].items() for one in methods.items()]
     opened = [(method, path) for path, (method, operation) in operations if "security" not in operation]
-    assert opened == [("post", "/api/v1/payment-gateways/{name}/webhook")]
+    by_the_secret_of_a_link = ("get", "/api/v1/customer-usage/{secret}")
+    signed_by_its_sender = ("post", "/api/v1/payment-gateways/{name}/webhook")
+    assert opened == [by_the_secret_of_a_link, signed_by_its_sender]
+    assert httpx2.get(f"{address}/api/v1/customer-usage/{'x' * 43}").status_code == 404
 
 
 def test_nothing_answers_without_a_token_or_beyond_its_scopes(address: str, controller: Controller) -> None:

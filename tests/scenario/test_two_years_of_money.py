@@ -24,6 +24,7 @@ from controller.store.engine import Database
 from erp.dunning.disputes import DisputeRequest, DisputeService
 from erp.dunning.service import DunningService
 from erp.finance.chart import BANK
+from erp.finance.control import ControlAccounts
 from erp.finance.model import Wanted
 from erp.finance.settlement import MoneyBack, MoneyIn
 from tests.support.billing_fakes import tariff
@@ -81,6 +82,7 @@ class Years:
 
     def __init__(self, world: BillingWorld) -> None:
         self.world = world
+        self.control = ControlAccounts(world.database, world.clock, world.crm, world.books)
         self.dunning = DunningService(world.database, world.clock, world.crm)
         corrections = world.finance.corrections
         self.disputes = DisputeService(world.database, world.clock, self.dunning, world.finance, corrections)
@@ -227,6 +229,7 @@ class Years:
         for aged, receivables in await self.world.books.aged_totals(day):
             assert aged.total == receivables.balance
         assert sum(b.balance.minor for b in await self.world.books.trial_balance()) == 0
+        assert await self.control.look() == []
 
 
 @pytest.fixture

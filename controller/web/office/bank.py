@@ -14,7 +14,7 @@ from controller.web import templating
 from controller.web.api import Api
 from controller.web.office.form import Choice, Field, Filled, Form, account, sent, show
 from controller.web.office.forms import both
-from controller.web.office.names import with_customers
+from controller.web.office.names import entity_field, with_customers
 from controller.web.office.payments import READ, WHY, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
@@ -112,17 +112,19 @@ def _overview(site: Site, api: Api) -> list[WebPage]:
     async def upload(visit: Visit) -> Response:
         return site.html(visit, "upload.html", title="Import a bank file", back=Link("Bank", "/bank"))
 
-    form = Form("Add a bank account", ACCOUNT, Link("Bank", "/bank"), (("make", "Add"),))
+    async def form(visit: Visit) -> Form:
+        fields = (*await entity_field(api, visit), *ACCOUNT)
+        return Form("Add a bank account", fields, Link("Bank", "/bank"), (("make", "Add"),))
 
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, form)
+        return show(site, visit, await form(visit))
 
     async def add(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
             await api.post(visit, "/bank-accounts", body=filled.body)
             return RedirectResponse("/bank", status_code=303)
 
-        return await sent(site, visit, form, send)
+        return await sent(site, visit, await form(visit), send)
 
     async def settings_form(visit: Visit) -> Form:
         decided = await api.get(visit, "/payment-settings")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from controller.web.api import address
+from controller.web.api import Api, address
+from controller.web.office.names import of_entities
 from controller.web.office.view import Filter
 from controller.web.site import Visit
 
@@ -17,7 +18,26 @@ def day(name: str, label: str, value: str = "") -> Filter:
 
 
 def span_of(visit: Visit, *names: str) -> dict[str, str]:
-    return {name: visit.query(name) for name in names}
+    """What the address says of days, and of whose books they are: the first legal entity's where it says nothing."""
+    return {name: visit.query(name) for name in names} | of_entity(visit)
+
+
+def of_entity(visit: Visit) -> dict[str, str]:
+    return {"entity_id": visit.query("entity_id")} if visit.query("entity_id") else {}
+
+
+async def whose(api: Api, visit: Visit) -> tuple[Filter, ...]:
+    """A choice of legal entities, where there are several."""
+    names = await of_entities(api, visit)
+    if len(names) < 2:
+        return ()
+    first, *others = names
+    return (
+        Filter(
+            "entity_id", "Legal entity", choices=others, labels=names, value=visit.query("entity_id"),
+            anything=names[first],
+        ),
+    )  # fmt: skip
 
 
 def account_at(code: str, days: Mapping[str, str], currency: str) -> str:

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from controller.web.api import Api
 from controller.web.office.form import Field, Filled, Form, account, decimal, sent, show, unseen_once
 from controller.web.office.forms import both
+from controller.web.office.names import entity_field
 from controller.web.office.payments import READ, WRITE
 from controller.web.office.table import Column
 from controller.web.office.view import Link, Part, detail_page, list_page
@@ -124,13 +125,15 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
 
 def _step(site: Site, api: Api, step: Step) -> list[WebPage]:
-    def form() -> Form:
+    async def form(visit: Visit) -> Form:
         moves = step.path.endswith(("/payments", "/transfers"))
         fields = (*step.fields, unseen_once("request")) if moves else step.fields
+        if step.fields is TILL:
+            fields = (*await entity_field(api, visit), *fields)
         return Form(step.title, fields, DESK, (("do", step.button),))
 
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, form())
+        return show(site, visit, await form(visit))
 
     async def change(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
@@ -140,7 +143,7 @@ def _step(site: Site, api: Api, step: Step) -> list[WebPage]:
             answer = await api.post(visit, step.path, body=filled.body, **visit.path)
             return RedirectResponse(step.then.format_map(answer), status_code=303)
 
-        return await sent(site, visit, form(), send)
+        return await sent(site, visit, await form(visit), send)
 
     return both(step.page, WRITE, fresh, change)
 

@@ -16,6 +16,13 @@ from controller.web.site import Site, Visit, WebPage
 WRITE = "finance:write"
 _REASON = Field("reason", "Reason", required=True, hint="printed on the document")
 _BUTTONS = (("void", "Take back all that is left"), ("credit", "Issue credit note"))
+_DEBIT_BUTTONS = (("void", "Take back all of it"), ("credit", "Issue debit note"))
+_NOTHING_LEFT = "Nothing is left of it. What takes back a credit note is undone by a new credit of the invoice."
+_CREDIT = "What each line is credited, without tax; its tax goes with it. A line left empty stays as it is."
+_DEBIT = (
+    "A debit note takes the credit back: what it settled is owed again, and the invoice may be credited anew. "
+    "Amounts are as the line says them, below zero."
+)
 _ON_TOP = (Choice("no", "comes on top"), Choice("yes", "is in the amount"))
 _CATEGORIES = (
     Choice("S", "taxed"),
@@ -79,6 +86,7 @@ async def _credit_form(api: Api, visit: Visit) -> Form:
     invoice = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
     found = await api.get(visit, "/invoices/{invoice_id}/creditable", invoice_id=invoice_id)
     open_lines = [line for line in found["lines"] if line["left"]["amount"].strip("-0.")]
+    undoes = invoice["kind"] == "credit-note"
     fields = [
         Field(
             f"net-{line['line_id']}",
@@ -90,11 +98,11 @@ async def _credit_form(api: Api, visit: Visit) -> Form:
         for line in open_lines
     ]
     return Form(
-        f"Credit {invoice['number']}",
+        f"{'Take back' if undoes else 'Credit'} {invoice['number']}",
         (*fields, _REASON, once()),
         Link(f"Invoice {invoice['number']}", f"/invoices/{invoice_id}"),
-        _BUTTONS,
-        "What each line is credited, without tax; its tax goes with it. A line left empty stays as it is.",
+        _DEBIT_BUTTONS if undoes else _BUTTONS,
+        (_DEBIT if undoes else _CREDIT) if open_lines else _NOTHING_LEFT,
     )
 
 

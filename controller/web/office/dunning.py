@@ -24,13 +24,20 @@ _RESTS = {
 STANDING = (
     Column("Customer", "customer", link="/customers/{customer_id}"),
     Column("Stage", "stage_name"),
-    Column("What is restricted", "measure_name", "state"),
+    Column("What is restricted", "measure_name"),
     Column("Overdue", "overdue", "money"),
     Column("Contested", "disputed", "money"),
     Column("Claimed", "claimed", "money"),
     Column("Since", "oldest_on", sub="age"),
     Column("Next step", "next_name", sub="next_on"),
     Column("Segment", "segment"),
+)
+SERVICES = (
+    Column("Service", "name", link="{href}", sub="reference"),
+    Column("Kind", "kind"),
+    Column("What is taken", "measure", "state"),
+    Column("Billed meanwhile", "billed", "flag"),
+    Column("Since", "since", "instant"),
 )
 DEBTS = (
     Column("Invoice", "number", link="/invoices/{invoice_id}"),
@@ -104,6 +111,7 @@ def _board(site: Site, api: Api) -> list[WebPage]:
             ("Hold", "hold"), ("Promise to pay", "promise"), ("Payment plan", "plan"), ("Segment", "segment"),
             ("Dispute", "dispute"), ("Hand over", "hand-over"),
         )  # fmt: skip
+        services = [service | _where(service) for service in row["services"]]
         pauses = [p | {"kind_name": _RESTS.get(p["kind"], p["kind"])} for p in row["pauses"]]
         for pause in pauses:
             pause["end"] = "Resume" if pause["in_force"] and visit.principal.may(WRITE) else None
@@ -113,6 +121,7 @@ def _board(site: Site, api: Api) -> list[WebPage]:
             links=[Link(label, f"{here}/{what}") for label, what in changes] if visit.principal.may(WRITE) else [],
             notes=[f"Nothing happens meanwhile: {_resting(row)}."] if row["rests"] else [],
             parts=[
+                Part("Services", services, SERVICES, "There is none."),
                 Part("Open invoices", row["debts"], DEBTS, "Nothing is open."),
                 Part("Holds and promises", pauses, PAUSES, "There is none."),
                 *instalments.card(row, visit.principal.may(WRITE)),
@@ -132,13 +141,17 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a person reads of a standing."""
     return {
         "stage_name": row["stage"] or None,
-        "measure_name": None if row["measure"] == "none" else row["measure"],
+        "measure_name": ", ".join(f"{kind}: {measure}" for kind, measure in row["measures"].items()) or None,
         "next_name": row["next_step"] or None,
         "age": f"{row['days_over']} days",
         "sum": templating.money(row["claimed"] if Decimal(row["claimed"]["amount"]) else row["overdue"]),
-        "restricted": templating.state(row["measure"]),
         "resting": _resting(row),
     }
+
+
+def _where(service: Mapping[str, Any]) -> dict[str, str]:
+    of = "services" if service["item_id"] is None else "items"
+    return {"href": f"/{of}/{service['service_id']}"}
 
 
 def _resting(row: Mapping[str, Any]) -> str:

@@ -84,6 +84,7 @@ CUSTOMER = (
     Column("Phone", "phone"),
     Column("Tax id", "tax_id"),
     Column("Currency", "currency"),
+    Column("Time zone", "zone"),
     Column("Since", "created_at", "instant"),
 )
 SUBSCRIPTIONS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from controller.web.api import Api
 from controller.web.office import nas
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show, whole
+from controller.web.office.names import entity_field
 from controller.web.office.view import Link, Row
 from controller.web.site import Site, Visit, WebPage
 
@@ -41,6 +42,7 @@ CUSTOMER = Maker(
             )),
             Field("tax_id", "Tax id", hint="of a business"),
             Field("currency", "Currency", hint="empty: that of the legal entity"),
+            Field("zone", "Time zone", hint="by whose days it is billed, for good; empty: that of the legal entity"),
         ),
         Link("Customers", "/customers"),
         (("make", "Create customer"),),
@@ -104,14 +106,20 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
 
 def _pages_of(site: Site, api: Api, maker: Maker) -> list[WebPage]:
+    async def form(visit: Visit) -> Form:
+        """A customer is one of a legal entity."""
+        if maker is not CUSTOMER:
+            return maker.form
+        return replace(maker.form, fields=(*await entity_field(api, visit), *maker.form.fields))
+
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, maker.form)
+        return show(site, visit, await form(visit))
 
     async def make(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
             return go(maker.then, await api.post(visit, maker.path, body=filled.body))
 
-        return await sent(site, visit, maker.form, send)
+        return await sent(site, visit, await form(visit), send)
 
     return both(maker.page, maker.scope, fresh, make)
 

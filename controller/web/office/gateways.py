@@ -11,6 +11,7 @@ from controller.http.dispatch import API_PREFIX
 from controller.web.api import Api
 from controller.web.office.form import Field, Filled, Form, sent, show
 from controller.web.office.forms import both
+from controller.web.office.names import entity_field
 from controller.web.office.table import Column
 from controller.web.office.view import Action, Filter, Link, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -79,7 +80,8 @@ def _gateways(site: Site, api: Api) -> list[WebPage]:
         name = visit.path.get("name")
         back = Link("Payment gateways", "/payments/gateways")
         if name is None:
-            return Form("Add a gateway", (_NAME, *_SECRETS), back, (("put", "Add gateway"),))
+            fields = (*await entity_field(api, visit), _NAME, *_SECRETS)
+            return Form("Add a gateway", fields, back, (("put", "Add gateway"),))
         intro = "Everything is entered anew, also what stays: nothing of it can be shown."
         return Form(f"Change {name}", _SECRETS, back, (("put", "Change"),), intro)
 

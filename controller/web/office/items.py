@@ -22,10 +22,11 @@ ITEMS = (
     Column("State", "state", "state"),
     Column("Held since", "held_since", "instant"),
     Column("Ended", "ended_at", "instant"),
+    Column("Suspended since", "suspended_since", "instant"),
     Column("Bound until", "ends_on"),
     Column("Leaving today", "fee", "money"),
 )
-ITEM = ITEMS[1:5]
+ITEM = ITEMS[1:6]
 CONTRACT = (
     Column("Terms", "terms"),
     Column("Begun", "begun_on"),
@@ -146,7 +147,7 @@ async def _products(api: Api, visit: Visit) -> dict[str, str]:
 
 
 def _shown(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    state = "ended" if row["ended_at"] else "active"
+    state = "ended" if row["ended_at"] else "suspended" if row["suspended_since"] else "active"
     return dict(row) | {"product": names.get(row["version_id"], row["version_id"]), "state": state}
 
 

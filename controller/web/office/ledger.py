@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api, address
-from controller.web.office.books import READ, account_at, day, span_of, total_of
+from controller.web.office.books import READ, account_at, day, of_entity, span_of, total_of, whose
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -55,14 +55,14 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         rows = [row | {"href": account_at(row["code"], span, row["balance"]["currency"])} for row in found["accounts"]]
         return list_page(
             site, visit, "Ledger", {"items": rows, "next": None}, ACCOUNTS,
-            filters=(day("since", "From"), day("as_of", "Until")),
+            filters=(day("since", "From"), day("as_of", "Until"), *await whose(api, visit)),
             nothing="Nothing was booked.",
             totals=[fact for total in found["totals"] for fact in facts({"sum": total}, DIFFERENCE)],
         )  # fmt: skip
 
     async def account(visit: Visit) -> Response:
         code, span = visit.path["code"], span_of(visit, "since", "as_of", "currency")
-        chart = (await api.get(visit, "/ledger-accounts"))["accounts"]
+        chart = (await api.get(visit, "/ledger-accounts", query=of_entity(visit)))["accounts"]
         page = await api.get(
             visit, "/ledger-accounts/{code}/postings", query=span | {"after": visit.query("after")}, code=code
         )
@@ -73,6 +73,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 day("since", "From"),
                 day("as_of", "Until"),
                 Filter("currency", "Currency", "EUR"),
+                *await whose(api, visit),
             ),
             nothing="Nothing was posted to it.",
         )  # fmt: skip
@@ -84,7 +85,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         return list_page(
             site, visit, "Journal", page | {"items": rows}, ENTRIES,
             links=[Link(label, address("/ledger/export", format=form, **span)) for form, label in EXPORTS],
-            filters=(day("since", "From"), day("as_of", "Until")),
+            filters=(day("since", "From"), day("as_of", "Until"), *await whose(api, visit)),
             nothing="Nothing was booked.",
         )  # fmt: skip
 

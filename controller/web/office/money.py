@@ -11,13 +11,13 @@ from starlette.responses import Response
 
 from controller.domain.errors import NotFound
 from controller.web.api import Api
-from controller.web.office import card_charges, write_offs
+from controller.web.office import card_charges, note_matches, write_offs
 from controller.web.office.names import accounts_of, with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page
 from controller.web.site import Site, Visit, WebPage
 
-STATES = ("open", "overdue", "paid")
+STATES = ("open", "overdue", "unapplied", "paid")
 INVOICES = (
     Column("Number", "number", link="/invoices/{invoice_id}"),
     Column("Customer", "customer", link="/customers/{customer_id}"),
@@ -99,7 +99,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         found = await api.get(visit, "/invoices/{invoice_id}", invoice_id=invoice_id)
         (row,) = await with_customers(api, visit, [found | {"state": state_of(found, visit.now.date())}])
         row["bill_run"] = await _run_of(api, visit, row)
-        credit = Link("Credit or void", f"/invoices/{invoice_id}/credit")
+        back = "Void" if row["kind"] == "credit-note" else "Credit or void"
+        credit = Link(back, f"/invoices/{invoice_id}/credit")
+        allocate, matched = await note_matches.of(api, visit, row)
         pay = Link("Code to pay it", f"/invoices/{invoice_id}/payment-code")
         to_pay = api.has("GET", "/invoices/{invoice_id}/payment-code") and row["state"] in ("open", "overdue")
         return detail_page(
@@ -113,8 +115,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 *([credit] if visit.principal.may("finance:write") else []),
                 *card_charges.link(api, visit, row),
                 *write_offs.link(api, visit, found),
+                *allocate,
             ],
-            parts=[Part("Lines", row["lines"], LINES)],
+            parts=[Part("Lines", row["lines"], LINES), *matched],
         )  # fmt: skip
 
     async def explanation(visit: Visit) -> Response:

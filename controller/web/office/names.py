@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.domain.errors import NotFound
 from controller.web.api import Api
+from controller.web.office.form import Choice, Field
 from controller.web.site import Visit
 
 SCOPE = "crm:read"
@@ -40,6 +41,24 @@ async def with_devices(api: Api, visit: Visit, rows: Iterable[Mapping[str, Any]]
                 continue  # it was deregistered; what it carried still names it
             names[device_id] = device["name"]
     return [row | {"device": names.get(row["device_id"], row["device_id"])} for row in found]
+
+
+async def of_entities(api: Api, visit: Visit) -> dict[str, str]:
+    """The names of legal entities by their ids; none where the viewer may not read them."""
+    if not visit.principal.may(SCOPE) or not api.has("GET", "/legal-entities"):
+        return {}
+    found = await api.get(visit, "/legal-entities")
+    return {entity["entity_id"]: entity["name"] for entity in found["entities"]}
+
+
+async def entity_field(api: Api, visit: Visit) -> tuple[Field, ...]:
+    """Which legal entity something is of, at first the one that the address names: asked where there are several."""
+    entities = await of_entities(api, visit)
+    if len(entities) < 2:
+        return ()
+    choices = [Choice(entity_id, name) for entity_id, name in entities.items()]
+    start = visit.query("entity_id") or choices[0].value
+    return (Field("entity_id", "Legal entity", required=True, start=start, choices=choices),)
 
 
 async def accounts_of(api: Api, visit: Visit, wanted: str) -> list[str]:

@@ -109,5 +109,11 @@ def _policies(site: Site, api: Api) -> list[WebPage]:
 
 
 def _ladder(policy: Mapping[str, Any]) -> str:
-    steps = [f"{step['name']} after {step['days']} days" for step in policy["steps"]]
+    steps = [f"{step['name']} after {step['days']} days{_takes(step)}" for step in policy["steps"]]
     return ", ".join(steps) or "nobody is dunned"
+
+
+def _takes(step: Mapping[str, Any]) -> str:
+    """Of services that a step names itself."""
+    named = [f"{kind}: {measure}" for kind, measure in step.get("services", {}).items()]
+    return f" ({', '.join(named)})" if named else ""

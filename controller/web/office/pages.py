@@ -13,11 +13,13 @@ from controller.web.office import (
     cash,
     catalog,
     contract_notices,
+    controls,
     corrections,
     decisions,
     direct_debits,
     disputes,
     dunning,
+    entities,
     exceptions,
     family,
     forms,
@@ -33,6 +35,7 @@ from controller.web.office import (
     nas,
     network,
     next_bill,
+    note_matches,
     notices,
     ordering,
     orders,
@@ -52,6 +55,7 @@ from controller.web.office import (
     stock,
     taxes,
     usage,
+    usage_links,
     waiting,
     write_offs,
 )
@@ -60,11 +64,11 @@ from controller.web.site import Site, WebPage
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     # Forms first: /orders/new is no order.
-    books = (periods, revenue_contracts, statements, receivables, ledger)
+    books = (periods, revenue_contracts, statements, receivables, controls, entities, ledger)
     dunned = (dunning, decisions, instalments, notices, disputes)
     collected = (gateways, card_charges, mandates, payments, bank, payouts, cash, direct_debits)
-    owed = (money, adjustments, write_offs, *collected, *dunned, *books, taxes, resale)
-    used = (usage, identifiers, prepaid, waiting, limits, exceptions, assurance)
+    owed = (money, adjustments, write_offs, note_matches, *collected, *dunned, *books, taxes, resale)
+    used = (usage, usage_links, identifiers, prepaid, waiting, limits, exceptions, assurance)
     lists = (network, nas, orders, contract_notices, next_bill, people, catalog, stock, *owed, *used)
     rooms = (
         accounts,

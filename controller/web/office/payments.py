@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
+from controller.web.office import write_offs
 from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
@@ -64,6 +65,7 @@ UNKNOWN = (
     Column("Gateway", "gateway", sub="intent_id"),
     Column("Amount", "amount", "money"),
 )
+_VOID = "/payments/{payment_id}/void"
 REFUND_STATES = ("requested", "approved", "sent", "done", "refused")
 WHY = Field("reason", "Why", required=True, hint="for the audit log")
 REFUND = (
@@ -108,6 +110,9 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
         links = [Link("Allocate", f"/payments/{payment_id}/allocate")] if rest else []
         if may and found["kind"] == "payment" and api.has("GET", "/refunds"):
             links.append(Link("Refund", f"/payments/{payment_id}/refund"))
+        if may and _may_be_void(found) and api.has("POST", _VOID):
+            links.append(Link("Void", f"/payments/{payment_id}/void"))
+        links += write_offs.back_link(api, visit, found)
         # A loss taken back by its match would be money that nobody has paid.
         matches = [_match(m, may and found["kind"] == "payment") for m in found["allocations"]]
         kind = "Write-off for" if found["kind"] == "write-off" else "Payment of"
@@ -124,6 +129,12 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
         WebPage("GET", "/payments", READ, payments),
         WebPage("GET", "/payments/{payment_id}", READ, payment),
     ]
+
+
+def _may_be_void(row: Mapping[str, Any]) -> bool:
+    """What was told by a statement, a desk or a file is undone there; the API knows of gateways."""
+    told = ("bank-statement", "direct-debit", "cash", "deposit", "prepaid")
+    return row["kind"] == "payment" and row["method"] not in told and row["amount"] != row["reversed"]
 
 
 def _match(row: Mapping[str, Any], may: bool) -> dict[str, Any]:
@@ -182,7 +193,23 @@ def _allocating(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, back_form(visit), send)
 
+    def void_form(visit: Visit) -> Form:
+        intro = "For a payment that was booked by hand and never came: what it settled is owed again. Both rows stay."
+        back = Link("Payment", f"/payments/{visit.path['payment_id']}")
+        return Form("Void a payment", (WHY,), back, (("do", "Void"),), intro)
+
+    async def fresh_void(visit: Visit) -> Response:
+        return show(site, visit, void_form(visit))
+
+    async def void(visit: Visit) -> Response:
+        async def send(filled: Filled) -> Response:
+            found = await api.post(visit, _VOID, body=filled.body, payment_id=visit.path["payment_id"])
+            return RedirectResponse(f"/payments/{found['payment_id']}", status_code=303)
+
+        return await sent(site, visit, void_form(visit), send)
+
     return [
+        *(both(_VOID, WRITE, fresh_void, void) if api.has("POST", _VOID) else []),
         *both("/payments/{payment_id}/allocate", WRITE, fresh, allocate),
         *both("/allocations/{allocation_id}/reverse", WRITE, fresh_back, take_back),
     ]

@@ -22,6 +22,7 @@ from controller.web.office import (
     resale,
     strip,
     taxes,
+    usage_links,
 )
 from controller.web.office.history import invoices_card
 from controller.web.office.view import Filter, Link, Part, detail_page, list_page, part_of
@@ -63,6 +64,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
                 for label, what, scope in CHANGES
                 if visit.principal.may(scope)
             ]
+            + usage_links.link(api, visit, row["customer_id"])
             + dunning.link(api, visit, row["account_id"]),
         )
 

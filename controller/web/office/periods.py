@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from controller.web.api import Api
+from controller.web.api import Api, address
 from controller.web.office.bars import Bars, bars_of
-from controller.web.office.books import READ
+from controller.web.office.books import READ, of_entity, whose
 from controller.web.office.form import Field, Filled, Form, sent, show
 from controller.web.office.forms import both
 from controller.web.office.table import Column
@@ -36,18 +36,22 @@ CHANGES = (
 
 def pages(site: Site, api: Api) -> list[WebPage]:
     async def revenue(visit: Visit) -> Response:
-        names = {a["code"]: a["name"] for a in (await api.get(visit, "/ledger-accounts"))["accounts"]}
-        found = await api.get(visit, "/revenue-months")
+        names = {
+            a["code"]: a["name"] for a in (await api.get(visit, "/ledger-accounts", query=of_entity(visit)))["accounts"]
+        }
+        found = await api.get(visit, "/revenue-months", query=of_entity(visit))
         rows = [row | {"name": names[row["code"]]} for row in found["months"]]
         return list_page(
             site, visit, "Revenue to come", {"items": rows, "next": None}, REVENUE,
             intro="What was billed or sold ahead, by the month in which it is earned.",
+            filters=await whose(api, visit),
             nothing="Nothing was billed ahead.",
             pictures=_by_month(found["months"]),
         )  # fmt: skip
 
     async def periods(visit: Visit) -> Response:
-        found = await api.get(visit, "/ledger-periods")
+        found = await api.get(visit, "/ledger-periods", query=of_entity(visit))
+        others = await whose(api, visit)
         last = visit.now.date().replace(day=1) - _DAY
         month = f"{last:%Y-%m}"
         may = visit.principal.may("finance:write") and (found["closed_until"] or "") <= last.isoformat()
@@ -56,16 +60,17 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             site, visit, "Periods", found, PERIODS,
             back=Link("Ledger", "/ledger"),
             links=_reopening(found, visit),
-            actions=[Action(f"Close {month}", f"/ledger/periods/{month}/close", question)] if may else [],
+            actions=[Action(f"Close {month}", _of(f"/ledger/periods/{month}/close", visit), question)] if may else [],
+            notes=[f"Of {others[0].labels[visit.query('entity_id')]}."] if others and of_entity(visit) else [],
             parts=[Part("Closed and reopened", found["changes"], CHANGES, "Nothing was closed yet.")],
         )  # fmt: skip
 
     async def close(visit: Visit) -> Response:
-        await api.post(visit, "/ledger-periods/{month}/close", month=visit.path["month"])
-        return RedirectResponse("/ledger/periods", status_code=303)
+        await api.post(visit, "/ledger-periods/{month}/close", body=of_entity(visit), month=visit.path["month"])
+        return RedirectResponse(_of("/ledger/periods", visit), status_code=303)
 
     def form(visit: Visit) -> Form:
-        month, back = visit.path["month"], Link("Periods", "/ledger/periods")
+        month, back = visit.path["month"], Link("Periods", _of("/ledger/periods", visit))
         why = Field("reason", "Why", required=True, hint="for the audit log")
         intro = f"{month} and every month after it can be booked in again, until it is closed again."
         return Form(f"Reopen {month}", (why,), back, (("reopen", "Reopen"),), intro)
@@ -75,8 +80,9 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
     async def reopen(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
-            await api.post(visit, "/ledger-periods/{month}/reopen", body=filled.body, month=visit.path["month"])
-            return RedirectResponse("/ledger/periods", status_code=303)
+            body = filled.body | of_entity(visit)
+            await api.post(visit, "/ledger-periods/{month}/reopen", body=body, month=visit.path["month"])
+            return RedirectResponse(_of("/ledger/periods", visit), status_code=303)
 
         return await sent(site, visit, form(visit), send)
 
@@ -93,7 +99,12 @@ def _reopening(found: Mapping[str, Any], visit: Visit) -> list[Link]:
     if not found["closed_until"] or not visit.principal.may("finance:write"):
         return []
     month = f"{date.fromisoformat(found['closed_until']) - _DAY:%Y-%m}"
-    return [Link(f"Reopen {month}", f"/ledger/periods/{month}/reopen")]
+    return [Link(f"Reopen {month}", _of(f"/ledger/periods/{month}/reopen", visit))]
+
+
+def _of(path: str, visit: Visit) -> str:
+    """The same legal entity's."""
+    return address(path, **of_entity(visit))
 
 
 def _by_month(months: Sequence[Mapping[str, Any]]) -> list[Bars]:

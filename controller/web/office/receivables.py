@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from controller.web.api import Api, address
 from controller.web.office.bars import Bars, bars_of
-from controller.web.office.books import READ, day, span_of
+from controller.web.office.books import READ, day, of_entity, span_of, whose
 from controller.web.office.names import with_customers
 from controller.web.office.table import Column, facts
 from controller.web.office.view import list_page
@@ -46,10 +46,11 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         rows = await with_customers(api, visit, page["items"])
         for row in rows:
             row.update({name: None for name in _BUCKETS if not row[name]["amount"].strip("-0.")})
-            row["href"] = address(f"/ledger/receivables/{row['account_id']}", as_of=totals["as_of"])
+            href = f"/ledger/receivables/{row['account_id']}"
+            row["href"] = address(href, as_of=totals["as_of"], **of_entity(visit))
         return list_page(
             site, visit, "Receivables", page | {"items": rows}, AGED,
-            filters=(day("as_of", "At the end of", totals["as_of"]),),
+            filters=(day("as_of", "At the end of", totals["as_of"]), *await whose(api, visit)),
             nothing="Nobody owes anything.",
             pictures=[picture for total in totals["totals"] for picture in _ages(total)],
             totals=[fact for total in totals["totals"] for fact in facts(total, AGED_TOTALS)],

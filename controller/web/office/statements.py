@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controller.web.api import Api
-from controller.web.office.books import READ, account_at, day, span_of, total_of
+from controller.web.office.books import READ, account_at, day, of_entity, span_of, total_of, whose
 from controller.web.office.view import Filter
 from controller.web.site import Site, Visit, WebPage
 
@@ -17,7 +17,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
     async def income(visit: Visit) -> Response:
         span = span_of(visit, "since", "as_of")
         found = await api.get(visit, "/income-statement", query=span)
-        days = {"since": found["since"], "as_of": found["as_of"]}
+        days = {"since": found["since"], "as_of": found["as_of"]} | of_entity(visit)
         sheets = [
             {
                 "currency": sheet["currency"],
@@ -32,22 +32,30 @@ def pages(site: Site, api: Api) -> list[WebPage]:
             }
             for sheet in found["statements"]
         ]
-        filters = (day("since", "From", found["since"]), day("as_of", "Until", found["as_of"]))
+        filters = (
+            day("since", "From", found["since"]),
+            day("as_of", "Until", found["as_of"]),
+            *await whose(api, visit),
+        )
         return _statement(site, visit, "Profit and loss", "/ledger/income", sheets, filters, span)
 
     async def balance_sheet(visit: Visit) -> Response:
         span = span_of(visit, "as_of")
         found = await api.get(visit, "/balance-sheet", query=span)
-        days = {"as_of": found["as_of"]}
+        days = {"as_of": found["as_of"]} | of_entity(visit)
         sheets = [_balance_sheet(sheet, days) for sheet in found["statements"]]
-        filters = (day("as_of", "At the end of", found["as_of"]),)
+        filters = (day("as_of", "At the end of", found["as_of"]), *await whose(api, visit))
         return _statement(site, visit, "Balance sheet", "/ledger/balance-sheet", sheets, filters, span)
 
     async def cash_flow(visit: Visit) -> Response:
         span = span_of(visit, "since", "as_of")
         found = await api.get(visit, "/cash-flow", query=span)
-        days = {"since": found["since"], "as_of": found["as_of"]}
-        filters = (day("since", "From", found["since"]), day("as_of", "Until", found["as_of"]))
+        days = {"since": found["since"], "as_of": found["as_of"]} | of_entity(visit)
+        filters = (
+            day("since", "From", found["since"]),
+            day("as_of", "Until", found["as_of"]),
+            *await whose(api, visit),
+        )
         sheets = [_cash_flow(sheet, days) for sheet in found["statements"]]
         return _statement(site, visit, "Cash flow", "/ledger/cash-flow", sheets, filters, span)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from controller.web.api import Api
+from controller.web.api import Api, address
+from controller.web.office.books import of_entity, whose
 from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
 from controller.web.office.forms import back_to, both, of_customer
+from controller.web.office.names import entity_field
 from controller.web.office.table import Column
 from controller.web.office.view import Link, Part, Row, list_page
 from controller.web.site import Site, Visit, WebPage
@@ -100,12 +103,12 @@ async def card(api: Api, visit: Visit, customer: Mapping[str, Any]) -> list[Part
 
 def _tables(site: Site, api: Api) -> list[WebPage]:
     async def rates(visit: Visit) -> Response:
-        found = (await api.get(visit, "/tax-rates"))["rates"]
+        found = (await api.get(visit, "/tax-rates", query=of_entity(visit)))["rates"]
         return list_page(
             site, visit, "Tax rates", {"items": over_time(found, visit.now.date()), "next": None}, RATES,
             intro="Offerings agree a class, such as 19 %. What it is taxed at may change on a day, or differ by area.",
-            nothing="Every class is taxed at what offerings agree.",
-            make=Link("New rate", "/taxes/new"), make_scope=WRITE,
+            nothing="Every class is taxed at what offerings agree.", filters=await whose(api, visit),
+            make=Link("New rate", address("/taxes/new", **of_entity(visit))), make_scope=WRITE,
         )  # fmt: skip
 
     async def levies(visit: Visit) -> Response:
@@ -117,13 +120,13 @@ def _tables(site: Site, api: Api) -> list[WebPage]:
                 "also_upon": ", ".join(row["upon"]) or None,
                 "state": _state(row["since"], row["until_on"], today),
             }
-            for row in (await api.get(visit, "/levy-rules"))["rules"]
+            for row in (await api.get(visit, "/levy-rules", query=of_entity(visit)))["rules"]
         ]  # fmt: skip
         return list_page(
             site, visit, "Communications taxes", {"items": rows, "next": None}, LEVIES,
             intro="Taxes and surcharges beside value added tax: of the amount, for each line, or both.",
-            nothing="None is levied.",
-            make=Link("New levy", "/taxes/levies/new"), make_scope=WRITE,
+            nothing="None is levied.", filters=await whose(api, visit),
+            make=Link("New levy", address("/taxes/levies/new", **of_entity(visit))), make_scope=WRITE,
         )  # fmt: skip
 
     rate = Form("New tax rate", RATE, Link("Tax rates", "/taxes"), (("add", "Add rate"),))
@@ -137,15 +140,19 @@ def _tables(site: Site, api: Api) -> list[WebPage]:
 
 
 def _adding(site: Site, api: Api, page: str, path: str, form: Form) -> list[WebPage]:
+    async def whole(visit: Visit) -> Form:
+        return replace(form, fields=(*await entity_field(api, visit), *form.fields))
+
     async def fresh(visit: Visit) -> Response:
-        return show(site, visit, form)
+        return show(site, visit, await whole(visit))
 
     async def add(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
             await api.post(visit, path, body=filled.body)
-            return RedirectResponse(form.back.href, status_code=303)
+            there = address(form.back.href, entity_id=str(filled.body.get("entity_id", "")))
+            return RedirectResponse(there, status_code=303)
 
-        return await sent(site, visit, form, send)
+        return await sent(site, visit, await whole(visit), send)
 
     return both(page, WRITE, fresh, add)
 

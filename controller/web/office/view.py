@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -25,6 +25,8 @@ class Filter:
     label: str
     hint: str = ""
     choices: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What a choice is called, where that is not what it says."""
     value: str = ""
     anything: str = "any"
     """What it is called to choose nothing."""

@@ -1,4 +1,4 @@
-"""Giving up what is open of an invoice: a loss, less the tax in it where the law gives that back."""
+"""Giving up what is open of an invoice, as a loss less the tax in it where the law gives that back; taking it back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from controller.web.site import Site, Visit, WebPage
 
 PATH = "/invoices/{invoice_id}/write-off"
 """Of the page, and of the API."""
+BACK_PATH = "/write-offs/{payment_id}/reverse"
 _TAX = (
     Choice("no", "stays owed: the whole of it is a loss"),
     Choice("yes", "is given back by the tax office: only the net is a loss"),
@@ -41,7 +42,20 @@ def pages(site: Site, api: Api) -> list[WebPage]:
 
         return await sent(site, visit, form, send)
 
-    return both(PATH, "finance:write", fresh, give_up) if api.has("POST", PATH) else []
+    async def fresh_back(visit: Visit) -> Response:
+        return show(site, visit, _back_form(visit.path["payment_id"]))
+
+    async def take_back(visit: Visit) -> Response:
+        payment_id = visit.path["payment_id"]
+
+        async def send(filled: Filled) -> Response:
+            await api.post(visit, BACK_PATH, body=filled.body, payment_id=payment_id)
+            return RedirectResponse(f"/payments/{payment_id}", status_code=303)
+
+        return await sent(site, visit, _back_form(payment_id), send)
+
+    found = both(PATH, "finance:write", fresh, give_up) if api.has("POST", PATH) else []
+    return [*found, *(both(BACK_PATH, "finance:write", fresh_back, take_back) if api.has("POST", BACK_PATH) else [])]
 
 
 def link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
@@ -49,6 +63,23 @@ def link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
     may = visit.principal.may("finance:write") and api.has("POST", PATH)
     is_open = row["kind"] != "credit-note" and row["open"]["amount"].strip("-0.")
     return [Link("Write off", PATH.format(invoice_id=row["invoice_id"]))] if may and is_open else []
+
+
+def back_link(api: Api, visit: Visit, row: Mapping[str, Any]) -> list[Link]:
+    """For the page of a write-off that stands."""
+    may = visit.principal.may("finance:write") and api.has("POST", BACK_PATH)
+    stands = row["kind"] == "write-off" and not row["reversals"]
+    return [Link("Take back", BACK_PATH.format(payment_id=row["payment_id"]))] if may and stands else []
+
+
+def _back_form(payment_id: str) -> Form:
+    return Form(
+        "Take back a write-off",
+        (Field("reason", "Why", required=True, hint="such as the wrong invoice; for the audit log"),),
+        Link("Write-off", f"/payments/{payment_id}"),
+        (("take-back", "Take back"),),
+        "The invoice is owed again, on its day; the loss and the tax in it are turned by an entry of today.",
+    )
 
 
 def _form(row: Mapping[str, Any]) -> Form:

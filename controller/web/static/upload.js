@@ -26,8 +26,8 @@
   }
 
   function told(answer) {
+    if ("files" in answer) return answer.files.flatMap((file) => [["In the archive", file.name], ...(file.imported ? told(file.imported) : file.refused ? [["Refused", file.refused]] : told(file))]);
     if ("rejected" in answer) return [["Rejected by it", answer.rejected]];
-    if ("files" in answer) return answer.files.flatMap((file) => [["In the archive", file.name], ...(file.imported ? told(file.imported) : [["Refused", file.refused]])]);
     const pairs = [
       ["File", answer.kind], ["New", answer.is_new ? "yes" : "no: all of it was known"], ["Statements", answer.statements],
       ["Lines", answer.lines], ["Matched at once", answer.matched], ["To identify", Math.max(0, answer.lines - answer.matched)],

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from controller.app import account_cli, cli
+from controller.app import account_cli, cli, holding_cli
 from controller.app.remote import Place, Remote
 
 EUR = {"amount": "-5.00", "currency": "EUR"}
@@ -77,7 +77,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, object]]:
         with Remote(Place("http://headend", "token"), transport=httpx2.MockTransport(answer)) as api:
             yield api
 
-    monkeypatch.setattr(account_cli, "opened", opened)
+    for module in (account_cli, holding_cli):
+        monkeypatch.setattr(module, "opened", opened)
     return found
 
 
@@ -129,3 +130,12 @@ def test_notices_of_contracts_are_listed_and_decided(asked: list[tuple[str, str,
     assert "item:i  ends 2027-03-12  no address  not by mail" in listed
     assert run("account", "decide-contract-notice", "n", "--reason", "phoned") == "sent\n"
     assert asked[-1] == ("POST", "/contract-notices/n/decide", {"arrived": True, "reason": "phoned"})
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_item_that_is_kept_from_its_customer_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"item_id": "i", "quantity": 1, "version_id": "v", "held_since": "2026-09-01", "ended_at": None}
+    rows = [held | {"suspended_since": None}, held | {"suspended_since": "2026-12-02"}]
+    monkeypatch.setitem(ANSWERS, "/items", {"items": rows, "next": None})
+    printed = run("account", "items", "a").splitlines()
+    assert [line.endswith("suspended since 2026-12-02") for line in printed] == [False, True]

@@ -22,6 +22,9 @@ ROW = {
     "account_id": "a1", "days_over": 9, "claimed": EURO, "overdue": EURO, "open": EURO, "rests": [], "due_now": [],
     "next_step": "throttle", "next_on": "2026-12-02", "customer": "Ada", "segment": "standard", "day": "2026-11-24",
     "stage": "warning", "measure": "none", "debts": [], "steps": [], "plans": [], "pauses": [],
+    "measures": {"tv": "suspend"}, "services": [
+        {"kind": "tv", "name": "TV 100", "reference": "tv-1", "measure": "suspend", "billed": False},
+    ],
 }  # fmt: skip
 BOARD = {
     "columns": [{"stage": "warning", "count": 1, "totals": [EURO], "accounts": [ROW]}],
@@ -75,10 +78,12 @@ def run(*words: str, code: int = 0) -> str:
 def test_the_board_tells_who_owes_and_fails_where_somebody_must_look(
     asked: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "59.50 EUR  next: throttle on 2026-12-02" in run("board")
+    assert "59.50 EUR  next: throttle on 2026-12-02; tv: suspend" in run("board")
     monkeypatch.setitem(FOUND, "/dunning/board", BOARD | {"notices_uncertain": 2})
     assert "2 notices may or may not have arrived" in run("board", code=1)
-    assert "warning" in run("account", "a1")
+    told = run("account", "a1")
+    assert "warning" in told
+    assert "tv       TV 100 (tv-1): suspend, not billed" in told
     assert asked[-1] == ("/dunning/accounts/a1", None)
 
 
@@ -147,4 +152,5 @@ def test_a_ladder_is_written_from_a_file(asked: list[tuple[str, Any]], tmp_path:
     with pytest.raises(RuleError, match=r"vip\.json"):
         run("policy", "vip", str(file), "--effective-on", "2026-12-01")
     assert "built in: reminder 3, warning 10" in run("policies")
+    assert "suspension 38 (suspend; voice: none; bundle: none)" in run("policies")
     assert run("collections").splitlines() == ["account_id", "a1"]

@@ -69,6 +69,10 @@ def test_customers_and_their_documents(ids: dict[str, str], tmp_path: Path) -> N
     assert "Ada Lovelace" in said("customer", "list", "love")
     made = said("customer", "add", "Grace Hopper", "--email", "grace@example.net")
     assert said("customer", "list", "grace@example.net").split()[0] == made.split()[0]
+    far = said("customer", "add", "Sina Tuiasosopo", "--zone", "Pacific/Apia")
+    assert far.strip().endswith("in Pacific/Apia")
+    assert said("customer", "list", "Sina").strip().endswith("Pacific/Apia")
+    assert "is no IANA time zone" in said("customer", "add", "Nobody", "--zone", "Mars/Base", status=2)
     listed = said("invoice", "list", "--state", "overdue")
     assert "INV-2026-000001" in listed
     assert "1 documents: 35.70 EUR, open 35.70 EUR" in listed

@@ -12,11 +12,11 @@ import pytest
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
-from controller.app.payments_cli import payments_app
+from controller.app.settling_cli import payments_app
 from controller.http.endpoint import Principal
 from controller.store.engine import Database
+from erp.finance import note_routes, settlement_routes
 from erp.finance import routes as finance_routes
-from erp.finance import settlement_routes
 from erp.payments import cash_routes, routes
 from erp.payments.bank import routes as bank_routes
 from erp.payments.sepa import routes as sepa_routes
@@ -43,6 +43,8 @@ def ids(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         account, other = await till.account(), await till.account()
         found.update(account=account, other=other, invoice=await till.issue(account))
         found["payment"], _ = await till.pay(other, "100.00", "a")
+        third = await till.account()
+        found["credited"], found["note"] = await till.issue(third), await till.issue(third, "-10.00")
         await till.room.bank.add_account(
             name="Testnetz", iban=IBAN, bic="", creditor_id="DE98ZZZ09999999999", currency="EUR", actor="user:test"
         )
@@ -50,6 +52,7 @@ def ids(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         await till.room.mandates.add(mandate, actor="user:test")
         await till.room.cash.add_till("HQ1", actor="user:test")
         rooms = [finance_routes.endpoints(till.finance), settlement_routes.endpoints(till.finance)]
+        rooms += [note_routes.endpoints(till.finance)]
         rooms += [m.endpoints(till.room) for m in (routes, bank_routes, sepa_routes, cash_routes)]
         everybody = Principal("user:test", frozenset({"*"}))
         return api_app([e for room in rooms for e in room], principal=everybody, clock=till.clock)
@@ -118,3 +121,9 @@ def test_a_day_of_payments_by_command(ids: dict[str, str], tmp_path: Path) -> No
     assert (run("events"), run("unknown")) == ("", "")
     run("retry", "7", fails="no event 7")
     run("write-off", ids["invoice"], "--reason", "x", fails="are open")
+    settled = run("credit-matches", ids["note"]).splitlines()
+    assert settled[-1].endswith("unapplied: 0.00 EUR")
+    freed = run("take-back-credit", settled[0].split()[0], "--reason", "another")
+    assert freed == "CN-2026-000001, unapplied: 11.90 EUR"
+    assert run("apply-credit", ids["note"], ids["credited"], "5.00").endswith("unapplied: 6.90 EUR")
+    assert run("void", ids["payment"], "--reason", "never came").endswith("100.00 EUR")

@@ -16,7 +16,7 @@ from controller.app.remote import Place, Remote
 SESSION = {"session_key": None, "state": "pending", "reserved": 100, "expires_at": "2026-11-01T12:00:00Z"}
 STATE = {
     "service_id": "s", "unit": "EUR", "balance": 1_000, "reserved": 250, "standing": "open", "when_empty": "garden",
-    "sessions": [SESSION], "expires_on": None,
+    "sessions": [SESSION], "expires_on": None, "owed": 0, "overshoot": 0,
 }  # fmt: skip
 MOVED = {
     "at": "2026-11-01T12:00:00Z", "kind": "debit", "amount": -5, "reserved_change": -5, "balance_after": 95,
@@ -32,10 +32,10 @@ NOTICE = {
 }  # fmt: skip
 VERSIONS = [{"number": 1, "version_id": "v1"}, {"number": 2, "version_id": "v2"}]
 ANSWERS = {
-    "/prepaid": {"items": [STATE, STATE | {"unit": "octets", "sessions": []}], "next": None},
+    "/prepaid": {"items": [STATE, STATE | {"unit": "octets", "sessions": [], "owed": 7}], "next": None},
     "/services/s/prepaid": STATE,
     "/services/s/prepaid/top-ups": STATE,
-    "/services/s/prepaid/close": STATE | {"standing": "closed"},
+    "/services/s/prepaid/close": STATE | {"standing": "closed", "owed": 120, "overshoot": 30},
     "/services/s/prepaid/movements": {"items": [MOVED], "next": None},
     "/prepaid-notices": {"items": [NOTICE], "next": None},
     "/prepaid-notices/n/decide": NOTICE | {"state": "sent"},
@@ -91,7 +91,8 @@ def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(
     run("top-up", "s", "5.00", "--reference", "shop 2", "--into", "bank")
     plain = {"paid": {"amount": "5.00", "currency": "EUR"}, "into": "bank", "reference": "shop 2"}
     assert asked[-1] == ("POST", "/services/s/prepaid/top-ups", plain)
-    assert "closed" in run("close", "s", "--reason", "moved")
+    told = run("close", "s", "--reason", "moved")
+    assert "2.50 EUR reserved, 1.20 EUR owed until others give back, 0.30 EUR used beyond it: closed" in told
     assert asked[-1] == ("POST", "/services/s/prepaid/close", {"reason": "moved", "pay_out": True})
     waits = STATE | {"standing": "closing", "closing_until": "2026-11-01T12:30:00Z", "pays_out": True}
     monkeypatch.setitem(ANSWERS, "/services/s/prepaid/close", waits)
@@ -104,7 +105,7 @@ def test_a_balance_is_opened_with_the_newest_prices_topped_up_and_closed(
 def test_balances_and_what_moved_them_are_listed(asked: list[tuple[str, str, object]]) -> None:
     listed = run("list").splitlines()
     assert "10.00 EUR" in listed[0]
-    assert "1000 octets" in listed[1]
+    assert ("owed" in listed[0], listed[1].endswith("1000 octets  open  7 octets owed")) == (False, True)
     shown = run("show", "s")
     assert "no record yet" in shown
     assert "100 reserved until 2026-11-01T12:00:00Z" in shown

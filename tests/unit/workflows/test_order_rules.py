@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from controller.domain.ports import Secret
+from controller.domain.price import ProductKind
 from controller.domain.service import OnuAttachment, SpeedProfile
+from controller.domain.tariff import NoLine
 from controller.store import audit
 from controller.store.engine import Database
 from erp.catalog.model import Product
@@ -127,6 +129,21 @@ async def test_the_offer_must_be_another_one_in_the_accounts_currency(isp: Isp) 
     swiss = await isp.catalog.create_offering(Product("Fibre CH"), francs, actor=ACTOR)
     with pytest.raises(WrongCurrency, match="CHF"):
         await isp.fulfilment.place(ModifyRequest(line.subscription_id, Offer(swiss.offering_id)), actor=ACTOR)
+
+
+async def test_what_has_no_speed_is_refused_when_it_is_ordered(isp: Isp) -> None:
+    line = await active_line(isp)
+    television = await isp.catalog.create_offering(
+        Product("TV", kind=ProductKind.TV), replace(TERMS, speed=None, plan=plan_of("9.90")), actor=ACTOR
+    )
+    offer, asked = Offer(television.offering_id), await isp.add_request("NOKI00000002")
+    for request in (replace(asked, offer=offer), ModifyRequest(line.subscription_id, offer)):
+        with pytest.raises(NoLine, match=r"TV has no speed.*sell it as an item"):
+            await isp.fulfilment.place(request, actor=ACTOR)
+        with pytest.raises(NoLine):
+            await isp.fulfilment.dry_run(request)
+    story = await isp.fulfilment.place(asked, actor=ACTOR)
+    assert not story.repeated, "nothing was kept of what was refused"
 
 
 async def test_a_dry_run_shows_price_and_device_plan_and_changes_nothing(isp: Isp) -> None:

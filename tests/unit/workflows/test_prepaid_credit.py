@@ -35,6 +35,7 @@ from tests.unit.workflows.test_prepaid_sales import SalesWorld
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[SalesWorld]:
     made = SalesWorld(database, tmp_path)
     yield made
+    await made.assert_controlled()
     await made.prepaid.log.close()
 
 

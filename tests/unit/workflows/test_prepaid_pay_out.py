@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.prepaid.answers import PrepaidOut
 from billing_bridge.prepaid.model import OCTETS
+from billing_bridge.prepaid.service import NewTerms
+from controller.domain.credit import FinalAction
 from controller.domain.events import ServiceTerminated
-from controller.domain.identity import OrderId, SubscriptionId, new_id
+from controller.domain.identity import OrderId, ServiceId, SubscriptionId, new_id
 from controller.domain.money import Money
 from controller.store.engine import Database
+from controller.workflows.prepaid import TopUp
 from erp.finance.errors import WrongCurrency
 from tests.support.prepaid import ACTOR, MB, NAS, SERVICE
 from tests.unit.workflows.test_prepaid_sales import SalesWorld
@@ -23,6 +28,7 @@ from tests.unit.workflows.test_prepaid_sales import SalesWorld
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[SalesWorld]:
     made = SalesWorld(database, tmp_path)
     yield made
+    await made.assert_controlled()
     await made.prepaid.log.close()
 
 
@@ -130,3 +136,38 @@ async def test_a_session_that_dials_again_meanwhile_takes_nothing_of_the_balance
     await world.prepaid.later(minutes=1)
     await world.prepaid.report("interim", 4 * MB, session="2")
     assert (await world.prepaid.amounts())[0] == 4 * MB
+
+
+async def test_every_rest_is_paid_out_some_at_a_time_and_one_that_is_refused_keeps_no_other(
+    world: SalesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing_bridge.prepaid.closing._AT_ONCE", 1)
+    world.account_id = (await world.isp.customer(None)).account.account_id
+    services = [ServiceId(f"{n:032x}") for n in range(1, 4)]
+    for service in services:
+        terms = NewTerms(None, MB, 900, FinalAction.GARDEN, None)
+        await world.sales.open(service, world.account_id, OCTETS, "EUR", terms, actor=ACTOR)
+        bought = TopUp(Money(600, "EUR"), "cash", "r", 6 * MB, Decimal(0))
+        await world.sales.top_up(service, bought, actor=ACTOR)
+        await world.prepaid.prepaid.reserve(service, f"line {service}", NAS)
+        await world.sales.close(service, pay_out=True, actor=ACTOR, reason="moves away")
+    await world.prepaid.later(hours=2)
+    for _ in range(2):  # who told nothing in time is waited for no longer, and then what the log has is counted
+        await world.prepaid.closing.settle()
+    prepayments = world.sales._prepayments
+    gives_back = prepayments.give_back_in
+
+    async def refuses(conn: AsyncConnection, service_id: ServiceId, *rest: Any, **more: Any) -> None:
+        if service_id == services[0]:
+            raise WrongCurrency("the account is kept in USD")
+        await gives_back(conn, service_id, *rest, **more)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(prepayments, "give_back_in", refuses)
+        await world.sales.pay_out()
+    assert (len(await world.payments()), [c.service_id for c in await world.prepaid.closing.unpaid()]) == (
+        2,
+        [services[0]],
+    )
+    await world.sales.pay_out()
+    assert [p.amount for p in await world.payments()] == [Money(600, "EUR")] * 3

@@ -27,9 +27,11 @@ from controller.domain.tariff import TariffVersion
 from controller.store.engine import Database
 from controller.store.usage_reader import UsageLogReader
 from controller.workflows.prepaid import PrepaidSales, TopUp
+from controller.workflows.prepaid_subledger import prepaid_subledger
 from erp.catalog.model import Product
 from erp.crm.model import Contact
 from erp.finance.books import BooksService
+from erp.finance.control import ControlAccounts
 from erp.finance.errors import PaymentMismatch, WrongCurrency
 from erp.finance.prepayments import Prepayments
 from erp.finance.receipts import Payment
@@ -79,6 +81,12 @@ class SalesWorld:
             await self.prepaid.later(minutes=1)
             await self.prepaid.report("interim", total)
 
+    async def assert_controlled(self) -> None:
+        """What balances are worth is the account of prepayments, and every other subledger its own."""
+        crm = self.isp.crm
+        control = ControlAccounts(self.isp.database, self.prepaid.clock, crm, self.books, [prepaid_subledger(crm)], [])
+        assert [(c.name, c.subledger, c.ledger) for c in await control.look()] == []
+
     async def payments(self) -> list[Payment]:
         async with self.prepaid.database.read() as conn:
             return await payment_rows(conn, self.account_id, None, 9)
@@ -92,6 +100,7 @@ class SalesWorld:
 async def world(database: Database, tmp_path: Path) -> AsyncIterator[SalesWorld]:
     made = SalesWorld(database, tmp_path)
     yield made
+    await made.assert_controlled()
     await made.prepaid.log.close()
 
 

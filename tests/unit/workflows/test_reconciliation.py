@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert, update
@@ -18,6 +19,8 @@ from billing_bridge.checks.reconcile import DIFFERS, EXPLAINED, MOVED_AWAY, MOVE
 from billing_bridge.sources.identifiers import USERNAME
 from billing_bridge.sources.tables import compared as usage_compared
 from billing_bridge.tables import usage_day
+from controller.domain.clock import local_date
+from controller.domain.identity import ServiceId, SubscriptionId, new_id
 from controller.domain.price import Band, Flat, Free, Overage, PricePlan
 from controller.domain.units import GB
 from controller.domain.usage import CounterSample
@@ -78,6 +81,40 @@ async def test_three_counts_agree_by_night_and_one_per_cent_of_loss_is_found(net
     assert total.differing == 1
     (row,) = await network.reconciliation.page(Wanted(last, verdict=DIFFERS), None, 10)
     assert row.unexplained == row.radius - row.billed == row.radius // 100
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Apia", "Pacific/Pago_Pago", "Australia/Lord_Howe"])
+async def test_counts_agree_on_the_days_of_an_account_in_another_zone(network: Network, zone: str) -> None:
+    account = await network.world.customer("Somebody far away", zone)
+    line = await network.world.activate(PLAN, account)
+    await carry(network, line)
+    over = local_date(network.clock.now(), ZoneInfo(zone)) - timedelta(days=1)
+    last = date(2026, 9, 9)
+    totals = await network.reconciliation.run(last, 8)
+    rows = await network.reconciliation.page(Wanted(service_id=line.service_id), None, 20)
+    assert {row.day for row in rows} == {last - timedelta(days=n) for n in range(8)} - {over + timedelta(days=1)}
+    assert [t.differing for t in totals] == [0] * len(totals)
+    assert all(row.radius == row.billed > 0 for row in rows)
+    assert all(row.counter and row.radius < row.counter < row.radius * 1.04 for row in rows), "a counter is of that day"
+    network.clock.advance(timedelta(days=1))
+    await network.reconciliation.run(last, 2)
+    (row,) = await network.reconciliation.page(Wanted(last, line.service_id), None, 20)
+    assert row.radius == row.billed > 0
+
+
+async def test_counts_agree_after_a_service_has_got_its_own_days(network: Network) -> None:
+    world = network.world
+    line = await world.activate(PLAN, await world.customer("Somebody far away", "Pacific/Apia"))
+    unknown = replace(line, service_id=ServiceId(new_id(network.clock.now())), session_key=new_id(network.clock.now()),
+                      subscription_id=SubscriptionId(new_id(network.clock.now())))  # fmt: skip
+    await carry(network, unknown, days=3)
+    await network.reconciliation.run(date(2026, 9, 3), 3)
+    await world.activate_as(PLAN, unknown)
+    network.clock.advance(timedelta(days=1))
+    await network.reconciliation.run(date(2026, 9, 4), 4)
+    rows = await network.reconciliation.page(Wanted(service_id=unknown.service_id), None, 20)
+    assert len(rows) == 4
+    assert all(row.radius == row.billed > 0 for row in rows)
 
 
 async def test_a_look_that_ends_in_the_next_night_is_not_the_one_of_that_night(

@@ -30,15 +30,21 @@ CREATE TABLE billing_bridge_subscription (
     CONSTRAINT pk_billing_bridge_subscription PRIMARY KEY (subscription_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
-;;
 CREATE INDEX ix_billing_bridge_subscription_service_id ON billing_bridge_subscription (service_id)
+;;
+CREATE INDEX ix_billing_bridge_subscription_account_id ON billing_bridge_subscription (account_id)
 ;;
 CREATE TABLE billing_bridge_account_terms (
     account_id VARCHAR(32) NOT NULL,
     anchor_day INTEGER NOT NULL,
     changed_at BIGINT NOT NULL,
     CONSTRAINT pk_billing_bridge_account_terms PRIMARY KEY (account_id)
+)
+;;
+CREATE TABLE billing_bridge_own_zone (
+    owner_id VARCHAR(32) NOT NULL,
+    zone VARCHAR(64) NOT NULL,
+    CONSTRAINT pk_billing_bridge_own_zone PRIMARY KEY (owner_id)
 )
 ;;
 CREATE TABLE billing_bridge_payer (
@@ -146,13 +152,13 @@ CREATE TABLE billing_bridge_suspense (
     CONSTRAINT pk_billing_bridge_suspense PRIMARY KEY (suspense_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
-;;
-CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
-;;
 CREATE INDEX ix_billing_bridge_suspense_service_id_day ON billing_bridge_suspense (service_id, day)
 ;;
 CREATE INDEX ix_billing_bridge_suspense_username ON billing_bridge_suspense (username)
+;;
+CREATE INDEX ix_billing_bridge_suspense_source_record_id ON billing_bridge_suspense (source_record_id)
+;;
+CREATE INDEX ix_billing_bridge_suspense_state ON billing_bridge_suspense (state, suspense_id)
 ;;
 CREATE TABLE billing_bridge_bill_run (
     bill_run_id VARCHAR(32) NOT NULL,
@@ -176,9 +182,9 @@ CREATE TABLE billing_bridge_bill_run (
     CONSTRAINT pk_billing_bridge_bill_run PRIMARY KEY (bill_run_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
-;;
 CREATE INDEX ix_billing_bridge_bill_run_state ON billing_bridge_bill_run (state)
+;;
+CREATE INDEX ix_billing_bridge_bill_run_created_at ON billing_bridge_bill_run (created_at, bill_run_id)
 ;;
 CREATE TABLE billing_bridge_recurring (
     subscription_id VARCHAR(32) NOT NULL,
@@ -215,9 +221,9 @@ CREATE TABLE billing_bridge_exception (
     CONSTRAINT uq_billing_bridge_exception_bill_run_id UNIQUE (bill_run_id, account_id, number)
 )
 ;;
-CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
-;;
 CREATE INDEX ix_billing_bridge_exception_account_id ON billing_bridge_exception (account_id)
+;;
+CREATE INDEX ix_billing_bridge_exception_state ON billing_bridge_exception (state, exception_id)
 ;;
 CREATE TABLE billing_bridge_check_limit (
     currency VARCHAR(3) NOT NULL,
@@ -312,13 +318,13 @@ CREATE TABLE billing_bridge_prepaid (
     CONSTRAINT ck_billing_bridge_prepaid_reserved_once CHECK (reserved >= 0 AND reserved <= balance)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
-;;
-CREATE INDEX ix_billing_bridge_prepaid_low_notice ON billing_bridge_prepaid (low_notice) WHERE low_notice = 'due'
-;;
 CREATE INDEX ix_billing_bridge_prepaid_notice_on ON billing_bridge_prepaid (notice_on) WHERE notice_on IS NOT NULL
 ;;
 CREATE INDEX ix_billing_bridge_prepaid_expires_on ON billing_bridge_prepaid (expires_on) WHERE expires_on IS NOT NULL
+;;
+CREATE INDEX ix_billing_bridge_prepaid_low_notice ON billing_bridge_prepaid (low_notice) WHERE low_notice = 'due'
+;;
+CREATE INDEX ix_billing_bridge_prepaid_account_id ON billing_bridge_prepaid (account_id)
 ;;
 CREATE TABLE billing_bridge_prepaid_position (
     follower VARCHAR(16) NOT NULL,
@@ -718,6 +724,8 @@ CREATE TABLE crm_entity (
     locale VARCHAR(16) NOT NULL,
     address TEXT NOT NULL,
     tax_id VARCHAR(64) NOT NULL,
+    country VARCHAR(2) NOT NULL,
+    iban VARCHAR(34),
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_crm_entity PRIMARY KEY (entity_id),
     CONSTRAINT uq_crm_entity_name UNIQUE (name)
@@ -832,9 +840,9 @@ CREATE TABLE dunning_dispute (
 ;;
 CREATE INDEX ix_dunning_dispute_account_id ON dunning_dispute (account_id)
 ;;
-CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
-;;
 CREATE INDEX ix_dunning_dispute_invoice_id ON dunning_dispute (invoice_id)
+;;
+CREATE INDEX ix_dunning_dispute_state ON dunning_dispute (state, opened_at)
 ;;
 CREATE TABLE dunning_run (
     day DATE NOT NULL,
@@ -885,6 +893,25 @@ CREATE FUNCTION finance_recognition_frozen() RETURNS trigger LANGUAGE plpgsql AS
 ;;
 CREATE TRIGGER finance_recognition_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_recognition FOR EACH STATEMENT EXECUTE FUNCTION finance_recognition_frozen()
 ;;
+CREATE TABLE finance_control_check (
+    entity_id VARCHAR(32) NOT NULL,
+    looked_at BIGINT NOT NULL,
+    name VARCHAR(32) NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    code VARCHAR(8) NOT NULL,
+    as_of DATE,
+    subledger_minor BIGINT NOT NULL,
+    by_hand_minor BIGINT NOT NULL,
+    ledger_minor BIGINT NOT NULL,
+    CONSTRAINT pk_finance_control_check PRIMARY KEY (entity_id, looked_at, name, currency)
+)
+;;
+CREATE INDEX ix_finance_control_check_name ON finance_control_check (entity_id, name, currency, looked_at)
+;;
+CREATE FUNCTION finance_control_check_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_control_check: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
+;;
+CREATE TRIGGER finance_control_check_frozen BEFORE UPDATE OR DELETE OR TRUNCATE ON finance_control_check FOR EACH STATEMENT EXECUTE FUNCTION finance_control_check_frozen()
+;;
 CREATE TABLE finance_account (
     entity_id VARCHAR(32) NOT NULL,
     code VARCHAR(8) NOT NULL,
@@ -911,6 +938,8 @@ CREATE TABLE finance_journal_entry (
     CONSTRAINT uq_finance_journal_entry_entity_day UNIQUE (entry_id, entity_id, booked_on),
     CONSTRAINT uq_finance_journal_entry_source UNIQUE (source)
 )
+;;
+CREATE INDEX ix_finance_journal_entry_by_hand ON finance_journal_entry (entity_id) WHERE substr(source, 1, 7) = 'manual:'
 ;;
 CREATE INDEX ix_finance_journal_entry_posted_at ON finance_journal_entry (posted_at, entry_id)
 ;;
@@ -1106,9 +1135,9 @@ CREATE TABLE inventory_item (
     CONSTRAINT uq_inventory_item_serial UNIQUE (serial)
 )
 ;;
-CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
-;;
 CREATE INDEX ix_inventory_item_order_id ON inventory_item (order_id)
+;;
+CREATE INDEX ix_inventory_item_service_id ON inventory_item (service_id)
 ;;
 CREATE TABLE orders_idempotency (
     actor VARCHAR(128) NOT NULL,
@@ -1156,13 +1185,13 @@ CREATE TABLE payments_refund (
     CONSTRAINT pk_payments_refund PRIMARY KEY (refund_id)
 )
 ;;
-CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
-;;
-CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
-;;
 CREATE INDEX ix_payments_refund_file_id ON payments_refund (file_id)
 ;;
+CREATE INDEX ix_payments_refund_payment_id ON payments_refund (payment_id)
+;;
 CREATE INDEX ix_payments_refund_state ON payments_refund (state, refund_id)
+;;
+CREATE INDEX ix_payments_refund_account_id ON payments_refund (account_id)
 ;;
 CREATE TABLE payments_entity_settings (
     entity_id VARCHAR(32) NOT NULL,
@@ -1310,6 +1339,8 @@ CREATE TABLE radius_subscriber (
     CONSTRAINT pk_radius_subscriber PRIMARY KEY (username)
 )
 ;;
+CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
+;;
 CREATE INDEX ix_radius_subscriber_framed_ipv4 ON radius_subscriber (framed_ipv4) WHERE framed_ipv4 IS NOT NULL
 ;;
 CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix) WHERE ipv6_prefix IS NOT NULL
@@ -1317,8 +1348,6 @@ CREATE INDEX ix_radius_subscriber_ipv6_prefix ON radius_subscriber (ipv6_prefix)
 CREATE INDEX ix_radius_subscriber_revision ON radius_subscriber (revision)
 ;;
 CREATE UNIQUE INDEX uq_radius_subscriber_service_id ON radius_subscriber (service_id) WHERE NOT withdrawn
-;;
-CREATE INDEX ix_radius_subscriber_delegated_prefix ON radius_subscriber (delegated_prefix) WHERE delegated_prefix IS NOT NULL
 ;;
 CREATE TABLE radius_line (
     kind VARCHAR(8) NOT NULL,
@@ -1331,9 +1360,9 @@ CREATE TABLE radius_line (
     CONSTRAINT pk_radius_line PRIMARY KEY (kind, nas_id, value)
 )
 ;;
-CREATE INDEX ix_radius_line_revision ON radius_line (revision)
-;;
 CREATE INDEX ix_radius_line_service_id ON radius_line (service_id)
+;;
+CREATE INDEX ix_radius_line_revision ON radius_line (revision)
 ;;
 CREATE TABLE radius_accepted (
     service_id VARCHAR(32) NOT NULL,
@@ -1453,15 +1482,15 @@ CREATE TABLE radius_session_history (
 )
  PARTITION BY RANGE (last_seen_us)
 ;;
-CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
-;;
-CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
-;;
 CREATE INDEX ix_radius_session_history_service_id ON radius_session_history (service_id, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_username ON radius_session_history (username, session_key)
 ;;
 CREATE INDEX ix_radius_session_history_framed_ipv4 ON radius_session_history (framed_ipv4, session_key)
+;;
+CREATE INDEX ix_radius_session_history_key ON radius_session_history (session_key)
+;;
+CREATE INDEX ix_radius_session_history_life ON radius_session_history (acct_session_id, nas_id)
 ;;
 CREATE TABLE radius_session_history_rest PARTITION OF radius_session_history DEFAULT
 ;;
@@ -1505,9 +1534,9 @@ CREATE TABLE radius_quarantine (
     CONSTRAINT pk_radius_quarantine PRIMARY KEY (quarantine_id)
 )
 ;;
-CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
-;;
 CREATE INDEX ix_radius_quarantine_session_key ON radius_quarantine (session_key)
+;;
+CREATE INDEX ix_radius_quarantine_state ON radius_quarantine (state)
 ;;
 CREATE TABLE radius_nas_restart (
     nas_id VARCHAR(32) NOT NULL,
@@ -1547,13 +1576,13 @@ CREATE TABLE radius_change (
     CONSTRAINT pk_radius_change PRIMARY KEY (change_id)
 )
 ;;
-CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
-;;
 CREATE UNIQUE INDEX uq_radius_change_open ON radius_change (session_key) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE INDEX ix_radius_change_session_key ON radius_change (session_key, change_id)
 ;;
 CREATE INDEX ix_radius_change_service_id ON radius_change (service_id, change_id)
+;;
+CREATE INDEX ix_radius_change_due ON radius_change (next_at) WHERE state IN ('waiting', 'acknowledged')
 ;;
 CREATE TABLE radius_visited_session (
     nas_id VARCHAR(32) NOT NULL,
@@ -1971,9 +2000,9 @@ CREATE TABLE billing_bridge_prepaid_session (
     CONSTRAINT uq_billing_bridge_prepaid_session_session_key UNIQUE (session_key)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
-;;
 CREATE INDEX ix_billing_bridge_prepaid_session_service_id ON billing_bridge_prepaid_session (service_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_session_held ON billing_bridge_prepaid_session (expires_at) WHERE open > 0 OR state IN ('pending', 'shut')
 ;;
 CREATE TABLE billing_bridge_prepaid_used (
     service_id VARCHAR(32) NOT NULL,
@@ -2065,9 +2094,9 @@ CREATE TABLE billing_bridge_prepaid_notice (
     CONSTRAINT fk_billing_bridge_prepaid_notice_service_id_billing_bri_a8f7 FOREIGN KEY(service_id) REFERENCES billing_bridge_prepaid (service_id)
 )
 ;;
-CREATE INDEX ix_billing_bridge_prepaid_notice_state ON billing_bridge_prepaid_notice (state, next_at)
-;;
 CREATE INDEX ix_billing_bridge_prepaid_notice_account_id ON billing_bridge_prepaid_notice (account_id)
+;;
+CREATE INDEX ix_billing_bridge_prepaid_notice_state ON billing_bridge_prepaid_notice (state, next_at)
 ;;
 CREATE TABLE billing_bridge_delivery (
     delivery_id BIGSERIAL NOT NULL,
@@ -2101,9 +2130,9 @@ CREATE TABLE app_browser_session (
     CONSTRAINT fk_app_browser_session_user_id_app_user FOREIGN KEY(user_id) REFERENCES app_user (user_id)
 )
 ;;
-CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
-;;
 CREATE INDEX ix_app_browser_session_user_id ON app_browser_session (user_id)
+;;
+CREATE INDEX ix_app_browser_session_expires_at ON app_browser_session (expires_at)
 ;;
 CREATE TABLE provisioning_attachment (
     service_id VARCHAR(32) NOT NULL,
@@ -2201,11 +2230,11 @@ CREATE TABLE dunning_step (
     CONSTRAINT fk_dunning_step_notice_id_dunning_notice FOREIGN KEY(notice_id) REFERENCES dunning_notice (notice_id)
 )
 ;;
-CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
+CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
 ;;
 CREATE INDEX ix_dunning_step_taken_at ON dunning_step (taken_at, step_id)
 ;;
-CREATE INDEX ix_dunning_step_account_id ON dunning_step (account_id)
+CREATE INDEX ix_dunning_step_notice_id ON dunning_step (notice_id)
 ;;
 CREATE TABLE dunning_plan_invoice (
     plan_id VARCHAR(32) NOT NULL,
@@ -2360,13 +2389,13 @@ CREATE TABLE finance_invoice (
     CONSTRAINT fk_finance_invoice_entry_id_finance_journal_entry FOREIGN KEY(entry_id) REFERENCES finance_journal_entry (entry_id)
 )
 ;;
-CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
-;;
 CREATE INDEX ix_finance_invoice_account_id_issued_at ON finance_invoice (account_id, issued_at)
+;;
+CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
 ;;
 CREATE INDEX ix_finance_invoice_bill_run_id ON finance_invoice (bill_run_id)
 ;;
-CREATE INDEX ix_finance_invoice_issued_at ON finance_invoice (issued_at, invoice_id)
+CREATE INDEX ix_finance_invoice_customer_id ON finance_invoice (customer_id)
 ;;
 CREATE FUNCTION finance_invoice_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_invoice: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -2533,9 +2562,9 @@ CREATE TABLE payments_event (
     CONSTRAINT fk_payments_event_gateway_payments_gateway FOREIGN KEY(gateway) REFERENCES payments_gateway (name)
 )
 ;;
-CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
-;;
 CREATE INDEX ix_payments_event_intent ON payments_event (gateway, intent_id)
+;;
+CREATE INDEX ix_payments_event_state ON payments_event (state, event_key)
 ;;
 CREATE TABLE payments_gateway_customer (
     gateway VARCHAR(32) NOT NULL,
@@ -2592,9 +2621,9 @@ CREATE TABLE payments_card_attempt (
 ;;
 CREATE INDEX ix_payments_card_attempt_intent_id ON payments_card_attempt (intent_id)
 ;;
-CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
-;;
 CREATE INDEX ix_payments_card_attempt_account_id ON payments_card_attempt (account_id)
+;;
+CREATE INDEX ix_payments_card_attempt_invoice_id ON payments_card_attempt (invoice_id)
 ;;
 CREATE TABLE payments_dispute (
     gateway VARCHAR(32) NOT NULL,
@@ -2762,6 +2791,7 @@ CREATE TABLE crm_account (
     account_id VARCHAR(32) NOT NULL,
     customer_id VARCHAR(32) NOT NULL,
     currency VARCHAR(3) NOT NULL,
+    zone VARCHAR(64) NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_crm_account PRIMARY KEY (account_id),
     CONSTRAINT uq_crm_account_customer_id UNIQUE (customer_id),
@@ -2846,7 +2876,7 @@ CREATE TRIGGER finance_invoice_line_frozen BEFORE UPDATE OR DELETE OR TRUNCATE O
 CREATE FUNCTION finance_invoice_line_over_credit() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
           PERFORM 1 FROM finance_invoice_line WHERE line_id = NEW.credits_line_id FOR UPDATE;
-          IF NOT EXISTS (SELECT 1 FROM finance_invoice_line o JOIN finance_invoice oh ON oh.invoice_id = o.invoice_id JOIN finance_invoice nh ON nh.invoice_id = NEW.invoice_id WHERE o.line_id = NEW.credits_line_id AND o.credits_line_id IS NULL AND oh.account_id = nh.account_id AND oh.currency = nh.currency AND oh.invoice_id <> nh.invoice_id AND CASE WHEN o.net_minor >= 0 THEN NEW.net_minor <= 0 AND o.net_minor + (SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.net_minor >= 0 ELSE NEW.net_minor >= 0 AND o.net_minor + (SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.net_minor <= 0 END AND CASE WHEN o.tax_minor >= 0 THEN NEW.tax_minor <= 0 AND o.tax_minor + (SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.tax_minor >= 0 ELSE NEW.tax_minor >= 0 AND o.tax_minor + (SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + NEW.tax_minor <= 0 END) THEN
+          IF NOT EXISTS (SELECT 1 FROM finance_invoice_line o JOIN finance_invoice oh ON oh.invoice_id = o.invoice_id JOIN finance_invoice nh ON nh.invoice_id = NEW.invoice_id LEFT JOIN finance_invoice_line oo ON oo.line_id = o.credits_line_id WHERE o.line_id = NEW.credits_line_id AND oo.credits_line_id IS NULL AND oh.account_id = nh.account_id AND oh.currency = nh.currency AND oh.invoice_id <> nh.invoice_id AND CASE WHEN o.net_minor >= 0 THEN NEW.net_minor <= 0 AND o.net_minor + ((SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + (SELECT COALESCE(SUM(b.net_minor), 0) FROM finance_invoice_line c JOIN finance_invoice_line b ON b.credits_line_id = c.line_id WHERE c.credits_line_id = NEW.credits_line_id)) + NEW.net_minor >= 0 ELSE NEW.net_minor >= 0 AND o.net_minor + ((SELECT COALESCE(SUM(net_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + (SELECT COALESCE(SUM(b.net_minor), 0) FROM finance_invoice_line c JOIN finance_invoice_line b ON b.credits_line_id = c.line_id WHERE c.credits_line_id = NEW.credits_line_id)) + NEW.net_minor <= 0 END AND CASE WHEN o.tax_minor >= 0 THEN NEW.tax_minor <= 0 AND o.tax_minor + ((SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + (SELECT COALESCE(SUM(b.tax_minor), 0) FROM finance_invoice_line c JOIN finance_invoice_line b ON b.credits_line_id = c.line_id WHERE c.credits_line_id = NEW.credits_line_id)) + NEW.tax_minor >= 0 ELSE NEW.tax_minor >= 0 AND o.tax_minor + ((SELECT COALESCE(SUM(tax_minor), 0) FROM finance_invoice_line WHERE credits_line_id = NEW.credits_line_id) + (SELECT COALESCE(SUM(b.tax_minor), 0) FROM finance_invoice_line c JOIN finance_invoice_line b ON b.credits_line_id = c.line_id WHERE c.credits_line_id = NEW.credits_line_id)) + NEW.tax_minor <= 0 END) THEN
             RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'finance_invoice_line: more is credited than the line says';
           END IF;
           RETURN NEW;
@@ -3057,9 +3087,9 @@ CREATE TABLE payments_collection_item (
     CONSTRAINT fk_payments_collection_item_mandate_id_payments_mandate FOREIGN KEY(mandate_id) REFERENCES payments_mandate (mandate_id)
 )
 ;;
-CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
-;;
 CREATE INDEX ix_payments_collection_item_collection_id ON payments_collection_item (collection_id)
+;;
+CREATE UNIQUE INDEX uq_payments_collection_item_invoice ON payments_collection_item (invoice_id) WHERE state = 'waiting'
 ;;
 CREATE TABLE payments_cash_receipt (
     receipt_id VARCHAR(32) NOT NULL,
@@ -3105,6 +3135,21 @@ CREATE TABLE crm_account_parent (
 ;;
 CREATE INDEX ix_crm_account_parent_parent_id ON crm_account_parent (parent_id)
 ;;
+CREATE TABLE crm_usage_link (
+    link_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    digest VARCHAR(64) NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by VARCHAR(128) NOT NULL,
+    expires_at BIGINT NOT NULL,
+    withdrawn_at BIGINT,
+    CONSTRAINT pk_crm_usage_link PRIMARY KEY (link_id),
+    CONSTRAINT fk_crm_usage_link_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id),
+    CONSTRAINT uq_crm_usage_link_digest UNIQUE (digest)
+)
+;;
+CREATE INDEX ix_crm_usage_link_account_id ON crm_usage_link (account_id)
+;;
 CREATE TABLE finance_earning (
     earning_id BIGSERIAL NOT NULL,
     entity_id VARCHAR(32) NOT NULL,
@@ -3130,9 +3175,9 @@ CREATE INDEX ix_finance_earning_entity_id ON finance_earning (entity_id, month)
 ;;
 CREATE INDEX ix_finance_earning_line_id ON finance_earning (line_id)
 ;;
-CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
-;;
 CREATE INDEX ix_finance_earning_promise_id ON finance_earning (promise_id)
+;;
+CREATE INDEX ix_finance_earning_contract_id ON finance_earning (contract_id)
 ;;
 CREATE FUNCTION finance_earning_frozen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'finance_earning: posted rows are never changed or deleted', ERRCODE = 'restrict_violation'; END $$
 ;;
@@ -3196,9 +3241,9 @@ CREATE TABLE orders_order (
     CONSTRAINT uq_orders_order_open_subscription_id UNIQUE (open_subscription_id)
 )
 ;;
-CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
-;;
 CREATE INDEX ix_orders_order_state ON orders_order (state)
+;;
+CREATE INDEX ix_orders_order_account_id ON orders_order (account_id)
 ;;
 CREATE TABLE orders_contract_notice (
     notice_id VARCHAR(32) NOT NULL,
@@ -3263,9 +3308,9 @@ CREATE TABLE orders_item (
     CONSTRAINT fk_orders_item_version_id_catalog_version FOREIGN KEY(version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
-;;
 CREATE INDEX ix_orders_item_version_id ON orders_item (version_id)
+;;
+CREATE INDEX ix_orders_item_subscription_id ON orders_item (subscription_id)
 ;;
 COMMENT ON COLUMN orders_item.reference IS 'The orderer''s own; the same again is the same item.'
 ;;
@@ -3284,9 +3329,9 @@ CREATE TABLE orders_line (
     CONSTRAINT fk_orders_line_from_version_id_catalog_version FOREIGN KEY(from_version_id) REFERENCES catalog_version (version_id)
 )
 ;;
-CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
-;;
 CREATE INDEX ix_orders_line_subscription_id ON orders_line (subscription_id)
+;;
+CREATE INDEX ix_orders_line_service_id ON orders_line (service_id)
 ;;
 CREATE TABLE orders_step (
     order_id VARCHAR(32) NOT NULL,
@@ -3351,6 +3396,27 @@ CREATE INDEX ix_orders_pause_subscription_id ON orders_pause (subscription_id)
 ;;
 CREATE INDEX ix_orders_pause_account_id ON orders_pause (account_id)
 ;;
+CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+;;
 CREATE INDEX ix_orders_pause_first_on ON orders_pause (first_on)
 ;;
-CREATE INDEX ix_orders_pause_with_pause_id ON orders_pause (with_pause_id)
+CREATE TABLE orders_suspension (
+    suspension_id VARCHAR(32) NOT NULL,
+    item_id VARCHAR(32) NOT NULL,
+    account_id VARCHAR(32) NOT NULL,
+    since BIGINT NOT NULL,
+    ended_at BIGINT,
+    billed BOOLEAN NOT NULL,
+    first_on DATE NOT NULL,
+    until_on DATE,
+    reason VARCHAR(200) NOT NULL,
+    CONSTRAINT pk_orders_suspension PRIMARY KEY (suspension_id),
+    CONSTRAINT fk_orders_suspension_item_id_orders_item FOREIGN KEY(item_id) REFERENCES orders_item (item_id),
+    CONSTRAINT fk_orders_suspension_account_id_crm_account FOREIGN KEY(account_id) REFERENCES crm_account (account_id)
+)
+;;
+CREATE UNIQUE INDEX uq_orders_suspension_item_id ON orders_suspension (item_id) WHERE ended_at IS NULL
+;;
+CREATE INDEX ix_orders_suspension_account_id ON orders_suspension (account_id)
+;;
+COMMENT ON COLUMN orders_suspension.suspension_id IS 'To billing the id of a pause.'
