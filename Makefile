@@ -12,7 +12,7 @@ SHELL := /bin/bash
 # Where it is set (as container images like to), every start of a program would compile all of it anew: 2 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long test-packages check format bench web setup lock migration clean
+.PHONY: help run test test-long test-random test-packages check format bench web setup lock migration clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ test: $(VENV)/.dev web test-packages ## every test, some 11 minutes on 2 cores
 
 test-long: $(VENV)/.dev web test-packages ## the tests that need minutes each
 	$(PYTEST) -n 2 --dist worksteal -m long --timeout 1800 $(ARGS)
+
+test-random: $(VENV)/.dev web test-packages ## kills and requests of a new seed, which is printed: finds faults, decides nothing
+	HEADEND_TEST_SEED=random $(PYTEST) -n 2 --dist worksteal -rA --timeout 1800 -k "kill or generated" tests/integration $(ARGS)
 
 test-packages: ## the Debian packages that tests talk to, where we may install them
 	@tools/test-packages

@@ -60,7 +60,9 @@ def main() -> int:
     print(report.text(), file=sys.stderr)
     json.dump(asdict(report), sys.stdout)
     if given.acknowledged is not None:
-        told = {user.session_id.decode(): [user.acknowledged, user.upstream_octets] for user in dialling}
+        told = {
+            user.session_id.decode(): [user.acknowledged, user.upstream_octets] for user in dialling if not user.refused
+        }
         given.acknowledged.write_text(json.dumps(told))
     return 0
 

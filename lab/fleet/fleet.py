@@ -35,6 +35,10 @@ class Exchange:
     last_s: float = 0.0
     wait_s: float = 0.0
     sent: int = 0
+    arrived: int = 0
+    """Transmissions that the line let through. A second copy of one is nobody's due (RFC 5080 §2.2.2)."""
+    answers_lost: int = 0
+    """Answers to it that the line lost."""
     is_over: bool = False
 
 
@@ -114,7 +118,10 @@ class Fleet:
     def _transmit(self, exchange: Exchange, now_s: float) -> None:
         seen = self._seen(exchange)
         if exchange.sent and exchange.user.step == DIAL and now_s - exchange.began_s >= MRD_S:
-            seen.given_up += 1
+            if exchange.answers_lost < exchange.arrived:
+                seen.given_up += 1
+            else:
+                seen.lost_on_the_line += 1
             exchange.user.refused = True
             self._finish(exchange, now_s)
             return
@@ -127,7 +134,9 @@ class Fleet:
         exchange.sent += 1
         exchange.last_s = now_s
         seen.transmissions += 1
-        for delay_s in self._line.arrivals():
+        arrivals = self._line.arrivals()
+        exchange.arrived += bool(arrivals)
+        for delay_s in arrivals:
             if delay_s:
                 self._later(now_s + delay_s, "send", exchange)
             else:
@@ -148,16 +157,26 @@ class Fleet:
                 reply, source = port.opened.recvfrom(4096)
             except OSError:
                 return
-            for delay_s in self._line.arrivals():
+            arrivals = self._line.arrivals()
+            if not arrivals and (exchange := self._answered_by(port, reply, source)) is not None:
+                exchange.answers_lost += 1
+            for delay_s in arrivals:
                 if delay_s:
                     self._later(now_s + delay_s, "reply", (port, reply, source))
                 else:
                     self._answered(port, reply, source, now_s)
 
-    def _answered(self, port: Port, reply: bytes, source: tuple[str, int], now_s: float) -> None:
+    def _answered_by(self, port: Port, reply: bytes, source: tuple[str, int]) -> Exchange | None:
+        """The open exchange that this is the answer to; none for a second copy, or one that is late."""
         exchange = port.open.get((source[1], reply[1])) if len(reply) >= 20 else None
         if exchange is None or exchange.is_over or not is_answer(reply, exchange.request, self._secret):
-            return  # a second copy, or late
+            return None
+        return exchange
+
+    def _answered(self, port: Port, reply: bytes, source: tuple[str, int], now_s: float) -> None:
+        exchange = self._answered_by(port, reply, source)
+        if exchange is None:
+            return
         self._seen(exchange).answered(now_s - exchange.began_s, now_s - exchange.last_s)
         if exchange.user.step == DIAL:
             self._logged_in_s = now_s - self._began_s
@@ -209,6 +228,7 @@ class Fleet:
             accepted=accepted,
             rejected=sum(1 for user in self._users if user.step > 0 and user.refused),
             logins_given_up=logins.given_up,
+            logins_lost_on_the_line=logins.lost_on_the_line,
             login_p50_s=percentile(logins.last_to_answer, 0.5),
             login_p99_s=percentile(logins.last_to_answer, 0.99),
             login_p99_with_losses_s=percentile(logins.first_to_answer, 0.99),

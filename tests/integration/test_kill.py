@@ -1,7 +1,7 @@
 """kill -9 in the middle of accounting: what was acknowledged is in the log once, and sessions go on.
 
 The controller is a real process, the NAS another one that journals every answer. The instants of the kills come from a
-seed, which is printed; HEADEND_TEST_SEED repeats a run.
+seed, which is printed; HEADEND_TEST_SEED sets it, `random` takes a new one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """kill -9 while everything goes on at once: accounting is acknowledged, lines are sold and provisioned, bills are run.
 
 `headend serve`, the OLT and the NAS are processes of their own. The instants of the kills come from a seed, which is
-printed; HEADEND_TEST_SEED repeats a run.
+printed; HEADEND_TEST_SEED sets it, `random` takes a new one.
 """
 
 from __future__ import annotations

@@ -163,7 +163,10 @@ def _row(number: int, box: Any) -> dict[str, Any]:
 
 
 def assert_everybody_is_in(report: dict[str, Any], users: int) -> None:
-    assert (report["accepted"], report["rejected"], report["logins_given_up"]) == (users, 0, 0)
+    """But for whom the line lost every request or its answer: of 30,000 at 2 % one in each thirteen runs."""
+    lost = report["logins_lost_on_the_line"]
+    assert lost <= 3, "the line is worse than it was asked to be"
+    assert (report["accepted"] + lost, report["rejected"], report["logins_given_up"]) == (users, 0, 0)
     assert report["records_not_acknowledged"] == 0, "the backlog drains"
 
 

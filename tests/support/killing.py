@@ -36,8 +36,11 @@ LINES = 48
 
 
 def seed_of_this_run() -> int:
-    """HEADEND_TEST_SEED where it is set, to repeat a run; else a new one. Printed, so that it can be set."""
-    seed = int(os.environ.get("HEADEND_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    """HEADEND_TEST_SEED, a new one where that is "random" (`make test-random`); else always the same, so that what
+    passed once lands. Printed, so that it can be set.
+    """
+    asked = os.environ.get("HEADEND_TEST_SEED") or "1"
+    seed = random.SystemRandom().randrange(10**6) if asked == "random" else int(asked)
     print(f"HEADEND_TEST_SEED={seed}")
     return seed
 
