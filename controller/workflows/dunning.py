@@ -46,7 +46,8 @@ from erp.dunning.model import Treatment
 from erp.dunning.records import ACTOR
 from erp.dunning.service import DunningService
 from erp.dunning.standing import Standing, stricter
-from erp.orders.pauses import PauseKind, PauseRequest, PauseService
+from erp.orders.pause_model import PauseKind, PauseRequest
+from erp.orders.pauses import PauseService
 from erp.orders.served import Served, served
 from erp.orders.service import OrderService
 from erp.orders.suspensions import Suspensions

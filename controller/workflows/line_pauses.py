@@ -23,7 +23,8 @@ from controller.domain.errors import NotFound, RuleError
 from controller.domain.identity import ServiceId
 from controller.domain.ports import CoaOutcome
 from erp.orders.model import SubscriptionState
-from erp.orders.pauses import LinePause, PauseService
+from erp.orders.pause_model import LinePause
+from erp.orders.pauses import PauseService
 
 log = structlog.get_logger()
 

@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import Clock, local_date
-from controller.domain.events import ReceivablesChanged
 from controller.domain.identity import (
     BillRunId,
     ChargeId,
@@ -29,14 +28,13 @@ from controller.domain.identity import (
     OfferingVersionId,
     ServiceId,
     SubscriptionId,
-    new_id,
 )
 from controller.domain.money import Money
-from controller.store import audit, outbox
+from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.model import Customer
 from erp.crm.service import CrmService
-from erp.finance import adjustments, credited, ledger, matching, repository
+from erp.finance import adjustments, credited, ledger, matching, repository, telling
 from erp.finance.adjustments import Adjustment, Noted
 from erp.finance.crediting import Creditable, Gross, Taken, credit_of, credit_run, document_of
 from erp.finance.errors import (
@@ -152,15 +150,7 @@ class CorrectionService:
     ) -> None:
         """What a credit note settled is owed again, as far as no other credit settles it; dunning is told."""
         await matching.settle_oldest(conn, original.account_id, original.total.currency, now, found.seller, only=opened)
-        event = ReceivablesChanged(
-            event_id=new_id(now),
-            at=now,
-            actor=actor,
-            account_id=original.account_id,
-            currency=original.total.currency,
-            cause="credit-note.void",
-        )
-        await outbox.append(conn, event)
+        await telling.changed(conn, original.account_id, original.total.currency, now, actor, "credit-note.void")
 
     async def made(self, invoice_id: InvoiceId, reference: str) -> Invoice | None:
         """The credit note that was made of a document under a reference."""

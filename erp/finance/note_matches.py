@@ -12,12 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
 from controller.domain.errors import RuleError
-from controller.domain.events import ReceivablesChanged
-from controller.domain.identity import InvoiceId, new_id
+from controller.domain.identity import InvoiceId
 from controller.domain.money import Money
-from controller.store import audit, outbox
 from controller.store.engine import Database
-from erp.finance import credited, ledger, matching, receipts
+from erp.finance import credited, ledger, matching, receipts, telling
 from erp.finance.errors import AlreadyTakenBack, NotThatMuch, UnknownAllocation, UnknownInvoice
 from erp.finance.model import Invoice
 from erp.finance.receipts import Allocation
@@ -96,14 +94,6 @@ class NoteMatches:
         after: dict[str, object],
         reason: str | None = None,
     ) -> None:
-        subject = f"invoice:{note.invoice_id}"
-        await audit.record(conn, now=now, actor=actor, action=action, subject=subject, after=after, reason=reason)
-        event = ReceivablesChanged(
-            event_id=new_id(now),
-            at=now,
-            actor=actor,
-            account_id=note.account_id,
-            currency=note.total.currency,
-            cause=action,
+        await telling.audited_and_changed(
+            conn, f"invoice:{note.invoice_id}", note.account_id, note.total.currency, now, actor, action, after, reason
         )
-        await outbox.append(conn, event)

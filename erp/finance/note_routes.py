@@ -7,7 +7,7 @@ from controller.http.endpoint import Call, Endpoint
 from controller.http.models import MoneyOut, Out
 from erp.finance.model import Invoice
 from erp.finance.service import FinanceService
-from erp.finance.settlement_routes import AllocationOut, ApplyIn, TakeBackIn
+from erp.finance.settlement_routes import AllocationOut, ApplyIn, TakeBackIn, allocations
 
 
 class NoteMatchesOut(Out):
@@ -22,19 +22,11 @@ class NoteMatchesOut(Out):
 def endpoints(finance: FinanceService) -> list[Endpoint]:
     async def detail(note: Invoice) -> NoteMatchesOut:
         rows = await finance.note_matches.matches(note.invoice_id)
-        gone = {row.reverses for row in rows}
-        numbers = {i: (await finance.invoice(i)).number for i in dict.fromkeys(row.invoice_id for row in rows)}
-        currency = note.total.currency
         return NoteMatchesOut(
             invoice_id=note.invoice_id,
             number=note.number,
             unapplied=MoneyOut.of(-note.left if note.left.minor < 0 else note.left - note.left),
-            allocations=[
-                AllocationOut.of(
-                    row, currency, numbers[row.invoice_id], row.reverses is None and row.allocation_id not in gone
-                )
-                for row in rows
-            ],
+            allocations=await allocations(finance, rows, note.total.currency),
         )
 
     async def matches(call: Call) -> NoteMatchesOut:

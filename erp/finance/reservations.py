@@ -14,13 +14,11 @@ from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock
-from controller.domain.events import ReceivablesChanged
-from controller.domain.identity import PaymentId, new_id
+from controller.domain.identity import PaymentId
 from controller.domain.money import Money
-from controller.store import outbox
 from erp.crm import repository as parties
 from erp.crm.model import Entity
-from erp.finance import ledger, matching, receipts, repository
+from erp.finance import ledger, matching, receipts, repository, telling
 from erp.finance.errors import NotThatMuch, UnknownPayment
 from erp.finance.payment_tables import reservation
 from erp.finance.receipts import PAYMENT, Payment
@@ -74,15 +72,7 @@ class Reservations:
         found = await _payment(conn, held.payment_id)
         currency = found.amount.currency
         await matching.settle_oldest(conn, found.account_id, currency, now, await _entity(conn, found))
-        event = ReceivablesChanged(
-            event_id=new_id(now),
-            at=now,
-            actor=actor,
-            account_id=found.account_id,
-            currency=currency,
-            cause="payment.release",
-        )
-        await outbox.append(conn, event)
+        await telling.changed(conn, found.account_id, currency, now, actor, "payment.release")
 
 
 async def standing(conn: AsyncConnection, payment_id: PaymentId) -> list[Reservation]:

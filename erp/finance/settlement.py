@@ -15,7 +15,7 @@ from datetime import date, datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.clock import Clock, local_date
-from controller.domain.events import PaymentReceived, PaymentReversed, ReceivablesChanged
+from controller.domain.events import PaymentReceived, PaymentReversed
 from controller.domain.identity import AccountId, EntityId, InvoiceId, PaymentId, new_id
 from controller.domain.money import Money
 from controller.store import audit, outbox
@@ -23,7 +23,7 @@ from controller.store.engine import Database
 from erp.crm import repository as parties
 from erp.crm.model import Entity
 from erp.crm.service import CrmService
-from erp.finance import journal, ledger, matching, receipts, repository, reservations
+from erp.finance import journal, ledger, matching, receipts, repository, reservations, telling
 from erp.finance.chart import BANK, BANK_CHARGES, RECEIVABLES
 from erp.finance.errors import (
     AlreadyTakenBack,
@@ -342,17 +342,17 @@ class Settlement:
         after: dict[str, object],
         reason: str | None = None,
     ) -> None:
-        subject = f"payment:{found.payment_id}"
-        await audit.record(conn, now=now, actor=actor, action=action, subject=subject, after=after, reason=reason)
-        event = ReceivablesChanged(
-            event_id=new_id(now),
-            at=now,
-            actor=actor,
-            account_id=found.account_id,
-            currency=found.amount.currency,
-            cause=action,
+        await telling.audited_and_changed(
+            conn,
+            f"payment:{found.payment_id}",
+            found.account_id,
+            found.amount.currency,
+            now,
+            actor,
+            action,
+            after,
+            reason,
         )
-        await outbox.append(conn, event)
 
     async def payment_in(self, conn: AsyncConnection, payment_id: PaymentId) -> Payment:
         found = await receipts.get_payment(conn, payment_id)

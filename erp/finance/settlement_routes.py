@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import StringConstraints
@@ -87,23 +88,23 @@ class PaymentDetailOut(PaymentOut):
     reversals: list[ReversalOut]
 
 
+async def allocations(finance: FinanceService, rows: Sequence[Allocation], currency: str) -> list[AllocationOut]:
+    """All that a payment or a credit note settled, with what was taken back, in their order."""
+    gone = {row.reverses for row in rows}
+    numbers = {i: (await finance.invoice(i)).number for i in dict.fromkeys(row.invoice_id for row in rows)}
+    return [
+        AllocationOut.of(row, currency, numbers[row.invoice_id], row.reverses is None and row.allocation_id not in gone)
+        for row in rows
+    ]
+
+
 def endpoints(finance: FinanceService) -> list[Endpoint]:
     async def detail(payment_id: PaymentId) -> PaymentDetailOut:
         made = await finance.payment(payment_id)
         rows, back = await finance.matches(payment_id)
-        gone = {row.reverses for row in rows}
-        numbers = {i: (await finance.invoice(i)).number for i in dict.fromkeys(row.invoice_id for row in rows)}
         return PaymentDetailOut(
             **PaymentOut.of(made).model_dump(),
-            allocations=[
-                AllocationOut.of(
-                    row,
-                    made.amount.currency,
-                    numbers[row.invoice_id],
-                    row.reverses is None and row.allocation_id not in gone,
-                )
-                for row in rows
-            ],
+            allocations=await allocations(finance, rows, made.amount.currency),
             reversals=[ReversalOut.of(row) for row in back],
         )
 

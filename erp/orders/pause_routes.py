@@ -12,7 +12,8 @@ from controller.domain.identity import PauseId, SubscriptionId
 from controller.http.endpoint import Call, Endpoint, Page, PageQuery
 from controller.http.models import IdText, In, Instant, Out
 from erp.orders.item_routes import Day
-from erp.orders.pauses import LinePause, PauseKind, PauseRequest, PauseService
+from erp.orders.pause_model import LinePause, PauseKind, PauseRequest
+from erp.orders.pauses import PauseService
 
 
 class PauseIn(In):

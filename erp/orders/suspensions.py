@@ -24,7 +24,7 @@ from controller.domain.identity import AccountId, ItemId, PauseId, SubscriptionI
 from controller.domain.restriction import Measure
 from controller.store import audit, outbox
 from controller.store.many import one_of
-from erp.orders.pauses import PauseKind
+from erp.orders.pause_model import PauseKind
 from erp.orders.served import Served, Suspension
 from erp.orders.tables import item, suspension
 

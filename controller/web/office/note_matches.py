@@ -8,22 +8,14 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office.form import Choice, Field, Filled, Form, decimal, sent, show
+from controller.web.office import matches
+from controller.web.office.form import Field, Filled, Form, sent, show
 from controller.web.office.forms import both
-from controller.web.office.table import Column
 from controller.web.office.view import Link, Part
 from controller.web.site import Site, Visit, WebPage
 
 READ, WRITE = "finance:read", "finance:write"
 _OF_NOTE, _BACK = "/invoices/{invoice_id}/allocations", "/credit-allocations/{allocation_id}/reverse"
-_MATCHES = (
-    Column("Invoice", "number", link="/invoices/{invoice_id}"),
-    Column("State", "state", "state"),
-    Column("Amount", "amount", "money"),
-    Column("When", "at", "instant", sub="reason"),
-    Column("By", "who"),
-    Column("Take back", "take_back", link="/credit-allocations/{allocation_id}/reverse"),
-)
 _WHY = Field("reason", "Why", required=True, hint="for the audit log")
 
 
@@ -33,18 +25,9 @@ async def of(api: Api, visit: Visit, row: Mapping[str, Any]) -> tuple[list[Link]
         return [], []
     found = await api.get(visit, _OF_NOTE, invoice_id=row["invoice_id"])
     may = visit.principal.may(WRITE)
-    shown = [
-        {
-            **match,
-            "state": "applied" if match["standing"] else "reversal" if match["reverses"] else "taken back",
-            "who": match["actor"] or "matched by itself",
-            "take_back": "Take back" if may and match["standing"] else None,
-        }
-        for match in found["allocations"]
-    ]
     rest = may and found["unapplied"]["amount"].strip("-0.")
     links = [Link("Allocate", f"/invoices/{row['invoice_id']}/allocate")] if rest else []
-    return links, [Part("Settles", shown, _MATCHES, "It settles nothing yet.")]
+    return links, [matches.part(found["allocations"], may, _BACK, "It settles nothing yet.")]
 
 
 def pages(site: Site, api: Api) -> list[WebPage]:
@@ -55,16 +38,7 @@ def pages(site: Site, api: Api) -> list[WebPage]:
         note_id = visit.path["invoice_id"]
         note = await api.get(visit, "/invoices/{invoice_id}", invoice_id=note_id)
         left = (await api.get(visit, _OF_NOTE, invoice_id=note_id))["unapplied"]
-        query = {"account_id": note["account_id"], "state": "open", "limit": "200"}
-        choices = [
-            Choice(i["invoice_id"], f"{i['number']}, {i['open']['amount']} {i['open']['currency']} open")
-            for i in (await api.get(visit, "/invoices", query=query))["items"]
-        ]
-        fields = (
-            Field("invoice_id", "Invoice", "choice", required=True, choices=choices),
-            Field("amount.amount", "Amount", "decimal", required=True, convert=decimal, start=left["amount"],
-                  unit=left["currency"]),
-        )  # fmt: skip
+        fields = await matches.fields(api, visit, note["account_id"], left)
         back = Link(note["number"], f"/invoices/{note_id}")
         return Form("Allocate a credit note", fields, back, (("apply", "Allocate"),)), left
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from controller.web.api import Api
-from controller.web.office import write_offs
+from controller.web.office import matches, write_offs
 from controller.web.office.form import Choice, Field, Filled, Form, account, decimal, sent, show
 from controller.web.office.forms import both
 from controller.web.office.names import with_customers
@@ -34,14 +34,6 @@ PAYMENT = (
     Column("Method", "method", sub="reference"),
     Column("Received", "received_at", "instant"),
 )
-MATCHES = (
-    Column("Invoice", "number", link="/invoices/{invoice_id}"),
-    Column("State", "state", "state"),
-    Column("Amount", "amount", "money"),
-    Column("When", "at", "instant", sub="reason"),
-    Column("By", "who"),
-    Column("Take back", "take_back", link="/allocations/{allocation_id}/reverse"),
-)
 BACK = (
     Column("What", "kind", sub="reason"),
     Column("Amount", "amount", "money"),
@@ -65,7 +57,7 @@ UNKNOWN = (
     Column("Gateway", "gateway", sub="intent_id"),
     Column("Amount", "amount", "money"),
 )
-_VOID = "/payments/{payment_id}/void"
+_VOID, _TAKE_BACK = "/payments/{payment_id}/void", "/allocations/{allocation_id}/reverse"
 REFUND_STATES = ("requested", "approved", "sent", "done", "refused")
 WHY = Field("reason", "Why", required=True, hint="for the audit log")
 REFUND = (
@@ -114,13 +106,13 @@ def _payments(site: Site, api: Api) -> list[WebPage]:
             links.append(Link("Void", f"/payments/{payment_id}/void"))
         links += write_offs.back_link(api, visit, found)
         # A loss taken back by its match would be money that nobody has paid.
-        matches = [_match(m, may and found["kind"] == "payment") for m in found["allocations"]]
+        may_take_back = may and found["kind"] == "payment"
         kind = "Write-off for" if found["kind"] == "write-off" else "Payment of"
         return detail_page(
             site, visit, f"{kind} {row['customer']}", row, PAYMENT,
             back=Link("Payments", "/payments"), links=links,
             parts=[
-                Part("Settles", matches, MATCHES, "It settles nothing."),
+                matches.part(found["allocations"], may_take_back, _TAKE_BACK, "It settles nothing."),
                 *([Part("Went back", found["reversals"], BACK)] if found["reversals"] else []),
             ],
         )  # fmt: skip
@@ -137,30 +129,10 @@ def _may_be_void(row: Mapping[str, Any]) -> bool:
     return row["kind"] == "payment" and row["method"] not in told and row["amount"] != row["reversed"]
 
 
-def _match(row: Mapping[str, Any], may: bool) -> dict[str, Any]:
-    state = "applied" if row["standing"] else "reversal" if row["reverses"] else "taken back"
-    return {
-        **row,
-        "state": state,
-        "who": row["actor"] or "matched by itself",
-        "take_back": "Take back" if may and row["standing"] else None,
-    }
-
-
 def _allocating(site: Site, api: Api) -> list[WebPage]:
     async def form(visit: Visit) -> tuple[Form, Mapping[str, Any]]:
         found = await api.get(visit, "/payments/{payment_id}", payment_id=visit.path["payment_id"])
-        query = {"account_id": found["account_id"], "state": "open", "limit": "200"}
-        invoices = (await api.get(visit, "/invoices", query=query))["items"]
-        left = found["unapplied"]
-        fields = (
-            Field("invoice_id", "Invoice", "choice", required=True, choices=[
-                Choice(i["invoice_id"], f"{i['number']}, {i['open']['amount']} {i['open']['currency']} open")
-                for i in invoices
-            ]),
-            Field("amount.amount", "Amount", "decimal", required=True, convert=decimal, start=left["amount"],
-                  unit=left["currency"]),
-        )  # fmt: skip
+        fields = await matches.fields(api, visit, found["account_id"], found["unapplied"])
         back = Link("Payment", f"/payments/{found['payment_id']}")
         return Form("Allocate a payment", fields, back, (("apply", "Allocate"),)), found
 
@@ -187,8 +159,7 @@ def _allocating(site: Site, api: Api) -> list[WebPage]:
 
     async def take_back(visit: Visit) -> Response:
         async def send(filled: Filled) -> Response:
-            path, allocation_id = "/allocations/{allocation_id}/reverse", visit.path["allocation_id"]
-            found = await api.post(visit, path, body=filled.body, allocation_id=allocation_id)
+            found = await api.post(visit, _TAKE_BACK, body=filled.body, allocation_id=visit.path["allocation_id"])
             return RedirectResponse(f"/payments/{found['payment_id']}", status_code=303)
 
         return await sent(site, visit, back_form(visit), send)
@@ -211,7 +182,7 @@ def _allocating(site: Site, api: Api) -> list[WebPage]:
     return [
         *(both(_VOID, WRITE, fresh_void, void) if api.has("POST", _VOID) else []),
         *both("/payments/{payment_id}/allocate", WRITE, fresh, allocate),
-        *both("/allocations/{allocation_id}/reverse", WRITE, fresh_back, take_back),
+        *both(_TAKE_BACK, WRITE, fresh_back, take_back),
     ]
 
 

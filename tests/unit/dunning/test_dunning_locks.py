@@ -17,7 +17,7 @@ from controller.store import audit
 from controller.store.engine import Database
 from erp.crm.hierarchy import HierarchyService
 from erp.dunning.policy import DEFAULT
-from erp.orders.pauses import PauseKind, PauseRequest
+from erp.orders.pause_model import PauseKind, PauseRequest
 from tests.support.dunning import ANNA, DunningWorld, dunning_world
 from tests.support.radius import GOLD
 

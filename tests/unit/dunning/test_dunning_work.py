@@ -18,7 +18,7 @@ from erp.dunning.errors import AlreadyEnded, PlanRefused, PolicyKnown, PolicyRef
 from erp.dunning.policy import DEFAULT
 from erp.finance.chart import BANK
 from erp.finance.settlement import MoneyBack
-from erp.orders.pauses import PauseKind, PauseRequest
+from erp.orders.pause_model import PauseKind, PauseRequest
 from radius.vendors.terms import GARDEN_PROFILE
 from tests.support.dunning import ANNA, DunningWorld, dunning_world
 from tests.support.radius import GOLD

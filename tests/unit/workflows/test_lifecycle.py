@@ -19,7 +19,8 @@ from controller.domain.errors import RuleError
 from controller.domain.identity import OrderId, SubscriptionId
 from controller.workflows.line_pauses import LinePauses
 from erp.orders.model import AT_WORK, Order, OrderState, SubscriptionState
-from erp.orders.pauses import PauseKind, PauseRequest, PauseService
+from erp.orders.pause_model import PauseKind, PauseRequest
+from erp.orders.pauses import PauseService
 from erp.orders.placement import AddRequest, DeleteRequest, ModifyRequest, Offer, Request
 from tests.support.isp import ACTOR, Isp, open_isp, sqlite_database
 

@@ -20,7 +20,8 @@ from erp.catalog.model import Product
 from erp.orders.errors import BadTime, NoPause, NotAllowed
 from erp.orders.items import ItemRequest, ItemService
 from erp.orders.model import Order, OrderState
-from erp.orders.pauses import PauseKind, PauseRequest, PauseService
+from erp.orders.pause_model import PauseKind, PauseRequest
+from erp.orders.pauses import PauseService
 from erp.orders.placement import AddRequest, DeleteRequest, ModifyRequest, Offer
 from tests.support.isp import ACTOR, TERMS, Isp, open_isp
 
