@@ -271,10 +271,11 @@ class SourceService:
         while True:
             try:
                 async with self._database.read() as conn:
-                    _unbalanced.set(len(await ledger.unbalanced(conn)))
-                    for hour in await ledger.sums(conn):
-                        for name in ("accepted", *ledger.DISPOSITIONS):
-                            _hours.labels(hour.source, name).set(getattr(hour, name)[0])
+                    unbalanced, sums = await ledger.unbalanced(conn), await ledger.sums(conn)
+                _unbalanced.set(len(unbalanced))  # all at once: nobody scrapes half of it
+                for hour in sums:
+                    for name in ("accepted", *ledger.DISPOSITIONS):
+                        _hours.labels(hour.source, name).set(getattr(hour, name)[0])
             except (DBAPIError, PoolTimeout) as error:
                 log.warning("usage_ledger.not_counted", error=str(error))
             await asyncio.sleep(self._settings.count_every_s)
