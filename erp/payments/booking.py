@@ -169,6 +169,8 @@ class CardBooking:
             if r.kind == "refund" and r.reference.startswith(GATEWAY_REFUND)
         ]
         missing = fact.so_far.minor - sum(booked)
+        # What could not be delivered is not counted as refunded any more: so much is reached a second time.
+        again = sum(minor < 0 for minor in booked)
         if missing <= 0:
             return STALE, "so much was booked as refunded before"
         for ours in await refund_rows.at_the_gateway(conn, payment_id):
@@ -180,7 +182,7 @@ class CardBooking:
                 payment_id,
                 Money(missing, fact.so_far.currency),
                 "refund",
-                f"{GATEWAY_REFUND}{fact.charge_id}:{fact.so_far.minor}",
+                f"{GATEWAY_REFUND}{fact.charge_id}:{fact.so_far.minor}" + (f"/{again}" if again else ""),
                 GATEWAY,
                 f"refunded at {name}",
             )

@@ -19,7 +19,7 @@ import httpx2
 from controller.domain.ports import Secret
 from erp.payments.errors import GatewayDeclined, GatewayUnsure
 from erp.payments.gateway import Answer, BalanceTransaction, ChargeCard, RefundPayment
-from erp.payments.stripe.events import signed_money
+from erp.payments.stripe import amounts
 
 API_VERSION = "2024-06-20"
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)
@@ -52,7 +52,7 @@ class StripeGateway:
         found = await self._post(
             "/v1/payment_intents",
             {
-                "amount": str(wanted.amount.minor),
+                "amount": amounts.written(wanted.amount),
                 "currency": wanted.amount.currency.lower(),
                 "customer": wanted.customer,
                 "payment_method": wanted.method,
@@ -71,7 +71,7 @@ class StripeGateway:
             "/v1/refunds",
             {
                 "payment_intent": wanted.intent_id,
-                "amount": str(wanted.amount.minor),
+                "amount": amounts.written(wanted.amount),
                 "metadata[refund_id]": wanted.key,
             },
             wanted.key,
@@ -176,8 +176,8 @@ def _moved(found: Any) -> BalanceTransaction:
             str(found["type"]),
             str(found.get("reporting_category") or ""),
             about if isinstance(about, str) else "",
-            signed_money(found["amount"], found["currency"]),
-            signed_money(found["fee"], found["currency"]),
+            amounts.read(found["amount"], found["currency"]),
+            amounts.read(found["fee"], found["currency"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GatewayUnsure(f"the gateway's answer is no balance transaction: {type(error).__name__} {error}") from None

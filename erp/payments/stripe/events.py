@@ -14,6 +14,7 @@ from typing import Any
 
 from controller.domain.money import Money
 from erp.payments.errors import NotAnEvent
+from erp.payments.stripe import amounts
 
 _SECRETS = frozenset({"client_secret"})
 _MAX_DEPTH = 40
@@ -169,8 +170,8 @@ def fact(event: Mapping[str, Any]) -> Fact | None:
                 | "charge.dispute.funds_reinstated"
             ):
                 return _disputed(about)
-            case "refund.failed":
-                return _refund_failed(about)
+            case "refund.failed" | "refund.updated" | "charge.refund.updated":
+                return _refund_failed(about, failed=event["type"] == "refund.failed")
             case "payout.paid" | "payout.failed":
                 return _paid_out(about, _instant(event["created"]), failed=event["type"] == "payout.failed")
             case "charge.succeeded" | "charge.updated" | "charge.captured":
@@ -237,9 +238,10 @@ def _refunded(about: Mapping[str, Any]) -> Refunded | None:
     return Refunded(intent_id, _word(about["id"]), _money(about["amount_refunded"], about["currency"]))
 
 
-def _refund_failed(about: Mapping[str, Any]) -> RefundFailed | None:
-    intent_id = _id_of(about.get("payment_intent"))
-    if intent_id is None:
+def _refund_failed(about: Mapping[str, Any], *, failed: bool) -> RefundFailed | None:
+    """Until the API version 2024-10-28 `charge.refund.updated` alone tells it, by its status; later ones repeat it."""
+    intent_id, status = _id_of(about.get("payment_intent")), about.get("status")
+    if intent_id is None or not (failed or status in ("failed", "canceled")):
         return None
     return RefundFailed(_word(about["id"]), intent_id, _money(about["amount"], about["currency"]))
 
@@ -300,18 +302,11 @@ def _payer(about: Mapping[str, Any]) -> str:
     return ""
 
 
-def _money(minor: Any, currency: Any) -> Money:
-    if isinstance(minor, bool) or not isinstance(minor, int) or not 0 <= minor < 10**15:
-        raise ValueError(f"an amount is an integer of minor units, not {minor!r}")
-    return Money(minor, _word(currency).upper())
-
-
-def signed_money(minor: Any, currency: Any) -> Money:
-    """The same for what may be negative. Raises ValueError or TypeError."""
-    if isinstance(minor, bool) or not isinstance(minor, int):
-        raise ValueError(f"an amount is an integer of minor units, not {minor!r}")
-    found = _money(abs(minor), currency)
-    return found if minor >= 0 else -found
+def _money(amount: Any, currency: Any) -> Money:
+    found = amounts.read(amount, currency)
+    if found.minor < 0:
+        raise ValueError(f"{found} is negative")
+    return found
 
 
 def _instant(seconds: Any) -> datetime:

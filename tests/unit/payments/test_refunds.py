@@ -82,6 +82,42 @@ async def test_a_refund_that_could_not_be_delivered_is_the_customers_again(till:
     await till.assert_sound()
 
 
+@pytest.mark.parametrize(
+    "told_by", [["charge.refund.updated"], ["refund.updated", "refund.failed", "charge.refund.updated"]]
+)
+async def test_every_version_of_the_api_tells_once_that_a_refund_failed(till: Till, told_by: list[str]) -> None:
+    """Until 2024-10-28 charge.refund.updated alone, from then on three events, each with the refund's status."""
+    await till.gateway()
+    account = await till.account()
+    intent = till.stripe.paid(5000, metadata={"account_id": account})
+    till.stripe.refunded(intent, 2000)
+    refund = {"id": "re_1", "payment_intent": intent["id"], "amount": 2000, "currency": "eur", "status": "succeeded"}
+    till.stripe.tell("charge.refund.updated", refund)
+    await till.hear()
+    (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
+    assert payment.unapplied == euro("30.00"), "an update alone gives nothing back"
+    for kind in told_by:
+        till.stripe.tell(kind, refund | {"status": "failed"})
+    await till.hear()
+    assert (await till.finance.payment(payment.payment_id)).unapplied == euro("50.00")
+    await till.assert_sound()
+
+
+async def test_what_is_refunded_again_after_it_could_not_be_delivered_is_booked_again(till: Till) -> None:
+    await till.gateway()
+    account = await till.account()
+    intent = till.stripe.paid(5000, metadata={"account_id": account})
+    till.stripe.refunded(intent, 2000)
+    refund = {"id": "re_1", "payment_intent": intent["id"], "amount": 2000, "currency": "eur", "status": "failed"}
+    till.stripe.tell("refund.failed", refund)
+    await till.hear()
+    till.stripe.refunded(intent, 2000)
+    await till.hear()
+    (payment,) = await till.finance.payments(account_id=account, after=None, limit=10)
+    assert (payment.unapplied, await till.balance("1460")) == (euro("30.00"), 3000)
+    await till.assert_sound()
+
+
 async def test_a_refund_never_opens_an_invoice(till: Till) -> None:
     await till.gateway()
     account = await till.account()
