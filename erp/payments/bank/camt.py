@@ -26,6 +26,10 @@ from erp.payments.errors import FileRefused
 _KINDS = {"BkToCstmrStmt": ("camt.053", "Stmt"), "BkToCstmrDbtCdtNtfctn": ("camt.054", "Ntfctn")}
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF", "NONE", "N/A", "0"})
 _MAX_LINES = 200_000
+_DECIMAL = re.compile(r"\+?(?:[0-9]{1,13}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})", re.ASCII)
+_TOLD_AMOUNTS = "AmtDtls/TxAmt/Amt", "Amt", "AmtDtls/InstdAmt/Amt"
+_BOOKED_AMOUNTS = ("Amt",)
+"""Of a transaction: what moved between the parties before its charges, and what of it is within the entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class Line:
     remittance: str = ""
     party: str = ""
     party_iban: str = ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it says whose it is. Of one that does not, a notification may tell more."""
+        return self.kind != "batch" and bool(self.end_to_end or self.reference or self.party or self.party_iban)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +188,20 @@ def _batch(
     details: Sequence[Any], amount: Money, common: dict[str, Any], batch: str, own_ref: str, info: str, charge: Money
 ) -> list[Line]:
     """A line for each transaction where they add up to the entry, else one for all of them."""
-    lines = []
-    for part, detail in enumerate(details, 1):
-        own = _detail_amount(detail, amount)
-        told = _told(detail, amount.minor > 0, info)
-        told["batch"], told["bank_ref"] = told["batch"] or batch, own_ref or told["bank_ref"]
-        if own is not None:
-            lines.append(Line(part=part, amount=own, **common, **told))
     kept = charge or sum((_charges(d, amount.currency) for d in details), Money.zero(amount.currency))
-    total = sum((line.amount for line in lines), Money.zero(amount.currency))
-    if len(lines) == len(details) and total == amount:
-        return _nonzero(lines)
-    if len(lines) == len(details) and kept and total - kept == amount:
-        return _with_charge(lines, kept, common, own_ref)
+    for paths in (_TOLD_AMOUNTS, _BOOKED_AMOUNTS):
+        lines = []
+        for part, detail in enumerate(details, 1):
+            own = _detail_amount(detail, amount, paths)
+            told = _told(detail, amount.minor > 0, info)
+            told["batch"], told["bank_ref"] = told["batch"] or batch, own_ref or told["bank_ref"]
+            if own is not None:
+                lines.append(Line(part=part, amount=own, **common, **told))
+        total = sum((line.amount for line in lines), Money.zero(amount.currency))
+        if len(lines) == len(details) and total == amount:
+            return _nonzero(lines)
+        if len(lines) == len(details) and kept and total - kept == amount:
+            return _with_charge(lines, kept, common, own_ref)
     texts = " / ".join(line.remittance for line in lines if line.remittance)[:1000]
     one = Line(part=1, amount=amount, kind="batch", batch=batch, bank_ref=own_ref, remittance=texts or info, **common)
     return _nonzero([one])
@@ -229,8 +239,8 @@ def _told(detail: Any, came_in: bool, info: str) -> dict[str, Any]:
     }
 
 
-def _detail_amount(detail: Any, entry: Money) -> Money | None:
-    for path in ("AmtDtls/TxAmt/Amt", "Amt", "AmtDtls/InstdAmt/Amt"):
+def _detail_amount(detail: Any, entry: Money, paths: Sequence[str] = _TOLD_AMOUNTS) -> Money | None:
+    for path in paths:
         for found in xml.all_of(detail, path):
             if found.get("Ccy") == entry.currency:
                 amount = _amount(found, "a transaction")
@@ -262,10 +272,10 @@ def _signed(element: Any, where: str) -> Money:
 
 def _amount(found: Any, where: str) -> Money:
     try:
-        value = Decimal((found.text or "").strip())
-        if not value.is_finite() or not 0 <= value < 10**13:
+        said = (found.text or "").strip()
+        if not _DECIMAL.fullmatch(said):
             raise ValueError
-        return Money.exact(value, found.get("Ccy", ""))
+        return Money.exact(Decimal(said), found.get("Ccy", ""))
     except (InvalidOperation, ValueError):
         raise FileRefused(f"{where}: {(found.text or '')[:40]!r} {found.get('Ccy')} is no amount") from None
 

@@ -95,7 +95,8 @@ class Identification:
         if line.amount.minor > 0:
             message = line.batch.rpartition("-")[0] or line.batch
             for found in await sepa_rows.collections(conn, message_id=message):
-                if line.kind == "batch" and found.state == "sent":
+                # Some banks tell the sum of a file as its one transaction, which then has nobody's end-to-end id.
+                if (line.kind == "batch" or not line.end_to_end) and found.state == "sent":
                     await self._transfer(conn, line, DIRECT_DEBITS, "collection", found.collection_id, actor)
                     return True
             for item in await sepa_rows.items(conn, item_id=line.end_to_end) if line.end_to_end else ():

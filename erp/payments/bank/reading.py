@@ -133,8 +133,8 @@ class StatementReader:
         parsed = await self._parsed(raw)
         sha256 = hashlib.sha256(raw).digest()
         now = self._clock.now()
-        has_batch = any(line.kind == "batch" for statement in parsed.statements for line in statement.lines)
-        notices = await self._notices(now) if has_batch else {}
+        untold = any(not line.is_told for statement in parsed.statements for line in statement.lines)
+        notices = await self._notices(now) if untold else {}
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             known = await repository.find_file(conn, sha256)
@@ -153,7 +153,7 @@ class StatementReader:
             await self._add_file(conn, file_id, parsed.kind, sha256, name, [s for _, s in fresh], now, actor)
             for account, statement in fresh:
                 kept += await self._keep(conn, account, statement, file_id, now, actor)
-            if any(line.kind == "batch" for _, statement in fresh for line in statement.lines):
+            if any(not line.is_told for _, statement in fresh for line in statement.lines):
                 for told in await repository.notices(conn, now - _NOTICE_HOLDS):
                     # One that came since they were read, above, is the only one to be read while others wait.
                     for notice in (notices.get(told) or await self._parsed(told)).statements:
@@ -313,7 +313,7 @@ class StatementReader:
     ) -> Imported:
         """A notification moves no balance: what it tells of direct debits that came back is booked, once.
 
-        Where a statement has told the sum of a batch, its transactions take the place of the sum.
+        Where a statement has told a sum alone, its transactions, or the one that it is, take the place of the sum.
         """
         sha256 = hashlib.sha256(raw).digest()
         returned = lines = 0
@@ -336,14 +336,15 @@ class StatementReader:
     async def _detail(
         self, conn: AsyncConnection, account: BankAccount, notice: Statement, now: datetime, actor: str
     ) -> list[str]:
-        """Put the transactions of a notification in the place of sums that a statement told; the new lines."""
+        """Put the transactions of a notification in the place of what a statement told as a sum; the new lines."""
         made: list[str] = []
         for position in sorted({line.position for line in notice.lines}):
             parts = [line for line in notice.lines if line.position == position and line.kind != "batch"]
             total = sum((line.amount for line in parts), Money.zero(account.currency))
-            found = await repository.open_batches(conn, account.bank_account_id, parts[0].bank_ref) if parts else []
-            for batch in found if parts and parts[0].bank_ref else ():
-                if batch.amount != total or len(parts) < 2:
+            if not parts or not parts[0].bank_ref or not any(line.is_told or line.remittance for line in parts):
+                continue
+            for batch in await repository.open_untold(conn, account.bank_account_id, parts[0].bank_ref):
+                if batch.amount != total:
                     continue
                 rows = [
                     _row(line, account, batch.statement_id, now, actor)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, tuple_, update
+from sqlalchemy import Row, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controller.domain.identity import EntityId
@@ -134,12 +134,14 @@ async def notices(conn: AsyncConnection, since: datetime) -> list[bytes]:
     return list(await conn.scalars(query.order_by(bank_file.c.received_at, bank_file.c.file_id)))
 
 
-async def open_batches(conn: AsyncConnection, bank_account_id: str, bank_ref: str) -> list[BankLine]:
-    """Sums that are open and whose transactions were not told."""
+async def open_untold(conn: AsyncConnection, bank_account_id: str, bank_ref: str) -> list[BankLine]:
+    """What is open and was told without its transactions: sums, and entries of an amount alone."""
+    said = (bank_line.c.end_to_end, bank_line.c.reference, bank_line.c.party, bank_line.c.party_iban)
+    bare = and_(bank_line.c.kind == "movement", bank_line.c.part == 1, *(column == "" for column in said))
     query = select(bank_line).where(
         bank_line.c.bank_account_id == bank_account_id,
         bank_line.c.bank_ref == bank_ref,
-        bank_line.c.kind == "batch",
+        or_(bank_line.c.kind == "batch", bare),
         bank_line.c.state != MATCHED,
     )
     return [_line(row) for row in await conn.execute(query)]

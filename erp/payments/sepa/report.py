@@ -48,14 +48,11 @@ def parse(raw: bytes, limit: int) -> Report:
     blocks: list[tuple[str, str]] = []
     rejected: list[Rejected] = []
     for block in xml.all_of(body, "OrgnlPmtInfAndSts"):
-        transactions = xml.all_of(block, "TxInfAndSts")
-        if xml.text(block, "PmtInfSts") == "RJCT" and not transactions:
+        found = [one for one in xml.all_of(block, "TxInfAndSts") if xml.text(one, "TxSts") == "RJCT"]
+        if xml.text(block, "PmtInfSts") == "RJCT" and not found:
+            # It may list transactions all the same, for what they were: the status is that of the block.
             blocks.append((xml.text(block, "OrgnlPmtInfId"), _reason(block)))
-        rejected += [
-            Rejected(xml.text(one, "OrgnlEndToEndId"), _reason(one))
-            for one in transactions
-            if xml.text(one, "TxSts") == "RJCT"
-        ]
+        rejected += [Rejected(xml.text(one, "OrgnlEndToEndId"), _reason(one)) for one in found]
     whole = xml.text(group, "GrpSts") == "RJCT" and not blocks and not rejected
     return Report(message_id, whole, _reason(group), tuple(rejected), tuple(blocks))
 

@@ -1,7 +1,7 @@
 """Sums as Stripe writes them: integers, mostly of the minor unit that ISO 4217 has. Pure.
 
 Where they are not, by its page "Supported currencies": the króna and the Ugandan shilling have no minor unit any more
-and are still written with two decimals (500 is 5 ISK), divisible by 100; the ariary, whose fifth nobody charges, has none.
+and are still written with two decimals (500 is 5 ISK); the ariary, whose fifth nobody charges, is with none.
 """
 
 from __future__ import annotations

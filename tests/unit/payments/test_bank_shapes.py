@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from erp.payments.bank import camt as camt_reader
 from erp.payments.bank.matching import creditor_reference
 from erp.payments.bank.reading import Imported
-from erp.payments.errors import WrongState
+from erp.payments.errors import FileRefused, WrongState
 from tests.support.camt import IBAN, Entry, Stmt, Tx, camt
 from tests.support.payments import Till, euro
 
@@ -125,3 +126,47 @@ async def test_what_may_be_another_number_waits_for_a_person(bank: Till, text: s
     said = text.format(a=a, short=a[:-1], other=other)
     raw = camt("08", Stmt("0.00", [Entry("35.70", [Tx(text=said, name="Nobody known")], ref="1")]))
     assert (await read(bank, raw)).matched == 0
+
+
+@pytest.mark.parametrize("notice_first", [True, False])
+async def test_a_notification_says_of_what_a_single_entry_is_that_the_statement_gave_no_details_of(
+    bank: Till, notice_first: bool
+) -> None:
+    """Swiss banks tell references of QR-bills in the camt.054 alone, also on a day on which only one was paid."""
+    invoice = await bank.issue(await bank.account())
+    reference = creditor_reference((await bank.finance.invoice(invoice)).number)
+    paid = Entry("35.70", [Tx("35.70", reference=reference)], ref="20261120000800123")
+    other = Entry("9.00", [Tx("9.00")], ref="20261120000800124")
+    notice = camt("08", Stmt("0", [paid, other]), kind="054")
+    bare = [Entry(e.amount, [], ref=e.ref) for e in (paid, other)]
+    statement = camt("08", Stmt("0.00", bare))
+    for raw in (
+        [notice, statement] if notice_first else [statement, notice, notice.replace(b"<MsgId>M1<", b"<MsgId>M2<")]
+    ):
+        await read(bank, raw)
+    assert (await bank.finance.invoice(invoice)).open_minor == 0
+    lines = await bank.room.bank.lines(state="open", statement_id=None, after=None, limit=9)
+    assert [line.amount for line in lines] == [euro("9.00")], "what nothing is told of stays as it is"
+    assert (await bank.balance("1800"), await bank.balance("1463")) == (4470, -900)
+    await bank.assert_sound()
+
+
+async def test_transactions_that_add_up_by_what_was_booked_of_each_are_lines_of_their_own(bank: Till) -> None:
+    """Banks that deduct first tell the gross in TxAmt and what they booked in Amt, some without the charges."""
+    account = await bank.account()
+    number = (await bank.finance.invoice(await bank.issue(account))).number
+    raw = camt("08", Stmt("0.00", [Entry("50.00", [Tx("35.70", text=number), Tx("14.30", text="?")], ref="1")]))
+    for net, gross in (("35.70", "36.20"), ("14.30", "14.80")):
+        own = f'<Amt Ccy="EUR">{net}</Amt><CdtDbtInd>CRDT</CdtDbtInd>'.encode()
+        told = f'<AmtDtls><TxAmt><Amt Ccy="EUR">{gross}</Amt></TxAmt></AmtDtls>'.encode()
+        raw = raw.replace(own, own + told)
+    found = await read(bank, raw)
+    assert (found.lines, found.matched) == (2, 1)
+    await bank.assert_sound()
+
+
+@pytest.mark.parametrize("amount", ["1e2", "1_00", "\u0661\u0662", "-5.00", "NaN", "5,00", "", "1.234"])
+def test_what_the_schema_does_not_call_an_amount_is_none(amount: str) -> None:
+    raw = camt("08", Stmt("0.00", [Entry("7.00", ref="1")])).replace(b">7.00</Amt>", f">{amount}</Amt>".encode())
+    with pytest.raises(FileRefused, match="no amount"):
+        camt_reader.parse(raw, 1_000_000)

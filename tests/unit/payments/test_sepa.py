@@ -192,6 +192,27 @@ async def test_the_bank_credits_the_sum_and_returns_one_with_its_fee(till: Till)
     await till.assert_sound()
 
 
+@pytest.mark.parametrize("id_of", ["PmtInfId", "MsgId"])
+async def test_a_bank_may_tell_the_sum_of_a_file_as_its_one_transaction(till: Till, id_of: str) -> None:
+    """German banks do, with the file's id in the references and nobody's end-to-end id."""
+    ours = await our_account(till)
+    account = await till.account()
+    await mandate(till, account, "M-1")
+    for _ in range(2):
+        await till.issue(account)
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    said = made.message_id + ("-1" if id_of == "PmtInfId" else "")
+    raw = camt(
+        "02", Stmt("0.00", [Entry("71.40", [Tx("71.40", text="SAMMLER")], ref="B1", on=COLLECT_ON)], on=COLLECT_ON)
+    )
+    raw = raw.replace(b"<Refs>", f"<Refs><{id_of}>{said}</{id_of}>".encode())
+    till.clock.move_to(datetime(2026, 12, 10, 9, tzinfo=UTC))
+    found = await till.room.statements.read(raw, "1", actor="user:anna")
+    assert (found.matched, await till.balance("1461"), await till.balance("1463")) == (1, 0, 0)
+    await till.assert_sound()
+
+
 async def test_a_fee_is_not_claimed_where_the_entity_bears_it(till: Till) -> None:
     ours = await our_account(till)
     account = await till.account()
@@ -250,7 +271,9 @@ async def test_a_report_rejects_one_item_a_block_or_the_whole_file_once(till: Ti
     assert await open_of(till, *invoices) == [3570, 0]
     first = await till.room.mandates.all(account_id=accounts[0], after=None, limit=1)
     assert (first[0].state, first[0].collected) == ("ended", 0)
-    block = rejection(made.message_id, block=f"{made.message_id}-1")
+    # The other one is listed, too, without a status of its own: that of its block holds.
+    block = rejection(made.message_id, items[accounts[1]], block=f"{made.message_id}-1")
+    block = block.replace(b"<TxSts>RJCT</TxSts>", b"")
     assert await till.room.sepa.report(block, actor="user:anna") == 1
     assert (await open_of(till, *invoices), await till.balance("1461")) == ([3570, 3570], 0)
     assert await till.room.sepa.report(rejection(made.message_id, group="RJCT"), actor="user:anna") == 0
