@@ -72,6 +72,12 @@ async def begun(conn: AsyncConnection, bill_run_id: BillRunId, account_id: Accou
     return _read((await conn.execute(query)).one())
 
 
+async def any_of(conn: AsyncConnection, bill_run_id: BillRunId) -> bool:
+    """Whether any account of a run was rated again, or is being."""
+    query = select(bill_rated_again.c.number).where(bill_rated_again.c.bill_run_id == bill_run_id)
+    return await conn.scalar(query.limit(1)) is not None
+
+
 async def is_open(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> bool:
     """Whether there is one whose end is missing."""
     t = bill_rated_again.c

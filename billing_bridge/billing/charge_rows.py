@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing_bridge.billing import tariff_rows, usage_rows
 from billing_bridge.billing.charges import AsSold, as_sold, ends_on_of, missing_of
-from billing_bridge.billing.model import RatedCharge
+from billing_bridge.billing.model import Key, RatedCharge
 from billing_bridge.rating.due import Charged, DueKey
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.sources import booked
@@ -69,6 +69,17 @@ async def charges_of(
     known = await tariff_rows.tariffs(conn, {row.version_id for row in rows})
     sold = {version_id: as_sold(tariff) for version_id, tariff in known.items()}
     return [to_charge(row, sold[row.version_id]) async for row in in_turns(rows)]
+
+
+async def ids_of(conn: AsyncConnection, bill_run_id: BillRunId, batch: int) -> dict[Key, set[ChargeId]]:
+    """Of each account and currency the charges of one batch of a run."""
+    query = select(charge.c.account_id, charge.c.currency, charge.c.charge_id).where(
+        charge.c.bill_run_id == bill_run_id, charge.c.batch == batch
+    )
+    found: dict[Key, set[ChargeId]] = {}
+    for account_id, currency, charge_id in await conn.execute(query):
+        found.setdefault((AccountId(account_id), currency), set()).add(ChargeId(charge_id))
+    return found
 
 
 async def charged(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing_bridge.billing import charge_rows, drafts, holds, runs, taking
+from billing_bridge.billing import again_rows, charge_rows, drafts, holds, runs, taking
 from billing_bridge.billing.drafts import Digest, DraftSums
-from billing_bridge.billing.holds import WHOLE_RUN, Hold
+from billing_bridge.billing.holds import PROOF, WHOLE_RUN, Hold
 from billing_bridge.billing.model import (
     CHECKED,
     DONE,
@@ -25,6 +25,7 @@ from billing_bridge.billing.model import (
     RUNNING,
     BillRun,
     DraftTotal,
+    Key,
 )
 from billing_bridge.billing.tally import Tally
 from billing_bridge.errors import UnknownBillRun, UnknownHold
@@ -33,7 +34,7 @@ from billing_bridge.sources.ledger import Hour
 from billing_bridge.suspense import repository as suspended
 from billing_bridge.tables import bill_certificate
 from controller.domain.clock import Clock
-from controller.domain.identity import AccountId, BillRunId
+from controller.domain.identity import AccountId, BillRunId, ChargeId
 from controller.domain.ports import Waiting
 from controller.store import audit
 from controller.store.engine import Database
@@ -53,6 +54,14 @@ class Progress:
     phase: str
     accounts_per_s: float | None
     left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AsRead:
+    """What somebody has read of a batch and makes documents of: the digest of each draft, and which charges."""
+
+    drafts: Mapping[Key, bytes]
+    charges: Mapping[Key, Collection[ChargeId]]
 
 
 class RunBook:
@@ -141,37 +150,57 @@ class RunBook:
         self,
         bill_run_id: BillRunId,
         batch: int,
-        issued: Mapping[tuple[AccountId, str], bytes],
-        waiting: Sequence[tuple[str, Waiting]],
+        issued: Mapping[Key, bytes],
+        differing: Mapping[Key, str],
+        read: AsRead,
     ) -> None:
-        """The batch has these documents, with the digests of what they said before they had a number."""
+        """The batch has these documents, with the digests of what they said before they had a number.
+
+        What is `differing` from its draft, and why, waits for that; unless what was `read` of it is out of date.
+        """
         async with self._database.begin() as conn:
             frozen = await runs.lock_batch(conn, bill_run_id, batch)  # first, as who rates again does
-            concerned = [*frozen.account_ids, *(found.account_id for _, found in waiting)]
+            concerned = [*frozen.account_ids, *(account_id for account_id, _ in differing)]
             waits_already = await holds.standing_of(conn, bill_run_id, concerned)
-            for source, found in waiting:
-                if found.account_id not in waits_already:  # one that was let go before stands again, or it never ends
-                    made = Hold(bill_run_id, found.account_id, source, found.reason, self._clock.now(), _ACTOR)
+            for key in sorted(await self._as_read(conn, bill_run_id, batch, read) if differing else ()):
+                if key in differing and key[0] not in waits_already:  # let go before, it stands again, or it never ends
+                    made = Hold(bill_run_id, key[0], PROOF, differing[key], self._clock.now(), _ACTOR)
                     await holds.put(conn, made)
-                    waits_already.add(found.account_id)
+                    waits_already.add(key[0])
             await drafts.set_issued(conn, bill_run_id, batch, issued)
-            waits = not waits_already.isdisjoint(frozen.account_ids)
-            left = waits or not all(d.issued for d in await drafts.of_batch(conn, bill_run_id, batch))
-            await runs.set_invoiced(conn, bill_run_id, batch, len(issued), complete=not left)
+            known = await drafts.of_batch(conn, bill_run_id, batch)
+            left = not waits_already.isdisjoint(frozen.account_ids) or not all(d.issued for d in known)
+            await runs.set_invoiced(conn, bill_run_id, batch, sum(d.issued for d in known), complete=not left)
 
-    async def still(
-        self, conn: AsyncConnection, bill_run_id: BillRunId, batch: int, known: Mapping[tuple[AccountId, str], bytes]
-    ) -> set[tuple[AccountId, str]]:
-        """Which of these (account, currency: digest of the draft) may be issued in this transaction.
+    async def still(self, conn: AsyncConnection, bill_run_id: BillRunId, batch: int, read: AsRead) -> Collection[Key]:
+        """Which (account, currency) may be issued in this transaction, of what was `read` of them.
 
-        Until it ends nobody rates an account of the batch again. Who waits by now, or has another draft, may not.
+        Until it ends nobody rates an account of the batch again. Who waits by now may not, nor who has another draft or
+        other charges.
         """
         await runs.lock_batch(conn, bill_run_id, batch)
-        waiting = await holds.standing_of(conn, bill_run_id, {account_id for account_id, _ in known})
+        return await self._as_read(conn, bill_run_id, batch, read)
+
+    async def _as_read(
+        self, conn: AsyncConnection, bill_run_id: BillRunId, batch: int, read: AsRead
+    ) -> Collection[Key]:
+        """What of it can be issued and is still what was read. Whoever asks has the lock of the batch.
+
+        While the run does anything else than issue that is nothing: somebody may be rated again, and who shares its
+        bill and is held by nobody has new charges then, and the draft of the old ones.
+        """
+        if await runs.phase(conn, bill_run_id) != ISSUING:
+            return ()
+        keys = {*read.drafts, *read.charges}
+        waiting = await holds.standing_of(conn, bill_run_id, {account_id for account_id, _ in keys})
         if WHOLE_RUN in waiting:
-            return set()
-        now = {(d.account_id, d.net.currency): d.sha256 for d in await drafts.of_batch(conn, bill_run_id, batch)}
-        return {key for key, sha256 in known.items() if key[0] not in waiting and now.get(key) == sha256}
+            return ()
+        now = {d.key: d.sha256 for d in await drafts.of_batch(conn, bill_run_id, batch)}
+        same = [key for key in keys if key[0] not in waiting and now.get(key) == read.drafts.get(key)]
+        if not await again_rows.any_of(conn, bill_run_id):
+            return same
+        charged = await charge_rows.ids_of(conn, bill_run_id, batch)  # other charges may make the same document
+        return [key for key in same if charged.get(key) == read.charges.get(key)]
 
     async def left_over(self, bill_run_id: BillRunId) -> int:
         """How many batches have drafts without a document that nothing holds."""

@@ -59,6 +59,12 @@ async def as_of(conn: AsyncConnection, bill_run_id: BillRunId) -> datetime:
     return found
 
 
+async def phase(conn: AsyncConnection, bill_run_id: BillRunId) -> str:
+    """What a run does at this moment."""
+    query = select(bill_run.c.phase).where(bill_run.c.bill_run_id == bill_run_id)
+    return str((await conn.execute(query)).scalar_one())
+
+
 async def lock(conn: AsyncConnection, bill_run_id: BillRunId) -> BillRun | None:
     """The run, whose state nobody else changes until the transaction ends."""
     await conn.execute(select(bill_run.c.bill_run_id).where(bill_run.c.bill_run_id == bill_run_id).with_for_update())

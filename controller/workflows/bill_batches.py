@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
-from billing_bridge.billing.holds import CHECK, PREVIEW, PROOF, WHOLE_RUN
-from billing_bridge.billing.model import BillRun, DraftTotal
-from billing_bridge.billing.run_book import RunBook
+from billing_bridge.billing.holds import CHECK, PREVIEW, WHOLE_RUN
+from billing_bridge.billing.model import BillRun, DraftTotal, Key
+from billing_bridge.billing.run_book import AsRead, RunBook
 from billing_bridge.billing.second_rating import NotAlone
 from billing_bridge.billing.service import BillingService
-from controller.domain.identity import AccountId
+from controller.domain.identity import AccountId, ChargeId
 from controller.domain.money import Money
 from controller.domain.ports import ChargeChecker, RatedBatch, Waiting
 from erp.finance.issue import Differing, Drafted
@@ -103,10 +103,13 @@ class Batches:
             return False
         drafts = {(d.account_id, d.net.currency): d for d in await self._book.drafts(bill_run_id, batch)}
         charges = [c for c in await self._billing.charges(bill_run_id, batch) if c.account_id not in waiting]
-        known = {key: d.sha256 for key, d in drafts.items()}
+        made_of: dict[Key, set[ChargeId]] = {}
+        for c in charges:
+            made_of.setdefault((c.account_id, c.net.currency), set()).add(c.charge_id)
+        read = AsRead({key: d.sha256 for key, d in drafts.items()}, made_of)
         proved = {key: (d.net, d.tax) for key, d in drafts.items()}
         _, differing = await self._finance.issue_proved(
-            bill_run_id, charges, proved, still=lambda conn: self._book.still(conn, bill_run_id, batch, known)
+            bill_run_id, charges, proved, still=lambda conn: self._book.still(conn, bill_run_id, batch, read)
         )
         accounts = sorted({account_id for account_id, _ in drafts})
         issued = await self._finance.documents_of(bill_run_id, accounts)
@@ -114,7 +117,8 @@ class Batches:
             bill_run_id,
             batch,
             {(i.account_id, i.net.currency): i.draft_sha256 for i in issued},
-            [(PROOF, _differs(d, proved.get((d.account_id, d.currency)))) for d in differing],
+            {(d.account_id, d.currency): _differs(d, proved.get((d.account_id, d.currency))) for d in differing},
+            read,
         )
         return True
 
@@ -144,10 +148,9 @@ def _said(draft: DraftTotal | None) -> str:
     return "had no document" if draft is None else f"came to {draft.total}, of which tax {draft.tax}"
 
 
-def _differs(found: Differing, proved: tuple[Money, Money] | None) -> Waiting:
+def _differs(found: Differing, proved: tuple[Money, Money] | None) -> str:
     was = f"{proved[0]} + tax {proved[1]} were" if proved else "nothing was"
-    return Waiting(
-        found.account_id,
+    return (
         f"It would come to {found.net} + tax {found.tax}, but {was} proved before the first number was taken:"
-        " something about the account has changed since.",
+        " something about the account has changed since."
     )

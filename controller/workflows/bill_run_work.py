@@ -149,6 +149,7 @@ class BillRunWork:
         """Who was let go, by what is known at this moment: what was wrong may have been mended since."""
         run = await self._billing.bill_run(bill_run_id)
         while let_go := await self._again.let_go(bill_run_id):  # who is let go meanwhile is left to its own turn
+            await self._book.set_phase(bill_run_id, RATING)  # until all turns are over no helper issues anything
             await self._facts.catch_up(bill_run_id)
             for account_id in let_go:
                 await self._jobs.ready()
@@ -165,12 +166,13 @@ class BillRunWork:
         run = await self._billing.bill_run(bill_run_id)
         if run.dry:
             return True
-        await self._book.set_phase(bill_run_id, ISSUING)
-        while not await self._walk(run, (CHECKED,), self._batches.issue) or await self._book.left(bill_run_id):
+        while True:
+            await self._book.set_phase(bill_run_id, ISSUING)  # a job that was taken for dead may have said another
+            if await self._walk(run, (CHECKED,), self._batches.issue) and not await self._book.left(bill_run_id):
+                return True
             if await self._book.stand_still(bill_run_id):
                 log.info("bill_run.held", bill_run_id=bill_run_id)
                 return False
-        return True
 
     async def _certify(self, bill_run_id: BillRunId) -> None:
         run = await self._billing.bill_run(bill_run_id)

@@ -14,6 +14,7 @@ from facturx import get_facturx_xml_from_pdf
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from billing_bridge.billing.run_book import AsRead
 from controller.domain.identity import (
     BillRunId,
     InvoiceId,
@@ -239,7 +240,7 @@ async def test_bill_run_over_many_accounts_resumes_without_doubles(database: Dat
             charges = await world.billing.charges(run.bill_run_id, batch)
             for _ in range(2):
                 await world.finance.issue(run.bill_run_id, charges)
-            await world.book.set_invoiced(run.bill_run_id, batch, {}, ())
+            await world.book.set_invoiced(run.bill_run_id, batch, {}, {}, AsRead({}, {}))
     found = await world.finance.invoices(Wanted(bill_run_id=run.bill_run_id), limit=100)
     assert len(found) == 7
     assert {i.total.minor for i in found} == {3570}
