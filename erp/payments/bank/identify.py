@@ -26,6 +26,7 @@ from erp.payments import fee_rows, refund_rows
 from erp.payments.bank import repository
 from erp.payments.bank.matching import Match, OpenInvoices
 from erp.payments.bank.repository import MATCHED, NEW, OPEN, BankLine
+from erp.payments.refund_returns import came_back
 from erp.payments.sepa import rows as sepa_rows
 from erp.payments.sepa.service import SepaService
 
@@ -103,15 +104,36 @@ class Identification:
                 if item.payment_id is not None and item.amount_minor == line.amount.minor:
                     await self._transfer(conn, line, DIRECT_DEBITS, "collection", item.collection_id, actor)
                     return True
-            return await self._match_payout(conn, line, actor)
-        if not line.end_to_end:
-            return False
-        for item in await sepa_rows.items(conn, item_id=line.end_to_end):
+            return await self._refund_back(conn, line, actor) or await self._match_payout(conn, line, actor)
+        for item in await sepa_rows.items(conn, item_id=line.end_to_end) if line.end_to_end else ():
             return await self._returned(conn, line, item, actor)
-        for refund in await refund_rows.refunds(conn, refund_id=line.end_to_end):
-            if refund.amount == -line.amount and refund.state == refund_rows.SENT:
-                await self._transfer(conn, line, IN_TRANSIT, "refund", refund.refund_id, actor)
-                await refund_rows.change(conn, refund.refund_id, refund_rows.DONE, self._clock.now())
+        return await self._match_refunds(conn, line, actor)
+
+    async def _match_refunds(self, conn: AsyncConnection, line: BankLine, actor: str) -> bool:
+        """A refund that was carried out, or by their sum all of a file of ours."""
+        states = (refund_rows.SENT,)
+        if line.end_to_end:
+            found = await refund_rows.refunds(conn, refund_id=line.end_to_end, states=states)
+        else:
+            sent = await sepa_rows.transfer_files(conn, message_id=line.batch.removesuffix("-1")) if line.batch else ()
+            found = [
+                r for f in sent
+                for r in await refund_rows.refunds(conn, file_id=f.file_id, states=states, limit=1_000_000)
+            ]  # fmt: skip
+        if not found or Money.sum((r.amount for r in found), line.amount.currency) != -line.amount:
+            return False
+        await self._transfer(conn, line, IN_TRANSIT, "refund", found[0].refund_id, actor)
+        for refund in found:
+            await refund_rows.change(conn, refund.refund_id, refund_rows.DONE, self._clock.now())
+        return True
+
+    async def _refund_back(self, conn: AsyncConnection, line: BankLine, actor: str) -> bool:
+        """A refund that their bank returned."""
+        for refund in await refund_rows.refunds(conn, refund_id=line.end_to_end) if line.end_to_end else ():
+            if refund.amount == line.amount and (refund.way, refund.state) == ("bank", refund_rows.DONE):
+                reason, now = line.return_reason or "returned", self._clock.now()
+                await came_back(conn, self._settlement, refund, BANK_LINES, reason, now, actor)
+                await self.matched(conn, line, "refund", refund.refund_id, actor)
                 return True
         return False
 

@@ -33,6 +33,7 @@ from erp.payments.bank.matching import OpenInvoice
 from erp.payments.bank.repository import BankAccount
 from erp.payments.entity_settings import EntitySettings
 from erp.payments.errors import UnknownBankAccount, UnknownCollection, WrongState
+from erp.payments.refund_returns import rejected
 from erp.payments.sepa import files, report, rows
 from erp.payments.sepa.days import require_bank_day
 from erp.payments.sepa.files import Debit, Party
@@ -164,8 +165,10 @@ class SepaService:
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
             found = await rows.collections(conn, message_id=told.message_id)
+            for sent in await rows.transfer_files(conn, message_id=told.message_id):
+                return await rejected(conn, self._settlement, sent.file_id, told, self._clock.now(), actor)
             if not found:
-                raise UnknownCollection(f"no direct debit file {told.message_id}")
+                raise UnknownCollection(f"no file {told.message_id} of ours, of direct debits or of refunds")
             items = {item.item_id: item for item in await rows.items(conn, collection_id=found[0].collection_id)}
             reasons = {r.end_to_end: r.reason for r in told.rejected}
             if told.all_rejected:
