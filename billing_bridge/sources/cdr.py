@@ -28,6 +28,8 @@ from billing_bridge.sources.wall_time import Durations, NoTime, Times
 
 _LONGEST_LINE = 4_000
 _LONGEST_KEY = 190
+_USER = re.compile(r"^<?(?:sips?:|tel:)", re.IGNORECASE)
+"""What stands before a number in a SIP URI (RFC 3261 section 19.1) or a tel URI (RFC 3966)."""
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 Column = Annotated[str, Field(max_length=60)]
 
@@ -43,7 +45,8 @@ class Numbers(BaseModel):
 
     def e164(self, text: str) -> str:
         """Digits without a sign; a short code stays what it is, and what is no number becomes empty."""
-        written = re.sub(r"[ ()./-]", "", text.strip().removeprefix("sip:").partition("@")[0])
+        user = _USER.sub("", text.strip())
+        written = re.sub(r"[ ()./-]", "", re.split(r"[@;>]", user, maxsplit=1)[0])
         digits = written.removeprefix("+")
         if not digits.isascii() or not digits.isdigit():
             return ""
@@ -129,10 +132,12 @@ _ASTERISK = (
     "accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata", "start", "answer",
     "end", "duration", "billsec", "disposition", "amaflags",
 )  # fmt: skip
+_ASTERISK_MORE = ("uniqueid", "userfield", "peeraccount", "linkedid", "sequence")
+"""Logged by `loguniqueid`, `loguserfield` and, the last three, by `newcdrcolumns`; all are off by default."""
 
 PRESETS: Mapping[str, CsvMapping] = {
     "asterisk": CsvMapping(
-        columns=(*_ASTERISK, "uniqueid", "userfield"), identifier="src", number="dst", start="answer",
+        columns=(*_ASTERISK, *_ASTERISK_MORE), identifier="src", number="dst", start="answer",
         fallback="start", end="end", duration="billsec", key=("uniqueid", "channel", "start"),
         answered="disposition", answered_values=("ANSWERED",),
     ),
@@ -153,9 +158,9 @@ PRESETS: Mapping[str, CsvMapping] = {
         downstream="downstream_octets", key=("id",),
     ),
 }  # fmt: skip
-"""By name. Lines of Asterisk may lack their last columns: `loguniqueid` and `loguserfield` are off by default."""
+"""By name. Lines of Asterisk may lack their last columns."""
 
-_OPTIONAL_TAIL = frozenset({"uniqueid", "userfield", "accountcode", "read_codec", "write_codec", "bleg_uuid"})
+_OPTIONAL_TAIL = frozenset({*_ASTERISK_MORE, "accountcode", "read_codec", "write_codec", "bleg_uuid"})
 
 
 class _Wrong(Exception):

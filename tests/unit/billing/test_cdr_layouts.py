@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from billing_bridge.sources.cdr import CsvMapping, read
+from billing_bridge.sources.cdr import PRESETS, CsvMapping, Numbers, read
 from billing_bridge.sources.model import Fact, Unreadable
 
 GERMAN = CsvMapping(
@@ -108,3 +108,33 @@ def test_an_epoch_of_0_is_a_call_that_nobody_answered() -> None:
 def test_a_mapping_that_could_read_no_instant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CsvMapping.model_validate({**PLAIN, **wrong})
+
+
+@pytest.mark.parametrize("columns", [16, 17, 18, 19, 20, 21])
+def test_a_file_of_asterisk_is_read_whichever_of_its_last_columns_are_logged(columns: int) -> None:
+    """cdr.conf: loguniqueid, loguserfield and, for peeraccount, linkedid and sequence, newcdrcolumns."""
+    cells = [
+        "", "4930555100", "4989123", "ctx", "Anna", "SIP/a-1", "SIP/b-2", "Dial", "", "2026-11-20 10:00:00",
+        "2026-11-20 10:00:05", "2026-11-20 10:01:10", "70", "65", "ANSWERED", "DOCUMENTATION", "1795164000.51", "",
+        "peer", "1795164000.51", "12",
+    ]  # fmt: skip
+    text = ",".join(f'"{cell}"' for cell in cells[:columns]) + "\n"
+    (found,) = read(text, PRESETS["asterisk"], phone=True)
+    assert isinstance(found, Fact)
+    assert (found.duration_s, found.number) == (65, "4989123")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "sip:+4989123@gw.example.org", "sip:+4989123;user=phone@gw", "<sip:+4989123@10.0.0.1:5060>;tag=1",
+        "sips:004989123@gw", "tel:+49-89-123", "tel:+4989123;phone-context=example.org", "SIP:+4989123", "+49 89 123",
+    ],
+)  # fmt: skip
+def test_a_number_is_found_in_a_uri(written: str) -> None:
+    assert Numbers(country="49", trunk="0").e164(written) == "4989123"
+
+
+@pytest.mark.parametrize("written", ["sip:anna@example.org", "tel:", "<>", "anna", "sip:"])
+def test_a_uri_of_no_number_is_none(written: str) -> None:
+    assert Numbers(country="49", trunk="0").e164(written) == ""
