@@ -112,10 +112,11 @@ async def _offerings(conn: AsyncConnection, condition: Any, limit: int) -> list[
 
 
 def _product(row: Row[Any]) -> Product:
-    return Product(row.name, row.description, ProductKind(row.kind), _names(row.names))
+    return Product(row.name, row.description, ProductKind(row.kind), names_of(row.names))
 
 
-def _names(text: str) -> tuple[tuple[str, str], ...]:
+def names_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Translations of an offering's name, as the table keeps them: (language, name)."""
     return tuple((language, name) for language, name in json.loads(text))
 
 
@@ -135,5 +136,5 @@ def _tariff(row: Row[Any]) -> TariffVersion:
         plan=plan_from_json(row.plan),
         speed=speed,
         kind=ProductKind(row.kind),
-        names=_names(row.names),
+        names=names_of(row.names),
     )

@@ -11,7 +11,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Spacer, Table
 
-from erp.dunning.letter import about, cells, subject
+from erp.dunning.letter import about, cells, services, subject
 from erp.dunning.words import Language, language_of
 from erp.finance.paper import (
     ACCENT,
@@ -29,6 +29,7 @@ from erp.finance.paper import (
 from erp.finance.words import Words, words_of
 
 _COLUMNS = (0.34 * WIDTH, 0.22 * WIDTH, 0.44 * WIDTH)
+_SERVICES = (0.42 * WIDTH, 0.58 * WIDTH)
 
 
 def pdf(content: Mapping[str, Any]) -> bytes:
@@ -67,6 +68,7 @@ def _story(content: Mapping[str, Any], language: Language, words: Words) -> list
         Spacer(0, 2 * mm),
         _table(content, language, words),
         Spacer(0, 6 * mm),
+        *(piece for heading, rows in services(content, language, words) for piece in _services(heading, rows)),
         *_paragraphs(after),
     ]
 
@@ -106,3 +108,14 @@ def _table(content: Mapping[str, Any], language: Language, words: Words) -> Flow
         ("LINEABOVE", (0, -1), (-1, -1), 0.8, ACCENT),
     ]
     return Table(rows, colWidths=_COLUMNS, style=style, repeatRows=1)
+
+
+def _services(heading: str, rows: Sequence[tuple[str, str]]) -> list[Flowable]:
+    told = [[text(cell, size=9) for cell in row] for row in rows]
+    style = [*TIGHT, ("LINEBELOW", (0, 0), (-1, -2), 0.3, RULE), ("LINEABOVE", (0, 0), (-1, 0), 0.8, ACCENT)]
+    return [
+        text(heading, size=9.5, bold=True),
+        Spacer(0, 1.5 * mm),
+        Table(told, colWidths=_SERVICES, style=style),
+        Spacer(0, 6 * mm),
+    ]

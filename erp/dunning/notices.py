@@ -24,6 +24,7 @@ from controller.store.engine import Database
 from controller.store.waking import woken
 from erp.crm.service import CrmService
 from erp.dunning import letter, letter_pdf, notice_rows, repository
+from erp.dunning.effects import effects_of
 from erp.dunning.errors import NoticeSettled, UnknownNotice
 from erp.dunning.mail import Mail, Mailer, Never, NotNow, Unclear
 from erp.dunning.model import disputed_of, policy_on
@@ -199,8 +200,15 @@ class NoticeService:
                 return None
             entity = await self._crm.entity(standing.customer.entity_id)
             iban = self._iban if entity.iban is None else entity.iban
+            effects = effects_of(
+                standing,
+                await self._dunning.blocking_parent_in(conn, standing),
+                await self._dunning.served_in(conn, found.account_id),
+                steps,
+                found.locale.replace("_", "-"),
+            )
             content = letter.content_of(
-                standing, found.text, _fees(standing, steps), seller=entity, iban=iban, locale=found.locale
+                standing, found.text, effects, _fees(standing, steps), seller=entity, iban=iban, locale=found.locale
             )
             written = letter.canonical(content)
             claimed = await notice_rows.claim(conn, found, written.content, written.sha256, self._process, now)

@@ -38,7 +38,7 @@ DEFAULT_SEGMENT = "standard"
 THROTTLE_PROFILE = "arrears"
 """What devices and Class call the speed of a throttled account."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
-_MAX_STEPS = 20
+MAX_STEPS = 20
 _MAX_DAYS = 3_650
 
 DEFAULT: Mapping[str, Any] = {
@@ -76,8 +76,8 @@ def read(
     known = {"minimum", "country", "subdivision", "throttle", "bill_suspended", "grace_days", "rejected_days", "steps"}
     _only(written, known, "the policy")
     found = written.get("steps")
-    if not isinstance(found, list) or len(found) > _MAX_STEPS:
-        raise PolicyRefused(f"steps is a list of at most {_MAX_STEPS}")
+    if not isinstance(found, list) or len(found) > MAX_STEPS:
+        raise PolicyRefused(f"steps is a list of at most {MAX_STEPS}")
     steps = tuple(_along([_step(step, n, currency) for n, step in enumerate(found, 1)]))
     _check_order(steps)
     throttle = _speed(written.get("throttle"))

@@ -97,8 +97,12 @@ class DunningService:
         """What the account has now, and what is taken of each by the standing: its own, or that of its parent."""
         async with self._database.read() as conn:
             above = await self.blocking_parent_in(conn, found)
-            services = await served(conn, [found.account_id], self._clock.now())
-        return [(s, stricter(found, above, s.kind).state.of(s.kind)) for s in services if not s.ended]
+            services = await self.served_in(conn, found.account_id)
+        return [(s, stricter(found, above, s.kind).state.of(s.kind)) for s in services]
+
+    async def served_in(self, conn: AsyncConnection, account_id: AccountId) -> list[Served]:
+        """What the account has now."""
+        return [s for s in await served(conn, [account_id], self._clock.now()) if not s.ended]
 
     async def kinds(self, account_ids: Collection[AccountId]) -> Mapping[AccountId, Collection[ProductKind]]:
         """Of what these accounts have now."""

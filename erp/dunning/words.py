@@ -23,7 +23,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`texts` by the name of the notice, and the words around every one of them."""
+    """`texts` by the name of the notice, and the words around every one of them. `states` are those of a service: what
+    is taken of it, and `voice` for a telephone of which nothing is."""
 
     greeting: str
     invoice: str
@@ -36,6 +37,11 @@ class Language:
     pay_to: str
     paid: str
     closing: str
+    services: str
+    threat: str
+    service: str
+    since: str
+    states: Mapping[str, str]
     texts: Mapping[str, Text]
 
 

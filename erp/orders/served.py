@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from controller.domain.identity import AccountId, ItemId, PauseId, ServiceId, SubscriptionId
 from controller.domain.price import ProductKind
 from controller.store.many import one_of
+from erp.catalog.repository import names_of
 from erp.catalog.tables import offering, version
 from erp.orders.model import SubscriptionState
 from erp.orders.tables import item, subscription, suspension
@@ -33,7 +34,7 @@ class Suspension:
 class Served:
     """A line (`item_id` None) or an item; an item is its own service. `reference` is the username or the orderer's own.
 
-    `ended`: an item that is over, and was not given back yet.
+    `ended`: an item that is over, and was not given back yet. `names` are translations of its name: (language, name).
     """
 
     account_id: AccountId
@@ -45,6 +46,12 @@ class Served:
     reference: str
     ended: bool = False
     suspension: Suspension | None = None
+    names: tuple[tuple[str, str], ...] = ()
+
+    def name_in(self, language: str) -> str:
+        """What it is called in a language ("de", "de-AT"), else as it was made."""
+        names = dict(self.names)
+        return names.get(language) or names.get(language.partition("-")[0]) or self.name
 
 
 async def served(conn: AsyncConnection, account_ids: Collection[AccountId], now: datetime) -> list[Served]:
@@ -58,7 +65,7 @@ async def served(conn: AsyncConnection, account_ids: Collection[AccountId], now:
 
 def _lines(which: ColumnElement[bool]) -> Select[Any]:
     return (
-        select(subscription, offering.c.kind, offering.c.name)
+        select(subscription, offering.c.kind, offering.c.name, offering.c.names)
         .join(version, version.c.version_id == subscription.c.version_id)
         .join(offering, offering.c.offering_id == version.c.offering_id)
         .where(which, subscription.c.state == SubscriptionState.ACTIVE.value)
@@ -70,7 +77,7 @@ def _items(which: ColumnElement[bool]) -> Select[Any]:
     in_force = and_(suspension.c.item_id == item.c.item_id, suspension.c.ended_at.is_(None))
     told = (suspension.c.suspension_id, suspension.c.since, suspension.c.first_on, suspension.c.billed)
     return (
-        select(item, offering.c.kind, offering.c.name, *told, suspension.c.reason)
+        select(item, offering.c.kind, offering.c.name, offering.c.names, *told, suspension.c.reason)
         .join(version, version.c.version_id == item.c.version_id)
         .join(offering, offering.c.offering_id == version.c.offering_id)
         .outerjoin(suspension, in_force)
@@ -81,8 +88,9 @@ def _items(which: ColumnElement[bool]) -> Select[Any]:
 
 def _line(row: Row[Any]) -> Served:
     return Served(
-        row.account_id, row.service_id, row.subscription_id, None, ProductKind(row.kind), row.name, row.username
-    )
+        row.account_id, row.service_id, row.subscription_id, None, ProductKind(row.kind), row.name, row.username,
+        names=names_of(row.names),
+    )  # fmt: skip
 
 
 def _item(row: Row[Any], now: datetime) -> Served:
@@ -92,5 +100,5 @@ def _item(row: Row[Any], now: datetime) -> Served:
     ended = row.ended_at is not None and row.ended_at <= now
     return Served(
         row.account_id, ServiceId(row.item_id), None, ItemId(row.item_id), ProductKind(row.kind), row.name,
-        row.reference, ended, held,
+        row.reference, ended, held, names_of(row.names),
     )  # fmt: skip
