@@ -33,40 +33,39 @@ class AgainBook:
     async def set_rated_again(
         self,
         bill_run_id: BillRunId,
-        account_id: AccountId,
         second: Second,
         found: Sequence[DraftTotal],
         waiting: Sequence[tuple[str, Waiting]],
-        outcome: str,
+        outcomes: Mapping[AccountId, str],
         others: Mapping[AccountId, Hold],
     ) -> None:
-        """What the documents of an account that was let go come to by now, and who waits again.
+        """What the documents of accounts that were let go come to by now, and who waits again.
 
-        `others` share its bill, were let go too and have their own turn: what they were let go with is written down.
+        `outcomes` are of those whose turn it was. `others` share their bill, were let go too and have their own turn:
+        what they were let go with is written down.
         """
         now = self._clock.now()
-        own = [d for d in found if d.account_id == account_id]
         async with self._database.begin() as conn:
             await runs.lock_batch(conn, bill_run_id, second.batch)
-            if not await again_rows.is_open(conn, bill_run_id, account_id):
-                return  # another process was faster
+            begun = await again_rows.begun(conn, bill_run_id, second.turn)
+            if begun.keys() != outcomes.keys():
+                return  # another process was faster; who is left has its own turn
             stored = await drafts.of_accounts(conn, bill_run_id, list(others))
             for other, let_go in others.items():
                 before = [d for d in stored if d.account_id == other and d.key not in second.done]
                 await again_rows.begin(conn, let_go, before, now)
             await drafts.put_again(conn, bill_run_id, second.batch, second.accounts, second.done, found)
-            held_meanwhile = account_id not in await holds.to_rate(conn, bill_run_id, [account_id])
-            if not held_meanwhile:
-                await holds.rated(conn, bill_run_id, account_id)
+            ends = await holds.to_rate(conn, bill_run_id, second.turn)  # and not who was held meanwhile
+            await holds.rated(conn, bill_run_id, ends)
             for source, found_now in waiting:
                 made = Hold(bill_run_id, found_now.account_id, source, found_now.reason, now, _ACTOR)
                 await holds.put(conn, made)
             await runs.issue_again(conn, bill_run_id, [second.batch])
-            if held_meanwhile:
-                return  # its charges are others, and so are its drafts; whoever lets it go has it rated once more
-            begun = await again_rows.begun(conn, bill_run_id, account_id)
-            await again_rows.end(conn, bill_run_id, account_id, own, outcome)
-            await self._audit(conn, bill_run_id, begun, own, outcome)
+            # Who was held has other charges, and so other drafts; whoever lets it go has it rated once more.
+            for account_id in ends:
+                own = [d for d in found if d.account_id == account_id]
+                await again_rows.end(conn, bill_run_id, account_id, own, outcomes[account_id])
+                await self._audit(conn, bill_run_id, begun[account_id], own, outcomes[account_id])
 
     async def rated_again(
         self, bill_run_id: BillRunId, after: tuple[str, int] | None, limit: int, account_id: str | None = None
@@ -80,10 +79,10 @@ class AgainBook:
         async with self._database.begin() as conn:
             await drafts.keep_contents(conn, bill_run_id, found)
 
-    async def begun(self, bill_run_id: BillRunId, account_id: AccountId) -> RatedAgain:
-        """What was let go, of an account that is being rated again."""
+    async def begun(self, bill_run_id: BillRunId, accounts: Sequence[AccountId]) -> dict[AccountId, RatedAgain]:
+        """What was let go, of accounts that are being rated again."""
         async with self._database.read() as conn:
-            return await again_rows.begun(conn, bill_run_id, account_id)
+            return await again_rows.begun(conn, bill_run_id, accounts)
 
     async def block(self, bill_run_id: BillRunId, account_id: AccountId, why: str) -> None:
         """An account that was let go cannot be rated alone: it waits again, and says what can be done."""
@@ -98,8 +97,8 @@ class AgainBook:
                 return
             before = [d for d in await drafts.of_accounts(conn, bill_run_id, [account_id]) if not d.issued]
             await again_rows.begin(conn, let_go, before, now)
-            begun = await again_rows.begun(conn, bill_run_id, account_id)
-            await holds.rated(conn, bill_run_id, account_id)
+            begun = (await again_rows.begun(conn, bill_run_id, [account_id]))[account_id]
+            await holds.rated(conn, bill_run_id, [account_id])
             await holds.put(conn, Hold(bill_run_id, account_id, PROOF, reason, now, _ACTOR))
             await again_rows.end(conn, bill_run_id, account_id, before, BLOCKED)
             await self._audit(conn, bill_run_id, begun, before, BLOCKED)

@@ -21,6 +21,7 @@ from billing_bridge.billing.model import DraftTotal
 from billing_bridge.tables import bill_rated_again
 from controller.domain.identity import AccountId, BillRunId
 from controller.domain.money import Money
+from controller.store.many import one_of
 from controller.store.turns import in_turns
 
 UNCHANGED, CHANGED, HELD_AGAIN, BLOCKED = "unchanged", "changed", "held", "blocked"
@@ -63,13 +64,15 @@ async def begin(conn: AsyncConnection, let_go: Hold, before: Sequence[DraftTotal
     )
 
 
-async def begun(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> RatedAgain:
-    """The one whose end is missing."""
+async def begun(
+    conn: AsyncConnection, bill_run_id: BillRunId, accounts: Sequence[AccountId]
+) -> dict[AccountId, RatedAgain]:
+    """Of some accounts the ones whose end is missing."""
     t = bill_rated_again.c
     query = select(bill_rated_again).where(
-        t.bill_run_id == bill_run_id, t.account_id == account_id, t.outcome.is_(None)
+        t.bill_run_id == bill_run_id, one_of(conn, t.account_id, sorted(accounts)), t.outcome.is_(None)
     )
-    return _read((await conn.execute(query)).one())
+    return {AccountId(row.account_id): _read(row) async for row in in_turns((await conn.execute(query)).all())}
 
 
 async def any_of(conn: AsyncConnection, bill_run_id: BillRunId) -> bool:

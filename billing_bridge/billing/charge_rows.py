@@ -146,16 +146,16 @@ async def same(conn: AsyncConnection, rows: Sequence[Row[Any]], rated: Sequence[
     kept = {_said(row._asdict()): row.charge_id for row in rows}
     if len(kept) != len(rated):
         return False
-    for r in rated:
+    for_usage: dict[str, RatedCharge] = {}
+    async for r in in_turns(rated):
         charge_id = kept.get(_said(_charge_row(r, 0, _EVER)))
         if charge_id is None:
             return False
-        if r.charge.kind is ChargeKind.USAGE and (
-            await usage_rows.evidence_of(conn, charge_id) != r.evidence
-            or await booked.evidence_of(conn, charge_id) != list(r.calls)
-        ):
-            return False
-    return True
+        if r.charge.kind is ChargeKind.USAGE:
+            for_usage[charge_id] = r
+    days = await usage_rows.evidence_of_all(conn, for_usage)
+    calls = await booked.evidence_of_all(conn, for_usage)
+    return all(days.get(i, ()) == r.evidence and calls.get(i, []) == list(r.calls) for i, r in for_usage.items())
 
 
 def _said(values: dict[str, Any]) -> tuple[Any, ...]:

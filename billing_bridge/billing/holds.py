@@ -101,9 +101,9 @@ async def to_rate(
     return {AccountId(row.account_id): _hold(row) for row in rows}
 
 
-async def rated(conn: AsyncConnection, bill_run_id: BillRunId, account_id: AccountId) -> None:
-    """The account was rated again: it does not wait for that any more."""
-    own = (bill_hold.c.bill_run_id == bill_run_id, bill_hold.c.account_id == account_id)
+async def rated(conn: AsyncConnection, bill_run_id: BillRunId, accounts: Iterable[AccountId]) -> None:
+    """These accounts were rated again: they do not wait for that any more."""
+    own = (bill_hold.c.bill_run_id == bill_run_id, one_of(conn, bill_hold.c.account_id, sorted(accounts)))
     await conn.execute(update(bill_hold).where(*own, bill_hold.c.to_rate).values(to_rate=False))
 
 

@@ -4,6 +4,9 @@
                                        ├─ unchanged, or no check minds ─▶ its documents
                                        └─ a check finds something       ─▶ held, and somebody looks at it once more
 
+Accounts that share a bill are rated together, and those of them that were let go together have one turn: each of them
+would cost as much as all.
+
 Charges that stand on no document may be withdrawn, and are, so that the bill reads as if it had been right at once. One
 that another run has already charged a difference to stays: that difference was computed from it. The tally of the batch
 is the sum of its parts, of which one is replaced in the same transaction: what the certificate proves stays provable.
@@ -61,12 +64,14 @@ class NotAlone(RuleError):
 class Second:
     """`accounts` are those whose charges may be others now: the one that was let go, and who shares its bill.
 
-    Not those in a currency in which one of them has its document already (`done`).
+    Not those in a currency in which one of them has its document already (`done`). `turn` are those of them that were
+    let go and are done with it.
     """
 
     batch: int
     accounts: tuple[AccountId, ...]
-    done: frozenset[Key] = frozenset()
+    done: frozenset[Key]
+    turn: tuple[AccountId, ...]
 
 
 class SecondRating:
@@ -75,21 +80,23 @@ class SecondRating:
         self._clock = clock
         self._settings = settings
 
-    async def rate(self, run: BillRun, account_id: AccountId, documented: Documented) -> Second | None:
+    async def rate(
+        self, run: BillRun, account_id: AccountId, documented: Documented, among: Collection[AccountId] = ()
+    ) -> Second | None:
         """None when there is nothing to be rated: the account is held again, has its documents, or was rated.
 
-        May be repeated: it finds then what it made, and makes it once more. Raises NotAlone.
+        Who of `among` shares its bill and was let go as well is rated in the same turn. May be repeated: it finds then
+        what it made, and makes it once more. Raises NotAlone.
         """
         async with self._database.begin() as conn:
             batch = next(iter(await drafts.batches_of(conn, run.bill_run_id, account_id)), None)
             if batch is None:  # all lists of accounts are looked through for it
                 batch = await runs.batch_of(conn, run.bill_run_id, account_id)
             if batch is None:
-                await holds.rated(conn, run.bill_run_id, account_id)
+                await holds.rated(conn, run.bill_run_id, [account_id])
                 return None
             frozen = await runs.lock_batch(conn, run.bill_run_id, batch)  # no document of it is written meanwhile
-            let_go = (await holds.to_rate(conn, run.bill_run_id, [account_id])).get(account_id)
-            if let_go is None:
+            if not await holds.to_rate(conn, run.bill_run_id, [account_id]):
                 return None
             known = parts.unpacked(frozen.parts)
             part = parts.of_account(known, account_id) or Part((account_id,))
@@ -97,21 +104,26 @@ class SecondRating:
             left = [d for d in await drafts.of_accounts(conn, run.bill_run_id, part.accounts) if d.key not in done]
             waits = {d.account_id for d in left} | set(part.accounts) - {i for i, _ in done}
             if account_id not in waits:
-                await holds.rated(conn, run.bill_run_id, account_id)
+                await holds.rated(conn, run.bill_run_id, [account_id])
                 return None
             now = self._clock.now()
-            await again_rows.begin(conn, let_go, [d for d in left if d.account_id == account_id], now)
+            let_go = await holds.to_rate(conn, run.bill_run_id, {account_id, *(i for i in waits if i in among)})
+            told = {i for i, hold in let_go.items() if await self._is_told(conn, hold)}
+            turn = (account_id,) if account_id in told else tuple(i for i in let_go if i not in told)
+            for i in turn:
+                await again_rows.begin(conn, let_go[i], [d for d in left if d.account_id == i], now)
             free = tuple(i for i in part.accounts if i in waits)
-            second = Second(batch, free, frozenset(key for key in done if key[0] in waits))
-            if part.before and not await self._is_told(conn, let_go):
+            second = Second(batch, free, frozenset(key for key in done if key[0] in waits), turn)
+            if part.before and account_id not in told:
                 own = [i for i in frozen.account_ids if i in part.accounts]
                 await _Again(conn, run, part, own, second, self._settings).rate(known, frozen, now)
         return second
 
     async def _is_told(self, conn: AsyncConnection, let_go: Hold) -> bool:
         """Whether it was let go although it cannot be rated alone: it leaves as it was proved."""
-        last = await again_rows.last_outcome(conn, let_go.bill_run_id, let_go.account_id)
-        return let_go.source == PROOF and last == again_rows.BLOCKED
+        if let_go.source != PROOF:
+            return False
+        return await again_rows.last_outcome(conn, let_go.bill_run_id, let_go.account_id) == again_rows.BLOCKED
 
 
 class _Again:

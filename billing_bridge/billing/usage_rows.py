@@ -7,7 +7,7 @@ row, with an array for each column, and so does what a charge names of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import repeat
 from typing import NamedTuple
@@ -91,6 +91,12 @@ async def evidence_of(conn: AsyncConnection, charge_id: str) -> tuple[DayUsage, 
     """The days that a charge names, in their order; none of a charge that is not for usage."""
     row = (await conn.execute(select(charge_usage).where(charge_usage.c.charge_id == charge_id))).one_or_none()
     return () if row is None else tuple(_unpacked(row.service_id, row.days))
+
+
+async def evidence_of_all(conn: AsyncConnection, charge_ids: Iterable[str]) -> dict[str, tuple[DayUsage, ...]]:
+    """The same of many charges; one that names no days is not in it."""
+    query = select(charge_usage).where(one_of(conn, charge_usage.c.charge_id, sorted(charge_ids)))
+    return {row.charge_id: tuple(_unpacked(row.service_id, row.days)) for row in await conn.execute(query)}
 
 
 async def named(conn: AsyncConnection, since: date, until: date) -> dict[tuple[ServiceId, date], DayUsage]:

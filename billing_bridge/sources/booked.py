@@ -189,11 +189,17 @@ async def add_evidence(conn: AsyncConnection, evidence: Sequence[tuple[str, Call
 
 
 async def evidence_of(conn: AsyncConnection, charge_id: str) -> list[CallDay]:
-    query = select(charge_calls).where(charge_calls.c.charge_id == charge_id).order_by(charge_calls.c.day)
-    return [
-        CallDay(row.service_id, row.day, row.calls, row.duration_s, row.last_call_id)
-        for row in await conn.execute(query)
-    ]
+    return (await evidence_of_all(conn, [charge_id])).get(charge_id, [])
+
+
+async def evidence_of_all(conn: AsyncConnection, charge_ids: Iterable[str]) -> dict[str, list[CallDay]]:
+    """Of charges the days of calls that they name; one that names none is not in it."""
+    query = select(charge_calls).where(one_of(conn, charge_calls.c.charge_id, sorted(charge_ids)))
+    found: dict[str, list[CallDay]] = {}
+    for row in await conn.execute(query.order_by(charge_calls.c.charge_id, charge_calls.c.day)):
+        day = CallDay(row.service_id, row.day, row.calls, row.duration_s, row.last_call_id)
+        found.setdefault(row.charge_id, []).append(day)
+    return found
 
 
 def to_booked(row: Row[Any]) -> BookedCall:

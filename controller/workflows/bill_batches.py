@@ -6,7 +6,7 @@ are taken under the lock of the books, and what is there already is left as it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from billing_bridge.billing.again_book import AgainBook
 from billing_bridge.billing.again_rows import CHANGED, HELD_AGAIN, UNCHANGED
@@ -54,40 +54,43 @@ class Batches:
         drafts = [_total(d, keep=run.dry or d.account_id in waits) for d in drafted]
         await self._book.set_checked(run.bill_run_id, batch, drafts, waiting, tally)
 
-    async def again(self, run: BillRun, account_id: AccountId) -> None:
-        """Rate, draft and check an account that was let go: what is issued is what is true by now."""
-        await self._keep(run, account_id)
+    async def again(self, run: BillRun, account_id: AccountId, among: Collection[AccountId] = ()) -> None:
+        """Rate, draft and check an account that was let go: what is issued is what is true by now.
+
+        And with it those of `among` that were let go and share its bill.
+        """
+        run_id = run.bill_run_id
         try:
-            second = await self._billing.second.rate(run, account_id, self._finance.documented)
+            second = await self._billing.second.rate(run, account_id, self._finance.documented, among)
         except NotAlone as error:
-            await self._again.block(run.bill_run_id, account_id, str(error))
+            await self._again.block(run_id, account_id, str(error))
             return
         if second is None:
             return
-        # Others of its part that were let go too have their own turn, in which they are checked; their drafts are
-        # those of their new charges by then, in case that they are held before it comes.
-        others = await self._again.let_go(run.bill_run_id, [i for i in second.accounts if i != account_id])
-        charges = await self._billing.charges_of_accounts(run.bill_run_id, second.accounts)
+        # Who of its part is let go in this moment has its own turn, in which it is checked; its drafts are those of its
+        # new charges by then, in case that it is held before that comes.
+        others = await self._again.let_go(run_id, [i for i in second.accounts if i not in second.turn])
+        charges = await self._billing.charges_of_accounts(run_id, second.accounts)
         left = [c for c in charges if (c.account_id, c.net.currency) not in second.done]
         drafted = await self._finance.drafts(left) if left else []
-        begun = await self._again.begun(run.bill_run_id, account_id)
-        stored = await self._book.drafts_of(run.bill_run_id, second.accounts)
-        beside = [d for d in stored if d.account_id != account_id and d.key not in second.done]
-        shown = {_said_by(d) for d in (*begun.before, *beside)}
+        begun = await self._again.begun(run_id, second.turn)
+        stored = await self._book.drafts_of(run_id, [i for i in second.accounts if i not in second.turn])
+        before = [d for one in begun.values() for d in one.before]
+        shown = {_said_by(d) for d in (*before, *(d for d in stored if d.key not in second.done))}
         differ = shown ^ {_said_by(d) for d in drafted}
         changed = frozenset(account for account, *_ in differ if account not in others)
         waiting: list[tuple[str, Waiting]] = []
-        if changed:  # the one that was let go, or who shares its bill
+        if changed:  # those that were let go, or who shares their bill
             accounts = tuple(i for i in second.accounts if i not in others)
             charges = [c for c in charges if c.account_id not in others]
-            batch = RatedBatch(run.bill_run_id, second.batch, run.as_of, accounts, charges, again=changed)
+            batch = RatedBatch(run_id, second.batch, run.as_of, accounts, charges, again=changed)
             waiting = [(CHECK, found) for found in await self._checker.check(batch)]
-        held = any(found.account_id == account_id for _, found in waiting)
-        outcome = HELD_AGAIN if held else CHANGED if account_id in changed else UNCHANGED
-        drafts = [_total(d, keep=d.account_id == account_id or d.account_id in others) for d in drafted]
-        await self._again.set_rated_again(run.bill_run_id, account_id, second, drafts, waiting, outcome, others)
+        held = {found.account_id for _, found in waiting}
+        outcomes = {i: HELD_AGAIN if i in held else CHANGED if i in changed else UNCHANGED for i in second.turn}
+        drafts = [_total(d, keep=d.account_id in outcomes or d.account_id in others) for d in drafted]
+        await self._again.set_rated_again(run_id, second, drafts, waiting, outcomes, others)
 
-    async def _keep(self, run: BillRun, account_id: AccountId) -> None:
+    async def keep(self, run: BillRun, account_id: AccountId) -> None:
         """What is let go is kept in full; who was held by a person after the rating has no more than its digest yet."""
         if all(d.content for d in await self._book.drafts_of(run.bill_run_id, [account_id])):
             return

@@ -151,9 +151,12 @@ class BillRunWork:
         while let_go := await self._again.let_go(bill_run_id):  # who is let go meanwhile is left to its own turn
             await self._book.set_phase(bill_run_id, RATING)  # until all turns are over no helper issues anything
             await self._facts.catch_up(bill_run_id)
+            for account_id in let_go:  # all of them first: who shares a bill is rated with the first of them
+                await self._jobs.ready()
+                await self._batches.keep(run, account_id)
             for account_id in let_go:
                 await self._jobs.ready()
-                await self._batches.again(run, account_id)
+                await self._batches.again(run, account_id, let_go)
 
     async def _prove(self, bill_run_id: BillRunId) -> None:
         """Before the first number is taken. Raises Unproven."""
