@@ -41,6 +41,7 @@ from erp.orders.model import Subscription
 from erp.orders.placement import ModifyRequest, Offer, Placed
 from erp.orders.repository import versions_of_service
 from erp.orders.tables import order, subscription
+from tests.support.finance import past_the_triggers
 from tests.support.isp import TERMS, Isp
 from tests.support.plans import plan_of
 from tests.support.prepaid import ACTOR, CHEAP, MB, NAS, SERVICE, PrepaidWorld
@@ -81,11 +82,14 @@ class SalesWorld:
             await self.prepaid.later(minutes=1)
             await self.prepaid.report("interim", total)
 
+    @property
+    def control(self) -> ControlAccounts:
+        crm = self.isp.crm
+        return ControlAccounts(self.isp.database, self.prepaid.clock, crm, self.books, [prepaid_subledger(crm)], [])
+
     async def assert_controlled(self) -> None:
         """What balances are worth is the account of prepayments, and every other subledger its own."""
-        crm = self.isp.crm
-        control = ControlAccounts(self.isp.database, self.prepaid.clock, crm, self.books, [prepaid_subledger(crm)], [])
-        assert [(c.name, c.subledger, c.ledger) for c in await control.look()] == []
+        assert [(c.name, c.subledger, c.ledger) for c in await self.control.look()] == []
 
     async def payments(self) -> list[Payment]:
         async with self.prepaid.database.read() as conn:
@@ -130,6 +134,33 @@ async def test_octets_that_are_bought_have_their_tax_in_what_was_paid_and_are_ea
         await world.prepaid.report("interim", used)
     await world.sales.post()
     assert await world.trial_balance() == {"1600": 1_190, "3806": -190, "4410": -1_000}
+
+
+@pytest.mark.parametrize(
+    ("unit", "bought", "column"),
+    [("EUR", None, "balance"), (OCTETS, 3 * MB, "worth_minor"), (OCTETS, 3 * MB, "earned")],
+)
+async def test_a_balance_that_was_changed_past_the_program_is_found_in_the_night_with_where_to_look(
+    world: SalesWorld, unit: str, bought: int | None, column: str
+) -> None:
+    await world.open(unit)
+    await world.top_up(1_000, units=bought, tax=bought and "0")
+    await world.use(MB)
+    assert await world.control.nightly() == []
+    good = world.prepaid.clock.now()
+    await world.prepaid.later(days=1)
+    changed = {
+        "balance": "UPDATE billing_bridge_prepaid SET balance = balance {} 500",
+        "worth_minor": "UPDATE billing_bridge_prepaid SET worth_minor = worth_minor {} 500",
+        "earned": "UPDATE billing_bridge_prepaid_day SET earned_minor = earned_minor {} 500",
+    }[column]
+    await past_the_triggers(world.isp.database, changed.format("+"))
+    (apart,) = await world.control.nightly()
+    assert (apart.name, apart.code, apart.difference) == ("prepayments", "3530", Money(500, "EUR"))
+    told = f"agreed last at {good:%Y-%m-%d %H:%M} UTC: compare the postings of account 3530 since with the rows"
+    assert told in world.control.hint(apart)
+    assert "headend prepaid" in world.control.hint(apart)
+    await past_the_triggers(world.isp.database, changed.format("-"))
 
 
 async def test_use_of_a_month_that_was_closed_meanwhile_is_earned_in_the_next_and_says_so(world: SalesWorld) -> None:
