@@ -149,7 +149,7 @@ def test_many_generated_requests_are_answered_as_described(tmp_path: Path, postg
     controller.start()
     try:
         many = fuzzer(controller.url, controller, seed_of_this_run())
-        many.run(budget_s=240, examples=50)
+        many.run(budget_s=240, examples=20)
         assert_answered_as_described(many, controller)
     finally:
         assert controller.stop() == 0
