@@ -27,6 +27,11 @@ IPFIX_UNREADABLE = Counter(
 IPFIX_LOST = Counter("headend_collectors_ipfix_lost_records_total", "Records that a gap in sequence numbers tells of")
 IPFIX_UNTOLD = Counter(
     "headend_collectors_ipfix_untold_records_total",
-    "Flow records whose octets were not taken: absurd, or without a count since the last record",
+    "Flow records whose octets were not taken: absurd, without a count since the last record, of a sampler that nobody "
+    "told of, or of a sampling that cannot be",
     ["reason"],
+)
+IPFIX_SAMPLED = Counter(
+    "headend_collectors_ipfix_sampled_records_total",
+    "Flow records of sampled packets: their octets were multiplied, and are an estimate",
 )

@@ -1,6 +1,6 @@
 """Reads IPFIX messages (RFC 7011): templates, options, and the few fields of data records that usage needs. Pure.
 
-    datagram + templates known of this exporter → records: {element: octets}
+    datagram + templates known of this exporter → data sets → records: {element: octets}
 
 A field of variable length (§7) and one of an enterprise are walked over like any other; those of a biflow (RFC 5103)
 are kept apart by their enterprise number. A data set whose template has not come yet cannot be read: it is counted,
@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from controller.domain.errors import PeerError
 
@@ -31,24 +32,62 @@ Element = tuple[int, int]
 """Enterprise number (0: IANA's) and element id."""
 Record = dict[Element, bytes]
 Fields = tuple[tuple[Element, int], ...]
+"""Elements of a template in their order, with their lengths."""
+Row = tuple[bytes, ...]
+"""The fields of one record, in the order of its template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The first `scope` fields of an options template say what its records are about (§3.4.2.1); flows have none."""
+
+    fields: Fields
+    scope: int
+    order: tuple[Element, ...]
+    elements: frozenset[Element]
+    layout: struct.Struct | None
+    """Of records whose length is always the same."""
 
 
 @dataclass(slots=True)
 class Templates:
     """What one exporter announced, by observation domain and template id."""
 
-    known: dict[tuple[int, int], Fields] = field(default_factory=dict)
+    known: dict[tuple[int, int], Template] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Records of one template. An element that a record has twice is twice in its row, and once in the record."""
+
+    template: Template
+    rows: list[Row]
+
+    @property
+    def records(self) -> Iterator[Record]:
+        order = self.template.order
+        return (dict(zip(order, row, strict=True)) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`unreadable` data sets came before their template."""
+    """`announced` are options templates; `unreadable` data sets came before their template."""
 
     domain: int
     sequence: int
     exported_at: datetime
-    records: list[Record]
+    announced: list[Template]
+    sets: list[DataSet]
     unreadable: int
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for data in self.sets for record in data.records]
+
+    @property
+    def count(self) -> int:
+        """Of records, those of options too: what sequence numbers count (§3.1)."""
+        return sum(len(data.rows) for data in self.sets)
 
 
 def decode(datagram: bytes, templates: Templates) -> Message:
@@ -60,25 +99,30 @@ def decode(datagram: bytes, templates: Templates) -> Message:
         raise PeerError("version", str(version))
     if length != len(datagram):
         raise PeerError("length", f"says {length}, is {len(datagram)}")
-    records: list[Record] = []
-    fresh: dict[tuple[int, int], Fields] = {}
+    sets: list[DataSet] = []
+    fresh: dict[tuple[int, int], Template | None] = {}
     unreadable = 0
     for set_id, content in _sets(datagram):
         if set_id in (_TEMPLATES, _OPTIONS):
-            for template_id, fields in _announced(content, options=set_id == _OPTIONS):
-                fresh[domain, template_id] = fields
+            for template_id, template in _announced(content, options=set_id == _OPTIONS):
+                fresh[domain, template_id] = template
         elif set_id >= _FIRST_DATA_SET:
             known = fresh.get((domain, set_id)) or templates.known.get((domain, set_id))
             if known is None:
                 unreadable += 1
             else:
-                records += _records(content, known)
+                sets.append(DataSet(known, _rows(content, known)))
     if len(templates.known.keys() | fresh.keys()) > _MOST_TEMPLATES:
         raise PeerError("templates", f"more than {_MOST_TEMPLATES}")
-    templates.known.update((key, fields) for key, fields in fresh.items() if fields)
-    for key in [key for key, fields in fresh.items() if not fields]:  # withdrawn, §8.1
-        templates.known.pop(key, None)
-    return Message(domain, sequence, datetime.fromtimestamp(exported, UTC), records, unreadable)
+    announced = []
+    for key, template in fresh.items():
+        if template is None:  # withdrawn, §8.1
+            templates.known.pop(key, None)
+            continue
+        templates.known[key] = template
+        if template.scope:
+            announced.append(template)
+    return Message(domain, sequence, datetime.fromtimestamp(exported, UTC), announced, sets, unreadable)
 
 
 def _sets(datagram: bytes) -> Iterator[tuple[int, bytes]]:
@@ -93,8 +137,8 @@ def _sets(datagram: bytes) -> Iterator[tuple[int, bytes]]:
         at += length
 
 
-def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Fields]]:
-    """Templates of a set; padding is shorter than a template's header. Scope fields come first and are like others."""
+def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Template | None]]:
+    """Templates of a set, None for one that is withdrawn; padding is shorter than a template's header."""
     at = 0
     while len(content) - at >= 4:
         template_id, count = struct.unpack_from("!HH", content, at)
@@ -105,8 +149,11 @@ def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Fields]]
             if template_id in (_TEMPLATES, _OPTIONS) and not count:
                 continue  # all are withdrawn (§8.1), which UDP does not have: what is announced anew replaces them
             raise PeerError("template", f"has the id {template_id}")
+        scope = 0
         if options and count:
-            at += 2  # how many of them are scope
+            # At least one is (§3.4.2.2); an exporter that says none is heard all the same.
+            scope = max(int.from_bytes(content[at : at + 2], "big"), 1)
+            at += 2
         fields: list[tuple[Element, int]] = []
         for _ in range(count):
             if len(content) - at < 4:
@@ -122,23 +169,37 @@ def _announced(content: bytes, *, options: bool) -> Iterator[tuple[int, Fields]]
             fields.append(((enterprise, element & ~_ENTERPRISE_BIT), length))
         if fields and not sum(length for _, length in fields):
             raise PeerError("template", "of records without octets")
-        yield template_id, tuple(fields)
+        yield template_id, _template(tuple(fields), scope) if fields else None
 
 
-def _records(content: bytes, fields: Fields) -> Iterator[Record]:
+@lru_cache(maxsize=_MOST_TEMPLATES)
+def _template(fields: Fields, scope: int) -> Template:
+    """Templates come again and again (§8.4): the same one is the same object."""
+    order = tuple(element for element, _ in fields)
+    fixed = all(length != _VARIABLE for _, length in fields)
+    layout = struct.Struct("".join(f"{length}s" for _, length in fields)) if fixed else None
+    return Template(fields, scope, order, frozenset(order), layout)
+
+
+def _rows(content: bytes, template: Template) -> list[Row]:
     """Records of a data set; what is shorter than the shortest record is padding (§3.3.1)."""
-    shortest = sum(1 if length == _VARIABLE else length for _, length in fields)
+    if template.layout is not None:
+        whole = len(content) - len(content) % template.layout.size
+        return list(template.layout.iter_unpack(content[:whole]))
+    shortest = sum(1 if length == _VARIABLE else length for _, length in template.fields)
     at = 0
+    rows = []
     while len(content) - at >= shortest:
-        record: Record = {}
-        for element, length in fields:
+        row = []
+        for _, length in template.fields:
             if length == _VARIABLE:
                 at, length = _length(content, at)
             if at + length > len(content):
                 raise PeerError("record", "ends within a field")
-            record[element] = content[at : at + length]
+            row.append(content[at : at + length])
             at += length
-        yield record
+        rows.append(tuple(row))
+    return rows
 
 
 def _length(content: bytes, at: int) -> tuple[int, int]:
@@ -148,3 +209,8 @@ def _length(content: bytes, at: int) -> tuple[int, int]:
     if at + 3 > len(content):
         raise PeerError("record", "ends within a length")
     return at + 3, int.from_bytes(content[at + 1 : at + 3], "big")
+
+
+def whole(octets: bytes) -> int:
+    """An unsigned integer, of reduced size too (§6.2)."""
+    return int.from_bytes(octets[:8], "big")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -19,22 +19,16 @@ from collectors.usage_bins import Bins
 from collectors.usage_feed import Outlet, horizon
 from controller.domain.clock import MovableClock
 from controller.domain.errors import PeerError
+from tests.support import ipfix
+from tests.support.ipfix import NOW, T, message
 
-NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
-T = int(NOW.timestamp())
 OURS = networks("100.64.0.0/10, 2001:db8::/32")
 # source, destination, octets, begin and end in milliseconds, and a name of variable length (interfaceName).
 FIELDS = ((8, 4), (12, 4), (1, 4), (152, 8), (153, 8), (82, 65_535))
 
 
-def message(*sets: tuple[int, bytes], sequence: int = 0, exported: int = T, domain: int = 7) -> bytes:
-    body = b"".join(struct.pack("!HH", set_id, len(content) + 4) + content for set_id, content in sets)
-    return struct.pack("!HHIII", 10, len(body) + 16, exported, sequence, domain) + body
-
-
 def template(template_id: int = 256, fields: tuple[tuple[int, int], ...] = FIELDS) -> tuple[int, bytes]:
-    content = struct.pack("!HH", template_id, len(fields))
-    return 2, content + b"".join(struct.pack("!HH", element, length) for element, length in fields)
+    return ipfix.template(template_id, fields)
 
 
 def flow(
