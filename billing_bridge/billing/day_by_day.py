@@ -174,7 +174,9 @@ class Counter:
                 continue
             sums = self.tally.of(currency)
             found = sum(before.values()) + sum(now.values())
-            if abs(found - exact) > _HALF * max(rounded_lines, len({*before, *now})):
+            may_round = max(rounded_lines, len({*before, *now}))
+            sums.rounded += may_round
+            if abs(found - exact) > _HALF * may_round:
                 self.tally.fault(
                     f"subscription {subscription.subscription_id}: fees of {period.first_on} until {period.until_on}"
                     f" come to {exact.quantize(_PLACES).normalize():f} minor units day by day, but to {found} in lines"

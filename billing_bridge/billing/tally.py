@@ -56,6 +56,8 @@ class Sums:
     proration: Decimal = Decimal(0)
     earlier: Decimal = Decimal(0)
     """Of earlier periods: corrections, and fees that no run had billed in time."""
+    rounded: int = 0
+    """Lines that the periods counted here were rounded into, whichever run they are of."""
     arrears: int = 0
     usage: int = 0
     one_off: int = 0
@@ -163,7 +165,8 @@ def proved(tally: Tally) -> Iterable[tuple[str, bool, str]]:
             found == sums.closing,
             f"opening {sums.opening} + movements {sums.movements} = {found}, closing {sums.closing}",
         )
-        lines = _HALF * max(sums.recurring_lines, 1) + sums.subscriptions * _HALF
+        # A line of a former run has its half cent, too, where its period is counted again.
+        lines = _HALF * max(sums.recurring_lines + sums.subscriptions, sums.rounded, 1)
         yield (
             f"recurring-lines-{currency}",
             abs(sums.rounding) <= lines,
