@@ -8,17 +8,18 @@ It is read where staff reads it, so both are told the same numbers (TMF677). Ope
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from billing_bridge.billing.accounts import AccountBilling, AccountTimeline
+from billing_bridge.billing.accounts import AccountBilling
 from billing_bridge.billing.model import DayUsage
 from billing_bridge.rating.proration import DaySpan
 from billing_bridge.reading import BilledCharge, BillingReader
 from controller.domain.charge import ChargeKind
 from controller.domain.clock import add_months
-from controller.domain.identity import AccountId, BillRunId, ServiceId
+from controller.domain.identity import AccountId, BillRunId, OfferingVersionId, ServiceId
+from erp.crm.model import Customer
 from erp.crm.service import CrmService
 from erp.crm.usage_links import UsageLinks
 from erp.finance.service import FinanceService
@@ -27,16 +28,21 @@ _LONGEST_PERIOD_DAYS = 400
 _CHARGES = 500
 """Of a service, the newest: more than ten years of months with several prices each."""
 
+_Numbers = Mapping[tuple[AccountId, str, str], str]
+"""Of documents, by account, bill run and currency."""
+
 
 @dataclass(frozen=True, slots=True)
 class Billed:
     """A line for usage. `number` is None of one that another account pays for, or that stands on no document yet.
+    `item` is what documents call it in the customer's language.
 
     `octets` are those that it counts, `booked` those of its days; of the lines of one price the sums agree.
     """
 
     number: str | None
     description: str
+    item: str
     first_on: date
     until_on: date
     octets: int
@@ -61,7 +67,10 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class CustomerMonth:
+    """`locale` is that of the account's documents; names are in its language."""
+
     customer: str
+    locale: str
     month: date
     today: date
     services: Sequence[Used]
@@ -92,44 +101,61 @@ class CustomerUsage:
         first_on = (month or await self._accounts.today(account_id)).replace(day=1)
         span = DaySpan(first_on, add_months(first_on, 1))
         known = await self._accounts.timeline(account_id, _around(span))
-        services = [await self._used(account_id, service_id, name, span) for service_id, name in _named(known).items()]
-        return CustomerMonth(customer.contact.name, first_on, known.today, [s for s in services if s.days or s.billed])
+        locale = await self._locale(customer)
+        plans = {version_id: plan.name_in(locale.replace("_", "-")) for version_id, plan in known.tariffs.items()}
+        names = {each.service_id: plans[each.stretches[-1].version_id] for each in known.subscriptions}
+        lines = {service_id: await self._lines(service_id, span) for service_id in names}
+        numbers = await self._numbers(account_id, (found for each in lines.values() for found in each))
+        services = []
+        for service_id, found in lines.items():
+            days = await self._days(service_id, found, span)
+            billed = [_billed(line, days, numbers, plans) for line in found]
+            services.append(Used(service_id, names[service_id], sorted(day for day in days if day.day in span), billed))
+        used = [service for service in services if service.days or service.billed]
+        return CustomerMonth(customer.contact.name, locale, first_on, known.today, used)
 
-    async def _used(self, account_id: AccountId, service_id: ServiceId, name: str, span: DaySpan) -> Used:
+    async def _locale(self, customer: Customer) -> str:
+        """The account's language, else that of its entity."""
+        own = customer.contact.language.replace("-", "_")
+        return own or (await self._crm.entity(customer.entity_id)).locale
+
+    async def _lines(self, service_id: ServiceId, span: DaySpan) -> list[BilledCharge]:
         charges = await self._reader.charges(None, None, service_id, None, _CHARGES)
         lines = [found for found in charges if _touches(found, span)]
-        lines.sort(key=lambda found: (found.charge.first_on, found.key))
+        return sorted(lines, key=lambda found: (found.charge.first_on, found.key))
+
+    async def _days(self, service_id: ServiceId, lines: Sequence[BilledCharge], span: DaySpan) -> Sequence[DayUsage]:
+        """Those of the month, and of the periods of these lines."""
         first_on = min([span.first_on, *(found.charge.first_on for found in lines)])
         until_on = max([span.until_on, *(found.charge.until_on for found in lines)])
-        days = await self._reader.usage(service_id, first_on, until_on, None, (until_on - first_on).days)
-        billed = [await self._billed(account_id, found, days) for found in lines]
-        return Used(service_id, name, sorted(day for day in days if day.day in span), billed)
+        return await self._reader.usage(service_id, first_on, until_on, None, (until_on - first_on).days)
 
-    async def _billed(self, account_id: AccountId, found: BilledCharge, days: Sequence[DayUsage]) -> Billed:
-        line = found.charge
-        own = DaySpan(line.first_on, line.until_on)
-        return Billed(
-            await self._number(account_id, found),
-            line.description,
-            line.first_on,
-            line.until_on,
-            found.octets,
-            sum(day.octets for day in days if day.day in own),
-            f"{line.quantity:f}",
-            line.unit,
-        )
-
-    async def _number(self, account_id: AccountId, found: BilledCharge) -> str | None:
-        line = found.charge
-        if line.account_id != account_id:
-            return None
-        documents = await self._finance.documents_of(BillRunId(line.bill_run_id), [account_id])
-        return next((d.number for d in documents if d.net.currency == line.net.currency), None)
+    async def _numbers(self, account_id: AccountId, lines: Iterable[BilledCharge]) -> _Numbers:
+        """Of the invoices on which these lines stand, where the account pays for them; each run is asked for once."""
+        runs = dict.fromkeys(found.charge.bill_run_id for found in lines if found.charge.account_id == account_id)
+        numbers: dict[tuple[AccountId, str, str], str] = {}
+        for run in runs:
+            for issued in await self._finance.documents_of(BillRunId(run), [account_id]):
+                numbers.setdefault((account_id, run, issued.net.currency), issued.number)
+        return numbers
 
 
-def _named(known: AccountTimeline) -> dict[ServiceId, str]:
-    """The services of an account by the last plan that each had."""
-    return {each.service_id: known.tariffs[each.stretches[-1].version_id].offering_name for each in known.subscriptions}
+def _billed(
+    found: BilledCharge, days: Sequence[DayUsage], numbers: _Numbers, plans: Mapping[OfferingVersionId, str]
+) -> Billed:
+    line = found.charge
+    own = DaySpan(line.first_on, line.until_on)
+    return Billed(
+        numbers.get((line.account_id, line.bill_run_id, line.net.currency)),
+        line.description,
+        plans.get(line.version_id) or line.item or line.description,
+        line.first_on,
+        line.until_on,
+        found.octets,
+        sum(day.octets for day in days if day.day in own),
+        f"{line.quantity:f}",
+        line.unit,
+    )
 
 
 def _around(span: DaySpan) -> DaySpan:

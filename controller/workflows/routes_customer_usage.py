@@ -11,11 +11,13 @@ from controller.http.endpoint import PUBLIC, Call, Endpoint
 from controller.http.models import Out
 from controller.workflows.customer_usage import Billed, CustomerMonth, CustomerUsage, Used
 
+MONTH = r"^(19[7-9]\d|20\d\d)-(0[1-9]|1[0-2])$"
+
 
 class MonthQuery(BaseModel):
     """`month` is YYYY-MM, the running one if absent."""
 
-    month: Annotated[str, Field(pattern=r"^(19[7-9]\d|20\d\d)-(0[1-9]|1[0-2])$")] | None = None
+    month: Annotated[str, Field(pattern=MONTH)] | None = None
 
     model_config = {"extra": "forbid"}
 
@@ -27,10 +29,12 @@ class DayOut(Out):
 
 
 class BilledOut(Out):
-    """A line for usage: `octets` are those that it counts, `booked_octets` those of its days [first_on, until_on)."""
+    """A line for usage: `octets` are those that it counts, `booked_octets` those of its days [first_on, until_on).
+    `item` is what documents call it, in the customer's language."""
 
     number: str | None
     description: str
+    item: str
     first_on: date
     until_on: date
     octets: int
@@ -41,8 +45,9 @@ class BilledOut(Out):
     @classmethod
     def of(cls, found: Billed) -> BilledOut:
         return cls(
-            number=found.number, description=found.description, first_on=found.first_on, until_on=found.until_on,
-            octets=found.octets, booked_octets=found.booked, quantity=found.quantity, unit=found.unit,
+            number=found.number, description=found.description, item=found.item, first_on=found.first_on,
+            until_on=found.until_on, octets=found.octets, booked_octets=found.booked, quantity=found.quantity,
+            unit=found.unit,
         )  # fmt: skip
 
 
@@ -64,9 +69,11 @@ class ServiceUsageOut(Out):
 
 
 class CustomerUsageOut(Out):
-    """`month` is its first day; days are those of the account's zone, and so is `today`."""
+    """`month` is its first day; days are those of the account's zone, and so is `today`. `locale` is that of the
+    account's documents, such as de_DE; names are in its language."""
 
     customer: str
+    locale: str
     month: date
     today: date
     services: list[ServiceUsageOut]
@@ -74,7 +81,9 @@ class CustomerUsageOut(Out):
     @classmethod
     def of(cls, found: CustomerMonth) -> CustomerUsageOut:
         services = [ServiceUsageOut.of(used) for used in found.services]
-        return cls(customer=found.customer, month=found.month, today=found.today, services=services)
+        return cls(
+            customer=found.customer, locale=found.locale, month=found.month, today=found.today, services=services
+        )
 
 
 def endpoints(usage: CustomerUsage) -> list[Endpoint]:

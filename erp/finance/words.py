@@ -1,4 +1,5 @@
-"""The words of documents in the languages Headend prints, and how their numbers and dates are written. Pure.
+"""The words of documents, and of the page of a customer's own usage, in the languages Headend prints, and how their
+numbers and dates are written. Pure.
 
 The words are data: `languages/<language>.json`, each with the keys of the English file. A locale without words of its
 own gets English words and its own formats.
@@ -15,7 +16,7 @@ from functools import cache
 from importlib import resources
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency, format_decimal, get_currency_symbol
 
 from controller.domain.money import Money, exponent
@@ -30,6 +31,11 @@ class Words:
 
     locale: Locale
     texts: Mapping[str, str]
+
+    @property
+    def language(self) -> str:
+        """One of LANGUAGES: that of the texts."""
+        return self.locale.language if self.locale.language in LANGUAGES else "en"
 
     def __getitem__(self, key: str) -> str:
         return self.texts[key]
@@ -62,11 +68,23 @@ class Words:
     def number(self, value: Decimal) -> str:
         return format_decimal(value, format="#,##0.############", locale=self.locale)
 
+    def rounded(self, value: Decimal, places: int) -> str:
+        """With that many decimals, zeros too: figures that stand below each other."""
+        return format_decimal(value, format=f"#,##0.{'0' * places}" if places else "#,##0", locale=self.locale)
+
     def percent(self, value: Decimal) -> str:
         return f"{self.number(value)}\u00a0%"
 
     def day(self, day: date) -> str:
         return format_date(day, format="medium", locale=self.locale)
+
+    def month(self, day: date) -> str:
+        """The month of a day, by its name, and the year: as they stand alone, not as part of a date."""
+        return format_skeleton("yMMMM", day, locale=self.locale)
+
+    def weekday(self, day: date) -> str:
+        """The day of the week, shortened, and of the month."""
+        return format_skeleton("Ed", day, locale=self.locale)
 
     def last_day(self, until_on: date) -> str:
         """Of what ends before `until_on`."""

@@ -49,11 +49,13 @@ class Chromium:
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
 
-    def page(self, *, width: int = 1440, height: int = 1000, dark: bool = False, **options: Any) -> Page:
+    def page(
+        self, *, width: int = 1440, height: int = 1000, dark: bool = False, locale: str = "en-GB", **options: Any
+    ) -> Page:
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
-            locale="en-GB",
+            locale=locale,
             **options,
         )
         page = context.new_page()
