@@ -1,4 +1,4 @@
-"""Half a cent may be rounded of each line of a period; what a run proves allows for its own lines and for former ones."""
+"""Half a cent may be rounded of each line of a period: what a run proves allows for its own lines and former ones."""
 
 from __future__ import annotations
 
