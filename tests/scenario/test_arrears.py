@@ -149,6 +149,11 @@ def test_an_unpaid_line_is_restricted_by_coa_and_free_within_seconds_of_its_paym
     controller.until(lambda: session.downstream_bps == 1_000_000, "the live session was slowed down by CoA")
     assert standing(controller, account_id)["stage"] == "throttle"
     assert suspended(controller, account_id) == {"tv"}
+    listed = [line for line in mail_server.mails[-1].get_content().splitlines() if line.startswith("- ")]
+    assert listed == [
+        "- Fibre 100: verlangsamt auf 1\xa0Mbit/s, ab 02.07.2026", "- voice: bleibt nutzbar, auch für Notrufe",
+        "- tv: gesperrt, ab 02.07.2026", "- hosting: bleibt nutzbar",
+    ]  # fmt: skip
 
     # Killed with the night's work under way; the next process goes on, and nobody is told anything twice.
     awake(controller, network, session, datetime(2026, 7, 9, 8, tzinfo=UTC))
@@ -199,7 +204,7 @@ def _told_of_garden(controller: Controller, mail_server: MailServer) -> None:
         return not controller.get("/dunning/notices", state="waiting")["items"]
 
     controller.until(settled, "nothing waits to be told")
-    assert sum("eingeschränkt" in m["Subject"] for m in mail_server.mails) <= 1
+    assert sum("ist erreichbar, ab 09.07.2026" in m.get_content() for m in mail_server.mails) <= 1
 
 
 def next_login(controller: Controller) -> str:
