@@ -23,7 +23,7 @@ from billing_bridge.checks.tables import reconciliation
 from billing_bridge.rating.line import Octets
 from billing_bridge.suspense.dispositions import live, parts_of
 from billing_bridge.tables import charge, entitlement, subscription, tariff, usage_day
-from billing_bridge.zones import zones_of
+from billing_bridge.zones import today_of, zones_of
 from controller.domain.charge import Charge, ChargeKind
 from controller.domain.clock import local_date
 from controller.domain.errors import NotFound
@@ -51,6 +51,9 @@ class Facts:
     catalog: TariffSource[AsyncConnection]
     sales: SalesBook[AsyncConnection]
     _run_id: str = ""
+    _latest: date = date.min
+    """The day that it is for whoever is furthest ahead: months that are over for them have a level, though for others
+    a day of it is still to come."""
     _cohorts: dict[OfferingId, Cohort] = field(default_factory=dict)
     _originals: dict[OfferingVersionId, TariffVersion | None] = field(default_factory=dict)
 
@@ -73,11 +76,13 @@ class Facts:
         copies = await tariffs(conn, versions)
         # What begins after the instant of the run has not been rated at all.
         begun = [s for s in subscriptions if any(change.on <= s.day(batch.as_of) for change in s.changes)]
-        holdings = await self._holdings(conn, batch, begun, copies, since)
         if self._run_id != batch.bill_run_id:
             self._run_id, self._cohorts, self._originals = batch.bill_run_id, {}, {}
+            days = await today_of(conn, batch.as_of, self.zone)
+            self._latest = max(days.usual, *days.own.values()) if days.own else days.usual
+        holdings = await self._holdings(conn, batch, begun, copies, since)
         originals = await self._catalogue(conn, versions)
-        await self._know_cohorts(conn, copies.values(), today)
+        await self._know_cohorts(conn, copies.values())
         sold = await self.sales.sold_in(conn, accounts)
         for holding in holdings:
             book = sold.get(holding.account_id)
@@ -140,10 +145,9 @@ class Facts:
             s for s in subscriptions if any(c.version_id and copies[c.version_id].plan.metered for c in s.changes)
         ]
         hourly = [s for s in metered if any(c.version_id and copies[c.version_id].plan.hourly for c in s.changes)]
-        today = local_date(batch.as_of, self.zone)
         services = [s.service_id for s in metered]
         charged = await _charged(conn, [s.subscription_id for s in subscriptions], batch.bill_run_id, since)
-        months = await _months(conn, services, today)
+        months = await _months(conn, services, self._latest)
         measured = await _measured(conn, services, since)
         paying = await payers.of_accounts(conn, sorted({s.account_id for s in subscriptions}))
         quarters = await hours.quarters_of(conn, hourly)
@@ -167,7 +171,6 @@ class Facts:
         self,
         conn: AsyncConnection,
         copies: Iterable[TariffVersion],
-        today: date,
     ) -> None:
         for offering_id in {t.offering_id for t in copies if t.plan.metered} - self._cohorts.keys():
             query = (
@@ -180,7 +183,7 @@ class Facts:
                 .limit(_COHORT)
             )
             services = [str(i) for i in await conn.scalars(query)]
-            self._cohorts[offering_id] = cohort_of(list((await _months(conn, services, today)).values()))
+            self._cohorts[offering_id] = cohort_of(list((await _months(conn, services, self._latest)).values()))
 
 
 @dataclass(slots=True)
