@@ -198,7 +198,8 @@ def disputes(state: Annotated[str, typer.Option(help="open, upheld or rejected."
     """What customers contest."""
     with opened() as api:
         for row in api.all("/disputes", state=state):
-            print(f"{row['dispute_id']}  {row['opened_on']}  {_money(row['amount'])}  {row['reason']}")
+            gone = f"  (of its credit {_money(row['taken_back'])} was taken back)" if row["taken_back"] else ""
+            print(f"{row['dispute_id']}  {row['opened_on']}  {_money(row['amount'])}  {row['reason']}{gone}")
 
 
 @dunning_app.command()

@@ -37,7 +37,10 @@ class RejectIn(UpholdIn):
 
 
 class DisputeOut(Out):
-    """Dunning leaves the amount alone until `until_on`, and for as long as that is null."""
+    """Dunning leaves the amount alone until `until_on`, and for as long as that is null.
+
+    `taken_back` is what of its credit note was taken back later, by the document `taken_back_by`, and is owed again.
+    """
 
     dispute_id: str
     account_id: str
@@ -54,11 +57,15 @@ class DisputeOut(Out):
     resolved_by: str | None
     resolution: str | None
     credit_note_id: str | None
+    taken_back: MoneyOut | None
+    taken_back_by: str | None
 
     @classmethod
     def of(cls, found: Dispute, **more: Any) -> DisputeOut:
-        said = {name: getattr(found, name) for name in DisputeOut.model_fields if name != "amount"}
-        return cls(**said, amount=MoneyOut.of(found.amount), **more)
+        money = {"amount", "taken_back"}
+        said = {name: getattr(found, name) for name in DisputeOut.model_fields if name not in money}
+        gone = None if found.taken_back is None else MoneyOut.of(found.taken_back)
+        return cls(**said, amount=MoneyOut.of(found.amount), taken_back=gone, **more)
 
 
 class EvidenceOut(Out):

@@ -3,6 +3,9 @@
     open ──upheld──▸ credit note over the amount, of the lines it is about
       └───rejected─▸ dunning of the amount goes on after the days that are given
 
+What was decided stays decided. Where the credit note is taken back later, which is a decision of its own with its own
+reason, the dispute says so, and the amount is dunned like any other: who contests it still opens another dispute.
+
 While it is open, and on the days that are given, dunning leaves the amount alone, and only the amount. The evidence is
 what the explanation of each line said when the dispute was opened, frozen with its digest.
 """
@@ -34,6 +37,7 @@ from erp.finance.model import CLAIMS
 from erp.finance.service import FinanceService
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
+_NOT_STORED = {"amount", "taken_back", "taken_back_by"}
 
 
 class EvidenceAltered(HeadendError):
@@ -42,7 +46,11 @@ class EvidenceAltered(HeadendError):
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """`amount` has the tax in it. `until_on` is the first day on which dunning of it goes on; None while open."""
+    """`amount` has the tax in it. `until_on` is the first day on which dunning of it goes on; None while open.
+
+    `taken_back` is what of the credit note does not stand any more, by the document `taken_back_by`; nothing of it is
+    stored with the dispute.
+    """
 
     dispute_id: str
     account_id: AccountId
@@ -59,6 +67,8 @@ class Dispute:
     resolved_by: str | None = None
     resolution: str | None = None
     credit_note_id: InvoiceId | None = None
+    taken_back: Money | None = None
+    taken_back_by: InvoiceId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +190,7 @@ class DisputeService:
     async def dispute(self, dispute_id: str) -> tuple[Dispute, Sequence[Evidence]]:
         """With its evidence, verified. Raises UnknownDispute or EvidenceAltered."""
         async with self._database.read() as conn:
-            found = await _get(conn, dispute_id)
+            (found,) = await self._with_credits(conn, [await _get(conn, dispute_id)])
             query = select(evidence).where(evidence.c.dispute_id == dispute_id).order_by(evidence.c.line_id)
             frozen = [
                 Evidence(InvoiceLineId(row.line_id), row.content, row.sha256, row.frozen_at)
@@ -202,7 +212,17 @@ class DisputeService:
         if after is not None:
             query = query.where(tuple_(dispute.c.dispute_id) < tuple_(after))
         async with self._database.read() as conn:
-            return [_dispute(row) for row in await conn.execute(query)]
+            return await self._with_credits(conn, [_dispute(row) for row in await conn.execute(query)])
+
+    async def _with_credits(self, conn: AsyncConnection, found: Sequence[Dispute]) -> list[Dispute]:
+        notes = {one.credit_note_id for one in found if one.credit_note_id is not None}
+        gone = await self._corrections.taken_back(conn, notes)
+        return [
+            replace(one, taken_back=gone[note_id][0], taken_back_by=gone[note_id][1])
+            if (note_id := one.credit_note_id) in gone and note_id is not None
+            else one
+            for one in found
+        ]
 
     async def _open(self, dispute_id: str) -> Dispute:
         async with self._database.read() as conn:
@@ -258,7 +278,7 @@ async def _get(conn: AsyncConnection, dispute_id: str) -> Dispute:
 
 
 def _row(found: Dispute) -> dict[str, object]:
-    values = {name: getattr(found, name) for name in Dispute.__slots__ if name != "amount"}
+    values = {name: getattr(found, name) for name in Dispute.__slots__ if name not in _NOT_STORED}
     return values | {"amount_minor": found.amount.minor, "currency": found.amount.currency}
 
 

@@ -10,7 +10,7 @@ to repeat. No credit exceeds its line: `crediting` says so, and the database ref
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -156,6 +156,12 @@ class CorrectionService:
         """The credit note that was made of a document under a reference."""
         async with self._database.read() as conn:
             return await repository.find_of_run(conn, credit_run(invoice_id, reference))
+
+    async def taken_back(
+        self, conn: AsyncConnection, notes: Collection[InvoiceId]
+    ) -> Mapping[InvoiceId, tuple[Money, InvoiceId]]:
+        """Of credit notes what was taken back of each, and by which document last."""
+        return await credited.taken_back(conn, notes)
 
     async def void(self, invoice_id: InvoiceId, *, reason: str, actor: str) -> Invoice:
         """The credit note over all that is left of a document, or the debit note over all of a credit note.

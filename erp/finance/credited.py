@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, func, literal, select
@@ -56,6 +56,29 @@ async def taking_back(conn: AsyncConnection, invoice_id: InvoiceId) -> set[Invoi
     back, own = invoice_line.alias("back"), invoice_line.alias("own")
     query = select(back.c.invoice_id).join(own, own.c.line_id == back.c.credits_line_id)
     return {InvoiceId(i) for i in await conn.scalars(query.where(own.c.invoice_id == invoice_id))}
+
+
+async def taken_back(conn: AsyncConnection, notes: Collection[InvoiceId]) -> dict[InvoiceId, tuple[Money, InvoiceId]]:
+    """Of credit notes what was taken back of each, with its tax, and the last document that did.
+
+    That stays so: what takes back a credit is not credited itself.
+    """
+    back, own = invoice_line.alias("back"), invoice_line.alias("own")
+    columns = (invoice.c.invoice_id, invoice.c.total_minor, invoice.c.currency, invoice.c.issued_at)
+    query = (
+        select(own.c.invoice_id.label("note_id"), *columns)
+        .select_from(own)
+        .join(back, back.c.credits_line_id == own.c.line_id)
+        .join(invoice, invoice.c.invoice_id == back.c.invoice_id)
+        .where(own.c.invoice_id.in_(sorted(notes)))
+        .order_by(invoice.c.issued_at, invoice.c.invoice_id)
+        .distinct()
+    )
+    found: dict[InvoiceId, tuple[Money, InvoiceId]] = {}
+    for row in await conn.execute(query):
+        before, _ = found.get(InvoiceId(row.note_id), (Money.zero(row.currency), None))
+        found[InvoiceId(row.note_id)] = before + Money(row.total_minor, row.currency), InvoiceId(row.invoice_id)
+    return found
 
 
 async def _roots(conn: AsyncConnection, line_ids: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -70,6 +71,12 @@ async def story(world: DunningWorld) -> None:
     )
     (invoice,) = [i for i in await world.books.finance.invoices(limit=50) if i.account_id == contested]
     (line,) = await world.books.finance.lines(invoice.invoice_id)
+    late = DisputeRequest(invoice.invoice_id, None, Money.exact("5.00", "EUR"), "it came late")
+    upheld = (await world.disputes.open(late, {}, actor=ANNA)).dispute_id
+    credited = (await world.disputes.uphold(upheld, resolution="by a day", actor=ANNA)).credit_note_id
+    assert credited is not None
+    await world.books.finance.corrections.void(credited, reason="it was in time", actor=ANNA)
+    world.clock.advance(timedelta(minutes=1))
     request = DisputeRequest(invoice.invoice_id, line.line_id, Money.exact("20.00", "EUR"), "I was away in May")
     await world.disputes.open(request, {line.line_id: '{"text": "30 of 31 days at 45.00 EUR"}'}, actor=ANNA)
 
@@ -134,6 +141,10 @@ def test_from_the_board_to_an_account_held_and_resumed_and_to_a_dispute(chromium
     page.get_by_role("button", name="Reject", exact=True).click()
     expect(page.get_by_text("rejected")).to_be_visible()
     assert_fits_both_widths(page)
+    page.goto(f"{address}/disputes?state=upheld")
+    expect(page.get_by_text("its credit was taken back")).to_be_visible()
+    page.locator("table a[href^='/disputes/']").first.click()
+    expect(page.get_by_role("link", name="5,00 EUR")).to_have_attribute("href", re.compile("/invoices/[0-9a-f]{32}"))
     page.goto(f"{address}/dunning/policies")
     expect(page.get_by_text("reminder after 3 days")).to_be_visible()
     assert_fits_both_widths(page)

@@ -20,7 +20,7 @@ DISPUTES = (
     Column("Opened", "opened_on", link="/disputes/{dispute_id}", sub="opened_by"),
     Column("Customer", "customer", link="/dunning/accounts/{account_id}"),
     Column("Amount", "amount", "money"),
-    Column("State", "state", "state"),
+    Column("State", "state", "state", sub="since"),
     Column("Why", "reason"),
 )
 DISPUTE = (
@@ -29,6 +29,7 @@ DISPUTE = (
     Column("Dunning goes on", "until_on"),
     Column("Resolution", "resolution", sub="resolved_by"),
     Column("Credit note", "credit_note_id", "mono", link="/invoices/{credit_note_id}"),
+    Column("Of that was taken back", "taken_back", "money", link="/invoices/{taken_back_by}"),
 )
 UPHOLD = (Field("resolution", "Why the customer is right", required=True),)
 REJECT = (
@@ -50,7 +51,7 @@ def _disputes(site: Site, api: Api) -> list[WebPage]:
         page = await api.get(
             visit, "/disputes", query={"state": state if state in states else "", "after": visit.query("after")}
         )
-        rows = await with_customers(api, visit, page["items"])
+        rows = [_since(row) for row in await with_customers(api, visit, page["items"])]
         return list_page(
             site, visit, "Disputes", page | {"items": rows}, DISPUTES,
             intro="What customers contest. Dunning leaves each amount alone until it is resolved.",
@@ -60,7 +61,7 @@ def _disputes(site: Site, api: Api) -> list[WebPage]:
 
     async def dispute(visit: Visit) -> Response:
         found = await api.get(visit, path, dispute_id=visit.path["dispute_id"])
-        (row,) = await with_customers(api, visit, [found])
+        row = _since(*await with_customers(api, visit, [found]))
         here = f"/disputes/{row['dispute_id']}"
         may = row["state"] == "open" and visit.principal.may(WRITE)
         evidence = [
@@ -98,6 +99,11 @@ def _disputes(site: Site, api: Api) -> list[WebPage]:
         *resolution("reject", "The invoice stands", REJECT, "Reject"),
         WebPage("GET", path, READ, dispute),
     ]
+
+
+def _since(row: Mapping[str, Any]) -> dict[str, Any]:
+    """With what has become of it since it was decided."""
+    return {**row, "since": "its credit was taken back" if row["taken_back"] else ""}
 
 
 def _evidence(one: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from sqlalchemy import text
 
 from controller.domain.identity import BillRunId, new_id
 from controller.domain.money import Money
+from controller.http.models import MoneyOut
 from controller.store.engine import Database
+from erp.dunning.dispute_answers import DisputeOut
 from erp.dunning.disputes import REJECTED, UPHELD, DisputeRequest, EvidenceAltered
 from erp.dunning.errors import AlreadyEnded, DisputeRefused
 from radius.vendors.terms import GARDEN_PROFILE
@@ -100,6 +103,36 @@ async def test_a_dispute_whose_decision_was_cut_off_after_the_credit_note_is_uph
     assert ended.state == UPHELD
     notes = [i for i in await world.books.finance.invoices(limit=9) if i.kind == "credit-note"]
     assert [note.invoice_id for note in notes] == [ended.credit_note_id]
+
+
+async def test_an_upheld_dispute_says_that_its_credit_was_taken_back_and_the_amount_may_be_contested_anew(
+    world: DunningWorld,
+) -> None:
+    account = await world.customer()
+    invoice_id = await world.invoice(account)
+    part, corrections = Money.exact("10.00", "EUR"), world.books.finance.corrections
+    request = DisputeRequest(invoice_id, None, part, "too much")
+    made = await world.disputes.open(request, {}, actor=ANNA)
+    ended = await world.disputes.uphold(made.dispute_id, resolution="so it was", actor=ANNA)
+    assert ended.credit_note_id is not None
+    shown, _ = await world.disputes.dispute(made.dispute_id)
+    assert (shown.taken_back, shown.taken_back_by) == (None, None)
+    (line,) = await world.books.finance.lines(ended.credit_note_id)
+    most = {line.line_id: line.net + Money(1, "EUR")}
+    await corrections.credit(ended.credit_note_id, most, reason="so it was not", reference="1", actor="user:bert")
+    world.clock.advance(timedelta(minutes=1))
+    debit = await corrections.void(ended.credit_note_id, reason="nor the cent", actor="user:bert")
+    shown, _ = await world.disputes.dispute(made.dispute_id)
+    assert shown == replace(ended, taken_back=part, taken_back_by=debit.invoice_id), "upheld it was, and stays"
+    assert await world.disputes.page(account_id=account, state=UPHELD, after=None, limit=9) == [shown]
+    said = DisputeOut.of(shown)
+    assert (said.state, said.taken_back, said.taken_back_by) == (UPHELD, MoneyOut.of(part), debit.invoice_id)
+    world.clock.advance(timedelta(minutes=1))
+    again = await world.disputes.uphold(
+        (await world.disputes.open(request, {}, actor=ANNA)).dispute_id, resolution="it was not", actor=ANNA
+    )
+    newest, oldest = await world.disputes.page(account_id=account, state=UPHELD, after=None, limit=9)
+    assert (newest, oldest) == (again, shown)
 
 
 async def test_evidence_that_was_altered_is_not_shown(sqlite_database: Database, tmp_path: Path) -> None:
