@@ -85,7 +85,8 @@ class BankFile:
 def parse(raw: bytes, limit: int) -> BankFile:
     """Raises FileRefused, which says what is wrong and where."""
     root = xml.parse(raw, limit)
-    for child in root:
+    # Networks deliver the document within an envelope, beside a business application header.
+    for child in (child for holder in (root, *root.iter("{*}Document")) for child in holder):
         if xml.name_of(child) in _KINDS:
             kind, each = _KINDS[xml.name_of(child)]
             statements = tuple(_statement(s, kind) for s in xml.all_of(child, each))
@@ -113,8 +114,8 @@ def _statement(found: Any, kind: str) -> Statement:
         first_on, last_on = _day(first, where, "Dt"), _day(last, where, "Dt")
     lines: list[Line] = []
     for position, entry in enumerate(entries, 1):
-        if kind == "camt.053" and xml.text(entry, "Sts/Cd", "Sts") not in ("BOOK", ""):
-            continue  # announced, not booked: it comes again in a later statement
+        if xml.text(entry, "Sts/Cd", "Sts") not in ("BOOK", ""):
+            continue  # announced, or told for information: what is booked comes again
         lines += _lines(entry, position, f"{where}, entry {position}")
         if len(lines) > _MAX_LINES:
             raise FileRefused(f"{where}: more than {_MAX_LINES} movements")
@@ -123,7 +124,7 @@ def _statement(found: Any, kind: str) -> Statement:
     if kind != "camt.053":
         days = [line.booked_on for line in lines]
         if not days:
-            raise FileRefused(f"{where}: the notification has no entry")
+            raise FileRefused(f"{where}: the notification has no booked entry")
         first_on, last_on = min(days), max(days)
     if opening is not None and closing is not None:
         moved = sum((line.amount for line in lines), Money.zero(currency))

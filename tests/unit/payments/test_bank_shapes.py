@@ -165,6 +165,14 @@ async def test_transactions_that_add_up_by_what_was_booked_of_each_are_lines_of_
     await bank.assert_sound()
 
 
+def test_a_statement_is_found_within_the_envelope_that_a_network_puts_round_it() -> None:
+    told = camt("08", Stmt("0.00", [Entry("7.00", ref="1")]))
+    bare = told.partition(b"?>")[2].strip()
+    header = b'<AppHdr xmlns="urn:iso:std:iso:20022:tech:xsd:head.001.001.02"><BizMsgIdr>1</BizMsgIdr></AppHdr>'
+    wrapped = b'<s:Envelope xmlns:s="urn:swift:xsd:envelope">' + header + bare + b"</s:Envelope>"
+    assert camt_reader.parse(wrapped, 1_000_000) == camt_reader.parse(told, 1_000_000)
+
+
 @pytest.mark.parametrize("amount", ["1e2", "1_00", "\u0661\u0662", "-5.00", "NaN", "5,00", "", "1.234"])
 def test_what_the_schema_does_not_call_an_amount_is_none(amount: str) -> None:
     raw = camt("08", Stmt("0.00", [Entry("7.00", ref="1")])).replace(b">7.00</Amt>", f">{amount}</Amt>".encode())

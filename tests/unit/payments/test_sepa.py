@@ -232,6 +232,23 @@ async def test_a_fee_is_not_claimed_where_the_entity_bears_it(till: Till) -> Non
     await till.assert_sound()
 
 
+@pytest.mark.parametrize("status", ["PDNG", "INFO"])
+async def test_a_return_that_is_announced_and_not_booked_opens_nothing(till: Till, status: str) -> None:
+    ours = await our_account(till)
+    account = await till.account()
+    await mandate(till, account, "M-1")
+    invoice = await till.issue(account)
+    made = await till.room.sepa.collect(ours, COLLECT_ON, actor="user:anna")
+    await till.room.sepa.send(made.collection_id, actor="user:anna")
+    (item,) = await till.room.sepa.items(made.collection_id)
+    back = Entry("-35.70", [Tx(end_to_end=item.item_id, reason="AM04")], ref="R1", status=status, on=COLLECT_ON)
+    other = Entry("1.00", ref="R2", on=COLLECT_ON)
+    await till.room.statements.read(camt("08", Stmt("0", [back, other]), kind="054"), "n", actor="user:anna")
+    assert await open_of(till, invoice) == [0]
+    with pytest.raises(FileRefused, match="no booked entry"):
+        await till.room.statements.read(camt("08", Stmt("0", [back]), kind="054"), "m", actor="user:anna")
+
+
 @pytest.mark.parametrize("notice_first", [True, False])
 async def test_a_return_told_by_notice_and_by_statement_is_booked_once(till: Till, notice_first: bool) -> None:
     ours = await our_account(till)
