@@ -131,7 +131,8 @@ def test_a_bank_file_is_imported_and_its_lines_identified(chromium: Chromium, ad
     page.get_by_role("button", name="Import").click()
     expect(page.locator("#facts")).to_contain_text("In the archivebad.xmlRefused")
     expect(page.locator("#facts")).to_contain_text("In the archivegood.xmlFile")
-    expect(page.locator("#facts")).to_contain_text("In the archivereport.xmlRefusedno direct debit file")
+    unknown = "In the archivereport.xmlRefusedno file of direct debits or of refunds"
+    expect(page.locator("#facts")).to_contain_text(unknown)
     assert_fits_both_widths(page)
     page.get_by_role("link", name="To the lines").click()
     expect(page.locator("dl.totals")).to_contain_text("23,70 EUR")

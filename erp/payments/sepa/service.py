@@ -168,7 +168,7 @@ class SepaService:
             for sent in await rows.transfer_files(conn, message_id=told.message_id):
                 return await rejected(conn, self._settlement, sent.file_id, told, self._clock.now(), actor)
             if not found:
-                raise UnknownCollection(f"no file {told.message_id} of ours, of direct debits or of refunds")
+                raise UnknownCollection(f"no file of direct debits or of refunds has the id {told.message_id}")
             items = {item.item_id: item for item in await rows.items(conn, collection_id=found[0].collection_id)}
             reasons = {r.end_to_end: r.reason for r in told.rejected}
             if told.all_rejected:
