@@ -21,7 +21,7 @@ run: $(VENV)/.lab web ## start the controller with a small living ISP (Ctrl-C st
 	@exec $(PY) -m lab
 
 # Three workers for two cores: tests wait for servers a fifth of their time.
-test: $(VENV)/.dev web test-packages ## every test, some 11 minutes on 2 cores
+test: $(VENV)/.dev web test-packages ## every test, some 12 minutes on 2 cores
 	$(PYTEST) -n 3 --dist worksteal -m "not long" $(ARGS)
 
 test-long: $(VENV)/.dev web test-packages ## the tests that need minutes each
