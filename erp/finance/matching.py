@@ -12,8 +12,21 @@ from controller.domain.clock import local_date
 from controller.domain.identity import AccountId, InvoiceId
 from erp.crm.model import Entity
 from erp.finance import credited, receipts, repository
+from erp.finance.errors import AlreadyTakenBack, UnknownAllocation
 from erp.finance.model import Invoice, settle
 from erp.finance.receipts import Allocation, Payment
+
+
+async def to_take_back(conn: AsyncConnection, allocation_id: int, *, of_credit_note: bool) -> Allocation:
+    """A match that stands. Raises UnknownAllocation, also for one of the other kind of credit, AlreadyTakenBack."""
+    found = await receipts.get_allocation(conn, allocation_id)
+    if found is None or (found[0].credit_note_id is not None) is not of_credit_note:
+        kind = "credit note" if of_credit_note else "payment"
+        raise UnknownAllocation(f"no allocation {allocation_id} of a {kind}")
+    row, stands = found
+    if not stands:
+        raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
+    return row
 
 
 async def take_back(

@@ -16,7 +16,7 @@ from controller.domain.identity import InvoiceId
 from controller.domain.money import Money
 from controller.store.engine import Database
 from erp.finance import credited, ledger, matching, receipts, telling
-from erp.finance.errors import AlreadyTakenBack, NotThatMuch, UnknownAllocation, UnknownInvoice
+from erp.finance.errors import NotThatMuch, UnknownInvoice
 from erp.finance.model import Invoice
 from erp.finance.receipts import Allocation
 from erp.finance.settlement import Settlement
@@ -67,20 +67,14 @@ class NoteMatches:
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            found = await receipts.get_allocation(conn, allocation_id)
-            if found is None or found[0].credit_note_id is None:
-                raise UnknownAllocation(f"no allocation {allocation_id} of a credit note")
-            row, stands = found
-            if not stands:
-                raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
+            row = await matching.to_take_back(conn, allocation_id, of_credit_note=True)
             assert row.credit_note_id is not None
             note = await self._settlement.invoice_in(conn, row.credit_note_id)
             if row.invoice_id in await credited.taking_back(conn, note.invoice_id):
                 raise RuleError(f"that document takes {note.number} back, and is settled by it", code="undone-by-it")
             entity = await self._settlement.entity_in(conn, note.entity_id)
             await matching.take_back(conn, row, now, entity, actor, reason)
-            what: dict[str, object] = {"allocation_id": allocation_id, "invoice_id": row.invoice_id}
-            what["minor"] = row.amount_minor
+            what = {"allocation_id": allocation_id, "invoice_id": row.invoice_id, "minor": row.amount_minor}
             await self._tell(conn, note, now, actor, "credit-note.unapply", what, reason)
             return await self._settlement.invoice_in(conn, note.invoice_id)
 

@@ -26,12 +26,10 @@ from erp.crm.service import CrmService
 from erp.finance import journal, ledger, matching, receipts, repository, reservations, telling
 from erp.finance.chart import BANK, BANK_CHARGES, RECEIVABLES
 from erp.finance.errors import (
-    AlreadyTakenBack,
     NotByHand,
     NotThatMuch,
     OtherEntity,
     PaymentMismatch,
-    UnknownAllocation,
     UnknownInvoice,
     UnknownPayment,
     WriteOffStands,
@@ -183,12 +181,7 @@ class Settlement:
         now = self._clock.now()
         async with self._database.begin() as conn:
             await ledger.lock_books(conn)
-            found = await receipts.get_allocation(conn, allocation_id)
-            if found is None or found[0].payment_id is None:
-                raise UnknownAllocation(f"no allocation {allocation_id} of a payment")
-            row, stands = found
-            if not stands:
-                raise AlreadyTakenBack(f"allocation {allocation_id} was taken back")
+            row = await matching.to_take_back(conn, allocation_id, of_credit_note=False)
             assert row.payment_id is not None
             made = await self.payment_in(conn, row.payment_id)
             _refuse_write_off(made)

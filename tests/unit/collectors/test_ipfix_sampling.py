@@ -386,15 +386,18 @@ fields = st.lists(st.tuples(elements, st.integers(0, 9)), min_size=1, max_size=6
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), fields, st.binary(max_size=80)), max_size=6))
-def test_nothing_that_is_told_of_sampling_breaks_the_collector(
+def test_whatever_is_told_of_sampling_a_flow_is_taken_at_least_once_or_counted(
     told: list[tuple[bool, int, list[tuple[int, int]], bytes]],
 ) -> None:
     box = Box()
     for n, (optional, scope, fields, content) in enumerate(told):
         announced = options_template(400 + n, scope, fields) if optional else template(400 + n, fields)
         box.sends(announced, (400 + n, content))
-        box.flows(1)
-        box.flows(1, sampler=3)
+        for sampler in (None, 3):
+            box.taken()  # of what was told itself
+            box.counts()
+            taken, counted = box.flows(1, sampler=sampler), box.counts()
+            assert 1 <= taken <= 2**24 if taken else {"sampler", "sampling"} & counted.keys()
 
 
 def test_elements_of_enterprises_tell_nothing() -> None:
